@@ -1,0 +1,1 @@
+"""A peer-to-peer tunnel on Trio: relay first, direct when proven."""

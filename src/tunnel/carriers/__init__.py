@@ -1,0 +1,1 @@
+"""What rides the tunnel: the TUN plane."""

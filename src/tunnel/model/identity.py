@@ -1,0 +1,43 @@
+"""Who is who: nodes and networks, known by hashes of their public keys."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+ID_BYTES = 16
+EPOCH_BYTES = 16
+HANDLE_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class NodeId:
+    """Hash of a node's static public key: nobody can claim one without the private half."""
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.raw) != ID_BYTES:
+            raise ValueError(f"a node id has {ID_BYTES} bytes")
+
+    @property
+    def handle(self) -> bytes:
+        """The 8 bytes that stand for this node in relay frames, within its network."""
+        return self.raw[:HANDLE_BYTES]
+
+    def __str__(self) -> str:
+        return base64.b32encode(self.raw).decode().rstrip("=").lower()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class NetworkId:
+    """Hash of a network's name and its public key."""
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.raw) != ID_BYTES:
+            raise ValueError(f"a network id has {ID_BYTES} bytes")
+
+    def __str__(self) -> str:
+        return base64.b32encode(self.raw).decode().rstrip("=").lower()

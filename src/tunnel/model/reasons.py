@@ -1,0 +1,60 @@
+"""Why a peer has no direct path, as a value with evidence, and what a person can do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class ReasonCode(Enum):
+    """The typed reasons. The value is the stable word that `status --json` shows."""
+
+    UDP_BLOCKED = "udp_blocked"
+    BOTH_HARD_NATS = "both_hard_nats"
+    PEER_INFO_TIMEOUT = "peer_info_timeout"
+    PEER_OFFLINE = "peer_offline"
+    SERVER_UNREACHABLE = "server_unreachable"
+    PROBES_UNANSWERED = "probes_unanswered"
+    PATH_TOO_SMALL = "path_too_small"
+    PATH_LOST = "path_lost"
+    RELAY_ONLY_BY_POLICY = "relay_only_by_policy"
+    NO_CANDIDATES = "no_candidates"
+    REFUSED = "refused"
+    NO_SESSION = "no_session"
+    INTERNAL_ERROR = "internal_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A reason and the facts that led to it."""
+
+    code: ReasonCode
+    evidence: str = ""
+
+
+REMEDIES: dict[ReasonCode, str] = {
+    ReasonCode.UDP_BLOCKED: "Let UDP leave that network (any destination port), or live with the relay: it works over TCP.",
+    ReasonCode.BOTH_HARD_NATS: (
+        "Open a UDP port on one of the two routers and start that side with --udp-port N --external IP:PORT, "
+        "or use IPv6 on both sides."
+    ),
+    ReasonCode.PEER_INFO_TIMEOUT: (
+        "The other side is registered but did not announce itself in time; see `status` there. We try again by ourselves."
+    ),
+    ReasonCode.PEER_OFFLINE: "Start `p2ptunnel-trio up` on the other machine, or see there why it cannot reach the server.",
+    ReasonCode.SERVER_UNREACHABLE: "Check that the server runs and that its TCP port can be reached from here.",
+    ReasonCode.PROBES_UNANSWERED: (
+        "A firewall on the way drops our probes. Allow UDP from any port on both machines, or declare an open port with "
+        "--external IP:PORT. We try again by ourselves."
+    ),
+    ReasonCode.PATH_TOO_SMALL: (
+        "The direct way answers small packets but drops full-size ones. Raise the MTU on the way to at least 1360 bytes, "
+        "or let ICMP 'fragmentation needed' pass."
+    ),
+    ReasonCode.PATH_LOST: "The direct path stopped answering; the relay carries and we try again by ourselves.",
+    ReasonCode.RELAY_ONLY_BY_POLICY: "One side was started with --relay-only. Leave that option out to allow direct paths.",
+    ReasonCode.NO_CANDIDATES: "No address of ours or theirs can reach the other (IPv4 against IPv6, or no interface is up).",
+    ReasonCode.REFUSED: "The server refused the introduction; the evidence says why.",
+    ReasonCode.NO_SESSION: "The peers have not agreed on keys yet; the evidence says over which carriers we tried.",
+    ReasonCode.INTERNAL_ERROR: "This is a bug of ours. The log holds a traceback: please report it.",
+}

@@ -1,0 +1,77 @@
+"""What a person may choose. Options, files and the library all end in these values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.timings import DEFAULT_TIMINGS, Timings
+
+SERVER_PORT = 8443
+STUN_PORTS = (3478, 3479)
+TUNNEL_MTU = 1280
+"""Inner packets up to this size: IPv6 demands it, and with our 32 bytes and IPv6 + UDP it fits 1360 on the wire."""
+
+PUBLIC_STUN: tuple[str, ...] = (
+    "stun.l.google.com:19302",
+    "stun1.l.google.com:19302",
+    "stun2.l.google.com:19302",
+    "stun.cloudflare.com:3478",
+    "stun.twilio.com:3478",
+    "stun.stunprotocol.org:3478",
+    "stun.ekiga.net:3478",
+    "stun.ideasip.com:3478",
+    "stun.sipgate.net:3478",
+    "stun.voip.eutelia.it:3478",
+)
+"""The ten public servers of the mission; with our own server they are eleven."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """How one node behaves. The invite (server, network, secret) comes apart, since it is a secret."""
+
+    name: str
+    state: Path | None = None
+    control: Path | None = None
+    tun: str | None = None
+    """Name of the TUN interface; None runs in userspace."""
+    address: str | None = None
+    """IPv4 tunnel address to ask the server for."""
+    udp_port: int = 0
+    external: Endpoint | None = None
+    """A public endpoint that the user has opened towards us."""
+    survey: bool = True
+    relay_only: bool = False
+    stun: tuple[str, ...] = ()
+    default_stun: bool = True
+    mtu: int = TUNNEL_MTU
+    timings: Timings = DEFAULT_TIMINGS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """How the server behaves. Sizes are bytes, rates are per second."""
+
+    listen: Endpoint = Endpoint("0.0.0.0", SERVER_PORT)
+    udp: tuple[Endpoint, ...] = ()
+    """STUN endpoints; empty means both STUN ports of the listening host."""
+    http: Endpoint | None = None
+    state: Path | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+    addresses: str = "10.86.0.0/16"
+    """The pool from which each network's nodes get their IPv4 tunnel addresses."""
+    max_connections: int = 4096
+    max_connections_per_address: int = 64
+    max_connects_per_address_rate: float = 20.0
+    max_nodes_per_network: int = 1024
+    max_signals_rate: float = 50.0
+    max_announcement: int = 4096
+    max_message: int = 65536
+    relay_queue: int = 256 * 1024
+    relay_rate: float = 64 * 1024 * 1024
+    stun_rate: float = 200.0
+    """Answers per second to one source address."""
+    timings: Timings = field(default=DEFAULT_TIMINGS)

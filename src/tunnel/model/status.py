@@ -1,0 +1,138 @@
+"""What a node says of itself. `status --json` prints exactly these values (docs/status.md, version 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.nat import NatReport
+from tunnel.model.reasons import REMEDIES, Reason
+
+STATUS_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PathStatus:
+    """The path that carries data now."""
+
+    kind: str
+    """direct, relay-udp or relay-websocket."""
+    endpoint: Endpoint | None
+    rtt: float | None
+    """Seconds."""
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One transition that a chart took."""
+
+    at: float
+    """Unix time."""
+    source: str
+    event: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """One peer, seen from here."""
+
+    id: str
+    name: str
+    addresses: tuple[str, ...]
+    state: str
+    path: PathStatus | None
+    reason: Reason | None
+    since: float
+    tx_bytes: int
+    rx_bytes: int
+    history: tuple[Move, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """The link to the server."""
+
+    url: str
+    state: str
+    rtt: float | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """The whole node."""
+
+    id: str
+    name: str
+    addresses: tuple[str, ...]
+    nat: NatReport
+    announcement: str
+    server: ServerStatus
+    peers: tuple[PeerStatus, ...]
+    notes: tuple[str, ...] = ()
+    """Things a person should know: address clashes, twins of the same name, plain fallbacks in use."""
+
+
+def status_to_json(status: NodeStatus) -> dict[str, Any]:
+    """The documented JSON form: stable keys, times in Unix seconds, round trips in milliseconds."""
+    nat = status.nat
+    return {
+        "version": STATUS_VERSION,
+        "node": {
+            "id": status.id,
+            "name": status.name,
+            "addresses": list(status.addresses),
+            "nat": {
+                "mapping": nat.mapping.value,
+                "filtering": nat.filtering.value,
+                "allocation": nat.allocation.value,
+                "hairpin": nat.hairpin.value,
+                "udp": nat.udp.value,
+                "port_mapping": nat.port_mapping,
+            },
+            "announcement": status.announcement,
+            "notes": list(status.notes),
+        },
+        "server": {
+            "url": status.server.url,
+            "state": status.server.state,
+            "rtt_ms": _milliseconds(status.server.rtt),
+            "reason": status.server.reason,
+        },
+        "peers": [peer_to_json(peer) for peer in status.peers],
+    }
+
+
+def peer_to_json(peer: PeerStatus) -> dict[str, Any]:
+    """One entry of `peers`."""
+    path, reason = peer.path, peer.reason
+    return {
+        "id": peer.id,
+        "name": peer.name,
+        "addresses": list(peer.addresses),
+        "state": peer.state,
+        "path": None
+        if path is None
+        else {
+            "kind": path.kind,
+            "endpoint": None if path.endpoint is None else str(path.endpoint),
+            "rtt_ms": _milliseconds(path.rtt),
+            "mtu": path.mtu,
+        },
+        "reason": None
+        if reason is None
+        else {"code": reason.code.value, "evidence": reason.evidence, "remedy": REMEDIES[reason.code]},
+        "since": peer.since,
+        "tx_bytes": peer.tx_bytes,
+        "rx_bytes": peer.rx_bytes,
+        "history": [
+            {"at": move.at, "from": move.source, "event": move.event, "to": move.target} for move in peer.history
+        ],
+    }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

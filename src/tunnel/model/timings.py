@@ -1,0 +1,89 @@
+"""Every patience, interval and ladder of the project, in seconds, in one place, each with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """All durations are seconds. A test may replace some with `dataclasses.replace`; nothing else does."""
+
+    # Survey (nat/): RFC 8489 section 6.2.1 with a shorter ladder, since several servers are asked at once.
+    stun_retransmits: tuple[float, ...] = (0.25, 0.5, 1.0)
+    survey_settle: float = 0.5
+    """After the first answer, wait so long for a second opinion."""
+    survey_cap: float = 3.0
+    survey_refresh: float = 300.0
+
+    # Announcement (the mission's ladder).
+    announce_retries: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+    announce_slow_retry: float = 30.0
+    announce_debounce: float = 0.05
+
+    # Server link.
+    server_connect: float = 10.0
+    server_backoff: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+    server_backoff_jitter: float = 0.2
+    """A share of the step, up or down."""
+    server_ping: float = 15.0
+    server_ping_patience: float = 10.0
+    server_suspect_patience: float = 1.0
+    """When a path is in distress and the server does not answer a ping for so long, the link is dialled again."""
+
+    # Introduction.
+    introduction_wait: float = 10.0
+    """On the server: how long both peers' announcements may take."""
+    request_patience: float = 12.0
+
+    # Punching.
+    punch_patience: float = 10.0
+    punch_ladder: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+    punch_interval: float = 1.0
+    punch_low_ttl_shots: int = 1
+    unverified_addresses: int = 8
+    unverified_gap: float = 0.2
+    """At least so long between two probes back to one unverified address."""
+
+    # Paths.
+    heartbeat: float = 1.0
+    path_in_use: float = 5.0
+    """A path counts as in use for so long after the last data we sent."""
+    keepalive: float = 15.0
+    path_suspect: float = 0.5
+    """A heartbeat unanswered for so long (or four round trips, if that is more) makes us look closer."""
+    path_distress: float = 2.0
+    path_trust: float = 6.5
+    path_burial: float = 15.0
+    relay_trust: float = 15.0
+    upgrade_ladder: tuple[float, ...] = (5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+    old_path_probe: float = 1.0
+    old_path_patience: float = 120.0
+    """After a path was lost its endpoint is still probed for so long, once each `old_path_probe`."""
+
+    # Sessions.
+    handshake_retries: tuple[float, ...] = (0.3, 0.6, 1.2, 2.4, 4.8)
+    handshake_slow_retry: float = 10.0
+    reassembly: float = 2.0
+    rekey_after: float = 120.0
+    key_life: float = 180.0
+
+    # Peers.
+    crash_backoff: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+    leave_patience: float = 2.0
+
+    # Server.
+    handshake_patience: float = 5.0
+    send_patience: float = 10.0
+    """A connection that takes no bytes for so long is closed."""
+    silence_patience: float = 60.0
+    """A connection that says nothing for so long is closed; nodes ping every `server_ping`."""
+    relay_max_wait: float = 0.05
+
+
+DEFAULT_TIMINGS = Timings()
+
+
+def rung(ladder: tuple[float, ...], step: int) -> float:
+    """The step'th wait of a ladder; the last one for ever after."""
+    return ladder[min(step, len(ladder) - 1)]

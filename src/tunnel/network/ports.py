@@ -1,0 +1,199 @@
+"""Everything outside the process, one small protocol each. A node or a server gets them all as one `World`.
+
+Real ones: network/real_*.py, in-memory ones: network/memory_*.py. Errors: Unreachable, DeviceError; a closed socket or
+stream raises trio.ClosedResourceError, a broken one trio.BrokenResourceError.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from tunnel.model.endpoint import Endpoint
+
+
+class DatagramSocket(Protocol):
+    """One UDP socket."""
+
+    @property
+    def local(self) -> Endpoint:
+        """The bound endpoint; its host may be the wildcard address."""
+        ...
+
+    def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
+        """Send at once or not at all. False: the kernel took it not (full buffer, no route, too big)."""
+        ...
+
+    async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
+        """Wait for at least one datagram; at most 64. A remote's host is in its shortest numeric form."""
+        ...
+
+    def close(self) -> None:
+        """Close; a waiting `receive_batch` raises trio.ClosedResourceError."""
+        ...
+
+
+class Datagrams(Protocol):
+    """Opens UDP sockets."""
+
+    async def open_socket(self, local: Endpoint) -> DatagramSocket:
+        """Bind. Port 0 picks one. IPv6 sockets are IPv6 only. Raises DeviceError with the remedy (port taken, ...)."""
+        ...
+
+
+class Streams(Protocol):
+    """Opens and accepts byte streams (TCP)."""
+
+    async def open_stream(self, remote: Endpoint) -> trio.abc.Stream:
+        """Connect. Raises Unreachable."""
+        ...
+
+    async def open_listener(self, local: Endpoint) -> StreamListener:
+        """Listen. Port 0 picks one. Raises DeviceError with the remedy."""
+        ...
+
+
+class StreamListener(Protocol):
+    """Accepts streams at one endpoint."""
+
+    @property
+    def local(self) -> Endpoint:
+        """The bound endpoint."""
+        ...
+
+    async def accept(self) -> tuple[trio.abc.Stream, Endpoint]:
+        """The next stream and the remote it comes from."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        ...
+
+
+class Resolver(Protocol):
+    """Names to addresses."""
+
+    async def resolve(self, host: str, port: int) -> tuple[Endpoint, ...]:
+        """IPv4 and IPv6 endpoints of a name (a numeric host resolves to itself). Raises Unreachable."""
+        ...
+
+
+class Interfaces(Protocol):
+    """This machine's own addresses."""
+
+    def addresses(self) -> tuple[str, ...]:
+        """Numeric unicast addresses of all interfaces that are up, loopback included, sorted, without zone index."""
+        ...
+
+    async def wait_change(self) -> None:
+        """Return when the addresses or the default route differ from when the wait began."""
+        ...
+
+
+class Clock(Protocol):
+    """Clocks that are not Trio's. Durations always come from `trio.current_time()`."""
+
+    def wall(self) -> float:
+        """Unix time, for people and leases; it may jump."""
+        ...
+
+    def boot(self) -> float:
+        """Seconds since boot, counted through suspends (CLOCK_BOOTTIME)."""
+        ...
+
+
+class Entropy(Protocol):
+    """All randomness."""
+
+    chance: random.Random
+    """For jitter and shuffles, never for secrets."""
+
+    def token(self, size: int) -> bytes:
+        """Unguessable bytes: keys, nonces, ids."""
+        ...
+
+
+class Store(Protocol):
+    """A few small private files by name."""
+
+    def read(self, name: str) -> bytes | None:
+        """The content, or None if there is no such file. Raises DeviceError if it cannot be read."""
+        ...
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace atomically, readable by the owner only. Raises DeviceError."""
+        ...
+
+
+class PacketDevice(Protocol):
+    """A TUN interface: whole IP packets."""
+
+    @property
+    def name(self) -> str:
+        """The interface's name."""
+        ...
+
+    async def read_batch(self) -> list[bytes]:
+        """Wait for at least one packet; at most 64."""
+        ...
+
+    def write_nowait(self, packet: bytes) -> bool:
+        """Hand one packet to the kernel. False: it took it not."""
+        ...
+
+    def close(self) -> None:
+        """Remove the interface."""
+        ...
+
+
+class PacketDevices(Protocol):
+    """Makes TUN interfaces."""
+
+    async def open_device(self, name: str, mtu: int, addresses: Sequence[str], routes: Sequence[str]) -> PacketDevice:
+        """A TUN interface that is up, with `addresses` (ADDR/PREFIX) and `routes` (PREFIX). Raises DeviceError."""
+        ...
+
+
+class Controls(Protocol):
+    """Local control sockets, for the owner only."""
+
+    async def open_listener(self, path: Path) -> StreamListener:
+        """Listen at a path, mode 0600. Raises DeviceError if somebody listens there already."""
+        ...
+
+    async def open_stream(self, path: Path) -> trio.abc.Stream:
+        """Connect to a path. Raises Unreachable."""
+        ...
+
+
+class PortMapper(Protocol):
+    """The gateway's UPnP service (IGD)."""
+
+    async def map_port(self, internal_port: int, lease: float) -> Endpoint:
+        """Map a UDP port; the external endpoint. Raises Unreachable (no gateway) or Refused."""
+        ...
+
+    async def unmap_port(self, external_port: int) -> None:
+        """Take a mapping back. Raises Unreachable or Refused."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All ports of one machine."""
+
+    datagrams: Datagrams
+    streams: Streams
+    resolver: Resolver
+    interfaces: Interfaces
+    clock: Clock
+    entropy: Entropy
+    store: Store
+    devices: PacketDevices
+    controls: Controls
+    port_mapper: PortMapper

@@ -1,0 +1,1 @@
+"""The server program: rendezvous, introductions, relay, STUN, registry, HTTP."""

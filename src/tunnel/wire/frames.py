@@ -1,0 +1,58 @@
+"""The datagram between nodes: a 16-byte header, then sealed bytes (docs/protocol.md).
+
+ 0        1          2      4                8                              16
+| kind   | segment  | count | receiver index | counter                       | sealed ...
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+from tunnel.model.errors import MalformedFrame
+
+HEADER = struct.Struct("!BBHIQ")
+HEADER_BYTES = HEADER.size
+TAG_BYTES = 16
+SEALED_OVERHEAD = HEADER_BYTES + TAG_BYTES
+MAX_DATAGRAM = 65507
+FULL_SIZE = 1280 + SEALED_OVERHEAD
+"""UDP payload of a full-size packet: a path that cannot carry it is no path."""
+
+
+class Kind(IntEnum):
+    """First byte of a datagram. STUN has 0x00 or 0x01 there, and the magic cookie at byte 4."""
+
+    DATA = 0x10
+    CONTROL = 0x11
+    HANDSHAKE = 0x12
+    PROBE = 0x13
+    RELAYED = 0x14
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The clear part of every datagram; also the associated data of the seal."""
+
+    kind: Kind
+    receiver_index: int
+    counter: int
+    segment: int = 0
+    count: int = 0
+
+
+def encode_header(header: Header) -> bytes:
+    """16 bytes."""
+    return HEADER.pack(header.kind, header.segment, header.count, header.receiver_index, header.counter)
+
+
+def decode_header(datagram: bytes) -> Header:
+    """The header of a whole datagram. Raises MalformedFrame when it is too short or of no known kind."""
+    if len(datagram) < HEADER_BYTES:
+        raise MalformedFrame(f"a datagram of {len(datagram)} bytes is shorter than its header")
+    kind, segment, count, receiver_index, counter = HEADER.unpack_from(datagram)
+    try:
+        return Header(Kind(kind), receiver_index, counter, segment, count)
+    except ValueError:
+        raise MalformedFrame(f"datagram kind 0x{kind:02x}") from None

@@ -1,0 +1,46 @@
+"""Relay frames in one WebSocket message: 0xC1 (a byte that MessagePack never uses), then entries.
+
+    | 0xC1 | handle (8) | length (2) | datagram | handle (8) | length (2) | datagram | ...
+
+From a node the handle names the receiver, from the server the sender: the first 8 bytes of a node id.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+
+from tunnel.model.errors import MalformedFrame
+from tunnel.model.identity import HANDLE_BYTES
+
+RELAY_MARK = 0xC1
+ENTRY = struct.Struct(f"!{HANDLE_BYTES}sH")
+MAX_BATCH = 65536
+
+
+def is_relay_batch(message: bytes) -> bool:
+    """Whether a WebSocket message is a relay batch rather than a signal."""
+    return message[:1] == b"\xc1"
+
+
+def encode_relay_batch(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """(handle, datagram) pairs as one message. A datagram has at most 65535 bytes."""
+    parts = [b"\xc1"]
+    for handle, datagram in entries:
+        parts.append(ENTRY.pack(handle, len(datagram)))
+        parts.append(datagram)
+    return b"".join(parts)
+
+
+def decode_relay_batch(message: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The (handle, datagram) pairs of a message. Raises MalformedFrame, perhaps after some good pairs."""
+    offset, end = 1, len(message)
+    while offset < end:
+        if offset + ENTRY.size > end:
+            raise MalformedFrame("a relay batch ends inside an entry's head")
+        handle, length = ENTRY.unpack_from(message, offset)
+        offset += ENTRY.size
+        if length == 0 or offset + length > end:
+            raise MalformedFrame("a relay entry is empty or longer than its batch")
+        yield handle, message[offset : offset + length]
+        offset += length
