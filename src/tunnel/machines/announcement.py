@@ -1,0 +1,44 @@
+"""One node's announcement: what it tells its network about itself, until the server has acknowledged the latest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from statemachine import State
+
+from tunnel.machines.chart import NOTHING, Chart
+
+
+class AnnouncementChart(Chart):
+    """Whether the server holds what we last said of ourselves."""
+
+    surveying = State(initial=True)
+    announcing = State()
+    acknowledged = State()
+    stale = State()
+    closed = State(final=True)
+
+    registered = (
+        surveying.to(announcing) | announcing.to(announcing) | acknowledged.to(announcing) | stale.to(announcing)
+    )
+    acknowledged_by_server = announcing.to(acknowledged)
+    changed = announcing.to(announcing) | acknowledged.to(stale)
+    patience_ended = announcing.to(announcing) | stale.to(announcing)
+    link_lost = surveying.from_(announcing, acknowledged, stale)
+    close = closed.from_(surveying, announcing, acknowledged, stale)
+
+    events_of: ClassVar[Mapping[str, frozenset[str]]] = {
+        "surveying": frozenset({"registered"}),
+        "announcing": frozenset({"acknowledged_by_server", "changed", "link_lost"}),
+        "acknowledged": frozenset({"changed", "link_lost"}),
+        "stale": frozenset({"link_lost"}),
+        "closed": NOTHING,
+    }
+    sends_of: ClassVar[Mapping[str, frozenset[str]]] = {
+        "surveying": NOTHING,
+        "announcing": frozenset({"announce"}),
+        "acknowledged": NOTHING,
+        "stale": NOTHING,
+        "closed": NOTHING,
+    }

@@ -1,0 +1,44 @@
+"""One node's link to its server: dialled, registered, lost, dialled again after a backoff."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from statemachine import State
+
+from tunnel.machines.chart import NOTHING, Chart
+
+
+class ServerLinkChart(Chart):
+    """Whether the server knows us at this moment."""
+
+    offline = State(initial=True)
+    connecting = State()
+    registered = State()
+    backing_off = State()
+    closed = State(final=True)
+
+    dial = offline.to(connecting)
+    welcomed = connecting.to(registered)
+    failed = connecting.to(backing_off)
+    refused = connecting.to(backing_off) | registered.to(backing_off)
+    lost = registered.to(backing_off)
+    redial = registered.to(connecting) | backing_off.to(connecting)
+    patience_ended = connecting.to(backing_off) | backing_off.to(connecting)
+    close = closed.from_(offline, connecting, registered, backing_off)
+
+    events_of: ClassVar[Mapping[str, frozenset[str]]] = {
+        "offline": frozenset({"dial"}),
+        "connecting": frozenset({"welcomed", "failed", "refused"}),
+        "registered": frozenset({"lost", "refused", "redial"}),
+        "backing_off": frozenset({"redial"}),
+        "closed": NOTHING,
+    }
+    sends_of: ClassVar[Mapping[str, frozenset[str]]] = {
+        "offline": NOTHING,
+        "connecting": frozenset({"hello"}),
+        "registered": frozenset({"ping", "pong", "announce", "withdraw", "connect"}),
+        "backing_off": NOTHING,
+        "closed": NOTHING,
+    }
