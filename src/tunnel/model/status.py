@@ -78,21 +78,13 @@ class NodeStatus:
 
 def status_to_json(status: NodeStatus) -> dict[str, Any]:
     """The documented JSON form: stable keys, times in Unix seconds, round trips in milliseconds."""
-    nat = status.nat
     return {
         "version": STATUS_VERSION,
         "node": {
             "id": status.id,
             "name": status.name,
             "addresses": list(status.addresses),
-            "nat": {
-                "mapping": nat.mapping.value,
-                "filtering": nat.filtering.value,
-                "allocation": nat.allocation.value,
-                "hairpin": nat.hairpin.value,
-                "udp": nat.udp.value,
-                "port_mapping": nat.port_mapping,
-            },
+            "nat": nat_to_json(status.nat),
             "announcement": status.announcement,
             "notes": list(status.notes),
         },
@@ -114,14 +106,7 @@ def peer_to_json(peer: PeerStatus) -> dict[str, Any]:
         "name": peer.name,
         "addresses": list(peer.addresses),
         "state": peer.state,
-        "path": None
-        if path is None
-        else {
-            "kind": path.kind,
-            "endpoint": None if path.endpoint is None else str(path.endpoint),
-            "rtt_ms": _milliseconds(path.rtt),
-            "mtu": path.mtu,
-        },
+        "path": None if path is None else path_to_json(path),
         "reason": None
         if reason is None
         else {"code": reason.code.value, "evidence": reason.evidence, "remedy": REMEDIES[reason.code]},
@@ -131,6 +116,28 @@ def peer_to_json(peer: PeerStatus) -> dict[str, Any]:
         "history": [
             {"at": move.at, "from": move.source, "event": move.event, "to": move.target} for move in peer.history
         ],
+    }
+
+
+def nat_to_json(nat: NatReport) -> dict[str, str]:
+    """The value of `nat`."""
+    return {
+        "mapping": nat.mapping.value,
+        "filtering": nat.filtering.value,
+        "allocation": nat.allocation.value,
+        "hairpin": nat.hairpin.value,
+        "udp": nat.udp.value,
+        "port_mapping": nat.port_mapping,
+    }
+
+
+def path_to_json(path: PathStatus) -> dict[str, Any]:
+    """The value of `path`."""
+    return {
+        "kind": path.kind,
+        "endpoint": None if path.endpoint is None else str(path.endpoint),
+        "rtt_ms": _milliseconds(path.rtt),
+        "mtu": path.mtu,
     }
 
 
