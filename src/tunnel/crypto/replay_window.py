@@ -1,0 +1,39 @@
+"""Which counters were seen: each may come once, in any order, as long as it is not too old (RFC 6479's purpose)."""
+
+from __future__ import annotations
+
+WINDOW = 8192
+
+
+class ReplayWindow:
+    """The last `size` counters below and with the highest one seen. Pure; one byte a counter, constant time a packet.
+
+    Ask `is_fresh` before the seal is checked, call `mark` only after: a forged counter must not move the window.
+    """
+
+    __slots__ = ("_highest", "_seen", "_size")
+
+    def __init__(self, size: int = WINDOW) -> None:
+        if size < 1:
+            raise ValueError("a replay window holds at least one counter")
+        self._size = size
+        self._seen = bytearray(size)
+        self._highest = -1
+
+    def is_fresh(self, counter: int) -> bool:
+        """Whether this counter (>= 0) was not marked yet and is no older than the window."""
+        if counter > self._highest:
+            return True
+        return counter > self._highest - self._size and not self._seen[counter % self._size]
+
+    def mark(self, counter: int) -> None:
+        """Note a counter that is fresh."""
+        size, highest = self._size, self._highest
+        if counter > highest:
+            if counter - highest >= size:
+                self._seen = bytearray(size)
+            else:
+                for skipped in range(highest + 1, counter):
+                    self._seen[skipped % size] = 0
+            self._highest = counter
+        self._seen[counter % size] = 1
