@@ -34,6 +34,8 @@ def encode_relay_batch(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def decode_relay_batch(message: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The (handle, datagram) pairs of a message. Raises MalformedFrame, perhaps after some good pairs."""
+    if not is_relay_batch(message):
+        raise MalformedFrame("not a relay batch")
     offset, end = 1, len(message)
     while offset < end:
         if offset + ENTRY.size > end:

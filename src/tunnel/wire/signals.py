@@ -6,6 +6,7 @@ every length is limited here, so behind `decode_signal` nothing is checked twice
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
@@ -297,8 +298,8 @@ def _field(name: str, hint: Any, value: Any) -> Any:
 
 def _endpoint(value: Any) -> Endpoint:
     match value:
-        case [str() as host, int() as port] if len(host) <= 64 and 0 <= port < 65536:
-            return Endpoint(host, port)
+        case [str() as host, int() as port] if len(host) <= 64 and type(port) is int and 0 <= port < 65536:
+            return Endpoint(str(ipaddress.ip_address(host.partition("%")[0])), port)
     raise ValueError("not an endpoint")
 
 

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnel.model.errors import MalformedFrame
+from tunnel.wire.frames import FULL_SIZE, HEADER_BYTES, Header, Kind, decode_header, encode_header
+from tunnel.wire.relay_batch import is_relay_batch
+from tunnel.wire.stun import is_stun
+
+HEADERS = st.builds(
+    Header,
+    kind=st.sampled_from(Kind),
+    receiver_index=st.integers(0, 2**32 - 1),
+    counter=st.integers(0, 2**64 - 1),
+    segment=st.integers(0, 255),
+    count=st.integers(0, 65535),
+)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (Header(Kind.DATA, 0x01020304, 5), "10 00 0000 01020304 0000000000000005"),
+        (Header(Kind.CONTROL, 0, 2**64 - 1), "11 00 0000 00000000 ffffffffffffffff"),
+        (Header(Kind.HANDSHAKE, 2**32 - 1, 1, segment=2, count=3), "12 02 0003 ffffffff 0000000000000001"),
+        (Header(Kind.PROBE, 7, 0), "13 00 0000 00000007 0000000000000000"),
+        (Header(Kind.RELAYED, 7, 0, segment=255, count=65535), "14 ff ffff 00000007 0000000000000000"),
+    ],
+)
+def test_a_header_is_these_bytes(header: Header, expected: str) -> None:
+    assert encode_header(header) == bytes.fromhex(expected)
+    assert decode_header(bytes.fromhex(expected) + b"sealed") == header
+
+
+@given(HEADERS, st.binary(max_size=20))
+def test_a_header_comes_back_as_it_was(header: Header, sealed: bytes) -> None:
+    assert decode_header(encode_header(header) + sealed) == header
+
+
+@given(st.binary(max_size=40))
+def test_junk_is_a_header_or_malformed(junk: bytes) -> None:
+    try:
+        decoded = decode_header(junk)
+    except MalformedFrame:
+        return
+    assert encode_header(decoded) == junk[:HEADER_BYTES]
+
+
+@pytest.mark.parametrize("datagram", [b"", b"\x10" + bytes(14), b"\x00" + bytes(15), b"\x15" + bytes(15)])
+def test_a_short_or_unknown_datagram_is_malformed(datagram: bytes) -> None:
+    with pytest.raises(MalformedFrame):
+        decode_header(datagram)
+
+
+def test_a_full_size_packet_fits_the_paths_that_we_promise() -> None:
+    """1360 bytes on the wire with IPv6 and UDP: what REMEDIES tells people."""
+    assert FULL_SIZE + 40 + 8 == 1360
+
+
+@given(HEADERS)
+def test_our_datagrams_are_never_taken_for_stun(header: Header) -> None:
+    datagram = encode_header(header)[:4] + b"\x21\x12\xa4\x42" + bytes(24)
+    assert not is_stun(datagram)
+    assert not is_relay_batch(datagram)
