@@ -73,6 +73,7 @@ class StunMessage:
     transaction: bytes
     """12 unguessable bytes; an answer carries those of its request."""
     method: int = BINDING
+    """Below 128: a first byte above 0x01 is not taken for STUN here."""
     xor_mapped: Endpoint | None = None
     mapped: Endpoint | None = None
     """MAPPED-ADDRESS: the same, in a form that some NATs rewrite. Ask `observed`."""
@@ -145,7 +146,7 @@ def decode_stun(datagram: bytes) -> StunMessage:
     return StunMessage(
         kind=StunClass(kind_and_method & 0x110),
         transaction=transaction,
-        method=(kind_and_method & 0x3E00) >> 2 | (kind_and_method & 0x00E0) >> 1 | kind_and_method & 0x000F,
+        method=(kind_and_method & 0xE0) >> 1 | kind_and_method & 0x0F,
         xor_mapped=_decode_address(found.get(Attribute.XOR_MAPPED_ADDRESS), _COOKIE + transaction),
         mapped=_decode_address(found.get(Attribute.MAPPED_ADDRESS)),
         origin=_decode_address(found.get(Attribute.RESPONSE_ORIGIN)),
@@ -180,7 +181,7 @@ _FAMILIES = {1: 4, 2: 16}
 
 
 def _head(message: StunMessage, length: int) -> bytes:
-    method = (message.method & 0xF80) << 2 | (message.method & 0x070) << 1 | message.method & 0x00F
+    method = (message.method & 0x70) << 1 | message.method & 0x0F
     return HEADER.pack(method | message.kind, length, MAGIC_COOKIE, message.transaction)
 
 
