@@ -1,1 +1,35 @@
-"""Real kernel NATs in network namespaces, for tests, bench and `demo --netns`. Linux and root only."""
+"""Real kernel NATs in network namespaces: for tests, the bench and `demo --netns`. Root and Linux only.
+
+with Lab() as lab:
+    home = lab.add_site("home", Kind.SYMMETRIC, delay=20)
+    office = lab.add_site("office", Kind.PORT_PRESERVING, hosts=2)
+    server = lab.popen(lab.server, ["p2ptunnel-trio", "server", "--listen", "25.0.0.1:443"])
+    node = lab.popen(home.host, ["p2ptunnel-trio", "up"])
+    lab.cut(home, office)
+"""
+
+from tunnel.netlab.captures import Capture
+from tunnel.netlab.kinds import OPEN_TCP_PORTS, Kind
+from tunnel.netlab.lab import Lab
+from tunnel.netlab.ledger import STATE, sweep
+from tunnel.netlab.sites import GATEWAY, SERVER_ADDRESSES, Host, Site, SiteSpec
+from tunnel.netlab.traffic import Count, Flow, LinkCount
+from tunnel.netlab.trio_lab import open_lab
+
+__all__ = [
+    "GATEWAY",
+    "OPEN_TCP_PORTS",
+    "SERVER_ADDRESSES",
+    "STATE",
+    "Capture",
+    "Count",
+    "Flow",
+    "Host",
+    "Kind",
+    "Lab",
+    "LinkCount",
+    "Site",
+    "SiteSpec",
+    "open_lab",
+    "sweep",
+]

@@ -1,0 +1,270 @@
+"""A lab: an internet, a server host with two public addresses, and sites behind real kernel NATs.
+
+All of it lives in network namespaces called `p2pt-ID-NAME`; interfaces exist in those alone, so labs never meet, and
+nothing of the machine's own network is touched. Root and Linux; blocking calls (see `open_lab` for Trio).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from tunnel.model.errors import DeviceError, SettingsError
+from tunnel.netlab import sites, traffic
+from tunnel.netlab.captures import Capture
+from tunnel.netlab.kinds import Kind
+from tunnel.netlab.ledger import STATE, Entry, sweep
+from tunnel.netlab.namespaces import (
+    add_namespaces,
+    check_privilege,
+    command_in,
+    ip_batch,
+    nft_batch,
+    run,
+    run_scripts,
+)
+from tunnel.netlab.sites import SERVER_ADDRESSES, Host, Site, SiteSpec
+
+_SERVER_MAC = "02:00:00:00:00:01"
+_TERM_PATIENCE = 2.0  # seconds that programs get after SIGTERM when the lab closes
+_DELAY_BOX = Path(__file__).with_name("delay_box.py")
+
+
+class Lab:
+    """One lab. `with Lab() as lab:`, then `lab.add_site(...)`; leaving ends its programs and removes everything.
+
+    Making one also removes the labs of owners that died. Raises DeviceError, with the remedy, without root or tools.
+    """
+
+    def __init__(self, *specs: SiteSpec, state: Path = STATE) -> None:
+        check_privilege()
+        sweep(state)
+        self._entry = Entry(state)
+        self.id = self._entry.id
+        self._prefix = f"p2pt-{self.id}-"
+        self._internet = self._prefix + "internet"
+        self._wires = self._prefix + "wires"
+        self.server = Host("server", self._prefix + "server", SERVER_ADDRESSES[0])
+        self.sites: dict[str, Site] = {}
+        self._cuts: set[frozenset[str]] = set()
+        self._programs: list[subprocess.Popen[bytes]] = []
+        self._boxes: list[subprocess.Popen[bytes]] = []
+        self._captures: list[Capture] = []
+        try:
+            self._build_middle()
+            self.add_sites(specs)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Building
+
+    def add_site(
+        self,
+        name: str,
+        kind: Kind = Kind.PORT_PRESERVING,
+        *,
+        hosts: int = 1,
+        delay: float = 0.0,
+        lifetime: int | None = None,
+    ) -> Site:
+        """One more site; `delay` is one-way, in milliseconds, between it and the internet. Raises SettingsError."""
+        return self.add_sites([SiteSpec(name, kind, hosts, delay, lifetime)])[0]
+
+    def add_sites(self, specs: Iterable[SiteSpec]) -> tuple[Site, ...]:
+        """Several at once, which is faster. Raises SettingsError before anything is made."""
+        fresh: dict[str, Site] = {}
+        for spec in specs:
+            spec.check()
+            number = len(self.sites) + len(fresh) + 1
+            if spec.name in self.sites or spec.name in fresh or number > sites.MAX_SITES:
+                raise SettingsError(f"site {spec.name}: the name is taken, or the lab is full ({sites.MAX_SITES})")
+            fresh[spec.name] = Site(spec, number, self._prefix)
+        built = tuple(fresh.values())
+        delayed = [site for site in built if site.spec.delay > 0]
+        namespaces = [name for site in built for name in site.namespaces]
+        if delayed and self._wires not in self._entry.namespaces:
+            namespaces.append(self._wires)
+        self._make_namespaces(namespaces)
+        run(["ip", "-batch", "-"], "\n".join(line for site in built for line in self._links(site)) + "\n")
+        scripts = {name: script for site in built for name, script in site.scripts().items()}
+        scripts[self._internet] = ip_batch(*(line for site in built for line in sites.internet_side(site)))
+        if delayed:
+            scripts[self._wires] = "".join(sites.wire_script(self._gap(site)) for site in delayed)
+        run_scripts(scripts)
+        self._start_boxes(delayed)
+        self.sites |= fresh
+        return built
+
+    def close(self) -> None:
+        """End every program of the lab (SIGTERM, then SIGKILL) and remove all that was made. Idempotent."""
+        for capture in self._captures:
+            capture.close()
+        for box in self._boxes:
+            assert box.stdin is not None
+            box.stdin.close()
+        running = [program for program in self._programs if program.poll() is None]
+        for program in running:
+            program.terminate()
+        for program in running:
+            with suppress(subprocess.TimeoutExpired):
+                program.wait(_TERM_PATIENCE)
+        self._entry.close()
+        for process in (*running, *self._boxes):
+            process.wait()
+        self._programs.clear()
+        self._boxes.clear()
+        self._captures.clear()
+
+    # Programs
+
+    def command(self, host: Host, argv: Sequence[str]) -> list[str]:
+        """The command line that runs `argv` on a host, for `trio.run_process` and the like."""
+        return command_in(host.namespace, argv)
+
+    def popen(
+        self,
+        host: Host,
+        argv: Sequence[str],
+        *,
+        stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+        stdout: int | IO[bytes] | None = None,
+        stderr: int | IO[bytes] | None = None,
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start a program on a host; its pid is the program's own. The lab ends it at the latest when it closes."""
+        program = subprocess.Popen(
+            self.command(host, argv), stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env
+        )
+        self._programs.append(program)
+        return program
+
+    def run(self, host: Host, argv: Sequence[str]) -> str:
+        """Run a short command on a host to its end; returns what it printed. Raises DeviceError if it failed."""
+        return run(self.command(host, argv))
+
+    # Trouble
+
+    def cut(self, one: Site, other: Site) -> None:
+        """Drop, without a word, all UDP between two sites' public addresses; what goes over the server still works.
+
+        A cut follows its sites when their addresses change.
+        """
+        self._cuts.add(frozenset((one.name, other.name)))
+        self._apply_cuts()
+
+    def lift(self, one: Site, other: Site) -> None:
+        """Undo `cut`."""
+        self._cuts.discard(frozenset((one.name, other.name)))
+        self._apply_cuts()
+
+    def change_wan(self, site: Site) -> str:
+        """Give a site another public address, which is returned. The old one is gone, and with it every mapping."""
+        old = site.move()
+        edge = [f"addr add {site.wan}/32 dev wan", f"route replace default via {sites.GATEWAY} src {site.wan}"]
+        run_scripts(
+            {
+                self._internet: ip_batch(*sites.reach(site), f"route del {old}/32", f"neigh del {old} dev {site.name}"),
+                site.edge: ip_batch(*edge, f"addr del {old}/32 dev wan"),
+            }
+        )
+        self._apply_cuts()
+        self.forget_mappings(site)
+        return site.wan
+
+    def forget_mappings(self, site: Site) -> None:
+        """Empty the NAT tables of a site's routers, as a reboot does. Needs the command `conntrack`."""
+        check_privilege(["conntrack"])
+        for namespace, kind in zip(site.routers, site.kind.routers, strict=True):
+            if kind in (Kind.FULL_CONE, Kind.ADDR_RESTRICTED):
+                tables = ("map ip nat inside_of", "map ip nat outside_of", "set ip nat permitted")
+                run(command_in(namespace, ["nft", "-f", "-"]), "".join(f"flush {table}\n" for table in tables))
+            run(command_in(namespace, ["conntrack", "-F"]))
+
+    # Looking
+
+    def counters(self) -> dict[str, traffic.LinkCount]:
+        """What each link at the internet carried since it exists: one a site, and `server`."""
+        text = run(["ip", "-n", self._internet, "-j", "-s", "link", "show"])
+        return traffic.link_counts(text, ("server", *self.sites))
+
+    def flows(self) -> dict[traffic.Flow, traffic.Count]:
+        """What passed the internet, by source address, destination address and protocol; cut packets do not count."""
+        text = run(command_in(self._internet, ["nft", "-j", "list", "set", "inet", "internet", "flows"]))
+        return traffic.flow_counts(text)
+
+    def capture(self, folder: Path) -> Capture:
+        """Record every link at the internet as FOLDER/LINK.pcap, until closed. Needs the command `tcpdump`.
+
+        It records when this returns: every tcpdump has said that it listens.
+        """
+        check_privilege(["tcpdump"])
+        capture = Capture(self._internet, ("server", *self.sites), folder)
+        self._captures.append(capture)
+        return capture
+
+    # Details
+
+    def _build_middle(self) -> None:
+        self._make_namespaces([self._internet, self.server.namespace])
+        link = self._link("server", _SERVER_MAC, "eth0", self.server.namespace)
+        run(["ip", "-batch", "-"], link + "\n")
+        run_scripts({self._internet: sites.internet_script(_SERVER_MAC), self.server.namespace: sites.server_script()})
+
+    def _make_namespaces(self, names: Sequence[str]) -> None:
+        self._entry.record(names)
+        add_namespaces(names)
+
+    def _link(self, name: str, mac: str, far_name: str, far: str) -> str:
+        near = f"name {name} address {sites.GATEWAY_MAC} netns {self._internet}"
+        return f"link add {near} type veth peer name {far_name} address {mac} netns {far}"
+
+    def _gap(self, site: Site) -> tuple[str, str]:
+        return f"{site.name}-in", f"{site.name}-out"
+
+    def _links(self, site: Site) -> list[str]:
+        if not site.spec.delay:
+            return [self._link(site.name, site.mac, "wan", site.edge), *site.links()]
+        inner, outer = self._gap(site)
+        return [
+            f"link add name {site.name} address {sites.GATEWAY_MAC} netns {self._internet}"
+            f" type veth peer name {outer} netns {self._wires}",
+            f"link add name wan address {site.mac} netns {site.edge} type veth peer name {inner} netns {self._wires}",
+            *site.links(),
+        ]
+
+    def _start_boxes(self, delayed: Sequence[Site]) -> None:
+        started = []
+        for site in delayed:
+            argv = [sys.executable, "-I", "-S", str(_DELAY_BOX), *self._gap(site), str(site.spec.delay)]
+            box = subprocess.Popen(
+                command_in(self._wires, argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            started.append(box)
+            self._boxes.append(box)
+        for box in started:
+            assert box.stdout is not None
+            with box.stdout:
+                if box.stdout.readline() != b"ready\n":
+                    raise DeviceError("a delay box did not start")
+
+    def _apply_cuts(self) -> None:
+        pairs = sorted(tuple(sorted(cut)) for cut in self._cuts)
+        wans = [(self.sites[pair[0]].wan, self.sites[pair[-1]].wan) for pair in pairs]
+        elements = ", ".join(f"{a} . {b}, {b} . {a}" if a != b else f"{a} . {b}" for a, b in wans)
+        added = f"\nadd element inet internet cut {{ {elements} }}" if wans else ""
+        run_scripts({self._internet: nft_batch("flush set inet internet cut" + added)})

@@ -1,0 +1,99 @@
+"""Which labs exist on this machine, and who owns them: one JSON file a lab, written before anything is made.
+
+A lab whose owner died half-way (kill -9, power) leaves its file behind, and the next start removes what the file names.
+An owner is a process id together with its start time, so that a reused id is no owner.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tunnel.netlab.namespaces import remove_namespaces
+
+STATE = Path("/run/p2ptunnel-netlab")
+"""Where labs are recorded unless the caller names another folder."""
+
+_LAST_WORDS = 0.1  # seconds: an `ip` that a killed owner had just started may still be making namespaces
+
+
+class Entry:
+    """One lab's line in the ledger."""
+
+    def __init__(self, state: Path = STATE) -> None:
+        self._state = state
+        self._namespaces: list[str] = []
+        with _locked(state):
+            self.id = self._unused_id()
+            self._write()
+
+    @property
+    def namespaces(self) -> Sequence[str]:
+        """What was recorded, in this order."""
+        return tuple(self._namespaces)
+
+    def record(self, namespaces: Sequence[str]) -> None:
+        """Write down namespaces that are about to be made."""
+        self._namespaces += namespaces
+        self._write()
+
+    def close(self) -> None:
+        """Remove everything recorded, then the entry."""
+        remove_namespaces(self._namespaces)
+        self._path.unlink(missing_ok=True)
+
+    @property
+    def _path(self) -> Path:
+        return self._state / f"{self.id}.json"
+
+    def _unused_id(self) -> str:
+        while True:
+            candidate = secrets.token_hex(2)
+            if not (self._state / f"{candidate}.json").exists():
+                return candidate
+
+    def _write(self) -> None:
+        pid = os.getpid()
+        content = {"owner": pid, "started": _start_time(pid), "namespaces": self._namespaces}
+        draft = self._path.with_suffix(".draft")
+        draft.write_text(json.dumps(content))
+        draft.rename(self._path)
+
+
+def sweep(state: Path = STATE) -> list[str]:
+    """Remove every lab whose owner is gone. Returns their ids."""
+    swept = []
+    with _locked(state):
+        for path in sorted(state.glob("*.json")):
+            content = json.loads(path.read_text())
+            if _start_time(content["owner"]) == content["started"]:
+                continue
+            time.sleep(_LAST_WORDS)
+            remove_namespaces(content["namespaces"])
+            path.unlink()
+            swept.append(path.stem)
+    return swept
+
+
+@contextmanager
+def _locked(state: Path) -> Iterator[None]:
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (state / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot (proc(5), field 22); None if there is no such process."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = status.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])

@@ -1,0 +1,119 @@
+"""Runs commands in network namespaces through iproute2. Knows nothing of sites and NAT."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from tunnel.model.errors import DeviceError
+
+_NAMED = Path("/run/netns")  # where iproute2 keeps the namespaces that have names
+_DEATH_PATIENCE = 3.0  # seconds that killed processes get to be gone
+
+
+def check_privilege(tools: Iterable[str] = ("ip", "nft")) -> None:
+    """Raises DeviceError, with the remedy, unless this process can build namespaces."""
+    if not sys.platform.startswith("linux"):
+        raise DeviceError("a netlab is made of Linux network namespaces: run it on Linux")
+    if os.geteuid() != 0:
+        raise DeviceError("a netlab makes network namespaces: run it as root")
+    for tool in tools:
+        if shutil.which(tool) is None:
+            raise DeviceError(f"a netlab needs the command `{tool}`: install iproute2, nftables, conntrack and tcpdump")
+
+
+def command_in(namespace: str, argv: Sequence[str]) -> list[str]:
+    """The command line that runs `argv` in a namespace. It execs, so the process id is the program's own."""
+    return ["ip", "netns", "exec", namespace, *argv]
+
+
+def run(argv: Sequence[str], script: str = "") -> str:
+    """Run to the end with `script` on stdin; returns what it printed. Raises DeviceError with what it complained of."""
+    done = subprocess.run(argv, input=script, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise DeviceError(f"`{' '.join(argv)}` failed: {done.stderr.strip()}\n{script}".rstrip())
+    return done.stdout
+
+
+def run_scripts(scripts: Mapping[str, str]) -> None:
+    """Run one shell script in each namespace, all at once. Raises DeviceError with the first complaint."""
+    started = {}
+    for namespace, script in scripts.items():
+        process = subprocess.Popen(
+            command_in(namespace, ["sh", "-e"]),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started[namespace] = process
+        assert process.stdin is not None
+        process.stdin.write(script)
+        process.stdin.close()
+        process.stdin = None
+    complaints = {namespace: process.communicate()[1] for namespace, process in started.items()}
+    for namespace, process in started.items():
+        if process.returncode != 0:
+            raise DeviceError(f"{namespace}: {complaints[namespace].strip()}\n{scripts[namespace]}")
+
+
+def ip_batch(*lines: str) -> str:
+    """The lines of shell that hand these commands to one `ip`."""
+    return _heredoc("ip -batch -", "\n".join(lines))
+
+
+def nft_batch(rules: str) -> str:
+    """The lines of shell that load these rules as one transaction."""
+    return _heredoc("nft -f -", rules)
+
+
+def _heredoc(command: str, text: str) -> str:
+    return f"{command} <<'END'\n{text.strip()}\nEND\n"
+
+
+def add_namespaces(names: Sequence[str]) -> None:
+    """Make empty namespaces."""
+    run(["ip", "-batch", "-"], "".join(f"netns add {name}\n" for name in names))
+
+
+def remove_namespaces(names: Sequence[str]) -> None:
+    """Kill whatever runs in these namespaces and remove them with all that is in them; absent ones are passed over."""
+    present = [name for name in names if (_NAMED / name).exists()]
+    _kill_inhabitants(present)
+    if present:
+        run(["ip", "-force", "-batch", "-"], "".join(f"netns del {name}\n" for name in present))
+
+
+def _kill_inhabitants(names: Sequence[str]) -> None:
+    patience_ends = time.monotonic() + _DEATH_PATIENCE
+    while pids := _inhabitants(names):
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if time.monotonic() > patience_ends:
+            return
+        time.sleep(0.005)
+
+
+def _inhabitants(names: Sequence[str]) -> list[int]:
+    """The living processes whose network is one of these namespaces."""
+    wanted = {(status.st_dev, status.st_ino) for status in (os.stat(_NAMED / name) for name in names)}
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            network = os.stat(entry / "ns" / "net")
+        except OSError:  # it has ended, or is a zombie without a network
+            continue
+        if (network.st_dev, network.st_ino) in wanted:
+            found.append(int(entry.name))
+    return found

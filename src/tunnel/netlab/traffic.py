@@ -1,0 +1,56 @@
+"""What passed a lab's internet, read from the JSON that `ip` and `nft` print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Count(NamedTuple):
+    """Packets and bytes."""
+
+    packets: int
+    bytes: int
+
+
+class LinkCount(NamedTuple):
+    """One link, seen from the internet."""
+
+    sent: Count
+    """By the site."""
+
+    received: Count
+    """By the site."""
+
+
+class Flow(NamedTuple):
+    """One direction between two public addresses."""
+
+    source: str
+    destination: str
+    protocol: str
+    """As nft names it: `udp`, `tcp`, `icmp`."""
+
+
+def link_counts(text: str, links: Sequence[str]) -> dict[str, LinkCount]:
+    """From `ip -j -s link show`."""
+    counts = {}
+    for link in json.loads(text):
+        if link["ifname"] in links:
+            received, sent = link["stats64"]["rx"], link["stats64"]["tx"]
+            counts[link["ifname"]] = LinkCount(
+                Count(received["packets"], received["bytes"]), Count(sent["packets"], sent["bytes"])
+            )
+    return counts
+
+
+def flow_counts(text: str) -> dict[Flow, Count]:
+    """From `nft -j list set` of a set `source . destination . protocol` with counters."""
+    counts = {}
+    for part in json.loads(text)["nftables"]:
+        for element in part.get("set", {}).get("elem", ()):
+            source, destination, protocol = element["elem"]["val"]["concat"]
+            counter = element["elem"]["counter"]
+            counts[Flow(source, destination, protocol)] = Count(counter["packets"], counter["bytes"])
+    return counts
