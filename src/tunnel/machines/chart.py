@@ -34,6 +34,11 @@ class Transition:
     """Names of guard methods that must all hold; one that must not hold has a `!` before it."""
     target: str
 
+    @property
+    def condition(self) -> str:
+        """The guards as words: `relay_carries and not may_go_direct`. Empty where nothing is asked."""
+        return " and ".join(guard.replace("!", "not ") for guard in self.guards)
+
 
 class Chart(StateMachine):
     """Base of all charts: an event that is not legal here raises, and so does an error in a guard."""
@@ -56,6 +61,11 @@ class Chart(StateMachine):
         """Take the event's transition. Raises statemachine's TransitionNotAllowed where it is not enabled."""
         send: Callable[..., object] = self.send
         send(event, **facts)
+
+    @classmethod
+    def event_names(cls) -> tuple[str, ...]:
+        """Every event that some state takes, in the order of the declarations."""
+        return tuple(str(event) for event in cls._events)
 
     @classmethod
     def transitions(cls) -> tuple[Transition, ...]:

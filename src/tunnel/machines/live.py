@@ -85,7 +85,7 @@ class Living:
         self._patience = patience
         self._facts = facts
         self._on_move = on_move
-        self._known_events = frozenset(str(event) for event in chart.events) - {PATIENCE_ENDED}
+        self._known_events = frozenset(chart.event_names()) - {PATIENCE_ENDED}
         self._waiting: deque[str] = deque()
         self._wake = trio.Event()
         self._moves = self._ignored = self._patience_unused = 0
