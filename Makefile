@@ -1,0 +1,42 @@
+# Everything sets itself up: `make demo` and `make test` work on a fresh machine with Python 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+TESTS ?= tests
+
+.PHONY: help demo test test-fast lint format bench charts clean
+
+help: ## Say what there is to make
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+demo: .venv/ready ## A server and two nodes on this machine: relay first, direct when proven, cut and healed
+	$(BIN)/p2ptunnel-trio demo
+
+test: .venv/ready ## All tests; as root on Debian also those on real NATs in namespaces
+	PYTHON=$(BIN)/python tools/run-tests $(TESTS)
+
+test-fast: .venv/ready ## The tests that need neither root nor minutes
+	$(BIN)/python -m pytest -q -m "not netlab" $(TESTS)
+
+lint: .venv/ready ## Format, lint, types, floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/ready ## Bring the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/ready ## Measure
+	@for script in bench/[a-z]*.py; do [ -e "$$script" ] || continue; echo "== $$script"; $(BIN)/python "$$script"; done
+
+charts: .venv/ready ## Write the generated pages of statecharts/ anew
+	$(BIN)/python -m tunnel.machines.diagrams
+
+clean: ## Remove what was made here
+	rm -rf .venv dist build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/ready: constraints/dev.txt pyproject.toml tools/make-venv
+	PYTHON="$(PYTHON)" tools/make-venv .venv constraints/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@

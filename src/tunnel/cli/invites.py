@@ -1,0 +1,108 @@
+"""`invite` and `join`: the one string that lets a machine into a network, and the file that keeps it.
+
+An invite holds the network's secret. So it comes from a file, from stdin or from a hidden prompt, never from an option;
+it goes to stdout or to a file that only its owner may read, and it is checked before anything else happens.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from tunnel.cli import programs
+from tunnel.cli.options import ConfigOption, StateOption
+from tunnel.cli.places import INVITE, default_state, make_folder
+from tunnel.cli.text import printable
+from tunnel.crypto.network_keys import derive_network_keys, open_invite
+from tunnel.model.errors import SettingsError
+from tunnel.model.invite import Invite
+from tunnel.wire.invites import encode_invite
+
+MAX_INVITE = 64 * 1024
+DEFAULT_NETWORK = "tunnel"
+_SECRET_BYTES = 32
+
+
+def invite(
+    *,
+    server: Annotated[str | None, Parameter(help="wss://HOST:PORT, as the server's ready line says.")] = None,
+    pin: Annotated[
+        str | None, Parameter(help="sha256:BASE64, from the ready line; leave out for a real certificate.")
+    ] = None,
+    network: Annotated[str | None, Parameter(help=f"Name of the new network; {DEFAULT_NETWORK} if left out.")] = None,
+    state: StateOption = None,
+    config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
+) -> int:
+    """Make a network and print its invite alone, or (without --server) print the invite of this node's network."""
+    if server is None:
+        if pin is not None or network is not None:
+            raise SettingsError("--pin and --network make a new network, which needs --server too")
+        made = stored_invite(state or default_state())
+    elif state is not None:
+        raise SettingsError("--server makes a new network, --state shows the one that this node is in: choose one")
+    else:
+        made = make_invite(server, pin, DEFAULT_NETWORK if network is None else network)
+    print(encode_invite(made))
+    return 0
+
+
+def join(
+    *,
+    invite_file: Annotated[Path | None, Parameter(help="File with the invite; else stdin, or a hidden prompt.")] = None,
+    state: StateOption = None,
+    config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
+) -> int:
+    """Check an invite and keep it, so that `up` finds it. Nothing is sent."""
+    folder = state or default_state()
+    offered = read_invite_file(invite_file) if invite_file is not None else _checked(_typed_invite())
+    make_folder(folder, "--state")
+    programs.this_machine(folder).store.write(INVITE, encode_invite(offered).encode() + b"\n")
+    print(f"joined network {printable(offered.network)} at {printable(offered.server)}; now run `p2ptunnel-trio up`")
+    return 0
+
+
+def make_invite(server: str, pin: str | None, network: str) -> Invite:
+    """A new network with a new secret. Raises SettingsError."""
+    from tunnel.network.tls import parse_pin, parse_server_url
+
+    secret = programs.this_machine(None).entropy.token(_SECRET_BYTES)
+    url = str(parse_server_url(server))
+    pinned = None if pin is None else parse_pin(pin)
+    return Invite(url, pinned, network, derive_network_keys(network, secret).network_id, secret)
+
+
+def stored_invite(folder: Path) -> Invite:
+    """The invite that `join` kept. Raises SettingsError if there is none."""
+    kept = programs.this_machine(folder).store.read(INVITE)
+    if kept is None:
+        raise SettingsError(f"this node is in no network yet ({folder} holds no invite): run `p2ptunnel-trio join`")
+    return _checked(kept.decode("ascii", "replace"))
+
+
+def read_invite_file(path: Path) -> Invite:
+    """An invite from a file. Raises SettingsError."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_INVITE)
+    except OSError as error:
+        raise SettingsError(f"cannot read the invite file {path}: {error.strerror}") from None
+    return _checked(content.decode("ascii", "replace"))
+
+
+def _typed_invite() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.read(MAX_INVITE)
+    from getpass import getpass
+
+    try:
+        return getpass("Invite (not shown): ")
+    except EOFError:
+        raise SettingsError("no invite was given") from None
+
+
+def _checked(text: str) -> Invite:
+    found, _ = open_invite(text)
+    return found

@@ -1,0 +1,40 @@
+"""Options that several commands share. Each is a TOML key too (settings_file.py); none ever holds a secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from tunnel.cli.logs import Level
+from tunnel.cli.places import default_control
+
+Flat = Parameter(name="*")
+"""Marks a dataclass whose fields are options."""
+
+ConfigOption = Annotated[Path | None, Parameter(name="--config", help="Settings from a TOML file.")]
+StateOption = Annotated[Path | None, Parameter(name="--state", help="Folder of keys and invite.")]
+ControlOption = Annotated[Path | None, Parameter(name="--control", help="Unix socket of the node on this machine.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """Of commands that run until they are stopped."""
+
+    config: ConfigOption = None
+    log_level: Annotated[Level, Parameter(name="--log-level", help="How much to log on stderr.")] = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """Of commands that ask the node on this machine."""
+
+    control: ControlOption = None
+    config: ConfigOption = None
+
+    @property
+    def socket(self) -> Path:
+        """Where the node listens."""
+        return self.control or default_control()

@@ -1,0 +1,104 @@
+"""The command line as a whole: which commands there are, and how every way to end becomes an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.exceptions import UnknownCommandError, UnknownOptionError
+
+from tunnel.cli.exits import FAILED, INTERRUPTED, USAGE, exit_of, leaves_of
+from tunnel.cli.settings_file import options_of, read_settings
+from tunnel.cli.text import nearest, presentable
+from tunnel.model.errors import TunnelError
+
+NAME = "p2ptunnel-trio"
+
+COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("server", "tunnel.cli.server:server", "Run the meeting point: rendezvous, STUN and relay."),
+    ("invite", "tunnel.cli.invites:invite", "Make a network and print its invite, or print the invite of this node."),
+    ("join", "tunnel.cli.invites:join", "Keep an invite, so that `up` finds it."),
+    ("up", "tunnel.cli.up:up", "Run this machine's node until told to stop."),
+    ("status", "tunnel.cli.status:status", "Show the node, its server link and its peers."),
+    ("why", "tunnel.cli.status:why", "Say why a peer is reached as it is, and what you can do."),
+    ("ping", "tunnel.cli.status:ping", "Measure the way to a peer through the tunnel."),
+    ("netcheck", "tunnel.cli.status:netcheck", "Look at the NAT in front of this machine."),
+    ("chart", "tunnel.cli.charts:chart", "Print a state chart of the program."),
+)
+"""Name, where its function is, one sentence. The functions are loaded when they run."""
+
+
+def build_app() -> App:
+    """The command line, not yet run."""
+    app = App(
+        name=NAME,
+        help="A peer-to-peer tunnel: relay first, direct when proven, and it says why.",
+        version=_version,
+        backend="trio",
+        default_parameter=Parameter(negative=()),
+        suppress_keyboard_interrupt=False,
+        help_format="plaintext",
+    )
+    app.config = (partial(read_settings, app),)
+    for name, path, sentence in COMMANDS:
+        app.command(path, name=name, help=sentence)
+    return app
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command to its end. Every error is told on stderr in one line, and becomes its exit code."""
+    app = build_app()
+    try:
+        result = app(argv, print_error=False, exit_on_error=False, verbose=False, result_action="return_value")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the flush at exit fails again
+        return FAILED
+    except CycloptsError as error:
+        _complain(_usage_text(error))
+        return USAGE
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
+        return _told(error)
+    return result if isinstance(result, int) else 0
+
+
+def _told(error: BaseException) -> int:
+    leaves = leaves_of(error)
+    if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+        return INTERRUPTED
+    strangers = [leaf for leaf in leaves if not isinstance(leaf, TunnelError)]
+    if strangers:
+        import traceback
+
+        _complain("".join(traceback.format_exception(error)).rstrip())
+        _complain("this is a bug: please report the lines above")
+        return FAILED
+    for text in dict.fromkeys(str(leaf) for leaf in leaves):
+        _complain(text)
+    return exit_of(leaves[0])
+
+
+def _complain(text: str) -> None:
+    print(f"{NAME}: {presentable(text)}", file=sys.stderr, flush=True)
+
+
+def _usage_text(error: CycloptsError) -> str:
+    if isinstance(error, UnknownOptionError):
+        name = (error.token.keyword or error.token.value).partition("=")[0]
+        known = [f"--{option}" for option in options_of(error.argument_collection)] or ["--help"]
+        return f"unknown option {name}: the nearest known one is {nearest(name, [*known, '--config'])}"
+    if isinstance(error, UnknownCommandError) and error.unused_tokens:
+        name = error.unused_tokens[0]
+        return f"unknown command {name!r}: the nearest known one is {nearest(name, [entry[0] for entry in COMMANDS])!r}"
+    return str(error)
+
+
+def _version() -> str:
+    try:
+        return version(NAME)
+    except PackageNotFoundError:
+        return "(not installed)"

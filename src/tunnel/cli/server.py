@@ -1,0 +1,97 @@
+"""`server`: run the meeting point, say where it is, stop on a signal."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import trio
+from cyclopts import Parameter
+
+from tunnel.cli import programs
+from tunnel.cli.logs import start_logging
+from tunnel.cli.options import Flat, Running
+from tunnel.cli.places import default_state, make_folder
+from tunnel.cli.signals import run_until_signal
+from tunnel.model.endpoint import Endpoint, parse_endpoint
+from tunnel.model.errors import SettingsError
+from tunnel.model.settings import SERVER_PORT, STUN_PORTS, ServerSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """The options of `server`, as texts; `settings` gives them their meaning."""
+
+    listen: Annotated[str, Parameter(help=f"HOST:PORT for nodes (TLS); the port is {SERVER_PORT} if left out.")] = (
+        f"0.0.0.0:{SERVER_PORT}"
+    )
+    udp: Annotated[
+        tuple[str, ...],
+        Parameter(help="HOST:PORT for STUN, repeatable; 3478 and 3479 of the listening host if left out."),
+    ] = ()
+    http: Annotated[
+        str | None,
+        Parameter(help="HOST:PORT for /healthz, /metrics and /status; loopback, the port after --listen's."),
+    ] = None
+    state: Annotated[Path | None, Parameter(help="Folder of certificate and leases.")] = None
+    certificate: Annotated[Path | None, Parameter(help="TLS certificate (PEM); self-made and pinned if left out.")] = (
+        None
+    )
+    private_key: Annotated[Path | None, Parameter(help="File with the certificate's private key (PEM).")] = None
+    addresses: Annotated[str, Parameter(help="IPv4 pool of each network's tunnel addresses.")] = "10.86.0.0/16"
+
+    def settings(self) -> ServerSettings:
+        """Checked as far as text can be. Raises SettingsError."""
+        listen = parse_endpoint(self.listen, SERVER_PORT)
+        if (self.certificate is None) != (self.private_key is None):
+            raise SettingsError("--certificate and --private-key go together")
+        after = Endpoint("127.0.0.1", listen.port + 1 if 0 < listen.port < 65535 else 0)
+        return ServerSettings(
+            listen=listen,
+            udp=tuple(parse_endpoint(text, STUN_PORTS[0]) for text in self.udp),
+            http=after if self.http is None else parse_endpoint(self.http),
+            state=self.state or default_state() / "server",
+            certificate=self.certificate,
+            private_key=self.private_key,
+            addresses=_pool(self.addresses),
+        )
+
+
+async def server(
+    options: Annotated[ServerOptions | None, Flat] = None, running: Annotated[Running | None, Flat] = None
+) -> int:
+    """Run the meeting point: rendezvous, STUN and relay. Prints `ready URL PIN` when it serves."""
+    settings = (options or ServerOptions()).settings()
+    start_logging((running or Running()).log_level)
+    if settings.state is not None:
+        make_folder(settings.state, "--state")
+
+    async def program() -> None:
+        async with trio.open_nursery() as nursery:
+            ready = await nursery.start(programs.serve_here, settings)
+            print("ready", ready.url, *([] if ready.pin is None else [_pin_text(ready.pin)]), flush=True)
+            log.info("serving", extra={"stun": " ".join(map(str, ready.stun)), "http": ready.http})
+
+    return await run_until_signal(program)
+
+
+def _pin_text(pin: bytes) -> str:
+    from tunnel.network.tls import pin_text
+
+    return pin_text(pin)
+
+
+def _pool(text: str) -> str:
+    import ipaddress
+
+    try:
+        pool = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise SettingsError(f"--addresses: {error}") from None
+    if pool.prefixlen > 30:
+        raise SettingsError(f"--addresses: {text} has no room for two nodes")
+    return str(pool)

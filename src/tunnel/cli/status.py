@@ -1,0 +1,141 @@
+"""`status`, `why`, `ping`, `netcheck`: ask the node on this machine over its control socket."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import trio
+from cyclopts import Parameter
+
+from tunnel.cli import programs
+from tunnel.cli.exits import DONE, FAILED
+from tunnel.cli.options import Asking, Flat
+from tunnel.cli.text import presentable, printable
+from tunnel.model.errors import PeerUnreachable, SettingsError
+from tunnel.node.control_client import ask, open_control
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+REFRESH = 1.0
+"""Seconds between two redraws when nothing changes."""
+_PIPE_WIDTH = 200
+
+JsonOption = Annotated[bool, Parameter(name="--json", help="Print JSON (docs/status.md), for scripts.")]
+AskingOption = Annotated[Asking | None, Flat]
+
+
+async def status(
+    *,
+    as_json: JsonOption = False,
+    watch: Annotated[bool, Parameter(help="Go on, and show every change as it comes.")] = False,
+    asking: AskingOption = None,
+) -> int:
+    """Show the node, its server link and its peers."""
+    asked = asking or Asking()
+    controls = programs.this_machine(None).controls
+    if not watch:
+        found = await ask(controls, asked.socket, {"do": "status"})
+        _print_json(found) if as_json else _print(_status_view(found))
+        return DONE
+    async with open_control(controls, asked.socket) as channel:
+        every = {} if as_json else {"every": REFRESH}
+        told = channel.stream({"do": "watch", **every})
+        if as_json:
+            async for news in told:
+                print(_one_line(news["status"]), flush=True)
+        else:
+            await _redraw(told)
+    return DONE
+
+
+async def why(
+    peer: Annotated[str, Parameter(help="Name, id or tunnel address.")], /, *, asking: AskingOption = None
+) -> int:
+    """Say why a peer is reached as it is, and what you can do."""
+    from tunnel.cli.tables import peer_view
+
+    found = await ask(programs.this_machine(None).controls, (asking or Asking()).socket, {"do": "why", "peer": peer})
+    _print(peer_view(found, time.time()))
+    return DONE
+
+
+async def ping(
+    peer: Annotated[str, Parameter(help="Name, id or tunnel address.")],
+    /,
+    *,
+    count: Annotated[int, Parameter(help="How many pings.")] = 3,
+    interval: Annotated[float, Parameter(help="Seconds between two.")] = 1.0,
+    asking: AskingOption = None,
+) -> int:
+    """Measure the way to a peer through the tunnel. Fails if no ping is answered."""
+    from tunnel.cli.tables import path_words
+
+    if count < 1 or not 0 <= interval <= 3600:
+        raise SettingsError("--count is at least 1, --interval is 0 to 3600 s")
+    answered, lost = 0, None
+    async with open_control(programs.this_machine(None).controls, (asking or Asking()).socket) as channel:
+        for turn in range(count):
+            if turn:
+                await trio.sleep(interval)
+            try:
+                echo = await channel.ask({"do": "ping", "peer": peer})
+            except PeerUnreachable as error:
+                lost = error
+                print(f"{printable(peer)}: {presentable(str(error))}", flush=True)
+            else:
+                answered += 1
+                path = {**(echo["path"] or {"kind": "unknown path", "endpoint": None}), "rtt_ms": None}
+                print(f"{printable(peer)}: {echo['rtt_ms']:.1f} ms over {printable(path_words(path))}", flush=True)
+    if lost is not None:
+        print(f"{count - answered} of {count} unanswered", flush=True)
+    return DONE if answered else FAILED
+
+
+async def netcheck(*, as_json: JsonOption = False, asking: AskingOption = None) -> int:
+    """Look at the NAT in front of this machine, with the running node's own socket."""
+    from tunnel.cli.tables import netcheck_view
+
+    found = await ask(programs.this_machine(None).controls, (asking or Asking()).socket, {"do": "netcheck"})
+    _print_json(found) if as_json else _print(netcheck_view(found))
+    return DONE
+
+
+def _status_view(found: Any) -> RenderableType:
+    from tunnel.cli.tables import status_view
+
+    return status_view(found, time.time())
+
+
+async def _redraw(told: Any) -> None:
+    console = _console()
+    if not console.is_terminal:
+        async for news in told:
+            console.print(_status_view(news["status"]))
+        return
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False) as live:
+        async for news in told:
+            live.update(_status_view(news["status"]), refresh=True)
+
+
+def _print(view: RenderableType) -> None:
+    _console().print(view)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2).replace("\x7f", "\\u007f"))
+
+
+def _one_line(document: Any) -> str:
+    return json.dumps(document).replace("\x7f", "\\u007f")

@@ -1,0 +1,141 @@
+"""What the commands show to people: the JSON of the control socket as rich tables. All of it counts as untrusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from tunnel.cli.text import printable
+
+_STYLES = {"connected": "green", "relayed": "yellow", "registered": "green", "acknowledged": "green"}
+Json = Mapping[str, Any]
+
+
+def status_view(status: Json, now: float) -> Group:
+    """The whole `status --json` document. `now` is Unix time."""
+    node, server = status["node"], status["server"]
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("node", _text(f"{node['name']}  {', '.join(node['addresses']) or 'no address yet'}"))
+    facts.add_row("id", _text(node["id"]))
+    facts.add_row("nat", _text(nat_words(node["nat"])))
+    facts.add_row("announcement", _state(node["announcement"]))
+    facts.add_row("server", _state(server["state"]).append(f"  {_plain(server['url'])}  {_rtt(server['rtt_ms'])}"))
+    if server.get("reason"):
+        facts.add_row("", _text(server["reason"]))
+    for note in node.get("notes", ()):
+        facts.add_row("note", _text(note))
+    if not status["peers"]:
+        return Group(facts, Text("no peers yet"))
+    return Group(facts, Text(""), _peers(status["peers"], now))
+
+
+def peer_view(peer: Json, now: float) -> Group:
+    """One peer with its reason, what can be done about it, and its latest moves: the answer to `why`."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("peer", _text(f"{peer['name']}  {', '.join(peer['addresses'])}"))
+    facts.add_row("state", _state(peer["state"]).append(f"  for {age(now - peer['since'])}"))
+    facts.add_row("path", _text(path_words(peer["path"])))
+    reason = peer["reason"]
+    if reason is not None:
+        facts.add_row("reason", _text(reason["code"]))
+        if reason["evidence"]:
+            facts.add_row("evidence", _text(reason["evidence"]))
+        if reason.get("remedy"):
+            facts.add_row("what to do", _text(reason["remedy"]))
+    elif peer["path"] is not None and peer["path"]["kind"] == "direct":
+        facts.add_row("reason", Text("none needed: the direct path carries"))
+    moves = [
+        Text(
+            f"  {age(now - move['at']):>7} ago  {_plain(move['from'])} -> {_plain(move['to'])}  {_plain(move['event'])}"
+        )
+        for move in peer["history"]
+    ]
+    return Group(facts, *([Text("\nhow it came here"), *moves] if moves else []))
+
+
+def netcheck_view(survey: Json) -> Group:
+    """What a survey found."""
+    facts = Table.grid(padding=(0, 2))
+    for key, value in survey["nat"].items():
+        facts.add_row(_plain(key).replace("_", " "), _text(value))
+    facts.add_row("seen as", _text(", ".join(survey["reflexive"]) or "nothing: no server answered"))
+    servers = Table("STUN server", "sees us as", "round trip", box=None, header_style="bold", pad_edge=False)
+    for answer in survey["answers"]:
+        servers.add_row(_text(answer["server"]), _text(answer["mapped"]), _rtt(answer["rtt_ms"]))
+    for server in survey["silent"]:
+        servers.add_row(_text(server), Text("no answer", style="dim"), "")
+    return Group(facts, Text(""), servers)
+
+
+def nat_words(nat: Mapping[str, str]) -> str:
+    """A NAT report in one line, what is unknown left out."""
+    known = [f"{key.replace('_', ' ')} {value}" for key, value in nat.items() if value not in ("unknown", "none")]
+    if nat.get("mapping") == "none":
+        known.insert(0, "no NAT")
+    return ", ".join(word.replace("_", " ") for word in known) or "not known yet"
+
+
+def path_words(path: Json | None) -> str:
+    """A path in a few words."""
+    if path is None:
+        return "none"
+    return " ".join(part for part in (path["kind"], path["endpoint"] or "", _rtt(path["rtt_ms"])) if part)
+
+
+def age(seconds: float) -> str:
+    """A duration as people say it."""
+    whole = max(0, int(seconds))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if whole >= 2 * size:
+            return f"{whole // size} {unit}"
+    return f"{whole} s"
+
+
+def amount(count: int) -> str:
+    """Bytes with a decimal prefix."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def _peers(peers: list[Json], now: float) -> Table:
+    table = Table(
+        "peer", "address", "state", "since", "path", "sent", "received", "reason",
+        box=None, header_style="bold", pad_edge=False,
+    )  # fmt: skip
+    for peer in peers:
+        reason = peer["reason"]
+        table.add_row(
+            _text(peer["name"]),
+            _text(next((a for a in peer["addresses"] if ":" not in a), ", ".join(peer["addresses"]))),
+            _state(peer["state"]),
+            age(now - peer["since"]),
+            _text(path_words(peer["path"])),
+            amount(peer["tx_bytes"]),
+            amount(peer["rx_bytes"]),
+            _text("" if reason is None else reason["code"]),
+        )
+    return table
+
+
+def _rtt(milliseconds: float | None) -> str:
+    return "" if milliseconds is None else f"{milliseconds:.1f} ms"
+
+
+def _state(state: str) -> Text:
+    return Text(_plain(state), style=_STYLES.get(state, ""))
+
+
+def _plain(text: object) -> str:
+    return printable(str(text))
+
+
+def _text(text: object) -> Text:
+    return Text(_plain(text))

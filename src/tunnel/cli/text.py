@@ -1,0 +1,32 @@
+"""Text from outside on its way to a terminal or a log: no control character, no invite ever gets through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_INVITE = re.compile(r"p2pt1-[A-Za-z0-9_-]+")
+
+
+def printable(text: str) -> str:
+    """The same text with every character that could move a cursor, turn the writing or hide itself spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def without_secrets(text: str) -> str:
+    """The same text with every invite cut out: an invite holds its network's secret."""
+    return _INVITE.sub("p2pt1-(hidden)", text)
+
+
+def presentable(text: str) -> str:
+    """Fit for a terminal: without secrets and printable, line by line."""
+    return "\n".join(printable(line) for line in without_secrets(text).split("\n"))
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is most like this one; None only if none is known."""
+    found = get_close_matches(word, sorted(known), n=1, cutoff=0.0)
+    return found[0] if found else None

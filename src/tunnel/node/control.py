@@ -1,0 +1,203 @@
+"""The control socket: how the commands of one machine talk to the node that runs there.
+
+One JSON object a line, both ways, over a Unix socket that only its owner may open (docs/control.md):
+
+    {"do": "status"}                ->  {"ok": true, "result": {...}}
+    {"do": "ping", "peer": "desk"}  ->  {"ok": false, "code": "peer_unreachable", "error": "desk did not answer"}
+
+Words: status, watch (answers again after each change, until the asker hangs up or says another word), why, ping,
+netcheck, invite. A line that is no request is answered with an error and ends nothing. What the node is made of, this
+module does not know: it asks a `ControlledNode` (controlled.py). The asking side is in control_client.py.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import trio
+
+from tunnel.model.errors import MalformedFrame, SettingsError, TunnelError
+from tunnel.model.status import nat_to_json, path_to_json, peer_to_json, status_to_json
+from tunnel.network.ports import StreamListener
+from tunnel.node.control_lines import Lines, code_of, decode_line, encode_line
+from tunnel.node.controlled import Change, ControlledNode, Survey
+from tunnel.wire.invites import encode_invite
+
+MAX_LINE = 64 * 1024
+MAX_CONNECTIONS = 32
+SHORTEST_REFRESH = 0.2
+
+log = logging.getLogger(__name__)
+Request = Mapping[str, Any]
+
+
+async def serve_control(
+    listener: StreamListener,
+    node: ControlledNode,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer at the listener until cancelled. At most MAX_CONNECTIONS at once; the next hears `busy`."""
+    active = 0
+
+    async def serve_one(stream: trio.abc.Stream) -> None:
+        nonlocal active
+        active += 1
+        try:
+            async with stream:
+                if active > MAX_CONNECTIONS:
+                    await stream.send_all(encode_line(_failure("busy", f"more than {MAX_CONNECTIONS} connections")))
+                else:
+                    await _Conversation(stream, node).run()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            log.debug("a control connection broke")
+        except Exception:
+            log.exception("a control connection failed")
+        finally:
+            active -= 1
+
+    async with trio.open_nursery() as nursery:
+        task_status.started()
+        while True:
+            stream, _ = await listener.accept()
+            nursery.start_soon(serve_one, stream)
+
+
+class _Conversation:
+    """The answering side of one control connection."""
+
+    def __init__(self, stream: trio.abc.Stream, node: ControlledNode) -> None:
+        self._stream = stream
+        self._node = node
+        self._lines = Lines(stream, MAX_LINE)
+        self._words: dict[str, Callable[[Request], Awaitable[Any]]] = {
+            "status": self._status,
+            "why": self._why,
+            "ping": self._ping,
+            "netcheck": self._netcheck,
+            "invite": self._invite,
+        }
+
+    async def run(self) -> None:
+        while True:
+            try:
+                line = await self._lines.receive_untrusted()
+                if line is None:
+                    return
+                request = decode_line(line)
+            except MalformedFrame as error:
+                await self._stream.send_all(encode_line(_failure("bad_request", str(error))))
+                continue
+            if request.get("do") == "watch":
+                await self._watch(request)
+            else:
+                await self._stream.send_all(encode_line(await self._answer(request)))
+
+    async def _answer(self, request: Request) -> dict[str, Any]:
+        word = request.get("do")
+        answer = self._words.get(word) if isinstance(word, str) else None
+        if answer is None:
+            return _failure("bad_request", f"`do` is one of {', '.join(sorted([*self._words, 'watch']))}")
+        try:
+            return {"ok": True, "result": await answer(request)}
+        except TunnelError as error:
+            return _failure(code_of(error), str(error))
+        except Exception:
+            log.exception("a control request failed", extra={"word": word})
+            return _failure("internal_error", "a bug in the node: its log holds a traceback")
+
+    async def _status(self, _: Request) -> Any:
+        return status_to_json(self._node.status())
+
+    async def _why(self, request: Request) -> Any:
+        return peer_to_json(self._node.peer(_peer_of(request)).status())
+
+    async def _ping(self, request: Request) -> Any:
+        echo = await self._node.ping(_peer_of(request))
+        return {
+            "rtt_ms": round(echo.rtt * 1000, 3),
+            "path": None if echo.path is None else path_to_json(echo.path),
+        }
+
+    async def _netcheck(self, _: Request) -> Any:
+        return survey_to_json(await self._node.netcheck())
+
+    async def _invite(self, _: Request) -> Any:
+        return {"invite": encode_invite(self._node.invite)}
+
+    async def _watch(self, request: Request) -> None:
+        """The status now, after each change, and each `every` seconds if asked; until the asker hangs up or speaks."""
+        every = request.get("every")
+        if every is not None and (type(every) not in (int, float) or not SHORTEST_REFRESH <= every <= 3600):
+            await self._stream.send_all(
+                encode_line(_failure("bad_request", f"`every` is {SHORTEST_REFRESH} to 3600 s"))
+            )
+            return
+        turn = trio.Lock()
+
+        async def tell(change: Change | None) -> None:
+            async with turn:
+                told = None if change is None else change_to_json(change)
+                result = {"status": status_to_json(self._node.status()), "change": told}
+                try:
+                    await self._stream.send_all(encode_line({"ok": True, "result": result}))
+                except trio.BrokenResourceError:
+                    nursery.cancel_scope.cancel()
+
+        async def tell_changes() -> None:
+            async for change in self._node.watch():
+                await tell(change)
+
+        async def tell_times(seconds: float) -> None:
+            while True:
+                await trio.sleep(seconds)
+                await tell(None)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell_changes)
+            await tell(None)
+            if every is not None:
+                nursery.start_soon(tell_times, float(every))
+            await self._lines.wait_something()
+            async with turn:  # between two lines, never within one
+                nursery.cancel_scope.cancel()
+
+
+def change_to_json(change: Change) -> dict[str, Any]:
+    """One change as `watch` tells it."""
+    move = change.move
+    return {
+        "peer": change.peer.id,
+        "name": change.peer.name,
+        "at": move.at,
+        "from": move.source,
+        "event": move.event,
+        "to": move.target,
+    }
+
+
+def survey_to_json(survey: Survey) -> dict[str, Any]:
+    """What `netcheck --json` prints (docs/status.md)."""
+    return {
+        "version": 1,
+        "nat": nat_to_json(survey.report),
+        "reflexive": [str(endpoint) for endpoint in survey.reflexive],
+        "answers": [
+            {"server": answer.server, "mapped": str(answer.mapped), "rtt_ms": round(answer.rtt * 1000, 3)}
+            for answer in survey.answers
+        ],
+        "silent": list(survey.silent),
+    }
+
+
+def _peer_of(request: Request) -> str:
+    peer = request.get("peer")
+    if not isinstance(peer, str) or not peer:
+        raise SettingsError("`peer` is a name, an id or a tunnel address")
+    return peer
+
+
+def _failure(code: str, text: str) -> dict[str, Any]:
+    return {"ok": False, "code": code, "error": text}

@@ -1,0 +1,106 @@
+"""The control socket's lines: JSON objects, their ends, their limits, and the words for errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+
+from tunnel.model.errors import (
+    DeviceError,
+    MalformedFrame,
+    PeerUnreachable,
+    Refused,
+    ServerUnreachable,
+    SettingsError,
+    TunnelError,
+    Unreachable,
+)
+
+
+def encode_line(document: Mapping[str, Any]) -> bytes:
+    """One JSON object and the end of its line. All of ASCII, so no peer's name can break a line."""
+    return json.dumps(document).encode() + b"\n"
+
+
+def decode_line(line: bytes) -> dict[str, Any]:
+    """The JSON object of a line. Raises MalformedFrame."""
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        raise MalformedFrame("not JSON") from None
+    if not isinstance(document, dict):
+        raise MalformedFrame("a line is one JSON object")
+    return document
+
+
+class Lines:
+    """Lines of a byte stream, each at most `limit` bytes; a longer one is dropped whole and told as malformed."""
+
+    def __init__(self, stream: trio.abc.ReceiveStream, limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+        self._buffer = bytearray()
+        self._looked_at = 0
+        self._ended = False
+
+    async def receive_untrusted(self) -> bytes | None:
+        """The next line without its end; None when the other side hung up. Raises MalformedFrame."""
+        too_long = False
+        while True:
+            end = self._buffer.find(b"\n", self._looked_at)
+            if end >= 0:
+                line = bytes(self._buffer[:end])
+                del self._buffer[: end + 1]
+                self._looked_at = 0
+                if too_long or len(line) > self._limit:
+                    raise MalformedFrame(f"a line is at most {self._limit} bytes")
+                return line
+            if len(self._buffer) > self._limit:
+                too_long = True
+                self._buffer.clear()
+            self._looked_at = len(self._buffer)
+            if self._ended or not await self._more():
+                return None
+
+    async def wait_something(self) -> None:
+        """Return when there is a byte to read or the other side hung up."""
+        if not self._buffer and not self._ended:
+            try:
+                await self._more()
+            except trio.BrokenResourceError:
+                self._ended = True
+
+    async def _more(self) -> bool:
+        chunk = await self._stream.receive_some()
+        self._buffer += chunk
+        self._ended = not chunk
+        return bool(chunk)
+
+
+_CODES: tuple[tuple[str, type[TunnelError]], ...] = (
+    ("peer_unreachable", PeerUnreachable),
+    ("server_unreachable", ServerUnreachable),
+    ("unreachable", Unreachable),
+    ("bad_request", SettingsError),
+    ("device", DeviceError),
+    ("failed", TunnelError),
+)
+"""Error codes of the socket, the narrower type first."""
+
+
+def code_of(error: TunnelError) -> str:
+    """The word that stands for an error on the socket."""
+    if isinstance(error, Refused):
+        return f"refused:{error.code}"
+    return next(code for code, kind in _CODES if isinstance(error, kind))
+
+
+def error_of(code: str, text: str) -> TunnelError:
+    """The error that a word stands for, to be raised on the asking side."""
+    kind, _, detail = code.partition(":")
+    if kind == "refused":
+        return Refused(detail, text.removeprefix(f"{detail}: "))
+    return dict(_CODES).get(kind, TunnelError)(text)

@@ -1,0 +1,118 @@
+"""What the control socket needs of a node: a protocol, so that it can be tested without one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from tunnel.model.invite import Invite
+from tunnel.model.nat import NatReport
+from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus
+
+
+class Change(Protocol):
+    """One transition of one peer."""
+
+    @property
+    def peer(self) -> PeerStatus:
+        """The peer as it is now."""
+        ...
+
+    @property
+    def move(self) -> Move:
+        """What its chart did."""
+        ...
+
+
+class Echo(Protocol):
+    """An answered ping."""
+
+    @property
+    def rtt(self) -> float:
+        """Seconds."""
+        ...
+
+    @property
+    def path(self) -> PathStatus | None:
+        """The path that carried it."""
+        ...
+
+
+class Answer(Protocol):
+    """What one STUN server said."""
+
+    @property
+    def server(self) -> str:
+        """HOST:PORT as configured."""
+        ...
+
+    @property
+    def mapped(self) -> object:
+        """The endpoint that it saw."""
+        ...
+
+    @property
+    def rtt(self) -> float:
+        """Seconds."""
+        ...
+
+
+class Survey(Protocol):
+    """What a survey found."""
+
+    @property
+    def report(self) -> NatReport:
+        """The verdict."""
+        ...
+
+    @property
+    def reflexive(self) -> tuple[object, ...]:
+        """Our endpoints as the servers see them."""
+        ...
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """Who answered what."""
+        ...
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Who did not."""
+        ...
+
+
+class Neighbour(Protocol):
+    """One peer of the node."""
+
+    def status(self) -> PeerStatus:
+        """All there is to know about it."""
+        ...
+
+
+class ControlledNode(Protocol):
+    """What the control socket needs of a node."""
+
+    @property
+    def invite(self) -> Invite:
+        """Of the network that the node is in."""
+        ...
+
+    def status(self) -> NodeStatus:
+        """The node now."""
+        ...
+
+    def peer(self, name: str) -> Neighbour:
+        """A peer by name, id or tunnel address. Raises PeerUnreachable if there is none."""
+        ...
+
+    def watch(self) -> AsyncIterator[Change]:
+        """Every change from now on."""
+        ...
+
+    async def ping(self, name: str) -> Echo:
+        """Raises PeerUnreachable when unanswered."""
+        ...
+
+    async def netcheck(self) -> Survey:
+        """Survey again."""
+        ...
