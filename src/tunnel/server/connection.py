@@ -1,0 +1,252 @@
+"""One connection of one node, from the challenge to the last word.
+
+    server -> challenge     node -> hello     server -> welcome     then signals and relay frames, both ways
+                                           or error, then the end
+
+Before `welcome` the client has until a deadline and may say one thing. After it, rates, silence and slow reading end
+the connection with a typed error; what a client does reaches its own connection and its own network, no further.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import trio
+
+from tunnel.crypto.admission import verify_hello
+from tunnel.crypto.node_keys import NodeKeys
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import (
+    DeviceError,
+    MalformedFrame,
+    NotAuthentic,
+    Refused,
+    RemoteProtocolError,
+    UnexpectedSignal,
+)
+from tunnel.model.settings import ServerSettings
+from tunnel.network.background import run_beside
+from tunnel.network.link import Link
+from tunnel.network.ports import World
+from tunnel.server.introductions import Introductions
+from tunnel.server.limits import TokenBucket
+from tunnel.server.presence import Member, Presence
+from tunnel.server.registry import Registry
+from tunnel.server.relay import Relay
+from tunnel.wire.signals import (
+    PROTOCOL_VERSION,
+    Announce,
+    Announced,
+    Challenge,
+    Connect,
+    ErrorSignal,
+    Hello,
+    Ping,
+    Pong,
+    Signal,
+    Welcome,
+    Withdraw,
+    tag_of,
+)
+
+FAREWELL = 1.0
+"""Seconds that the last word may take."""
+NEWS_BATCH = 32
+ANNOUNCE_WEIGHT = 5.0
+"""Signals that an announcement counts for: it is passed on to the whole network."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class House:
+    """What all connections share."""
+
+    settings: ServerSettings
+    world: World
+    presence: Presence
+    registry: Registry
+    relay: Relay
+    introductions: Introductions
+    stun: tuple[Endpoint, ...] = ()
+    endings: dict[str, int] = field(default_factory=dict)
+    """How many connections ended with which last word; `gone` where the client went first."""
+    signals: int = 0
+
+
+class Connection:
+    """Serves one link. `run` ends with the link; `end` makes it end."""
+
+    def __init__(self, house: House, link: Link, remote: Endpoint) -> None:
+        self._house = house
+        self._link = link
+        self._remote = remote
+        self._scope = trio.CancelScope()
+        self._last_word: ErrorSignal | None = None
+        self._ping: tuple[int, float] | None = None
+
+    def end(self, code: str, text: str = "") -> None:
+        """End the connection; the first one who says so has the last word."""
+        if self._last_word is None:
+            self._last_word = ErrorSignal(code, text)
+        self._scope.cancel()
+
+    async def run(self, deadline: float) -> None:
+        """Serve until the end. The client must have registered by `deadline` (Trio's time)."""
+        async with run_beside(self._write):
+            with self._scope:
+                await self._guarded(deadline)
+            if self._last_word is not None:
+                await self._say_last_word(self._last_word)
+        code = self._last_word.code if self._last_word is not None else "gone"
+        self._house.endings[code] = self._house.endings.get(code, 0) + 1
+        _log.debug("connection ended: code=%s remote=%s", code, self._remote)
+
+    async def _guarded(self, deadline: float) -> None:
+        """The conversation; whatever ends it becomes the last word."""
+        try:
+            with trio.fail_at(deadline):
+                member = await self._register()
+            try:
+                await self._converse(member)
+            finally:
+                self._forget(member)
+        except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        except trio.TooSlowError:
+            self.end("timeout", "no hello came in time")
+        except MalformedFrame as error:
+            self.end("malformed", str(error))
+        except NotAuthentic as error:
+            self.end("not_authentic", str(error))
+        except UnexpectedSignal as error:
+            self.end("unexpected", str(error))
+        except RemoteProtocolError as error:
+            self.end("protocol", str(error))
+        except Refused as refusal:
+            self.end(refusal.code, refusal.text)
+        except DeviceError:
+            _log.exception("the registry failed")
+            self.end("unavailable", "the server cannot keep its registry")
+        except Exception:
+            _log.exception("a connection failed")
+            self.end("internal_error", "a bug of the server")
+
+    async def _register(self) -> Member:
+        """Challenge, hello, welcome."""
+        house, entropy = self._house, self._house.world.entropy
+        private = entropy.token(32)
+        challenge = Challenge(nonce=entropy.token(32), server_key=NodeKeys(private).public)
+        self._link.send_signal(challenge)
+        hello = await self._link.receive()
+        if not isinstance(hello, Hello):
+            raise UnexpectedSignal("the first signal must be hello")
+        if hello.version != PROTOCOL_VERSION:
+            raise Refused("version", f"this server speaks version {PROTOCOL_VERSION}, you speak {hello.version}")
+        network, node = verify_hello(hello, challenge, private)
+        house.presence.check_room(network, node)
+        lease = house.registry.lease(
+            network, node, hello.wanted_address, house.world.clock.wall(), lambda: house.presence.members_of(network)
+        )
+        member = Member(network, node, self._link, self.end)
+        house.presence.join(member)
+        member.tell(Welcome(lease.address, lease.since, self._remote, house.stun))
+        _log.info("node registered: node=%s network=%s address=%s", node, network, lease.address)
+        return member
+
+    def _forget(self, member: Member) -> None:
+        house = self._house
+        house.presence.leave(member)
+        _log.info("node gone: node=%s network=%s", member.node, member.network)
+        try:
+            house.registry.mark_seen([(member.network, member.node)], house.world.clock.wall())
+        except DeviceError:
+            _log.exception("the registry failed")
+
+    async def _converse(self, member: Member) -> None:
+        async def beside() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._ping_often)
+                nursery.start_soon(self._pass_news, member)
+
+        settings, now = self._house.settings, trio.current_time()
+        signals = TokenBucket(settings.max_signals_rate, _signal_burst(settings), now)
+        allowance = self._house.relay.open_allowance(now)
+        async with run_beside(beside):
+            with trio.CancelScope() as silence:
+                while True:
+                    silence.deadline = trio.current_time() + settings.timings.silence_patience
+                    match await self._link.receive():
+                        case list() as frames:
+                            self._house.relay.forward(member, allowance, frames, trio.current_time())
+                        case signal:
+                            weight = ANNOUNCE_WEIGHT if isinstance(signal, Announce) else 1.0
+                            if not signals.take(trio.current_time(), weight):
+                                raise Refused("too_many_signals", f"more than {settings.max_signals_rate:g} a second")
+                            self._house.signals += 1
+                            self._hear(member, signal)
+            raise Refused("silent", f"nothing was heard for {settings.timings.silence_patience:g} s")
+
+    def _hear(self, member: Member, signal: Signal) -> None:
+        house = self._house
+        match signal:
+            case Announce():
+                if len(signal.body) > house.settings.max_announcement:
+                    raise Refused("announcement_too_big", f"more than {house.settings.max_announcement} bytes")
+                house.presence.announce(member, signal)
+                member.tell(Announced(signal.seq))
+            case Withdraw():
+                house.presence.withdraw(member)
+            case Connect():
+                house.introductions.request(member, signal)
+            case Ping():
+                member.tell(Pong(signal.token))
+            case Pong():
+                if self._ping is not None and signal.token == self._ping[0]:
+                    member.add_rtt(trio.current_time() - self._ping[1])
+                    self._ping = None
+            case _:
+                raise UnexpectedSignal(f"{tag_of(signal)} is nothing that a registered node says")
+
+    async def _ping_often(self) -> None:
+        """The first at once: introductions need the round trip."""
+        while True:
+            token = int.from_bytes(self._house.world.entropy.token(7), "big")
+            self._ping = (token, trio.current_time())
+            self._link.send_signal(Ping(token))
+            await trio.sleep(self._house.settings.timings.server_ping)
+
+    async def _pass_news(self, member: Member) -> None:
+        """Tell the member about its peers, as fast as it takes it."""
+        while True:
+            self._link.send_signal(await member.news.take())
+            for _ in range(min(NEWS_BATCH, len(member.news))):
+                self._link.send_signal(await member.news.take())
+            try:
+                await self._link.wait_signals_sent()
+            except trio.BrokenResourceError:
+                return
+
+    async def _write(self) -> None:
+        try:
+            await self._link.run_writer()
+        except trio.TooSlowError:
+            self.end("too_slow", "the client takes no bytes")
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            _log.debug("link broke: %s", error)
+            self._scope.cancel()
+
+    async def _say_last_word(self, error: ErrorSignal) -> None:
+        _log.info("connection refused or ended by us: code=%s text=%s", error.code, error.text)
+        self._link.send_signal(error)
+        with trio.move_on_after(FAREWELL):
+            try:
+                await self._link.wait_signals_sent()
+            except trio.BrokenResourceError:
+                return
+
+
+def _signal_burst(settings: ServerSettings) -> float:
+    """A node that comes back may ask for everybody in its network at once."""
+    return 4 * settings.max_signals_rate + 2 * settings.max_nodes_per_network

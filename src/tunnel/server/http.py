@@ -1,0 +1,143 @@
+"""A small HTTP/1.1 server for people and monitors: GET and HEAD of a few fixed paths, nothing else.
+
+Knows no tunnel: the paths and what they say come from outside.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import h11
+import trio
+
+from tunnel.model.errors import DeviceError
+from tunnel.network.ports import StreamListener
+
+REQUEST_PATIENCE = 10.0
+"""Seconds for a request to come and its answer to be taken, and for which an idle connection stays open."""
+MAX_CONNECTIONS = 64
+MAX_HEAD = 8192
+ACCEPT_PAUSE = 0.1
+
+_log = logging.getLogger(__name__)
+
+
+class Page(NamedTuple):
+    """What a path answers."""
+
+    content_type: str
+    body: bytes
+
+
+Pages = Mapping[str, Callable[[], Page]]
+
+
+async def serve_http(listener: StreamListener, pages: Pages) -> None:
+    """Serve until cancelled. What a client sends ends its own connection at most."""
+    free = MAX_CONNECTIONS
+
+    async def serve_one(stream: trio.abc.Stream) -> None:
+        nonlocal free
+        try:
+            await _serve_connection(stream, pages)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        except Exception:
+            _log.exception("an HTTP connection failed")
+        finally:
+            free += 1
+            await trio.aclose_forcefully(stream)
+
+    async with trio.open_nursery() as nursery:
+        while True:
+            try:
+                stream, _ = await listener.accept()
+            except (OSError, DeviceError, trio.BrokenResourceError) as error:
+                _log.warning("cannot accept on the HTTP port: %s", error)
+                await trio.sleep(ACCEPT_PAUSE)
+                continue
+            if free:
+                free -= 1
+                nursery.start_soon(serve_one, stream)
+            else:
+                await trio.aclose_forcefully(stream)
+
+
+async def _serve_connection(stream: trio.abc.Stream, pages: Pages) -> None:
+    """Request after request, until the client or the protocol ends it."""
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+    while True:
+        with trio.move_on_after(REQUEST_PATIENCE) as patience:
+            try:
+                request = await _read_request(stream, connection)
+            except h11.RemoteProtocolError as error:
+                if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                    await _answer(stream, connection, error.error_status_hint, _text("bad request"), close=True)
+                return
+            if request is None:
+                return
+            await _answer_request(stream, connection, request, pages)
+        if patience.cancelled_caught or connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
+            return
+        connection.start_next_cycle()
+
+
+async def _read_request(stream: trio.abc.Stream, connection: h11.Connection) -> h11.Request | None:
+    """The next request, its body thrown away; None when the client is done."""
+    request: h11.Request | None = None
+    while True:
+        event = connection.next_event()
+        match event:
+            case h11.NEED_DATA:
+                connection.receive_data(bytes(await stream.receive_some(MAX_HEAD)))
+            case h11.Request():
+                request = event
+            case h11.Data():
+                pass
+            case h11.EndOfMessage():
+                return request
+            case _:
+                return None
+
+
+async def _answer_request(
+    stream: trio.abc.Stream, connection: h11.Connection, request: h11.Request, pages: Pages
+) -> None:
+    path = request.target.partition(b"?")[0].decode("ascii", errors="replace")
+    page = pages.get(path)
+    if page is None:
+        await _answer(stream, connection, 404, _text("not found"))
+    elif request.method not in (b"GET", b"HEAD"):
+        await _answer(stream, connection, 405, _text("only GET"), extra=[("allow", "GET, HEAD")])
+    else:
+        await _answer(stream, connection, 200, page(), bodiless=request.method == b"HEAD")
+
+
+async def _answer(
+    stream: trio.abc.Stream,
+    connection: h11.Connection,
+    status: int,
+    page: Page,
+    *,
+    bodiless: bool = False,
+    close: bool = False,
+    extra: list[tuple[str, str]] | None = None,
+) -> None:
+    headers = [
+        ("content-type", page.content_type),
+        ("content-length", str(len(page.body))),
+        ("cache-control", "no-store"),
+        *(extra or []),
+        *([("connection", "close")] if close else []),
+    ]
+    parts = [connection.send(h11.Response(status_code=status, headers=headers))]
+    if not bodiless:
+        parts.append(connection.send(h11.Data(data=page.body)))
+    parts.append(connection.send(h11.EndOfMessage()))
+    await stream.send_all(b"".join(part for part in parts if part))
+
+
+def _text(line: str) -> Page:
+    return Page("text/plain; charset=utf-8", f"{line}\n".encode())

@@ -1,0 +1,182 @@
+"""The server program: opens what the settings name, puts the parts together, and ends them in order.
+
+    rendezvous (TCP: TLS, WebSocket) -- presence -- introductions
+                                     \\- relay      \\- registry (SQLite)
+    STUN (UDP)        HTTP (metrics, status)
+
+It composes and decides nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
+
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError
+from tunnel.model.settings import STUN_PORTS, ServerSettings
+from tunnel.network.ports import DatagramSocket, StreamListener, World
+from tunnel.network.tls import server_tls
+from tunnel.server.certificate import ServerCertificate, open_certificate
+from tunnel.server.connection import House
+from tunnel.server.http import Page, serve_http
+from tunnel.server.introductions import Introductions
+from tunnel.server.presence import Presence
+from tunnel.server.registry import Registry
+from tunnel.server.relay import Relay
+from tunnel.server.rendezvous import Rendezvous
+from tunnel.server.reports import Reports
+from tunnel.server.stun_service import serve_stun
+
+REGISTRY_FILE = "registry.sqlite"
+FAREWELL = 1.0
+"""Seconds in which the clients are told that the server goes."""
+SEEN_INTERVAL = 60.0
+"""Seconds between two marks in the registry that the nodes online are still there."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReady:
+    """Where a server serves."""
+
+    url: str
+    pin: bytes | None
+    """SHA-256 of the certificate, 32 bytes; None without TLS."""
+    stun: tuple[Endpoint, ...]
+    http: Endpoint | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """Everything that the server listens at."""
+
+    signals: StreamListener
+    stun: tuple[DatagramSocket, ...]
+    http: StreamListener | None
+
+
+async def serve(
+    settings: ServerSettings,
+    world: World,
+    *,
+    tls: bool = True,
+    task_status: trio.TaskStatus[ServerReady] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled; then tell the clients `shutting_down`, which takes a second at most.
+
+    Reports `ServerReady` when everything is open. Without `tls` (simulations) the URL is ws://. Raises SettingsError,
+    and DeviceError when a port is taken or the state directory cannot be used.
+    """
+    certificate = open_certificate(settings, world.store, world.entropy) if tls else None
+    with closing(Registry(settings.state / REGISTRY_FILE if settings.state else None, settings.addresses)) as registry:
+        async with _open_doors(settings, world) as doors:
+            house = _furnish(settings, world, registry, tuple(socket.local for socket in doors.stun))
+            await _serve_house(house, doors, certificate, task_status)
+
+
+def _furnish(settings: ServerSettings, world: World, registry: Registry, stun: tuple[Endpoint, ...]) -> House:
+    presence = Presence(settings.max_nodes_per_network)
+    return House(
+        settings=settings,
+        world=world,
+        presence=presence,
+        registry=registry,
+        relay=Relay(presence, settings.relay_rate),
+        introductions=Introductions(
+            presence, settings.timings, lambda: int.from_bytes(world.entropy.token(8), "big") >> 1
+        ),
+        stun=stun,
+    )
+
+
+async def _serve_house(
+    house: House,
+    doors: _Doors,
+    certificate: ServerCertificate | None,
+    task_status: trio.TaskStatus[ServerReady],
+) -> None:
+    """Run the services shielded, so that from a cancellation on there is still a second to say goodbye."""
+
+    async def secure(stream: trio.abc.Stream) -> trio.abc.Stream:
+        if certificate is None:
+            return stream
+        return await server_tls(stream, certificate.certificate, certificate.private_key)
+
+    rendezvous = Rendezvous(house, secure)
+    services = trio.CancelScope(shield=True)
+
+    async def run_services() -> None:
+        with services:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(house.introductions.run)
+                nursery.start_soon(rendezvous.serve, doors.signals)
+                nursery.start_soon(_mark_seen_often, house)
+                nursery.start_soon(_serve_stun, doors.stun, house)
+                if doors.http is not None:
+                    nursery.start_soon(serve_http, doors.http, _pages(Reports(house, rendezvous)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run_services)
+        try:
+            task_status.started(_ready(doors, certificate))
+            await trio.sleep_forever()
+        finally:
+            with trio.move_on_after(FAREWELL, shield=True):
+                rendezvous.end_all("shutting_down", "the server is stopping; dial again later")
+                await rendezvous.wait_idle()
+            services.cancel()
+
+
+@asynccontextmanager
+async def _open_doors(settings: ServerSettings, world: World) -> AsyncIterator[_Doors]:
+    """Open every port, or none."""
+    async with AsyncExitStack() as stack:
+        signals = await world.streams.open_listener(settings.listen)
+        stack.push_async_callback(signals.aclose)
+        sockets = []
+        for endpoint in settings.udp or tuple(Endpoint(settings.listen.host, port) for port in STUN_PORTS):
+            socket = await world.datagrams.open_socket(endpoint)
+            stack.callback(socket.close)
+            sockets.append(socket)
+        http = None
+        if settings.http is not None:
+            http = await world.streams.open_listener(settings.http)
+            stack.push_async_callback(http.aclose)
+        yield _Doors(signals, tuple(sockets), http)
+
+
+def _ready(doors: _Doors, certificate: ServerCertificate | None) -> ServerReady:
+    return ServerReady(
+        url=f"{'ws' if certificate is None else 'wss'}://{doors.signals.local}",
+        pin=None if certificate is None else certificate.pin,
+        stun=tuple(socket.local for socket in doors.stun),
+        http=None if doors.http is None else doors.http.local,
+    )
+
+
+async def _serve_stun(sockets: tuple[DatagramSocket, ...], house: House) -> None:
+    await serve_stun(sockets, rate_per_source=house.settings.stun_rate)
+
+
+async def _mark_seen_often(house: House) -> None:
+    while True:
+        await trio.sleep(SEEN_INTERVAL)
+        online = [(member.network, member.node) for member in house.presence.members()]
+        try:
+            house.registry.mark_seen(online, house.world.clock.wall())
+        except DeviceError:
+            _log.exception("the registry failed")
+
+
+def _pages(reports: Reports) -> Mapping[str, Callable[[], Page]]:
+    return {
+        "/healthz": lambda: Page("text/plain; charset=utf-8", b"ok\n"),
+        "/metrics": lambda: Page("text/plain; version=0.0.4; charset=utf-8", reports.metrics()),
+        "/status": lambda: Page("application/json", reports.status()),
+    }

@@ -1,0 +1,210 @@
+"""What the server remembers across restarts: which node leased which IPv4 tunnel address, and when it was last seen.
+
+The only file that names sqlite3. The database holds ids and leases, nothing else: no key, no announcement, no endpoint.
+A fresh address is looked for from a place that the node id itself gives, so a server that lost its file hands out
+nearly the same addresses again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunnel.model.errors import DeviceError, Refused, SettingsError
+from tunnel.model.identity import NetworkId, NodeId
+
+MAX_LEASES = 262_144
+"""In all networks together: anybody may invent a network, so the file must have an end."""
+
+_FORMAT = 1
+_SCHEMA = """
+CREATE TABLE lease (
+    network BLOB NOT NULL,
+    node BLOB NOT NULL,
+    address INTEGER NOT NULL,
+    since REAL NOT NULL,
+    seen REAL NOT NULL,
+    PRIMARY KEY (network, node),
+    UNIQUE (network, address)
+) WITHOUT ROWID;
+CREATE INDEX lease_by_seen ON lease (seen);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An IPv4 tunnel address of one node in one network."""
+
+    address: str
+    """With the pool's prefix length, such as 10.86.0.7/16."""
+    since: float
+    """Unix time at which the node got it."""
+
+
+class Registry:
+    """The leases of all networks. Open with a file or None (memory), and close.
+
+    Times are Unix seconds. A disk that fails raises DeviceError.
+    """
+
+    def __init__(self, path: Path | None, pool: str, max_leases: int = MAX_LEASES) -> None:
+        self._pool = _parse_pool(pool)
+        self._max_leases = max_leases
+        self._path = path
+        with self._disk():
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
+        try:
+            self._prepare()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def lease(
+        self, network: NetworkId, node: NodeId, wanted: str, now: float, online: Callable[[], Collection[NodeId]]
+    ) -> Lease:
+        """The node's address: the wanted one if it is free, else the one it had, else a free one.
+
+        When the pool is full, the lease unseen for longest goes to the newcomer; `online` names the nodes of this
+        network whose leases may not. Raises Refused (`no_address`) when all of them are online.
+        """
+        with self._disk(), self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            held = self._held(network, node)
+            address = self._wanted(network, node, wanted)
+            if address is None and held is not None:
+                address = held[0]
+            if address is None:
+                address = self._free(network, node)
+            if address is None:
+                address = self._reclaim(network, online())
+            since = held[1] if held is not None and held[0] == address else now
+            self._database.execute(
+                "INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, ?)", (network.raw, node.raw, address, since, now)
+            )
+            if held is None:
+                self._forget_surplus(network, node)
+        return Lease(f"{ipaddress.IPv4Address(address)}/{self._pool.prefixlen}", since)
+
+    def mark_seen(self, nodes: Collection[tuple[NetworkId, NodeId]], now: float) -> None:
+        """These nodes are, or were until now, online."""
+        with self._disk(), self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany(
+                "UPDATE lease SET seen = ? WHERE network = ? AND node = ?",
+                [(now, network.raw, node.raw) for network, node in nodes],
+            )
+
+    def __len__(self) -> int:
+        with self._disk():
+            (count,) = self._database.execute("SELECT count(*) FROM lease").fetchone()
+        return int(count)
+
+    def _prepare(self) -> None:
+        with self._disk():
+            (found,) = self._database.execute("PRAGMA user_version").fetchone()
+            if found not in (0, _FORMAT):
+                raise DeviceError(f"{self._path} was written by another version (format {found}): move it away")
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            if found == 0:
+                self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_FORMAT}; COMMIT;")
+            self._most = len(self)
+
+    def _bounds(self) -> tuple[int, int]:
+        """First and last address that a node may have: all but the network's and the broadcast one."""
+        return int(self._pool.network_address) + 1, int(self._pool.broadcast_address) - 1
+
+    def _held(self, network: NetworkId, node: NodeId) -> tuple[int, float] | None:
+        row = self._database.execute(
+            "SELECT address, since FROM lease WHERE network = ? AND node = ? AND address BETWEEN ? AND ?",
+            (network.raw, node.raw, *self._bounds()),
+        ).fetchone()
+        return None if row is None else (int(row[0]), float(row[1]))
+
+    def _wanted(self, network: NetworkId, node: NodeId, wanted: str) -> int | None:
+        """The wanted address as a number, if it is one of the pool and nobody else's."""
+        try:
+            address = int(ipaddress.IPv4Address(wanted.partition("/")[0]))
+        except ValueError:
+            return None
+        first, last = self._bounds()
+        if not first <= address <= last:
+            return None
+        row = self._database.execute(
+            "SELECT 1 FROM lease WHERE network = ? AND address = ? AND node <> ?", (network.raw, address, node.raw)
+        ).fetchone()
+        return address if row is None else None
+
+    def _free(self, network: NetworkId, node: NodeId) -> int | None:
+        """The first free address at or after the place that the node id gives, around the pool once."""
+        first, last = self._bounds()
+        start = first + int.from_bytes(node.raw[:8], "big") % (last - first + 1)
+        for low, high in ((start, last), (first, start - 1)):
+            free = low
+            for (address,) in self._database.execute(
+                "SELECT address FROM lease WHERE network = ? AND address BETWEEN ? AND ? ORDER BY address",
+                (network.raw, low, high),
+            ):
+                if address != free:
+                    break
+                free += 1
+            if free <= high:
+                return free
+        return None
+
+    def _reclaim(self, network: NetworkId, online: Collection[NodeId]) -> int:
+        """Take the lease unseen for longest from a node that is not online."""
+        kept = {node.raw for node in online}
+        for node, address in self._database.execute(
+            "SELECT node, address FROM lease WHERE network = ? ORDER BY seen, address", (network.raw,)
+        ):
+            if node not in kept:
+                self._database.execute("DELETE FROM lease WHERE network = ? AND node = ?", (network.raw, node))
+                return int(address)
+        raise Refused("no_address", f"all addresses of {self._pool} are in use in this network")
+
+    def _forget_surplus(self, network: NetworkId, node: NodeId) -> None:
+        """After a row was added: hold the file to its limit. Counting is a scan, so it waits until it may matter."""
+        self._most += 1
+        if self._most <= self._max_leases:
+            return
+        surplus = len(self) - self._max_leases
+        if surplus > 0:
+            self._database.execute(
+                "DELETE FROM lease WHERE (network, node) IN (SELECT network, node FROM lease "
+                "WHERE NOT (network = ? AND node = ?) ORDER BY seen LIMIT ?)",
+                (network.raw, node.raw, surplus + self._max_leases // 64),
+            )
+        self._most = len(self)
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            where = self._path or "in memory"
+            raise DeviceError(
+                f"the registry {where} cannot be used ({error}): check the disk, or move the file away"
+            ) from error
+
+
+def _parse_pool(text: str) -> ipaddress.IPv4Network:
+    try:
+        pool = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise SettingsError(f"addresses = {text!r} is no IPv4 prefix such as 10.86.0.0/16 ({error})") from None
+    if not 8 <= pool.prefixlen <= 29:
+        raise SettingsError(f"addresses = {text!r}: the prefix length must lie between 8 and 29")
+    return pool

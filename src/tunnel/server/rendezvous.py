@@ -1,0 +1,133 @@
+"""Takes connections in: slots and rates by address, then TLS, WebSocket, and `Connection` for what is said.
+
+    listener --accept--> slot? rate? --> TLS --> WebSocket --> Connection
+                             |             `--- all this until one deadline ---'
+                             no: closed at once
+
+Each connection lives in its own guarded task: no bytes from outside end more than the connection that they came on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError, TunnelError
+from tunnel.network.link import Link
+from tunnel.network.ports import StreamListener
+from tunnel.network.websocket import accept_message_channel
+from tunnel.server.connection import Connection, House
+from tunnel.server.limits import RateTable, Slots, source_of
+
+ACCEPT_PAUSE = 0.1
+"""Seconds to wait when the system cannot accept (no file descriptors left)."""
+
+_log = logging.getLogger(__name__)
+
+Secure = Callable[[trio.abc.Stream], Awaitable[trio.abc.Stream]]
+"""What makes a TLS stream of an accepted one, or leaves it as it is."""
+
+
+@dataclass(slots=True)
+class DoorStatistics:
+    """Connections since the start, by what became of them at the door."""
+
+    accepted: int = 0
+    refused_rate: int = 0
+    refused_slots: int = 0
+    failed_handshakes: int = 0
+
+
+class Rendezvous:
+    """Serves every connection of one listener. Run `serve` in a task; `end_all` closes the door."""
+
+    def __init__(self, house: House, secure: Secure) -> None:
+        settings = house.settings
+        self._house = house
+        self._secure = secure
+        self._slots = Slots(settings.max_connections, settings.max_connections_per_address)
+        self._rates = RateTable(settings.max_connects_per_address_rate, 2 * settings.max_connections_per_address)
+        self._connections: dict[Connection, None] = {}
+        self._idle = trio.Event()
+        self._closing = False
+        self.statistics = DoorStatistics()
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections hold a slot now, in whatever stage."""
+        return self._slots.held
+
+    async def serve(self, listener: StreamListener) -> None:
+        """Accept and serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                try:
+                    stream, remote = await listener.accept()
+                except (OSError, DeviceError, trio.BrokenResourceError) as error:
+                    _log.warning("cannot accept: %s", error)
+                    await trio.sleep(ACCEPT_PAUSE)
+                    continue
+                source = source_of(remote.host)
+                if self._admit(source):
+                    nursery.start_soon(self._serve_one, stream, remote, source)
+                else:
+                    await trio.aclose_forcefully(stream)
+
+    def end_all(self, code: str, text: str = "") -> None:
+        """Admit nobody any more, and end every conversation with this last word."""
+        self._closing = True
+        for connection in tuple(self._connections):
+            connection.end(code, text)
+
+    async def wait_idle(self) -> None:
+        """Return when no conversation goes on."""
+        while self._connections:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    def _admit(self, source: str) -> bool:
+        """Take a slot for this source, or count why not."""
+        if not self._rates.take(source, trio.current_time()):
+            self.statistics.refused_rate += 1
+            return False
+        if self._closing or not self._slots.take(source):
+            self.statistics.refused_slots += 1
+            return False
+        self.statistics.accepted += 1
+        return True
+
+    async def _serve_one(self, stream: trio.abc.Stream, remote: Endpoint, source: str) -> None:
+        try:
+            await self._open_and_run(stream, remote)
+        except (TunnelError, trio.TooSlowError, trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
+            self.statistics.failed_handshakes += 1
+            _log.debug("a connection failed before or after its conversation: remote=%s", remote, exc_info=True)
+        except Exception:
+            self.statistics.failed_handshakes += 1
+            _log.exception("a connection failed")
+        finally:
+            self._slots.give_back(source)
+            await trio.aclose_forcefully(stream)
+
+    async def _open_and_run(self, stream: trio.abc.Stream, remote: Endpoint) -> None:
+        settings = self._house.settings
+        deadline = trio.current_time() + settings.timings.handshake_patience
+        with trio.fail_at(deadline):
+            secured = await self._secure(stream)
+        async with accept_message_channel(
+            secured, patience=deadline - trio.current_time(), max_message=settings.max_message
+        ) as channel:
+            link = Link(channel, timings=settings.timings, relay_queue=settings.relay_queue)
+            connection = Connection(self._house, link, remote)
+            self._connections[connection] = None
+            try:
+                if self._closing:
+                    return
+                await connection.run(deadline)
+            finally:
+                del self._connections[connection]
+                self._idle.set()

@@ -1,0 +1,151 @@
+"""What the server says about itself: Prometheus metrics and the status document.
+
+Both are read from the plain counters of the parts at the moment of asking, so counting costs the hot path nothing.
+Network ids are hashes and may be seen; node ids, addresses and names stay out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import trio
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from tunnel.server.connection import House
+from tunnel.server.rendezvous import Rendezvous
+
+STATUS_VERSION = 1
+MAX_NETWORKS = 256
+"""In the status document, those with most nodes online first."""
+
+
+class Reports(Collector):
+    """Reads the counters of a running server."""
+
+    def __init__(self, house: House, rendezvous: Rendezvous) -> None:
+        self._house = house
+        self._rendezvous = rendezvous
+        self._began = trio.current_time()
+        self._since = house.world.clock.wall()
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def metrics(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self._registry)
+
+    def status(self) -> bytes:
+        """The status document as JSON; docs/reference of the server names its fields."""
+        house, door = self._house, self._rendezvous.statistics
+        relay, introductions = house.relay.statistics, house.introductions.statistics
+        networks = sorted(self._networks(), key=lambda network: (-network[1], network[0]))
+        document = {
+            "version": STATUS_VERSION,
+            "since": self._since,
+            "uptime_s": trio.current_time() - self._began,
+            "connections": {
+                "open": self._rendezvous.open_connections,
+                "accepted": door.accepted,
+                "refused_rate": door.refused_rate,
+                "refused_slots": door.refused_slots,
+                "failed_handshakes": door.failed_handshakes,
+                "endings": house.endings,
+            },
+            "nodes": sum(online for _, online, _ in networks),
+            "networks": len(networks),
+            "largest_networks": [
+                {"id": name, "online": online, "announced": announced}
+                for name, online, announced in networks[:MAX_NETWORKS]
+            ],
+            "leases": len(house.registry),
+            "signals": house.signals,
+            "introductions": {
+                "waiting": house.introductions.waiting,
+                "introduced": introductions.introduced,
+                "refused": introductions.refused,
+                "timed_out": introductions.timed_out,
+            },
+            "relay": {
+                "frames": relay.frames,
+                "bytes": relay.bytes,
+                "dropped_no_receiver": relay.dropped_no_receiver,
+                "dropped_over_rate": relay.dropped_over_rate,
+                "dropped_slow_receiver": relay.dropped_slow_receiver,
+            },
+        }
+        return json.dumps(document).encode()
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, for the Prometheus library."""
+        house, door = self._house, self._rendezvous.statistics
+        relay, introductions = house.relay.statistics, house.introductions.statistics
+        networks = self._networks()
+        yield _gauge("uptime_seconds", "Since the server began to serve.", trio.current_time() - self._began)
+        yield _gauge("connections_open", "TCP connections that hold a slot.", self._rendezvous.open_connections)
+        yield _gauge("nodes", "Nodes that are registered.", sum(online for _, online, _ in networks))
+        yield _gauge("nodes_announced", "Nodes that have announced themselves.", sum(count for *_, count in networks))
+        yield _gauge("networks", "Networks with a node online.", len(networks))
+        yield _gauge("leases", "IPv4 tunnel addresses that are leased.", len(house.registry))
+        yield _gauge("introductions_waiting", "Pairs that wait for an announcement.", house.introductions.waiting)
+        yield _counter("signals", "Signals heard from registered nodes.", house.signals)
+        yield _counter("relay_bytes", "Bytes of datagrams passed on.", relay.bytes)
+        yield _counter("relay_frames", "Datagrams passed on.", relay.frames)
+        yield _counters(
+            "relay_dropped_frames",
+            "Datagrams not passed on.",
+            "why",
+            {
+                "no_receiver": relay.dropped_no_receiver,
+                "over_rate": relay.dropped_over_rate,
+                "slow_receiver": relay.dropped_slow_receiver,
+            },
+        )
+        yield _counters(
+            "introductions",
+            "Answers to requests for an introduction.",
+            "outcome",
+            {
+                "introduced": introductions.introduced,
+                "refused": introductions.refused,
+                "timed_out": introductions.timed_out,
+            },
+        )
+        yield _counters(
+            "connections",
+            "Connections that came, by what became of them at the door.",
+            "door",
+            {
+                "accepted": door.accepted,
+                "refused_rate": door.refused_rate,
+                "refused_slots": door.refused_slots,
+                "failed_handshake": door.failed_handshakes,
+            },
+        )
+        yield _counters("connections_ended", "Conversations that ended, by the last word.", "code", house.endings)
+
+    def _networks(self) -> list[tuple[str, int, int]]:
+        """(id, nodes online, nodes announced) of each network."""
+        presence = self._house.presence
+        counts: dict[str, tuple[int, int]] = {}
+        for member in presence.members():
+            online, announced = counts.get(str(member.network), (0, 0))
+            counts[str(member.network)] = (online + 1, announced + (member.announcement is not None))
+        return [(name, *count) for name, count in counts.items()]
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"p2ptunnel_{name}", text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"p2ptunnel_{name}", text, value=value)
+
+
+def _counters(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(f"p2ptunnel_{name}", text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
