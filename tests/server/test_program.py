@@ -1,0 +1,155 @@
+"""The whole server over an internet in memory, spoken to by scripted nodes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError, SettingsError
+from tunnel.wire.signals import ErrorSignal, Introduced, PeerUp, Pending
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from tests.server.conftest import Dial, Serve
+
+    from tunnel.network.memory import MemoryInternet
+    from tunnel.network.memory_host import MemoryHost
+
+
+async def test_two_nodes_register_are_introduced_and_relay(run_server: Serve, dial: Dial) -> None:
+    """The whole of it in one conversation."""
+    async with run_server() as server, dial("desk") as desk, dial("laptop") as laptop:
+        welcome = await desk.register()
+        await laptop.register()
+        announce = await laptop.announce(b"laptop's body")
+        assert await desk.hear(PeerUp) == PeerUp(laptop.raw, announce.epoch, 1, b"laptop's body")
+        own = await desk.announce(b"desk's body")
+
+        desk.connect(7, laptop)
+        assert await desk.hear(Pending) == Pending(7, laptop.raw, "")
+        to_desk, to_laptop = await desk.hear(Introduced), await laptop.hear(Introduced)
+        assert to_desk.id == to_laptop.id
+        assert (to_desk.peer, to_desk.body, to_desk.own_seq) == (laptop.raw, b"laptop's body", 1)
+        assert (to_laptop.peer, to_laptop.body, to_laptop.epoch) == (desk.raw, b"desk's body", own.epoch)
+
+        desk.link.send_relay(laptop.handle, b"sealed datagram")
+        assert await laptop.hear_frames(1) == [(desk.handle, b"sealed datagram")]
+        assert server.ready.url == "ws://25.0.0.1:8443"
+        assert welcome.stun == server.ready.stun == (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.1", 3479))
+
+
+async def test_a_server_that_stops_says_so_within_a_second(run_server: Serve, dial: Dial) -> None:
+    async with run_server() as server, dial("desk") as desk, dial("laptop") as laptop:
+        await desk.register()
+        await laptop.register()
+        began = trio.current_time()
+        server.stop()
+        for node in (desk, laptop):
+            assert await node.hear(ErrorSignal) == ErrorSignal(
+                "shutting_down", "the server is stopping; dial again later"
+            )
+        await server.ended.wait()
+        assert trio.current_time() - began <= 1.0
+
+
+async def test_a_client_that_takes_no_bytes_holds_a_stopping_server_for_a_second_at_most(
+    run_server: Serve, dial: Dial, internet: MemoryInternet
+) -> None:
+    async with run_server() as server, dial("desk") as desk:
+        await desk.register()
+        internet.drop = lambda packet: True
+        began = trio.current_time()
+        server.stop()
+        await server.ended.wait()
+        assert trio.current_time() - began <= 1.0
+
+
+async def test_a_restarted_server_keeps_the_leases(run_server: Serve, dial: Dial, tmp_path: Path) -> None:
+    async with run_server(state=tmp_path) as server, dial("desk") as desk, dial("laptop") as laptop:
+        first = [await desk.register(wanted_address="10.86.7.7"), await laptop.register()]
+        server.stop()
+        await server.ended.wait()
+    async with run_server(state=tmp_path), dial("laptop") as laptop, dial("desk") as desk:
+        second = [await laptop.register(), await desk.register()]
+    assert first[0].address == "10.86.7.7/16"
+    assert [(lease.address, lease.leased_since) for lease in reversed(second)] == [
+        (lease.address, lease.leased_since) for lease in first
+    ]
+
+
+async def test_the_database_holds_no_secret_and_nothing_that_was_announced(
+    run_server: Serve, dial: Dial, tmp_path: Path
+) -> None:
+    async with run_server(state=tmp_path), dial("desk") as desk:
+        await desk.register()
+        announce = await desk.announce(b"a sealed announcement")
+        kept, modes = content_and_modes(tmp_path)
+    network = desk.network
+    assert desk.raw in kept, "the file does hold what it is for"
+    for secret in (
+        network.private_key,
+        network.public_key,
+        network.psk,
+        network.announcement_key,
+        desk.keys.public,
+        announce.epoch,
+        announce.body,
+        b"26.0.0.1",
+        b"home",
+    ):
+        assert secret not in kept
+    assert modes == {0o600}
+
+
+async def test_a_port_that_is_taken_is_a_device_error(run_server: Serve, server_host: MemoryHost) -> None:
+    await server_host.open_listener(Endpoint("25.0.0.1", 9443))
+    with pytest.RaisesGroup(DeviceError, flatten_subgroups=True):
+        async with run_server():
+            pytest.fail("it must not start")
+    async with run_server(http=None) as server:
+        assert server.ready.http is None
+
+
+async def test_a_bad_address_pool_is_a_settings_error(run_server: Serve) -> None:
+    with pytest.RaisesGroup(SettingsError, flatten_subgroups=True):
+        async with run_server(addresses="10.0.0.0/31"):
+            pytest.fail("it must not start")
+
+
+async def test_status_and_metrics_are_served_and_name_no_node(
+    run_server: Serve, dial: Dial, fetch: Callable[..., Awaitable[tuple[int, bytes]]]
+) -> None:
+    async with run_server(), dial("desk") as desk, dial("laptop") as laptop:
+        await desk.register()
+        await laptop.register()
+        await laptop.announce()
+        desk.link.send_relay(laptop.handle, b"12345")
+        await laptop.hear_frames(1)
+        assert await fetch("/healthz") == (200, b"ok\n")
+        code, body = await fetch("/status")
+        status = json.loads(body)
+        assert code == 200
+        assert (status["version"], status["nodes"], status["networks"], status["leases"]) == (1, 2, 1, 2)
+        assert status["relay"]["bytes"] == 5
+        assert status["largest_networks"][0]["announced"] == 1
+        code, metrics = await fetch("/metrics")
+        lines = metrics.decode().splitlines()
+        assert code == 200
+        assert "p2ptunnel_nodes 2.0" in lines
+        assert "p2ptunnel_relay_bytes_total 5.0" in lines
+        assert all(line.startswith(("p2ptunnel_", "# HELP p2ptunnel_", "# TYPE p2ptunnel_")) for line in lines)
+        for text in (body.decode(), metrics.decode()):
+            assert str(desk.keys.id) not in text
+            assert "26.0.0" not in text
+
+
+def content_and_modes(folder: Path) -> tuple[bytes, set[int]]:
+    """All bytes in a folder, and the permissions of its files."""
+    files = sorted(folder.iterdir())
+    return b"".join(path.read_bytes() for path in files), {path.stat().st_mode & 0o777 for path in files}
