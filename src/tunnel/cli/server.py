@@ -62,7 +62,7 @@ class ServerOptions:
 
 
 async def server(
-    options: Annotated[ServerOptions | None, Flat] = None, running: Annotated[Running | None, Flat] = None
+    *, options: Annotated[ServerOptions | None, Flat] = None, running: Annotated[Running | None, Flat] = None
 ) -> int:
     """Run the meeting point: rendezvous, STUN and relay. Prints `ready URL PIN` when it serves."""
     settings = (options or ServerOptions()).settings()

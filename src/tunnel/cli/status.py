@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import trio
@@ -41,15 +43,12 @@ async def status(
         found = await ask(controls, asked.socket, {"do": "status"})
         _print_json(found) if as_json else _print(_status_view(found))
         return DONE
-    async with open_control(controls, asked.socket) as channel:
-        every = {} if as_json else {"every": REFRESH}
-        told = channel.stream({"do": "watch", **every})
-        if as_json:
-            async for news in told:
-                print(_one_line(news["status"]), flush=True)
-        else:
-            await _redraw(told)
-    return DONE
+    with nullcontext(_print_line) if as_json else _pictures() as show:
+        async with open_control(controls, asked.socket) as channel:
+            news = await channel.ask({"do": "watch"} if as_json else {"do": "watch", "every": REFRESH})
+            while True:
+                show(news["status"])
+                news = await channel.receive()
 
 
 async def why(
@@ -110,17 +109,17 @@ def _status_view(found: Any) -> RenderableType:
     return status_view(found, time.time())
 
 
-async def _redraw(told: Any) -> None:
+@contextmanager
+def _pictures() -> Iterator[Callable[[Any], None]]:
+    """A function that shows a status: over the last one on a terminal, below it elsewhere."""
     console = _console()
     if not console.is_terminal:
-        async for news in told:
-            console.print(_status_view(news["status"]))
+        yield lambda found: console.print(_status_view(found))
         return
     from rich.live import Live
 
     with Live(console=console, auto_refresh=False) as live:
-        async for news in told:
-            live.update(_status_view(news["status"]), refresh=True)
+        yield lambda found: live.update(_status_view(found), refresh=True)
 
 
 def _print(view: RenderableType) -> None:
@@ -137,5 +136,5 @@ def _print_json(document: Any) -> None:
     print(json.dumps(document, indent=2).replace("\x7f", "\\u007f"))
 
 
-def _one_line(document: Any) -> str:
-    return json.dumps(document).replace("\x7f", "\\u007f")
+def _print_line(document: Any) -> None:
+    print(json.dumps(document).replace("\x7f", "\\u007f"), flush=True)

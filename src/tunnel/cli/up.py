@@ -73,8 +73,8 @@ class UpOptions:
 
 
 async def up(
-    options: Annotated[UpOptions | None, Flat] = None,
     *,
+    options: Annotated[UpOptions | None, Flat] = None,
     invite_file: Annotated[
         Path | None, Parameter(help="File with the invite; the one that `join` kept if left out.")
     ] = None,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import trio
@@ -21,7 +22,7 @@ import trio
 from tunnel.model.errors import MalformedFrame, SettingsError, TunnelError
 from tunnel.model.status import nat_to_json, path_to_json, peer_to_json, status_to_json
 from tunnel.network.ports import StreamListener
-from tunnel.node.control_lines import Lines, code_of, decode_line, encode_line
+from tunnel.node.control_lines import Lines, decode_line, encode_line, failure, failure_of
 from tunnel.node.controlled import Change, ControlledNode, Survey
 from tunnel.wire.invites import encode_invite
 
@@ -48,7 +49,7 @@ async def serve_control(
         try:
             async with stream:
                 if active > MAX_CONNECTIONS:
-                    await stream.send_all(encode_line(_failure("busy", f"more than {MAX_CONNECTIONS} connections")))
+                    await stream.send_all(encode_line(failure("busy", f"more than {MAX_CONNECTIONS} connections")))
                 else:
                     await _Conversation(stream, node).run()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -88,7 +89,7 @@ class _Conversation:
                     return
                 request = decode_line(line)
             except MalformedFrame as error:
-                await self._stream.send_all(encode_line(_failure("bad_request", str(error))))
+                await self._stream.send_all(encode_line(failure("bad_request", str(error))))
                 continue
             if request.get("do") == "watch":
                 await self._watch(request)
@@ -99,14 +100,14 @@ class _Conversation:
         word = request.get("do")
         answer = self._words.get(word) if isinstance(word, str) else None
         if answer is None:
-            return _failure("bad_request", f"`do` is one of {', '.join(sorted([*self._words, 'watch']))}")
+            return failure("bad_request", f"`do` is one of {', '.join(sorted([*self._words, 'watch']))}")
         try:
             return {"ok": True, "result": await answer(request)}
         except TunnelError as error:
-            return _failure(code_of(error), str(error))
+            return failure_of(error)
         except Exception:
             log.exception("a control request failed", extra={"word": word})
-            return _failure("internal_error", "a bug in the node: its log holds a traceback")
+            return failure("internal_error", "a bug in the node: its log holds a traceback")
 
     async def _status(self, _: Request) -> Any:
         return status_to_json(self._node.status())
@@ -131,9 +132,7 @@ class _Conversation:
         """The status now, after each change, and each `every` seconds if asked; until the asker hangs up or speaks."""
         every = request.get("every")
         if every is not None and (type(every) not in (int, float) or not SHORTEST_REFRESH <= every <= 3600):
-            await self._stream.send_all(
-                encode_line(_failure("bad_request", f"`every` is {SHORTEST_REFRESH} to 3600 s"))
-            )
+            await self._stream.send_all(encode_line(failure("bad_request", f"`every` is {SHORTEST_REFRESH} to 3600 s")))
             return
         turn = trio.Lock()
 
@@ -147,8 +146,9 @@ class _Conversation:
                     nursery.cancel_scope.cancel()
 
         async def tell_changes() -> None:
-            async for change in self._node.watch():
-                await tell(change)
+            async with aclosing(self._node.watch()) as changes:
+                async for change in changes:
+                    await tell(change)
 
         async def tell_times(seconds: float) -> None:
             while True:
@@ -197,7 +197,3 @@ def _peer_of(request: Request) -> str:
     if not isinstance(peer, str) or not peer:
         raise SettingsError("`peer` is a name, an id or a tunnel address")
     return peer
-
-
-def _failure(code: str, text: str) -> dict[str, Any]:
-    return {"ok": False, "code": code, "error": text}

@@ -47,28 +47,14 @@ class ControlChannel:
         self._lines = Lines(stream, MAX_ANSWER)
 
     async def ask(self, request: Request, *, patience: float = ASK_PATIENCE) -> Any:
-        """The result of one request. Raises Unreachable if the node is silent or gone."""
+        """The (first) result of one request. Raises Unreachable if the node is silent or gone."""
         with trio.move_on_after(patience):
             await self._send(request)
-            return await self._receive()
+            return await self.receive()
         raise Unreachable(f"the node did not answer within {patience:g} s")
 
-    async def stream(self, request: Request) -> AsyncIterator[Any]:
-        """Every result of a request that goes on, such as watch; ends when the node does."""
-        await self._send(request)
-        while True:
-            try:
-                yield await self._receive()
-            except Unreachable:
-                return
-
-    async def _send(self, request: Request) -> None:
-        try:
-            await self._stream.send_all(encode_line(dict(request)))
-        except trio.BrokenResourceError:
-            raise Unreachable("the node closed the control connection") from None
-
-    async def _receive(self) -> Any:
+    async def receive(self) -> Any:
+        """The next result of a request that goes on, such as watch. Raises Unreachable when the node is gone."""
         try:
             line = await self._lines.receive_untrusted()
         except trio.BrokenResourceError:
@@ -81,3 +67,9 @@ class ControlChannel:
             case {"ok": False, "code": str() as code, "error": str() as text}:
                 raise error_of(code, text)
         raise MalformedFrame("the node's answer is not one that this version understands")
+
+    async def _send(self, request: Request) -> None:
+        try:
+            await self._stream.send_all(encode_line(dict(request)))
+        except trio.BrokenResourceError:
+            raise Unreachable("the node closed the control connection") from None

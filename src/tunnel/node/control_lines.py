@@ -91,16 +91,21 @@ _CODES: tuple[tuple[str, type[TunnelError]], ...] = (
 """Error codes of the socket, the narrower type first."""
 
 
-def code_of(error: TunnelError) -> str:
-    """The word that stands for an error on the socket."""
+def failure(code: str, text: str) -> dict[str, Any]:
+    """The answer that says no."""
+    return {"ok": False, "code": code, "error": text}
+
+
+def failure_of(error: TunnelError) -> dict[str, Any]:
+    """The answer that carries an error to the asking side."""
     if isinstance(error, Refused):
-        return f"refused:{error.code}"
-    return next(code for code, kind in _CODES if isinstance(error, kind))
+        return failure(f"refused:{error.code}", error.text)
+    return failure(next(code for code, kind in _CODES if isinstance(error, kind)), str(error))
 
 
 def error_of(code: str, text: str) -> TunnelError:
     """The error that a word stands for, to be raised on the asking side."""
     kind, _, detail = code.partition(":")
     if kind == "refused":
-        return Refused(detail, text.removeprefix(f"{detail}: "))
+        return Refused(detail, text)
     return dict(_CODES).get(kind, TunnelError)(text)
