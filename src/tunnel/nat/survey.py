@@ -1,0 +1,228 @@
+"""The survey: asks all STUN servers at once where we come from, from the sockets that also punch and carry data.
+
+    names -> resolver -> one destination a family -> shots at 0, 250, 750, 1750 ms -> answers -> verdict
+
+The socket belongs to the node: it reads, and hands what looks like STUN to `receive_untrusted`. Each shot is a
+transaction of its own, so an answer tells its true round trip, and a repeated answer is known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from tunnel.model.endpoint import Endpoint, Scope, is_usable, scope_of, split_host_port
+from tunnel.model.errors import MalformedFrame, Unreachable
+from tunnel.model.nat import Mapping, NatReport, Udp
+from tunnel.model.settings import STUN_PORTS
+from tunnel.model.timings import Timings
+from tunnel.nat.classification import StunAnswer, allocation_of, mapping_of, ranked, telling
+from tunnel.network.ports import DatagramSocket, Resolver
+from tunnel.wire.stun import BINDING, TRANSACTION_BYTES, StunClass, binding_request, decode_stun, encode_stun
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyResult:
+    """What the STUN servers said, and what it means."""
+
+    report: NatReport
+    reflexive: tuple[Endpoint, ...] = ()
+    """Our endpoints as they were seen, each once, the most seen first."""
+    answers: tuple[StunAnswer, ...] = ()
+    """In the order of their coming."""
+    silent: tuple[str, ...] = ()
+    """Servers (HOST:PORT) that did not answer before the verdict, those of `unresolved` left out."""
+    unresolved: tuple[str, ...] = ()
+    """Servers whose name did not resolve."""
+
+    @property
+    def observers(self) -> int:
+        """From how many addresses the telling answers came: from one alone the mapping is known only in part."""
+        return len({answer.remote.host for answer in telling(self.answers)})
+
+    @property
+    def evidence(self) -> str:
+        """The facts in one line, for people."""
+        answers, observers = len(self.answers), self.observers
+        facts = [
+            f"{answers} answer{'s' * (answers != 1)} from {observers} server address{'es' * (observers != 1)}",
+        ]
+        if self.silent:
+            facts.append(f"no answer from {', '.join(self.silent)}")
+        if self.unresolved:
+            facts.append(f"names not found: {', '.join(self.unresolved)}")
+        return "; ".join(facts)
+
+
+class Survey:
+    """One round of questions. Make it, feed `receive_untrusted` while `run` runs, once.
+
+    `own` are the endpoints that our sockets have on our interfaces (address and bound port). Of several sockets of a
+    family the first one asks. Raises SettingsError if a server is not HOST:PORT.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[DatagramSocket],
+        resolver: Resolver,
+        *,
+        own: Sequence[Endpoint],
+        servers: Sequence[str],
+        timings: Timings,
+        token: Callable[[int], bytes],
+    ) -> None:
+        self._sockets: dict[bool, DatagramSocket] = {}
+        for socket in sockets:
+            self._sockets.setdefault(socket.local.is_ipv6, socket)
+        self._resolver = resolver
+        self._own = frozenset(own)
+        self._servers = {server: split_host_port(server, STUN_PORTS[0]) for server in servers}
+        self._timings = timings
+        self._token = token
+        self._destinations: dict[Endpoint, _Destination] = {}
+        self._shots: dict[bytes, _Shot] = {}
+        self._answers: list[StunAnswer] = []
+        self._unresolved: set[str] = set()
+        self._resolving = len(self._servers)
+        self._settled_at = math.inf
+        self._news = trio.Event()
+
+    async def run(self) -> SurveyResult:
+        """Ask until there is a verdict; `survey_cap` seconds at most.
+
+        A verdict: two destinations of one family agree (IPv4 goes first, if we can ask over it), or three disagree, or
+        all have answered, or `survey_settle` seconds have passed since the first answer. A server inside our site does
+        not end the survey while others may still answer.
+        """
+        with trio.move_on_after(self._timings.survey_cap):
+            async with trio.open_nursery() as nursery:
+                for server, (host, port) in self._servers.items():
+                    nursery.start_soon(self._ask, server, host, port)
+                await self._wait_verdict()
+                nursery.cancel_scope.cancel()
+        return self._result()
+
+    def receive_untrusted(self, socket: DatagramSocket, datagram: bytes, remote: Endpoint) -> None:
+        """Take what may be an answer. What does not answer a question of ours, from whom we asked, changes nothing."""
+        try:
+            message = decode_stun(datagram)
+        except MalformedFrame:
+            return
+        shot = self._shots.get(message.transaction)
+        if shot is None or shot.destination.remote != remote or shot.destination.socket is not socket:
+            return
+        destination, mapped = shot.destination, message.observed
+        if destination.settled.is_set() or message.method != BINDING or message.not_understood:
+            return
+        if message.kind is StunClass.ERROR:
+            destination.refused = True
+        elif message.kind is StunClass.SUCCESS and mapped is not None and _is_possible(mapped, remote):
+            now = trio.current_time()
+            self._settled_at = min(self._settled_at, now + self._timings.survey_settle)
+            self._answers.append(StunAnswer(destination.servers[0], remote, mapped, now - shot.sent_at))
+        else:
+            return
+        destination.settled.set()
+        self._news.set()
+
+    async def _ask(self, server: str, host: str, port: int) -> None:
+        try:
+            endpoints = await self._resolver.resolve(host, port)
+        except Unreachable:
+            endpoints = ()
+            self._unresolved.add(server)
+        async with trio.open_nursery() as nursery:
+            for is_ipv6, socket in self._sockets.items():
+                remote = next((one for one in endpoints if one.is_ipv6 == is_ipv6 and is_usable(one)), None)
+                if remote in self._destinations:
+                    self._destinations[remote].servers.append(server)
+                elif remote is not None:
+                    destination = self._destinations[remote] = _Destination(remote, socket, [server])
+                    self._shoot(destination)
+                    nursery.start_soon(self._repeat, destination)
+            self._resolving -= 1
+            self._news.set()
+
+    async def _repeat(self, destination: _Destination) -> None:
+        for wait in self._timings.stun_retransmits:
+            with trio.move_on_after(wait):
+                await destination.settled.wait()
+                return
+            self._shoot(destination)
+
+    def _shoot(self, destination: _Destination) -> None:
+        transaction = self._token(TRANSACTION_BYTES)
+        self._shots[transaction] = _Shot(destination, trio.current_time())
+        request = encode_stun(binding_request(transaction))
+        if destination.socket.send_nowait(request, destination.remote):
+            destination.sent = True
+
+    async def _wait_verdict(self) -> None:
+        while not self._is_decided():
+            with trio.move_on_at(self._settled_at) as patience:
+                await self._news.wait()
+                self._news = trio.Event()
+            if patience.cancelled_caught:
+                return
+
+    def _is_decided(self) -> bool:
+        waiting = [one for one in self._destinations.values() if one.sent and not one.settled.is_set()]
+        if not waiting and not self._resolving:
+            return True
+        answers = [answer for answer in self._answers if scope_of(answer.mapped.host) is Scope.GLOBAL]
+        if any(not one.remote.is_ipv6 for one in waiting) or (self._resolving and False in self._sockets):
+            answers = [answer for answer in answers if not answer.mapped.is_ipv6]
+        match mapping_of(answers, self._own):
+            case Mapping.UNKNOWN:
+                return False
+            case Mapping.NONE | Mapping.ENDPOINT_INDEPENDENT:
+                return len(answers) > 1
+            case _:
+                return len(answers) > 2
+
+    def _result(self) -> SurveyResult:
+        answers = tuple(self._answers)
+        mapping = mapping_of(answers, self._own)
+        refused = {server for one in self._destinations.values() if one.refused for server in one.servers}
+        heard = refused | {server for answer in answers for server in self._destinations[answer.remote].servers}
+        if heard:
+            udp = Udp.OPEN
+        else:
+            udp = Udp.BLOCKED if any(one.sent for one in self._destinations.values()) else Udp.UNKNOWN
+        judged = telling(answers)
+        local_port = self._sockets[judged[0].remote.is_ipv6].local.port if judged else 0
+        return SurveyResult(
+            report=NatReport(mapping=mapping, allocation=allocation_of(answers, mapping, local_port), udp=udp),
+            reflexive=ranked(answers),
+            answers=answers,
+            silent=tuple(one for one in self._servers if one not in heard and one not in self._unresolved),
+            unresolved=tuple(one for one in self._servers if one in self._unresolved),
+        )
+
+
+@dataclass(slots=True, eq=False)
+class _Destination:
+    remote: Endpoint
+    socket: DatagramSocket
+    servers: list[str]
+    """The names that led here."""
+    sent: bool = False
+    refused: bool = False
+    settled: trio.Event = field(default_factory=trio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shot:
+    destination: _Destination
+    sent_at: float
+
+
+def _is_possible(mapped: Endpoint, remote: Endpoint) -> bool:
+    """Whether a server there can have seen us so: a usable endpoint, no loopback or link address from further away."""
+    if not is_usable(mapped) or mapped.is_ipv6 != remote.is_ipv6:
+        return False
+    near, seen = (Scope.LOOPBACK, Scope.LINK), scope_of(mapped.host)
+    return seen not in near or seen is scope_of(remote.host)
