@@ -28,12 +28,17 @@ class ReplayWindow:
 
     def mark(self, counter: int) -> None:
         """Note a counter that is fresh."""
-        size, highest = self._size, self._highest
-        if counter > highest:
-            if counter - highest >= size:
-                self._seen = bytearray(size)
-            else:
-                for skipped in range(highest + 1, counter):
-                    self._seen[skipped % size] = 0
+        ahead = counter - self._highest
+        if ahead > 0:
+            if ahead > 1:
+                self._skip(ahead - 1)
             self._highest = counter
-        self._seen[counter % size] = 1
+        self._seen[counter % self._size] = 1
+
+    def _skip(self, count: int) -> None:
+        """The `count` counters above the highest one were not seen: their places held older ones."""
+        if count >= self._size:
+            self._seen = bytearray(self._size)
+        else:
+            for skipped in range(self._highest + 1, self._highest + 1 + count):
+                self._seen[skipped % self._size] = 0

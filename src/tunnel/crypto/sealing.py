@@ -8,6 +8,8 @@ receiver index before it comes here.
 
 from __future__ import annotations
 
+import struct
+
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -18,8 +20,10 @@ from tunnel.wire.frames import HEADER, HEADER_BYTES, SEALED_OVERHEAD, Kind
 MAX_SEALS = 1 << 36
 """Far more than a session's 2^32 packets; a key that reaches it was not renewed, which is a bug."""
 
-_NONCE_HEAD = bytes(4)
-_COUNTER = slice(8, HEADER_BYTES)
+_COUNTER_AT = 8
+_encode_header = HEADER.pack
+_encode_nonce = struct.Struct("!4xQ").pack
+_decode_counter = struct.Struct("!Q").unpack_from
 
 
 class Sealer:
@@ -41,8 +45,8 @@ class Sealer:
         if counter >= MAX_SEALS:
             raise LocalProtocolError("a key sealed all that it may")
         self.counter = counter + 1
-        header = HEADER.pack(kind, segment, count, receiver_index, counter)
-        return header + self._encrypt(_NONCE_HEAD + header[_COUNTER], plaintext, header)
+        header = _encode_header(kind, segment, count, receiver_index, counter)
+        return header + self._encrypt(_encode_nonce(counter), plaintext, header)
 
 
 class Opener:
@@ -65,13 +69,11 @@ class Opener:
         """
         if len(datagram) < SEALED_OVERHEAD:
             raise MalformedFrame("a sealed datagram is shorter than its header and tag")
-        header = datagram[:HEADER_BYTES]
-        nonce = header[_COUNTER]
-        counter = int.from_bytes(nonce, "big")
+        (counter,) = _decode_counter(datagram, _COUNTER_AT)
         if not self._is_fresh(counter):
             raise NotAuthentic("a datagram that came before, or too late")
         try:
-            plaintext = self._decrypt(_NONCE_HEAD + nonce, datagram[HEADER_BYTES:], header)
+            plaintext = self._decrypt(_encode_nonce(counter), datagram[HEADER_BYTES:], datagram[:HEADER_BYTES])
         except InvalidTag:
             raise NotAuthentic("a datagram whose seal does not hold") from None
         self._mark(counter)
