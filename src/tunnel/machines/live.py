@@ -170,6 +170,8 @@ class Living:
         while True:
             with trio.move_on_at(deadline) as timer:
                 await self._wake.wait()
+            if timer.cancelled_caught:
+                await trio.lowlevel.checkpoint()  # whoever speaks in this very tick is heard before patience
             self._wake = trio.Event()
             if stay.spoken is not None or stay.error is not None:
                 return None
