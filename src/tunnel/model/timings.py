@@ -51,10 +51,13 @@ class Timings:
     """A path counts as in use for so long after the last data we sent."""
     keepalive: float = 15.0
     path_suspect: float = 0.5
-    """A heartbeat unanswered for so long (or four round trips, if that is more) makes us look closer."""
-    path_distress: float = 2.0
+    """A heartbeat unanswered for so long (or four round trips, if that is more) puts data on both ways at once."""
+    path_suspect_probe: float = 0.25
+    relay_echo: float = 2.0
+    """When the peer falls back to the relay we answer on both ways for so long."""
     path_trust: float = 6.5
     path_burial: float = 15.0
+    relay_heartbeat: float = 5.0
     relay_trust: float = 15.0
     upgrade_ladder: tuple[float, ...] = (5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
     old_path_probe: float = 1.0
@@ -69,6 +72,10 @@ class Timings:
     key_life: float = 180.0
 
     # Peers.
+    wanted: float = 10.0
+    """A peer counts as wanted for so long after somebody last sent to it or asked for it."""
+    blind_punch: float = 5.0
+    """Without a server, what we know of a wanted peer is tried again after so long."""
     crash_backoff: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
     leave_patience: float = 2.0
 

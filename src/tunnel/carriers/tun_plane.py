@@ -1,0 +1,85 @@
+"""The TUN plane: IP packets between a TUN interface and the peers. Knows packets and addresses, never keys or paths.
+
+Plain path: one packet a datagram. What it cannot deliver it drops and counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from tunnel.model.errors import MalformedFrame
+from tunnel.network.ports import PacketDevice
+from tunnel.wire.ip_packet import destination_of, source_of
+
+
+class Recipient(Protocol):
+    """A peer, as far as packets care."""
+
+    def send_packet(self, packet: bytes) -> None:
+        """Send one IP packet to it."""
+        ...
+
+
+@dataclass(slots=True)
+class TunCounts:
+    """What became of packets."""
+
+    out: int = 0
+    into: int = 0
+    no_peer: int = 0
+    """Their destination is nobody's, multicast included."""
+    malformed: int = 0
+    forged_source: int = 0
+    """From a peer, but with an inner source address that is not that peer's."""
+    device_full: int = 0
+
+
+class TunPlane:
+    """`recipient_of(address)` finds the peer that holds a packed inner address."""
+
+    def __init__(self, recipient_of: Callable[[bytes], Recipient | None]) -> None:
+        self._recipient_of = recipient_of
+        self._device: PacketDevice | None = None
+        self.counts = TunCounts()
+
+    async def carry(self, device: PacketDevice) -> None:
+        """Carry packets of this device until cancelled; it is closed at the end."""
+        self._device = device
+        try:
+            while True:
+                for packet in await device.read_batch():
+                    self._send(packet)
+                await trio.lowlevel.checkpoint()
+        finally:
+            self._device = None
+            device.close()
+
+    def deliver_untrusted(self, sender: Recipient, packet: bytes) -> None:
+        """Hand a peer's packet to the kernel, if its inner source is that peer's."""
+        try:
+            is_theirs = self._recipient_of(source_of(packet)) is sender
+        except MalformedFrame:
+            self.counts.malformed += 1
+            return
+        if not is_theirs:
+            self.counts.forged_source += 1
+        elif self._device is None or not self._device.write_nowait(packet):
+            self.counts.device_full += 1
+        else:
+            self.counts.into += 1
+
+    def _send(self, packet: bytes) -> None:
+        try:
+            recipient = self._recipient_of(destination_of(packet))
+        except MalformedFrame:
+            self.counts.malformed += 1
+            return
+        if recipient is None:
+            self.counts.no_peer += 1
+            return
+        recipient.send_packet(packet)
+        self.counts.out += 1

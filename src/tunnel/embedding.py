@@ -1,0 +1,271 @@
+"""The embedding library: a node inside your own Trio program.
+
+    async with tunnel.open_node(invite=invite, name="desk") as node:
+        peer = await node.connect("laptop")
+        await peer.send_datagram(b"hello")
+
+Structured: everything that a node starts ends with its block.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import trio
+
+from tunnel.crypto.network_keys import derive_network_keys, open_invite
+from tunnel.machines.pulse import Pulse
+from tunnel.model.errors import PeerUnreachable, SettingsError
+from tunnel.model.invite import Invite
+from tunnel.model.reasons import Reason
+from tunnel.model.settings import NodeSettings
+from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus
+from tunnel.nat.survey import SurveyResult
+from tunnel.network.ports import World
+from tunnel.node.program import NodeProgram
+from tunnel.peer.connection import PeerConnection
+from tunnel.peer.messages import APPLICATION
+from tunnel.wire.frames import Kind
+
+INBOX = 256
+WATCH_QUEUE = 1024
+MAX_APPLICATION_DATAGRAM = 1279
+CONNECT_PATIENCE = 30.0
+PING_PATIENCE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PeerChange:
+    """One transition of one peer, and how the peer looks after it."""
+
+    peer: PeerStatus
+    move: Move
+
+
+@dataclass(frozen=True, slots=True)
+class PingResult:
+    """An answered ping: `rtt` in seconds, over this path."""
+
+    rtt: float
+    path: PathStatus | None
+
+
+class Peer:
+    """A peer that data can flow to. Made by `Node.connect` and `Node.peer`."""
+
+    def __init__(self, connection: PeerConnection, inbox: _Inbox) -> None:
+        self._connection = connection
+        self._inbox = inbox
+
+    @property
+    def id(self) -> str:
+        """The peer's node id."""
+        return str(self._connection.node)
+
+    @property
+    def name(self) -> str:
+        """What the peer calls itself."""
+        return self.status().name
+
+    @property
+    def state(self) -> str:
+        """detecting, announced, requested, punching, connected, relayed or closed."""
+        return self._connection.state
+
+    @property
+    def path(self) -> PathStatus | None:
+        """What carries now, if anything does."""
+        return self._connection.path_status()
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why there is no direct path; None while there is one."""
+        return self.status().reason
+
+    def status(self) -> PeerStatus:
+        """Everything about it, frozen."""
+        return self._connection.status()
+
+    async def wait_carried(self, patience: float) -> bool:
+        """Want this peer, and wait until data can flow, at most `patience` seconds."""
+        self._connection.want()
+        with trio.move_on_after(patience):
+            await self._connection.pulse.wait_until(lambda: self._connection.can_carry)
+        return self._connection.can_carry
+
+    async def send_datagram(self, datagram: bytes) -> None:
+        """Send up to 1279 bytes, unreliably and sealed. Raises SettingsError when it is longer."""
+        if len(datagram) > MAX_APPLICATION_DATAGRAM:
+            raise SettingsError(f"a datagram has at most {MAX_APPLICATION_DATAGRAM} bytes, this one {len(datagram)}")
+        self._connection.send(Kind.DATA, APPLICATION + datagram)
+        await trio.lowlevel.checkpoint()
+
+    async def receive_datagram(self) -> bytes:
+        """The next datagram from this peer. At most 256 wait; the oldest is dropped."""
+        return await self._inbox.take()
+
+    async def ping(self) -> PingResult:
+        """One round trip inside the session. Raises PeerUnreachable after 5 s."""
+        with trio.move_on_after(PING_PATIENCE):
+            return PingResult(await self._connection.echo(), self.path)
+        reason = self.reason
+        raise PeerUnreachable(f"{self.name or self.id} did not answer for {PING_PATIENCE:g} s" + _because(reason))
+
+
+class Node:
+    """A running node. Made by `open_node`."""
+
+    def __init__(self, program: NodeProgram, inboxes: dict[PeerConnection, _Inbox], watchers: list[_Watcher]) -> None:
+        self.program = program
+        self._inboxes = inboxes
+        self._watchers = watchers
+
+    @property
+    def id(self) -> str:
+        """Our node id."""
+        return str(self.program.keys.id)
+
+    @property
+    def name(self) -> str:
+        """What we call ourselves."""
+        return self.program.settings.name
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Our tunnel addresses."""
+        return self.program.addresses
+
+    @property
+    def invite(self) -> Invite:
+        """The invite of our network: a secret."""
+        return self.program.invite
+
+    def status(self) -> NodeStatus:
+        """Everything, frozen."""
+        return self.program.status()
+
+    def peer(self, wanted: str) -> Peer:
+        """A known peer by id, name or tunnel address. Raises PeerUnreachable."""
+        connection = self.program.directory.find(wanted)
+        return Peer(connection, self._inboxes.setdefault(connection, _Inbox()))
+
+    async def connect(self, wanted: str) -> Peer:
+        """The peer, as soon as data can flow to it: relayed or direct. Raises PeerUnreachable after 30 s."""
+        with trio.move_on_after(CONNECT_PATIENCE):
+            while True:
+                try:
+                    peer = self.peer(wanted)
+                except PeerUnreachable:
+                    await self.program.pulse.wait()
+                    continue
+                if await peer.wait_carried(1.0):
+                    return peer
+        peer = self.peer(wanted)
+        raise PeerUnreachable(f"no way to {wanted!r} within {CONNECT_PATIENCE:g} s" + _because(peer.reason))
+
+    async def ping(self, wanted: str) -> PingResult:
+        """Connect and measure one round trip. Raises PeerUnreachable."""
+        return await (await self.connect(wanted)).ping()
+
+    async def netcheck(self) -> SurveyResult:
+        """Survey our NAT now. Raises SettingsError when this node does no surveys."""
+        if not self.program.settings.survey:
+            raise SettingsError("this node was started with --no-survey")
+        return await self.program.surveyor.survey_now()
+
+    async def wait_registered(self) -> None:
+        """Return as soon as the server knows us."""
+        await self.program.pulse.wait_until(lambda: self.program.is_registered)
+
+    async def watch(self) -> AsyncIterator[PeerChange]:
+        """Every transition of every peer from now on. One that is not read for 1024 changes misses the oldest."""
+        watcher = _Watcher()
+        self._watchers.append(watcher)
+        try:
+            while True:
+                yield await watcher.take()
+        finally:
+            self._watchers.remove(watcher)
+
+
+@asynccontextmanager
+async def open_node(
+    *,
+    invite: str | Invite,
+    name: str | None = None,
+    settings: NodeSettings | None = None,
+    world: World | None = None,
+) -> AsyncIterator[Node]:
+    """Run a node for the length of the block, in userspace unless the settings name a TUN interface.
+
+    Raises SettingsError (a damaged invite) and DeviceError (port taken, no privilege) before anything is sent. The
+    server may be unreachable: the node goes on trying.
+    """
+    value, network = open_invite(invite) if isinstance(invite, str) else (invite, None)
+    if network is None:
+        network = derive_network_keys(value.network, value.secret)
+    if settings is None:
+        settings = NodeSettings(name=name or socket.gethostname())
+    elif name is not None:
+        settings = replace(settings, name=name)
+    if world is None:
+        from tunnel.network.real import real_world
+
+        world = real_world(settings.state)
+    inboxes: dict[PeerConnection, _Inbox] = {}
+    watchers: list[_Watcher] = []
+
+    def deliver(peer: PeerConnection, datagram: bytes) -> None:
+        inboxes.setdefault(peer, _Inbox()).put(datagram)
+
+    def moved(peer: PeerConnection, move: Move) -> None:
+        for watcher in watchers:
+            watcher.put(PeerChange(peer.status(), move))
+
+    program = NodeProgram(settings, value, network, world, deliver=deliver, moved=moved)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(program.run)
+        yield Node(program, inboxes, watchers)
+        nursery.cancel_scope.cancel()
+
+
+class _Inbox:
+    """Datagrams of one peer that nobody has read yet."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[bytes] = deque(maxlen=INBOX)
+        self._pulse = Pulse()
+
+    def put(self, datagram: bytes) -> None:
+        self._waiting.append(datagram)
+        self._pulse.beat()
+
+    async def take(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        await self._pulse.wait_until(lambda: bool(self._waiting))
+        return self._waiting.popleft()
+
+
+class _Watcher:
+    """Changes that one watcher has not read yet."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[PeerChange] = deque(maxlen=WATCH_QUEUE)
+        self._pulse = Pulse()
+
+    def put(self, change: PeerChange) -> None:
+        self._waiting.append(change)
+        self._pulse.beat()
+
+    async def take(self) -> PeerChange:
+        await trio.lowlevel.checkpoint()
+        await self._pulse.wait_until(lambda: bool(self._waiting))
+        return self._waiting.popleft()
+
+
+def _because(reason: Reason | None) -> str:
+    return "" if reason is None else f" ({reason.code.value}: {reason.evidence})"

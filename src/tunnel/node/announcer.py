@@ -1,0 +1,128 @@
+"""The announcement: composed from facts, sealed, sent, and sent again until the server has acknowledged it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from tunnel.crypto.announcement_seal import seal_announcement
+from tunnel.crypto.network_keys import NetworkKeys
+from tunnel.machines.announcement import AnnouncementChart
+from tunnel.machines.live import Living
+from tunnel.machines.pulse import Pulse
+from tunnel.model.announcement import Announcement, PeerCard
+from tunnel.model.timings import Timings, rung
+from tunnel.network.ports import Entropy
+from tunnel.node.identity import Identity
+from tunnel.wire.announcement_body import encode_announcement
+from tunnel.wire.signals import Announce, Signal
+
+_NONCE_BYTES = 12
+
+
+class Announcer:
+    """Run `living.run()`. `compose()` gives the body and whether it holds a survey's verdict; `changed()` is a beat."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        network: NetworkKeys,
+        *,
+        timings: Timings,
+        entropy: Entropy,
+        compose: Callable[[], tuple[Announcement, bool]],
+        send: Callable[[Signal], bool],
+        changed: Callable[[], None],
+    ) -> None:
+        self._identity = identity
+        self._network = network
+        self._timings = timings
+        self._entropy = entropy
+        self._compose = compose
+        self._send = send
+        self._changed = changed
+        self._attempt = 0
+        self._seq = 0
+        self._acked_seq = 0
+        self._acked = Pulse()
+        self._verdict_seq = math.inf
+        self.card: PeerCard | None = None
+        """What we last announced."""
+        self.moves: deque[tuple[float, str, str, str]] = deque(maxlen=32)
+        self.living = Living(
+            AnnouncementChart(),
+            {"announcing": self._announce},
+            patience=self._patience,
+            facts=dict,
+            on_move=self._note_move,
+        )
+
+    @property
+    def state(self) -> str:
+        """The chart's state."""
+        return self.living.state
+
+    @property
+    def is_verdict_acknowledged(self) -> bool:
+        """Whether the server holds an announcement that was made knowing our NAT."""
+        return self._acked_seq >= self._verdict_seq
+
+    def note_registered(self) -> None:
+        """The server welcomed us (again): it may know nothing of us, the ladder starts anew."""
+        self._attempt = 0
+        self.living.post("registered")
+
+    def note_link_lost(self) -> None:
+        """There is nobody to announce to."""
+        self.living.post("link_lost")
+
+    def note_facts(self) -> None:
+        """Candidates, verdict or addresses may have changed: announce again if they did."""
+        if self.card is None:
+            return
+        body, has_verdict = self._compose()
+        if body != self.card.body or (has_verdict and self._verdict_seq == math.inf):
+            self._attempt = 0
+            self.living.post("changed")
+
+    def note_acknowledged(self, seq: int) -> None:
+        """The server keeps the announcement with this seq."""
+        if 0 < seq <= self._seq:
+            self._acked_seq = max(self._acked_seq, seq)
+            self._acked.beat()
+            self._changed()
+
+    async def _announce(self) -> str:
+        body, has_verdict = self._compose()
+        self._seq += 1
+        if has_verdict:
+            self._verdict_seq = min(self._verdict_seq, self._seq)
+        node, epoch = self._identity.keys.id, self._identity.epoch
+        self.card = PeerCard(node.raw, epoch, self._seq, body)
+        sealed = seal_announcement(
+            self._network.announcement_key,
+            node=node,
+            epoch=epoch,
+            seq=self._seq,
+            body=encode_announcement(body),
+            nonce=self._entropy.token(_NONCE_BYTES),
+        )
+        self.living.check_send("announce")
+        self._send(Announce(epoch, self._seq, sealed))
+        self._changed()
+        await self._acked.wait_until(lambda: self._acked_seq >= self._seq)
+        return "acknowledged_by_server"
+
+    def _patience(self, state: str) -> float:
+        if state == "announcing":
+            wait = rung((*self._timings.announce_retries, self._timings.announce_slow_retry), self._attempt)
+            self._attempt += 1
+            return wait
+        return self._timings.announce_debounce if state == "stale" else math.inf
+
+    def _note_move(self, source: str, event: str, target: str) -> None:
+        self.moves.append((trio.current_time(), source, event, target))
+        self._changed()

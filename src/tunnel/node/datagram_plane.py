@@ -1,0 +1,105 @@
+"""The node's UDP sockets and the way of each datagram: by its first byte to the survey, or by its index to a peer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError, MalformedFrame, NotAuthentic
+from tunnel.network.ports import Datagrams, DatagramSocket
+from tunnel.node.indices import Indices
+from tunnel.peer.surroundings import Way
+from tunnel.wire.frames import HEADER, HEADER_BYTES, Kind
+from tunnel.wire.stun import is_stun
+
+log = logging.getLogger(__name__)
+
+_KINDS = {int(kind): kind for kind in (Kind.DATA, Kind.CONTROL, Kind.HANDSHAKE, Kind.PROBE)}
+
+
+@dataclass(slots=True)
+class DatagramCounts:
+    """What came in and was of no use."""
+
+    malformed: int = 0
+    unknown_index: int = 0
+    not_authentic: int = 0
+    unsent: int = 0
+
+
+class DatagramPlane:
+    """Opens one socket a family, receives on all of them, and hands each datagram to whom it is for."""
+
+    def __init__(self, indices: Indices, on_stun: Callable[[int, bytes, Endpoint], None]) -> None:
+        self._indices = indices
+        self._on_stun = on_stun
+        self.sockets: list[DatagramSocket] = []
+        self.counts = DatagramCounts()
+
+    async def open(self, datagrams: Datagrams, port: int) -> None:
+        """IPv4, and IPv6 on the same port where the machine has it. Raises DeviceError when not even IPv4 works."""
+        first = await datagrams.open_socket(Endpoint("0.0.0.0", port))
+        self.sockets.append(first)
+        try:
+            self.sockets.append(await datagrams.open_socket(Endpoint("::", first.local.port)))
+        except DeviceError as error:
+            log.debug("no IPv6 socket error=%s", error)
+
+    def families(self) -> list[tuple[int, bool]]:
+        """Number and family (True: IPv6) of each socket."""
+        return [(number, socket.local.is_ipv6) for number, socket in enumerate(self.sockets)]
+
+    def send(self, way: Way, datagram: bytes, ttl: int | None) -> bool:
+        """Send on one of our sockets, now or not at all."""
+        assert way.remote is not None
+        if self.sockets[way.socket].send_nowait(datagram, way.remote, ttl):
+            return True
+        self.counts.unsent += 1
+        return False
+
+    async def receive_all(self) -> None:
+        """Receive on every socket, for ever."""
+        async with trio.open_nursery() as nursery:
+            for number, socket in enumerate(self.sockets):
+                nursery.start_soon(self._receive, number, socket)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for socket in self.sockets:
+            socket.close()
+
+    def dispatch_untrusted(self, datagram: bytes, way: Way) -> None:
+        """One datagram from anywhere. Whatever it holds, it costs a count at most."""
+        if len(datagram) < HEADER_BYTES:
+            self.counts.malformed += 1
+            return
+        if datagram[0] < 2 and way.remote is not None and is_stun(datagram):
+            self._on_stun(way.socket, datagram, way.remote)
+            return
+        kind_byte, _, _, index, _ = HEADER.unpack_from(datagram)
+        kind = _KINDS.get(kind_byte)
+        if kind is None:
+            self.counts.malformed += 1
+            return
+        owners = self._indices.owners(kind_byte, index)
+        if not owners:
+            self.counts.unknown_index += 1
+        for owner in owners:
+            try:
+                owner.handle_untrusted(kind, datagram, way)
+                return
+            except NotAuthentic:
+                self.counts.not_authentic += 1
+            except MalformedFrame as error:
+                self.counts.malformed += 1
+                log.debug("malformed kind=%s error=%s", kind.name, error)
+
+    async def _receive(self, number: int, socket: DatagramSocket) -> None:
+        while True:
+            for datagram, remote in await socket.receive_batch():
+                self.dispatch_untrusted(datagram, Way(number, remote))
+            await trio.lowlevel.checkpoint()

@@ -1,0 +1,32 @@
+"""Who this node is: a static key that it keeps, and an epoch that is new at each process start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tunnel.crypto.node_keys import NodeKeys
+from tunnel.model.errors import DeviceError
+from tunnel.model.identity import EPOCH_BYTES
+from tunnel.network.ports import Entropy, Store
+
+KEY_FILE = "node.key"
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The node's static keys and this process start."""
+
+    keys: NodeKeys = field(repr=False)
+    epoch: bytes
+
+
+def load_identity(store: Store, entropy: Entropy) -> Identity:
+    """The kept key, or a new one that is kept from now on. Raises DeviceError, also for a damaged key file."""
+    private = store.read(KEY_FILE)
+    if private is None:
+        private = entropy.token(KEY_BYTES)
+        store.write(KEY_FILE, private)
+    if len(private) != KEY_BYTES:
+        raise DeviceError(f"the node key ({KEY_FILE}) is damaged: remove it, and this machine becomes a new node")
+    return Identity(NodeKeys(private), entropy.token(EPOCH_BYTES))

@@ -1,0 +1,415 @@
+"""The node program: composes survey, server link, announcement, peers and the data plane. It decides nothing itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+import trio
+
+from tunnel.carriers.tun_plane import TunPlane
+from tunnel.crypto.announcement_seal import open_announcement
+from tunnel.crypto.network_keys import NetworkKeys, tunnel_address6, tunnel_prefix6
+from tunnel.crypto.node_keys import NodeKeys, node_id_of
+from tunnel.machines.pulse import Pulse
+from tunnel.model.announcement import Announcement, PeerCard
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import MalformedFrame, NotAuthentic
+from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.invite import Invite
+from tunnel.model.nat import NatReport
+from tunnel.model.settings import PUBLIC_STUN, NodeSettings
+from tunnel.model.status import Move, NodeStatus, ServerStatus
+from tunnel.model.timings import Timings
+from tunnel.nat.candidates import gather
+from tunnel.nat.survey import SurveyResult
+from tunnel.network.ports import Clock, Entropy, World
+from tunnel.node.announcer import Announcer
+from tunnel.node.datagram_plane import DatagramPlane
+from tunnel.node.dialling import Connection, open_connection
+from tunnel.node.directory import MAX_PEERS, Directory
+from tunnel.node.identity import load_identity
+from tunnel.node.indices import Indices
+from tunnel.node.server_link import ServerLink
+from tunnel.node.surveyor import Surveyor
+from tunnel.peer.connection import PeerConnection
+from tunnel.peer.surroundings import RELAY, Indexed, Way
+from tunnel.wire.announcement_body import decode_announcement
+from tunnel.wire.frames import Kind
+from tunnel.wire.signals import Announced, Introduced, PeerDown, PeerUp, Refusal, Signal, Withdraw
+
+log = logging.getLogger(__name__)
+
+LEASE_FILE = "lease"
+_UNKNOWN_SURVEY = NatReport()
+
+
+class NodeProgram:
+    """One node. `await run(...)` in a task; all else may be called meanwhile. It implements `Surroundings`.
+
+    `deliver(peer, plaintext)` takes what application datagrams hold, `moved(peer, move)` each transition of a peer.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        invite: Invite,
+        network: NetworkKeys,
+        world: World,
+        *,
+        deliver: Callable[[PeerConnection, bytes], None],
+        moved: Callable[[PeerConnection, Move], None],
+    ) -> None:
+        self.settings = settings
+        self.invite = invite
+        self._network = network
+        self._world = world
+        self._deliver_application = deliver
+        self._moved = moved
+        self.identity = load_identity(world.store, world.entropy)
+        self.pulse = Pulse()
+        """Beats when anything that `status` shows may have changed."""
+        self._indices = Indices(world.entropy)
+        self.directory = Directory(network.network_id, self.identity.keys.id)
+        self.datagrams = DatagramPlane(self._indices, self._handle_stun)
+        self.tun = TunPlane(self.directory.holder_of)
+        self._by_handle: dict[bytes, NodeId] = {}
+        self._lease, self._leased_since = self._kept_lease()
+        self.announcer = Announcer(
+            self.identity,
+            network,
+            timings=settings.timings,
+            entropy=world.entropy,
+            compose=self._compose,
+            send=self.send_signal,
+            changed=self._beat_all,
+        )
+        self.link = ServerLink(
+            self._open_connection,
+            timings=settings.timings,
+            entropy=world.entropy,
+            on_welcome=self._handle_welcome,
+            on_signal=self._handle_signal,
+            on_relay=self._handle_relayed,
+            on_lost=self._handle_lost,
+        )
+        self.surveyor = Surveyor(
+            self.datagrams.sockets,
+            world.resolver,
+            world.interfaces,
+            servers=(*settings.stun, *(PUBLIC_STUN if settings.default_stun else ())) if settings.survey else (),
+            timings=settings.timings,
+            entropy=world.entropy,
+            changed=self._handle_survey,
+        )
+
+    # Surroundings.
+
+    @property
+    def keys(self) -> NodeKeys:
+        """Our static keys."""
+        return self.identity.keys
+
+    @property
+    def network(self) -> NetworkId:
+        """The network that we are in."""
+        return self._network.network_id
+
+    @property
+    def psk(self) -> bytes:
+        """The network's pre-shared key."""
+        return self._network.psk
+
+    @property
+    def epoch(self) -> bytes:
+        """This process start."""
+        return self.identity.epoch
+
+    @property
+    def timings(self) -> Timings:
+        """All durations."""
+        return self.settings.timings
+
+    @property
+    def clock(self) -> Clock:
+        """Wall clock."""
+        return self._world.clock
+
+    @property
+    def entropy(self) -> Entropy:
+        """All randomness."""
+        return self._world.entropy
+
+    @property
+    def mtu(self) -> int:
+        """Largest inner packet."""
+        return self.settings.mtu
+
+    @property
+    def own_card(self) -> PeerCard | None:
+        """Our latest announcement."""
+        return self.announcer.card
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether the server holds an announcement of ours that knows our NAT."""
+        return self.announcer.is_verdict_acknowledged
+
+    @property
+    def registrations(self) -> int:
+        """How often the server welcomed us."""
+        return self.link.registrations
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the link to the server stands."""
+        return self.link.is_registered
+
+    def sockets(self) -> Sequence[tuple[int, bool]]:
+        """Number and family of each UDP socket."""
+        return self.datagrams.families()
+
+    def transmit(self, way: Way, peer: NodeId, datagram: bytes, ttl: int | None = None) -> bool:
+        """Send on a way, now or not at all."""
+        if way == RELAY:
+            return self.link.send_relay(peer.handle, datagram)
+        return self.datagrams.send(way, datagram, ttl)
+
+    def send_signal(self, signal: Signal) -> bool:
+        """To the server."""
+        return self.link.send_signal(signal)
+
+    def claim_index(self, kind: Kind, index: int | None, owner: Indexed) -> int:
+        """Receive datagrams of a kind."""
+        return self._indices.claim(kind, index, owner)
+
+    def release_index(self, kind: Kind, index: int, owner: Indexed) -> None:
+        """No longer."""
+        self._indices.release(kind, index, owner)
+
+    def suspect_network(self) -> None:
+        """A path went silent: is it the peer, or are we somewhere else now?"""
+        self.link.check()
+        self.surveyor.request()
+
+    # Life.
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Our tunnel addresses: IPv6 always, IPv4 once leased."""
+        own6 = tunnel_address6(self._network.network_id, self.keys.id)
+        return (own6,) if self._lease is None else (self._lease.partition("/")[0], own6)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Live until cancelled; then say farewell, in bounded time. Raises DeviceError (no TUN, port taken)."""
+        await self.datagrams.open(self._world.datagrams, self.settings.udp_port)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self.datagrams.receive_all)
+                nursery.start_soon(self.surveyor.run)
+                nursery.start_soon(self.announcer.living.run)
+                nursery.start_soon(self.link.run)
+                nursery.start_soon(self._watch_interfaces)
+                if self.settings.tun is not None:
+                    nursery.start_soon(self._carry_packets, self.settings.tun)
+                task_status.started()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    with trio.move_on_after(self.timings.leave_patience, shield=True):
+                        await self._leave()
+        finally:
+            self.datagrams.close()
+
+    async def _leave(self) -> None:
+        for peer in self.directory:
+            peer.say_farewell()
+        if self.send_signal(Withdraw()):
+            await self.link.flush()
+
+    def status(self) -> NodeStatus:
+        """A frozen view of everything."""
+        return NodeStatus(
+            id=str(self.keys.id),
+            name=self.settings.name,
+            addresses=self.addresses,
+            nat=self._report(),
+            announcement=self.announcer.state,
+            server=ServerStatus(
+                self.invite.server,
+                self.link.state,
+                self.link.rtt if self.is_registered else None,
+                None if self.is_registered else self.link.reason,
+            ),
+            peers=tuple(peer.status() for peer in sorted(self.directory, key=lambda peer: peer.node)),
+            notes=self.directory.notes,
+        )
+
+    # What comes in.
+
+    def _open_connection(self) -> AbstractAsyncContextManager[Connection]:
+        wanted = self.settings.address or (self._lease or "").partition("/")[0]
+        return open_connection(
+            self.invite, self._network, self.identity, self._world, self.timings, wanted_address=wanted
+        )
+
+    def _handle_welcome(self, connection: Connection) -> None:
+        welcome = connection.welcome
+        if (welcome.address, welcome.leased_since) != (self._lease, self._leased_since):
+            self._lease, self._leased_since = welcome.address, welcome.leased_since
+            self._world.store.write(LEASE_FILE, f"{welcome.address} {welcome.leased_since}".encode())
+        self.directory.claim_own(self.settings.name, self.addresses, self._leased_since)
+        if self.settings.survey:
+            self.surveyor.own = tuple(
+                Endpoint(connection.server.host, stun.port) if stun.host in ("0.0.0.0", "::") else stun
+                for stun in welcome.stun
+            )
+            self.surveyor.request()
+        self.announcer.note_registered()
+        self._beat_all()
+
+    def _handle_lost(self) -> None:
+        self.announcer.note_link_lost()
+        self._beat_all()
+
+    def _handle_signal(self, signal: Signal) -> None:
+        match signal:
+            case Announced(seq):
+                self.announcer.note_acknowledged(seq)
+            case PeerUp(peer, epoch, seq, body):
+                self._meet_untrusted(peer, epoch, seq, body)
+            case Introduced(peer=peer, epoch=epoch, seq=seq, body=body):
+                met = self._meet_untrusted(peer, epoch, seq, body)
+                if met is not None:
+                    met.note_introduced(signal)
+            case Refusal(peer=peer):
+                if (known := self.directory.at(NodeId(peer))) is not None:
+                    known.note_refused(signal)
+            case PeerDown(peer, why):
+                if (known := self.directory.at(NodeId(peer))) is not None:
+                    known.note_down(why)
+            case _:
+                log.debug("signal of no use here kind=%s", type(signal).__name__)
+        self.pulse.beat()
+
+    def _meet_untrusted(self, peer: bytes, epoch: bytes, seq: int, sealed: bytes) -> PeerConnection | None:
+        """Open a peer's announcement. The server may send anything: what is not our network's is nobody."""
+        node = NodeId(peer)
+        if node == self.keys.id:
+            return None
+        try:
+            opened = open_announcement(self._network.announcement_key, node=node, epoch=epoch, seq=seq, sealed=sealed)
+            body = decode_announcement(opened)
+        except (NotAuthentic, MalformedFrame) as error:
+            log.warning("announcement refused peer=%s error=%s", node, error)
+            return None
+        if node_id_of(body.static_key) != node:
+            log.warning("announcement refused peer=%s error=foreign key", node)
+            return None
+        known = self.directory.at(node)
+        if known is None:
+            if len(self.directory) >= MAX_PEERS or self._by_handle.get(node.handle, node) != node:
+                log.warning("peer refused peer=%s error=directory full or handle taken", node)
+                return None
+            known = PeerConnection(node, self, deliver=self._deliver, changed=self._note_peer)
+            self.directory.add(known)
+            self._by_handle[node.handle] = node
+            self._nursery.start_soon(known.run)
+        card = PeerCard(node.raw, epoch, seq, body)
+        known.meet(card)
+        if known.card is card:
+            self.directory.settle(card)
+        return known
+
+    def _handle_relayed(self, handle: bytes, datagram: bytes) -> None:
+        if handle in self._by_handle:
+            self.datagrams.dispatch_untrusted(datagram, RELAY)
+
+    def _handle_stun(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
+        self.surveyor.handle_untrusted(socket, datagram, remote)
+
+    def _handle_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
+        hosts = {mapped.host for mapped in result.reflexive}
+        if before is not None and hosts and before.reflexive and hosts.isdisjoint(m.host for m in before.reflexive):
+            log.info("public address changed")
+            self.link.redial()
+        self.announcer.note_facts()
+        self._beat_all()
+
+    async def _watch_interfaces(self) -> None:
+        while True:
+            await self._world.interfaces.wait_change()
+            log.info("addresses or routes of this machine changed")
+            self.suspect_network()
+            self.announcer.note_facts()
+
+    def _deliver(self, peer: PeerConnection, plaintext: bytes) -> None:
+        if plaintext[:1] == b"\x00":
+            self._deliver_application(peer, plaintext[1:])
+        else:
+            self.tun.deliver_untrusted(peer, plaintext)
+
+    def _note_peer(self, peer: PeerConnection, move: Move) -> None:
+        self._moved(peer, move)
+        self.pulse.beat()
+
+    # What we say.
+
+    def _compose(self) -> tuple[Announcement, bool]:
+        """The announcement as the facts are now, and whether a survey's verdict is in it."""
+        survey = self.surveyor.result
+        has_verdict = survey is not None or not self.settings.survey
+        candidates = gather(
+            self._world.interfaces.addresses(),
+            [socket.local for socket in self.datagrams.sockets],
+            survey,
+            self.settings.external,
+            exclude=self._is_tunnel_address,
+        )
+        body = Announcement(
+            name=self.settings.name,
+            static_key=self.keys.public,
+            addresses=self.addresses,
+            candidates=candidates,
+            nat=self._report(),
+            relay_only=self.settings.relay_only,
+            claimed_since=self._leased_since,
+        )
+        return body, has_verdict
+
+    def _report(self) -> NatReport:
+        return _UNKNOWN_SURVEY if self.surveyor.result is None else self.surveyor.result.report
+
+    def _is_tunnel_address(self, host: str) -> bool:
+        return host in self.addresses
+
+    def _kept_lease(self) -> tuple[str | None, float]:
+        kept = (self._world.store.read(LEASE_FILE) or b"").decode("ascii", "replace").split()
+        try:
+            return (kept[0], float(kept[1])) if len(kept) == 2 else (None, 0.0)
+        except ValueError:
+            return None, 0.0
+
+    def _beat_all(self) -> None:
+        for peer in self.directory:
+            peer.note_surroundings()
+        self.pulse.beat()
+
+    async def _carry_packets(self, name: str) -> None:
+        """A TUN interface with our addresses; made anew if the server leases us another one."""
+        while True:
+            await self.pulse.wait_until(lambda: self._lease is not None)
+            lease = self._lease
+            assert lease is not None
+            prefix6 = tunnel_prefix6(self._network.network_id)
+            own6 = tunnel_address6(self._network.network_id, self.keys.id)
+            device = await self._world.devices.open_device(
+                name, self.mtu, (lease, f"{own6}/{prefix6.partition('/')[2]}"), ()
+            )
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.tun.carry, device)
+                while self._lease == lease:
+                    await self.pulse.wait()
+                nursery.cancel_scope.cancel()

@@ -1,0 +1,256 @@
+"""The link to the server: dialled, held, pinged, lost and dialled again. Knows no signal but ping, pong and error."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import trio
+
+from tunnel.machines.live import Living
+from tunnel.machines.pulse import Pulse
+from tunnel.machines.server_link import ServerLinkChart
+from tunnel.model.errors import Refused, TunnelError
+from tunnel.model.timings import Timings, rung
+from tunnel.network.ports import Entropy
+from tunnel.node.dialling import Connection
+from tunnel.wire.signals import ErrorSignal, Ping, Pong, Signal, tag_of
+
+log = logging.getLogger(__name__)
+
+NETWORK_FAILURES = (
+    TunnelError,
+    OSError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    trio.EndOfChannel,
+    trio.TooSlowError,
+)
+
+
+class ServerLink:
+    """Run `run()`. `open_connection()` dials once; `on_welcome`, `on_signal`, `on_relay` take what comes in.
+
+    `changed()` is a beat: registered or not, `reason` says why not.
+    """
+
+    def __init__(
+        self,
+        open_connection: Callable[[], AbstractAsyncContextManager[Connection]],
+        *,
+        timings: Timings,
+        entropy: Entropy,
+        on_welcome: Callable[[Connection], None],
+        on_signal: Callable[[Signal], None],
+        on_relay: Callable[[bytes, bytes], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._open_connection = open_connection
+        self._timings = timings
+        self._entropy = entropy
+        self._on_welcome = on_welcome
+        self._on_signal = on_signal
+        self._on_relay = on_relay
+        self._on_lost = on_lost
+        self._connection: Connection | None = None
+        self._held: trio.CancelScope | None = None
+        self._check = Pulse()
+        self._is_checking = False
+        self._pong = Pulse()
+        self._awaited: int | None = None
+        self._failures = 0
+        self.registrations = 0
+        self.rtt: float | None = None
+        self.reason: str | None = None
+        self.refusal: Refused | None = None
+        """The server's own word that it will not have us; kept until it does."""
+        self.moves: deque[tuple[float, str, str, str]] = deque(maxlen=32)
+        self.living = Living(
+            ServerLinkChart(),
+            {"offline": self._begin, "connecting": self._connect, "registered": self._stay_registered},
+            patience=self._patience,
+            facts=dict,
+            on_move=self._note_move,
+        )
+
+    @property
+    def state(self) -> str:
+        """The chart's state."""
+        return self.living.state
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether a signal sent now goes out."""
+        return self._connection is not None and self.living.state == "registered"
+
+    def send_signal(self, signal: Signal) -> bool:
+        """Queue a signal. False when there is no link."""
+        if self._connection is None or not self.is_registered:
+            return False
+        self.living.check_send(tag_of(signal))
+        self._connection.link.send_signal(signal)
+        return True
+
+    def send_relay(self, handle: bytes, datagram: bytes) -> bool:
+        """Hand a sealed datagram to the relay. False: dropped."""
+        return self._connection is not None and self._connection.link.send_relay(handle, datagram)
+
+    def check(self) -> None:
+        """Ping now, and dial again unless the answer comes within a second."""
+        if self.is_registered:
+            self._check.beat()
+
+    def redial(self) -> None:
+        """Our address changed: the old connection is worth nothing."""
+        self.living.post("redial")
+
+    async def flush(self) -> None:
+        """Wait until every queued signal is handed to the system."""
+        if self._connection is not None:
+            try:
+                await self._connection.link.wait_signals_sent()
+            except trio.BrokenResourceError as error:
+                log.debug("farewell unsent error=%s", error)
+
+    async def run(self) -> None:
+        """Until the chart is closed. The connection is held by a task of this nursery: it outlives `connecting`."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await self.living.run()
+            nursery.cancel_scope.cancel()
+
+    async def _begin(self) -> str:
+        await trio.lowlevel.checkpoint()
+        return "dial"
+
+    async def _connect(self) -> str:
+        try:
+            self._held, self._connection = await self._nursery.start(self._hold)
+        except Exception as error:
+            failure = _network_failure(error)
+            self.reason = str(failure) or type(failure).__name__
+            if isinstance(failure, Refused):
+                self.refusal = failure
+                return "refused"
+            return "failed"
+        return "welcomed"
+
+    async def _hold(self, task_status: trio.TaskStatus[tuple[trio.CancelScope, Connection]]) -> None:
+        """Keep one connection open until its scope is cancelled or it breaks."""
+        scope = trio.CancelScope()
+        is_started = False
+        try:
+            with scope:
+                async with self._open_connection() as connection:
+                    is_started = True
+                    task_status.started((scope, connection))
+                    await trio.sleep_forever()
+        except Exception as error:
+            failure = _network_failure(error)
+            if not is_started:
+                raise failure from None
+            self.reason = str(failure) or type(failure).__name__
+        finally:
+            if self._held is scope:
+                self._drop()
+
+    async def _stay_registered(self) -> str:
+        connection = self._connection
+        if connection is None:
+            return "lost"
+        self._failures = 0
+        self.reason = self.refusal = None
+        self.registrations += 1
+        self._on_welcome(connection)
+        outcome = "lost"
+        try:
+            async with trio.open_nursery() as nursery:
+
+                async def receive() -> None:
+                    nonlocal outcome
+                    outcome = await self._receive(connection)
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(receive)
+                outcome = await self._keep_alive()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._drop()
+            self._on_lost()
+        return outcome
+
+    async def _receive(self, connection: Connection) -> str:
+        try:
+            while True:
+                match await connection.link.receive():
+                    case list() as entries:
+                        for handle, datagram in entries:
+                            self._on_relay(handle, datagram)
+                    case Pong(token):
+                        if token == self._awaited:
+                            self._awaited = None
+                            self._pong.beat()
+                    case Ping(token):
+                        self.send_signal(Pong(token))
+                    case ErrorSignal(code, text):
+                        self.reason = f"{code}: {text}" if text else code
+                        if code == "replaced":
+                            self._failures = len(self._timings.server_backoff)
+                            return "refused"
+                        return "lost"
+                    case signal:
+                        self._on_signal(signal)
+        except NETWORK_FAILURES as error:
+            self.reason = str(error) or type(error).__name__
+            return "lost"
+
+    async def _keep_alive(self) -> str:
+        patience = self._timings.server_ping_patience
+        while True:
+            token = self._entropy.chance.getrandbits(31)
+            began, self._awaited = trio.current_time(), token
+            self.send_signal(Ping(token))
+            with trio.move_on_after(patience):
+                await self._pong.wait_until(lambda: self._awaited is None)
+            if self._awaited is not None:
+                self.reason = f"no answer to a ping for {patience:g} s"
+                return "redial"
+            self.rtt = trio.current_time() - began
+            patience = self._timings.server_ping_patience
+            with trio.move_on_after(self._timings.server_ping):
+                await self._check.wait()
+                patience = self._timings.server_suspect_patience
+
+    def _drop(self) -> None:
+        self._connection = None
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+
+    def _patience(self, state: str) -> float:
+        if state == "connecting":
+            return self._timings.server_connect
+        if state == "backing_off":
+            step = rung(self._timings.server_backoff, self._failures)
+            self._failures += 1
+            jitter = self._timings.server_backoff_jitter
+            return step * (1 + self._entropy.chance.uniform(-jitter, jitter))
+        return math.inf
+
+    def _note_move(self, source: str, event: str, target: str) -> None:
+        if source == "connecting" and event == "patience_ended":
+            self.reason = f"no answer for {self._timings.server_connect:g} s"
+        self.moves.append((trio.current_time(), source, event, target))
+        log.info("server link moved from=%s event=%s to=%s reason=%s", source, event, target, self.reason)
+
+
+def _network_failure(error: Exception) -> Exception:
+    """The first failure inside, if it is one that a network may cause; anything else is a bug and is raised."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, NETWORK_FAILURES):
+        raise error
+    return error

@@ -1,0 +1,94 @@
+"""When to look at our NAT, and what was seen last: at the start, on request, and every few minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import trio
+
+from tunnel.machines.pulse import Pulse
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.timings import Timings
+from tunnel.nat.survey import Survey, SurveyResult
+from tunnel.network.ports import DatagramSocket, Entropy, Interfaces, Resolver
+
+_LEAST_GAP = 1.0
+
+
+class Surveyor:
+    """Run `run()`. `changed(result, before)` is told of each survey that ended."""
+
+    def __init__(
+        self,
+        sockets: Sequence[DatagramSocket],
+        resolver: Resolver,
+        interfaces: Interfaces,
+        *,
+        servers: Sequence[str],
+        timings: Timings,
+        entropy: Entropy,
+        changed: Callable[[SurveyResult, SurveyResult | None], None],
+    ) -> None:
+        self._sockets = sockets
+        self._resolver = resolver
+        self._interfaces = interfaces
+        self._servers = servers
+        self._timings = timings
+        self._entropy = entropy
+        self._changed = changed
+        self._requested = False
+        self._wish = Pulse()
+        self._done = Pulse()
+        self._survey: Survey | None = None
+        self.own: tuple[Endpoint, ...] = ()
+        """STUN endpoints of our own server, known once it has welcomed us."""
+        self.result: SurveyResult | None = None
+
+    def request(self) -> None:
+        """Survey soon; wishes that come while one runs are one wish."""
+        self._requested = True
+        self._wish.beat()
+
+    def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
+        """A STUN datagram: of use only while a survey runs."""
+        if self._survey is not None and socket < len(self._sockets):
+            self._survey.receive_untrusted(self._sockets[socket], datagram, remote)
+
+    async def survey_now(self) -> SurveyResult:
+        """The result of a survey that begins now."""
+        self.request()
+        before = self.result
+        await self._done.wait_until(lambda: self.result is not before)
+        assert self.result is not None
+        return self.result
+
+    async def run(self) -> None:
+        """For ever. The first survey waits a moment for our own server's STUN endpoints."""
+        while True:
+            with trio.move_on_after(self._timings.survey_refresh):
+                await self._wish.wait_until(lambda: self._requested)
+            self._requested = False
+            if not self.own and not self._servers:
+                continue
+            self._survey = Survey(
+                self._sockets,
+                self._resolver,
+                own=self._own_endpoints(),
+                servers=tuple(dict.fromkeys((*map(str, self.own), *self._servers))),
+                timings=self._timings,
+                token=self._entropy.token,
+            )
+            before = self.result
+            self.result = await self._survey.run()
+            self._survey = None
+            self._done.beat()
+            self._changed(self.result, before)
+            await trio.sleep(_LEAST_GAP)
+
+    def _own_endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint(address, socket.local.port)
+            for socket in self._sockets
+            for address in self._interfaces.addresses()
+            if (":" in address) == socket.local.is_ipv6
+        ]

@@ -1,0 +1,408 @@
+"""One peer connection: composes facts, chart, activities, session and paths, and carries the data.
+
+The chart says where we are, the activities (requesting.py, reaching.py) say what we do there, `Living` says for how
+long. Data packets never turn the chart: they read `paths.route`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from tunnel.crypto.pair_keys import derive_probe_keys
+from tunnel.machines.live import Living
+from tunnel.machines.peer_connection import PeerConnectionChart
+from tunnel.machines.pulse import Pulse
+from tunnel.model.announcement import PeerCard
+from tunnel.model.errors import MalformedFrame, NotAuthentic
+from tunnel.model.identity import NodeId
+from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.model.status import Move, PathStatus, PeerStatus
+from tunnel.model.timings import rung
+from tunnel.peer.facts import PeerFacts
+from tunnel.peer.keeper import PathKeeper
+from tunnel.peer.messages import Echo, EchoReply, Farewell, Keep, decode_control, encode_control
+from tunnel.peer.paths import NEVER, Path
+from tunnel.peer.prober import Prober
+from tunnel.peer.reaching import Reaching
+from tunnel.peer.requesting import Requesting
+from tunnel.peer.session import Session
+from tunnel.peer.surroundings import RELAY, Surroundings, Way
+from tunnel.wire.frames import Kind
+from tunnel.wire.signals import Introduced, Refusal, Signal, tag_of
+
+log = logging.getLogger(__name__)
+
+HISTORY = 64
+_LEAST_PATIENCE = 0.1
+_SETTLING = 1.0
+"""So long after a path was proved the peer may still send over the relay without being in distress."""
+_WANT_GAP = 1.0
+"""Sending refreshes the wish for the peer at most so often: the hot path stays short."""
+
+
+class PeerConnection:
+    """Everything between us and one peer. `run()` lives until `close()`; nothing outlives it.
+
+    `deliver(connection, plaintext)` takes what DATA packets carry; `changed(connection, move)` is told of each move.
+    """
+
+    def __init__(
+        self,
+        node: NodeId,
+        surroundings: Surroundings,
+        *,
+        deliver: Callable[[PeerConnection, bytes], None],
+        changed: Callable[[PeerConnection, Move], None],
+    ) -> None:
+        self.node = node
+        self._around = surroundings
+        self._timings = surroundings.timings
+        self._deliver = deliver
+        self._on_change = changed
+        self._facts = PeerFacts(node, surroundings)
+        self.paths = self._facts.paths
+        self.history: deque[Move] = deque(maxlen=HISTORY)
+        self.since = surroundings.clock.wall()
+        self.tx_bytes = self.rx_bytes = 0
+        self._echoes: dict[bytes, trio.Event] = {}
+        self._prober: Prober | None = None
+        self._is_closing = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """A new chart and all that lives with it."""
+        facts = self._facts
+        self._keeper = PathKeeper(
+            self.paths, self._timings, ask=self._ask, suspect=self._suspect, changed=self._update_route
+        )
+        self.session = Session(
+            self._around, self.node, self, transmit=self._transmit_handshake, send=self.send, changed=facts.pulse.beat
+        )
+        requesting = Requesting(facts, send=self._send_signal, has_waiting=lambda: self.session.has_waiting)
+        self._reaching = Reaching(
+            facts, self._keeper, ask=self._ask, send=self._send_signal, reroute=self._update_route
+        )
+        self._living = Living(
+            PeerConnectionChart(),
+            {
+                "detecting": requesting.detect,
+                "announced": requesting.idle,
+                "requested": requesting.request,
+                "punching": self._reaching.punch,
+                "connected": self._reaching.stay_connected,
+                "relayed": self._reaching.stay_relayed,
+            },
+            patience=self._patience,
+            facts=lambda: {"relay": facts.relay_carries, "direct_allowed": facts.is_direct_allowed},
+            on_move=self._note_move,
+        )
+
+    @property
+    def pulse(self) -> Pulse:
+        """Beats when a fact changed."""
+        return self._facts.pulse
+
+    @property
+    def state(self) -> str:
+        """The chart's state."""
+        return self._living.state
+
+    @property
+    def card(self) -> PeerCard | None:
+        """The peer's latest announcement."""
+        return self._facts.card
+
+    @property
+    def is_present(self) -> bool:
+        """Whether the server has a link to it."""
+        return self._facts.is_present
+
+    @property
+    def can_carry(self) -> bool:
+        """Whether a datagram sent now has keys and a way."""
+        return self.session.is_established and bool(self.paths.route)
+
+    # What the server says.
+
+    def meet(self, card: PeerCard) -> None:
+        """The peer's latest announcement, opened and verified."""
+        known = self._facts.card
+        if known is not None and known.epoch == card.epoch and card.seq < known.seq:
+            return
+        is_new_epoch = known is None or known.epoch != card.epoch
+        self._facts.note_card(card)
+        if is_new_epoch:
+            self._meet_epoch(card)
+            if known is not None:
+                self._living.post("peer_left")
+        self.session.meet(card)
+        self._update_route()
+
+    def note_introduced(self, introduction: Introduced) -> None:
+        """The server introduced us; `meet` was called with the card already."""
+        self._facts.note_introduced(introduction)
+
+    def note_refused(self, refusal: Refusal) -> None:
+        """The server refused an introduction."""
+        self._facts.note_refused(refusal)
+
+    def note_down(self, why: str) -> None:
+        """The server says that the peer left, or lost its link. A direct path is not touched by a lost link."""
+        self._facts.is_present = False
+        if why == "left":
+            self._facts.reason = Reason(ReasonCode.PEER_OFFLINE, "it left the network")
+            self._living.post("peer_left")
+        self.note_surroundings()
+
+    def note_surroundings(self) -> None:
+        """The server link, our announcement or our sockets changed."""
+        self._update_route()
+        self._facts.pulse.beat()
+
+    # Data.
+
+    def want(self) -> None:
+        """Somebody wants this peer: an introduction is asked for, keys are made."""
+        self._facts.wanted_at = trio.current_time()
+        if not self.session.is_established:
+            self.session.want()
+        if self.state == "announced":
+            self._facts.pulse.beat()
+
+    def send_packet(self, packet: bytes) -> None:
+        """Send one IP packet."""
+        self.send(Kind.DATA, packet)
+
+    def send(self, kind: Kind, plaintext: bytes) -> None:
+        """Seal and send; without keys or a way it waits, at most 64 packets do."""
+        now = trio.current_time()
+        if now - self._facts.wanted_at > _WANT_GAP:
+            self.want()
+        route = self.paths.route
+        if not route:
+            self.session.hold(kind, plaintext)
+            return
+        datagram = self.session.seal(kind, plaintext)
+        if datagram is None:
+            return
+        for way in route:
+            self._around.transmit(way, self.node, datagram)
+        self.tx_bytes += len(plaintext)
+        self._keeper.note_sent(now)
+
+    def handle_untrusted(self, kind: Kind, datagram: bytes, way: Way) -> None:
+        """One datagram for one of our indices. Raises MalformedFrame or NotAuthentic; then nothing happened."""
+        match kind:
+            case Kind.DATA:
+                plaintext = self.session.open_untrusted(datagram)
+                self._note_heard(way)
+                self.rx_bytes += len(plaintext)
+                self._deliver(self, plaintext)
+            case Kind.CONTROL:
+                plaintext = self.session.open_untrusted(datagram)
+                self._note_heard(way)
+                self._obey(plaintext)
+            case Kind.PROBE:
+                if self._prober is None:
+                    raise NotAuthentic("a probe before an announcement")
+                self._prober.handle_untrusted(datagram, way)
+            case Kind.HANDSHAKE:
+                self.session.handle_handshake_untrusted(datagram)
+            case Kind.RELAYED:
+                raise MalformedFrame("a relayed frame that is no relay's")
+
+    async def echo(self) -> float:
+        """Round trip of one control packet inside the session, in seconds. Never returns if nobody answers."""
+        token = self._around.entropy.token(8)
+        answered = self._echoes[token] = trio.Event()
+        began = trio.current_time()
+        try:
+            self.send(Kind.CONTROL, encode_control(Echo(token)))
+            await answered.wait()
+        finally:
+            del self._echoes[token]
+        return trio.current_time() - began
+
+    # Life.
+
+    async def run(self) -> None:
+        """Live until closed. An error that nobody foresaw costs this peer a backoff, never the node."""
+        crashes = 0
+        while not self._is_closing:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self.session.living.run)
+                    await self._living.run()
+                    nursery.cancel_scope.cancel()
+            except Exception as error:
+                log.exception("peer failed peer=%s", self.node)
+                self._facts.reason = Reason(ReasonCode.INTERNAL_ERROR, type(error).__name__)
+                self.session.close()
+                await trio.sleep(rung(self._timings.crash_backoff, crashes))
+                crashes += 1
+                self._begin()
+                if self.card is not None:
+                    self.session.meet(self.card)
+        self.session.close()
+        self._close_prober()
+        self.paths.forget_all()
+
+    def close(self) -> None:
+        """End `run`."""
+        self._is_closing = True
+        self._living.post("close")
+
+    def say_farewell(self) -> None:
+        """Tell the peer that we leave, if there is a way to say it."""
+        if self.can_carry:
+            self.send(Kind.CONTROL, encode_control(Farewell()))
+
+    def status(self) -> PeerStatus:
+        """A frozen view for people and machines."""
+        card = self.card
+        return PeerStatus(
+            id=str(self.node),
+            name=card.body.name if card is not None else "",
+            addresses=card.body.addresses if card is not None else (),
+            state=self.state,
+            path=self.path_status(),
+            reason=None if self.state == "connected" else self._facts.reason,
+            since=self.since,
+            tx_bytes=self.tx_bytes,
+            rx_bytes=self.rx_bytes,
+            history=tuple(self.history),
+        )
+
+    def path_status(self) -> PathStatus | None:
+        """The path that carries now; None without keys or a way."""
+        if not self.can_carry:
+            return None
+        chosen = self.paths.chosen
+        path = chosen if chosen is not None and chosen.way in self.paths.route else self.paths.relay
+        kind = "relay-websocket" if path.way == RELAY else "direct"
+        return PathStatus(kind, path.way.remote, path.rtt, self._around.mtu)
+
+    def _patience(self, state: str) -> float:
+        match state:
+            case "requested":
+                return self._timings.request_patience
+            case "punching":
+                return max(self._reaching.plan().patience, _LEAST_PATIENCE)
+            case "relayed":
+                return self._reaching.next_upgrade()
+            case _:
+                return math.inf
+
+    def _note_move(self, source: str, event: str, target: str) -> None:
+        facts = self._facts
+        if target == "connected":
+            facts.reason = None
+        elif source == "punching" and event == "patience_ended":
+            facts.reason = self._reaching.failure
+        elif source == "requested" and event == "patience_ended":
+            facts.reason = Reason(ReasonCode.PEER_INFO_TIMEOUT, "the server did not introduce us within 12 s")
+        elif target == "relayed" and not facts.is_direct_allowed:
+            facts.reason = self._reaching.plan().otherwise
+        if target in ("announced", "closed"):
+            self.paths.bury()
+        move = Move(self._around.clock.wall(), source, event, target)
+        if source != target:
+            self.since = move.at
+        self.history.append(move)
+        self._update_route()
+        log.info("peer moved peer=%s from=%s event=%s to=%s", self.node, source, event, target)
+        self._on_change(self, move)
+
+    # Between session, paths and facts.
+
+    def _send_signal(self, signal: Signal) -> bool:
+        self._living.check_send(tag_of(signal))
+        return self._around.send_signal(signal)
+
+    def _note_answer(self, path: Path) -> None:
+        if path.is_proven and self.paths.promote(trio.current_time()):
+            self._update_route()
+            self._facts.pulse.beat()
+
+    def _note_heard(self, way: Way) -> None:
+        now = trio.current_time()
+        path = self.paths.at(way) or self.paths.admit(way)
+        if path is None:
+            return
+        if path.heard == NEVER and way != RELAY:
+            self._ask(way)
+        path.heard = now
+        if way == RELAY and self.state == "connected" and now - self._reaching.connected_at > _SETTLING:
+            self._keeper.note_relayed_data(now)
+
+    def _obey(self, plaintext: bytes) -> None:
+        match decode_control(plaintext):
+            case Echo(token):
+                self.send(Kind.CONTROL, encode_control(EchoReply(token)))
+            case EchoReply(token):
+                if token in self._echoes:
+                    self._echoes[token].set()
+            case Farewell():
+                self.note_down("left")
+            case Keep():
+                pass
+
+    def _suspect(self) -> None:
+        self._around.suspect_network()
+        for way in self._reaching.plan().ways:
+            self._ask(way)
+
+    def _ask(self, way: Way, ttl: int | None = None) -> None:
+        if self._prober is not None:
+            self._prober.ask(way, ttl=ttl)
+
+    def _update_route(self) -> None:
+        chosen = self.paths.chosen
+        relay = (RELAY,) if self._facts.relay_carries else ()
+        if chosen is None:
+            self.paths.route = relay
+        elif self._keeper.is_doubted or self.state != "connected":
+            self.paths.route = (chosen.way, *relay)
+        else:
+            self.paths.route = (chosen.way,)
+        if self.paths.route and self.session.has_waiting:
+            self.session.flush()
+
+    def _transmit_handshake(self, datagram: bytes) -> None:
+        ways = [RELAY] if self._facts.relay_carries else []
+        if self.paths.chosen is not None:
+            ways.append(self.paths.chosen.way)
+        for way in ways:
+            self._around.transmit(way, self.node, datagram)
+
+    def _meet_epoch(self, card: PeerCard) -> None:
+        """The peer's process is new: so are the probe keys, and nothing is known of any path."""
+        self._close_prober()
+        self.paths.forget_all()
+        keys = derive_probe_keys(
+            self._around.keys.exchange(card.body.static_key),
+            self._around.psk,
+            own=self._around.keys.id,
+            own_epoch=self._around.epoch,
+            peer=self.node,
+            peer_epoch=card.epoch,
+        )
+        self._prober = Prober(
+            keys,
+            self.paths,
+            timings=self._timings,
+            entropy=self._around.entropy,
+            transmit=lambda way, datagram, ttl: self._around.transmit(way, self.node, datagram, ttl),
+            on_answer=self._note_answer,
+        )
+        self._around.claim_index(Kind.PROBE, keys.receive_index, self)
+
+    def _close_prober(self) -> None:
+        if self._prober is not None:
+            self._around.release_index(Kind.PROBE, self._prober.receive_index, self)
+            self._prober = None

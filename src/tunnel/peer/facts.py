@@ -1,0 +1,112 @@
+"""What is known of one peer: kept values, and a pulse that beats when one changed. Nothing here acts."""
+
+from __future__ import annotations
+
+import trio
+
+from tunnel.machines.pulse import Pulse
+from tunnel.model.announcement import PeerCard
+from tunnel.model.identity import NodeId
+from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.model.timings import rung
+from tunnel.peer.paths import NEVER, Paths
+from tunnel.peer.surroundings import Surroundings
+from tunnel.wire.signals import Introduced, Refusal
+
+
+class PeerFacts:
+    """The facts of one peer connection. Activities read them; the connection and the server's words set them."""
+
+    def __init__(self, node: NodeId, surroundings: Surroundings) -> None:
+        self.node = node
+        self.around = surroundings
+        self.pulse = Pulse()
+        self.paths = Paths(surroundings.timings)
+        self.card: PeerCard | None = None
+        """The peer's latest announcement."""
+        self.is_present = False
+        """Whether the server has a link to it, as far as we were told."""
+        self.introduction: tuple[Introduced, float] | None = None
+        """One that no punch has used yet, and when it came."""
+        self.refusal: Refusal | None = None
+        """One that no request has taken yet."""
+        self.reason: Reason | None = None
+        """Why there is no direct path."""
+        self.wanted_at = NEVER
+        self.not_before = NEVER
+        """No request before this time: the last ones were refused."""
+        self._refusals = 0
+
+    @property
+    def relay_carries(self) -> bool:
+        """Whether the relay reaches the peer, as far as the server knows."""
+        return self.around.is_registered and self.is_present
+
+    @property
+    def is_direct_allowed(self) -> bool:
+        """Whether neither side forbids direct paths."""
+        own = self.around.own_card
+        return not ((own is not None and own.body.relay_only) or (self.card is not None and self.card.body.relay_only))
+
+    @property
+    def is_introduced(self) -> bool:
+        """Whether there is an introduction that can be acted on."""
+        return self.introduction is not None and (self.is_direct_allowed or self.relay_carries)
+
+    @property
+    def has_proof(self) -> bool:
+        """Whether the chosen path is proved."""
+        return self.paths.chosen is not None and self.paths.chosen.is_proven
+
+    @property
+    def is_relay_dead(self) -> bool:
+        """Whether the peer has not answered over the relay for 15 s although we asked."""
+        relay, trust = self.paths.relay, self.around.timings.relay_trust
+        now = trio.current_time()
+        return relay.asked != NEVER and now - relay.asked > trust and now - relay.heard > trust
+
+    @property
+    def seqs(self) -> tuple[int, int]:
+        """Which announcements hold now: when they differ from the punched ones, it is worth another try."""
+        own = self.around.own_card
+        return (own.seq if own is not None else 0, self.card.seq if self.card is not None else 0)
+
+    @property
+    def absence(self) -> Reason:
+        """Why not even the relay carries."""
+        if not self.around.is_registered:
+            return Reason(ReasonCode.SERVER_UNREACHABLE, "the link to the server is down and there is no direct path")
+        if not self.is_present:
+            return Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
+        return Reason(ReasonCode.PEER_OFFLINE, "no answer over the relay for 15 s")
+
+    def note_card(self, card: PeerCard) -> None:
+        """A newer announcement."""
+        self.card = card
+        self.is_present = True
+        self.not_before = NEVER
+        self.pulse.beat()
+
+    def note_introduced(self, introduction: Introduced) -> None:
+        """The server introduced us."""
+        self.introduction = (introduction, trio.current_time())
+        self.refusal = None
+        self._refusals = 0
+        self.pulse.beat()
+
+    def note_refused(self, refusal: Refusal) -> None:
+        """The server refused an introduction."""
+        self.refusal = refusal
+        self.pulse.beat()
+
+    def take_refusal(self, refusal: Refusal) -> ReasonCode:
+        """Make the refusal our reason, and the next request wait."""
+        self.refusal = None
+        try:
+            code = ReasonCode(refusal.code)
+        except ValueError:
+            code = ReasonCode.REFUSED
+        self.reason = Reason(code, refusal.evidence or f"the server refused: {refusal.code}")
+        self.not_before = trio.current_time() + rung(self.around.timings.crash_backoff, self._refusals)
+        self._refusals += 1
+        return code

@@ -1,0 +1,101 @@
+"""Keeps the path in use alive and judges it; an idle path is kept alive, not judged (DESIGN 6, Healing)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from tunnel.machines.pulse import Pulse
+from tunnel.model.timings import Timings
+from tunnel.peer.paths import NEVER, Paths
+from tunnel.peer.surroundings import Way
+
+_TICK = 0.1
+
+
+class PathKeeper:
+    """One a peer. The hot path calls `note_sent`; `keep` runs while the peer is connected.
+
+    `ask(way)` sends a probe, `suspect()` is called once a second while the path is silent, `changed()` when
+    `is_doubted` turned.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        timings: Timings,
+        *,
+        ask: Callable[[Way], None],
+        suspect: Callable[[], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._paths = paths
+        self._timings = timings
+        self._ask = ask
+        self._suspect = suspect
+        self._changed = changed
+        self._woken = Pulse()
+        self._is_asleep = False
+        self._sent = NEVER
+        self._used_since = NEVER
+        self._echo_until = NEVER
+        self.is_doubted = False
+        """Data goes on both ways: the path is silent, or the peer has fallen back to the relay."""
+
+    def note_sent(self, now: float) -> None:
+        """We sent data: the path is in use."""
+        if now - self._sent > self._timings.path_in_use:
+            self._used_since = now
+        self._sent = now
+        if self._is_asleep:
+            self._woken.beat()
+
+    def note_relayed_data(self, now: float) -> None:
+        """Data of the peer came over the relay although we hold a path: it may be in distress."""
+        self._echo_until = now + self._timings.relay_echo
+        if self._is_asleep:
+            self._woken.beat()
+
+    async def keep(self) -> None:
+        """Heartbeats, keepalives, doubts. Returns when the chosen path is no longer to be trusted."""
+        timings = self._timings
+        last_probe = last_suspicion = NEVER
+        began = trio.current_time()
+        try:
+            while (path := self._paths.chosen) is not None:
+                now = trio.current_time()
+                is_used = now - self._sent < timings.path_in_use
+                is_silent = path.is_silent(now, timings)
+                silent_for = now - max(path.heard, self._used_since, began)
+                if is_used and silent_for >= timings.path_trust:
+                    return
+                self._doubt(is_used and (is_silent or now < self._echo_until))
+                if is_used and is_silent and now - last_suspicion >= timings.heartbeat:
+                    last_suspicion = now
+                    self._suspect()
+                if now - last_probe >= self._probe_gap(is_used, is_silent):
+                    last_probe = now
+                    self._ask(path.way)
+                if is_used:
+                    await trio.sleep(_TICK)
+                else:
+                    await self._doze(last_probe + timings.keepalive - now)
+        finally:
+            self._doubt(False)
+
+    def _probe_gap(self, is_used: bool, is_silent: bool) -> float:
+        if not is_used:
+            return self._timings.keepalive
+        return self._timings.path_suspect_probe if is_silent else self._timings.heartbeat
+
+    def _doubt(self, is_doubted: bool) -> None:
+        if is_doubted != self.is_doubted:
+            self.is_doubted = is_doubted
+            self._changed()
+
+    async def _doze(self, seconds: float) -> None:
+        self._is_asleep = True
+        with trio.move_on_after(max(0.0, seconds)):
+            await self._woken.wait()
+        self._is_asleep = False

@@ -1,0 +1,66 @@
+"""What packets say inside a session. Control: one kind byte, then its fields.
+
+Data: an IP packet as it is, or a zero byte and an application's datagram: the first nibble tells them apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunnel.model.errors import MalformedFrame
+
+APPLICATION = b"\x00"
+ECHO_TOKEN_BYTES = 8
+_ECHO, _ECHO_REPLY, _FAREWELL = 1, 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Please send this token back."""
+
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EchoReply:
+    """Here is your token."""
+
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """I leave; do not wait for me."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Says nothing: it only shows that its sender has the keys."""
+
+
+Control = Echo | EchoReply | Farewell | Keep
+
+
+def encode_control(message: Control) -> bytes:
+    """The plaintext of a control packet."""
+    match message:
+        case Echo(token):
+            return bytes((_ECHO,)) + token
+        case EchoReply(token):
+            return bytes((_ECHO_REPLY,)) + token
+        case Farewell():
+            return bytes((_FAREWELL,))
+        case Keep():
+            return b""
+
+
+def decode_control(plaintext: bytes) -> Control:
+    """Raises MalformedFrame, also for kinds that a newer peer may know."""
+    if not plaintext:
+        return Keep()
+    kind, body = plaintext[0], plaintext[1:]
+    if kind in (_ECHO, _ECHO_REPLY) and len(body) == ECHO_TOKEN_BYTES:
+        return Echo(body) if kind == _ECHO else EchoReply(body)
+    if kind == _FAREWELL and not body:
+        return Farewell()
+    raise MalformedFrame(f"control packet of kind {kind}, {len(body)} bytes")

@@ -1,0 +1,116 @@
+"""Probes: sealed questions and answers that prove a way both ways, measure it, and tell what the peer sees.
+
+An answer never triggers an answer. A probe on an unknown way is probed back, a few ways at a time (DESIGN 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from tunnel.crypto.pair_keys import ProbeKeys
+from tunnel.crypto.sealing import Opener, Sealer
+from tunnel.model.timings import Timings
+from tunnel.network.ports import Entropy
+from tunnel.peer.paths import NEVER, Path, Paths
+from tunnel.peer.surroundings import RELAY, Way
+from tunnel.wire.frames import FULL_SIZE, SEALED_OVERHEAD, Kind
+from tunnel.wire.probes import ProbeAnswer, ProbeRequest, decode_probe, encode_probe
+
+MAX_OPEN = 1024
+MAX_PROBE_BACKS = 8
+TRANSACTION_BYTES = 8
+FULL_PLAINTEXT = FULL_SIZE - SEALED_OVERHEAD
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    way: Way
+    at: float
+    is_full: bool
+
+
+class Prober:
+    """Asks and answers under one pair of probe keys.
+
+    `transmit(way, datagram, ttl)` sends; `on_answer(path)` is told of each answered probe.
+    """
+
+    def __init__(
+        self,
+        keys: ProbeKeys,
+        paths: Paths,
+        *,
+        timings: Timings,
+        entropy: Entropy,
+        transmit: Callable[[Way, bytes, int | None], bool],
+        on_answer: Callable[[Path], None],
+    ) -> None:
+        self.receive_index = keys.receive_index
+        self._send_index = keys.send_index
+        self._sealer = Sealer(keys.send_key)
+        self._opener = Opener(keys.receive_key)
+        self._paths = paths
+        self._timings = timings
+        self._entropy = entropy
+        self._transmit = transmit
+        self._on_answer = on_answer
+        self._open: dict[bytes, _Question] = {}
+
+    def ask(self, way: Way, *, full: bool = False, ttl: int | None = None) -> None:
+        """Send one probe on this way."""
+        now = trio.current_time()
+        path = self._paths.expect(way)
+        transaction = self._entropy.token(TRANSACTION_BYTES)
+        while len(self._open) >= MAX_OPEN:
+            del self._open[next(iter(self._open))]
+        self._open[transaction] = _Question(way, now, full)
+        if path.asked == NEVER:
+            path.asked = now
+        self._send(way, ProbeRequest(transaction, way.remote), FULL_PLAINTEXT if full else 0, ttl)
+
+    def handle_untrusted(self, datagram: bytes, way: Way) -> None:
+        """Open a probe and act on it. Raises NotAuthentic or MalformedFrame; then nothing happened."""
+        match decode_probe(self._opener.open(datagram)):
+            case ProbeRequest() as request:
+                self._answer(request, way)
+            case ProbeAnswer() as answer:
+                self._note(answer, way)
+
+    def _answer(self, request: ProbeRequest, way: Way) -> None:
+        now = trio.current_time()
+        path = self._paths.admit(way)
+        if path is None:
+            return
+        path.heard = now
+        self._send(way, ProbeAnswer(request.transaction, way.remote), request.size, None)
+        if way != RELAY and not path.is_proven and self._may_probe_back(path, now):
+            path.probed_back = now
+            path.probe_backs += 1
+            self.ask(way, full=path.answered != NEVER)
+
+    def _may_probe_back(self, path: Path, now: float) -> bool:
+        return path.probe_backs < MAX_PROBE_BACKS and now - path.probed_back >= self._timings.unverified_gap
+
+    def _note(self, answer: ProbeAnswer, way: Way) -> None:
+        question = self._open.get(answer.transaction)
+        if question is None or question.way != way:
+            return
+        del self._open[answer.transaction]
+        path = self._paths.at(way)
+        if path is None:
+            return
+        now = trio.current_time()
+        path.note_answer(now, now - question.at)
+        if question.is_full and answer.size >= FULL_PLAINTEXT:
+            path.is_proven = True
+        elif way != RELAY and not path.is_proven:
+            self._paths.answered_small = True
+            self.ask(way, full=True)
+        self._on_answer(path)
+
+    def _send(self, way: Way, probe: ProbeRequest | ProbeAnswer, size: int, ttl: int | None) -> None:
+        datagram = self._sealer.seal(Kind.PROBE, self._send_index, encode_probe(probe, size))
+        self._transmit(way, datagram, ttl)

@@ -1,0 +1,41 @@
+"""Shots: probes on all ways of a plan, on a ladder, while the relay carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from tunnel.model.endpoint import Scope, scope_of
+from tunnel.model.timings import Timings
+from tunnel.peer.surroundings import Way
+from tunnel.peer.tactics import OPENING_TTL, Plan
+
+Ask = Callable[[Way, int | None], None]
+"""ask(way, ttl): send one probe."""
+
+
+async def shoot(plan: Callable[[], Plan], ask: Ask, timings: Timings, *, opening: bool) -> None:
+    """Volleys at 0, 50, 100, 200, 400, 800 ms, then each second, until cancelled.
+
+    The plan is asked for each volley, so candidates that come in late join. With `opening` the first volley towards
+    the wide area has a low TTL: it opens our NAT and never reaches theirs.
+    """
+    began = trio.current_time()
+    volley = 0
+    while True:
+        for way in plan().ways:
+            ask(way, OPENING_TTL if opening and volley == 0 and _is_far(way) else None)
+        volley += 1
+        await trio.sleep_until(began + _offset(volley, timings))
+
+
+def _offset(volley: int, timings: Timings) -> float:
+    ladder = timings.punch_ladder
+    if volley < len(ladder):
+        return ladder[volley]
+    return ladder[-1] + (volley - len(ladder) + 1) * timings.punch_interval
+
+
+def _is_far(way: Way) -> bool:
+    return way.remote is not None and scope_of(way.remote.host) in (Scope.GLOBAL, Scope.CARRIER)

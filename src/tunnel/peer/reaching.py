@@ -1,0 +1,171 @@
+"""Once there is an introduction: punching, staying connected, staying relayed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import trio
+
+from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.model.timings import rung
+from tunnel.peer.facts import PeerFacts
+from tunnel.peer.keeper import PathKeeper
+from tunnel.peer.paths import NEVER
+from tunnel.peer.punching import Ask, shoot
+from tunnel.peer.surroundings import RELAY, Way
+from tunnel.peer.tactics import Plan, plan_punch
+from tunnel.wire.signals import Connect, Signal
+
+_PROMOTION_WINDOW = 3.0
+"""After a path was proved, the other candidates still get volleys for so long: a better one may answer."""
+
+
+class Reaching:
+    """The activities of `punching`, `connected` and `relayed`.
+
+    `ask(way, ttl)` sends a probe, `send(signal)` a signal to the server, `reroute()` is called when the choice of
+    paths changed.
+    """
+
+    def __init__(
+        self,
+        facts: PeerFacts,
+        keeper: PathKeeper,
+        *,
+        ask: Ask,
+        send: Callable[[Signal], bool],
+        reroute: Callable[[], None],
+    ) -> None:
+        self._facts = facts
+        self._paths = facts.paths
+        self._around = facts.around
+        self._timings = facts.around.timings
+        self._keeper = keeper
+        self._ask = ask
+        self._send = send
+        self._reroute = reroute
+        self._plan = Plan((), 0.0, Reason(ReasonCode.NO_CANDIDATES))
+        self._punched_seqs: tuple[int, int] | None = None
+        self._lost: tuple[Way, float] | None = None
+        self._upgrades = 0
+        self.connected_at = NEVER
+
+    def plan(self) -> Plan:
+        """The plan as both announcements stand now."""
+        own, card = self._around.own_card, self._facts.card
+        if own is not None and card is not None:
+            answered = [path.way for path in self._paths.direct.values() if path.answered != NEVER]
+            self._plan = plan_punch(own.body, card.body, self._around.sockets(), self._timings, known=answered)
+        return self._plan
+
+    def next_upgrade(self) -> float:
+        """Seconds to stay relayed before the next punch: a ladder that begins anew after each direct path."""
+        if not self._facts.is_direct_allowed:
+            return math.inf
+        wait = rung(self._timings.upgrade_ladder, self._upgrades)
+        self._upgrades += 1
+        return wait
+
+    @property
+    def failure(self) -> Reason:
+        """Why the punch that just ended proved nothing."""
+        if self._paths.answered_small:
+            return Reason(ReasonCode.PATH_TOO_SMALL, "small probes were answered, full-size ones were not")
+        return self._plan.otherwise
+
+    async def punch(self) -> str:
+        """Shoot until a path is proved. The chart's patience is the plan's."""
+        facts = self._facts
+        introduction, facts.introduction = facts.introduction, None
+        if introduction is None:
+            self._send(Connect(self._around.entropy.chance.getrandbits(31), facts.node.raw))
+        self._punched_seqs = facts.seqs
+        self._paths.begin_round()
+        if self.plan().is_empty:
+            facts.reason = self._plan.otherwise
+            return "paths_exhausted"
+        if introduction is not None:
+            await trio.sleep_until(introduction[1] + introduction[0].start_in)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._shoot, True)
+            nursery.start_soon(self._bury_in_time)
+            await facts.pulse.wait_until(lambda: facts.has_proof)
+            nursery.cancel_scope.cancel()
+        return "path_verified"
+
+    async def stay_connected(self) -> str:
+        """Keep the path proved, and promote a better one that answers."""
+        facts = self._facts
+        self.connected_at = trio.current_time()
+        self._upgrades = 0
+        self._lost = facts.introduction = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look_for_better)
+            await self._keeper.keep()
+            nursery.cancel_scope.cancel()
+        if self._paths.chosen is not None:
+            self._lost = (self._paths.chosen.way, trio.current_time())
+        facts.reason = Reason(ReasonCode.PATH_LOST, f"no authenticated packet for {self._timings.path_trust:g} s")
+        return "path_lost"
+
+    async def stay_relayed(self) -> str:
+        """Keep the relay measured; leave when a path is proved, something changed, or the relay is gone."""
+        facts = self._facts
+        self._paths.bury()
+        self._reroute()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_relay)
+            nursery.start_soon(self._probe_old_path)
+            await facts.pulse.wait_until(self._has_news)
+            nursery.cancel_scope.cancel()
+        if facts.has_proof:
+            return "path_verified"
+        if not facts.relay_carries or facts.is_relay_dead:
+            facts.reason = facts.absence
+            return "relay_lost"
+        return "introduced"
+
+    def _has_news(self) -> bool:
+        facts = self._facts
+        if facts.has_proof or not facts.relay_carries or facts.is_relay_dead:
+            return True
+        return facts.is_direct_allowed and (facts.introduction is not None or facts.seqs != self._punched_seqs)
+
+    async def _look_for_better(self) -> None:
+        facts = self._facts
+        while True:
+            with trio.move_on_after(_PROMOTION_WINDOW):
+                await self._shoot(False)
+            await facts.pulse.wait_until(lambda: facts.introduction is not None or facts.seqs != self._punched_seqs)
+            facts.introduction = None
+            self._punched_seqs = facts.seqs
+
+    async def _keep_relay(self) -> None:
+        """The relay is a path too: it is measured, and must answer within 15 s."""
+        while True:
+            self._ask(RELAY, None)
+            await trio.sleep(self._timings.relay_heartbeat)
+            if self._facts.is_relay_dead:
+                self._facts.pulse.beat()
+
+    async def _probe_old_path(self) -> None:
+        """A path that died may come back (a cut that is lifted): ask there now and then for two minutes."""
+        while self._lost is not None:
+            way, since = self._lost
+            if trio.current_time() - since > self._timings.old_path_patience:
+                return
+            self._ask(way, None)
+            await trio.sleep(self._timings.old_path_probe)
+
+    async def _bury_in_time(self) -> None:
+        """The old path gets data until 15 s after it was last heard, then no more."""
+        chosen = self._paths.chosen
+        if chosen is not None:
+            await trio.sleep_until(chosen.heard + self._timings.path_burial)
+            if not chosen.is_proven:
+                self._paths.bury()
+                self._reroute()
+
+    async def _shoot(self, opening: bool) -> None:
+        await shoot(self.plan, self._ask, self._timings, opening=opening)

@@ -1,0 +1,342 @@
+"""The session with one peer: who begins the handshake, which keys are in use, what waits for keys.
+
+The lower node id initiates and rekeys; the other only asks. A new session replaces the old one when the initiator's
+first packet opens under it, so there are three slots: next, current, previous. Handshake messages have a first byte:
+1 first message, 2 second message, 3 "please begin".
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from tunnel.crypto.fragments import Reassembly, encode_fragments
+from tunnel.crypto.handshake import Initiator, Responder
+from tunnel.crypto.noise import SessionKeys
+from tunnel.crypto.pair_keys import derive_handshake_keys
+from tunnel.crypto.sealing import Opener, Sealer
+from tunnel.machines.live import Living
+from tunnel.machines.session import SessionChart
+from tunnel.model.announcement import PeerCard
+from tunnel.model.errors import MalformedFrame, NotAuthentic
+from tunnel.model.identity import NodeId
+from tunnel.model.timings import rung
+from tunnel.peer.messages import Keep, encode_control
+from tunnel.peer.session_payloads import FirstPayload, SecondPayload
+from tunnel.peer.surroundings import Indexed, Surroundings
+from tunnel.wire.frames import Kind, decode_header
+
+FIRST, SECOND, ASK = b"\x01", b"\x02", b"\x03"
+MAX_WAITING = 64
+REKEY_PACKETS = 2**32
+_ASK_GAP = 1.0
+_KEEP = Kind.CONTROL, encode_control(Keep())
+
+
+@dataclass(slots=True, eq=False)
+class Keys:
+    """One agreed set of keys in both directions."""
+
+    sealer: Sealer
+    opener: Opener
+    own_index: int
+    peer_index: int
+    born: float
+    used: float = -math.inf
+
+
+@dataclass(slots=True)
+class SessionCounts:
+    """What became of the packets."""
+
+    dropped_waiting: int = 0
+    rejected: int = 0
+    handshakes: int = 0
+    moves: deque[tuple[float, str, str, str]] = field(default_factory=lambda: deque(maxlen=32))
+
+
+class Session:
+    """Seals and opens; run `living.run()` beside the peer connection.
+
+    `transmit(datagram)` sends a handshake datagram on every carrier there is; `flush(kind, plaintext)` sends what
+    waited for keys; `agreed()` is told of each new session.
+    """
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        peer: NodeId,
+        owner: Indexed,
+        *,
+        transmit: Callable[[bytes], None],
+        send: Callable[[Kind, bytes], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._around = surroundings
+        self._peer = peer
+        self._owner = owner
+        self._transmit = transmit
+        self._send = send
+        self._changed = changed
+        self._timings = surroundings.timings
+        self.is_initiator = surroundings.keys.id < peer
+        lower, higher = sorted((surroundings.keys.id.raw, peer.raw))
+        self._prologue = b"p2ptunnel.v1 session" + surroundings.network.raw + lower + higher
+        self._handshake_keys = derive_handshake_keys(surroundings.psk, surroundings.keys.id, peer)
+        self._reassembly = Reassembly(self._handshake_keys.receive_mac, self._timings.reassembly)
+        surroundings.claim_index(Kind.HANDSHAKE, self._handshake_keys.receive_index, owner)
+        self._card: PeerCard | None = None
+        self._attempts = 0
+        self._attempt_counter = 0
+        self._highest_attempt = 0
+        self._initiator: tuple[Initiator, int] | None = None
+        self._message_id = int.from_bytes(surroundings.entropy.token(6)) << 16
+        self._last_ask_heard = -math.inf
+        self._next: Keys | None = None
+        self._current: Keys | None = None
+        self._previous: Keys | None = None
+        self._by_index: dict[int, Keys] = {}
+        self._waiting: deque[tuple[Kind, bytes]] = deque()
+        self.counts = SessionCounts()
+        self.living = Living(
+            SessionChart(),
+            {
+                "handshaking": self._shake_hands,
+                "established": self._hold_keys,
+                "rekeying": self._rekey,
+            },
+            patience=self._patience,
+            facts=dict,
+            on_move=self._note_move,
+        )
+
+    @property
+    def is_established(self) -> bool:
+        """Whether there are keys to seal with."""
+        return self._current is not None
+
+    @property
+    def receiver_indices(self) -> tuple[int, ...]:
+        """Under which data indices we listen."""
+        return tuple(self._by_index)
+
+    def meet(self, card: PeerCard) -> None:
+        """The peer's latest announcement. A new epoch voids all keys and counters."""
+        known, self._card = self._card, card
+        if known is not None and known.epoch != card.epoch:
+            self._highest_attempt = 0
+            self._drop_keys()
+            self.living.post("reset")
+        if self._waiting:
+            self.want()
+
+    def want(self) -> None:
+        """Somebody needs keys."""
+        if self._card is not None:
+            self.living.post("wanted")
+
+    def seal(self, kind: Kind, plaintext: bytes) -> bytes | None:
+        """A datagram; or None: the packet waits for keys (at most 64 do, the oldest is dropped)."""
+        keys = self._current
+        if keys is None:
+            self.hold(kind, plaintext)
+            self.want()
+            return None
+        keys.used = trio.current_time()
+        return keys.sealer.seal(kind, keys.peer_index, plaintext)
+
+    def hold(self, kind: Kind, plaintext: bytes) -> None:
+        """Keep a packet until it can be sent."""
+        if len(self._waiting) >= MAX_WAITING:
+            self._waiting.popleft()
+            self.counts.dropped_waiting += 1
+        self._waiting.append((kind, plaintext))
+
+    def flush(self) -> None:
+        """Send what waited, oldest first."""
+        waiting, self._waiting = self._waiting, deque()
+        for kind, plaintext in waiting:
+            self._send(kind, plaintext)
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether packets wait."""
+        return bool(self._waiting)
+
+    def open_untrusted(self, datagram: bytes) -> bytes:
+        """The plaintext of a data or control datagram. Raises NotAuthentic or MalformedFrame."""
+        keys = self._by_index.get(decode_header(datagram).receiver_index)
+        now = trio.current_time()
+        if keys is None or now - keys.born > self._timings.key_life:
+            raise NotAuthentic("no such session")
+        plaintext = keys.opener.open(datagram)
+        if keys is self._next:
+            self._install(keys)
+        return plaintext
+
+    def handle_handshake_untrusted(self, datagram: bytes) -> None:
+        """One handshake datagram. Raises NotAuthentic or MalformedFrame."""
+        message = self._reassembly.add_untrusted(datagram, trio.current_time())
+        if message is None:
+            return
+        if self._card is None:
+            raise NotAuthentic("a handshake from a node that has not announced itself")
+        kind, rest = message[:1], message[1:]
+        if kind == FIRST and not self.is_initiator:
+            self._respond(rest, self._card)
+        elif kind == SECOND and self.is_initiator:
+            self._conclude(rest, self._card)
+        elif kind == ASK and self.is_initiator:
+            self._heed()
+        else:
+            raise MalformedFrame("a handshake message of no kind that we expect")
+
+    def close(self) -> None:
+        """Forget every key and index."""
+        self._drop_keys()
+        self._waiting.clear()
+        self._around.release_index(Kind.HANDSHAKE, self._handshake_keys.receive_index, self._owner)
+        self.living.post("close")
+
+    # What each state does.
+
+    async def _shake_hands(self) -> str:
+        self._open_handshake()
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def _hold_keys(self) -> str:
+        self._attempts = 0
+        keys = self._current
+        if keys is None:
+            return "keys_expired"
+        while not (self.is_initiator and self._is_rekey_due(keys)):  # noqa: ASYNC110 - the hot path beats no pulse
+            await trio.sleep(1.0)
+        return "rekey_due"
+
+    def _is_rekey_due(self, keys: Keys) -> bool:
+        now = trio.current_time()
+        is_old = now - keys.born >= self._timings.rekey_after
+        is_used = now - keys.used < self._timings.rekey_after
+        return (is_old and is_used) or keys.sealer.counter >= REKEY_PACKETS
+
+    async def _rekey(self) -> str:
+        self._open_handshake()
+        keys = self._current
+        if keys is not None:
+            await trio.sleep_until(keys.born + self._timings.key_life)
+        self._drop_keys()
+        return "keys_expired"
+
+    def _patience(self, state: str) -> float:
+        if state in ("handshaking", "rekeying"):
+            wait = rung((*self._timings.handshake_retries, self._timings.handshake_slow_retry), self._attempts)
+            self._attempts += 1
+            return wait
+        if state == "established" and self._current is not None:
+            return max(0.0, self._current.born + self._timings.key_life - trio.current_time())
+        return math.inf
+
+    def _note_move(self, source: str, event: str, target: str) -> None:
+        self.counts.moves.append((trio.current_time(), source, event, target))
+        if target == "expired":
+            self._drop_keys()
+        if target in ("expired", "idle") and self._waiting:
+            self.want()
+        self._changed()
+
+    # The messages.
+
+    def _open_handshake(self) -> None:
+        self.living.check_send("handshake")
+        card = self._card
+        assert card is not None
+        if not self.is_initiator:
+            self._transmit_message(ASK)
+            return
+        self._attempt_counter += 1
+        index = self._around.claim_index(Kind.DATA, None, self._owner)
+        self._abandon_attempt()
+        initiator = Initiator(
+            self._around.keys, card.body.static_key, self._around.psk, self._prologue, self._around.entropy.token
+        )
+        payload = FirstPayload(self._around.epoch, card.epoch, self._attempt_counter, index)
+        self._initiator = (initiator, index)
+        self._transmit_message(FIRST + initiator.write_first(payload.encode()))
+
+    def _respond(self, message: bytes, card: PeerCard) -> None:
+        responder = Responder(self._around.keys, self._around.psk, self._prologue, self._around.entropy.token)
+        payload = FirstPayload.decode(responder.read_first(message))
+        if responder.remote_static != card.body.static_key:
+            raise NotAuthentic("a handshake under another node's key")
+        if payload.epoch != card.epoch or payload.peer_epoch != self._around.epoch:
+            raise NotAuthentic("a handshake of another epoch")
+        if payload.attempt <= self._highest_attempt:
+            raise NotAuthentic("a handshake that was here before")
+        self._highest_attempt = payload.attempt
+        index = self._around.claim_index(Kind.DATA, None, self._owner)
+        second = responder.write_second(SecondPayload(self._around.epoch, index).encode())
+        if self._next is not None:
+            self._forget(self._next)
+        self._next = self._make_keys(responder.keys, index, payload.index)
+        self._transmit_message(SECOND + second)
+
+    def _conclude(self, message: bytes, card: PeerCard) -> None:
+        if self._initiator is None:
+            raise NotAuthentic("an answer to no handshake of ours")
+        initiator, index = self._initiator
+        payload = SecondPayload.decode(initiator.read_second(message))
+        if payload.epoch != card.epoch:
+            raise NotAuthentic("a handshake of another epoch")
+        self._initiator = None
+        self._install(self._make_keys(initiator.keys, index, payload.index))
+        self._send(*_KEEP)
+
+    def _heed(self) -> None:
+        now = trio.current_time()
+        if now - self._last_ask_heard < _ASK_GAP:
+            return
+        self._last_ask_heard = now
+        self.living.post("rekey_due" if self.is_established else "wanted")
+
+    def _transmit_message(self, message: bytes) -> None:
+        self._message_id += 1
+        self.counts.handshakes += 1
+        keys = self._handshake_keys
+        for datagram in encode_fragments(
+            message, mac=keys.send_mac, index=keys.send_index, message_id=self._message_id
+        ):
+            self._transmit(datagram)
+
+    # The slots.
+
+    def _make_keys(self, agreed: SessionKeys, own_index: int, peer_index: int) -> Keys:
+        keys = Keys(Sealer(agreed.send), Opener(agreed.receive), own_index, peer_index, trio.current_time())
+        self._by_index[own_index] = keys
+        return keys
+
+    def _install(self, keys: Keys) -> None:
+        if self._previous is not None:
+            self._forget(self._previous)
+        self._previous, self._current, self._next = self._current, keys, None
+        self.living.post("agreed")
+        self.flush()
+
+    def _forget(self, keys: Keys) -> None:
+        self._by_index.pop(keys.own_index, None)
+        self._around.release_index(Kind.DATA, keys.own_index, self._owner)
+
+    def _abandon_attempt(self) -> None:
+        if self._initiator is not None:
+            self._around.release_index(Kind.DATA, self._initiator[1], self._owner)
+            self._initiator = None
+
+    def _drop_keys(self) -> None:
+        self._abandon_attempt()
+        for keys in list(self._by_index.values()):
+            self._forget(keys)
+        self._next = self._current = self._previous = None

@@ -1,0 +1,121 @@
+"""What one peer connection sees of the node around it. The node implements it; tests may do so too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from tunnel.crypto.node_keys import NodeKeys
+from tunnel.model.announcement import PeerCard
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.timings import Timings
+from tunnel.network.ports import Clock, Entropy
+from tunnel.wire.frames import Kind
+from tunnel.wire.signals import Signal
+
+
+class Way(NamedTuple):
+    """How a datagram goes or came: one of our sockets (by number) and a remote, or the relay."""
+
+    socket: int
+    remote: Endpoint | None
+
+
+RELAY = Way(-1, None)
+
+
+class Indexed(Protocol):
+    """Whoever answers to a receiver index."""
+
+    def handle_untrusted(self, kind: Kind, datagram: bytes, way: Way) -> None:
+        """Take one datagram whose header is well formed. Raises MalformedFrame or NotAuthentic."""
+        ...
+
+
+class Surroundings(Protocol):
+    """The node, as far as a peer connection may know it."""
+
+    @property
+    def keys(self) -> NodeKeys:
+        """Our static keys."""
+        ...
+
+    @property
+    def network(self) -> NetworkId:
+        """The network that we are in."""
+        ...
+
+    @property
+    def psk(self) -> bytes:
+        """The network's pre-shared key, 32 bytes."""
+        ...
+
+    @property
+    def epoch(self) -> bytes:
+        """This process start, 16 bytes."""
+        ...
+
+    @property
+    def timings(self) -> Timings:
+        """All durations."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Wall clock, for history only."""
+        ...
+
+    @property
+    def entropy(self) -> Entropy:
+        """All randomness."""
+        ...
+
+    @property
+    def own_card(self) -> PeerCard | None:
+        """Our latest announcement, once one was made."""
+        ...
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether the server acknowledged an announcement that holds a survey's verdict."""
+        ...
+
+    @property
+    def registrations(self) -> int:
+        """How often the server has welcomed us; 0 before the first time."""
+        ...
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the link to the server stands now."""
+        ...
+
+    @property
+    def mtu(self) -> int:
+        """Largest inner packet."""
+        ...
+
+    def sockets(self) -> Sequence[tuple[int, bool]]:
+        """Number and family (True: IPv6) of each open UDP socket."""
+        ...
+
+    def transmit(self, way: Way, peer: NodeId, datagram: bytes, ttl: int | None = None) -> bool:
+        """Send now or not at all. False: dropped."""
+        ...
+
+    def send_signal(self, signal: Signal) -> bool:
+        """To the server, if the link stands. False: not sent."""
+        ...
+
+    def claim_index(self, kind: Kind, index: int | None, owner: Indexed) -> int:
+        """Receive datagrams of this kind with this index; None draws a free one. A taken one is shared in turn."""
+        ...
+
+    def release_index(self, kind: Kind, index: int, owner: Indexed) -> None:
+        """No longer."""
+        ...
+
+    def suspect_network(self) -> None:
+        """A path in use went silent: ping the server and look at our own addresses, soon."""
+        ...

@@ -1,0 +1,70 @@
+"""Which ways to try, for how long, and what to say if none answers: a pure function of both announcements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tunnel.model.announcement import Announcement
+from tunnel.model.candidate import CandidateKind
+from tunnel.model.endpoint import is_usable
+from tunnel.model.nat import Udp
+from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.model.timings import Timings
+from tunnel.peer.surroundings import Way
+
+HOPELESS_PATIENCE = 2.0
+"""Seconds for one simultaneous round even where the reports speak against it: a STUN server may have lied."""
+OPENING_TTL = 2
+"""Enough to pass our own NAT, too little to reach theirs: opens ours without poisoning a NAT that tracks strangers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A punch: the ways, the patience, and the reason that holds if no way is proved."""
+
+    ways: tuple[Way, ...]
+    patience: float
+    otherwise: Reason
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to try."""
+        return not self.ways
+
+
+def plan_punch(
+    own: Announcement,
+    theirs: Announcement,
+    sockets: Sequence[tuple[int, bool]],
+    timings: Timings,
+    known: Sequence[Way] = (),
+) -> Plan:
+    """The simultaneous tactic: their candidates from each socket of the family, then ways that answered before."""
+    candidates = [
+        Way(number, candidate.endpoint)
+        for candidate in theirs.candidates
+        for number, is_ipv6 in sockets
+        if candidate.endpoint.is_ipv6 == is_ipv6 and is_usable(candidate.endpoint)
+    ]
+    ways = tuple(dict.fromkeys((*candidates, *known)))
+    if own.relay_only or theirs.relay_only:
+        whose = "ours" if own.relay_only else theirs.name
+        return Plan((), 0.0, Reason(ReasonCode.RELAY_ONLY_BY_POLICY, f"policy of {whose}"))
+    blocked = [name for name, body in (("us", own), (theirs.name, theirs)) if body.nat.udp is Udp.BLOCKED]
+    if blocked:
+        evidence = f"no STUN server answered {' and '.join(blocked)}"
+        return Plan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.UDP_BLOCKED, evidence))
+    if not ways:
+        return Plan(
+            (), 0.0, Reason(ReasonCode.NO_CANDIDATES, f"{len(theirs.candidates)} candidates, none of our family")
+        )
+    evidence = f"{len(ways)} ways probed; mapping here {own.nat.mapping.value}, there {theirs.nat.mapping.value}"
+    if own.nat.is_hard and theirs.nat.is_hard and not _has_open_door(own) and not _has_open_door(theirs):
+        return Plan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.BOTH_HARD_NATS, evidence))
+    return Plan(ways, timings.punch_patience, Reason(ReasonCode.PROBES_UNANSWERED, evidence))
+
+
+def _has_open_door(body: Announcement) -> bool:
+    """Whether somebody vouches for an endpoint: mapped by the gateway or declared by the user."""
+    return any(candidate.kind in (CandidateKind.MAPPED, CandidateKind.DECLARED) for candidate in body.candidates)
