@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,8 @@ from typing import Self
 
 from tunnel.model.errors import DeviceError
 from tunnel.netlab.namespaces import command_in
+
+_DRAIN_PATIENCE = 1.0  # seconds for a tcpdump to write what it has seen
 
 
 class Capture:
@@ -45,10 +48,22 @@ class Capture:
 
     def close(self) -> None:
         """Stop recording; every packet until now is in its file. Idempotent."""
+        patience_ends = time.monotonic() + _DRAIN_PATIENCE
         for recorder in self._recorders:
+            while not _sleeps(recorder.pid) and time.monotonic() < patience_ends:
+                time.sleep(0.001)
             recorder.terminate()
         for recorder in self._recorders:
             assert recorder.stderr is not None
             recorder.stderr.close()
             recorder.wait()
         self._recorders.clear()
+
+
+def _sleeps(pid: int) -> bool:
+    """Whether a process waits for something: a packet wakes tcpdump as it arrives, so a sleeping one has read them all."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True
+    return status.rpartition(")")[2].split()[0] in "SZ"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -119,9 +120,10 @@ class Lab:
         running = [program for program in self._programs if program.poll() is None]
         for program in running:
             program.terminate()
+        patience_ends = time.monotonic() + _TERM_PATIENCE
         for program in running:
             with suppress(subprocess.TimeoutExpired):
-                program.wait(_TERM_PATIENCE)
+                program.wait(max(0.0, patience_ends - time.monotonic()))
         self._entry.close()
         for process in (*running, *self._boxes):
             process.wait()

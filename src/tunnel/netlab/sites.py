@@ -59,6 +59,8 @@ class SiteSpec:
             raise SettingsError(f"site {self.name}: {self.hosts} hosts; 1 to 100, a public site has exactly one")
         if not 0 <= self.delay <= 10_000:
             raise SettingsError(f"site {self.name}: a delay of {self.delay} ms is not between 0 and 10,000")
+        if self.lifetime is not None and self.lifetime < 1:
+            raise SettingsError(f"site {self.name}: a mapping lifetime of {self.lifetime} s; 1 at least")
 
 
 @dataclass(slots=True)

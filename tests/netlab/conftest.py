@@ -1,0 +1,135 @@
+"""A lab for each test, and agents to speak with on its hosts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.netlab import SERVER_ADDRESSES, Host, Lab
+
+_PROBE = [sys.executable, "-I", "-S", str(Path(__file__).with_name("probe.py"))]
+_FIRST, _SECOND = SERVER_ADDRESSES
+
+PRIMARY = Endpoint(_FIRST, 3478)
+SAME_ADDRESS = Endpoint(_FIRST, 3479)
+OTHER_ADDRESS = Endpoint(_SECOND, 3478)
+OTHER_BOTH = Endpoint(_SECOND, 3479)
+
+SOON = 5.0
+"""Seconds for what will come; the test ends when it comes."""
+
+SILENCE = 0.3
+"""Seconds for what must not come."""
+
+
+class Behaviour(NamedTuple):
+    """What RFC 5780 finds out about a NAT."""
+
+    mapping: str
+    filtering: str
+    keeps_port: bool
+
+
+class Agent:
+    """A program on a host that does what it is told."""
+
+    def __init__(self, lab: Lab, host: Host) -> None:
+        self._program = lab.popen(host, [*_PROBE, "agent"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def open(self, port: int = 0) -> int:
+        """A fresh UDP socket instead of the one before."""
+        return int(self._do("open", port=port))
+
+    def seen_by(self, server: Endpoint, *, after: float = 0.0, within: float = SOON) -> Endpoint | None:
+        """Our endpoint as that echo server sees it, answering `after` so many seconds; None if no answer came."""
+        answer = self._do("ask", to=server, after=after, within=within)
+        return answer and Endpoint(answer[0], answer[1])
+
+    def admits(self, stranger: Endpoint, *, after_asking: Endpoint) -> bool:
+        """Whether an answer passes that comes from one whom we did not ask."""
+        return bool(self._do("admits", to=after_asking, answer_from=stranger))
+
+    def round_trip(self, server: Endpoint) -> float:
+        """Seconds until the answer."""
+        return float(self._do("ask", to=server, after=0.0, within=SOON)[2])
+
+    def send(self, to: Endpoint, text: str = "hello") -> None:
+        self._do("send", to=to, text=text)
+
+    def hear(self, within: float = SOON) -> tuple[str, Endpoint] | None:
+        """The next datagram and its source, or None."""
+        heard = self._do("hear", within=within)
+        return heard and (heard[0], Endpoint(heard[1], heard[2]))
+
+    def say(self, to: Endpoint, first: str, within: float = SOON) -> str:
+        """Over TCP: what came back, or "reset" or "silence"."""
+        return str(self._do("say", to=to, first=first, within=within))
+
+    def pump(self, to: Endpoint, size: int) -> bool:
+        """Over TCP: whether `size` bytes came back whole."""
+        return bool(self._do("pump", to=to, size=size))
+
+    def behaviour(self) -> Behaviour:
+        """RFC 5780 4.3 and 4.4, a fresh socket for each."""
+        port = self.open()
+        first, second, third = (self.seen_by(server) for server in (PRIMARY, OTHER_ADDRESS, OTHER_BOTH))
+        assert first is not None
+        if first == second == third:
+            mapping = "endpoint-independent"
+        else:
+            mapping = "address-dependent" if second == third else "address-and-port-dependent"
+        keeps_port = first.port == port
+        self.open()
+        if self.admits(OTHER_BOTH, after_asking=PRIMARY):
+            filtering = "endpoint-independent"
+        elif self.admits(SAME_ADDRESS, after_asking=PRIMARY):
+            filtering = "address-dependent"
+        else:
+            filtering = "address-and-port-dependent"
+        return Behaviour(mapping, filtering, keeps_port)
+
+    def close(self) -> None:
+        assert self._program.stdin is not None
+        assert self._program.stdout is not None
+        self._program.stdin.close()
+        self._program.stdout.close()
+
+    def _do(self, what: str, **details: Any) -> Any:
+        assert self._program.stdin is not None
+        assert self._program.stdout is not None
+        self._program.stdin.write(json.dumps({"do": what, **details}).encode() + b"\n")
+        self._program.stdin.flush()
+        return json.loads(self._program.stdout.readline())
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A lab whose server host runs the echo server."""
+    with Lab() as lab:
+        argv = [*_PROBE, "echo", *SERVER_ADDRESSES]
+        with lab.popen(lab.server, argv, stdout=subprocess.PIPE) as server:
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"ready\n"
+            yield lab
+            server.terminate()
+
+
+@pytest.fixture
+def agent_on(lab: Lab) -> Iterator[Callable[[Host], Agent]]:
+    """Starts an agent on a host."""
+    agents: list[Agent] = []
+
+    def start(host: Host) -> Agent:
+        agents.append(Agent(lab, host))
+        return agents[-1]
+
+    yield start
+    for agent in agents:
+        agent.close()
