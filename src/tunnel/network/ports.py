@@ -16,6 +16,9 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 
+BATCH = 64
+"""Datagrams or packets that one call hands over at most; then others get their turn."""
+
 
 class DatagramSocket(Protocol):
     """One UDP socket."""
@@ -30,7 +33,7 @@ class DatagramSocket(Protocol):
         ...
 
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
-        """Wait for at least one datagram; at most 64. A remote's host is in its shortest numeric form."""
+        """Wait for at least one datagram; at most BATCH. A remote's host is in its shortest numeric form."""
         ...
 
     def close(self) -> None:
@@ -139,7 +142,7 @@ class PacketDevice(Protocol):
         ...
 
     async def read_batch(self) -> list[bytes]:
-        """Wait for at least one packet; at most 64."""
+        """Wait for at least one packet; at most BATCH."""
         ...
 
     def write_nowait(self, packet: bytes) -> bool:

@@ -1,0 +1,188 @@
+"""One link between a node and the server: signals first, relay frames fairly, one writer.
+
+    send_signal --> signal queue --+
+                                   +--> run_writer --> MessageChannel --> the other side's receive
+    send_relay ---> relay queue ---+
+
+Both ends use it alike. A signal is never dropped: a link that cannot take one any more breaks. A relay frame is never
+waited for: it is dropped when its circuit is full or it became old. Nothing here knows what a signal means.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from tunnel.model.errors import MalformedFrame
+from tunnel.model.timings import Timings
+from tunnel.network.relay_queue import RelayQueue
+from tunnel.wire.relay_batch import decode_relay_batch, encode_relay_batch, is_relay_batch
+from tunnel.wire.signals import Signal, decode_signal, encode_signal
+
+MAX_WAITING_SIGNALS = 256
+BATCH_BYTES = 32 * 1024
+
+
+class Messages(Protocol):
+    """What a link rides on; `MessageChannel` is one."""
+
+    async def send(self, message: bytes) -> None:
+        """Send one message."""
+        ...
+
+    async def receive(self) -> bytes:
+        """The next message."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatistics:
+    """What a link did so far. Relay counts are datagrams."""
+
+    signals_sent: int
+    signals_received: int
+    signals_unknown: int
+    relay_sent: int
+    relay_received: int
+    relay_dropped_full: int
+    relay_dropped_old: int
+    malformed_batches: int
+    signals_waiting: int
+    relay_bytes_waiting: int
+
+
+class Link:
+    """Sends and receives signals and relayed datagrams. Run `run_writer` in one task and call `receive` in another.
+
+    `relay_queue` is the number of bytes that may wait for one handle.
+    """
+
+    def __init__(self, channel: Messages, *, timings: Timings, relay_queue: int) -> None:
+        self._channel = channel
+        self._send_patience = timings.send_patience
+        self._signals: deque[Signal] = deque()
+        self._relay = RelayQueue(per_circuit=relay_queue, max_wait=timings.relay_max_wait)
+        self._work = trio.Event()
+        self._progress = trio.lowlevel.ParkingLot()
+        self._broken: str | None = None
+        self._unsent = 0
+        self._signals_sent = 0
+        self._signals_received = 0
+        self._signals_unknown = 0
+        self._relay_sent = 0
+        self._relay_received = 0
+        self._malformed_batches = 0
+
+    def send_signal(self, signal: Signal) -> None:
+        """Queue a signal. Never fails here: when too many wait, the link breaks and `run_writer` says so.
+
+        So one slow receiver costs nothing to whoever tells the same thing to many.
+        """
+        if self._broken is not None:
+            return
+        if len(self._signals) >= MAX_WAITING_SIGNALS:
+            self._break(f"{MAX_WAITING_SIGNALS} signals wait for a receiver that takes none")
+            return
+        self._signals.append(signal)
+        self._unsent += 1
+        self._work.set()
+
+    def send_relay(self, handle: bytes, datagram: bytes) -> bool:
+        """Queue a datagram for the circuit `handle` (8 bytes). False: dropped, it is full or the link broke."""
+        if self._broken is not None or not self._relay.put(handle, datagram, trio.current_time()):
+            return False
+        self._work.set()
+        return True
+
+    async def receive(self) -> Signal | list[tuple[bytes, bytes]]:
+        """The next signal, or the (handle, datagram) pairs of a relay batch.
+
+        Signals that this version does not know are skipped. A damaged batch yields the pairs before the damage. Raises
+        MalformedFrame for a damaged signal, and whatever the channel's `receive` raises.
+        """
+        while True:
+            message = await self._channel.receive()
+            if is_relay_batch(message):
+                pairs = self._decode_batch(message)
+                if pairs:
+                    self._relay_received += len(pairs)
+                    return pairs
+                continue
+            signal = decode_signal(message)
+            if signal is not None:
+                self._signals_received += 1
+                return signal
+            self._signals_unknown += 1
+
+    async def run_writer(self) -> None:
+        """Send what is queued, for ever; nobody else may send on the channel.
+
+        Raises trio.TooSlowError when the other side takes nothing for `send_patience`, trio.BrokenResourceError when
+        the link or its channel broke. A cancelled writer leaves a broken channel behind.
+        """
+        try:
+            while True:
+                await self._work.wait()
+                if self._broken is not None:
+                    raise trio.BrokenResourceError(self._broken)
+                if self._signals:
+                    await self._send(encode_signal(self._signals.popleft()))
+                    self._signals_sent += 1
+                    self._unsent -= 1
+                    self._progress.unpark_all()
+                elif batch := self._relay.take_batch(trio.current_time(), BATCH_BYTES):
+                    await self._send(encode_relay_batch(batch))
+                    self._relay_sent += len(batch)
+                elif not self._relay:
+                    self._work = trio.Event()
+        finally:
+            self._break("the link's writer ended")
+
+    async def wait_signals_sent(self) -> None:
+        """Return when every signal queued so far is handed to the channel: before closing after a last word.
+
+        Raises trio.BrokenResourceError if the link breaks before that. Bound it by a scope of your own.
+        """
+        await trio.lowlevel.checkpoint()
+        target = self._signals_sent + self._unsent
+        while self._signals_sent < target:
+            if self._broken is not None:
+                raise trio.BrokenResourceError(self._broken)
+            await self._progress.park()
+
+    def statistics(self) -> LinkStatistics:
+        """The counts so far."""
+        return LinkStatistics(
+            signals_sent=self._signals_sent,
+            signals_received=self._signals_received,
+            signals_unknown=self._signals_unknown,
+            relay_sent=self._relay_sent,
+            relay_received=self._relay_received,
+            relay_dropped_full=self._relay.dropped_full,
+            relay_dropped_old=self._relay.dropped_old,
+            malformed_batches=self._malformed_batches,
+            signals_waiting=self._unsent,
+            relay_bytes_waiting=self._relay.size,
+        )
+
+    async def _send(self, message: bytes) -> None:
+        with trio.fail_after(self._send_patience):
+            await self._channel.send(message)
+
+    def _break(self, why: str) -> None:
+        if self._broken is None:
+            self._broken = why
+            self._work.set()
+            self._progress.unpark_all()
+
+    def _decode_batch(self, message: bytes) -> list[tuple[bytes, bytes]]:
+        pairs: list[tuple[bytes, bytes]] = []
+        try:
+            for pair in decode_relay_batch(message):
+                pairs.append(pair)  # noqa: PERF402 - pairs read before the damage are kept
+        except MalformedFrame:
+            self._malformed_batches += 1
+        return pairs

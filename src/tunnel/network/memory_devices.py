@@ -1,0 +1,101 @@
+"""TUN interfaces in memory: the test is the application and the kernel behind them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import trio
+
+from tunnel.model.errors import DeviceError
+from tunnel.network.ports import BATCH
+
+QUEUE = 512
+"""Packets that wait each way; the kernel's default for TUN is of that order."""
+
+
+class MemoryDevice:
+    """The double of a TUN interface. `inject` is what an application sends; `wait_written` what it receives."""
+
+    def __init__(
+        self, name: str, mtu: int, addresses: Sequence[str], routes: Sequence[str], devices: MemoryDevices
+    ) -> None:
+        self.name = name
+        self.mtu = mtu
+        self.addresses = tuple(addresses)
+        self.routes = tuple(routes)
+        self._devices = devices
+        self._outgoing: deque[bytes] = deque()
+        self._written: deque[bytes] = deque()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._closed = False
+
+    async def read_batch(self) -> list[bytes]:
+        """Wait for at least one injected packet; at most BATCH."""
+        await trio.lowlevel.checkpoint()
+        while not self._outgoing:
+            self._check_open()
+            await self._changed.park()
+        return [self._outgoing.popleft() for _ in range(min(len(self._outgoing), BATCH))]
+
+    def write_nowait(self, packet: bytes) -> bool:
+        """Keep a packet for `wait_written`. False: its queue is full."""
+        self._check_open()
+        if len(self._written) >= QUEUE:
+            return False
+        self._written.append(bytes(packet))
+        self._changed.unpark_all()
+        return True
+
+    def close(self) -> None:
+        """Remove the interface."""
+        if not self._closed:
+            self._closed = True
+            self._outgoing.clear()
+            self._devices.forget(self)
+            self._changed.unpark_all()
+
+    def inject(self, packet: bytes) -> bool:
+        """An application sends this packet. False: it is longer than the MTU, or the queue is full."""
+        self._check_open()
+        if len(packet) > self.mtu or len(self._outgoing) >= QUEUE:
+            return False
+        self._outgoing.append(bytes(packet))
+        self._changed.unpark_all()
+        return True
+
+    async def wait_written(self) -> bytes:
+        """The next packet that came through the tunnel."""
+        await trio.lowlevel.checkpoint()
+        while not self._written:
+            self._check_open()
+            await self._changed.park()
+        return self._written.popleft()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError
+
+
+class MemoryDevices:
+    """The TUN interfaces of one host; `open` has them by name."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, MemoryDevice] = {}
+
+    async def open_device(self, name: str, mtu: int, addresses: Sequence[str], routes: Sequence[str]) -> MemoryDevice:
+        """An interface. Raises DeviceError if the name is taken."""
+        await trio.lowlevel.checkpoint()
+        if name in self.open:
+            raise DeviceError(f"an interface {name} exists already: choose another name with --tun")
+        device = self.open[name] = MemoryDevice(name, mtu, addresses, routes, self)
+        return device
+
+    def forget(self, device: MemoryDevice) -> None:
+        """Its name is free."""
+        del self.open[device.name]
+
+    def close_all(self) -> None:
+        """Remove every interface."""
+        for device in list(self.open.values()):
+            device.close()

@@ -1,0 +1,95 @@
+"""The quiet ports of a machine in memory: clock, entropy, store, interfaces, and a gateway that maps no ports."""
+
+from __future__ import annotations
+
+import random
+
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import Unreachable
+
+WALL_AT_ZERO = 1_800_000_000.0
+"""Unix time when Trio's clock shows 0."""
+
+
+class MemoryClock:
+    """Wall and boot time that go with Trio's clock; `wall_offset` makes the wall clock jump."""
+
+    def __init__(self) -> None:
+        self.wall_offset = 0.0
+
+    def wall(self) -> float:
+        """Unix time."""
+        return WALL_AT_ZERO + self.wall_offset + trio.current_time()
+
+    def boot(self) -> float:
+        """Seconds since boot."""
+        return trio.current_time()
+
+
+class MemoryEntropy:
+    """Repeatable randomness: for tests and simulations only."""
+
+    def __init__(self, source: random.Random) -> None:
+        self._source = source
+        self.chance = random.Random(source.random())  # noqa: S311 - repeatable on purpose
+
+    def token(self, size: int) -> bytes:
+        """`size` bytes."""
+        return self._source.randbytes(size)
+
+
+class MemoryStore:
+    """Small files in a dict; it outlives the processes of its host."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+
+    def read(self, name: str) -> bytes | None:
+        """The content, or None."""
+        return self.files.get(name)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace."""
+        self.files[name] = bytes(content)
+
+
+class MemoryInterfaces:
+    """The addresses of a host, and word of their changes."""
+
+    def __init__(self) -> None:
+        self._addresses: tuple[str, ...] = ()
+        self._waiters = trio.lowlevel.ParkingLot()
+
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses with loopback, sorted."""
+        loopback = ("127.0.0.1", "::1") if any(":" in address for address in self._addresses) else ("127.0.0.1",)
+        return tuple(sorted({*self._addresses, *loopback}))
+
+    async def wait_change(self) -> None:
+        """Return at the next change."""
+        await self._waiters.park()
+
+    def change(self, addresses: tuple[str, ...]) -> None:
+        """The host's addresses are these now."""
+        changed = addresses != self._addresses
+        self._addresses = addresses
+        if changed and self._waiters:
+            self._waiters.unpark_all()
+
+
+class NoPortMapper:
+    """No gateway speaks UPnP here."""
+
+    async def map_port(self, internal_port: int, lease: float) -> Endpoint:
+        """Raises Unreachable."""
+        del internal_port, lease
+        await trio.lowlevel.checkpoint()
+        raise Unreachable("no UPnP gateway answers here")
+
+    async def unmap_port(self, external_port: int) -> None:
+        """Raises Unreachable."""
+        del external_port
+        await trio.lowlevel.checkpoint()
+        raise Unreachable("no UPnP gateway answers here")

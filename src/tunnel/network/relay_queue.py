@@ -1,0 +1,92 @@
+"""The datagrams that wait for one WebSocket link: fair between circuits, bounded, and never old.
+
+A relay that queues is worse than one that drops: the tunnel's own TCP streams slow down when packets are lost, and only
+then. So each circuit (each handle) has its own queue; one datagram of each is taken in turn; what waited too long is
+dropped when it comes up; and a circuit may hold at most as much as is still free of the whole, so that the more
+circuits compete the less each can hoard, and a newcomer always finds room (Choudhury and Hahne's dynamic thresholds).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from tunnel.wire.relay_batch import ENTRY
+
+ENTRY_COST = 96
+"""Bytes that an entry takes in memory beside its datagram: a flood of tiny ones must not escape the bound."""
+
+CIRCUITS_WORTH = 4
+"""The whole queue holds so many times what one circuit may hold."""
+
+
+@dataclass(slots=True)
+class _Circuit:
+    waiting: deque[tuple[float, bytes]]
+    size: int = 0
+
+
+class RelayQueue:
+    """`put` datagrams, `take_batch` what goes into the next message. Times are Trio's; sizes are bytes."""
+
+    def __init__(self, *, per_circuit: int, max_wait: float) -> None:
+        self._per_circuit = per_circuit
+        self._whole = CIRCUITS_WORTH * per_circuit
+        self._max_wait = max_wait
+        self._circuits: dict[bytes, _Circuit] = {}
+        self._turns: deque[bytes] = deque()
+        self.size = 0
+        self.dropped_full = 0
+        self.dropped_old = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
+    def put(self, handle: bytes, datagram: bytes, now: float) -> bool:
+        """Queue a datagram. False: its circuit is full, and it was dropped."""
+        cost = len(datagram) + ENTRY_COST
+        circuit = self._circuits.get(handle)
+        held = 0 if circuit is None else circuit.size
+        if held + cost > min(self._per_circuit, self._whole - self.size):
+            self.dropped_full += 1
+            return False
+        if circuit is None:
+            circuit = self._circuits[handle] = _Circuit(deque())
+            self._turns.append(handle)
+        circuit.waiting.append((now + self._max_wait, datagram))
+        circuit.size += cost
+        self.size += cost
+        return True
+
+    def take_batch(self, now: float, max_bytes: int) -> list[tuple[bytes, bytes]]:
+        """(handle, datagram) pairs, one of each circuit in turn, until the encoded message reaches `max_bytes`.
+
+        Empty when everything was too old. The first pair comes whatever its size.
+        """
+        batch: list[tuple[bytes, bytes]] = []
+        room = max_bytes
+        while self._turns:
+            handle = self._turns[0]
+            circuit = self._circuits[handle]
+            while circuit.waiting and circuit.waiting[0][0] < now:
+                self._pop(circuit)
+                self.dropped_old += 1
+            if circuit.waiting:
+                needed = ENTRY.size + len(circuit.waiting[0][1])
+                if batch and needed > room:
+                    break
+                room -= needed
+                batch.append((handle, self._pop(circuit)))
+            self._turns.popleft()
+            if circuit.waiting:
+                self._turns.append(handle)
+            else:
+                del self._circuits[handle]
+        return batch
+
+    def _pop(self, circuit: _Circuit) -> bytes:
+        datagram = circuit.waiting.popleft()[1]
+        cost = len(datagram) + ENTRY_COST
+        circuit.size -= cost
+        self.size -= cost
+        return datagram

@@ -1,0 +1,298 @@
+"""WebSocket messages over any byte stream. The one file that names trio-websocket and wsproto.
+
+    stream (TCP, TLS, in memory) -> WebSocket frames -> MessageChannel: whole binary messages, in order
+
+The library's own serving loop dies of one hostile connection, so it is not used: here each connection lives in its own
+context, and whatever its peer sends ends that context alone, with RemoteProtocolError or one of Trio's stream errors.
+Nothing here knows what a message means.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, cast
+
+import trio
+from trio_websocket import (
+    ConnectionClosed,
+    ConnectionRejected,
+    HandshakeError,
+    WebSocketConnection,
+    wrap_client_stream,
+    wrap_server_stream,
+)
+from wsproto.utilities import ProtocolError
+
+from tunnel.model.errors import LocalProtocolError, RemoteProtocolError
+from tunnel.network.background import run_beside
+from tunnel.wire.signals import SUBPROTOCOL
+
+if TYPE_CHECKING:
+    from typing import Any
+
+RECEIVE_BYTES = 65536
+CLOSE_PATIENCE = 1.0
+"""Seconds for the closing handshake; after that the stream is simply closed."""
+
+_NORMAL_CLOSES = frozenset({1000, 1001, 1005})  # RFC 6455, section 7.4.1: done, going away, no code given
+_ABNORMAL_CLOSE = 1006  # the same section: the stream ended without a close frame
+_CLOSED = (ConnectionClosed, ProtocolError, trio.BrokenResourceError, trio.ClosedResourceError)
+"""How the library says that a connection is closed already or closing."""
+
+_log = logging.getLogger(__name__)
+
+
+class MessageChannel:
+    """Whole binary messages both ways. Made by `open_message_channel` and `accept_message_channel`.
+
+    One task sends and one receives. The other side's polite close raises trio.EndOfChannel from `receive`, a stream
+    that broke trio.BrokenResourceError, a peer that breaks the protocol RemoteProtocolError.
+    """
+
+    def __init__(
+        self, connection: WebSocketConnection, reader: _Reader, stream: _MeteredStream, max_message: int
+    ) -> None:
+        self._connection = connection
+        self._reader = reader
+        self._stream = stream
+        self._max_message = max_message
+        self._sending = trio.StrictFIFOLock()
+        self._closed = False
+        self._broken = False
+
+    async def send(self, message: bytes) -> None:
+        """Send one message. A send that is cancelled may have left half a frame behind, so it breaks the channel."""
+        if len(message) > self._max_message:
+            raise LocalProtocolError(f"a message of {len(message)} bytes is longer than {self._max_message}")
+        async with self._sending:
+            self._check_open()
+            try:
+                await self._connection.send_message(message)
+            except _CLOSED as error:
+                self._check_open()
+                raise trio.BrokenResourceError(f"the WebSocket is closed: {error}") from error
+            except BaseException:
+                self._break()
+                raise
+
+    async def receive(self) -> bytes:
+        """The next message."""
+        self._check_open()
+        try:
+            message = await self._connection.get_message()
+        except ConnectionClosed as closed:
+            self._check_open()
+            raise self._ending(closed) from None
+        self._stream.message_done()
+        if isinstance(message, str):
+            self._break()
+            raise RemoteProtocolError("a text message where only binary ones belong")
+        return message
+
+    async def aclose(self) -> None:
+        """Close politely, at most CLOSE_PATIENCE; later calls of anything raise trio.ClosedResourceError."""
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            return
+        self._closed = True
+        try:
+            if not self._broken and not self._reader.has_ended:
+                with trio.move_on_after(CLOSE_PATIENCE):
+                    await self._connection.aclose()
+        except _CLOSED:
+            pass  # the aim is reached
+        finally:
+            await trio.aclose_forcefully(self._stream)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this side closed the WebSocket")
+        if self._broken:
+            raise trio.BrokenResourceError("a cancelled send broke the WebSocket")
+
+    def _break(self) -> None:
+        self._broken = True
+        self._reader.scope.cancel()
+
+    def _ending(self, closed: ConnectionClosed) -> Exception:
+        """What to raise for a connection that ended by no wish of ours."""
+        if self._reader.failure is not None:
+            return self._reader.failure
+        if closed.reason is None:
+            return RemoteProtocolError("the peer broke the WebSocket protocol")
+        if closed.reason.code in _NORMAL_CLOSES:
+            return trio.EndOfChannel()
+        if closed.reason.code == _ABNORMAL_CLOSE:
+            return trio.BrokenResourceError("the stream ended without a close frame")
+        return RemoteProtocolError(
+            f"the WebSocket was closed with {closed.reason.code}: {closed.reason.reason or ''!r}"
+        )
+
+
+@asynccontextmanager
+async def open_message_channel(
+    stream: trio.abc.Stream, *, host: str, patience: float, max_message: int
+) -> AsyncIterator[MessageChannel]:
+    """The client's side. `host` is for the Host header; `patience` in seconds bounds the handshake (trio.TooSlowError).
+
+    Raises RemoteProtocolError when the server does not speak our subprotocol. The stream is closed with the block.
+    """
+
+    async def handshake(reader: _Reader, metered: _MeteredStream) -> WebSocketConnection:
+        connection = await wrap_client_stream(
+            reader.as_nursery(),
+            cast("Any", metered),
+            host,
+            "/",
+            subprotocols=[SUBPROTOCOL],
+            max_message_size=max_message,
+            receive_buffer_size=RECEIVE_BYTES,
+        )
+        if connection.subprotocol != SUBPROTOCOL:
+            raise RemoteProtocolError(f"the server does not speak {SUBPROTOCOL}")
+        return connection
+
+    async with _channel(stream, handshake, patience, max_message) as channel:
+        yield channel
+
+
+@asynccontextmanager
+async def accept_message_channel(
+    stream: trio.abc.Stream, *, patience: float, max_message: int
+) -> AsyncIterator[MessageChannel]:
+    """The server's side: waits for the client's handshake, at most `patience` seconds (trio.TooSlowError).
+
+    Raises RemoteProtocolError for anything that is not a WebSocket handshake with our subprotocol. The stream is closed
+    with the block.
+    """
+
+    async def handshake(reader: _Reader, metered: _MeteredStream) -> WebSocketConnection:
+        request = await wrap_server_stream(
+            reader.as_nursery(), metered, max_message_size=max_message, receive_buffer_size=RECEIVE_BYTES
+        )
+        if SUBPROTOCOL not in request.proposed_subprotocols:
+            await request.reject(400, body=f"this is a {SUBPROTOCOL} server\n".encode())
+            raise RemoteProtocolError(f"the client does not speak {SUBPROTOCOL}")
+        return await request.accept(subprotocol=SUBPROTOCOL)
+
+    async with _channel(stream, handshake, patience, max_message) as channel:
+        yield channel
+
+
+@asynccontextmanager
+async def _channel(
+    stream: trio.abc.Stream,
+    handshake: Callable[[_Reader, _MeteredStream], Awaitable[WebSocketConnection]],
+    patience: float,
+    max_message: int,
+) -> AsyncIterator[MessageChannel]:
+    """What both sides share: the reader beside the block, a bounded handshake, and a close whatever happens."""
+    metered = _MeteredStream(stream, allowance=4 * max_message + 4 * RECEIVE_BYTES)
+    reader = _Reader()
+    try:
+        async with run_beside(reader.run):
+            connection = None
+            with trio.fail_after(patience), reader.handshake_scope:
+                try:
+                    connection = await handshake(reader, metered)
+                except RemoteProtocolError:
+                    raise
+                except Exception as error:  # only the library runs here, on a stranger's bytes
+                    raise RemoteProtocolError(f"no WebSocket handshake: {error}") from error
+            if connection is None:
+                raise reader.failure or trio.BrokenResourceError("the stream ended within the WebSocket handshake")
+            channel = MessageChannel(connection, reader, metered, max_message)
+            try:
+                yield channel
+            except trio.Cancelled:
+                channel._broken = True  # who is cancelled has no time for the closing handshake
+                raise
+            finally:
+                with trio.CancelScope(shield=True):
+                    await channel.aclose()
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+class _Reader:
+    """Runs the library's reader task; keeps its failure instead of letting it bring anybody down.
+
+    `failure` is what the peer did wrong, in our words. While the handshake runs, the reader's end cancels it.
+    """
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self.has_ended = False
+        self.scope = trio.CancelScope()
+        self.handshake_scope = trio.CancelScope()
+        self._task: Callable[[], Awaitable[None]] | None = None
+        self._started = trio.Event()
+
+    def as_nursery(self) -> trio.Nursery:
+        """The library starts its reader by `nursery.start_soon`, which is all that it does with a nursery."""
+        return cast("trio.Nursery", self)
+
+    def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Hand over the reader task."""
+        self._task = task
+        self._started.set()
+
+    async def run(self) -> None:
+        """Read until the connection ends."""
+        await self._started.wait()
+        assert self._task is not None
+        try:
+            with self.scope:
+                await self._task()
+        except ConnectionRejected as error:
+            self.failure = RemoteProtocolError(
+                f"the server answered HTTP {error.status_code} to the WebSocket handshake"
+            )
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionClosed, HandshakeError) as error:
+            self.failure = trio.BrokenResourceError(f"the stream broke: {error}")
+        except _Overlong as error:
+            self.failure = RemoteProtocolError(str(error))
+        except Exception as error:  # the library's parser raises whatever hostile bytes provoke
+            _log.debug("hostile bytes on a WebSocket", exc_info=True)
+            self.failure = RemoteProtocolError(f"the peer broke the WebSocket protocol: {type(error).__name__}")
+        finally:
+            self.has_ended = True
+            self.handshake_scope.cancel()
+
+
+class _Overlong(Exception):
+    """The peer sent more bytes without completing a message than any message may need."""
+
+
+class _MeteredStream(trio.abc.Stream):
+    """Passes a stream through; fails when too many bytes arrive without a message coming out of them.
+
+    The library limits the size of a message but not how many empty fragments or pings may come within it.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, allowance: int) -> None:
+        self._stream = stream
+        self._allowance = allowance
+        self._unaccounted = 0
+
+    def message_done(self) -> None:
+        """A whole message came out: start to count again."""
+        self._unaccounted = 0
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        received = await self._stream.receive_some(max_bytes)
+        self._unaccounted += len(received)
+        if self._unaccounted > self._allowance:
+            raise _Overlong(f"{self._unaccounted} bytes, and no whole message in them")
+        return received
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

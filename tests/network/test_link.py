@@ -1,0 +1,221 @@
+"""A link sends signals first, relays fairly, drops what is old, and breaks rather than wait for ever."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tunnel.model.errors import MalformedFrame
+from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.network.link import BATCH_BYTES, MAX_WAITING_SIGNALS, Link
+from tunnel.wire.relay_batch import ENTRY, decode_relay_batch, encode_relay_batch, is_relay_batch
+from tunnel.wire.signals import Ping, Pong, decode_signal, encode_signal
+
+A, B, C = b"A" * 8, b"B" * 8, b"C" * 8
+QUEUE = 64 * 1024
+
+
+class SlowChannel:
+    """A channel whose other side takes a message each `pace` seconds; `incoming` is what it says."""
+
+    def __init__(self, pace: float = 0.0) -> None:
+        self.pace = pace
+        self.sent: list[bytes] = []
+        self.say, self.incoming = trio.open_memory_channel[bytes](math.inf)
+
+    async def send(self, message: bytes) -> None:
+        await trio.sleep(self.pace)
+        self.sent.append(message)
+
+    async def receive(self) -> bytes:
+        return await self.incoming.receive()
+
+
+def make_link(channel: SlowChannel, relay_queue: int = QUEUE, max_wait: float = 1000.0) -> Link:
+    return Link(channel, timings=replace(DEFAULT_TIMINGS, relay_max_wait=max_wait), relay_queue=relay_queue)
+
+
+async def write_for(link: Link, seconds: float) -> None:
+    with trio.move_on_after(seconds):
+        await link.run_writer()
+
+
+def pairs_of(channel: SlowChannel) -> list[tuple[bytes, bytes]]:
+    return [pair for message in channel.sent if is_relay_batch(message) for pair in decode_relay_batch(message)]
+
+
+async def test_signals_overtake_relay_frames(autojump_clock: MockClock) -> None:
+    """A link full of data must still answer a ping and deliver an introduction."""
+    channel = SlowChannel(pace=1)
+    link = make_link(channel)
+    for _ in range(40):
+        link.send_relay(A, bytes(1400))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write_for, link, 10)
+        await trio.sleep(0.5)  # the first batch is under way
+        link.send_signal(Ping(1))
+        link.send_signal(Ping(2))
+    assert [is_relay_batch(message) for message in channel.sent] == [True, False, False, True]
+    assert [decode_signal(message) for message in channel.sent[1:3]] == [Ping(1), Ping(2)]
+
+
+async def test_relay_frames_are_batched_up_to_32_kib(autojump_clock: MockClock) -> None:
+    """FACTS 2: the cost of a relayed message is per message, so datagrams share one."""
+    channel = SlowChannel()
+    link = make_link(channel)
+    for number in range(40):
+        assert link.send_relay(A, bytes([number]) * 1400)
+    await write_for(link, 1)
+    assert len(channel.sent) == 2
+    assert BATCH_BYTES - 1400 - ENTRY.size <= len(channel.sent[0]) <= BATCH_BYTES
+    assert pairs_of(channel) == [(A, bytes([number]) * 1400) for number in range(40)]
+
+
+async def test_a_busy_circuit_does_not_starve_a_quiet_one(autojump_clock: MockClock) -> None:
+    channel = SlowChannel(pace=0.01)
+    link = make_link(channel)
+    accepted = Counter[bytes]()
+    for _ in range(200):
+        accepted[A] += link.send_relay(A, bytes(1400))
+    for _ in range(3):
+        accepted[B] += link.send_relay(B, b"small")
+    assert accepted[A] < 200
+    assert accepted[B] == 3
+    await write_for(link, 10)
+    assert [handle for handle, _ in pairs_of(channel)[:6]] == [A, B, A, B, A, B]
+    assert Counter(handle for handle, _ in pairs_of(channel)) == accepted
+    assert link.statistics().relay_dropped_full == 200 - accepted[A]
+
+
+async def test_a_circuit_holds_no_more_than_its_bytes(autojump_clock: MockClock) -> None:
+    link = make_link(SlowChannel(), relay_queue=10_000)
+    accepted = sum(link.send_relay(A, bytes(1000)) for _ in range(100))
+    assert 8 <= accepted <= 10
+
+
+async def test_many_circuits_together_hold_a_bounded_amount_and_a_newcomer_finds_room(
+    autojump_clock: MockClock,
+) -> None:
+    """Else a thousand members could fill the memory that a stalled link holds."""
+    link = make_link(SlowChannel(), relay_queue=10_000)
+    for number in range(1000):
+        handle = number.to_bytes(8, "big")
+        while link.send_relay(handle, bytes(100)):
+            pass
+    assert link.statistics().relay_bytes_waiting <= 40_000
+    fresh = make_link(SlowChannel(), relay_queue=10_000)
+    for handle in (A, B, C):
+        while fresh.send_relay(handle, bytes(100)):
+            pass
+    assert fresh.send_relay(b"newcomer", bytes(100))
+
+
+async def test_a_frame_that_waited_too_long_is_dropped_when_it_comes_up(autojump_clock: MockClock) -> None:
+    """A relay that delivers late makes the tunnel's own TCP streams worse than one that drops."""
+    channel = SlowChannel(pace=0.04)
+    link = make_link(channel, max_wait=0.05)
+    for number in range(60):
+        link.send_relay(A, bytes([number]) * 1000)
+    await write_for(link, 0.041)
+    await trio.sleep(0.0)
+    assert len(pairs_of(channel)) == 32
+    link = make_link(channel, max_wait=0.05)
+    channel.sent.clear()
+    link.send_relay(A, b"old")
+    await trio.sleep(0.06)
+    link.send_relay(A, b"new")
+    await write_for(link, 1)
+    assert pairs_of(channel) == [(A, b"new")]
+    assert link.statistics().relay_dropped_old == 1
+    assert link.statistics().relay_bytes_waiting == 0
+
+
+async def test_a_receiver_that_takes_nothing_ends_the_writer(autojump_clock: MockClock) -> None:
+    link = make_link(SlowChannel(pace=math.inf))
+    link.send_signal(Ping(1))
+    begun = trio.current_time()
+    with pytest.raises(trio.TooSlowError):
+        await link.run_writer()
+    assert trio.current_time() - begun == pytest.approx(DEFAULT_TIMINGS.send_patience)
+    assert not link.send_relay(A, b"x")
+
+
+async def test_too_many_waiting_signals_break_the_link_and_never_the_sender(autojump_clock: MockClock) -> None:
+    link = make_link(SlowChannel(pace=5))
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def write() -> None:
+            with pytest.raises(trio.BrokenResourceError, match="256 signals"):
+                await link.run_writer()
+
+        for number in range(MAX_WAITING_SIGNALS + 2):
+            link.send_signal(Ping(number))
+    assert link.statistics().signals_sent <= 1
+
+
+async def test_a_last_word_can_be_waited_for(autojump_clock: MockClock) -> None:
+    channel = SlowChannel(pace=1)
+    link = make_link(channel)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run_writer)
+        link.send_signal(Ping(1))
+        link.send_signal(Ping(2))
+        begun = trio.current_time()
+        await link.wait_signals_sent()
+        assert trio.current_time() - begun == pytest.approx(2)
+        nursery.cancel_scope.cancel()
+    assert [decode_signal(message) for message in channel.sent] == [Ping(1), Ping(2)]
+
+
+async def test_waiting_for_the_last_word_of_a_broken_link_fails(autojump_clock: MockClock) -> None:
+    link = make_link(SlowChannel(pace=math.inf))
+    link.send_signal(Ping(1))
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def write() -> None:
+            with pytest.raises(trio.TooSlowError):
+                await link.run_writer()
+
+        with pytest.raises(trio.BrokenResourceError):
+            await link.wait_signals_sent()
+
+
+async def test_both_kinds_of_message_are_received(autojump_clock: MockClock) -> None:
+    channel = SlowChannel()
+    link = make_link(channel)
+    channel.say.send_nowait(encode_signal(Pong(7)))
+    channel.say.send_nowait(encode_relay_batch([(A, b"one"), (B, b"two")]))
+    assert await link.receive() == Pong(7)
+    assert await link.receive() == [(A, b"one"), (B, b"two")]
+
+
+async def test_unknown_signals_are_skipped_and_damaged_ones_are_errors(autojump_clock: MockClock) -> None:
+    channel = SlowChannel()
+    link = make_link(channel)
+    channel.say.send_nowait(b"\x92\xa6future\x80")
+    channel.say.send_nowait(encode_signal(Ping(1)))
+    channel.say.send_nowait(b"\xff junk")
+    assert await link.receive() == Ping(1)
+    assert link.statistics().signals_unknown == 1
+    with pytest.raises(MalformedFrame):
+        await link.receive()
+
+
+async def test_a_damaged_batch_yields_what_came_before_the_damage(autojump_clock: MockClock) -> None:
+    channel = SlowChannel()
+    link = make_link(channel)
+    batch = encode_relay_batch([(A, b"one"), (B, b"two")])
+    channel.say.send_nowait(batch[:-1])
+    channel.say.send_nowait(b"\xc1 nothing good")
+    channel.say.send_nowait(batch)
+    assert await link.receive() == [(A, b"one")]
+    assert await link.receive() == [(A, b"one"), (B, b"two")]
+    assert link.statistics().malformed_batches == 2
+    assert link.statistics().relay_received == 3
