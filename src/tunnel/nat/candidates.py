@@ -1,0 +1,133 @@
+"""Candidates: where others may reach us, and whom of theirs we try first (RFC 8445 sections 5.1.1 and 5.1.2). Pure.
+
+A candidate is worth a few probes, never trust: only an authenticated answer proves a path. So we err towards offering
+one too many, and leave out what can only mislead: link addresses, the tunnel's own addresses, loopback.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, zip_longest
+
+from tunnel.model.announcement import MAX_CANDIDATES
+from tunnel.model.candidate import Candidate, CandidateKind
+from tunnel.model.endpoint import Endpoint, Scope, is_usable, scope_of
+from tunnel.nat.survey import SurveyResult
+
+MAX_REFLEXIVE = 8
+"""More distinct endpoints than that come from a NAT that gives a new one each time: none of them helps a peer."""
+
+
+def own_endpoints(addresses: Iterable[str], bound: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """Each endpoint that our sockets have on our interfaces: a wildcard socket has one on each address of its family.
+
+    `addresses` are numeric, without zone index (`Interfaces.addresses`); `bound` is what our sockets call `local`.
+    """
+    addresses = tuple(addresses)
+    found: dict[Endpoint, None] = {}
+    for local in bound:
+        if ipaddress.ip_address(local.host).is_unspecified:
+            hosts: tuple[str, ...] = tuple(host for host in addresses if (":" in host) == local.is_ipv6)
+        else:
+            hosts = (local.host,)
+        found.update(dict.fromkeys(Endpoint(host, local.port) for host in hosts))
+    return tuple(found)
+
+
+def gather(
+    addresses: Iterable[str],
+    bound: Iterable[Endpoint],
+    *,
+    survey: SurveyResult | None = None,
+    declared: Endpoint | None = None,
+    mapped: Endpoint | None = None,
+    exclude: Sequence[str] = (),
+) -> tuple[Candidate, ...]:
+    """What we announce, each endpoint once, at most MAX_CANDIDATES.
+
+    `exclude` are prefixes or addresses, the tunnel's own above all: a tunnel through itself would bite its tail.
+    Loopback is offered only by a machine that has nothing else.
+    """
+    excluded = [ipaddress.ip_network(prefix, strict=False) for prefix in exclude]
+    own = [endpoint for endpoint in own_endpoints(addresses, bound) if not _is_within(endpoint.host, excluded)]
+    near = [endpoint for endpoint in own if scope_of(endpoint.host) not in (Scope.LOOPBACK, Scope.LINK)]
+    has_loopback_only = not near and declared is None
+    if has_loopback_only:
+        near = [endpoint for endpoint in own if scope_of(endpoint.host) is Scope.LOOPBACK]
+    hosts = [Candidate(endpoint, _kind_of(endpoint)) for endpoint in near]
+    outer = [(declared, CandidateKind.DECLARED), (mapped, CandidateKind.MAPPED)]
+    if survey is not None:
+        outer += [(endpoint, CandidateKind.REFLEXIVE) for endpoint in survey.reflexive[:MAX_REFLEXIVE]]
+    candidates: dict[Endpoint, Candidate] = {candidate.endpoint: candidate for candidate in hosts}
+    first: list[Candidate] = []
+    for endpoint, kind in outer:
+        if endpoint is None or not is_usable(endpoint) or _is_within(endpoint.host, excluded):
+            continue
+        if scope_of(endpoint.host) is Scope.LOOPBACK and not has_loopback_only:
+            continue
+        if endpoint not in candidates:
+            first.append(candidates.setdefault(endpoint, Candidate(endpoint, kind)))
+    lan = [candidate for candidate in hosts if candidate.kind is CandidateKind.LAN]
+    ipv6 = [candidate for candidate in hosts if candidate.kind is CandidateKind.IPV6]
+    return tuple(chain(first, _alternating(lan, ipv6)))[:MAX_CANDIDATES]
+
+
+def order(own: Sequence[Candidate], theirs: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Their candidates in the order to probe them: the same LAN, then IPv6 and open ports, then reflexive ones.
+
+    Left out is only what would be ourselves: an endpoint that is also ours. A LAN counts as the same if both sides were
+    seen at one outer address, or if two addresses share a /24 (IPv4) or /64; other LANs come last, since a private
+    address elsewhere is most likely a stranger's. Equal ranks keep the order of the announcement.
+    """
+    ours = {candidate.endpoint for candidate in own}
+    outer = {candidate.endpoint.host for candidate in own if candidate.kind in _OUTER}
+    shares_outer = any(one.kind in _OUTER and one.endpoint.host in outer for one in theirs)
+    lans = {_lan_of(candidate.endpoint.host) for candidate in own if candidate.kind not in _OUTER}
+    families = {candidate.endpoint.is_ipv6 for candidate in own}
+
+    def rank(candidate: Candidate) -> tuple[bool, int]:
+        host = candidate.endpoint.host
+        is_inside = scope_of(host) is not Scope.GLOBAL
+        if candidate.kind in _OUTER or candidate.kind is CandidateKind.PREDICTED:
+            place = _PLACES[candidate.kind]
+        elif _lan_of(host) in lans:
+            place = 0
+        elif is_inside:
+            place = 1 if shares_outer else 6
+        else:
+            place = 2
+        return candidate.endpoint.is_ipv6 not in families, place
+
+    return tuple(sorted((one for one in theirs if one.endpoint not in ours), key=rank))
+
+
+_OUTER = frozenset(
+    {CandidateKind.REFLEXIVE, CandidateKind.MAPPED, CandidateKind.DECLARED, CandidateKind.PEER_REFLEXIVE}
+)
+_PLACES = {
+    CandidateKind.DECLARED: 3,
+    CandidateKind.MAPPED: 3,
+    CandidateKind.PEER_REFLEXIVE: 4,
+    CandidateKind.REFLEXIVE: 4,
+    CandidateKind.PREDICTED: 5,
+}
+
+
+def _kind_of(endpoint: Endpoint) -> CandidateKind:
+    is_global_ipv6 = endpoint.is_ipv6 and scope_of(endpoint.host) is Scope.GLOBAL
+    return CandidateKind.IPV6 if is_global_ipv6 else CandidateKind.LAN
+
+
+def _lan_of(host: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(f"{host}/{64 if ':' in host else 24}", strict=False)
+
+
+def _is_within(host: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    address = ipaddress.ip_address(host)
+    return any(address.version == network.version and address in network for network in networks)
+
+
+def _alternating(one: Sequence[Candidate], other: Sequence[Candidate]) -> Iterator[Candidate]:
+    """So that neither a hundred bridges nor a hundred privacy addresses push all of the others out."""
+    return (candidate for pair in zip_longest(one, other) for candidate in pair if candidate is not None)
