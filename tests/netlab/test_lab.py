@@ -145,6 +145,17 @@ def test_a_site_that_cannot_be_is_refused_before_anything_is_made(spec: SiteSpec
 
 
 @pytest.mark.netlab
+def test_a_tunnel_on_a_host_may_have_an_ipv6_address() -> None:
+    """The links have none unless asked for, which must not reach what a program makes later."""
+    with Lab(SiteSpec("home")) as lab:
+        host = lab.sites["home"].host
+        assert "inet6" not in lab.run(host, ["ip", "addr", "show", "dev", "eth0"])
+        lab.run(host, ["ip", "tuntap", "add", "tunnel0", "mode", "tun"])
+        lab.run(host, ["ip", "addr", "add", "fd00::1/64", "dev", "tunnel0"])
+        assert "fd00::1" in lab.run(host, ["ip", "addr", "show", "dev", "tunnel0"])
+
+
+@pytest.mark.netlab
 def test_a_failing_command_tells_what_it_complained_of() -> None:
     with Lab() as lab, pytest.raises(DeviceError, match="nowhere"):
         lab.run(lab.server, ["ip", "link", "show", "nowhere"])

@@ -261,10 +261,10 @@ def _public_edge(address: str, interface: str = "wan") -> list[str]:
 
 
 def _quiet() -> str:
-    """No IPv6 on the links: no router solicitation or duplicate detection in a capture. `lo` keeps it."""
+    """No IPv6 on the links: no router solicitation or duplicate detection in a capture. A tunnel made later has it."""
     return (
         "for conf in /proc/sys/net/ipv6/conf/*; do\n"
-        "  case $conf in */lo|*/all) ;; *) echo 1 > $conf/disable_ipv6;; esac\ndone\n"
+        "  case $conf in */lo|*/all|*/default) ;; *) echo 1 > $conf/disable_ipv6;; esac\ndone\n"
     )
 
 
