@@ -178,14 +178,13 @@ def test_a_message_for_another_node_does_not_open() -> None:
         pair()[1].read_first(ours.write_first(b""))
 
 
-def test_who_only_claims_to_be_the_responder_is_found() -> None:
-    """It knows the psk and every public key; it has no static private key of that node."""
+def test_who_only_claims_to_be_the_responder_finishes_nothing() -> None:
+    """It knows the psk and every public key, and lacks the node's private one."""
     ours, _ = pair()
-    ours.write_first(b"")
-    first_to_thief = Initiator(HERE, THERE.public, PSK, PROLOGUE, random.Random(1).randbytes).write_first(b"")
-    thief = Responder(NodeKeys(bytes([9]) * 32), PSK, PROLOGUE, random.Random(3).randbytes)
+    thief = NodeKeys(bytes([9]) * 32)
+    thief.public = THERE.public
     with pytest.raises(NotAuthentic):
-        thief.read_first(first_to_thief)
+        Responder(thief, PSK, PROLOGUE, random.Random(3).randbytes).read_first(ours.write_first(b""))
 
 
 def test_a_broken_post_quantum_secret_breaks_the_handshake() -> None:

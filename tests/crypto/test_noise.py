@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from noise.connection import Keypair, NoiseConnection
 
 from tunnel.crypto.node_keys import NodeKeys
-from tunnel.crypto.noise import MAX_MESSAGE, CipherState, Exchange, Protocol
+from tunnel.crypto.noise import MAX_MESSAGE, Exchange, Protocol
+from tunnel.crypto.noise_state import CipherState
 from tunnel.model.errors import LocalProtocolError, NotAuthentic
 
 VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "noise_vectors.json").read_text())["vectors"]
@@ -241,8 +242,13 @@ def test_keys_that_the_pattern_does_not_take_are_refused(
         Exchange(protocol, is_initiator=True, static=here, remote_static=remote, psk=psk, prologue=b"", token=token)
 
 
-def test_a_cipher_without_a_key_passes_bytes_through() -> None:
-    """Section 5.1: so a pattern may send before any secret is shared."""
-    cipher = CipherState(None, "AESGCM")
-    assert cipher.overhead == 0
-    assert cipher.decrypt(b"ad", cipher.encrypt(b"ad", b"clear")) == cipher.encrypt(b"ad", b"clear") == b"clear"
+def test_a_finished_handshake_keeps_no_secret_but_the_sessions_keys(
+    here: NodeKeys, there: NodeKeys, token: Callable[[int], bytes]
+) -> None:
+    """Whoever reads the memory later finds nothing from which older sessions follow."""
+    ours, theirs = initiator(IK_PSK2, here, there, token), responder(IK_PSK2, there, token)
+    theirs.read_untrusted(ours.write(b""))
+    ours.read_untrusted(theirs.write(b""))
+    for side in (ours, theirs):
+        assert not {"_state", "_psk"} & vars(side).keys()
+        assert vars(side)["_ephemeral"] is None

@@ -59,7 +59,12 @@ def test_an_invite_comes_back_as_it_was(invite: Invite) -> None:
     assert decode_invite(encode_invite(invite)) == invite
 
 
-@given(st.lists(st.tuples(st.integers(0, len(TEXT)), st.sampled_from(["\n", " ", "\r\n", "\t", "\u00a0"])), max_size=6))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(TEXT)), st.sampled_from(["\n", " ", "\r\n", "\t", "\u00a0", "\ufeff", "\u200b"])),
+        max_size=6,
+    )
+)
 def test_spaces_and_line_breaks_anywhere_do_no_harm(blanks: list[tuple[int, str]]) -> None:
     text = TEXT
     for position, blank in blanks:

@@ -1,8 +1,7 @@
-"""The Noise Protocol Framework (revision 34), as much of it as we use: two-message patterns, psk, and the HFS tokens.
+"""Noise handshakes of two messages (revision 34, section 5.3), with psk and the tokens of the HFS extension.
 
-    CipherState     one key, one counter                             (section 5.1)
-    SymmetricState  chaining key, transcript hash, a CipherState     (section 5.2)
-    Exchange        one side of one handshake: tokens -> bytes       (section 5.3, HandshakeState)
+    Protocol   a pattern and its functions, as data
+    Exchange   one side of one handshake: tokens -> bytes
 
 Sans I/O; chance comes from an injected `token`. A message that fails to read leaves its Exchange as it was, so a forged
 one cannot end a handshake in flight. Our own protocol is one `Protocol` value in handshake.py; tests run others through
@@ -12,21 +11,17 @@ the same code, against published vectors.
 from __future__ import annotations
 
 import copy
-import hashlib
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from tunnel.crypto.node_keys import NodeKeys
+from tunnel.crypto.noise_state import Cipher, Hash, SymmetricState
 from tunnel.model.errors import LocalProtocolError, NotAuthentic
 
 KEY_BYTES = 32
-TAG_BYTES = 16
 KEM_SEED_BYTES = 64
 KEM_PUBLIC_BYTES = 1184
 KEM_CIPHERTEXT_BYTES = 1088
@@ -44,8 +39,8 @@ class Protocol:
     name: str
     first: tuple[Token, ...]
     second: tuple[Token, ...]
-    cipher: Literal["AESGCM", "ChaChaPoly"]
-    hash: Literal["sha256", "blake2s"]
+    cipher: Cipher
+    hash: Hash
 
     @property
     def has_psk(self) -> bool:
@@ -68,95 +63,6 @@ class SessionKeys:
 def encapsulate(public: bytes) -> tuple[bytes, bytes]:
     """ML-KEM-768 (FIPS 203) with the library's own randomness, which cannot be seeded."""
     return MLKEM768PublicKey.from_public_bytes(public).encapsulate()
-
-
-class CipherState:
-    """AEAD under one key with a counting nonce; without a key it passes bytes through."""
-
-    __slots__ = ("_aead", "_counter", "_nonce")
-
-    def __init__(self, key: bytes | None, cipher: Literal["AESGCM", "ChaChaPoly"]) -> None:
-        self._aead: AESGCM | ChaCha20Poly1305 | None = None
-        if key is not None:
-            self._aead = AESGCM(key) if cipher == "AESGCM" else ChaCha20Poly1305(key)
-        self._nonce: Literal["big", "little"] = "big" if cipher == "AESGCM" else "little"
-        self._counter = 0
-
-    @property
-    def overhead(self) -> int:
-        """By how much a ciphertext is longer than its plaintext."""
-        return 0 if self._aead is None else TAG_BYTES
-
-    def encrypt(self, associated: bytes, plaintext: bytes) -> bytes:
-        """The ciphertext with its tag."""
-        return plaintext if self._aead is None else self._aead.encrypt(self._next_nonce(), plaintext, associated)
-
-    def decrypt(self, associated: bytes, ciphertext: bytes) -> bytes:
-        """The plaintext. Raises NotAuthentic."""
-        if self._aead is None:
-            return ciphertext
-        try:
-            return self._aead.decrypt(self._next_nonce(), ciphertext, associated)
-        except InvalidTag:
-            raise NotAuthentic("a handshake message that does not open") from None
-
-    def _next_nonce(self) -> bytes:
-        nonce = bytes(4) + self._counter.to_bytes(8, self._nonce)
-        self._counter += 1
-        return nonce
-
-
-class SymmetricState:
-    """Chaining key and transcript hash."""
-
-    __slots__ = ("_chaining", "_protocol", "cipher", "hash")
-
-    def __init__(self, protocol: Protocol) -> None:
-        name = protocol.name.encode()
-        self._protocol = protocol
-        self.hash: bytes = name.ljust(32, bytes(1)) if len(name) <= 32 else hashlib.new(protocol.hash, name).digest()
-        self._chaining = self.hash
-        self.cipher = CipherState(None, protocol.cipher)
-
-    def mix_hash(self, content: bytes) -> None:
-        """The transcript now holds `content`."""
-        self.hash = hashlib.new(self._protocol.hash, self.hash + content).digest()
-
-    def mix_key(self, material: bytes) -> None:
-        """The keys now depend on `material`."""
-        self._chaining, key = self._expand(material, 2)
-        self.cipher = CipherState(key, self._protocol.cipher)
-
-    def mix_key_and_hash(self, material: bytes) -> None:
-        """Keys and transcript now depend on `material`: for a psk."""
-        self._chaining, mixed, key = self._expand(material, 3)
-        self.mix_hash(mixed)
-        self.cipher = CipherState(key, self._protocol.cipher)
-
-    def encrypt_and_hash(self, plaintext: bytes) -> bytes:
-        """Encrypt under the current key, if there is one yet."""
-        ciphertext = self.cipher.encrypt(self.hash, plaintext)
-        self.mix_hash(ciphertext)
-        return ciphertext
-
-    def decrypt_and_hash(self, ciphertext: bytes) -> bytes:
-        """Raises NotAuthentic."""
-        plaintext = self.cipher.decrypt(self.hash, ciphertext)
-        self.mix_hash(ciphertext)
-        return plaintext
-
-    def split(self) -> tuple[bytes, bytes]:
-        """The initiator's sending key and the responder's."""
-        first, second = self._expand(b"", 2)
-        return first, second
-
-    def _expand(self, material: bytes, count: int) -> list[bytes]:
-        """Noise's HKDF (section 4.3): RFC 5869 with the chaining key as salt and an empty info."""
-        secret = hmac.digest(self._chaining, material, self._protocol.hash)
-        blocks = [b""]
-        for number in range(1, count + 1):
-            blocks.append(hmac.digest(secret, blocks[-1] + bytes([number]), self._protocol.hash))
-        return blocks[1:]
 
 
 class Exchange:
@@ -188,7 +94,8 @@ class Exchange:
         self._remote_kem = b""
         self._psk, self._token, self._encapsulate = psk, token, encapsulate
         self._messages = [protocol.first, protocol.second]
-        self._state = SymmetricState(protocol)
+        self._keys: SessionKeys | None = None
+        self._state = SymmetricState(protocol.name, protocol.cipher, protocol.hash)
         self._state.mix_hash(prologue)
         self._state.mix_hash(static.public if remote_static is None else remote_static)
 
@@ -226,11 +133,9 @@ class Exchange:
 
     def keys(self) -> SessionKeys:
         """Of the finished handshake. Raises LocalProtocolError before."""
-        if not self.is_finished:
+        if self._keys is None:
             raise LocalProtocolError("a handshake has no keys before both messages passed")
-        first, second = self._state.split()
-        send, receive = (first, second) if self._is_initiator else (second, first)
-        return SessionKeys(send, receive, self._state.hash)
+        return self._keys
 
     def _next_message(self, *, is_ours: bool) -> tuple[Token, ...]:
         is_initiators = len(self._messages) == 2
@@ -241,13 +146,19 @@ class Exchange:
     def _trial(self) -> Exchange:
         """A copy to work on. Keys are values and are shared; only the symmetric state changes in place."""
         trial = copy.copy(self)
-        trial._state = copy.copy(self._state)
-        trial._state.cipher = copy.copy(self._state.cipher)
+        trial._state = self._state.copy()
         return trial
 
     def _adopt(self, trial: Exchange) -> None:
-        self.__dict__.update(trial.__dict__)
+        """The message was good: become what the copy became. At the end nothing is kept but the session's keys."""
+        vars(self).update(vars(trial))
         self._messages = self._messages[1:]
+        if self.is_finished:
+            first, second = self._state.split()
+            send, receive = (first, second) if self._is_initiator else (second, first)
+            self._keys = SessionKeys(send, receive, self._state.hash)
+            del self._state, self._psk
+            self._ephemeral = self._kem = None
 
     def _write_token(self, token: Token) -> bytes:
         state = self._state

@@ -2,9 +2,9 @@
 
     p2pt1-  base64url( [server, pin or nil, network, network id, secret]  |  checksum (4) )
 
-Spaces and line breaks anywhere are ignored. The checksum finds what was cut off or mistyped; it is no proof of
-anything: whether the secret belongs to the network is for crypto/network_keys.py to say. No error text repeats the
-invite, since whoever reads that text must not read the secret.
+Spaces, line breaks and characters that nobody sees are ignored, wherever they are. The checksum finds what was cut off
+or mistyped; it is no proof of anything: whether the secret belongs to the network is for crypto/network_keys.py to say.
+No error text repeats the invite, since whoever reads that text must not read the secret.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def encode_invite(invite: Invite) -> str:
 
 def decode_invite(text: str) -> Invite:
     """The invite that was pasted. Raises SettingsError with one line that says what to do."""
-    text = "".join(text.split())
+    text = "".join(character for character in text if character.isprintable() and character != " ")
     if not text.startswith(PREFIX):
         if text.startswith(_FAMILY):
             raise SettingsError(
