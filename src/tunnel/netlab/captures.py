@@ -61,7 +61,7 @@ class Capture:
 
 
 def _sleeps(pid: int) -> bool:
-    """Whether a process waits for something. A packet wakes tcpdump as it arrives: one that sleeps has read them all."""
+    """Whether a process waits for something. A packet wakes tcpdump at its arrival: one that sleeps has read all."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:

@@ -211,7 +211,8 @@ def server_script() -> str:
 def internet_script(server_mac: str) -> str:
     """Sets up the internet's namespace: it routes, counts, and cuts what it is told to."""
     return (
-        _quiet()
+        "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6\n"  # sites come later
+        + _quiet()
         + _routing()
         + ip_batch(
             "link set dev lo up",
