@@ -1,0 +1,151 @@
+"""The STUN service: tells whoever asks where he was seen (RFC 8489), from where else too if he wishes (RFC 5780).
+
+    socket 0  25.0.0.1:3478 -- change port ----> 25.0.0.1:3479
+                            -- change address -> 25.0.0.2:3478
+                            -- change both ----> 25.0.0.2:3479   = OTHER-ADDRESS, with two addresses only
+
+An answer is hardly longer than its question, goes to nobody who did not ask, and so often to one source. Responses and
+indications are never answered, so two servers cannot talk to each other for ever. It must not know networks or nodes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import trio
+
+from tunnel.model.endpoint import Endpoint, is_usable
+from tunnel.model.errors import MalformedFrame
+from tunnel.network.ports import DatagramSocket
+from tunnel.server.limits import RateTable, source_of
+from tunnel.wire.classic_stun import decode_classic_request, encode_classic_success
+from tunnel.wire.stun import (
+    BINDING,
+    Attribute,
+    Change,
+    StunClass,
+    StunMessage,
+    binding_success,
+    decode_stun,
+    encode_stun,
+    is_stun,
+)
+
+UNKNOWN_ATTRIBUTE = 420
+BOTH = Change.PORT | Change.ADDRESS
+
+
+async def serve_stun(
+    sockets: Sequence[DatagramSocket],
+    *,
+    rate_per_source: float,
+    advertised: Sequence[Endpoint] | None = None,
+    counts: StunCounts | None = None,
+) -> None:
+    """Answer on all sockets until cancelled, `rate_per_source` times a second to one source (IPv6: to one /64).
+
+    `advertised` are the endpoints under which the sockets are known, if not by their `local` (forwarded ports). To
+    answer from another address the service needs a socket on each; wildcard ones count as one address, not known.
+    """
+    service = _StunService(sockets, rate_per_source, advertised, counts or StunCounts())
+    async with trio.open_nursery() as nursery:
+        for index in range(len(sockets)):
+            nursery.start_soon(service.serve, index)
+
+
+@dataclass(slots=True)
+class StunCounts:
+    """What happened so far, in datagrams."""
+
+    answered: int = 0
+    refused: int = 0
+    """Answered by an error."""
+    limited: int = 0
+    ignored: int = 0
+    """Junk, and what is no binding request."""
+
+
+class _StunService:
+    def __init__(
+        self, sockets: Sequence[DatagramSocket], rate: float, advertised: Sequence[Endpoint] | None, counts: StunCounts
+    ) -> None:
+        self._sockets = sockets
+        self._known_as = tuple(advertised or (socket.local for socket in sockets))
+        self._limits = RateTable(rate, max(rate, 1.0))
+        self._counts = counts
+        self._others = [
+            {change: self._other(own, change) for change in (Change.PORT, Change.ADDRESS, BOTH)}
+            for own in self._known_as
+        ]
+
+    async def serve(self, index: int) -> None:
+        while True:
+            for datagram, remote in await self._sockets[index].receive_batch():
+                self._answer_untrusted(index, datagram, remote)
+
+    def _answer_untrusted(self, index: int, datagram: bytes, remote: Endpoint) -> None:
+        answer = self._answer if is_stun(datagram) else self._answer_classic
+        if not is_usable(remote):
+            self._counts.ignored += 1
+        elif not self._limits.take(source_of(remote.host), trio.current_time()):
+            self._counts.limited += 1
+        else:
+            try:
+                answer(index, datagram, remote)
+            except MalformedFrame:
+                self._counts.ignored += 1
+
+    def _answer(self, index: int, datagram: bytes, remote: Endpoint) -> None:
+        request = decode_stun(datagram)
+        if request.kind is not StunClass.REQUEST or request.method != BINDING:
+            raise MalformedFrame("not a binding request")
+        speaker = self._others[index][request.change] if request.change else index
+        if speaker is None or request.not_understood:
+            self._refuse(index, request, remote, request.not_understood or (Attribute.CHANGE_REQUEST,))
+            return
+        answer = replace(
+            binding_success(request, remote), origin=self._named(speaker), other=self._named(self._others[index][BOTH])
+        )
+        target = remote if not request.response_port else Endpoint(remote.host, request.response_port)
+        self._counts.answered += self._sockets[speaker].send_nowait(encode_stun(answer), target)
+
+    def _refuse(self, index: int, request: StunMessage, remote: Endpoint, unknown: tuple[int, ...]) -> None:
+        refusal = StunMessage(
+            StunClass.ERROR,
+            request.transaction,
+            error=UNKNOWN_ATTRIBUTE,
+            phrase="Unknown Attribute",
+            unknown=unknown[:8],
+            fingerprint=request.fingerprint,
+        )
+        self._counts.refused += self._sockets[index].send_nowait(encode_stun(refusal), remote)
+
+    def _answer_classic(self, index: int, datagram: bytes, remote: Endpoint) -> None:
+        """For RFC 3489 clients, if we have the two addresses that their tests need; silence is an answer to them."""
+        request = decode_classic_request(datagram)
+        other = self._others[index][BOTH]
+        speaker = self._others[index][request.change] if request.change else index
+        if speaker is None or other is None or remote.is_ipv6:
+            raise MalformedFrame("a test that this server cannot serve")
+        answer = encode_classic_success(request, remote, self._known_as[speaker], self._known_as[other])
+        self._counts.answered += self._sockets[speaker].send_nowait(answer, remote)
+
+    def _other(self, own: Endpoint, change: Change) -> int | None:
+        """The socket that differs from `own` in just what `change` says."""
+        for index, other in enumerate(self._known_as):
+            differs = Change.NOTHING if other.port == own.port else Change.PORT
+            if other.host != own.host:
+                differs |= Change.ADDRESS
+            is_known = Change.ADDRESS not in differs or not (_is_wild(own) or _is_wild(other))
+            if differs == change and is_known and other.is_ipv6 == own.is_ipv6:
+                return index
+        return None
+
+    def _named(self, index: int | None) -> Endpoint | None:
+        return None if index is None or _is_wild(self._known_as[index]) else self._known_as[index]
+
+
+def _is_wild(endpoint: Endpoint) -> bool:
+    return ipaddress.ip_address(endpoint.host).is_unspecified

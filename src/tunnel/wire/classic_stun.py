@@ -1,0 +1,56 @@
+"""STUN as it was before the magic cookie (RFC 3489): what our STUN service answers to old clients.
+
+Their transaction id has 16 bytes (section 11.1) and addresses go unmasked. RFC 8489 section 11 tells new servers from
+old clients by the cookie. A survey of ours never speaks this.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import MalformedFrame
+from tunnel.wire.packed_endpoint import encode_endpoint
+from tunnel.wire.stun import MAX_STUN, Change, is_stun
+
+HEADER = struct.Struct("!HH16s")
+_BINDING_REQUEST, _BINDING_RESPONSE = 0x0001, 0x0101
+_MAPPED_ADDRESS, _CHANGE_REQUEST, _SOURCE_ADDRESS, _CHANGED_ADDRESS = 1, 3, 4, 5
+
+
+@dataclass(frozen=True, slots=True)
+class ClassicRequest:
+    """A binding request of RFC 3489."""
+
+    transaction: bytes
+    """16 bytes."""
+    change: Change = Change.NOTHING
+
+
+def decode_classic_request(datagram: bytes) -> ClassicRequest:
+    """A binding request without the cookie. Raises MalformedFrame, also for attributes that we do not know.
+
+    RFC 3489 would have those answered by an error; clients of today that get one ask again at once and for ever.
+    """
+    if len(datagram) < HEADER.size or is_stun(datagram):
+        raise MalformedFrame("not a classic STUN message")
+    kind, length, transaction = HEADER.unpack_from(datagram)
+    if kind != _BINDING_REQUEST or length != len(datagram) - HEADER.size or len(datagram) > MAX_STUN:
+        raise MalformedFrame("not a classic binding request")
+    match datagram[HEADER.size :]:
+        case b"":
+            return ClassicRequest(transaction)
+        case body if len(body) == 8 and body[:4] == struct.pack("!HH", _CHANGE_REQUEST, 4):
+            return ClassicRequest(transaction, Change(body[7] & (Change.PORT | Change.ADDRESS)))
+        case _:
+            raise MalformedFrame("a classic request with attributes that nobody sends")
+
+
+def encode_classic_success(request: ClassicRequest, observed: Endpoint, source: Endpoint, changed: Endpoint) -> bytes:
+    """The answer: where we saw the client, where this comes from, where our other address and port are. IPv4 only."""
+    body = b"".join(
+        struct.pack("!HHBB", kind, 8, 0, 1) + encode_endpoint(endpoint)[4:] + encode_endpoint(endpoint)[:4]
+        for kind, endpoint in ((_MAPPED_ADDRESS, observed), (_SOURCE_ADDRESS, source), (_CHANGED_ADDRESS, changed))
+    )
+    return HEADER.pack(_BINDING_RESPONSE, len(body), request.transaction) + body
