@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
+PIN := --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: help demo test test-fast lint format bench charts clean
+.PHONY: help demo test test-fast lint format bench charts pins clean
 
 help: ## Say what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -32,6 +33,11 @@ bench: .venv/ready ## Measure
 
 charts: .venv/ready ## Write the generated pages of statecharts/ anew
 	$(BIN)/python -m tunnel.machines.diagrams
+
+pins: ## Renew the exact versions in constraints/ (needs uv)
+	uv pip compile $(PIN) pyproject.toml --output-file constraints/run.txt >/dev/null
+	printf 'hatchling>=1.26\neditables\n' | \
+		uv pip compile $(PIN) pyproject.toml - --extra test --extra lint --output-file constraints/dev.txt >/dev/null
 
 clean: ## Remove what was made here
 	rm -rf .venv dist build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

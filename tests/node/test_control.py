@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +113,7 @@ class FakeNode:
             raise PeerUnreachable(f"no peer is called {name!r}")
         return Laptop()
 
-    async def watch(self) -> AsyncGenerator[Change, None]:
+    async def watch(self) -> AsyncIterator[Change]:
         send, receive = trio.open_memory_channel[Change](0)
         self.changes.append(send)
         self.watchers += 1

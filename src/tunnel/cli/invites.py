@@ -36,7 +36,7 @@ def invite(
     state: StateOption = None,
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:
-    """Make a network and print its invite alone, or (without --server) print the invite of this node's network."""
+    """Make a network and print its invite, or print the invite of this node. The invite stands alone on stdout."""
     if server is None:
         if pin is not None or network is not None:
             raise SettingsError("--pin and --network make a new network, which needs --server too")
@@ -55,21 +55,26 @@ def join(
     state: StateOption = None,
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:
-    """Check an invite and keep it, so that `up` finds it. Nothing is sent."""
+    """Keep an invite, so that `up` finds it. It is checked first; nothing is sent."""
     folder = state or default_state()
     offered = read_invite_file(invite_file) if invite_file is not None else _checked(_typed_invite())
     make_folder(folder, "--state")
-    programs.this_machine(folder).store.write(INVITE, encode_invite(offered).encode() + b"\n")
+    store = programs.this_machine(folder).store
+    left = _left_behind(store.read(INVITE), offered)
+    store.write(INVITE, encode_invite(offered).encode() + b"\n")
+    for network in left:
+        print(f"left network {printable(network)}")
     print(f"joined network {printable(offered.network)} at {printable(offered.server)}; now run `p2ptunnel-trio up`")
     return 0
 
 
 def make_invite(server: str, pin: str | None, network: str) -> Invite:
     """A new network with a new secret. Raises SettingsError."""
-    from tunnel.network.tls import parse_pin, parse_server_url
+    from tunnel.network.tls import parse_pin
+    from tunnel.network.urls import ServerUrl
 
     secret = programs.this_machine(None).entropy.token(_SECRET_BYTES)
-    url = str(parse_server_url(server))
+    url = str(ServerUrl.parse(server))
     pinned = None if pin is None else parse_pin(pin)
     return Invite(url, pinned, network, derive_network_keys(network, secret).network_id, secret)
 
@@ -106,3 +111,12 @@ def _typed_invite() -> str:
 def _checked(text: str) -> Invite:
     found, _ = open_invite(text)
     return found
+
+
+def _left_behind(kept: bytes | None, offered: Invite) -> list[str]:
+    """The name of the network that the kept invite was for, if it is another one."""
+    try:
+        before = None if kept is None else _checked(kept.decode("ascii", "replace"))
+    except SettingsError:
+        return []
+    return [] if before is None or before.network_id == offered.network_id else [before.network]

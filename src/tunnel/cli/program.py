@@ -9,7 +9,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.exceptions import UnknownCommandError, UnknownOptionError
+from cyclopts.exceptions import UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from tunnel.cli.exits import FAILED, INTERRUPTED, USAGE, exit_of, leaves_of
 from tunnel.cli.settings_file import options_of, read_settings
@@ -94,6 +94,8 @@ def _usage_text(error: CycloptsError) -> str:
     if isinstance(error, UnknownCommandError) and error.unused_tokens:
         name = error.unused_tokens[0]
         return f"unknown command {name!r}: the nearest known one is {nearest(name, [entry[0] for entry in COMMANDS])!r}"
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return f"unexpected argument {error.unused_tokens[0]!r}; see --help"
     return str(error)
 
 

@@ -23,11 +23,11 @@ def this_machine(state: Path | None) -> World:
     return real_world(state)
 
 
-def node_here(invite: Invite, settings: NodeSettings) -> AbstractAsyncContextManager[Node]:
+def node_here(invite: Invite, settings: NodeSettings, world: World) -> AbstractAsyncContextManager[Node]:
     """A node on this machine."""
     from tunnel.embedding import open_node
 
-    return open_node(invite=invite, name=settings.name, settings=settings, world=this_machine(settings.state))
+    return open_node(invite=invite, name=settings.name, settings=settings, world=world)
 
 
 async def serve_here(settings: ServerSettings, *, task_status: trio.TaskStatus[ServerReady]) -> None:

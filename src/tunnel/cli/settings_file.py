@@ -64,12 +64,17 @@ def read_settings(root: App, app: App, commands: tuple[str, ...], arguments: Arg
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
     names = [name for name in root if not name.startswith("-")]
-    known = {name: options_of(root[name].assemble_argument_collection()) for name in names}
+    known = {name: options_of_command(root, name) for name in names}
     try:
         settings = settings_for(document, commands[-1], known)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from None
     Dict({commands[-1]: settings}, source=str(path))(app, commands, arguments)
+
+
+def options_of_command(root: App, name: str) -> frozenset[str]:
+    """The long options of one of the program's commands, without their leading dashes."""
+    return options_of(root[name].assemble_argument_collection(default_parameter=root.default_parameter))
 
 
 def options_of(arguments: ArgumentCollection) -> frozenset[str]:

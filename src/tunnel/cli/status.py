@@ -95,7 +95,7 @@ async def ping(
 
 
 async def netcheck(*, as_json: JsonOption = False, asking: AskingOption = None) -> int:
-    """Look at the NAT in front of this machine, with the running node's own socket."""
+    """Look at the NAT in front of this machine. It is the running node's own socket that asks."""
     from tunnel.cli.tables import netcheck_view
 
     found = await ask(programs.this_machine(None).controls, (asking or Asking()).socket, {"do": "netcheck"})

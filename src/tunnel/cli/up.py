@@ -22,6 +22,7 @@ from tunnel.model.announcement import MAX_NAME
 from tunnel.model.endpoint import is_usable, parse_endpoint, split_host_port
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import STUN_PORTS, NodeSettings
+from tunnel.node.control import serve_control
 
 DEFAULT_TUN = "p2pt0"
 _MAX_TUN = 15  # IFNAMSIZ - 1
@@ -88,13 +89,14 @@ async def up(
     make_folder(state, "--state")
     make_folder(control.parent, "--control")
 
+    world = programs.this_machine(state)
+
     async def program() -> None:
-        async with programs.node_here(invite, settings) as node:
-            log.info(
-                "node is up",
-                extra={"node": node.name, "id": node.id, "network": invite.network, "control": control},
-            )
-            await trio.sleep_forever()
+        listener = await world.controls.open_listener(control)
+        async with programs.node_here(invite, settings, world) as node, trio.open_nursery() as nursery:
+            await nursery.start(serve_control, listener, node)
+            facts = {"node": node.name, "id": node.id, "network": invite.network, "control": control}
+            log.info("node is up", extra=facts)
 
     return await run_until_signal(program)
 

@@ -13,8 +13,7 @@ module does not know: it asks a `ControlledNode` (controlled.py). The asking sid
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 import trio
@@ -146,9 +145,13 @@ class _Conversation:
                     nursery.cancel_scope.cancel()
 
         async def tell_changes() -> None:
-            async with aclosing(self._node.watch()) as changes:
+            changes = self._node.watch()
+            try:
                 async for change in changes:
                     await tell(change)
+            finally:
+                if isinstance(changes, AsyncGenerator):
+                    await changes.aclose()  # else a generator left at its yield is never closed
 
         async def tell_times(seconds: float) -> None:
             while True:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from tunnel.model.invite import Invite
@@ -105,7 +105,7 @@ class ControlledNode(Protocol):
         """A peer by name, id or tunnel address. Raises PeerUnreachable if there is none."""
         ...
 
-    def watch(self) -> AsyncGenerator[Change, None]:
+    def watch(self) -> AsyncIterator[Change]:
         """Every change from now on."""
         ...
 

@@ -1,0 +1,110 @@
+"""A machine without a network, a node that says what it was told to say, and the command run to its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+
+from tunnel.cli import programs
+from tunnel.cli.program import run
+from tunnel.model.errors import Unreachable
+
+
+class FakeNodeStream(trio.abc.Stream):
+    """The node's end of a control connection: each request is answered from the script; after that, silence or end."""
+
+    def __init__(self, answers: Mapping[str, list[Any]], requests: list[dict[str, Any]]) -> None:
+        self._answers = {word: list(results) for word, results in answers.items()}
+        self._requests = requests
+        self._unread = b""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        request = json.loads(bytes(data))
+        self._requests.append(request)
+        results = self._answers[request["do"]]
+        count = len(results) if request["do"] == "watch" else 1
+        for answer in results[:count]:
+            document = answer if isinstance(answer, dict) and "ok" in answer else {"ok": True, "result": answer}
+            self._unread += json.dumps(document).encode() + b"\n"
+        del results[:count]
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        chunk, self._unread = self._unread, b""
+        return chunk
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@dataclass
+class FakeStore:
+    """Files in a dict, one for each folder."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def read(self, name: str) -> bytes | None:
+        return self.files.get(name)
+
+    def write(self, name: str, content: bytes) -> None:
+        self.files[name] = content
+
+
+@dataclass
+class Machine:
+    """What the commands see of this machine."""
+
+    answers: dict[str, list[Any]] = field(default_factory=dict)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    sockets: list[Path] = field(default_factory=list)
+    stores: dict[Path | None, FakeStore] = field(default_factory=dict)
+
+    async def open_stream(self, path: Path) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        self.sockets.append(path)
+        if not self.answers:
+            raise Unreachable("no such file")
+        return FakeNodeStream(self.answers, self.requests)
+
+    def world(self, state: Path | None) -> Any:
+        store = self.stores.setdefault(state, FakeStore())
+        return SimpleNamespace(controls=self, store=store, entropy=SimpleNamespace(token=lambda size: b"\x07" * size))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine()
+    monkeypatch.setattr(programs, "this_machine", made.world)
+    return made
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run the command with these words, to its end."""
+
+    def run_it(*argv: str) -> Outcome:
+        code = run(argv)
+        said = capsys.readouterr()
+        return Outcome(code, said.out, said.err)
+
+    return run_it

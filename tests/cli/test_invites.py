@@ -1,0 +1,157 @@
+"""`invite` and `join`: checked before anything is kept, never shown where it does not belong."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tunnel.crypto.network_keys import derive_network_keys
+from tunnel.model.invite import Invite
+from tunnel.wire.invites import decode_invite, encode_invite
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Machine
+
+Command = Callable[..., Any]
+SECRET = bytes(range(32))
+HOME = Invite("wss://192.0.2.1:8443", bytes(32), "home", derive_network_keys("home", SECRET).network_id, SECRET)
+TEXT = encode_invite(HOME)
+PIN = "sha256:" + "A" * 43 + "="
+
+
+def test_invite_makes_a_network_and_prints_its_invite_alone(machine: Machine, command: Command) -> None:
+    ended = command("invite", "--server", "wss://192.0.2.1:8443", "--pin", PIN, "--network", "home")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.count("\n") == 1
+    made = decode_invite(ended.out)
+    assert (made.server, made.pin, made.network) == ("wss://192.0.2.1:8443", bytes(32), "home")
+    assert made.secret == b"\x07" * 32
+    assert made.network_id == derive_network_keys("home", made.secret).network_id
+
+
+def test_without_a_pin_the_certificate_authorities_are_asked(machine: Machine, command: Command) -> None:
+    assert decode_invite(command("invite", "--server", "wss://tunnel.example.org").out).pin is None
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--server", "http://192.0.2.1"],
+        ["--server", "wss://192.0.2.1:8443", "--pin", "sha256:short"],
+        ["--server", "wss://192.0.2.1:8443", "--pin", "md5:" + "A" * 43 + "="],
+        ["--server", "wss://192.0.2.1:8443", "--network", ""],
+        ["--server", "wss://192.0.2.1:8443", "--network", "x" * 1000],
+        ["--server", "wss://192.0.2.1:8443", "--state", "/tmp/s"],
+        ["--pin", PIN],
+        ["--network", "home"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_wish_is_a_usage_error(machine: Machine, command: Command, argv: list[str]) -> None:
+    ended = command("invite", *[word[:200] for word in argv])
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.count("\n") == 1
+
+
+def test_join_reads_stdin_and_keeps_the_invite(
+    machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"  {TEXT[:30]}\n{TEXT[30:]}\n"))
+    ended = command("join", "--state", str(tmp_path / "state"))
+    assert ended.code == 0
+    assert "home" in ended.out
+    assert TEXT not in ended.out + ended.err
+    kept = machine.stores[tmp_path / "state"].files["invite"]
+    assert decode_invite(kept.decode()) == HOME
+
+
+def test_join_reads_a_file(machine: Machine, command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "invite.txt"
+    file.write_text(TEXT)
+    assert command("join", "--invite-file", str(file), "--state", str(tmp_path)).code == 0
+    assert decode_invite(machine.stores[tmp_path].files["invite"].decode()) == HOME
+
+
+def test_join_on_a_terminal_asks_without_echo(
+    machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    asked: list[str] = []
+
+    def hidden_prompt(prompt: str) -> str:
+        asked.append(prompt)
+        return TEXT
+
+    monkeypatch.setattr(sys, "stdin", Terminal("never read"))
+    monkeypatch.setattr("getpass.getpass", hidden_prompt)
+    assert command("join", "--state", str(tmp_path)).code == 0
+    assert len(asked) == 1
+
+
+DAMAGED = {
+    "truncated": TEXT[:-5],
+    "one letter wrong": TEXT[:40] + ("A" if TEXT[40] != "A" else "B") + TEXT[41:],
+    "empty": "",
+    "not an invite": "hello",
+    "binary": "p2pt1-\x00\x1b[2J\udcff",
+    "wrong secret": encode_invite(
+        Invite(HOME.server, HOME.pin, HOME.network, derive_network_keys("home", bytes(32)).network_id, SECRET)
+    ),
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED.keys())
+@pytest.mark.parametrize("way", ["stdin", "file"])
+def test_a_damaged_invite_is_one_line_and_nothing_is_kept(
+    machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, way: str
+) -> None:
+    file = tmp_path / "invite.txt"
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    state = tmp_path / "state"
+    argv = ["--invite-file", str(file)] if way == "file" else []
+    ended = command("join", *argv, "--state", str(state))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.count("\n") == 1
+    assert ended.err.rstrip("\n").isprintable()
+    assert len(text) < 20 or text[10:] not in ended.err
+    assert not state.exists()
+    assert all(not store.files for store in machine.stores.values())
+
+
+def test_a_missing_invite_file_is_a_usage_error(machine: Machine, command: Command, tmp_path: Path) -> None:
+    ended = command("join", "--invite-file", str(tmp_path / "none"), "--state", str(tmp_path))
+    assert ended.code == 2
+    assert "cannot read the invite file" in ended.err
+
+
+def test_invite_shows_the_network_that_this_node_is_in(machine: Machine, command: Command, tmp_path: Path) -> None:
+    machine.world(tmp_path).store.write("invite", TEXT.encode())
+    assert command("invite", "--state", str(tmp_path)).out == TEXT + "\n"
+
+
+def test_without_a_network_invite_names_the_remedy(machine: Machine, command: Command, tmp_path: Path) -> None:
+    ended = command("invite", "--state", str(tmp_path))
+    assert ended.code == 2
+    assert "p2ptunnel-trio join" in ended.err
+
+
+def test_joining_another_network_says_which_one_is_left(
+    machine: Machine, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old invite may have been the only copy of its secret: at least nobody is surprised."""
+    old = Invite(HOME.server, None, "old", derive_network_keys("old", SECRET).network_id, SECRET)
+    machine.world(tmp_path).store.write("invite", encode_invite(old).encode())
+    monkeypatch.setattr(sys, "stdin", io.StringIO(TEXT))
+    ended = command("join", "--state", str(tmp_path))
+    assert "left network old" in ended.out
+    monkeypatch.setattr(sys, "stdin", io.StringIO(TEXT))
+    assert "left" not in command("join", "--state", str(tmp_path)).out

@@ -1,0 +1,180 @@
+"""Every way to end has its exit code, and its one line on stderr."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunnel.cli import charts, program
+from tunnel.cli.program import COMMANDS, run
+from tunnel.model.errors import (
+    DeviceError,
+    PeerUnreachable,
+    Refused,
+    ServerUnreachable,
+    SettingsError,
+    TunnelError,
+)
+
+Command = Callable[..., Any]
+
+
+def break_chart(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let `chart peer_connection` end with an error."""
+
+    def fail(_: object) -> str:
+        raise error
+
+    monkeypatch.setattr(charts, "mermaid", fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TunnelError("no"), 1),
+        (DeviceError("no"), 1),
+        (PeerUnreachable("no"), 1),
+        (SettingsError("no"), 2),
+        (ServerUnreachable("no"), 3),
+        (Refused("no"), 4),
+        (ExceptionGroup("", [ExceptionGroup("", [SettingsError("no")])]), 2),
+        (ExceptionGroup("", [Refused("no"), Refused("no")]), 4),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_each_kind_of_error_has_its_exit_code_and_one_line(
+    monkeypatch: pytest.MonkeyPatch, command: Command, error: Exception, code: int
+) -> None:
+    break_chart(monkeypatch, error)
+    ended = command("chart", "peer_connection")
+    assert (ended.code, ended.out, ended.err) == (code, "", "p2ptunnel-trio: no\n")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyboardInterrupt(),
+        BaseExceptionGroup("", [KeyboardInterrupt()]),
+        BaseExceptionGroup("", [SettingsError("no"), KeyboardInterrupt()]),
+    ],
+    ids=["alone", "in a group", "beside an error"],
+)
+def test_an_interruption_is_130_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, command: Command, error: BaseException
+) -> None:
+    break_chart(monkeypatch, error)
+    ended = command("chart", "peer_connection")
+    assert (ended.code, ended.err) == (130, "")
+
+
+def test_a_bug_shows_its_traceback_without_secrets_and_control_characters(
+    monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    break_chart(monkeypatch, ZeroDivisionError("p2pt1-AAAA \x1b[2J"))
+    ended = command("chart", "peer_connection")
+    assert ended.code == 1
+    assert "ZeroDivisionError: p2pt1-(hidden) \\x1b[2J" in ended.err
+    assert "please report" in ended.err
+    assert "\x1b" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["upp"], ["unknown command 'upp'", "'up'"]),
+        (["up", "--nmae", "x"], ["unknown option --nmae", "--name"]),
+        (["up", "--nmae=x"], ["unknown option --nmae:", "--name"]),
+        (["status", "--jsn"], ["unknown option --jsn", "--json"]),
+        (["up", "--udp-port", "many"], ["--udp-port", "many"]),
+        (["chart", "peer_connection", "--format", "svg"], ["--format", "svg"]),
+        (["why"], ["PEER"]),
+        (["ping", "one", "two"], ["unexpected argument 'two'"]),
+        (["up", "stray"], ["unexpected argument 'stray'"]),
+        (["server", "--listen", "nonsense:port"], ["'nonsense:port'"]),
+        (["up", "--log-level", "loud"], ["--log-level", "loud"]),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_2_and_one_line_that_helps(command: Command, argv: list[str], words: list[str]) -> None:
+    ended = command(*argv)
+    assert ended.code == 2
+    assert all(word in ended.err for word in words)
+    assert ended.err.startswith("p2ptunnel-trio: ")
+    assert ended.err.count("\n") == 1
+    assert ended.out == ""
+
+
+@pytest.mark.parametrize(
+    "argv", [["join", "p2pt1-AAAA"], ["up", "--invite", "p2pt1-AAAA"], ["up", "--invite=p2pt1-AAAA"], ["p2pt1-AAAA"]]
+)
+def test_an_invite_on_the_command_line_is_refused_and_not_repeated(command: Command, argv: list[str]) -> None:
+    """Everybody on the machine can read the command line with `ps`."""
+    ended = command(*argv)
+    assert ended.code == 2
+    assert "AAAA" not in ended.err
+
+
+def test_help_tells_every_command_and_every_command_has_help(command: Command) -> None:
+    overview = command("--help")
+    assert overview.code == 0
+    for name, _, sentence in COMMANDS:
+        assert name in overview.out
+        assert sentence.split()[0] in overview.out
+        ended = command(name, "--help")
+        assert ended.code == 0
+        assert f"Usage: p2ptunnel-trio {name}" in ended.out
+
+
+def test_a_command_says_the_same_of_itself_in_the_overview_and_in_its_own_help() -> None:
+    app = program.build_app()
+    for name, _, sentence in COMMANDS:
+        function = app[name].default_command
+        assert function is not None
+        assert (function.__doc__ or "").startswith(sentence)
+
+
+def test_version_is_the_version_of_the_package(command: Command) -> None:
+    ended = command("--version")
+    assert ended.code == 0
+    assert ended.out.split(".")[0].isdigit()
+
+
+def test_a_reader_who_leaves_early_is_no_error_worth_a_traceback(tmp_path: Path) -> None:
+    code = "import sys; from tunnel.cli.program import run; sys.exit(run(['chart', 'peer_connection']))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 1
+    assert said == b""
+
+
+def test_help_loads_neither_the_programs_nor_trio(tmp_path: Path) -> None:
+    """`--help` and shell completion should feel instant."""
+    code = (
+        "import sys\n"
+        "from tunnel.cli.program import run\n"
+        "run(['--help'])\n"
+        "heavy = {'trio', 'cryptography', 'statemachine', 'msgpack', 'tunnel.node'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path, check=False, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_main_leaves_with_the_code_of_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunnel.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["p2ptunnel-trio", "nonsense"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == run(["nonsense"]) == 2

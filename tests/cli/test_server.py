@@ -1,0 +1,114 @@
+"""`server`: options become settings, one line says where it serves, and a signal ends it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+
+from tunnel.cli import programs
+from tunnel.cli import server as server_module
+from tunnel.cli.server import ServerOptions
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError, SettingsError
+from tunnel.model.settings import ServerSettings
+
+Command = Callable[..., Any]
+
+
+def test_the_options_become_the_settings() -> None:
+    options = ServerOptions(
+        listen="192.0.2.1:9000",
+        udp=("192.0.2.1:3478", "192.0.2.2"),
+        http="127.0.0.1:80",
+        state=Path("/srv/a"),
+        certificate=Path("cert.pem"),
+        private_key=Path("key.pem"),
+        addresses="10.9.0.0/24",
+    )
+    assert options.settings() == ServerSettings(
+        listen=Endpoint("192.0.2.1", 9000),
+        udp=(Endpoint("192.0.2.1", 3478), Endpoint("192.0.2.2", 3478)),
+        http=Endpoint("127.0.0.1", 80),
+        state=Path("/srv/a"),
+        certificate=Path("cert.pem"),
+        private_key=Path("key.pem"),
+        addresses="10.9.0.0/24",
+    )
+
+
+@pytest.mark.parametrize(
+    ("listen", "endpoint", "http"),
+    [
+        ("192.0.2.1", Endpoint("192.0.2.1", 8443), Endpoint("127.0.0.1", 8444)),
+        ("[2001:db8::1]:9", Endpoint("2001:db8::1", 9), Endpoint("127.0.0.1", 10)),
+        ("127.0.0.1:0", Endpoint("127.0.0.1", 0), Endpoint("127.0.0.1", 0)),
+        ("127.0.0.1:65535", Endpoint("127.0.0.1", 65535), Endpoint("127.0.0.1", 0)),
+    ],
+)
+def test_http_takes_the_next_port_on_loopback(listen: str, endpoint: Endpoint, http: Endpoint) -> None:
+    settings = ServerOptions(listen=listen).settings()
+    assert (settings.listen, settings.http) == (endpoint, http)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (ServerOptions(listen="host.name:1"), "host.name:1"),
+        (ServerOptions(udp=("x:y",)), "x:y"),
+        (ServerOptions(http="80"), "80"),
+        (ServerOptions(certificate=Path("c")), "--private-key"),
+        (ServerOptions(private_key=Path("c")), "--certificate"),
+        (ServerOptions(addresses="10.86.0.1/16"), "--addresses"),
+        (ServerOptions(addresses="10.86.0.0/31"), "--addresses"),
+        (ServerOptions(addresses="fd00::/64"), "--addresses"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wrong_option_is_named(options: ServerOptions, word: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        options.settings()
+    assert word in str(caught.value)
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "start_logging", lambda level: None)
+
+
+@pytest.mark.parametrize(
+    ("pin", "line"),
+    [
+        (bytes(32), "ready wss://192.0.2.1:8443 sha256:" + "A" * 43 + "=\n"),
+        (None, "ready wss://192.0.2.1:8443\n"),
+    ],
+    ids=["pinned", "without TLS"],
+)
+def test_the_ready_line_stands_alone_on_stdout_and_sigterm_is_a_clean_end(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pin: bytes | None, line: str
+) -> None:
+    async def serve(settings: ServerSettings, *, task_status: trio.TaskStatus[Any]) -> None:
+        task_status.started(SimpleNamespace(url="wss://192.0.2.1:8443", pin=pin, stun=(), http=None))
+        signal.raise_signal(signal.SIGTERM)
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(programs, "serve_here", serve)
+    ended = command("server", "--state", str(tmp_path / "state"))
+    assert (ended.code, ended.out) == (0, line)
+    assert (tmp_path / "state").is_dir()
+
+
+def test_a_taken_port_is_one_line(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def serve(settings: ServerSettings, *, task_status: trio.TaskStatus[Any]) -> None:
+        await trio.lowlevel.checkpoint()
+        raise DeviceError("192.0.2.1:8443 is taken: choose another with --listen")
+
+    monkeypatch.setattr(programs, "serve_here", serve)
+    ended = command("server", "--state", str(tmp_path))
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == "p2ptunnel-trio: 192.0.2.1:8443 is taken: choose another with --listen\n"

@@ -1,0 +1,161 @@
+"""--config: every option is a key, and a wrong key is found with its nearest known one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunnel.cli import up as up_module
+from tunnel.cli.program import COMMANDS, build_app
+from tunnel.cli.settings_file import options_of_command, settings_for
+from tunnel.model.errors import SettingsError
+
+KNOWN = {"up": frozenset({"name", "udp-port", "state"}), "join": frozenset({"state"}), "server": frozenset({"udp"})}
+
+
+@pytest.mark.parametrize(
+    ("document", "chosen"),
+    [
+        ({}, {}),
+        ({"name": "desk"}, {"name": "desk"}),
+        ({"up": {"name": "desk"}}, {"name": "desk"}),
+        ({"name": "all", "up": {"name": "desk"}}, {"name": "desk"}),
+        ({"udp_port": 7}, {"udp-port": 7}),
+        ({"up": {"udp_port": 7}}, {"udp-port": 7}),
+        ({"server": {"udp": ["x:1"]}, "udp": ["y:1"]}, {}),
+    ],
+    ids=["empty", "top", "table", "the table wins", "underscore", "underscore in a table", "of another command"],
+)
+def test_a_command_takes_its_own_keys(document: dict[str, Any], chosen: dict[str, Any]) -> None:
+    assert settings_for(document, "up", KNOWN) == chosen
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"nmae": 1}, ["'nmae'", "'name'"]),
+        ({"up": {"udp-prot": 1}}, ["'udp-prot'", "'udp-port'", "'up'"]),
+        ({"join": {"name": 1}}, ["'name'", "'join'", "'state'"]),
+        ({"serve": {}}, ["'serve'", "'server'"]),
+    ],
+    ids=["top", "table", "another command's table", "unknown table"],
+)
+def test_an_unknown_key_is_an_error_that_names_the_nearest(document: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings_for(document, "up", KNOWN)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_an_unknown_key_is_told_without_its_value() -> None:
+    """It may be a secret that somebody put into the wrong place."""
+    with pytest.raises(SettingsError) as caught:
+        settings_for({"invite": "hunter2"}, "up", KNOWN)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_no_option_of_any_command_holds_a_secret() -> None:
+    """Options show in `ps`: an invite comes from a file, stdin or a prompt."""
+    app = build_app()
+    options = {option for name, _, _ in COMMANDS for option in options_of_command(app, name)}
+    assert {"name", "invite-file", "json", "listen"} <= options
+    assert not options & {"invite", "secret", "key", "password", "psk", "token"}
+
+
+class Captured:
+    """`up` up to the point where it would start."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[up_module.UpOptions] = []
+
+        def settings(options: up_module.UpOptions) -> None:
+            self.seen.append(options)
+            raise SettingsError("far enough")
+
+        monkeypatch.setattr(up_module.UpOptions, "settings", settings)
+
+
+@pytest.fixture
+def captured(monkeypatch: pytest.MonkeyPatch) -> Captured:
+    return Captured(monkeypatch)
+
+
+ALL_OF_UP = """
+[up]
+name = "desk"
+state = "/srv/state"
+control = "/srv/control.sock"
+tun = "p2p7"
+userspace = true
+address = "10.86.0.9"
+udp-port = 4242
+external = "192.0.2.1:4242"
+no-survey = true
+relay-only = true
+stun = ["a.test:1", "b.test:2"]
+no-default-stun = true
+invite-file = "/srv/invite"
+log-level = "debug"
+"""
+
+
+def test_every_option_of_up_may_stand_in_the_file(
+    captured: Captured, command: Callable[..., Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(ALL_OF_UP)
+    assert command("up", "--config", str(file)).err == "p2ptunnel-trio: far enough\n"
+    assert captured.seen == [
+        up_module.UpOptions(
+            name="desk",
+            state=Path("/srv/state"),
+            control=Path("/srv/control.sock"),
+            tun="p2p7",
+            userspace=True,
+            address="10.86.0.9",
+            udp_port=4242,
+            external="192.0.2.1:4242",
+            no_survey=True,
+            relay_only=True,
+            stun=("a.test:1", "b.test:2"),
+            no_default_stun=True,
+        )
+    ]
+    named = {line.partition(" ")[0] for line in ALL_OF_UP.splitlines() if " = " in line}
+    assert named == options_of_command(build_app(), "up")
+
+
+def test_an_option_wins_over_the_file(captured: Captured, command: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text('[up]\nname = "file"\nudp-port = 5\nstun = ["file:1"]\n')
+    command("up", "--name", "option", "--stun", "option:1", "--config", str(file))
+    assert captured.seen == [up_module.UpOptions(name="option", udp_port=5, stun=("option:1",))]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("nmae = 1", ["'nmae'", "'name'"]),
+        ("name =", ["not TOML"]),
+        ("udp-port = 'many'", ["udp-port", "many"]),
+    ],
+    ids=["unknown key", "broken", "wrong type"],
+)
+def test_a_wrong_file_is_a_usage_error_in_one_line(
+    captured: Captured, command: Callable[..., Any], tmp_path: Path, content: str, words: list[str]
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(content)
+    ended = command("up", "--config", str(file))
+    assert ended.code == 2
+    assert all(word in ended.err for word in words)
+    assert ended.err.count("\n") == 1
+    assert not captured.seen
+
+
+def test_a_missing_file_is_a_usage_error(command: Callable[..., Any], tmp_path: Path) -> None:
+    ended = command("up", "--config", str(tmp_path / "none.toml"))
+    assert ended.code == 2
+    assert "cannot read settings" in ended.err

@@ -1,0 +1,45 @@
+"""A program that is told to stop may clean up first."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import trio
+
+from tunnel.cli.signals import run_until_signal
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
+async def test_a_signal_ends_the_program_cleanly(number: signal.Signals, code: int) -> None:
+    steps = []
+
+    async def program() -> None:
+        steps.append("began")
+        try:
+            signal.raise_signal(number)
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                signal.raise_signal(number)  # impatient: it must not kill the clean-up
+                await trio.testing.wait_all_tasks_blocked()
+            steps.append("cleaned up")
+
+    assert await run_until_signal(program) == code
+    assert steps == ["began", "cleaned up"]
+
+
+async def test_a_program_that_ends_by_itself_is_done() -> None:
+    async def program() -> None:
+        await trio.lowlevel.checkpoint()
+
+    assert await run_until_signal(program) == 0
+
+
+async def test_a_program_that_fails_fails() -> None:
+    async def program() -> None:
+        await trio.lowlevel.checkpoint()
+        raise ZeroDivisionError
+
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+        await run_until_signal(program)

@@ -1,0 +1,229 @@
+"""`status`, `why`, `ping`, `netcheck`: what the node said, for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio.testing
+
+from tunnel.cli.tables import age, amount, nat_words, path_words
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Machine
+
+Command = Callable[..., Any]
+NAT = {
+    "mapping": "endpoint_independent",
+    "filtering": "unknown",
+    "allocation": "preserving",
+    "hairpin": "unknown",
+    "udp": "open",
+    "port_mapping": "none",
+}
+DIRECT = {"kind": "direct", "endpoint": "192.0.2.7:4242", "rtt_ms": 12.5, "mtu": 1360}
+RELAYED: dict[str, Any] = {"kind": "relay-websocket", "endpoint": None, "rtt_ms": None, "mtu": 1360}
+
+
+def peer(name: str = "laptop", **changed: Any) -> dict[str, Any]:
+    """A peer as the node tells it."""
+    return {
+        "id": "laptopid",
+        "name": name,
+        "addresses": ["fd00::2", "10.86.0.2"],
+        "state": "connected",
+        "path": DIRECT,
+        "reason": None,
+        "since": 0.0,
+        "tx_bytes": 1500,
+        "rx_bytes": 7,
+        "history": [{"at": 0.0, "from": "punching", "event": "path_verified", "to": "connected"}],
+        **changed,
+    }
+
+
+BLOCKED = {"code": "udp_blocked", "evidence": "eleven asked, none answered", "remedy": "Let UDP leave."}
+
+
+def document(*peers: dict[str, Any], name: str = "desk") -> dict[str, Any]:
+    """`status --json`."""
+    return {
+        "version": 1,
+        "node": {
+            "id": "deskid",
+            "name": name,
+            "addresses": ["10.86.0.1"],
+            "nat": NAT,
+            "announcement": "acknowledged",
+            "notes": ["the address 10.86.0.1 is claimed by shed too"],
+        },
+        "server": {"url": "wss://192.0.2.1:8443", "state": "registered", "rtt_ms": 20.0, "reason": "just so"},
+        "peers": list(peers),
+    }
+
+
+def test_status_shows_node_server_and_peers(machine: Machine, command: Command) -> None:
+    machine.answers["status"] = [
+        document(peer(), peer("phone", state="relayed", path=RELAYED, reason=BLOCKED, addresses=["fd00::3"]))
+    ]
+    ended = command("status")
+    assert ended.code == 0
+    for word in ("desk", "deskid", "10.86.0.1", "endpoint independent", "registered", "just so", "shed", "20.0 ms"):
+        assert word in ended.out
+    laptop = next(line for line in ended.out.splitlines() if line.startswith("laptop"))
+    for word in ("10.86.0.2", "connected", "direct 192.0.2.7:4242 12.5 ms", "1.5 kB", "7 B"):
+        assert word in laptop
+    phone = next(line for line in ended.out.splitlines() if line.startswith("phone"))
+    for word in ("fd00::3", "relayed", "relay-websocket", "udp_blocked"):
+        assert word in phone
+
+
+def test_status_without_peers_says_so(machine: Machine, command: Command) -> None:
+    machine.answers["status"] = [document()]
+    assert "no peers yet" in command("status").out
+
+
+def test_status_json_is_what_the_node_said(machine: Machine, command: Command) -> None:
+    machine.answers["status"] = [document(peer())]
+    ended = command("status", "--json")
+    assert json.loads(ended.out) == document(peer())
+
+
+@pytest.mark.parametrize("argv", [["status"], ["status", "--json"]], ids=["table", "json"])
+def test_a_hostile_name_does_not_steer_the_terminal(machine: Machine, command: Command, argv: list[str]) -> None:
+    """A peer calls itself what it likes."""
+    machine.answers["status"] = [document(peer("\x1b[2J\x9b\x7f[bold]\u202e\n"))]
+    ended = command(*argv)
+    assert all(line.isprintable() for line in ended.out.split("\n"))
+    assert "[bold]" in ended.out
+
+
+def test_watch_prints_each_status_until_the_node_ends(machine: Machine, command: Command) -> None:
+    machine.answers["watch"] = [
+        {"status": document(peer(state="punching")), "change": None},
+        {"status": document(peer()), "change": None},
+    ]
+    ended = command("status", "--watch")
+    assert ended.out.index("punching") < ended.out.index("connected")
+    assert ended.code == 1
+    assert "closed the control connection" in ended.err
+    assert machine.requests == [{"do": "watch", "every": 1.0}]
+
+
+def test_watch_json_prints_one_document_a_line(machine: Machine, command: Command) -> None:
+    machine.answers["watch"] = [{"status": document(peer(), name=name), "change": None} for name in ("one", "two")]
+    ended = command("status", "--watch", "--json")
+    assert [json.loads(line)["node"]["name"] for line in ended.out.splitlines()] == ["one", "two"]
+    assert machine.requests == [{"do": "watch"}]
+
+
+def test_why_tells_reason_evidence_remedy_and_history(machine: Machine, command: Command) -> None:
+    machine.answers["why"] = [peer(state="relayed", path=RELAYED, reason=BLOCKED)]
+    ended = command("why", "laptop")
+    assert ended.code == 0
+    for word in ("relayed", "udp_blocked", "eleven asked", "Let UDP leave.", "punching -> connected", "path_verified"):
+        assert word in ended.out
+    assert machine.requests == [{"do": "why", "peer": "laptop"}]
+
+
+def test_why_of_a_direct_peer_needs_no_reason(machine: Machine, command: Command) -> None:
+    machine.answers["why"] = [peer(history=[])]
+    assert "none needed" in command("why", "laptop").out
+
+
+def test_an_unknown_peer_is_a_failure_in_one_line(machine: Machine, command: Command) -> None:
+    machine.answers["why"] = [{"ok": False, "code": "peer_unreachable", "error": "no peer is called 'x'\x1b"}]
+    ended = command("why", "x")
+    assert (ended.code, ended.err) == (1, "p2ptunnel-trio: no peer is called 'x'\\x1b\n")
+
+
+@pytest.fixture
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> trio.testing.MockClock:
+    """Every `trio.run` of the command runs on this clock."""
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    real_run = trio.run
+    monkeypatch.setattr(trio, "run", lambda *args: real_run(*args, clock=clock))
+    return clock
+
+
+SILENT = {"ok": False, "code": "peer_unreachable", "error": "laptop did not answer for 5 s"}
+
+
+def test_ping_tells_round_trip_and_path(
+    machine: Machine, command: Command, virtual_time: trio.testing.MockClock
+) -> None:
+    machine.answers["ping"] = [{"rtt_ms": 12.5, "path": DIRECT}, SILENT, {"rtt_ms": 80.25, "path": None}]
+    ended = command("ping", "laptop")
+    assert ended.out.splitlines() == [
+        "laptop: 12.5 ms over direct 192.0.2.7:4242",
+        "laptop: laptop did not answer for 5 s",
+        "laptop: 80.2 ms over unknown path",
+        "1 of 3 unanswered",
+    ]
+    assert ended.code == 0
+
+
+def test_a_ping_without_any_answer_fails(
+    machine: Machine, command: Command, virtual_time: trio.testing.MockClock
+) -> None:
+    machine.answers["ping"] = [SILENT, SILENT]
+    assert command("ping", "laptop", "--count", "2", "--interval", "0.5").code == 1
+
+
+@pytest.mark.parametrize("argv", [["--count", "0"], ["--interval", "-1"], ["--interval", "nan"]], ids=" ".join)
+def test_a_senseless_ping_is_a_usage_error(machine: Machine, command: Command, argv: list[str]) -> None:
+    assert command("ping", "laptop", *argv).code == 2
+    assert machine.sockets == []
+
+
+def test_netcheck_tells_the_nat_and_the_servers(machine: Machine, command: Command) -> None:
+    survey = {
+        "version": 1,
+        "nat": NAT,
+        "reflexive": ["198.51.100.4:40000"],
+        "answers": [{"server": "stun.test:3478", "mapped": "198.51.100.4:40000", "rtt_ms": 20.0}],
+        "silent": ["mute.test:3478"],
+    }
+    machine.answers["netcheck"] = [survey, survey]
+    ended = command("netcheck")
+    for word in ("endpoint_independent", "198.51.100.4:40000", "stun.test:3478", "20.0 ms", "mute.test:3478"):
+        assert word in ended.out
+    machine.answers["netcheck"] = [survey]
+    assert json.loads(command("netcheck", "--json").out) == survey
+
+
+@pytest.mark.parametrize("argv", [["status"], ["why", "x"], ["ping", "x"], ["netcheck"], ["status", "--watch"]])
+def test_without_a_node_the_remedy_is_named(machine: Machine, command: Command, argv: list[str]) -> None:
+    ended = command(*argv, "--control", "/nowhere/c.sock")
+    assert ended.code == 1
+    assert "no node answers at /nowhere/c.sock" in ended.err
+    assert machine.sockets == [Path("/nowhere/c.sock")]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(-3, "0 s"), (59.9, "59 s"), (150, "2 min"), (7300, "2 h"), (200_000, "2 d")]
+)
+def test_age_is_told_in_the_unit_that_people_use(seconds: float, words: str) -> None:
+    assert age(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_000_000, "2.0 MB"), (3 * 10**12, "3.0 TB")]
+)
+def test_amounts_have_a_decimal_prefix(count: int, words: str) -> None:
+    assert amount(count) == words
+
+
+def test_a_nat_is_told_without_what_is_unknown() -> None:
+    assert nat_words(NAT) == "mapping endpoint independent, allocation preserving, udp open"
+    assert nat_words({"mapping": "none", "udp": "open"}) == "no NAT, udp open"
+    assert nat_words({"mapping": "unknown"}) == "not known yet"
+
+
+def test_a_path_is_told_in_a_few_words() -> None:
+    assert path_words(None) == "none"
+    assert path_words(DIRECT) == "direct 192.0.2.7:4242 12.5 ms"
+    assert path_words(RELAYED) == "relay-websocket"

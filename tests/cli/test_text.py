@@ -1,0 +1,52 @@
+"""Nothing from outside may steer a terminal, and no invite may reach one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnel.cli.text import nearest, presentable, printable, without_secrets
+
+
+@given(st.text())
+def test_printable_text_is_printable(text: str) -> None:
+    assert printable(text).isprintable()
+
+
+@given(st.text().filter(str.isprintable))
+def test_printable_text_stays_as_it_is(text: str) -> None:
+    assert printable(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2J", "\\x1b[2J"),
+        ("a\nb", "a\\nb"),
+        ("\x9b31m", "\\x9b31m"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("\ud800", "\\ud800"),
+        ("Gerät 7", "Gerät 7"),
+    ],
+    ids=["escape", "newline", "C1 escape", "right-to-left override", "lone surrogate", "harmless"],
+)
+def test_what_could_steer_a_terminal_is_spelled_out(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_an_invite_is_cut_out_wherever_it_stands() -> None:
+    assert without_secrets("join p2pt1-AbC_-9, now") == "join p2pt1-(hidden), now"
+
+
+def test_presentable_text_keeps_its_lines() -> None:
+    assert presentable("one\x07\np2pt1-AbC") == "one\\x07\np2pt1-(hidden)"
+
+
+@pytest.mark.parametrize(("word", "known"), [("nmae", "name"), ("udp_port", "udp-port"), ("prt", "udp-port")])
+def test_there_is_always_a_nearest_word(word: str, known: str) -> None:
+    assert nearest(word, ["name", "udp-port"]) == known
+
+
+def test_nothing_is_near_when_nothing_is_known() -> None:
+    assert nearest("name", []) is None

@@ -1,0 +1,184 @@
+"""`up`: options become settings, a node runs, and a signal ends it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from tunnel.cli import programs
+from tunnel.cli import up as up_module
+from tunnel.cli.up import UpOptions
+from tunnel.crypto.network_keys import derive_network_keys
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError, SettingsError
+from tunnel.model.invite import Invite
+from tunnel.model.settings import NodeSettings
+from tunnel.wire.invites import encode_invite
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Machine
+
+Command = Callable[..., Any]
+SECRET = bytes(32)
+HOME = Invite("wss://192.0.2.1:8443", None, "home", derive_network_keys("home", SECRET).network_id, SECRET)
+
+
+def test_the_options_become_the_settings() -> None:
+    options = UpOptions(
+        name="desk",
+        state=Path("/srv/a"),
+        tun="p2p7",
+        address="10.86.0.9",
+        udp_port=4242,
+        external="192.0.2.1:4242",
+        no_survey=True,
+        relay_only=True,
+        stun=("stun.test", "[2001:db8::1]:99"),
+        no_default_stun=True,
+    )
+    assert options.settings() == NodeSettings(
+        name="desk",
+        state=Path("/srv/a"),
+        control=Path("/srv/a/control.sock"),
+        tun="p2p7",
+        address="10.86.0.9",
+        udp_port=4242,
+        external=Endpoint("192.0.2.1", 4242),
+        survey=False,
+        relay_only=True,
+        stun=("stun.test:3478", "[2001:db8::1]:99"),
+        default_stun=False,
+    )
+
+
+def test_nothing_chosen_is_a_node_with_a_tun_and_all_servers() -> None:
+    settings = UpOptions().settings()
+    assert settings.name
+    assert settings.tun == up_module.DEFAULT_TUN
+    assert settings.survey
+    assert settings.default_stun
+
+
+def test_userspace_means_no_tun() -> None:
+    assert UpOptions(userspace=True).settings().tun is None
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (UpOptions(tun="p2p7", userspace=True), "--userspace"),
+        (UpOptions(udp_port=65536), "--udp-port"),
+        (UpOptions(udp_port=-1), "--udp-port"),
+        (UpOptions(external="router:1"), "router:1"),
+        (UpOptions(external="0.0.0.0:1"), "--external"),
+        (UpOptions(external="192.0.2.1:0"), "--external"),
+        (UpOptions(address="10.86.0.300"), "--address"),
+        (UpOptions(address="fd00::1"), "--address"),
+        (UpOptions(name=""), "--name"),
+        (UpOptions(name="x" * 64), "--name"),
+        (UpOptions(name="a\x1b[2J"), "--name"),
+        (UpOptions(name=" desk"), "--name"),
+        (UpOptions(tun="sixteen-letters-"), "--tun"),
+        (UpOptions(tun="a/b"), "--tun"),
+        (UpOptions(tun=".."), "--tun"),
+        (UpOptions(stun=("stun.test:port",)), "stun.test:port"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wrong_option_is_named(options: UpOptions, word: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        options.settings()
+    assert word in str(caught.value)
+
+
+@dataclass
+class Listener:
+    """A control socket at which nobody knocks."""
+
+    local: Endpoint = Endpoint("127.0.0.1", 1)
+
+    async def accept(self) -> Any:
+        await trio.sleep_forever()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@dataclass
+class Nodes:
+    """Nodes that run until the process is told to stop, which is at once."""
+
+    trouble: Exception | None = None
+    opened: list[tuple[Invite, NodeSettings]] = field(default_factory=list)
+    listened: list[Path] = field(default_factory=list)
+    left: int = 0
+
+    @asynccontextmanager
+    async def open(self, invite: Invite, settings: NodeSettings, world: Any) -> AsyncIterator[Any]:
+        if self.trouble is not None:
+            raise self.trouble
+        self.opened.append((invite, settings))
+        signal.raise_signal(signal.SIGTERM)
+        try:
+            yield SimpleNamespace(name=settings.name, id="deskid")
+        finally:
+            self.left += 1
+
+    async def open_listener(self, path: Path) -> Listener:
+        await trio.lowlevel.checkpoint()
+        self.listened.append(path)
+        return Listener()
+
+
+@pytest.fixture
+def nodes(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Nodes:
+    made = Nodes()
+    monkeypatch.setattr(programs, "node_here", made.open)
+    monkeypatch.setattr(type(machine), "open_listener", lambda _, path: made.open_listener(path), raising=False)
+    monkeypatch.setattr(up_module, "start_logging", lambda level: None)
+    return made
+
+
+def test_up_runs_a_node_with_the_kept_invite_until_sigterm(
+    nodes: Nodes, machine: Machine, command: Command, tmp_path: Path
+) -> None:
+    machine.world(tmp_path).store.write("invite", encode_invite(HOME).encode() + b"\n")
+    ended = command("up", "--name", "desk", "--state", str(tmp_path), "--userspace")
+    assert ended.code == 0
+    assert nodes.listened == [tmp_path / "control.sock"]
+    assert nodes.opened == [(HOME, UpOptions(name="desk", state=tmp_path, userspace=True).settings())]
+    assert nodes.left == 1
+
+
+def test_up_takes_an_invite_from_a_file(nodes: Nodes, command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "invite.txt"
+    file.write_text(encode_invite(HOME))
+    control = tmp_path / "run" / "c.sock"
+    argv = ["--invite-file", str(file), "--control", str(control), "--state", str(tmp_path / "s"), "--userspace"]
+    assert command("up", *argv).code == 0
+    assert nodes.opened[0][0] == HOME
+    assert nodes.listened == [control]
+
+
+def test_without_an_invite_nothing_starts(nodes: Nodes, command: Command, tmp_path: Path) -> None:
+    ended = command("up", "--state", str(tmp_path), "--userspace")
+    assert ended.code == 2
+    assert "p2ptunnel-trio join" in ended.err
+    assert not nodes.opened
+
+
+def test_a_device_that_cannot_be_had_is_one_line_with_the_remedy(
+    nodes: Nodes, machine: Machine, command: Command, tmp_path: Path
+) -> None:
+    machine.world(tmp_path).store.write("invite", encode_invite(HOME).encode())
+    nodes.trouble = ExceptionGroup("", [DeviceError("no privilege for a TUN: use --userspace")])
+    ended = command("up", "--state", str(tmp_path))
+    assert (ended.code, ended.err) == (1, "p2ptunnel-trio: no privilege for a TUN: use --userspace\n")
