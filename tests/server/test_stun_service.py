@@ -264,8 +264,11 @@ async def test_a_classic_client_is_answered_where_its_tests_mean_something() -> 
         assert (source, answer[:4]) == (FOUR[0], bytes.fromhex("01010024"))
         assert [source for source, _ in await ask_classic(service, CLASSIC_CHANGE)] == [FOUR[3]]
     async with serving(ONE_ADDRESS) as service:
-        assert await ask_classic(service, CLASSIC) == []
-        assert service.counts == StunCounts(ignored=1)
+        [(_, answer)] = await ask_classic(service, CLASSIC)
+        assert len(answer) == 20 + 12 + 12
+        for change in ("02", "04", "06"):
+            assert await ask_classic(service, CLASSIC_CHANGE[:-1] + bytes.fromhex(change)) == []
+        assert service.counts == StunCounts(answered=1, ignored=3)
 
 
 async def test_it_serves_in_an_internet_in_memory(autojump_clock: trio.testing.MockClock) -> None:

@@ -10,6 +10,7 @@ the connection with a typed error; what a client does reaches its own connection
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
@@ -52,7 +53,8 @@ from tunnel.wire.signals import (
 
 FAREWELL = 1.0
 """Seconds that the last word may take."""
-NEWS_BATCH = 32
+MAX_UNSENT = 64
+"""Signals that may wait in a link's queue, far below where it breaks; beyond that we neither hear nor tell more."""
 ANNOUNCE_WEIGHT = 5.0
 """Signals that an announcement counts for: it is passed on to the whole network."""
 
@@ -186,6 +188,7 @@ class Connection:
                                 raise Refused("too_many_signals", f"more than {settings.max_signals_rate:g} a second")
                             self._house.signals += 1
                             self._hear(member, signal)
+                            await self._wait_room()
             raise Refused("silent", f"nothing was heard for {settings.timings.silence_patience:g} s")
 
     def _hear(self, member: Member, signal: Signal) -> None:
@@ -221,12 +224,13 @@ class Connection:
         """Tell the member about its peers, as fast as it takes it."""
         while True:
             self._link.send_signal(await member.news.take())
-            for _ in range(min(NEWS_BATCH, len(member.news))):
-                self._link.send_signal(await member.news.take())
-            try:
+            await self._wait_room()
+
+    async def _wait_room(self) -> None:
+        """Wait until the member has taken what it was told, when that is much."""
+        if self._link.statistics().signals_waiting > MAX_UNSENT:
+            with suppress(trio.BrokenResourceError):  # the writer finds that out too, and ends the connection
                 await self._link.wait_signals_sent()
-            except trio.BrokenResourceError:
-                return
 
     async def _write(self) -> None:
         try:
@@ -240,11 +244,8 @@ class Connection:
     async def _say_last_word(self, error: ErrorSignal) -> None:
         _log.info("connection refused or ended by us: code=%s text=%s", error.code, error.text)
         self._link.send_signal(error)
-        with trio.move_on_after(FAREWELL):
-            try:
-                await self._link.wait_signals_sent()
-            except trio.BrokenResourceError:
-                return
+        with trio.move_on_after(FAREWELL), suppress(trio.BrokenResourceError):
+            await self._link.wait_signals_sent()
 
 
 def _signal_burst(settings: ServerSettings) -> float:

@@ -193,7 +193,7 @@ class Introductions:
 
     def _tell_introduced(self, to: Member, peer: Member, settled: _Settled, own: Announce, theirs: Announce) -> None:
         start_in = max(0.0, settled.begin - trio.current_time() - _one_way(to, peer))
-        to.tell(
+        to.news.put(
             Introduced(
                 id=settled.id,
                 peer=peer.node.raw,

@@ -2,9 +2,9 @@
 
     Rendezvous --join--> Presence --peer_up / peer_down--> every other member of the same network
 
-The server reads no announcement: it keeps the newest sealed body of each member and passes it on. News about peers goes
-through each member's `News`, where a later word on a peer takes the place of an earlier one: a member that reads slowly
-is behind by one word a peer at most, however much the others say.
+The server reads no announcement: it keeps the newest sealed body of each member and passes it on. What others cause
+goes through a member's `News`, where a later word on a peer takes the place of an earlier one: a member that reads
+slowly is behind by a word or two a peer, however much the others say, and its link's queue is left to its own answers.
 
 No clock, no socket: members bring their links.
 """
@@ -12,7 +12,7 @@ No clock, no socket: members bring their links.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,7 +20,7 @@ import trio
 
 from tunnel.model.errors import Refused
 from tunnel.model.identity import NetworkId, NodeId
-from tunnel.wire.signals import Announce, PeerDown, PeerUp, Signal
+from tunnel.wire.signals import Announce, Introduced, PeerDown, PeerUp, Signal
 
 RTT_SAMPLES = 8
 
@@ -37,22 +37,31 @@ class Mailbox(Protocol):
         ...
 
 
+Word = PeerUp | PeerDown | Introduced
+
+
 class News:
-    """What a member is still to be told about its peers: the latest word on each, in the order they came up."""
+    """What a member is still to be told about its peers, in the order in which it came up.
+
+    Of each peer the latest of `PeerUp` and `PeerDown`, and the latest `Introduced`.
+    """
 
     def __init__(self) -> None:
-        self._words: dict[NodeId, PeerUp | PeerDown] = {}
+        self._words: dict[tuple[bytes, bool], Word] = {}
         self._some = trio.Event()
 
     def __len__(self) -> int:
         return len(self._words)
 
-    def put(self, peer: NodeId, word: PeerUp | PeerDown) -> None:
-        """The latest word on this peer; it takes the place of an untold one."""
-        self._words[peer] = word
+    def __iter__(self) -> Iterator[Word]:
+        return iter(self._words.values())
+
+    def put(self, word: Word) -> None:
+        """Add a word; it takes the place of an untold one on the same peer."""
+        self._words[word.peer, isinstance(word, Introduced)] = word
         self._some.set()
 
-    async def take(self) -> PeerUp | PeerDown:
+    async def take(self) -> Word:
         """Wait for the next word and take it out."""
         while not self._words:
             self._some = trio.Event()
@@ -140,7 +149,7 @@ class Presence:
         self._changed(member)
         for other in network.members.values():
             if other is not member and other.announcement is not None:
-                member.news.put(other.node, _peer_up(other.node, other.announcement))
+                member.news.put(_peer_up(other.node, other.announcement))
 
     def leave(self, member: Member) -> None:
         """The member's link has ended. Nothing happens if another link of the node has replaced it."""
@@ -167,7 +176,7 @@ class Presence:
         member.leaving = False
         for other in network.members.values():
             if other is not member:
-                other.news.put(member.node, _peer_up(member.node, announce))
+                other.news.put(_peer_up(member.node, announce))
         self._changed(member)
         return True
 
@@ -196,10 +205,6 @@ class Presence:
         found = self._networks.get(network)
         return () if found is None else tuple(found.members)
 
-    def networks(self) -> Iterable[NetworkId]:
-        """Every network with a member online."""
-        return self._networks.keys()
-
     def members(self) -> Iterator[Member]:
         """Everybody online."""
         for network in self._networks.values():
@@ -216,7 +221,7 @@ class Presence:
         member.visible = False
         for other in network.members.values():
             if other is not member:
-                other.news.put(member.node, PeerDown(member.node.raw, why))
+                other.news.put(PeerDown(member.node.raw, why))
 
 
 def _peer_up(node: NodeId, announce: Announce) -> PeerUp:

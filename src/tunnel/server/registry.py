@@ -205,6 +205,6 @@ def _parse_pool(text: str) -> ipaddress.IPv4Network:
         pool = ipaddress.IPv4Network(text)
     except ValueError as error:
         raise SettingsError(f"addresses = {text!r} is no IPv4 prefix such as 10.86.0.0/16 ({error})") from None
-    if not 8 <= pool.prefixlen <= 29:
-        raise SettingsError(f"addresses = {text!r}: the prefix length must lie between 8 and 29")
+    if not 8 <= pool.prefixlen <= 30:
+        raise SettingsError(f"addresses = {text!r}: the prefix length must lie between 8 and 30")
     return pool

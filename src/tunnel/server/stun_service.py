@@ -123,13 +123,13 @@ class _StunService:
         self._counts.refused += self._sockets[index].send_nowait(encode_stun(refusal), remote)
 
     def _answer_classic(self, index: int, datagram: bytes, remote: Endpoint) -> None:
-        """For RFC 3489 clients, if we have the two addresses that their tests need; silence is an answer to them."""
+        """For RFC 3489 clients, who take silence for an answer: a test that we cannot serve gets it."""
         request = decode_classic_request(datagram)
-        other = self._others[index][BOTH]
-        speaker = self._others[index][request.change] if request.change else index
-        if speaker is None or other is None or remote.is_ipv6:
+        others = self._others[index]
+        speaker = others[request.change] if request.change else index
+        if speaker is None or others[BOTH] is None and request.change or remote.is_ipv6:
             raise MalformedFrame("a test that this server cannot serve")
-        answer = encode_classic_success(request, remote, self._known_as[speaker], self._known_as[other])
+        answer = encode_classic_success(request, remote, self._named(speaker), self._named(others[BOTH]))
         self._counts.answered += self._sockets[speaker].send_nowait(answer, remote)
 
     def _other(self, own: Endpoint, change: Change) -> int | None:
