@@ -65,7 +65,7 @@ async def test_signals_overtake_relay_frames(autojump_clock: MockClock) -> None:
 
 
 async def test_relay_frames_are_batched_up_to_32_kib(autojump_clock: MockClock) -> None:
-    """FACTS 2: the cost of a relayed message is per message, so datagrams share one."""
+    """The cost of a relayed message is per message, so datagrams share one."""
     channel = SlowChannel()
     link = make_link(channel)
     for number in range(40):

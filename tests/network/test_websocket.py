@@ -128,7 +128,7 @@ async def test_a_cancelled_block_stays_cancelled_and_does_not_linger(autojump_cl
 
 
 async def test_a_cancelled_send_breaks_the_channel(autojump_clock: MockClock) -> None:
-    """FACTS 2: half a frame was sent, and the next message would be eaten as its other half."""
+    """Half a frame was sent, and the next message would be eaten as its other half."""
 
     async def client(channel: MessageChannel) -> None:
         with trio.move_on_after(3) as scope:

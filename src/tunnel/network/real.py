@@ -1,0 +1,32 @@
+"""The real world: every port with the operating system behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tunnel.network.memory_machine import MemoryStore
+from tunnel.network.ports import World
+from tunnel.network.real_controls import RealControls
+from tunnel.network.real_datagrams import RealDatagrams
+from tunnel.network.real_devices import RealDevices
+from tunnel.network.real_interfaces import RealInterfaces
+from tunnel.network.real_machine import RealClock, RealEntropy, RealStore
+from tunnel.network.real_port_mapper import RealPortMapper
+from tunnel.network.real_resolver import RealResolver
+from tunnel.network.real_streams import RealStreams
+
+
+def real_world(state: Path | None) -> World:
+    """All ports of this machine. Files are kept in `state`; with None nothing outlives the process."""
+    return World(
+        datagrams=RealDatagrams(),
+        streams=RealStreams(),
+        resolver=RealResolver(),
+        interfaces=RealInterfaces(),
+        clock=RealClock(),
+        entropy=RealEntropy(),
+        store=MemoryStore() if state is None else RealStore(state),
+        devices=RealDevices(),
+        controls=RealControls(),
+        port_mapper=RealPortMapper(),
+    )

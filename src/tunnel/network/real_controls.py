@@ -1,0 +1,125 @@
+"""Control sockets: Unix sockets that only their owner (and root) can speak to.
+
+The socket file gets mode 0600 before anybody can connect, and the kernel is asked who each caller is all the same. A
+lock file beside it says whether its listener lives: the kernel drops the lock with the process, however it ends, so a
+socket file left behind by a killed process is told from a living one without guessing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import stat
+import struct
+from pathlib import Path
+
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError, Unreachable
+from tunnel.network.real_sockets import describe
+from tunnel.network.real_streams import accept_patiently
+
+BACKLOG = 64
+_CREDENTIALS = struct.Struct("=iII")  # struct ucred: process, user, group
+
+
+class RealControls:
+    """Unix sockets of the kernel."""
+
+    async def open_listener(self, path: Path) -> RealControlListener:
+        """Listen at a path. Raises DeviceError if somebody listens there already, or the path cannot be used."""
+        await trio.lowlevel.checkpoint()
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = _take_lock(path)
+        except OSError as error:
+            raise DeviceError(f"the control socket {path} cannot be made: {error.strerror}") from error
+        try:
+            return RealControlListener(path, lock, _bind(path))
+        except OSError as error:
+            os.close(lock)
+            raise DeviceError(f"the control socket {path} cannot be made: {describe(error)}") from error
+        except BaseException:
+            os.close(lock)
+            raise
+
+    async def open_stream(self, path: Path) -> trio.abc.Stream:
+        """Connect to a path. Raises Unreachable."""
+        opened = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            await opened.connect(str(path))
+        except OSError as error:
+            opened.close()
+            raise Unreachable(f"nobody answers at {path}: {error.strerror or error}; is `up` running there?") from error
+        except BaseException:
+            opened.close()
+            raise
+        return trio.SocketStream(opened)
+
+
+class RealControlListener:
+    """Accepts callers of the same user, and root."""
+
+    def __init__(self, path: Path, lock: int, listening: socket.socket) -> None:
+        self._path = path
+        self._lock = lock
+        self._socket = trio.socket.from_stdlib_socket(listening)
+        self._closed = False
+
+    @property
+    def local(self) -> Endpoint:
+        """The path, with port 0."""
+        return Endpoint(str(self._path), 0)
+
+    async def accept(self) -> tuple[trio.abc.Stream, Endpoint]:
+        """The next caller; its endpoint is the path and its process id."""
+        while True:
+            accepted, _ = await accept_patiently(self._socket)
+            credentials = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            process, user, _ = _CREDENTIALS.unpack(credentials)
+            if user in (0, os.geteuid()):
+                return trio.SocketStream(accepted), Endpoint(str(self._path), process)
+            accepted.close()
+
+    async def aclose(self) -> None:
+        """Stop listening and remove the socket file."""
+        if not self._closed:
+            self._closed = True
+            self._socket.close()
+            self._path.unlink(missing_ok=True)
+            os.close(self._lock)
+        await trio.lowlevel.checkpoint()
+
+
+def _take_lock(path: Path) -> int:
+    """The descriptor that holds the lock of a path."""
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise DeviceError(f"somebody listens at {path} already: stop that process, or choose another path") from None
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _bind(path: Path) -> socket.socket:
+    """Bind while holding the lock; the mode is right before the first caller can come."""
+    if os.path.lexists(path):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise DeviceError(f"{path} exists and is no socket: remove it, or choose another path")
+        path.unlink()
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.setblocking(False)
+        listening.bind(str(path))
+        path.chmod(0o600)
+        listening.listen(BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return listening

@@ -1,0 +1,74 @@
+"""The machine's clocks, its randomness, and small private files."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+from tunnel.model.errors import DeviceError
+
+
+class RealClock:
+    """The kernel's clocks."""
+
+    def wall(self) -> float:
+        """Unix time."""
+        return time.time()
+
+    def boot(self) -> float:
+        """Seconds since boot, counted through suspends."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class RealEntropy:
+    """The kernel's randomness."""
+
+    def __init__(self) -> None:
+        self.chance: random.Random = random.SystemRandom()
+
+    def token(self, size: int) -> bytes:
+        """Unguessable bytes."""
+        return os.urandom(size)
+
+
+class RealStore:
+    """Files in one directory, which is made (mode 0700) when the first is written."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def read(self, name: str) -> bytes | None:
+        """The content, or None if there is no such file. Raises DeviceError if it cannot be read."""
+        try:
+            return (self._directory / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DeviceError(f"{self._directory / name} cannot be read: {error.strerror}") from error
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace atomically and durably, readable by the owner only. Raises DeviceError."""
+        path = self._directory / name
+        fresh = self._directory / f".{name}.{os.getpid()}"
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh.unlink(missing_ok=True)
+            with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+            self._sync_directory()
+        except OSError as error:
+            fresh.unlink(missing_ok=True)
+            raise DeviceError(f"{path} cannot be written: {error.strerror}") from error
+
+    def _sync_directory(self) -> None:
+        """Else a power cut might undo the renaming."""
+        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,55 @@
+"""What real UDP sockets and TCP listeners share: making, binding, and what their errors mean to a person."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError
+
+
+def open_bound(kind: socket.SocketKind, local: Endpoint) -> socket.socket:
+    """A non-blocking socket bound to `local`; an IPv6 one takes no IPv4. Raises DeviceError with the remedy."""
+    protocol = "UDP" if kind is socket.SOCK_DGRAM else "TCP"
+    try:
+        opened = socket.socket(socket.AF_INET6 if local.is_ipv6 else socket.AF_INET, kind)
+    except OSError as error:
+        raise DeviceError(f"no {protocol} socket for {local}: {describe(error)}") from error
+    try:
+        opened.setblocking(False)
+        if local.is_ipv6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if kind is socket.SOCK_STREAM:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(local)
+    except OSError as error:
+        opened.close()
+        raise DeviceError(f"{protocol} {local} cannot be used: {describe(error)}") from error
+    return opened
+
+
+def describe(error: OSError) -> str:
+    """An operating system's error as a sentence, with a remedy where there is one."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "another program has this port; choose another one, or 0 for any free one"
+        case errno.EACCES:
+            return "ports below 1024 need root; choose a higher one"
+        case errno.EADDRNOTAVAIL:
+            return "this machine does not have that address; use one of its own, or 0.0.0.0"
+        case errno.EAFNOSUPPORT:
+            return "this machine has that protocol family switched off"
+        case None:
+            return str(error)
+        case number:
+            return os.strerror(number)
+
+
+def endpoint_of(address: Any) -> Endpoint:
+    """The endpoint in a socket address of Python's socket module. A link-local IPv6 address keeps its zone."""
+    if len(address) == 4 and address[3]:
+        return Endpoint(f"{address[0].partition('%')[0]}%{address[3]}", address[1])
+    return Endpoint(address[0], address[1])

@@ -1,0 +1,88 @@
+"""TCP of the kernel."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError, Unreachable
+from tunnel.network.real_sockets import describe, endpoint_of, open_bound
+
+BACKLOG = 1024
+HUNG_UP = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
+"""What accept(2) says of callers that are gone or that a firewall forbids; the next one may be well."""
+EXHAUSTED_PAUSE = 0.1
+"""Seconds to wait when the machine has no file descriptor or memory left."""
+
+_log = logging.getLogger(__name__)
+
+
+class RealStreams:
+    """Opens and accepts TCP connections."""
+
+    async def open_stream(self, remote: Endpoint) -> trio.abc.Stream:
+        """Connect. Raises Unreachable."""
+        try:
+            opened = trio.socket.socket(socket.AF_INET6 if remote.is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
+        except OSError as error:
+            raise Unreachable(f"{remote}: {describe(error)}") from error
+        try:
+            await opened.connect(remote)
+        except OSError as error:
+            opened.close()
+            raise Unreachable(f"{remote}: {error.strerror or error}") from error
+        except BaseException:
+            opened.close()
+            raise
+        return trio.SocketStream(opened)
+
+    async def open_listener(self, local: Endpoint) -> RealListener:
+        """Listen. Raises DeviceError with the remedy."""
+        await trio.lowlevel.checkpoint()
+        opened = open_bound(socket.SOCK_STREAM, local)
+        try:
+            opened.listen(BACKLOG)
+        except OSError as error:  # SO_REUSEADDR lets two bind, and only one listen
+            opened.close()
+            raise DeviceError(f"TCP {local} cannot be used: {describe(error)}") from error
+        return RealListener(trio.socket.from_stdlib_socket(opened), endpoint_of(opened.getsockname()))
+
+
+class RealListener:
+    """Accepts TCP connections at one endpoint."""
+
+    def __init__(self, listening: trio.socket.SocketType, local: Endpoint) -> None:
+        self._socket = listening
+        self._local = local
+
+    @property
+    def local(self) -> Endpoint:
+        """The bound endpoint."""
+        return self._local
+
+    async def accept(self) -> tuple[trio.abc.Stream, Endpoint]:
+        """The next connection and where it comes from; goes on when the machine is out of file descriptors."""
+        accepted, address = await accept_patiently(self._socket)
+        return trio.SocketStream(accepted), endpoint_of(address)
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        self._socket.close()
+        await trio.lowlevel.checkpoint()
+
+
+async def accept_patiently(listening: trio.socket.SocketType) -> tuple[trio.socket.SocketType, object]:
+    """Accept a connection; a caller that hung up already is skipped, exhaustion is waited out."""
+    while True:
+        try:
+            return await listening.accept()
+        except OSError as error:
+            if listening.fileno() < 0:
+                raise trio.ClosedResourceError from error
+            if error.errno not in HUNG_UP:
+                _log.warning("connections have to wait: %s", error.strerror)
+                await trio.sleep(EXHAUSTED_PAUSE)

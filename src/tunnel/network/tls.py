@@ -1,0 +1,172 @@
+"""TLS over any byte stream, with the server known by its certificate's fingerprint (a pin) or by its authorities.
+
+A pin is the SHA-256 of the whole certificate (DER). With a pin nothing else about the certificate matters: not its
+name, not its dates, not who signed it. Without one the system's certificate authorities and the host name decide.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import hashlib
+import hmac
+import os
+import ssl
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tunnel.model.errors import DeviceError, Refused, SettingsError, Unreachable
+
+PIN_BYTES = 32
+_PIN_PREFIX = "sha256:"
+_LIFE = datetime.timedelta(days=3653)
+_NAME = "p2ptunnel-trio server"
+
+
+def make_certificate(token: Callable[[int], bytes]) -> tuple[bytes, bytes]:
+    """A self-made Ed25519 certificate for ten years, and its private key: both PEM. `token` is the source of chance."""
+    private_key = Ed25519PrivateKey.from_private_bytes(token(32))
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _NAME)])
+    begin = datetime.datetime.fromtimestamp(time.time() // 86400 * 86400, datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private_key.public_key())
+        .serial_number(int.from_bytes(token(16), "big") >> 1 | 1)
+        .not_valid_before(begin)
+        .not_valid_after(begin + _LIFE)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("p2ptunnel-trio.invalid")]), critical=False)
+        .sign(private_key, algorithm=None)
+    )
+    key_pem = private_key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), key_pem
+
+
+def fingerprint_of(certificate: bytes) -> bytes:
+    """SHA-256 of a PEM certificate's DER form, 32 bytes; of a chain, its first. Raises SettingsError."""
+    try:
+        parsed = x509.load_pem_x509_certificate(certificate)
+    except ValueError as error:
+        raise SettingsError(f"this is no PEM certificate: {error}") from None
+    return hashlib.sha256(parsed.public_bytes(serialization.Encoding.DER)).digest()
+
+
+def pin_text(pin: bytes) -> str:
+    """A pin as people pass it on: sha256:BASE64."""
+    return _PIN_PREFIX + base64.b64encode(pin).decode()
+
+
+def parse_pin(text: str) -> bytes:
+    """32 bytes from sha256:BASE64; missing padding and the URL alphabet are fine. Raises SettingsError."""
+    prefix, encoded = text.strip()[: len(_PIN_PREFIX)], text.strip()[len(_PIN_PREFIX) :]
+    try:
+        padded = encoded.rstrip("=").replace("-", "+").replace("_", "/") + "="
+        pin = base64.b64decode(padded, validate=True)
+    except (binascii.Error, ValueError):
+        pin = b""
+    if prefix.lower() != _PIN_PREFIX or len(pin) != PIN_BYTES:
+        raise SettingsError(f"{text!r} is no pin: it looks like sha256:BASE64, as `server` prints it when it is ready")
+    return pin
+
+
+async def client_tls(stream: trio.abc.Stream, host: str, pin: bytes | None) -> trio.abc.Stream:
+    """Speak TLS as the client; `host` is the server's name. The stream is closed if that fails.
+
+    Raises Refused with `wrong_pin` or `wrong_certificate` when it is not the server that we expect, Unreachable when it
+    does not speak TLS. The caller bounds the time.
+    """
+    context = _pinned_context() if pin is not None else _authority_context()
+    secured = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+    try:
+        await _handshake(secured)
+        if pin is not None:
+            _check_pin(secured, pin)
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return secured
+
+
+async def server_tls(stream: trio.abc.Stream, certificate: bytes, private_key: bytes) -> trio.abc.Stream:
+    """Speak TLS as the server, with a PEM certificate (or chain) and its key. The stream is closed if that fails.
+
+    Raises Unreachable when the client does not speak TLS, SettingsError when certificate and key do not fit.
+    """
+    context = _server_context(certificate, private_key)
+    secured = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+    try:
+        await _handshake(secured)
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return secured
+
+
+async def _handshake(secured: trio.SSLStream[trio.abc.Stream]) -> None:
+    try:
+        await secured.do_handshake()
+    except trio.BrokenResourceError as error:
+        cause = error.__cause__
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise Refused("wrong_certificate", cause.verify_message) from error
+        raise Unreachable(f"no TLS: {getattr(cause, 'reason', None) or 'the connection ended'}") from error
+    except ssl.CertificateError as error:
+        raise Refused("wrong_certificate", str(error)) from error
+
+
+def _check_pin(secured: trio.SSLStream[trio.abc.Stream], pin: bytes) -> None:
+    shown = secured.getpeercert(binary_form=True)
+    found = hashlib.sha256(shown or b"").digest()
+    if not hmac.compare_digest(found, pin):
+        raise Refused("wrong_pin", f"the invite expects {pin_text(pin)}, the server shows {pin_text(found)}")
+
+
+@lru_cache(maxsize=1)
+def _pinned_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # the pin is checked instead, before a byte is sent
+    return context
+
+
+def _authority_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+@lru_cache(maxsize=4)
+def _server_context(certificate: bytes, private_key: bytes) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # The ssl module reads keys from files only; this one exists in memory alone.
+    with open(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb") as file:
+        file.write(private_key.rstrip() + b"\n" + certificate)
+        file.flush()
+        try:
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password=_no_password)
+        except (ssl.SSLError, ValueError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise SettingsError(f"the server's certificate and key cannot be used together: {reason}") from None
+        except OSError as error:
+            raise DeviceError(f"the certificate cannot be loaded: {error.strerror}; is /proc mounted?") from error
+    return context
+
+
+def _no_password() -> str:
+    """A key that needs a password is an error, not a question on the terminal."""
+    raise ValueError("the private key is encrypted; give one that is not")
