@@ -315,6 +315,7 @@ class PeerConnection:
             self.since = move.at
         self.history.append(move)
         self._update_route()
+        facts.pulse.beat()
         log.info("peer moved peer=%s from=%s event=%s to=%s", self.node, source, event, target)
         self._on_change(self, move)
 
@@ -337,8 +338,13 @@ class PeerConnection:
         if path.heard == NEVER and way != RELAY:
             self._ask(way)
         path.heard = now
+        self._note_asked(way)
+
+    def _note_asked(self, way: Way) -> None:
+        """The peer uses the relay: if we hold a path and both had time to settle, it may not hear us there."""
+        now = trio.current_time()
         if way == RELAY and self.state == "connected" and now - self._reaching.connected_at > _SETTLING:
-            self._keeper.note_relayed_data(now)
+            self._keeper.note_relayed(now)
 
     def _obey(self, plaintext: bytes) -> None:
         match decode_control(plaintext):
@@ -354,7 +360,7 @@ class PeerConnection:
 
     def _suspect(self) -> None:
         self._around.suspect_network()
-        for way in self._reaching.plan().ways:
+        for way in (RELAY, *self._reaching.plan().ways):
             self._ask(way)
 
     def _ask(self, way: Way, ttl: int | None = None) -> None:
@@ -399,6 +405,7 @@ class PeerConnection:
             entropy=self._around.entropy,
             transmit=lambda way, datagram, ttl: self._around.transmit(way, self.node, datagram, ttl),
             on_answer=self._note_answer,
+            on_asked=self._note_asked,
         )
         self._around.claim_index(Kind.PROBE, keys.receive_index, self)
 

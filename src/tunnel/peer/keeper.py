@@ -51,8 +51,8 @@ class PathKeeper:
         if self._is_asleep:
             self._woken.beat()
 
-    def note_relayed_data(self, now: float) -> None:
-        """Data of the peer came over the relay although we hold a path: it may be in distress."""
+    def note_relayed(self, now: float) -> None:
+        """The peer spoke over the relay although we hold a path: it may not hear us there."""
         self._echo_until = now + self._timings.relay_echo
         if self._is_asleep:
             self._woken.beat()
@@ -67,20 +67,20 @@ class PathKeeper:
                 now = trio.current_time()
                 is_used = now - self._sent < timings.path_in_use
                 is_silent = path.is_silent(now, timings)
-                silent_for = now - max(path.heard, self._used_since, began)
-                if is_used and silent_for >= timings.path_trust:
+                unanswered_for = now - max(path.answered, self._used_since, began)
+                if is_used and unanswered_for >= timings.path_trust:
                     return
                 self._doubt(is_used and (is_silent or now < self._echo_until))
                 if is_used and is_silent and now - last_suspicion >= timings.heartbeat:
                     last_suspicion = now
                     self._suspect()
-                if now - last_probe >= self._probe_gap(is_used, is_silent):
+                if now >= last_probe + self._probe_gap(is_used, is_silent):
                     last_probe = now
                     self._ask(path.way)
                 if is_used:
                     await trio.sleep(_TICK)
                 else:
-                    await self._doze(last_probe + timings.keepalive - now)
+                    await self._doze_until(last_probe + timings.keepalive)
         finally:
             self._doubt(False)
 
@@ -94,8 +94,8 @@ class PathKeeper:
             self.is_doubted = is_doubted
             self._changed()
 
-    async def _doze(self, seconds: float) -> None:
+    async def _doze_until(self, deadline: float) -> None:
         self._is_asleep = True
-        with trio.move_on_after(max(0.0, seconds)):
+        with trio.move_on_at(deadline):
             await self._woken.wait()
         self._is_asleep = False

@@ -41,10 +41,11 @@ class Path:
         self.asked = NEVER
 
     def is_silent(self, now: float, timings: Timings) -> bool:
-        """Whether a probe has waited for its answer for longer than a healthy path takes."""
-        if self.asked == NEVER or self.heard >= self.asked:
-            return False
-        return now - self.asked > max(timings.path_suspect, 4 * (self.rtt or 0.0))
+        """Whether a probe has waited for its answer for longer than a healthy path takes.
+
+        What we merely hear proves nothing: a path that works inwards only must be found out.
+        """
+        return self.asked != NEVER and now - self.asked > max(timings.path_suspect, 4 * (self.rtt or 0.0))
 
     @property
     def cost(self) -> float:

@@ -35,7 +35,8 @@ class _Question:
 class Prober:
     """Asks and answers under one pair of probe keys.
 
-    `transmit(way, datagram, ttl)` sends; `on_answer(path)` is told of each answered probe.
+    `transmit(way, datagram, ttl)` sends; `on_answer(path)` is told of each probe of ours that was answered, `on_asked(way)`
+    of each probe of the peer's.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Prober:
         entropy: Entropy,
         transmit: Callable[[Way, bytes, int | None], bool],
         on_answer: Callable[[Path], None],
+        on_asked: Callable[[Way], None],
     ) -> None:
         self.receive_index = keys.receive_index
         self._send_index = keys.send_index
@@ -57,6 +59,7 @@ class Prober:
         self._entropy = entropy
         self._transmit = transmit
         self._on_answer = on_answer
+        self._on_asked = on_asked
         self._open: dict[bytes, _Question] = {}
 
     def ask(self, way: Way, *, full: bool = False, ttl: int | None = None) -> None:
@@ -90,6 +93,7 @@ class Prober:
             path.probed_back = now
             path.probe_backs += 1
             self.ask(way, full=path.answered != NEVER)
+        self._on_asked(way)
 
     def _may_probe_back(self, path: Path, now: float) -> bool:
         return path.probe_backs < MAX_PROBE_BACKS and now - path.probed_back >= self._timings.unverified_gap

@@ -26,14 +26,13 @@ from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
 from tunnel.model.timings import rung
 from tunnel.peer.messages import Keep, encode_control
-from tunnel.peer.session_payloads import FirstPayload, SecondPayload
+from tunnel.peer.session_payloads import AskPayload, FirstPayload, SecondPayload
 from tunnel.peer.surroundings import Indexed, Surroundings
 from tunnel.wire.frames import Kind, decode_header
 
 FIRST, SECOND, ASK = b"\x01", b"\x02", b"\x03"
 MAX_WAITING = 64
 REKEY_PACKETS = 2**32
-_ASK_GAP = 1.0
 _KEEP = Kind.CONTROL, encode_control(Keep())
 
 
@@ -95,7 +94,6 @@ class Session:
         self._highest_attempt = 0
         self._initiator: tuple[Initiator, int] | None = None
         self._message_id = int.from_bytes(surroundings.entropy.token(6)) << 16
-        self._last_ask_heard = -math.inf
         self._next: Keys | None = None
         self._current: Keys | None = None
         self._previous: Keys | None = None
@@ -191,7 +189,7 @@ class Session:
         elif kind == SECOND and self.is_initiator:
             self._conclude(rest, self._card)
         elif kind == ASK and self.is_initiator:
-            self._heed()
+            self._heed(rest, self._card)
         else:
             raise MalformedFrame("a handshake message of no kind that we expect")
 
@@ -255,10 +253,10 @@ class Session:
         self.living.check_send("handshake")
         card = self._card
         assert card is not None
-        if not self.is_initiator:
-            self._transmit_message(ASK)
-            return
         self._attempt_counter += 1
+        if not self.is_initiator:
+            self._transmit_message(ASK + AskPayload(self._around.epoch, self._attempt_counter).encode())
+            return
         index = self._around.claim_index(Kind.DATA, None, self._owner)
         self._abandon_attempt()
         initiator = Initiator(
@@ -296,11 +294,11 @@ class Session:
         self._install(self._make_keys(initiator.keys, index, payload.index))
         self._send(*_KEEP)
 
-    def _heed(self) -> None:
-        now = trio.current_time()
-        if now - self._last_ask_heard < _ASK_GAP:
-            return
-        self._last_ask_heard = now
+    def _heed(self, message: bytes, card: PeerCard) -> None:
+        payload = AskPayload.decode(message)
+        if payload.epoch != card.epoch or payload.attempt <= self._highest_attempt:
+            raise NotAuthentic("a request for a handshake that is of another epoch, or was here before")
+        self._highest_attempt = payload.attempt
         self.living.post("rekey_due" if self.is_established else "wanted")
 
     def _transmit_message(self, message: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What the two handshake messages carry inside: epochs against replay, and the data index of each side."""
+"""What the handshake messages carry: epochs and counters against replay, and the data index of each side."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tunnel.model.errors import MalformedFrame
 from tunnel.model.identity import EPOCH_BYTES
 
 _FIRST = struct.Struct(f"!{EPOCH_BYTES}s{EPOCH_BYTES}sQI")
+_ASK = struct.Struct(f"!{EPOCH_BYTES}sQ")
 _SECOND = struct.Struct(f"!{EPOCH_BYTES}sI")
 
 
@@ -53,3 +54,23 @@ class SecondPayload:
         if len(payload) < _SECOND.size:
             raise MalformedFrame("a second handshake payload that is too short")
         return cls(*_SECOND.unpack_from(payload))
+
+
+@dataclass(frozen=True, slots=True)
+class AskPayload:
+    """Responder -> initiator, before any handshake: please begin. It is authenticated, not sealed: it holds no secret."""
+
+    epoch: bytes
+    attempt: int
+    """Rises with each request of this epoch."""
+
+    def encode(self) -> bytes:
+        """24 bytes."""
+        return _ASK.pack(self.epoch, self.attempt)
+
+    @classmethod
+    def decode(cls, payload: bytes) -> AskPayload:
+        """Raises MalformedFrame. Longer payloads are a newer peer's: the rest is ignored."""
+        if len(payload) < _ASK.size:
+            raise MalformedFrame("a request for a handshake that is too short")
+        return cls(*_ASK.unpack_from(payload))

@@ -1,0 +1,236 @@
+"""A bench with two peer connections and nothing else real: two wires, direct and relay, in virtual time."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+import pytest
+import trio
+
+from tunnel.crypto.node_keys import NodeKeys
+from tunnel.machines.pulse import Pulse
+from tunnel.model.announcement import Announcement, PeerCard
+from tunnel.model.candidate import Candidate, CandidateKind
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import MalformedFrame, NotAuthentic
+from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.nat import Mapping, NatReport, Udp
+from tunnel.model.status import Move
+from tunnel.model.timings import DEFAULT_TIMINGS, Timings
+from tunnel.network.memory_machine import MemoryClock, MemoryEntropy
+from tunnel.node.indices import Indices
+from tunnel.peer.connection import PeerConnection
+from tunnel.peer.surroundings import RELAY, Indexed, Way
+from tunnel.wire.frames import Kind, decode_header
+from tunnel.wire.signals import Connect, Introduced, Signal
+
+LATENCY = 0.02
+NETWORK = NetworkId(bytes(16))
+EASY = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT, udp=Udp.OPEN)
+
+
+@dataclass
+class Side:
+    """One node, as far as its only peer connection sees it. It implements `Surroundings`."""
+
+    bench: Bench
+    name: str
+    endpoint: Endpoint
+    keys: NodeKeys
+    epoch: bytes
+    clock: MemoryClock
+    entropy: MemoryEntropy
+    own_card: PeerCard | None = None
+    network: NetworkId = NETWORK
+    psk: bytes = bytes(32)
+    timings: Timings = DEFAULT_TIMINGS
+    mtu: int = 1280
+    is_announced: bool = True
+    registrations: int = 1
+    is_registered: bool = True
+    suspicions: int = 0
+    signals: list[Signal] = field(default_factory=list)
+    received: list[bytes] = field(default_factory=list)
+    rejected: int = 0
+    sent: list[tuple[float, Way, Kind, int]] = field(default_factory=list)
+    moves: list[tuple[str, str]] = field(default_factory=list)
+    peer: PeerConnection = field(init=False)
+    indices: Indices = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.indices = Indices(self.entropy)
+
+    def sockets(self) -> Sequence[tuple[int, bool]]:
+        return [(0, False)]
+
+    def transmit(self, way: Way, peer: NodeId, datagram: bytes, ttl: int | None = None) -> bool:
+        self.sent.append((trio.current_time(), way, decode_header(datagram).kind, len(datagram)))
+        self.bench.carry(self, way, datagram)
+        return True
+
+    def send_signal(self, signal: Signal) -> bool:
+        if not self.is_registered:
+            return False
+        self.signals.append(signal)
+        self.bench.heed(self, signal)
+        return True
+
+    def claim_index(self, kind: Kind, index: int | None, owner: Indexed) -> int:
+        return self.indices.claim(kind, index, owner)
+
+    def release_index(self, kind: Kind, index: int, owner: Indexed) -> None:
+        self.indices.release(kind, index, owner)
+
+    def suspect_network(self) -> None:
+        self.suspicions += 1
+
+    def receive(self, datagram: bytes, way: Way) -> None:
+        header = decode_header(datagram)
+        for owner in self.indices.owners(header.kind, header.receiver_index):
+            try:
+                owner.handle_untrusted(header.kind, datagram, way)
+            except (MalformedFrame, NotAuthentic):
+                self.rejected += 1
+
+    def card(self, **changes: Any) -> PeerCard:
+        """What this side announces: one candidate, at which it is."""
+        body = Announcement(
+            name=self.name,
+            static_key=self.keys.public,
+            addresses=(),
+            candidates=(Candidate(self.endpoint, CandidateKind.REFLEXIVE),),
+            nat=EASY,
+        )
+        seq = 1 if self.own_card is None else self.own_card.seq + 1
+        self.own_card = PeerCard(self.keys.id.raw, self.epoch, seq, replace(body, **changes))
+        return self.own_card
+
+    def restart(self) -> None:
+        """A new process: a new epoch, and no memory."""
+        self.epoch = self.entropy.token(16)
+        self.own_card = None
+
+    def kinds_sent(self, way: Way | None = None) -> list[Kind]:
+        return [kind for _, each, kind, _ in self.sent if way is None or each == way]
+
+
+class Bench:
+    """Both sides and the wires between them. `direct` and `relay` may be cut, `drop` looks at each datagram."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+        self.direct = self.relay = True
+        self.drop: Callable[[Side, Way, bytes], bool] = lambda side, way, datagram: False
+        self.introduces = True
+        self.tape: list[tuple[Side, Way, bytes]] = []
+        self._under_way: list[tuple[float, int, Side, Way, bytes]] = []
+        self._numbers = itertools.count()
+        self._more = Pulse()
+        self.left = self._side("left", "25.1.0.1", 1)
+        self.right = self._side("right", "25.2.0.1", 2)
+
+    def _side(self, name: str, host: str, seed: int) -> Side:
+        entropy = MemoryEntropy(random.Random(seed))
+        keys = NodeKeys(sha256(name.encode()).digest())
+        side = Side(self, name, Endpoint(host, 5000 + seed), keys, entropy.token(16), MemoryClock(), entropy)
+        side.card()
+        return side
+
+    def other(self, side: Side) -> Side:
+        return self.right if side is self.left else self.left
+
+    def open(self, side: Side) -> PeerConnection:
+        def moved(_: PeerConnection, move: Move) -> None:
+            side.moves.append((move.source, move.target))
+
+        side.peer = PeerConnection(
+            self.other(side).keys.id, side, deliver=lambda _, plaintext: side.received.append(plaintext), changed=moved
+        )
+        self.nursery.start_soon(side.peer.run)
+        return side.peer
+
+    def meet(self) -> None:
+        """Each side hears the other's latest announcement."""
+        for side in (self.left, self.right):
+            card = self.other(side).own_card
+            assert card is not None
+            side.peer.meet(card)
+
+    def introduce(self) -> None:
+        """The server introduces both."""
+        self.meet()
+        for side in (self.left, self.right):
+            own, card = side.own_card, self.other(side).own_card
+            assert own is not None
+            assert card is not None
+            side.peer.note_introduced(
+                Introduced(1, card.node, card.epoch, card.seq, b"", own.epoch, own.seq, 0.0)
+            )
+
+    def heed(self, side: Side, signal: Signal) -> None:
+        if isinstance(signal, Connect) and self.introduces:
+            self.nursery.start_soon(self._introduce_soon)
+
+    async def _introduce_soon(self) -> None:
+        await trio.sleep(LATENCY)
+        self.introduce()
+
+    def carry(self, side: Side, way: Way, datagram: bytes) -> None:
+        self.tape.append((side, way, datagram))
+        if not (self.relay if way == RELAY else self.direct) or self.drop(side, way, datagram):
+            return
+        if way != RELAY and way.remote != self.other(side).endpoint:
+            return
+        due = trio.current_time() + LATENCY * (2 if way == RELAY else 1)
+        arriving = RELAY if way == RELAY else Way(0, side.endpoint)
+        heapq.heappush(self._under_way, (due, next(self._numbers), self.other(side), arriving, datagram))
+        self._more.beat()
+
+    async def deliver(self) -> None:
+        """Datagrams arrive in the order of their times, then of their sending."""
+        while True:
+            with trio.move_on_at(self._under_way[0][0] if self._under_way else math.inf):
+                await self._more.wait()
+            while self._under_way and self._under_way[0][0] <= trio.current_time():
+                _, _, receiver, way, datagram = heapq.heappop(self._under_way)
+                receiver.receive(datagram, way)
+
+    async def wait_state(self, side: Side, state: str, patience: float = 60.0) -> float:
+        """Until this side's connection is in this state; how long it took."""
+        began = trio.current_time()
+        with trio.fail_after(patience):
+            await side.peer.pulse.wait_until(lambda: side.peer.state == state)
+        return trio.current_time() - began
+
+    async def connect(self) -> None:
+        """Both sides hold a direct path and a session."""
+        self.meet()
+        self.left.peer.want()
+        for side in (self.left, self.right):
+            await self.wait_state(side, "connected")
+            await side.peer.pulse.wait_until(lambda side=side: side.peer.can_carry)  # type: ignore[misc]
+
+
+@asynccontextmanager
+async def open_bench() -> AsyncIterator[Bench]:
+    async with trio.open_nursery() as nursery:
+        bench = Bench(nursery)
+        nursery.start_soon(bench.deliver)
+        bench.open(bench.left)
+        bench.open(bench.right)
+        yield bench
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def bench(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Bench]:
+    async with open_bench() as bench:
+        yield bench
