@@ -36,6 +36,8 @@ def test_a_classic_answer_is_these_bytes() -> None:
         "0101 0024 000102030405060708090a0b0c0d0e0f"
         "0001 0008 0001 0001 c0000201  0004 0008 0001 0002 c0000202  0005 0008 0001 0003 c0000203"
     )
+    bare = encode_classic_success(ClassicRequest(TRANSACTION), Endpoint("192.0.2.1", 1), None, None)
+    assert bare == bytes.fromhex("0101 000c 000102030405060708090a0b0c0d0e0f 0001 0008 0001 0001 c0000201")
 
 
 def test_a_classic_client_reads_our_answer() -> None:

@@ -127,7 +127,7 @@ class _StunService:
         request = decode_classic_request(datagram)
         others = self._others[index]
         speaker = others[request.change] if request.change else index
-        if speaker is None or others[BOTH] is None and request.change or remote.is_ipv6:
+        if speaker is None or (request.change and others[BOTH] is None) or remote.is_ipv6:
             raise MalformedFrame("a test that this server cannot serve")
         answer = encode_classic_success(request, remote, self._named(speaker), self._named(others[BOTH]))
         self._counts.answered += self._sockets[speaker].send_nowait(answer, remote)

@@ -47,10 +47,16 @@ def decode_classic_request(datagram: bytes) -> ClassicRequest:
             raise MalformedFrame("a classic request with attributes that nobody sends")
 
 
-def encode_classic_success(request: ClassicRequest, observed: Endpoint, source: Endpoint, changed: Endpoint) -> bytes:
-    """The answer: where we saw the client, where this comes from, where our other address and port are. IPv4 only."""
-    body = b"".join(
-        struct.pack("!HHBB", kind, 8, 0, 1) + encode_endpoint(endpoint)[4:] + encode_endpoint(endpoint)[:4]
-        for kind, endpoint in ((_MAPPED_ADDRESS, observed), (_SOURCE_ADDRESS, source), (_CHANGED_ADDRESS, changed))
-    )
+def encode_classic_success(
+    request: ClassicRequest, observed: Endpoint, source: Endpoint | None, changed: Endpoint | None
+) -> bytes:
+    """The answer: where we saw the client, and if we know them where this comes from and where our other address and
+    port are. IPv4 only."""
+    addresses = ((_MAPPED_ADDRESS, observed), (_SOURCE_ADDRESS, source), (_CHANGED_ADDRESS, changed))
+    body = b"".join(_address(kind, endpoint) for kind, endpoint in addresses if endpoint is not None)
     return HEADER.pack(_BINDING_RESPONSE, len(body), request.transaction) + body
+
+
+def _address(kind: int, endpoint: Endpoint) -> bytes:
+    packed = encode_endpoint(endpoint)
+    return struct.pack("!HHBB", kind, 8, 0, 1) + packed[4:] + packed[:4]
