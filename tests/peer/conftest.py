@@ -171,9 +171,7 @@ class Bench:
             own, card = side.own_card, self.other(side).own_card
             assert own is not None
             assert card is not None
-            side.peer.note_introduced(
-                Introduced(1, card.node, card.epoch, card.seq, b"", own.epoch, own.seq, 0.0)
-            )
+            side.peer.note_introduced(Introduced(1, card.node, card.epoch, card.seq, b"", own.epoch, own.seq, 0.0))
 
     def heed(self, side: Side, signal: Signal) -> None:
         if isinstance(signal, Connect) and self.introduces:

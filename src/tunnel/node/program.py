@@ -364,9 +364,9 @@ class NodeProgram:
         candidates = gather(
             self._world.interfaces.addresses(),
             [socket.local for socket in self.datagrams.sockets],
-            survey,
-            self.settings.external,
-            exclude=self._is_tunnel_address,
+            survey=survey,
+            declared=self.settings.external,
+            exclude=self.addresses,
         )
         body = Announcement(
             name=self.settings.name,
@@ -381,9 +381,6 @@ class NodeProgram:
 
     def _report(self) -> NatReport:
         return _UNKNOWN_SURVEY if self.surveyor.result is None else self.surveyor.result.report
-
-    def _is_tunnel_address(self, host: str) -> bool:
-        return host in self.addresses
 
     def _kept_lease(self) -> tuple[str | None, float]:
         kept = (self._world.store.read(LEASE_FILE) or b"").decode("ascii", "replace").split()

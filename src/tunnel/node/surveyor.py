@@ -9,6 +9,7 @@ import trio
 from tunnel.machines.pulse import Pulse
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import Timings
+from tunnel.nat.candidates import own_endpoints
 from tunnel.nat.survey import Survey, SurveyResult
 from tunnel.network.ports import DatagramSocket, Entropy, Interfaces, Resolver
 
@@ -73,7 +74,7 @@ class Surveyor:
             self._survey = Survey(
                 self._sockets,
                 self._resolver,
-                own=self._own_endpoints(),
+                own=own_endpoints(self._interfaces.addresses(), [socket.local for socket in self._sockets]),
                 servers=tuple(dict.fromkeys((*map(str, self.own), *self._servers))),
                 timings=self._timings,
                 token=self._entropy.token,
@@ -84,11 +85,3 @@ class Surveyor:
             self._done.beat()
             self._changed(self.result, before)
             await trio.sleep(_LEAST_GAP)
-
-    def _own_endpoints(self) -> list[Endpoint]:
-        return [
-            Endpoint(address, socket.local.port)
-            for socket in self._sockets
-            for address in self._interfaces.addresses()
-            if (":" in address) == socket.local.is_ipv6
-        ]

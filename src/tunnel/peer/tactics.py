@@ -11,6 +11,7 @@ from tunnel.model.endpoint import is_usable
 from tunnel.model.nat import Udp
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import Timings
+from tunnel.nat.candidates import order
 from tunnel.peer.surroundings import Way
 
 HOPELESS_PATIENCE = 2.0
@@ -43,7 +44,7 @@ def plan_punch(
     """The simultaneous tactic: their candidates from each socket of the family, then ways that answered before."""
     candidates = [
         Way(number, candidate.endpoint)
-        for candidate in theirs.candidates
+        for candidate in order(own.candidates, theirs.candidates)
         for number, is_ipv6 in sockets
         if candidate.endpoint.is_ipv6 == is_ipv6 and is_usable(candidate.endpoint)
     ]
