@@ -11,6 +11,10 @@ import pytest
 import trio
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.nat import Mapping, NatReport, Udp
+from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.nat.second_opinion import SecondOpinion, ask_second_opinion
+from tunnel.nat.survey import Survey
 from tunnel.network.memory import open_memory_internet
 from tunnel.server.stun_service import StunCounts, serve_stun
 from tunnel.wire.stun import (
@@ -283,5 +287,40 @@ async def test_it_serves_in_an_internet_in_memory(autojump_clock: trio.testing.M
             assert remote == ONE_ADDRESS[0]
             assert decode_stun(datagram).observed == CLIENT
             nursery.cancel_scope.cancel()
+        for one in (*bound, socket):
+            one.close()
+
+
+async def test_a_survey_against_the_service_gets_its_verdict(autojump_clock: trio.testing.MockClock) -> None:
+    """Both ends of the STUN service in one internet: the node's survey and the server's answers."""
+    async with open_memory_internet(latency=0.02) as internet:
+        server, client = internet.add_host("server", "25.0.0.1", "25.0.0.2"), internet.add_host("client", "25.9.9.9")
+        bound = [await server.world().datagrams.open_socket(endpoint) for endpoint in FOUR]
+        world = client.world()
+        socket = await world.datagrams.open_socket(Endpoint("0.0.0.0", 5000))
+        survey = Survey(
+            [socket],
+            world.resolver,
+            own=[CLIENT],
+            servers=[*map(str, FOUR), "nowhere.test:3478"],
+            timings=DEFAULT_TIMINGS,
+            token=world.entropy.token,
+        )
+
+        async def read() -> None:
+            while True:
+                for datagram, remote in await socket.receive_batch():
+                    survey.receive_untrusted(socket, datagram, remote)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(serve_stun, bound, rate_per_source=10.0))
+            nursery.start_soon(read)
+            result = await survey.run()
+            opinion = await ask_second_opinion(world.datagrams, FOUR[0], source=CLIENT.host)
+            nursery.cancel_scope.cancel()
+        assert result.report == NatReport(mapping=Mapping.NONE, udp=Udp.OPEN)
+        assert result.reflexive == (CLIENT,)
+        assert opinion == SecondOpinion("Open Internet")
+        assert opinion.agrees(result.report)
         for one in (*bound, socket):
             one.close()
