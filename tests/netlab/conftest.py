@@ -43,9 +43,9 @@ class Agent:
     def __init__(self, lab: Lab, host: Host) -> None:
         self._program = lab.popen(host, [*_PROBE, "agent"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def open(self, port: int = 0) -> int:
-        """A fresh UDP socket instead of the one before."""
-        return int(self._do("open", port=port))
+    def open(self, port: int = 0, *, ipv6: bool = False) -> int:
+        """A fresh UDP socket instead of the one before; its port."""
+        return int(self._do("open", port=port, ipv6=ipv6))
 
     def seen_by(self, server: Endpoint, *, after: float = 0.0, within: float = SOON) -> Endpoint | None:
         """Our endpoint as that echo server sees it, answering `after` so many seconds; None if no answer came."""

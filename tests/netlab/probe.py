@@ -72,10 +72,10 @@ class Agent:
     def do(self, order: dict[str, Any]) -> Any:
         return getattr(self, "do_" + order.pop("do"))(**order)
 
-    def do_open(self, port: int) -> int:
+    def do_open(self, port: int, ipv6: bool) -> int:
         self.udp.close()
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("0.0.0.0", port))
+        self.udp = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind(("", port))
         return int(self.udp.getsockname()[1])
 
     def do_ask(self, to: list[Any], after: float, within: float) -> list[Any] | None:
@@ -108,7 +108,7 @@ class Agent:
     def do_hear(self, within: float) -> list[Any] | None:
         """The next datagram's text, or None."""
         heard = self.hear(time.monotonic() + within)
-        return None if heard is None else [heard[0].decode(), *heard[1]]
+        return None if heard is None else [heard[0].decode(), *heard[1][:2]]
 
     def hear(self, until: float) -> tuple[bytes, Any] | None:
         self.udp.settimeout(max(0.001, until - time.monotonic()))

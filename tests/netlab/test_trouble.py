@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import SettingsError
 from tunnel.netlab import SERVER_ADDRESSES, Host, Kind, Lab
 
 if TYPE_CHECKING:
@@ -62,6 +63,12 @@ def test_cuts_do_not_disturb_each_other(lab: Lab, agent_on: Callable[[Host], Age
     speaker.send(Endpoint(three.wan, listener.open()))
     assert listener.hear() is not None
     assert deaf.hear(SILENCE) is None
+
+
+def test_a_site_cannot_be_cut_from_itself(lab: Lab) -> None:
+    site = lab.add_site("home", hosts=2)
+    with pytest.raises(SettingsError, match="home"):
+        lab.cut(site, site)
 
 
 @pytest.mark.parametrize("kind", [Kind.PORT_PRESERVING, Kind.FULL_CONE, Kind.DOUBLE], ids=lambda kind: kind.value)

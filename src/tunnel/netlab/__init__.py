@@ -12,14 +12,16 @@ from tunnel.netlab.captures import Capture
 from tunnel.netlab.kinds import OPEN_TCP_PORTS, Kind
 from tunnel.netlab.lab import Lab
 from tunnel.netlab.ledger import STATE, sweep
-from tunnel.netlab.sites import GATEWAY, SERVER_ADDRESSES, Host, Site, SiteSpec
+from tunnel.netlab.sites import SERVER_ADDRESSES, SERVER_ADDRESSES_V6, Host, Site, SiteSpec
 from tunnel.netlab.traffic import Count, Flow, LinkCount
 from tunnel.netlab.trio_lab import open_lab
+from tunnel.netlab.wiring import GATEWAY
 
 __all__ = [
     "GATEWAY",
     "OPEN_TCP_PORTS",
     "SERVER_ADDRESSES",
+    "SERVER_ADDRESSES_V6",
     "STATE",
     "Capture",
     "Count",

@@ -147,6 +147,7 @@ _FILTER = """
 table inet filter {{
   chain input {{
     type filter hook input priority filter
+    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
     iifname "wan" ct state established,related accept
     iifname "wan" {wan_input}
     iifname "lan" ip daddr != {gateway} drop

@@ -11,12 +11,13 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from tunnel.model.errors import DeviceError, SettingsError
-from tunnel.netlab import sites, traffic
+from tunnel.netlab import traffic, wiring
 from tunnel.netlab.captures import Capture
 from tunnel.netlab.kinds import Kind
 from tunnel.netlab.ledger import STATE, Entry, sweep
@@ -24,14 +25,11 @@ from tunnel.netlab.namespaces import (
     add_namespaces,
     check_privilege,
     command_in,
-    ip_batch,
-    nft_batch,
     run,
     run_scripts,
 )
-from tunnel.netlab.sites import SERVER_ADDRESSES, Host, Site, SiteSpec
+from tunnel.netlab.sites import MAX_SITES, SERVER_ADDRESSES, SERVER_ADDRESSES_V6, Host, Site, SiteSpec
 
-_SERVER_MAC = "02:00:00:00:00:01"
 _TERM_PATIENCE = 2.0  # seconds that programs get after SIGTERM when the lab closes
 _DELAY_BOX = Path(__file__).with_name("delay_box.py")
 
@@ -48,9 +46,9 @@ class Lab:
         self._entry = Entry(state)
         self.id = self._entry.id
         self._prefix = f"p2pt-{self.id}-"
-        self._internet = self._prefix + "internet"
-        self._wires = self._prefix + "wires"
-        self.server = Host("server", self._prefix + "server", SERVER_ADDRESSES[0])
+        self._middle = wiring.Middle(*(self._prefix + name for name in ("internet", "server", "wires")))
+        self.server = Host("server", self._middle.server, SERVER_ADDRESSES[0])
+        self._has_ipv6 = False
         self.sites: dict[str, Site] = {}
         self._cuts: set[frozenset[str]] = set()
         self._programs: list[subprocess.Popen[bytes]] = []
@@ -81,9 +79,10 @@ class Lab:
         hosts: int = 1,
         delay: float = 0.0,
         lifetime: int | None = None,
+        ipv6: bool = False,
     ) -> Site:
         """One more site; `delay` is one-way, in milliseconds, between it and the internet. Raises SettingsError."""
-        return self.add_sites([SiteSpec(name, kind, hosts, delay, lifetime)])[0]
+        return self.add_sites([SiteSpec(name, kind, hosts, delay, lifetime, ipv6)])[0]
 
     def add_sites(self, specs: Iterable[SiteSpec]) -> tuple[Site, ...]:
         """Several at once, which is faster. Raises SettingsError before anything is made."""
@@ -91,24 +90,12 @@ class Lab:
         for spec in specs:
             spec.check()
             number = len(self.sites) + len(fresh) + 1
-            if spec.name in self.sites or spec.name in fresh or number > sites.MAX_SITES:
-                raise SettingsError(f"site {spec.name}: the name is taken, or the lab is full ({sites.MAX_SITES})")
+            if spec.name in self.sites or spec.name in fresh or number > MAX_SITES:
+                raise SettingsError(f"site {spec.name}: the name is taken, or the lab is full ({MAX_SITES})")
             fresh[spec.name] = Site(spec, number, self._prefix)
-        built = tuple(fresh.values())
-        delayed = [site for site in built if site.spec.delay > 0]
-        namespaces = [name for site in built for name in site.namespaces]
-        if delayed and self._wires not in self._entry.namespaces:
-            namespaces.append(self._wires)
-        self._make_namespaces(namespaces)
-        run(["ip", "-batch", "-"], "\n".join(line for site in built for line in self._links(site)) + "\n")
-        scripts = {name: script for site in built for name, script in site.scripts().items()}
-        scripts[self._internet] = ip_batch(*(line for site in built for line in sites.internet_side(site)))
-        if delayed:
-            scripts[self._wires] = "".join(sites.wire_script(self._gap(site)) for site in delayed)
-        run_scripts(scripts)
-        self._start_boxes(delayed)
+        self._build(tuple(fresh.values()))
         self.sites |= fresh
-        return built
+        return tuple(fresh.values())
 
     def close(self) -> None:
         """End every program of the lab (SIGTERM, then SIGKILL) and remove all that was made. Idempotent."""
@@ -164,8 +151,10 @@ class Lab:
     def cut(self, one: Site, other: Site) -> None:
         """Drop, without a word, all UDP between two sites' public addresses; what goes over the server still works.
 
-        A cut follows its sites when their addresses change.
+        IPv6 too. A cut follows its sites when their addresses change. Raises SettingsError for one site alone.
         """
+        if one.name == other.name:
+            raise SettingsError(f"site {one.name} cannot be cut from itself: its hosts do not meet at the internet")
         self._cuts.add(frozenset((one.name, other.name)))
         self._apply_cuts()
 
@@ -175,15 +164,12 @@ class Lab:
         self._apply_cuts()
 
     def change_wan(self, site: Site) -> str:
-        """Give a site another public address, which is returned. The old one is gone, and with it every mapping."""
+        """Give a site another public IPv4 address, which is returned. The old one is gone, and with it every mapping.
+
+        Its IPv6 addresses stay. Needs the command `conntrack`.
+        """
         old = site.move()
-        edge = [f"addr add {site.wan}/32 dev wan", f"route replace default via {sites.GATEWAY} src {site.wan}"]
-        run_scripts(
-            {
-                self._internet: ip_batch(*sites.reach(site), f"route del {old}/32", f"neigh del {old} dev {site.name}"),
-                site.edge: ip_batch(*edge, f"addr del {old}/32 dev wan"),
-            }
-        )
+        run_scripts(wiring.move_scripts(self._middle, site, old))
         self._apply_cuts()
         self.forget_mappings(site)
         return site.wan
@@ -201,13 +187,14 @@ class Lab:
 
     def counters(self) -> dict[str, traffic.LinkCount]:
         """What each link at the internet carried since it exists: one a site, and `server`."""
-        text = run(["ip", "-n", self._internet, "-j", "-s", "link", "show"])
+        text = run(["ip", "-n", self._middle.internet, "-j", "-s", "link", "show"])
         return traffic.link_counts(text, ("server", *self.sites))
 
     def flows(self) -> dict[traffic.Flow, traffic.Count]:
         """What passed the internet, by source address, destination address and protocol; cut packets do not count."""
-        text = run(command_in(self._internet, ["nft", "-j", "list", "set", "inet", "internet", "flows"]))
-        return traffic.flow_counts(text)
+        return traffic.flow_counts(
+            run(command_in(self._middle.internet, ["nft", "-j", "list", "table", "inet", "internet"]))
+        )
 
     def capture(self, folder: Path) -> Capture:
         """Record every link at the internet as FOLDER/LINK.pcap, until closed. Needs the command `tcpdump`.
@@ -215,47 +202,46 @@ class Lab:
         It records when this returns: every tcpdump has said that it listens.
         """
         check_privilege(["tcpdump"])
-        capture = Capture(self._internet, ("server", *self.sites), folder)
+        capture = Capture(self._middle.internet, ("server", *self.sites), folder)
         self._captures.append(capture)
         return capture
 
     # Details
 
     def _build_middle(self) -> None:
-        self._make_namespaces([self._internet, self.server.namespace])
-        link = self._link("server", _SERVER_MAC, "eth0", self.server.namespace)
-        run(["ip", "-batch", "-"], link + "\n")
-        run_scripts({self._internet: sites.internet_script(_SERVER_MAC), self.server.namespace: sites.server_script()})
+        self._make_namespaces([self._middle.internet, self._middle.server])
+        run(["ip", "-batch", "-"], wiring.server_link(self._middle) + "\n")
+        run_scripts(wiring.middle_scripts(self._middle))
+
+    def _build(self, built: Sequence[Site]) -> None:
+        delayed = [site for site in built if site.spec.delay]
+        namespaces = [name for site in built for name in site.namespaces]
+        if delayed and self._middle.wires not in self._entry.namespaces:
+            namespaces.append(self._middle.wires)
+        self._make_namespaces(namespaces)
+        lines = [line for site in built for line in wiring.site_links(self._middle, site)]
+        run(["ip", "-batch", "-"], "\n".join(lines) + "\n")
+        if not self._has_ipv6 and any(site.spec.ipv6 for site in built):
+            run_scripts(wiring.middle_scripts_v6(self._middle))
+            self._has_ipv6 = True
+            self.server = replace(self.server, address_v6=SERVER_ADDRESSES_V6[0])
+        scripts = {name: script for site in built for name, script in wiring.site_scripts(site).items()}
+        scripts[self._middle.internet] = wiring.internet_script(built)
+        if delayed:
+            scripts[self._middle.wires] = wiring.wires_script(delayed)
+        run_scripts(scripts)
+        self._start_boxes(delayed)
 
     def _make_namespaces(self, names: Sequence[str]) -> None:
         self._entry.record(names)
         add_namespaces(names)
 
-    def _link(self, name: str, mac: str, far_name: str, far: str) -> str:
-        near = f"name {name} address {sites.GATEWAY_MAC} netns {self._internet}"
-        return f"link add {near} type veth peer name {far_name} address {mac} netns {far}"
-
-    def _gap(self, site: Site) -> tuple[str, str]:
-        return f"{site.name}-in", f"{site.name}-out"
-
-    def _links(self, site: Site) -> list[str]:
-        if not site.spec.delay:
-            return [self._link(site.name, site.mac, "wan", site.edge), *site.links()]
-        inner, outer = self._gap(site)
-        return [
-            f"link add name {site.name} address {sites.GATEWAY_MAC} netns {self._internet}"
-            f" type veth peer name {outer} netns {self._wires}",
-            f"link add name wan address {site.mac} netns {site.edge} type veth peer name {inner} netns {self._wires}",
-            *site.links(),
-        ]
-
     def _start_boxes(self, delayed: Sequence[Site]) -> None:
         started = []
         for site in delayed:
-            argv = [sys.executable, "-I", "-S", str(_DELAY_BOX), *self._gap(site), str(site.spec.delay)]
-            box = subprocess.Popen(
-                command_in(self._wires, argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
+            argv = [sys.executable, "-I", "-S", str(_DELAY_BOX), *wiring.delay_gap(site), str(site.spec.delay)]
+            command = command_in(self._middle.wires, argv)
+            box = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             started.append(box)
             self._boxes.append(box)
         for box in started:
@@ -265,8 +251,6 @@ class Lab:
                     raise DeviceError("a delay box did not start")
 
     def _apply_cuts(self) -> None:
-        pairs = sorted(tuple(sorted(cut)) for cut in self._cuts)
-        wans = [(self.sites[pair[0]].wan, self.sites[pair[-1]].wan) for pair in pairs]
-        elements = ", ".join(f"{a} . {b}, {b} . {a}" if a != b else f"{a} . {b}" for a, b in wans)
-        added = f"\nadd element inet internet cut {{ {elements} }}" if wans else ""
-        run_scripts({self._internet: nft_batch("flush set inet internet cut" + added)})
+        pairs = [tuple(sorted(cut)) for cut in self._cuts]
+        script = wiring.cut_script((self.sites[one], self.sites[other]) for one, other in pairs)
+        run_scripts({self._middle.internet: script})

@@ -1,11 +1,4 @@
-"""The places of a lab: who is where, with which addresses and links. Builds scripts, runs nothing.
-
-    host --- lan [inner router] wan --- lan [router] wan --- (delay box) --- NAME [internet] server --- eth0 [server]
-             10.   192.168.N.1          100.64.N.1   25.N.0.1                     25.0.0.254         25.0.0.1, 25.0.0.2
-
-The inner router exists in `double` sites only, a `public` site has none and its host's `wan` is at the internet. Links
-at the internet have fixed MAC addresses and permanent neighbours, so that no ARP round trip disturbs a measured delay.
-"""
+"""The places of a lab: who is where, under which addresses. Runs nothing; `wiring.py` knows how they are joined."""
 
 from __future__ import annotations
 
@@ -13,16 +6,14 @@ import re
 from dataclasses import dataclass, field, replace
 
 from tunnel.model.errors import SettingsError
-from tunnel.netlab.kinds import MAPPING_LIFETIME, Kind, router_rules
-from tunnel.netlab.namespaces import ip_batch, nft_batch
+from tunnel.netlab.kinds import Kind
 
 SERVER_ADDRESSES = ("25.0.0.1", "25.0.0.2")
 """The server host's public addresses. All public ones of a lab are 25.x: unlike RFC 5737's, they count as global."""
 
-GATEWAY = "25.0.0.254"
-"""The internet's own address, everybody's next hop there."""
+SERVER_ADDRESSES_V6 = ("2a25::1", "2a25::2")
+"""Its IPv6 ones, in labs that have a site with `ipv6`. Those of site N are in 2a25:N::/32."""
 
-GATEWAY_MAC = "02:00:00:00:00:fe"
 MAX_SITES = 250
 _NAME = re.compile(r"[a-z][a-z0-9]{0,9}")  # with a suffix it must fit an interface name of 15 characters
 _TAKEN_NAMES = frozenset(("internet", "server", "wires", "lo", "all", "default"))
@@ -37,6 +28,9 @@ class Host:
     address: str
     """What its interface has: a private address behind a router, else the (first) public one."""
 
+    address_v6: str | None = None
+    """Global, if the site has IPv6."""
+
 
 @dataclass(frozen=True, slots=True)
 class SiteSpec:
@@ -50,6 +44,9 @@ class SiteSpec:
 
     lifetime: int | None = None
     """Seconds that a UDP mapping lives without traffic; None: the kernel's own 30 s unanswered, 120 s answered."""
+
+    ipv6: bool = False
+    """Also routed IPv6, without NAT, behind the routers' stateful filters; a public site has no filter."""
 
     def check(self) -> None:
         """Raises SettingsError for what cannot be built."""
@@ -70,17 +67,23 @@ class Site:
     spec: SiteSpec
     number: int
     prefix: str
+    """What the names of all its namespaces begin with."""
+
     wan: str = field(init=False)
-    """Its current public address."""
+    """Its current public IPv4 address."""
 
     hosts: tuple[Host, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self.wan = f"25.{self.number}.0.1"
-        names = [self.name] + [f"{self.name}-{i}" for i in range(2, self.spec.hosts + 1)]
+        if self.kind is Kind.PUBLIC:
+            addresses = [(self.wan, self.wan_v6)]
+        else:
+            numbers = range(10, 10 + self.spec.hosts)
+            addresses = [(f"192.168.{self.number}.{i}", f"{self.network_v6}:1::{i}") for i in numbers]
         self.hosts = tuple(
-            Host(name, self.prefix + name, self.wan if self.kind is Kind.PUBLIC else f"192.168.{self.number}.{9 + i}")
-            for i, name in enumerate(names, 1)
+            Host(name, self.prefix + name, v4, v6 if self.spec.ipv6 else None)
+            for (v4, v6), name in zip(addresses, self._host_names(), strict=True)
         )
 
     @property
@@ -118,161 +121,22 @@ class Site:
         """The MAC address of its `wan` at the internet."""
         return f"02:00:00:00:{self.number:02x}:01"
 
+    @property
+    def network_v6(self) -> str:
+        """The first 32 bits of all its IPv6 addresses, as text."""
+        return f"2a25:{self.number}"
+
+    @property
+    def wan_v6(self) -> str:
+        """Its IPv6 address at the internet, if it has IPv6."""
+        return f"{self.network_v6}::1"
+
     def move(self) -> str:
-        """Take the next public address; returns the old one."""
+        """Take the next public IPv4 address; returns the old one."""
         old, self.wan = self.wan, f"25.{self.number}.0.{int(self.wan.rpartition('.')[2]) % 250 + 1}"
         if self.kind is Kind.PUBLIC:
             self.hosts = (replace(self.host, address=self.wan),)
         return old
 
-    def links(self) -> list[str]:
-        """The `ip link add` lines for everything behind `wan`."""
-        inner = zip(self.routers, self.routers[1:], strict=False)
-        lines = [f"link add name lan netns {outer} type veth peer name wan netns {nat}" for outer, nat in inner]
-        if not self.routers:
-            return lines
-        last = self.routers[-1]
-        if len(self.hosts) == 1:
-            return [*lines, f"link add name lan netns {last} type veth peer name eth0 netns {self.host.namespace}"]
-        lines.append(f"link add name lan netns {last} type bridge")
-        for i, host in enumerate(self.hosts):
-            lines.append(f"link add name port{i} netns {last} type veth peer name eth0 netns {host.namespace}")
-        return lines
-
-    def scripts(self) -> dict[str, str]:
-        """The shell script that sets up each namespace, once all links exist."""
-        if not self.routers:
-            return {self.host.namespace: _quiet() + ip_batch(*_public_edge(self.wan))}
-        scripts = {}
-        lan = f"192.168.{self.number}"
-        for i, (namespace, kind) in enumerate(zip(self.routers, self.kind.routers, strict=True)):
-            is_last = i == len(self.routers) - 1
-            gateway = f"{lan}.1" if is_last else f"100.64.{self.number}.1"
-            upstream = (
-                _public_edge(self.wan)
-                if i == 0
-                else [
-                    f"addr add 100.64.{self.number}.2/24 dev wan",
-                    "link set dev wan up",
-                    f"route add default via 100.64.{self.number}.1",
-                ]
-            )
-            ports = [f"port{i}" for i in range(len(self.hosts))] if is_last and len(self.hosts) > 1 else []
-            scripts[namespace] = (
-                _quiet()
-                + _routing()
-                + ip_batch(
-                    "link set dev lo up",
-                    f"addr add {gateway}/24 dev lan",
-                    "link set dev lan up",
-                    *(f"link set dev {port} master lan up" for port in ports),
-                    *upstream,
-                )
-                + nft_batch(router_rules(kind, gateway=gateway, lifetime=self.spec.lifetime or MAPPING_LIFETIME))
-                + self._lifetimes()
-            )
-        for host in self.hosts:
-            scripts[host.namespace] = _quiet() + ip_batch(
-                "link set dev lo up",
-                f"addr add {host.address}/24 dev eth0",
-                "link set dev eth0 up",
-                f"route add default via {lan}.1",
-            )
-        return scripts
-
-    def _lifetimes(self) -> str:
-        if self.spec.lifetime is None:
-            return ""
-        return "".join(
-            f"echo {self.spec.lifetime} > /proc/sys/net/netfilter/{name}\n"
-            for name in ("nf_conntrack_udp_timeout", "nf_conntrack_udp_timeout_stream")
-        )
-
-
-def internet_side(site: Site) -> list[str]:
-    """The `ip` lines that open the internet's end of a site's link."""
-    return [f"link set dev {site.name} up", *reach(site)]
-
-
-def reach(site: Site) -> list[str]:
-    """The `ip` lines by which the internet finds a site's present address."""
-    return [
-        f"neigh replace {site.wan} lladdr {site.mac} dev {site.name} nud permanent",
-        f"route replace {site.wan}/32 dev {site.name}",
-    ]
-
-
-def server_script() -> str:
-    """Sets up the server's namespace."""
-    first, second = SERVER_ADDRESSES
-    return _quiet() + ip_batch(*_public_edge(first, "eth0"), f"addr add {second}/32 dev eth0")
-
-
-def internet_script(server_mac: str) -> str:
-    """Sets up the internet's namespace: it routes, counts, and cuts what it is told to."""
-    return (
-        "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6\n"  # sites come later
-        + _quiet()
-        + _routing()
-        + ip_batch(
-            "link set dev lo up",
-            f"addr add {GATEWAY}/32 dev lo",
-            "link set dev server up",
-            *(f"neigh add {address} lladdr {server_mac} dev server nud permanent" for address in SERVER_ADDRESSES),
-            *(f"route add {address}/32 dev server" for address in SERVER_ADDRESSES),
-        )
-        + nft_batch(_INTERNET_RULES)
-    )
-
-
-def wire_script(ends: tuple[str, str]) -> str:
-    """Sets up both ends of the gap in a link that a delay box bridges."""
-    return _quiet() + ip_batch(*(f"link set dev {end} up" for end in ends))
-
-
-_INTERNET_RULES = """
-table inet internet {
-  set cut {
-    type ipv4_addr . ipv4_addr
-  }
-  set flows {
-    type ipv4_addr . ipv4_addr . inet_proto
-    size 65535
-    flags dynamic
-    counter
-  }
-  chain forward {
-    type filter hook forward priority filter
-    meta l4proto udp ip saddr . ip daddr @cut drop
-    update @flows { ip saddr . ip daddr . ip protocol }
-  }
-}
-"""
-
-
-def _public_edge(address: str, interface: str = "wan") -> list[str]:
-    return [
-        "link set dev lo up",
-        f"addr add {address}/32 dev {interface}",
-        f"link set dev {interface} up",
-        f"neigh add {GATEWAY} lladdr {GATEWAY_MAC} dev {interface} nud permanent",
-        f"route add {GATEWAY}/32 dev {interface}",
-        f"route add default via {GATEWAY} src {address}",
-    ]
-
-
-def _quiet() -> str:
-    """No IPv6 on the links: no router solicitation or duplicate detection in a capture. A tunnel made later has it."""
-    return (
-        "for conf in /proc/sys/net/ipv6/conf/*; do\n"
-        "  case $conf in */lo|*/all|*/default) ;; *) echo 1 > $conf/disable_ipv6;; esac\ndone\n"
-    )
-
-
-def _routing() -> str:
-    """Forward, and keep bridged frames out of the IP hooks, where a DNATed one would be dropped."""
-    return (
-        "echo 1 > /proc/sys/net/ipv4/ip_forward\n"
-        "bridged=/proc/sys/net/bridge/bridge-nf-call-iptables\n"
-        "if [ -e $bridged ]; then echo 0 > $bridged; fi\n"
-    )
+    def _host_names(self) -> list[str]:
+        return [self.name, *(f"{self.name}-{i}" for i in range(2, self.spec.hosts + 1))]

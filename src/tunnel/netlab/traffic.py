@@ -46,10 +46,12 @@ def link_counts(text: str, links: Sequence[str]) -> dict[str, LinkCount]:
 
 
 def flow_counts(text: str) -> dict[Flow, Count]:
-    """From `nft -j list set` of a set `source . destination . protocol` with counters."""
+    """From `nft -j list table`: all of its sets `source . destination . protocol` with counters."""
     counts = {}
     for part in json.loads(text)["nftables"]:
-        for element in part.get("set", {}).get("elem", ()):
+        if not part.get("set", {}).get("name", "").startswith("flows"):
+            continue
+        for element in part["set"].get("elem", ()):
             source, destination, protocol = element["elem"]["val"]["concat"]
             counter = element["elem"]["counter"]
             counts[Flow(source, destination, protocol)] = Count(counter["packets"], counter["bytes"])
