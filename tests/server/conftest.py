@@ -166,6 +166,7 @@ class RunningServer:
     """A server that runs while its block does, or until it is stopped."""
 
     ready: ServerReady
+    listen: Endpoint
     stop: Callable[[], None]
     ended: trio.Event
 
@@ -198,7 +199,7 @@ def run_server(server_host: MemoryHost) -> Serve:
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
                     ready = await nursery.start(partial(serve, settings, server_host.world(), tls=False))
-                    task_status.started(RunningServer(ready, scope.cancel, ended))
+                    task_status.started(RunningServer(ready, settings.listen, scope.cancel, ended))
             ended.set()
 
         async with trio.open_nursery() as nursery:

@@ -115,6 +115,11 @@ async def server_tls(stream: trio.abc.Stream, certificate: bytes, private_key: b
     return secured
 
 
+def check_certificate(certificate: bytes, private_key: bytes) -> None:
+    """Raise SettingsError unless this PEM certificate and this key go together: to know before a client does."""
+    _server_context(certificate, private_key)
+
+
 async def _handshake(secured: trio.SSLStream[trio.abc.Stream]) -> None:
     try:
         await secured.do_handshake()

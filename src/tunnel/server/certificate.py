@@ -8,7 +8,7 @@ from pathlib import Path
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import ServerSettings
 from tunnel.network.ports import Entropy, Store
-from tunnel.network.tls import fingerprint_of, make_certificate
+from tunnel.network.tls import check_certificate, fingerprint_of, make_certificate
 
 STORED = "server.pem"
 _MARK = b"-----BEGIN CERTIFICATE-----"
@@ -33,7 +33,9 @@ def open_certificate(settings: ServerSettings, store: Store, entropy: Entropy) -
     Raises SettingsError for files that cannot be read, DeviceError when the store fails.
     """
     if settings.certificate is not None and settings.private_key is not None:
-        return ServerCertificate(_read(settings.certificate), _read(settings.private_key))
+        given = ServerCertificate(_read(settings.certificate), _read(settings.private_key))
+        check_certificate(given.certificate, given.private_key)
+        return given
     if settings.certificate is not None or settings.private_key is not None:
         raise SettingsError("certificate and private_key belong together: give both or neither")
     stored = store.read(STORED)

@@ -35,6 +35,7 @@ from tunnel.server.limits import TokenBucket
 from tunnel.server.presence import Member, Presence
 from tunnel.server.registry import Registry
 from tunnel.server.relay import Relay
+from tunnel.server.stun_service import StunCounts
 from tunnel.wire.signals import (
     PROTOCOL_VERSION,
     Announce,
@@ -72,6 +73,7 @@ class House:
     relay: Relay
     introductions: Introductions
     stun: tuple[Endpoint, ...] = ()
+    stun_counts: StunCounts = field(default_factory=StunCounts)
     endings: dict[str, int] = field(default_factory=dict)
     """How many connections ended with which last word; `gone` where the client went first."""
     signals: int = 0

@@ -174,9 +174,10 @@ class Presence:
         member.announcement = announce
         member.visible = True
         member.leaving = False
+        word = _peer_up(member.node, announce)
         for other in network.members.values():
             if other is not member:
-                other.news.put(_peer_up(member.node, announce))
+                other.news.put(word)
         self._changed(member)
         return True
 
@@ -219,9 +220,10 @@ class Presence:
         if not member.visible:
             return
         member.visible = False
+        word = PeerDown(member.node.raw, why)
         for other in network.members.values():
             if other is not member:
-                other.news.put(PeerDown(member.node.raw, why))
+                other.news.put(word)
 
 
 def _peer_up(node: NodeId, announce: Announce) -> PeerUp:

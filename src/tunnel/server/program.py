@@ -161,7 +161,7 @@ def _ready(doors: _Doors, certificate: ServerCertificate | None) -> ServerReady:
 
 
 async def _serve_stun(sockets: tuple[DatagramSocket, ...], house: House) -> None:
-    await serve_stun(sockets, rate_per_source=house.settings.stun_rate)
+    await serve_stun(sockets, rate_per_source=house.settings.stun_rate, counts=house.stun_counts)
 
 
 async def _mark_seen_often(house: House) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import trio
 from prometheus_client import CollectorRegistry, generate_latest
@@ -39,8 +40,7 @@ class Reports(Collector):
 
     def status(self) -> bytes:
         """The status document as JSON; docs/reference of the server names its fields."""
-        house, door = self._house, self._rendezvous.statistics
-        relay, introductions = house.relay.statistics, house.introductions.statistics
+        house = self._house
         networks = sorted(self._networks(), key=lambda network: (-network[1], network[0]))
         document = {
             "version": STATUS_VERSION,
@@ -48,10 +48,7 @@ class Reports(Collector):
             "uptime_s": trio.current_time() - self._began,
             "connections": {
                 "open": self._rendezvous.open_connections,
-                "accepted": door.accepted,
-                "refused_rate": door.refused_rate,
-                "refused_slots": door.refused_slots,
-                "failed_handshakes": door.failed_handshakes,
+                **asdict(self._rendezvous.statistics),
                 "endings": house.endings,
             },
             "nodes": sum(online for _, online, _ in networks),
@@ -62,26 +59,15 @@ class Reports(Collector):
             ],
             "leases": len(house.registry),
             "signals": house.signals,
-            "introductions": {
-                "waiting": house.introductions.waiting,
-                "introduced": introductions.introduced,
-                "refused": introductions.refused,
-                "timed_out": introductions.timed_out,
-            },
-            "relay": {
-                "frames": relay.frames,
-                "bytes": relay.bytes,
-                "dropped_no_receiver": relay.dropped_no_receiver,
-                "dropped_over_rate": relay.dropped_over_rate,
-                "dropped_slow_receiver": relay.dropped_slow_receiver,
-            },
+            "introductions": {"waiting": house.introductions.waiting, **asdict(house.introductions.statistics)},
+            "relay": asdict(house.relay.statistics),
+            "stun": asdict(house.stun_counts),
         }
         return json.dumps(document).encode()
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, for the Prometheus library."""
-        house, door = self._house, self._rendezvous.statistics
-        relay, introductions = house.relay.statistics, house.introductions.statistics
+        house, relay = self._house, self._house.relay.statistics
         networks = self._networks()
         yield _gauge("uptime_seconds", "Since the server began to serve.", trio.current_time() - self._began)
         yield _gauge("connections_open", "TCP connections that hold a slot.", self._rendezvous.open_connections)
@@ -103,26 +89,18 @@ class Reports(Collector):
                 "slow_receiver": relay.dropped_slow_receiver,
             },
         )
+        yield _counters("stun_requests", "STUN datagrams that came.", "outcome", asdict(house.stun_counts))
         yield _counters(
             "introductions",
-            "Answers to requests for an introduction.",
+            "Introductions that came to an end, and refusals.",
             "outcome",
-            {
-                "introduced": introductions.introduced,
-                "refused": introductions.refused,
-                "timed_out": introductions.timed_out,
-            },
+            asdict(house.introductions.statistics),
         )
         yield _counters(
             "connections",
             "Connections that came, by what became of them at the door.",
             "door",
-            {
-                "accepted": door.accepted,
-                "refused_rate": door.refused_rate,
-                "refused_slots": door.refused_slots,
-                "failed_handshake": door.failed_handshakes,
-            },
+            asdict(self._rendezvous.statistics),
         )
         yield _counters("connections_ended", "Conversations that ended, by the last word.", "code", house.endings)
 

@@ -1,0 +1,152 @@
+"""The door: who is let in, and what a stranger's bytes can do (nothing)."""
+
+from __future__ import annotations
+
+import random
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.wire.signals import Challenge, Ping, Pong
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.server.conftest import Dial, Serve
+
+    from tunnel.network.memory_host import MemoryHost
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: server\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+)
+GOOD = UPGRADE + b"Sec-WebSocket-Protocol: p2ptunnel.v1\r\n\r\n"
+
+HOSTILE = {
+    "nothing": b"",
+    "noise": bytes(range(256)) * 20,
+    "http": b"GET / HTTP/1.1\r\nHost: server\r\n\r\n",
+    "tls": b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + bytes(100),
+    "no subprotocol": UPGRADE + b"\r\n",
+    "subprotocol that is no text": UPGRADE + b"Sec-WebSocket-Protocol: \xff\r\n\r\n",
+    "other subprotocol": UPGRADE + b"Sec-WebSocket-Protocol: chat\r\n\r\n",
+    "endless header": UPGRADE + b"X: " + b"x" * 300_000,
+    "text": GOOD + b"\x81\x85\x00\x00\x00\x00hello",
+    "unmasked": GOOD + b"\x82\x05hello",
+    "reserved bits": GOOD + b"\xf2\x85\x00\x00\x00\x00hello",
+    "a length of 2**63": GOOD + b"\x82\xff" + b"\xff" * 8 + b"\x00" * 4,
+    "a message too long": GOOD + b"\x82\xff" + (70_000).to_bytes(8, "big") + bytes(4) + bytes(70_000),
+    "endless empty fragments": GOOD + b"\x02\x80" + bytes(4) + (b"\x00\x80" + bytes(4)) * 200_000,
+    "close": GOOD + b"\x88\x80" + bytes(4),
+    "close with nonsense": GOOD + b"\x88\x83" + bytes(4) + b"\xff\xff\xff",
+}
+
+
+async def still_serves(dial: Dial) -> None:
+    """A good node notices nothing."""
+    async with dial("good") as good:
+        await good.register()
+        good.say(Ping(3))
+        assert await good.hear(Pong) == Pong(3)
+
+
+async def drain(stream: trio.abc.Stream) -> None:
+    with suppress(trio.BrokenResourceError):
+        while await stream.receive_some():
+            pass
+
+
+@pytest.mark.parametrize("ends_with_reset", [False, True])
+@pytest.mark.parametrize("bytes_sent", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_hostile_bytes_end_their_own_connection_in_time(
+    run_server: Serve,
+    dial: Dial,
+    add_client_host: Callable[[str], MemoryHost],
+    fetch: Callable[..., Awaitable[tuple[int, bytes]]],
+    bytes_sent: bytes,
+    ends_with_reset: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with run_server() as server:
+        stream = await add_client_host("stranger").open_stream(server.listen)
+        began = trio.current_time()
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(bytes_sent)
+        if ends_with_reset:
+            add_client_host("stranger").kill()
+            await trio.sleep(0.1)
+        else:
+            await drain(stream)
+        assert trio.current_time() - began <= DEFAULT_TIMINGS.handshake_patience + 3.0
+        await still_serves(dial)
+        await trio.sleep(3.0)
+        _, metrics = await fetch("/metrics")
+        assert b"p2ptunnel_connections_open 0.0" in metrics
+        assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+
+
+async def test_noise_after_a_good_handshake_ends_nothing_else(
+    run_server: Serve, dial: Dial, add_client_host: Callable[[str], MemoryHost]
+) -> None:
+    chance = random.Random(7)
+    async with run_server(max_connects_per_address_rate=1000.0) as server:
+        for _ in range(50):
+            stream = await add_client_host("stranger").open_stream(server.listen)
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(GOOD + chance.randbytes(chance.randrange(1, 400)))
+            await trio.sleep(0.05)
+            await stream.aclose()
+        await still_serves(dial)
+
+
+async def test_one_address_holds_so_many_connections_and_no_more(run_server: Serve, dial: Dial) -> None:
+    async with run_server(max_connections_per_address=3), AsyncExitStack() as stack:
+        for number in range(3):
+            await (await stack.enter_async_context(dial(f"n{number}", host="crowd"))).hear(Challenge)
+        assert not await is_let_in(dial, "crowd")
+        await still_serves(dial)
+        await stack.aclose()
+        await trio.sleep(3.0)
+        assert await is_let_in(dial, "crowd")
+
+
+async def test_the_server_holds_so_many_connections_and_no_more(run_server: Serve, dial: Dial) -> None:
+    async with run_server(max_connections=2), dial("a") as a, dial("b") as b:
+        await a.hear(Challenge)
+        await b.hear(Challenge)
+        assert not await is_let_in(dial, "c")
+
+
+async def test_a_flood_of_connections_from_one_address_is_cut_to_its_rate(run_server: Serve, dial: Dial) -> None:
+    async with run_server(max_connections_per_address=10, max_connects_per_address_rate=1.0) as server:
+        assert server.listen.port == 8443
+        let_in = [await is_let_in(dial, "flood") for _ in range(40)]
+        assert 20 <= let_in.count(True) <= 30
+        await still_serves(dial)
+        await trio.sleep(5.0)
+        assert await is_let_in(dial, "flood")
+
+
+async def test_connections_that_say_nothing_free_their_slots(
+    run_server: Serve, dial: Dial, add_client_host: Callable[[str], MemoryHost]
+) -> None:
+    async with run_server(max_connections_per_address=3) as server:
+        for _ in range(3):
+            await add_client_host("idle").open_stream(server.listen)
+        assert not await is_let_in(dial, "idle")
+        await trio.sleep(DEFAULT_TIMINGS.handshake_patience + 1.0)
+        assert await is_let_in(dial, "idle")
+
+
+async def is_let_in(dial: Dial, host: str) -> bool:
+    """Whether a new connection from this host gets as far as a challenge."""
+
+    try:
+        async with dial("knocking", host=host) as node:
+            await node.hear(Challenge)
+            return True
+    except (trio.BrokenResourceError, trio.EndOfChannel):
+        return False
