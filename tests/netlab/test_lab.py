@@ -109,6 +109,27 @@ def test_a_lab_whose_owner_was_killed_is_swept_by_the_next_start(tmp_path: Path)
 
 
 @pytest.mark.netlab
+def test_a_lab_whose_owner_was_killed_while_building_is_swept_too(tmp_path: Path) -> None:
+    """The record is written before the first namespace is made, so a half-built lab is known."""
+    program = (
+        "import pathlib, sys, time\n"
+        "import tunnel.netlab.lab as module\n"
+        "def hang(scripts):\n"
+        "    print(min(scripts), flush=True)\n"
+        "    time.sleep(60)\n"
+        "module.run_scripts = hang\n"
+        "module.Lab(state=pathlib.Path(sys.argv[1]))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        half_built = owner.stdout.readline().decode().strip().split("-")[1]
+        owner.kill()
+    assert len(namespaces_of(half_built)) == 2
+    assert sweep(tmp_path) == [half_built]
+    assert namespaces_of(half_built) == []
+
+
+@pytest.mark.netlab
 def test_a_lab_that_cannot_be_finished_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> NoReturn:
         raise DeviceError("no more")
