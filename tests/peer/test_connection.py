@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,7 +43,7 @@ async def longest_hole(side: Side, seconds: float) -> float:
             await trio.sleep(0.1)
         nursery.cancel_scope.cancel()
     answers.append(trio.current_time())
-    return max(later - earlier for earlier, later in zip(answers, answers[1:], strict=False))
+    return max(later - earlier for earlier, later in pairwise(answers))
 
 
 async def test_the_first_packet_goes_over_the_relay_and_nothing_is_lost(bench: Bench) -> None:
@@ -223,7 +224,7 @@ async def test_a_refused_request_waits_longer_each_time(bench: Bench) -> None:
 
     with trio.fail_after(30.0):
         await refuse()
-    gaps = [later - earlier for earlier, later in zip(asked, asked[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(asked)]
     assert gaps == [pytest.approx(1.0, abs=0.2), pytest.approx(2.0, abs=0.2), pytest.approx(4.0, abs=0.2)]
 
 

@@ -35,8 +35,8 @@ class _Question:
 class Prober:
     """Asks and answers under one pair of probe keys.
 
-    `transmit(way, datagram, ttl)` sends; `on_answer(path)` is told of each probe of ours that was answered, `on_asked(way)`
-    of each probe of the peer's.
+    `transmit(way, datagram, ttl)` sends; `on_answer(path)` is told of each probe of ours that was answered,
+    `on_asked(way)` of each probe of the peer's.
     """
 
     def __init__(

@@ -58,7 +58,7 @@ class SecondPayload:
 
 @dataclass(frozen=True, slots=True)
 class AskPayload:
-    """Responder -> initiator, before any handshake: please begin. It is authenticated, not sealed: it holds no secret."""
+    """Responder -> initiator, before any handshake: please begin. Authenticated, not sealed: it holds no secret."""
 
     epoch: bytes
     attempt: int
