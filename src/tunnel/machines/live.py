@@ -150,12 +150,12 @@ class Living:
                     raise stay.error
         else:
             await trio.lowlevel.checkpoint()
-        if stay.spoken is not None:
-            return self._check_spoken(state, stay.spoken)
-        assert decision is not None
-        if decision.event != PATIENCE_ENDED:
-            self._waiting.popleft()
-        return decision
+        if stay.spoken is None:
+            assert decision is not None
+            return decision
+        if decision is not None and decision.event not in (PATIENCE_ENDED, *self._waiting):
+            self._waiting.appendleft(decision.event)
+        return self._check_spoken(state, stay.spoken)
 
     async def _act(self, activity: Activity, stay: _Stay) -> None:
         try:
@@ -187,12 +187,12 @@ class Living:
                 return decision
 
     def _next_from_outside(self) -> _Decision | None:
-        """The first waiting event that is enabled here; it goes on waiting. Those before it are ignored."""
+        """The first waiting event that is enabled here; those before it are ignored."""
         while self._waiting:
-            decision = _Decision(self._waiting[0], self._ask_facts())
+            decision = _Decision(self._waiting.popleft(), self._ask_facts())
             if self._is_enabled(decision):
                 return decision
-            self._ignore(self._waiting.popleft())
+            self._ignore(decision.event)
         return None
 
     def _out_of_patience(self) -> _Decision | None:
