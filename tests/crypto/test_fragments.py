@@ -105,12 +105,18 @@ def test_a_recorded_older_message_does_not_disturb_a_newer_one() -> None:
 
 
 def test_a_peer_that_started_again_with_the_same_id_is_understood() -> None:
+    """What it sends now does not fit what it sent before: the new message is the true one."""
+    old, new = fragments(LONG, 1), fragments(OTHER, 1)
     reassembly = Reassembly(MAC, PATIENCE)
-    reassembly.add_untrusted(fragments(LONG, 1)[0], 0.0)
-    answers = [reassembly.add_untrusted(datagram, 0.0) for datagram in fragments(OTHER, 1)]
-    assert answers == [None, None, OTHER]
-    short = [reassembly.add_untrusted(datagram, 0.0) for datagram in (fragments(LONG, 1)[0], *fragments(b"short", 1))]
-    assert short == [None, b"short"]
+    answers = [reassembly.add_untrusted(datagram, 0.0) for datagram in (old[0], old[1], new[0], new[2], new[1])]
+    assert answers == [None, None, None, None, OTHER]
+
+
+def test_a_message_of_another_length_under_the_same_id_is_understood() -> None:
+    reassembly = Reassembly(MAC, PATIENCE)
+    old, new = fragments(LONG, 1), fragments(OTHER[:2000], 1)
+    answers = [reassembly.add_untrusted(datagram, 0.0) for datagram in (old[2], *new)]
+    assert answers == [None, None, OTHER[:2000]]
 
 
 @given(st.integers(0, 8 * 30))
