@@ -60,8 +60,8 @@ class Agent:
         """Seconds until the answer."""
         return float(self._do("ask", to=server, after=0.0, within=SOON)[2])
 
-    def send(self, to: Endpoint, text: str = "hello") -> None:
-        self._do("send", to=to, text=text)
+    def send(self, to: Endpoint, text: str = "hello", *, ttl: int = 64) -> None:
+        self._do("send", to=to, text=text, ttl=ttl)
 
     def hear(self, within: float = SOON) -> tuple[str, Endpoint] | None:
         """The next datagram and its source, or None."""

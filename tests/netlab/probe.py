@@ -102,7 +102,9 @@ class Agent:
         self.udp.sendto(json.dumps({"id": self.asked, "from": answer_from, "after": after}).encode(), tuple(to))
         return self.asked
 
-    def do_send(self, to: list[Any], text: str) -> None:
+    def do_send(self, to: list[Any], text: str, ttl: int) -> None:
+        if self.udp.family == socket.AF_INET:
+            self.udp.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
         self.udp.sendto(text.encode(), tuple(to))
 
     def do_hear(self, within: float) -> list[Any] | None:

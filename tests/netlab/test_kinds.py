@@ -66,6 +66,21 @@ def test_an_unsolicited_packet_breaks_the_mapping_of_a_sloppy_router_only(
     assert (seen.port == port) is survives
 
 
+@pytest.mark.parametrize(("ttl", "survives"), [(2, True), (64, False)])
+def test_a_first_packet_that_dies_on_the_way_does_not_poison_a_sloppy_router(
+    lab: Lab, agent_on: Callable[[Host], Agent], ttl: int, survives: bool
+) -> None:
+    """With a TTL of 2 it opens its own router and ends in the internet."""
+    sites = lab.add_site("here"), lab.add_site("there", Kind.SLOPPY)
+    here, there = (agent_on(site.host) for site in sites)
+    ends = [Endpoint(site.wan, agent.open(5000)) for site, agent in zip(sites, (here, there), strict=True)]
+    assert [here.seen_by(PRIMARY), there.seen_by(PRIMARY)] == ends
+    here.send(ends[1], ttl=ttl)
+    assert there.seen_by(PRIMARY) == ends[1]
+    there.send(ends[0])
+    assert (here.hear(SOON if survives else SILENCE) == ("hello", ends[1])) is survives
+
+
 @pytest.mark.parametrize("kind", [Kind.FULL_CONE, Kind.ADDR_RESTRICTED], ids=lambda kind: kind.value)
 def test_two_hosts_with_one_local_port_keep_a_mapping_each(
     lab: Lab, agent_on: Callable[[Host], Agent], kind: Kind

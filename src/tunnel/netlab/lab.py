@@ -45,7 +45,7 @@ class Lab:
         sweep(state)
         self._entry = Entry(state)
         self.id = self._entry.id
-        self._prefix = f"p2pt-{self.id}-"
+        self._prefix = self._entry.prefix
         self._middle = wiring.Middle(*(self._prefix + name for name in ("internet", "server", "wires")))
         self.server = Host("server", self._middle.server, SERVER_ADDRESSES[0])
         self._has_ipv6 = False

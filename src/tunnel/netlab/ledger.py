@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunnel.netlab.namespaces import remove_namespaces
+from tunnel.netlab.namespaces import named_like, remove_namespaces
 
 STATE = Path("/run/p2ptunnel-netlab")
 """Where labs are recorded unless the caller names another folder."""
@@ -32,6 +32,11 @@ class Entry:
         with _locked(state):
             self.id = self._unused_id()
             self._write()
+
+    @property
+    def prefix(self) -> str:
+        """What the names of all namespaces of this lab begin with."""
+        return _prefix(self.id)
 
     @property
     def namespaces(self) -> Sequence[str]:
@@ -54,8 +59,8 @@ class Entry:
 
     def _unused_id(self) -> str:
         while True:
-            candidate = secrets.token_hex(2)
-            if not (self._state / f"{candidate}.json").exists():
+            candidate = secrets.token_hex(3)
+            if not (self._state / f"{candidate}.json").exists() and not any(named_like(_prefix(candidate))):
                 return candidate
 
     def _write(self) -> None:
@@ -87,6 +92,10 @@ def _locked(state: Path) -> Iterator[None]:
     with (state / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _prefix(lab_id: str) -> str:
+    return f"p2pt-{lab_id}-"
 
 
 def _start_time(pid: int) -> int | None:

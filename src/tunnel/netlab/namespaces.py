@@ -77,6 +77,11 @@ def _heredoc(command: str, text: str) -> str:
     return f"{command} <<'END'\n{text.strip()}\nEND\n"
 
 
+def named_like(prefix: str) -> list[str]:
+    """The namespaces of this machine whose names begin so."""
+    return sorted(path.name for path in _NAMED.glob(f"{prefix}*"))
+
+
 def add_namespaces(names: Sequence[str]) -> None:
     """Make empty namespaces."""
     run(["ip", "-batch", "-"], "".join(f"netns add {name}\n" for name in names))
