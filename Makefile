@@ -7,7 +7,7 @@ PIN := --upgrade --universal --python-version 3.11 --generate-hashes --no-header
 .PHONY: help demo test test-fast lint format bench charts pins clean
 
 help: ## Say what there is to make
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: .venv/ready ## A server and two nodes on this machine: relay first, direct when proven, cut and healed
 	$(BIN)/p2ptunnel-trio demo

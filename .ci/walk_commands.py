@@ -5,6 +5,7 @@ Each of `examples/*.py`, if that folder is here, runs too: its arguments are a f
 
 from __future__ import annotations
 
+import atexit
 import json
 import signal
 import subprocess
@@ -29,7 +30,9 @@ def call(*argv: str, code: int = 0, stdin: str | None = None) -> str:
 
 def start(*argv: str) -> subprocess.Popen[str]:
     """Start one that runs on."""
-    return subprocess.Popen([COMMAND, *argv], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([COMMAND, *argv], stdout=subprocess.PIPE, text=True)
+    atexit.register(process.kill)  # if we fail; it does nothing to one that has ended
+    return process
 
 
 def stop(process: subprocess.Popen[str], name: str) -> None:
