@@ -101,9 +101,6 @@ class Lab:
         """End every program of the lab (SIGTERM, then SIGKILL) and remove all that was made. Idempotent."""
         for capture in self._captures:
             capture.close()
-        for box in self._boxes:
-            assert box.stdin is not None
-            box.stdin.close()
         running = [program for program in self._programs if program.poll() is None]
         for program in running:
             program.terminate()
@@ -111,6 +108,9 @@ class Lab:
         for program in running:
             with suppress(subprocess.TimeoutExpired):
                 program.wait(max(0.0, patience_ends - time.monotonic()))
+        for box in self._boxes:  # last, so that programs can say goodbye over their links
+            assert box.stdin is not None
+            box.stdin.close()
         self._entry.close()
         for process in (*running, *self._boxes):
             process.wait()
