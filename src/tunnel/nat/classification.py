@@ -5,7 +5,8 @@ Each answer is one observation: a destination (address and port of a server) and
 - All equal: no NAT if it is an endpoint of our own, else endpoint independent. Seen from one server address alone this
   cannot tell an address-dependent NAT, which are rare; `SurveyResult.observers` says how many addresses there were.
 - More than half equal, from two server addresses or more: the same; the others lie, or met a port that was taken.
-- Two answers that differ: dependent if one server address gave both, else unknown, since one of the two may lie.
+- Two answers that differ: dependent if one server address or our own server gave both, else unknown, since one of the
+  two may lie.
 - More answers and no such majority: dependent. Whichever single one we leave out, the others still disagree. If one
   server address alone stands against a lone other one, nobody confirms either: unknown.
 
@@ -35,6 +36,8 @@ class StunAnswer:
     """Where it saw us."""
     rtt: float
     """Seconds."""
+    is_own: bool = False
+    """From our own server, which proved itself on the link: what its addresses see is one observer's word."""
 
 
 def ranked(answers: Sequence[StunAnswer]) -> tuple[Endpoint, ...]:
@@ -66,7 +69,7 @@ def mapping_of(answers: Sequence[StunAnswer], own: Collection[Endpoint]) -> Mapp
         return _constant(favourite, own, len(answers)) if _addresses(agreeing) > 1 else Mapping.UNKNOWN
     if _addresses(answers) == 1:
         return Mapping.DEPENDENT
-    if len(answers) == 2:
+    if len(answers) == 2 and not all(answer.is_own for answer in answers):
         return Mapping.UNKNOWN
     same_address = [
         one.mapped == other.mapped for one, other in combinations(answers, 2) if one.remote.host == other.remote.host

@@ -60,8 +60,9 @@ class SurveyResult:
 class Survey:
     """One round of questions. Make it, feed `receive_untrusted` while `run` runs, once.
 
-    `own` are the endpoints that our sockets have on our interfaces (address and bound port). Of several sockets of a
-    family the first one asks. Raises SettingsError if a server is not HOST:PORT.
+    `own` are the endpoints that our sockets have on our interfaces (address and bound port), `own_servers` the STUN
+    endpoints that our own server told us. Of several sockets of a family the first one asks. Raises SettingsError if a
+    server is not HOST:PORT.
     """
 
     def __init__(
@@ -73,13 +74,17 @@ class Survey:
         servers: Sequence[str],
         timings: Timings,
         token: Callable[[int], bytes],
+        own_servers: Sequence[Endpoint] = (),
     ) -> None:
         self._sockets: dict[bool, DatagramSocket] = {}
         for socket in sockets:
             self._sockets.setdefault(socket.local.is_ipv6, socket)
         self._resolver = resolver
         self._own = frozenset(own)
-        self._servers = {server: split_host_port(server, STUN_PORTS[0]) for server in servers}
+        self._own_servers = frozenset(own_servers)
+        self._servers = {
+            server: split_host_port(server, STUN_PORTS[0]) for server in (*map(str, own_servers), *servers)
+        }
         self._timings = timings
         self._token = token
         self._destinations: dict[Endpoint, _Destination] = {}
@@ -122,7 +127,8 @@ class Survey:
         elif message.kind is StunClass.SUCCESS and mapped is not None and _is_possible(mapped, remote):
             now = trio.current_time()
             self._settled_at = min(self._settled_at, now + self._timings.survey_settle)
-            self._answers.append(StunAnswer(destination.servers[0], remote, mapped, now - shot.sent_at))
+            is_own = remote in self._own_servers
+            self._answers.append(StunAnswer(destination.servers[0], remote, mapped, now - shot.sent_at, is_own))
         else:
             return
         destination.settled.set()

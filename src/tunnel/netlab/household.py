@@ -15,11 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tunnel.model.errors import DeviceError, Unreachable
+from tunnel.model.settings import STUN_PORTS
 from tunnel.netlab.lab import Lab
 from tunnel.netlab.sites import SERVER_ADDRESSES, Host
 
@@ -64,10 +66,9 @@ class Household:
         """Start the server and read where it serves. Raises DeviceError when it does not come up."""
         state = self._state("server")
         listen = f"{SERVER_ADDRESSES[0]}:{SERVER_PORT}"
-        udp = (f"{address}:{port}" for address, port in zip(SERVER_ADDRESSES, (3478, 3479), strict=True))
         argv = [*COMMAND, "server", "--listen", listen, "--state", str(state)]
-        for endpoint in udp:
-            argv += ["--udp", endpoint]
+        for address, port in product(SERVER_ADDRESSES, STUN_PORTS):
+            argv += ["--udp", f"{address}:{port}"]
         with self._log("server") as log:
             process = self._lab.popen(self._lab.server, [*argv, *options], stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None
@@ -129,11 +130,15 @@ class Household:
 
     def address(self, name: str) -> str:
         """The node's IPv4 tunnel address, once it has one."""
-        return self.wait(lambda: next((a for a in self._addresses(name) if ":" not in a), None), "a tunnel address")
+        found: str = self.wait(
+            lambda: next((one for one in self._addresses(name) if ":" not in one), None), "a tunnel address"
+        )
+        return found
 
     def wait_known(self, name: str, peer: str) -> dict[str, Any]:
         """What a node says of a peer, as soon as it knows it."""
-        return self.wait(lambda: self.peer(name, peer), f"{peer} at {name}")
+        found: dict[str, Any] = self.wait(lambda: self.peer(name, peer), f"{peer} at {name}")
+        return found
 
     def wait_state(self, name: str, peer: str, state: str, patience: float = _START_PATIENCE) -> dict[str, Any]:
         """The peer's entry, as soon as it is in this state. Raises Unreachable, with the last entry."""
@@ -143,9 +148,10 @@ class Household:
             return entry if entry is not None and entry["state"] == state else None
 
         try:
-            return self.wait(look, f"{peer} {state}", patience)
+            found: dict[str, Any] = self.wait(look, f"{peer} {state}", patience)
         except Unreachable as error:
             raise Unreachable(f"{error}; last seen: {self.peer(name, peer)}") from None
+        return found
 
     def ping(self, name: str, peer: str, *options: str) -> subprocess.Popen[bytes]:
         """The system's own ping through the tunnel, running."""

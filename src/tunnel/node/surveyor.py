@@ -75,7 +75,8 @@ class Surveyor:
                 self._sockets,
                 self._resolver,
                 own=own_endpoints(self._interfaces.addresses(), [socket.local for socket in self._sockets]),
-                servers=tuple(dict.fromkeys((*map(str, self.own), *self._servers))),
+                own_servers=self.own,
+                servers=self._servers,
                 timings=self._timings,
                 token=self._entropy.token,
             )

@@ -114,17 +114,19 @@ class Reaching:
         facts = self._facts
         self._paths.bury()
         self._reroute()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_relay)
-            nursery.start_soon(self._probe_old_path)
-            await facts.pulse.wait_until(self._has_news)
-            nursery.cancel_scope.cancel()
-        if facts.has_proof:
-            return "path_verified"
-        if not facts.relay_carries or facts.is_relay_dead:
-            facts.reason = facts.absence
-            return "relay_lost"
-        return "introduced"
+        while True:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_relay)
+                nursery.start_soon(self._probe_old_path)
+                await facts.pulse.wait_until(self._has_news)
+                nursery.cancel_scope.cancel()
+            if facts.has_proof:
+                return "path_verified"
+            if not facts.relay_carries or facts.is_relay_dead:
+                facts.reason = facts.absence
+                return "relay_lost"
+            if facts.is_direct_allowed:  # else the news was gone again before all tasks had ended
+                return "introduced"
 
     def _has_news(self) -> bool:
         facts = self._facts
