@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -199,6 +200,31 @@ async def test_a_message_that_is_too_long_is_refused_on_both_sides(autojump_cloc
             await channel.receive()
 
     await converse(client, server)
+
+
+async def test_the_first_message_of_a_stranger_may_have_a_limit_of_its_own(autojump_clock: MockClock) -> None:
+    async def serve(stream: trio.abc.Stream, outcome: list[bytes | str]) -> None:
+        try:
+            async with accept_message_channel(stream, patience=5, max_message=MAX_MESSAGE, max_first=1000) as channel:
+                outcome.append(await channel.receive())
+                await channel.send(b"welcome")
+                outcome.append(await channel.receive())
+        except RemoteProtocolError as error:
+            outcome.append(str(error))
+
+    async def speak(*messages: bytes) -> list[bytes | str]:
+        outcome: list[bytes | str] = []
+        async with open_streams() as (stream, served, _), trio.open_nursery() as nursery:
+            nursery.start_soon(serve, served, outcome)
+            async with open_message_channel(stream, host="server", patience=5, max_message=MAX_MESSAGE) as channel:
+                with contextlib.suppress(trio.EndOfChannel, trio.BrokenResourceError):
+                    for message in messages:
+                        await channel.send(message)
+                        await channel.receive()
+        return outcome
+
+    assert await speak(bytes(900), bytes(60_000)) == [bytes(900), bytes(60_000)]
+    assert await speak(bytes(1100)) == ["1108 bytes, and no whole message in them"]
 
 
 async def test_a_closed_channel_says_that_we_closed_it(autojump_clock: MockClock) -> None:
