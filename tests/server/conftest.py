@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
@@ -15,12 +15,14 @@ import trio
 from tunnel.crypto.admission import prove
 from tunnel.crypto.network_keys import NetworkKeys, derive_network_keys
 from tunnel.crypto.node_keys import NodeKeys
-from tunnel.model.endpoint import Endpoint
+from tunnel.model.endpoint import Endpoint, split_host_port
 from tunnel.model.settings import ServerSettings
 from tunnel.network.background import run_beside
 from tunnel.network.link import Link
 from tunnel.network.memory import MemoryInternet, open_memory_internet
 from tunnel.network.memory_host import MemoryHost
+from tunnel.network.real import real_world
+from tunnel.network.tls import client_tls
 from tunnel.network.websocket import MessageChannel, open_message_channel
 from tunnel.server.program import ServerReady, serve
 from tunnel.wire.signals import (
@@ -171,6 +173,12 @@ class RunningServer:
     ended: trio.Event
 
 
+class DialReal(Protocol):
+    """Opens a link over TLS and this machine's own TCP, and checks the pin that `ready` states."""
+
+    def __call__(self, name: str, ready: ServerReady) -> AbstractAsyncContextManager[ScriptedNode]: ...
+
+
 class Serve(Protocol):
     """Runs a server on the server's host, with some settings changed."""
 
@@ -223,22 +231,39 @@ def add_client_host(internet: MemoryInternet) -> Callable[[str], MemoryHost]:
     return add
 
 
+@asynccontextmanager
+async def speak(name: str, network: str, stream: trio.abc.Stream) -> AsyncIterator[ScriptedNode]:
+    """A scripted node over a byte stream."""
+    async with open_message_channel(stream, host="server", patience=5.0, max_message=65536) as channel:
+        link = Link(channel, timings=SETTINGS.timings, relay_queue=SETTINGS.relay_queue)
+
+        async def write() -> None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await link.run_writer()
+
+        async with run_beside(write):
+            yield ScriptedNode(name, node_keys(name), network_keys(network), link, channel)
+
+
 @pytest.fixture
 def dial(add_client_host: Callable[[str], MemoryHost]) -> Dial:
     @asynccontextmanager
     async def open_link(name: str, *, network: str = "home", host: str | None = None) -> AsyncIterator[ScriptedNode]:
-        stream = await add_client_host(host or name).world().streams.open_stream(SETTINGS.listen)
-        async with open_message_channel(stream, host="server", patience=5.0, max_message=65536) as channel:
-            link = Link(channel, timings=SETTINGS.timings, relay_queue=SETTINGS.relay_queue)
+        stream = await add_client_host(host or name).open_stream(SETTINGS.listen)
+        async with speak(name, network, stream) as node:
+            yield node
 
-            async def write() -> None:
-                try:
-                    await link.run_writer()
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    return
+    return open_link
 
-            async with run_beside(write):
-                yield ScriptedNode(name, node_keys(name), network_keys(network), link, channel)
+
+@pytest.fixture
+def dial_real() -> DialReal:
+    @asynccontextmanager
+    async def open_link(name: str, ready: ServerReady) -> AsyncIterator[ScriptedNode]:
+        host, port = split_host_port(ready.url.removeprefix("wss://"))
+        stream = await real_world(None).streams.open_stream(Endpoint(host, port))
+        async with speak(name, "home", await client_tls(stream, host, ready.pin)) as node:
+            yield node
 
     return open_link
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.model.errors import DeviceError, SettingsError
+from tunnel.model.errors import DeviceError, Refused, SettingsError
+from tunnel.model.settings import ServerSettings
+from tunnel.network.real import real_world
+from tunnel.server.program import ServerReady, serve
 from tunnel.wire.signals import ErrorSignal, Introduced, PeerUp, Pending
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from tests.server.conftest import Dial, Serve
+    from tests.server.conftest import Dial, DialReal, Serve
 
     from tunnel.network.memory import MemoryInternet
     from tunnel.network.memory_host import MemoryHost
@@ -147,6 +152,42 @@ async def test_status_and_metrics_are_served_and_name_no_node(
         for text in (body.decode(), metrics.decode()):
             assert str(desk.keys.id) not in text
             assert "26.0.0" not in text
+
+
+async def test_over_real_sockets_the_pin_the_leases_and_the_clean_end_hold(tmp_path: Path, dial_real: DialReal) -> None:
+    """The one test of this floor without doubles: TCP, TLS, SQLite and files of this machine."""
+    free = Endpoint("127.0.0.1", 0)
+    settings = ServerSettings(listen=free, udp=(free, free), http=free, state=tmp_path)
+    pins, leases = set(), set()
+    for _ in range(2):
+        async with trio.open_nursery() as nursery, AsyncExitStack() as links:
+            ready: ServerReady = await nursery.start(serve, settings, real_world(tmp_path))
+            desk = await links.enter_async_context(dial_real("desk", ready))
+            laptop = await links.enter_async_context(dial_real("laptop", ready))
+            leases.add((await desk.register()).address)
+            await laptop.register()
+            desk.link.send_relay(laptop.handle, b"sealed")
+            assert await laptop.hear_frames(1) == [(desk.handle, b"sealed")]
+            pins.add(ready.pin)
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                for node in (desk, laptop):
+                    assert (await node.hear(ErrorSignal)).code == "shutting_down"
+                    await node.hear_end()
+    assert len(pins) == len(leases) == 1
+    assert content_and_modes(tmp_path)[1] == {0o600}
+
+
+async def test_a_client_that_expects_another_pin_says_nothing(tmp_path: Path, dial_real: DialReal) -> None:
+    settings = ServerSettings(listen=Endpoint("127.0.0.1", 0), udp=(Endpoint("127.0.0.1", 0),))
+    async with trio.open_nursery() as nursery:
+        ready: ServerReady = await nursery.start(serve, settings, real_world(None))
+        with pytest.raises(Refused, match="wrong_pin"):
+            async with dial_real("desk", replace(ready, pin=bytes(32))):
+                pytest.fail("it must not connect")
+        async with dial_real("desk", ready) as desk:
+            await desk.register()
+        nursery.cancel_scope.cancel()
 
 
 def content_and_modes(folder: Path) -> tuple[bytes, set[int]]:

@@ -89,6 +89,7 @@ class Connection:
         self._scope = trio.CancelScope()
         self._last_word: ErrorSignal | None = None
         self._ping: tuple[int, float] | None = None
+        self._member: Member | None = None
 
     def end(self, code: str, text: str = "") -> None:
         """End the connection; the first one who says so has the last word."""
@@ -105,7 +106,9 @@ class Connection:
                 await self._say_last_word(self._last_word)
         code = self._last_word.code if self._last_word is not None else "gone"
         self._house.endings[code] = self._house.endings.get(code, 0) + 1
-        _log.debug("connection ended: code=%s remote=%s", code, self._remote)
+        _log.debug("connection ended", extra={"code": code, "remote": self._remote})
+        if self._member is not None:
+            _log.info("node gone", extra={**_facts(self._member), "code": code})
 
     async def _guarded(self, deadline: float) -> None:
         """The conversation; whatever ends it becomes the last word."""
@@ -153,16 +156,15 @@ class Connection:
         lease = house.registry.lease(
             network, node, hello.wanted_address, house.world.clock.wall(), lambda: house.presence.members_of(network)
         )
-        member = Member(network, node, self._link, self.end)
+        member = self._member = Member(network, node, self._link, self.end)
         house.presence.join(member)
         member.tell(Welcome(lease.address, lease.since, self._remote, house.stun))
-        _log.info("node registered: node=%s network=%s address=%s", node, network, lease.address)
+        _log.info("node registered", extra={**_facts(member), "lease": lease.address})
         return member
 
     def _forget(self, member: Member) -> None:
         house = self._house
         house.presence.leave(member)
-        _log.info("node gone: node=%s network=%s", member.node, member.network)
         try:
             house.registry.mark_seen([(member.network, member.node)], house.world.clock.wall())
         except DeviceError:
@@ -240,11 +242,11 @@ class Connection:
         except trio.TooSlowError:
             self.end("too_slow", "the client takes no bytes")
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            _log.debug("link broke: %s", error)
+            _log.debug("link broke", extra={"error": error})
             self._scope.cancel()
 
     async def _say_last_word(self, error: ErrorSignal) -> None:
-        _log.info("connection refused or ended by us: code=%s text=%s", error.code, error.text)
+        _log.debug("ending a connection", extra={"code": error.code, "text": error.text})
         self._link.send_signal(error)
         with trio.move_on_after(FAREWELL), suppress(trio.BrokenResourceError):
             await self._link.wait_signals_sent()
@@ -253,3 +255,8 @@ class Connection:
 def _signal_burst(settings: ServerSettings) -> float:
     """A node that comes back may ask for everybody in its network at once."""
     return 4 * settings.max_signals_rate + 2 * settings.max_nodes_per_network
+
+
+def _facts(member: Member) -> dict[str, object]:
+    """What the log says of a member: its ids."""
+    return {"node": member.node, "network": member.network}

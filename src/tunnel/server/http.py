@@ -55,7 +55,7 @@ async def serve_http(listener: StreamListener, pages: Pages) -> None:
             try:
                 stream, _ = await listener.accept()
             except (OSError, DeviceError, trio.BrokenResourceError) as error:
-                _log.warning("cannot accept on the HTTP port: %s", error)
+                _log.warning("cannot accept HTTP connections", extra={"error": error})
                 await trio.sleep(ACCEPT_PAUSE)
                 continue
             if free:

@@ -147,7 +147,9 @@ class Introductions:
             {"waiting": wait_both},
             patience=lambda _: self._timings.introduction_wait,
             facts=dict,
-            on_move=lambda state, event, to: _log.debug("introduction moved: %s --%s--> %s", state, event, to),
+            on_move=lambda state, event, to: _log.debug(
+                "introduction moved", extra={"from": state, "event": event, "to": to}
+            ),
         )
         outcome = "failed"
         try:

@@ -21,6 +21,9 @@ from tunnel.model.identity import NetworkId, NodeId
 MAX_LEASES = 262_144
 """In all networks together: anybody may invent a network, so the file must have an end."""
 
+LOCK_PATIENCE = 0.25
+"""Seconds to wait for another process that holds the file (a backup): the whole server stands still meanwhile."""
+
 _FORMAT = 1
 _SCHEMA = """
 CREATE TABLE lease (
@@ -60,7 +63,7 @@ class Registry:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
+            self._database = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=LOCK_PATIENCE)
         try:
             self._prepare()
         except BaseException:

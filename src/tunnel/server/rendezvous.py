@@ -52,7 +52,7 @@ class Rendezvous:
         self._slots = Slots(settings.max_connections, settings.max_connections_per_address)
         self._rates = RateTable(settings.max_connects_per_address_rate, 2 * settings.max_connections_per_address)
         self._connections: dict[Connection, None] = {}
-        self._idle = trio.Event()
+        self._one_less = trio.Event()
         self._closing = False
         self.statistics = DoorStatistics()
 
@@ -68,7 +68,7 @@ class Rendezvous:
                 try:
                     stream, remote = await listener.accept()
                 except (OSError, DeviceError, trio.BrokenResourceError) as error:
-                    _log.warning("cannot accept: %s", error)
+                    _log.warning("cannot accept connections", extra={"error": error})
                     await trio.sleep(ACCEPT_PAUSE)
                     continue
                 source = source_of(remote.host)
@@ -84,10 +84,10 @@ class Rendezvous:
             connection.end(code, text)
 
     async def wait_idle(self) -> None:
-        """Return when no conversation goes on."""
+        """Return when every conversation has ended and its stream is closed."""
         while self._connections:
-            self._idle = trio.Event()
-            await self._idle.wait()
+            self._one_less = trio.Event()
+            await self._one_less.wait()
 
     def _admit(self, source: str) -> bool:
         """Take a slot for this source, or count why not."""
@@ -105,7 +105,7 @@ class Rendezvous:
             await self._open_and_run(stream, remote)
         except (TunnelError, trio.TooSlowError, trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
             self.statistics.failed_handshakes += 1
-            _log.debug("a connection failed before or after its conversation: remote=%s", remote, exc_info=True)
+            _log.debug("no conversation", extra={"remote": remote}, exc_info=True)
         except Exception:
             self.statistics.failed_handshakes += 1
             _log.exception("a connection failed")
@@ -118,16 +118,18 @@ class Rendezvous:
         deadline = trio.current_time() + settings.timings.handshake_patience
         with trio.fail_at(deadline):
             secured = await self._secure(stream)
-        async with accept_message_channel(
+        opening = accept_message_channel(
             secured, patience=deadline - trio.current_time(), max_message=settings.max_message
-        ) as channel:
-            link = Link(channel, timings=settings.timings, relay_queue=settings.relay_queue)
-            connection = Connection(self._house, link, remote)
-            self._connections[connection] = None
-            try:
-                if self._closing:
-                    return
-                await connection.run(deadline)
-            finally:
+        )
+        connection = None
+        try:
+            async with opening as channel:
+                link = Link(channel, timings=settings.timings, relay_queue=settings.relay_queue)
+                connection = Connection(self._house, link, remote)
+                self._connections[connection] = None
+                if not self._closing:
+                    await connection.run(deadline)
+        finally:
+            if connection is not None:
                 del self._connections[connection]
-                self._idle.set()
+                self._one_less.set()
