@@ -234,6 +234,18 @@ async def test_a_new_request_makes_a_new_introduction(table: Table, change: str)
     assert [signal.id for signal in table.told("b") if isinstance(signal, Introduced)] == [101]
 
 
+async def test_an_answer_about_a_link_that_has_gone_is_not_repeated(table: Table) -> None:
+    table.join("a")
+    table.join("b")
+    table.connect("a", "b", 1)
+    await settle()
+    table.told("a")
+    table.join("b", announced=False)
+    table.connect("a", "b", 1)
+    await settle()
+    assert table.told("a") == [Pending(1, table.peer_of("b"), "peer")]
+
+
 async def test_both_begin_at_the_same_instant(table: Table) -> None:
     """The farther one hears later and begins at once; the nearer one waits for it."""
     table.join("near", rtt=0.020)

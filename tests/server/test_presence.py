@@ -204,3 +204,16 @@ def test_the_round_trip_is_the_least_of_the_latest_samples() -> None:
     for _ in range(RTT_SAMPLES):
         desk.add_rtt(0.4)
     assert desk.rtt == 0.4
+
+
+async def test_an_old_link_withdraws_nobody() -> None:
+    presence = Presence(10)
+    (old, _), (new, _), (laptop, _) = member("desk"), member("desk"), member("laptop")
+    presence.join(old)
+    presence.join(laptop)
+    presence.join(new)
+    presence.announce(new, announce(1))
+    await news_of(laptop)
+    presence.withdraw(old)
+    assert await news_of(laptop) == []
+    assert new.announcement == announce(1)

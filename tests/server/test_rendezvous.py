@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tunnel.model.errors import RemoteProtocolError
 from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.server import rendezvous
 from tunnel.wire.signals import Challenge, Ping, Pong
 
 if TYPE_CHECKING:
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
 
     from tests.server.conftest import Dial, Serve
 
+    from tunnel.model.endpoint import Endpoint
     from tunnel.network.memory_host import MemoryHost
+    from tunnel.network.ports import StreamListener
 
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: server\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -39,6 +44,11 @@ HOSTILE = {
     "reserved bits": GOOD + b"\xf2\x85\x00\x00\x00\x00hello",
     "a length of 2**63": GOOD + b"\x82\xff" + b"\xff" * 8 + b"\x00" * 4,
     "a message too long": GOOD + b"\x82\xff" + (70_000).to_bytes(8, "big") + bytes(4) + bytes(70_000),
+    "a first message longer than any signal": GOOD
+    + b"\x82\xfe"
+    + (20_000).to_bytes(2, "big")
+    + bytes(4)
+    + bytes(20_000),
     "endless empty fragments": GOOD + b"\x02\x80" + bytes(4) + (b"\x00\x80" + bytes(4)) * 200_000,
     "close": GOOD + b"\x88\x80" + bytes(4),
     "close with nonsense": GOOD + b"\x88\x83" + bytes(4) + b"\xff\xff\xff",
@@ -141,6 +151,75 @@ async def test_connections_that_say_nothing_free_their_slots(
         assert await is_let_in(dial, "idle")
 
 
+class FlakyListener:
+    """A listener of a system that has run out of file descriptors for a moment."""
+
+    def __init__(self, listener: StreamListener, failures: int) -> None:
+        self._listener = listener
+        self._failures = failures
+
+    @property
+    def local(self) -> Endpoint:
+        return self._listener.local
+
+    async def accept(self) -> tuple[trio.abc.Stream, Endpoint]:
+        if self._failures:
+            self._failures -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return await self._listener.accept()
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
+
+
+async def test_a_system_that_cannot_accept_for_a_moment_ends_nothing(
+    run_server: Serve,
+    dial: Dial,
+    server_host: MemoryHost,
+    fetch: Callable[..., Awaitable[tuple[int, bytes]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    open_listener = server_host.open_listener
+
+    async def open_flaky(local: Endpoint) -> FlakyListener:
+        return FlakyListener(await open_listener(local), failures=5)
+
+    monkeypatch.setattr(server_host, "open_listener", open_flaky)
+    async with run_server():
+        await still_serves(dial)
+        assert await fetch("/healthz") == (200, b"ok\n")
+
+
+async def test_a_bug_at_the_door_costs_one_connection(
+    run_server: Serve, dial: Dial, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    async with run_server():
+        with monkeypatch.context() as patch:
+            patch.setattr(rendezvous, "accept_message_channel", fail)
+            assert not await is_let_in(dial, "unlucky")
+        assert "ZeroDivisionError" in caplog.text
+        await still_serves(dial)
+
+
+async def test_who_is_still_at_the_door_when_the_server_stops_holds_it_no_longer_than_the_others(
+    run_server: Serve, add_client_host: Callable[[str], MemoryHost], dial: Dial
+) -> None:
+    async with run_server() as server, dial("desk") as desk:
+        await desk.register()
+        stream = await add_client_host("late").open_stream(server.listen)
+        await trio.sleep(0.1)
+        began = trio.current_time()
+        server.stop()
+        await stream.send_all(GOOD)
+        await desk.hear_end()
+        await drain(stream)
+        await server.ended.wait()
+        assert trio.current_time() - began <= 2.0
+
+
 async def is_let_in(dial: Dial, host: str) -> bool:
     """Whether a new connection from this host gets as far as a challenge."""
 
@@ -148,5 +227,5 @@ async def is_let_in(dial: Dial, host: str) -> bool:
         async with dial("knocking", host=host) as node:
             await node.hear(Challenge)
             return True
-    except (trio.BrokenResourceError, trio.EndOfChannel):
+    except (trio.BrokenResourceError, trio.EndOfChannel, RemoteProtocolError):
         return False

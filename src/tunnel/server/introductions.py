@@ -216,9 +216,7 @@ class Introductions:
         if settled.askers.setdefault(asker.node, connect.id) != connect.id:
             return False
         own, theirs = asker.announcement, peer.announcement
-        if own is None or theirs is None:
-            return False
-        if settled.announcements != ((own, theirs) if asker.node == pair.low else (theirs, own)):
+        if own is None or theirs is None or {own, theirs} != set(settled.announcements):
             return False
         asker.tell(Pending(connect.id, connect.peer, ""))
         self._tell_introduced(asker, peer, settled, own, theirs)

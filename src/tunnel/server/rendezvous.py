@@ -22,7 +22,10 @@ from tunnel.network.ports import StreamListener
 from tunnel.network.websocket import accept_message_channel
 from tunnel.server.connection import Connection, House
 from tunnel.server.limits import RateTable, Slots, source_of
+from tunnel.wire.signals import MAX_SIGNAL
 
+MAX_FIRST = MAX_SIGNAL + 64
+"""Bytes that a stranger may send after the handshake and before we know him: one signal in its frame."""
 ACCEPT_PAUSE = 0.1
 """Seconds to wait when the system cannot accept (no file descriptors left)."""
 
@@ -119,7 +122,10 @@ class Rendezvous:
         with trio.fail_at(deadline):
             secured = await self._secure(stream)
         opening = accept_message_channel(
-            secured, patience=deadline - trio.current_time(), max_message=settings.max_message
+            secured,
+            patience=deadline - trio.current_time(),
+            max_message=settings.max_message,
+            max_first=MAX_FIRST,
         )
         connection = None
         try:
