@@ -1,1 +1,72 @@
-"""A peer-to-peer tunnel on Trio: relay first, direct when proven."""
+"""A peer-to-peer tunnel on Trio: relay first, direct when proven, and it says why.
+
+    async with tunnel.open_node(invite=invite, name="desk") as node:
+        peer = await node.connect("laptop")
+
+Everything public is here. Names are loaded when they are first used, so that the command starts quickly.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tunnel.embedding import Node, Peer, PeerChange, PingResult, open_node
+    from tunnel.model.endpoint import Endpoint
+    from tunnel.model.errors import (
+        DeviceError,
+        LocalProtocolError,
+        PeerUnreachable,
+        Refused,
+        RemoteProtocolError,
+        ServerUnreachable,
+        SettingsError,
+        TunnelError,
+        Unreachable,
+    )
+    from tunnel.model.invite import Invite
+    from tunnel.model.reasons import Reason, ReasonCode
+    from tunnel.model.settings import NodeSettings
+    from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus
+
+__all__ = [
+    "DeviceError",
+    "Endpoint",
+    "Invite",
+    "LocalProtocolError",
+    "Move",
+    "Node",
+    "NodeSettings",
+    "NodeStatus",
+    "PathStatus",
+    "Peer",
+    "PeerChange",
+    "PeerStatus",
+    "PeerUnreachable",
+    "PingResult",
+    "Reason",
+    "ReasonCode",
+    "Refused",
+    "RemoteProtocolError",
+    "ServerUnreachable",
+    "SettingsError",
+    "TunnelError",
+    "Unreachable",
+    "open_node",
+]
+
+_HOMES = {
+    **dict.fromkeys(("Node", "Peer", "PeerChange", "PingResult", "open_node"), "embedding"),
+    **dict.fromkeys(("Move", "NodeStatus", "PathStatus", "PeerStatus"), "model.status"),
+    **dict.fromkeys(("Reason", "ReasonCode"), "model.reasons"),
+    "Endpoint": "model.endpoint",
+    "Invite": "model.invite",
+    "NodeSettings": "model.settings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'tunnel' has no attribute {name!r}")
+    return getattr(import_module(f"tunnel.{_HOMES.get(name, 'model.errors')}"), name)
