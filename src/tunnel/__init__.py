@@ -66,7 +66,9 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'tunnel' has no attribute {name!r}")
-    return getattr(import_module(f"tunnel.{_HOMES.get(name, 'model.errors')}"), name)
+if not TYPE_CHECKING:  # else every misspelt name would pass type checks
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module 'tunnel' has no attribute {name!r}")
+        return getattr(import_module(f"tunnel.{_HOMES.get(name, 'model.errors')}"), name)
