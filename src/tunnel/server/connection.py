@@ -37,6 +37,7 @@ from tunnel.server.registry import Registry
 from tunnel.server.relay import Relay
 from tunnel.server.stun_service import StunCounts
 from tunnel.wire.signals import (
+    MAX_TEXT,
     PROTOCOL_VERSION,
     Announce,
     Announced,
@@ -94,7 +95,7 @@ class Connection:
     def end(self, code: str, text: str = "") -> None:
         """End the connection; the first one who says so has the last word."""
         if self._last_word is None:
-            self._last_word = ErrorSignal(code, text)
+            self._last_word = ErrorSignal(code, text[:MAX_TEXT])
         self._scope.cancel()
 
     async def run(self, deadline: float) -> None:

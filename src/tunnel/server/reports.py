@@ -39,7 +39,7 @@ class Reports(Collector):
         return generate_latest(self._registry)
 
     def status(self) -> bytes:
-        """The status document as JSON; docs/reference of the server names its fields."""
+        """The status document as JSON, one object."""
         house = self._house
         networks = sorted(self._networks(), key=lambda network: (-network[1], network[0]))
         document = {
