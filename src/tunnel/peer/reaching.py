@@ -60,9 +60,14 @@ class Reaching:
         return self._plan
 
     def next_upgrade(self) -> float:
-        """Seconds to stay relayed before the next punch: a ladder that begins anew after each direct path."""
+        """Seconds to stay relayed before the next punch: a ladder that begins anew after each direct path.
+
+        Where the reports speak against a path it is the last rung at once; a changed report does not wait for it.
+        """
         if not self._facts.is_direct_allowed:
             return math.inf
+        if self._plan.is_hopeless:
+            return self._timings.upgrade_ladder[-1]
         wait = rung(self._timings.upgrade_ladder, self._upgrades)
         self._upgrades += 1
         return wait

@@ -14,7 +14,7 @@ from tunnel.model.timings import Timings
 from tunnel.nat.candidates import order
 from tunnel.peer.surroundings import Way
 
-HOPELESS_PATIENCE = 2.0
+HOPELESS_PATIENCE = 1.2
 """Seconds for one simultaneous round even where the reports speak against it: a STUN server may have lied."""
 OPENING_TTL = 2
 """Enough to pass our own NAT, too little to reach theirs: opens ours without poisoning a NAT that tracks strangers."""
@@ -27,6 +27,8 @@ class Plan:
     ways: tuple[Way, ...]
     patience: float
     otherwise: Reason
+    is_hopeless: bool = False
+    """The reports speak against it: it is tried once, and again when they change."""
 
     @property
     def is_empty(self) -> bool:
@@ -55,14 +57,14 @@ def plan_punch(
     blocked = [name for name, body in (("us", own), (theirs.name, theirs)) if body.nat.udp is Udp.BLOCKED]
     if blocked:
         evidence = f"no STUN server answered {' and '.join(blocked)}"
-        return Plan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.UDP_BLOCKED, evidence))
+        return Plan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.UDP_BLOCKED, evidence), is_hopeless=True)
     if not ways:
         return Plan(
             (), 0.0, Reason(ReasonCode.NO_CANDIDATES, f"{len(theirs.candidates)} candidates, none of our family")
         )
     evidence = f"{len(ways)} ways probed; mapping here {own.nat.mapping.value}, there {theirs.nat.mapping.value}"
     if own.nat.is_hard and theirs.nat.is_hard and not _has_open_door(own) and not _has_open_door(theirs):
-        return Plan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.BOTH_HARD_NATS, evidence))
+        return Plan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.BOTH_HARD_NATS, evidence), is_hopeless=True)
     return Plan(ways, timings.punch_patience, Reason(ReasonCode.PROBES_UNANSWERED, evidence))
 
 
