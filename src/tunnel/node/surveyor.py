@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import trio
@@ -64,25 +65,44 @@ class Surveyor:
         return self.result
 
     async def run(self) -> None:
-        """For ever. The first survey waits a moment for our own server's STUN endpoints."""
+        """For ever. The first survey waits for our own server's STUN endpoints, if there are no others.
+
+        Between surveys one of our own server's endpoints is asked now and then: that keeps the announced mapping alive,
+        and an answer that differs (the NAT forgot us, or we are elsewhere) brings the next survey at once.
+        """
+        due = -math.inf
         while True:
-            with trio.move_on_after(self._timings.survey_refresh):
+            with trio.move_on_after(self._timings.keepalive):
                 await self._wish.wait_until(lambda: self._requested)
-            self._requested = False
             if not self.own and not self._servers:
+                self._requested = False
                 continue
-            self._survey = Survey(
-                self._sockets,
-                self._resolver,
-                own=own_endpoints(self._interfaces.addresses(), [socket.local for socket in self._sockets]),
-                own_servers=self.own,
-                servers=self._servers,
-                timings=self._timings,
-                token=self._entropy.token,
-            )
-            before = self.result
-            self.result = await self._survey.run()
-            self._survey = None
+            if not self._requested and trio.current_time() < due and await self._is_mapping_kept():
+                continue
+            self._requested = False
+            before, self.result = self.result, await self._look(self.own, self._servers)
+            due = trio.current_time() + self._timings.survey_refresh
             self._done.beat()
             self._changed(self.result, before)
             await trio.sleep(_LEAST_GAP)
+
+    async def _is_mapping_kept(self) -> bool:
+        if not self.own or self.result is None or not self.result.reflexive:
+            return True
+        seen = await self._look(self.own[:1], ())
+        return bool(seen.reflexive) and seen.reflexive[0] in self.result.reflexive
+
+    async def _look(self, own_servers: Sequence[Endpoint], servers: Sequence[str]) -> SurveyResult:
+        self._survey = Survey(
+            self._sockets,
+            self._resolver,
+            own=own_endpoints(self._interfaces.addresses(), [socket.local for socket in self._sockets]),
+            own_servers=own_servers,
+            servers=servers,
+            timings=self._timings,
+            token=self._entropy.token,
+        )
+        try:
+            return await self._survey.run()
+        finally:
+            self._survey = None
