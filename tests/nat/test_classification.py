@@ -41,6 +41,7 @@ def seen(*observations: str) -> list[StunAnswer]:
         ("A1=m B1=m C1=n D1=n", Mapping.DEPENDENT),
         ("A1=m A2=m B1=n B2=n", Mapping.ADDRESS_DEPENDENT),
         ("A1=m A2=m B1=n C1=o", Mapping.ADDRESS_DEPENDENT),
+        ("A1=m A2=m B1=n B2=o", Mapping.ADDRESS_AND_PORT_DEPENDENT),
         ("A1=m A2=n B1=o", Mapping.ADDRESS_AND_PORT_DEPENDENT),
         ("A1=m A2=n B1=o B2=p", Mapping.ADDRESS_AND_PORT_DEPENDENT),
     ],

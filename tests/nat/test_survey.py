@@ -83,6 +83,7 @@ class Internet:
     own: tuple[Endpoint, ...] = (OWN, OWN6)
     names: dict[str, tuple[str, ...] | float] = field(default_factory=dict)
     """Addresses, or how long a name takes to fail. An unknown name fails at once."""
+    name_delay: float = 0.0
     routed: Callable[[Endpoint], bool] = lambda _: True
     sent: list[tuple[float, Endpoint]] = field(default_factory=list)
     transactions: list[bytes] = field(default_factory=list)
@@ -112,15 +113,20 @@ class Internet:
         if isinstance(known, float):
             await trio.sleep(known)
             raise Unreachable(host)
+        if host in self.names:
+            await trio.sleep(self.name_delay)
         return tuple(Endpoint(address, port) for address in known)
 
-    async def run(self, *asked: str, sockets: tuple[Endpoint, ...] = (LOCAL,)) -> tuple[SurveyResult, float]:
+    async def run(
+        self, *asked: str, sockets: tuple[Endpoint, ...] = (LOCAL,), own_servers: tuple[Endpoint, ...] = ()
+    ) -> tuple[SurveyResult, float]:
         """A survey that asks these servers, and how long it took."""
         survey = self.survey = Survey(
             [FakeSocket(local, self) for local in sockets],
             self,
             own=self.own,
             servers=asked,
+            own_servers=own_servers,
             timings=DEFAULT_TIMINGS,
             token=random.Random(1).randbytes,
         )
@@ -172,11 +178,34 @@ async def test_a_symmetric_nat_is_address_and_port_dependent(internet: Internet)
     assert duration == pytest.approx(0.03)
 
 
+async def test_three_that_disagree_are_enough(internet: Internet) -> None:
+    internet.nat = symmetric
+    internet.servers[Endpoint("25.0.0.3", 3478)].delay = 2.0
+    result, duration = await internet.run(*OURS, "25.0.0.3:3478")
+    assert result.report.mapping is Mapping.ADDRESS_AND_PORT_DEPENDENT
+    assert duration == pytest.approx(0.03)
+
+
 async def test_a_symmetric_nat_seen_from_one_address_is_dependent(internet: Internet) -> None:
     internet.nat = symmetric
     result, _ = await internet.run(*OURS[:2])
     assert result.report.mapping is Mapping.DEPENDENT
     assert result.observers == 1
+
+
+@pytest.mark.parametrize("name", ["25.0.0.1", "our.test"])
+async def test_our_own_server_is_believed_when_its_two_addresses_differ(internet: Internet, name: str) -> None:
+    """It proved itself on the link; of two strangers one may lie."""
+    internet.nat = symmetric
+    internet.names = {"our.test": ("25.0.0.1",)}
+    ours = Endpoint(name, 3478), Endpoint("25.0.0.2", 3479)
+    result, _ = await internet.run(own_servers=ours)
+    assert result.report.mapping is Mapping.DEPENDENT
+    assert all(answer.is_own for answer in result.answers)
+    result, _ = await internet.run("25.0.0.1:3478", "25.0.0.2:3479")
+    assert result.report.mapping is Mapping.UNKNOWN
+    result, _ = await internet.run("25.0.0.2:3479", own_servers=ours[:1])
+    assert result.report.mapping is Mapping.UNKNOWN
 
 
 async def test_an_address_dependent_nat_is_told_from_a_symmetric_one(internet: Internet) -> None:
@@ -192,6 +221,14 @@ async def test_a_machine_without_nat_knows_it(internet: Internet) -> None:
     assert result.report == NatReport(mapping=Mapping.NONE, udp=Udp.OPEN)
     assert result.reflexive == internet.own
     assert duration == pytest.approx(0.02)
+
+
+async def test_one_server_alone_does_not_convince_us_that_there_is_no_nat(internet: Internet) -> None:
+    internet.own, internet.nat = (Endpoint("25.5.5.5", 5000),), lambda *_: OUTER
+    internet.servers[Endpoint("25.0.0.1", 3478)].answer = lying(Endpoint("25.5.5.5", 5000))
+    result, duration = await internet.run("25.0.0.1:3478", "25.0.0.2:3478", "25.0.0.3:3478")
+    assert result.report.mapping is Mapping.ENDPOINT_INDEPENDENT
+    assert duration == pytest.approx(0.04)
 
 
 async def test_silence_until_the_cap_is_blocked_udp(internet: Internet) -> None:
@@ -265,6 +302,15 @@ async def test_a_late_second_answer_counts_until_the_verdict(internet: Internet,
     result, duration = await internet.run("25.0.0.1:3478", "25.0.0.2:3478")
     assert len(result.answers) == answers
     assert duration == pytest.approx(min(delay, 0.02 + SETTLE))
+
+
+async def test_a_second_answer_does_not_put_the_verdict_off(internet: Internet) -> None:
+    internet.nat = symmetric
+    internet.servers[Endpoint("25.0.0.2", 3478)].delay = 0.4
+    internet.servers[Endpoint("25.0.0.3", 3478)].delay = 9.0
+    result, duration = await internet.run("25.0.0.1:3478", "25.0.0.2:3478", "25.0.0.3:3478")
+    assert len(result.answers) == 2
+    assert duration == pytest.approx(0.02 + SETTLE)
 
 
 async def test_a_very_late_answer_changes_nothing(internet: Internet, nursery: trio.Nursery) -> None:
@@ -461,6 +507,17 @@ async def test_a_fast_ipv6_verdict_waits_for_ipv4(internet: Internet) -> None:
     assert result.report.mapping is Mapping.ADDRESS_AND_PORT_DEPENDENT
     assert OWN6 in result.reflexive
     assert duration == pytest.approx(0.03)
+
+
+async def test_a_fast_ipv6_verdict_waits_for_names_that_may_lead_to_ipv4(internet: Internet) -> None:
+    six = Endpoint("2001:db8::1", 3478), Endpoint("2001:db8::2", 3478), Endpoint("2001:db8::3", 3478)
+    internet.servers |= {endpoint: Server(0.001) for endpoint in six}
+    internet.servers[six[2]].delay = 9.0
+    internet.names, internet.name_delay = {"one.test": ("25.0.0.1",), "two.test": ("25.0.0.2",)}, 0.1
+    internet.nat = lambda source, _: OWN6 if source.is_ipv6 else OUTER
+    result, duration = await internet.run(*map(str, six), "one.test:3478", "two.test:3478", sockets=(LOCAL, LOCAL6))
+    assert result.report.mapping is Mapping.ENDPOINT_INDEPENDENT
+    assert duration == pytest.approx(0.13)
 
 
 async def test_ipv6_without_a_route_holds_nobody_up(internet: Internet) -> None:

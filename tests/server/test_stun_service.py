@@ -275,6 +275,12 @@ async def test_a_classic_client_is_answered_where_its_tests_mean_something() -> 
         assert service.counts == StunCounts(answered=1, ignored=3)
 
 
+async def test_a_classic_client_over_ipv6_does_not_exist() -> None:
+    async with serving([Endpoint("2001:db8::1", 3478)]) as service:
+        assert await service.ask([CLASSIC], Endpoint("2001:db8::9", 5000)) == []
+        assert service.counts == StunCounts(ignored=1)
+
+
 async def test_it_serves_in_an_internet_in_memory(autojump_clock: trio.testing.MockClock) -> None:
     async with open_memory_internet() as internet:
         server, client = internet.add_host("server", "25.0.0.1"), internet.add_host("client", "25.9.9.9")

@@ -61,8 +61,8 @@ class Survey:
     """One round of questions. Make it, feed `receive_untrusted` while `run` runs, once.
 
     `own` are the endpoints that our sockets have on our interfaces (address and bound port), `own_servers` the STUN
-    endpoints that our own server told us. Of several sockets of a family the first one asks. Raises SettingsError if a
-    server is not HOST:PORT.
+    endpoints that our own server told us (the host may be its name). Of several sockets of a family the first one asks.
+    Raises SettingsError if a server is not HOST:PORT.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Survey:
             self._sockets.setdefault(socket.local.is_ipv6, socket)
         self._resolver = resolver
         self._own = frozenset(own)
-        self._own_servers = frozenset(own_servers)
+        self._own_servers = frozenset(map(str, own_servers))
         self._servers = {
             server: split_host_port(server, STUN_PORTS[0]) for server in (*map(str, own_servers), *servers)
         }
@@ -127,7 +127,7 @@ class Survey:
         elif message.kind is StunClass.SUCCESS and mapped is not None and _is_possible(mapped, remote):
             now = trio.current_time()
             self._settled_at = min(self._settled_at, now + self._timings.survey_settle)
-            is_own = remote in self._own_servers
+            is_own = not self._own_servers.isdisjoint(destination.servers)
             self._answers.append(StunAnswer(destination.servers[0], remote, mapped, now - shot.sent_at, is_own))
         else:
             return
