@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
@@ -62,7 +63,8 @@ class RealStore:
             fresh.replace(path)
             self._sync_directory()
         except OSError as error:
-            fresh.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
             raise DeviceError(f"{path} cannot be written: {error.strerror}") from error
 
     def _sync_directory(self) -> None:

@@ -1,0 +1,60 @@
+"""Clocks, randomness and private files."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from tunnel.model.errors import DeviceError
+from tunnel.network.real import real_world
+from tunnel.network.real_machine import RealClock, RealEntropy, RealStore
+
+
+def test_the_clocks_are_the_machines() -> None:
+    assert abs(RealClock().wall() - time.time()) < 5
+    assert 0 < RealClock().boot() <= RealClock().boot()
+
+
+def test_tokens_have_their_length_and_differ() -> None:
+    entropy = RealEntropy()
+    assert len(entropy.token(32)) == 32
+    assert entropy.token(32) != entropy.token(32)
+    assert 0 <= entropy.chance.random() < 1
+
+
+def test_a_file_is_kept_privately_in_a_private_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "state"
+    store = RealStore(folder)
+    assert store.read("key") is None
+    store.write("key", b"secret")
+    store.write("key", b"newer")
+    assert store.read("key") == b"newer"
+    assert [path.name for path in folder.iterdir()] == ["key"]
+    assert stat.S_IMODE((folder / "key").stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_file_left_behind_by_a_killed_process_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / f".key.{os.getpid()}").write_bytes(b"half")
+    RealStore(tmp_path).write("key", b"whole")
+    assert RealStore(tmp_path).read("key") == b"whole"
+
+
+def test_a_store_that_cannot_be_used_says_which_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    store = RealStore(tmp_path / "file")
+    with pytest.raises(DeviceError, match="key cannot be read"):
+        store.read("key")
+    with pytest.raises(DeviceError, match="key cannot be written"):
+        store.write("key", b"x")
+
+
+def test_without_a_folder_nothing_outlives_the_process() -> None:
+    world = real_world(None)
+    world.store.write("key", b"x")
+    assert world.store.read("key") == b"x"
+    assert real_world(None).store.read("key") is None

@@ -1,0 +1,81 @@
+"""The relay queue drops what it must and nothing else, whatever the order of events."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnel.network.relay_queue import CIRCUITS_WORTH, ENTRY_COST, RelayQueue
+
+HANDLES = [bytes([letter]) * 8 for letter in b"abcd"]
+PER_CIRCUIT = 4000
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("put"), st.sampled_from(HANDLES), st.integers(0, 2000)),
+            st.tuples(st.just("take"), st.just(b""), st.integers(1, 5000)),
+        ),
+        max_size=60,
+    )
+)
+def test_what_was_taken_in_comes_out_once_in_the_order_of_its_circuit(events: list[tuple[str, bytes, int]]) -> None:
+    queue = RelayQueue(per_circuit=PER_CIRCUIT, max_wait=1000)
+    accepted: list[tuple[bytes, bytes]] = []
+    taken: list[tuple[bytes, bytes]] = []
+    for number, (event, handle, size) in enumerate(events):
+        if event == "take":
+            taken += queue.take_batch(0, size)
+        else:
+            datagram = number.to_bytes(2, "big") + bytes(size)
+            if queue.put(handle, datagram, 0):
+                accepted.append((handle, datagram))
+        assert queue.size <= CIRCUITS_WORTH * PER_CIRCUIT
+    while queue:
+        taken += queue.take_batch(0, 100)
+    assert queue.size == 0
+    for handle in HANDLES:
+        assert [pair for pair in taken if pair[0] == handle] == [pair for pair in accepted if pair[0] == handle]
+
+
+@given(st.lists(st.integers(1, 1400), min_size=1, max_size=30), st.integers(1500, 10_000))
+def test_a_batch_keeps_to_its_size(sizes: list[int], limit: int) -> None:
+    queue = RelayQueue(per_circuit=100_000, max_wait=1000)
+    for size in sizes:
+        queue.put(HANDLES[0], bytes(size), 0)
+    while queue:
+        batch = queue.take_batch(0, limit)
+        assert 0 < sum(10 + len(datagram) for _, datagram in batch) <= limit
+
+
+def test_a_datagram_bigger_than_a_batch_goes_alone() -> None:
+    queue = RelayQueue(per_circuit=100_000, max_wait=1000)
+    queue.put(HANDLES[0], bytes(60_000), 0)
+    queue.put(HANDLES[0], bytes(10), 0)
+    assert [len(datagram) for _, datagram in queue.take_batch(0, 32_768)] == [60_000]
+    assert [len(datagram) for _, datagram in queue.take_batch(0, 32_768)] == [10]
+
+
+def test_an_old_entry_does_not_hold_up_a_fresh_one_of_another_circuit() -> None:
+    queue = RelayQueue(per_circuit=100_000, max_wait=0.05)
+    queue.put(HANDLES[0], b"old", 0.0)
+    queue.put(HANDLES[1], b"fresh", 0.1)
+    assert queue.take_batch(0.12, 1000) == [(HANDLES[1], b"fresh")]
+    assert queue.dropped_old == 1
+    assert not queue
+
+
+def test_when_everything_is_old_nothing_is_left() -> None:
+    queue = RelayQueue(per_circuit=100_000, max_wait=0.05)
+    for handle in HANDLES:
+        queue.put(handle, b"old", 0.0)
+    assert queue.take_batch(1.0, 1000) == []
+    assert not queue
+    assert queue.size == 0
+    assert queue.dropped_old == 4
+
+
+def test_tiny_datagrams_cost_what_they_take_in_memory() -> None:
+    queue = RelayQueue(per_circuit=PER_CIRCUIT, max_wait=1)
+    assert sum(queue.put(HANDLES[0], b"x", 0) for _ in range(1000)) == PER_CIRCUIT // (ENTRY_COST + 1)
