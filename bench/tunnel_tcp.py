@@ -1,0 +1,51 @@
+"""One TCP stream between two public hosts: bare kernel, direct path, relay. Prints Gbit/s and the ratio to the bare path.
+
+Run as root: python bench/tunnel_tcp.py [SECONDS]. Needs iperf3; uses network namespaces of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tunnel.netlab import Kind, Lab, Site, SiteSpec
+from tunnel.netlab.household import Household
+
+
+def measure(lab: Lab, listener: Site, sender: Site, address: str, seconds: int) -> float:
+    """Gbit/s that one stream to `address` carries."""
+    server = lab.popen(listener.host, ["iperf3", "-s", "-1", "-B", address], stdout=subprocess.DEVNULL)
+    while not lab.run(listener.host, ["ss", "-Hltn", "sport = :5201"]):
+        pass
+    report = json.loads(lab.run(sender.host, ["iperf3", "-J", "-c", address, "-t", str(seconds)]))
+    server.wait()
+    bits: float = report["end"]["sum_received"]["bits_per_second"]
+    return bits / 1e9
+
+
+def main() -> None:
+    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    sites = (SiteSpec("home", Kind.PUBLIC), SiteSpec("office", Kind.PUBLIC))
+    with tempfile.TemporaryDirectory() as folder, Lab(*sites) as lab, Household(lab, Path(folder)) as household:
+        home, office = lab.sites["home"], lab.sites["office"]
+        bare = measure(lab, office, home, office.host.address, seconds)
+        print(f"{'path':<22}{'Gbit/s':>8}{'of bare':>10}\n{'bare kernel':<22}{bare:>8.2f}{1:>10.3f}")
+        household.start_server()
+        for name, options in (("direct", ()), ("relay over WebSocket", ("--relay-only",))):
+            for node, site in (("desk", home), ("laptop", office)):
+                household.start_node(site.host, node, *options)
+            household.wait_known("desk", "laptop")
+            household.ask("desk", "ping", "laptop", "--count", "1")
+            household.wait_state("desk", "laptop", "relayed" if options else "connected")
+            carried = measure(lab, office, home, household.address("laptop"), seconds)
+            print(f"{name:<22}{carried:>8.2f}{carried / bare:>10.3f}")
+            for node in ("desk", "laptop"):
+                household.nodes[node].process.terminate()
+                household.nodes[node].process.wait()
+
+
+if __name__ == "__main__":
+    main()
