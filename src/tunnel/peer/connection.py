@@ -282,8 +282,7 @@ class PeerConnection:
         """The path that carries now; None without keys or a way."""
         if not self.can_carry:
             return None
-        chosen = self.paths.chosen
-        path = chosen if chosen is not None and chosen.way in self.paths.route else self.paths.relay
+        path = self.paths.carrier(trio.current_time())
         kind = "relay-websocket" if path.way == RELAY else "direct"
         return PathStatus(kind, path.way.remote, path.rtt, self._around.mtu)
 
@@ -326,9 +325,13 @@ class PeerConnection:
         return self._around.send_signal(signal)
 
     def _note_answer(self, path: Path) -> None:
-        if path.is_proven and self.paths.promote(trio.current_time()):
+        if not path.is_proven:
+            return
+        if self.paths.promote(trio.current_time()):
             self._update_route()
-            self._facts.pulse.beat()
+        elif path is not self.paths.chosen or self.state == "connected":
+            return  # else the old path was proved again, which is what punching waits for
+        self._facts.pulse.beat()
 
     def _note_heard(self, way: Way) -> None:
         now = trio.current_time()

@@ -112,6 +112,14 @@ class Paths:
         self.chosen = best
         return True
 
+    def carrier(self, now: float) -> Path:
+        """The path on the route that gets data through: one that merely gets copies, on suspicion, does not."""
+        chosen = self.chosen
+        if chosen is None or chosen.way not in self.route:
+            return self.relay
+        is_doubted = not chosen.is_proven or chosen.is_silent(now, self.timings)
+        return self.relay if is_doubted and RELAY in self.route else chosen
+
     def begin_round(self) -> None:
         """A punch begins: old proofs are void, an answer must come again; the old choice goes on carrying."""
         self.answered_small = False
