@@ -24,7 +24,7 @@ from tunnel.model.invite import Invite
 from tunnel.model.reasons import Reason
 from tunnel.model.settings import NodeSettings
 from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus
-from tunnel.nat.survey import SurveyResult
+from tunnel.nat.netcheck import NetcheckReport
 from tunnel.network.ports import World
 from tunnel.node.program import NodeProgram
 from tunnel.peer.connection import PeerConnection
@@ -171,11 +171,11 @@ class Node:
         """Connect and measure one round trip. Raises PeerUnreachable."""
         return await (await self.connect(wanted)).ping()
 
-    async def netcheck(self) -> SurveyResult:
-        """Survey our NAT now. Raises SettingsError when this node does no surveys."""
+    async def netcheck(self) -> NetcheckReport:
+        """Survey our NAT now, and ask for the classic second opinion. Raises SettingsError with `--no-survey`."""
         if not self.program.settings.survey:
             raise SettingsError("this node was started with --no-survey")
-        return await self.program.surveyor.survey_now()
+        return await self.program.check_network()
 
     async def wait_registered(self) -> None:
         """Return as soon as the server knows us."""

@@ -31,6 +31,10 @@ from tunnel.model.invite import Invite
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus, ServerStatus
+from tunnel.nat.classification import StunAnswer
+from tunnel.nat.netcheck import NetcheckReport
+from tunnel.nat.second_opinion import SecondOpinion
+from tunnel.nat.survey import SurveyResult
 from tunnel.node.control import MAX_CONNECTIONS, MAX_LINE, serve_control
 from tunnel.node.control_client import ControlChannel, ask, open_control
 from tunnel.node.control_lines import Lines
@@ -66,21 +70,6 @@ class Change:
 class Echo:
     rtt: float
     path: PathStatus | None
-
-
-@dataclass
-class Answer:
-    server: str
-    mapped: Endpoint
-    rtt: float
-
-
-@dataclass
-class Survey:
-    report: NatReport
-    reflexive: tuple[Endpoint, ...]
-    answers: tuple[Answer, ...]
-    silent: tuple[str, ...]
 
 
 class Laptop:
@@ -129,11 +118,14 @@ class FakeNode:
         self.peer(name)
         return Echo(0.0125, PATH)
 
-    async def netcheck(self) -> Survey:
+    async def netcheck(self) -> NetcheckReport:
         await trio.lowlevel.checkpoint()
         mapped = Endpoint("198.51.100.4", 40000)
         report = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT, udp=Udp.OPEN)
-        return Survey(report, (mapped,), (Answer("stun.example.org:3478", mapped, 0.02),), ("stun.test:3478",))
+        answer = StunAnswer("stun.example.org:3478", Endpoint("198.51.100.1", 3478), mapped, 0.02)
+        return NetcheckReport(
+            SurveyResult(report, (mapped,), (answer,), ("stun.test:3478",)), SecondOpinion("Full Cone")
+        )
 
 
 class Socket:
@@ -226,6 +218,7 @@ async def test_netcheck_tells_who_answered_and_who_did_not() -> None:
     assert survey["reflexive"] == ["198.51.100.4:40000"]
     assert survey["answers"] == [{"server": "stun.example.org:3478", "mapped": "198.51.100.4:40000", "rtt_ms": 20.0}]
     assert survey["silent"] == ["stun.test:3478"]
+    assert survey["second_opinion"] == {"classic": "Full Cone", "note": "", "agrees": True}
 
 
 async def test_the_invite_comes_back_whole() -> None:

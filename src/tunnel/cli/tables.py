@@ -63,11 +63,16 @@ def netcheck_view(survey: Json) -> Group:
     for key, value in survey["nat"].items():
         facts.add_row(_plain(key).replace("_", " "), _text(value))
     facts.add_row("seen as", _text(", ".join(survey["reflexive"]) or "nothing: no server answered"))
+    if (second := survey["second_opinion"]) is not None:
+        verdict = {True: "agrees", False: "DISAGREES", None: "cannot tell"}[second["agrees"]]
+        facts.add_row("second opinion", _text(f"{second['classic'] or second['note']} (RFC 3489): {verdict}"))
     servers = Table("STUN server", "sees us as", "round trip", box=None, header_style="bold", pad_edge=False)
     for answer in survey["answers"]:
         servers.add_row(_text(answer["server"]), _text(answer["mapped"]), _rtt(answer["rtt_ms"]))
     for server in survey["silent"]:
         servers.add_row(_text(server), Text("no answer", style="dim"), "")
+    for server in survey["unresolved"]:
+        servers.add_row(_text(server), Text("name not found", style="dim"), "")
     return Group(facts, Text(""), servers)
 
 

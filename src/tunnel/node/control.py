@@ -20,9 +20,10 @@ import trio
 
 from tunnel.model.errors import MalformedFrame, SettingsError, TunnelError
 from tunnel.model.status import nat_to_json, path_to_json, peer_to_json, status_to_json
+from tunnel.nat.netcheck import NetcheckReport
 from tunnel.network.ports import StreamListener
 from tunnel.node.control_lines import Lines, decode_line, encode_line, failure, failure_of
-from tunnel.node.controlled import Change, ControlledNode, Survey
+from tunnel.node.controlled import Change, ControlledNode
 from tunnel.wire.invites import encode_invite
 
 MAX_LINE = 64 * 1024
@@ -122,7 +123,7 @@ class _Conversation:
         }
 
     async def _netcheck(self, _: Request) -> Any:
-        return survey_to_json(await self._node.netcheck())
+        return netcheck_to_json(await self._node.netcheck())
 
     async def _invite(self, _: Request) -> Any:
         return {"invite": encode_invite(self._node.invite)}
@@ -181,8 +182,9 @@ def change_to_json(change: Change) -> dict[str, Any]:
     }
 
 
-def survey_to_json(survey: Survey) -> dict[str, Any]:
+def netcheck_to_json(report: NetcheckReport) -> dict[str, Any]:
     """What `netcheck --json` prints (docs/status.md)."""
+    survey, second = report.survey, report.second_opinion
     return {
         "version": 1,
         "nat": nat_to_json(survey.report),
@@ -191,7 +193,12 @@ def survey_to_json(survey: Survey) -> dict[str, Any]:
             {"server": answer.server, "mapped": str(answer.mapped), "rtt_ms": round(answer.rtt * 1000, 3)}
             for answer in survey.answers
         ],
+        "observers": survey.observers,
         "silent": list(survey.silent),
+        "unresolved": list(survey.unresolved),
+        "second_opinion": None
+        if second is None
+        else {"classic": second.classic, "note": second.note, "agrees": report.agrees},
     }
 
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from tunnel.model.invite import Invite
-from tunnel.model.nat import NatReport
 from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus
+from tunnel.nat.netcheck import NetcheckReport
 
 
 class Change(Protocol):
@@ -35,49 +35,6 @@ class Echo(Protocol):
     @property
     def path(self) -> PathStatus | None:
         """The path that carried it."""
-        ...
-
-
-class Answer(Protocol):
-    """What one STUN server said."""
-
-    @property
-    def server(self) -> str:
-        """HOST:PORT as configured."""
-        ...
-
-    @property
-    def mapped(self) -> object:
-        """The endpoint that it saw."""
-        ...
-
-    @property
-    def rtt(self) -> float:
-        """Seconds."""
-        ...
-
-
-class Survey(Protocol):
-    """What a survey found."""
-
-    @property
-    def report(self) -> NatReport:
-        """The verdict."""
-        ...
-
-    @property
-    def reflexive(self) -> tuple[object, ...]:
-        """Our endpoints as the servers see them."""
-        ...
-
-    @property
-    def answers(self) -> tuple[Answer, ...]:
-        """Who answered what."""
-        ...
-
-    @property
-    def silent(self) -> tuple[str, ...]:
-        """Who did not."""
         ...
 
 
@@ -113,6 +70,6 @@ class ControlledNode(Protocol):
         """Raises PeerUnreachable when unanswered."""
         ...
 
-    async def netcheck(self) -> Survey:
+    async def netcheck(self) -> NetcheckReport:
         """Survey again."""
         ...

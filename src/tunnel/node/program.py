@@ -14,7 +14,7 @@ from tunnel.crypto.network_keys import NetworkKeys, tunnel_address6, tunnel_pref
 from tunnel.crypto.node_keys import NodeKeys, node_id_of
 from tunnel.machines.pulse import Pulse
 from tunnel.model.announcement import Announcement, PeerCard
-from tunnel.model.endpoint import Endpoint
+from tunnel.model.endpoint import Endpoint, Scope, scope_of
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.invite import Invite
@@ -23,6 +23,7 @@ from tunnel.model.settings import PUBLIC_STUN, NodeSettings
 from tunnel.model.status import Move, NodeStatus, ServerStatus
 from tunnel.model.timings import Timings
 from tunnel.nat.candidates import gather
+from tunnel.nat.netcheck import NetcheckReport
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import Clock, Entropy, World
 from tunnel.node.announcer import Announcer
@@ -246,6 +247,23 @@ class NodeProgram:
             peers=tuple(peer.status() for peer in sorted(self.directory, key=lambda peer: peer.node)),
             notes=self.directory.notes,
         )
+
+    async def check_network(self) -> NetcheckReport:
+        """A survey that begins now, and a second opinion on it."""
+        survey = await self.surveyor.survey_now()
+        server = next((endpoint for endpoint in self.surveyor.own if not endpoint.is_ipv6), None)
+        if server is None:
+            return NetcheckReport(survey, None)
+        from tunnel.nat.second_opinion import ask_second_opinion  # its libraries are slow to load and seldom needed
+
+        here = [host for host in self._world.interfaces.addresses() if ":" not in host and host not in self.addresses]
+        mapped = [endpoint.host for endpoint in survey.reflexive if endpoint.host in here]
+        outer = [host for host in here if scope_of(host) is not Scope.LOOPBACK]
+        source = next(iter((*mapped, *outer)), "0.0.0.0")
+        report = NetcheckReport(survey, await ask_second_opinion(self._world.datagrams, server, source=source))
+        if report.agrees is False:
+            log.info("second opinion disagrees ours=%s classic=%s", survey.report.mapping, report.second_opinion)
+        return report
 
     # What comes in.
 
