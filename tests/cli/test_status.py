@@ -186,10 +186,20 @@ def test_netcheck_tells_the_nat_and_the_servers(machine: Machine, command: Comma
         "reflexive": ["198.51.100.4:40000"],
         "answers": [{"server": "stun.test:3478", "mapped": "198.51.100.4:40000", "rtt_ms": 20.0}],
         "silent": ["mute.test:3478"],
+        "observers": 1,
+        "unresolved": ["stun.gone.example:3478"],
+        "second_opinion": {"classic": "Symmetric NAT", "note": "", "agrees": False},
     }
     machine.answers["netcheck"] = [survey, survey]
     ended = command("netcheck")
-    for word in ("endpoint_independent", "198.51.100.4:40000", "stun.test:3478", "20.0 ms", "mute.test:3478"):
+    for word in (
+        "endpoint_independent",
+        "198.51.100.4:40000",
+        "20.0 ms",
+        "mute.test:3478",
+        "stun.gone.example",
+        "DISAGREES",
+    ):
         assert word in ended.out
     machine.answers["netcheck"] = [survey]
     assert json.loads(command("netcheck", "--json").out) == survey
