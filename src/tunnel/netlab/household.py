@@ -3,7 +3,10 @@
 with Lab(SiteSpec("home"), SiteSpec("office")) as lab, Household(lab, folder) as household:
     household.start_server()
     household.start_node(lab.sites["home"].host, "desk")
-    household.status("desk")
+    household.start_node(lab.sites["office"].host, "laptop")
+    household.wait_ready("desk", "laptop")
+    household.start_ping("desk", "laptop", count=20).finish()
+    household.wait_direct("desk", "laptop")
 """
 
 from __future__ import annotations
@@ -12,23 +15,26 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import product
+from itertools import permutations, product
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.model.settings import STUN_PORTS
+from tunnel.netlab.asking import ask_node, watch_node
 from tunnel.netlab.lab import Lab
+from tunnel.netlab.pings import Pinging
 from tunnel.netlab.sites import SERVER_ADDRESSES, Host
 
 COMMAND = (sys.executable, "-m", "tunnel")
 SERVER_PORT = 443
 """Where the server listens: what still leaves a network that blocks UDP."""
-_START_PATIENCE = 20.0
+PATIENCE = 20.0
+"""Seconds that programs get to start, and peers to come where they are waited for."""
 _LOOK_AGAIN = 0.05
 
 
@@ -39,18 +45,18 @@ class Running:
     name: str
     host: Host
     process: subprocess.Popen[bytes]
-    control: Path | None
+    control: Path
     tun: str
 
 
 class Household:
-    """Starts, asks and ends. Each node keeps its state in a folder of its own below `folder`."""
+    """Starts, asks and ends. Each program keeps its state in a folder of its own below `folder`."""
 
     def __init__(self, lab: Lab, folder: Path) -> None:
         self._lab = lab
         self.folder = folder
         self._ready = ""
-        self.server: Running | None = None
+        self.server: subprocess.Popen[bytes] | None = None
         self.nodes: dict[str, Running] = {}
 
     def __enter__(self) -> Self:
@@ -59,29 +65,35 @@ class Household:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for running in (*self.nodes.values(), *([self.server] if self.server else [])):
-            self._end(running)
+        processes = [running.process for running in self.nodes.values()]
+        processes += [self.server] if self.server is not None else []
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+    # Programs
 
     def start_server(self, *options: str) -> None:
         """Start the server and read where it serves. Raises DeviceError when it does not come up."""
-        state = self._state("server")
         listen = f"{SERVER_ADDRESSES[0]}:{SERVER_PORT}"
-        argv = [*COMMAND, "server", "--listen", listen, "--state", str(state)]
+        argv = [*COMMAND, "server", "--listen", listen, "--state", str(self.state("server"))]
         for address, port in product(SERVER_ADDRESSES, STUN_PORTS):
             argv += ["--udp", f"{address}:{port}"]
         with self._log("server") as log:
             process = self._lab.popen(self._lab.server, [*argv, *options], stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None
-        self._ready = process.stdout.readline().decode().strip()
+        with process.stdout:
+            self._ready = process.stdout.readline().decode().strip()
         if not self._ready.startswith("ready "):
             raise DeviceError(f"the server did not come up: {self.log('server')}")
-        self.server = Running("server", self._lab.server, process, None, "")
+        self.server = process
 
     def kill_server(self) -> None:
         """As a power cut would."""
         assert self.server is not None
-        self.server.process.kill()
-        self.server.process.wait()
+        self.server.kill()
+        self.server.wait()
 
     def make_invite(self) -> Path:
         """A file with the invite of a new network, made once."""
@@ -93,104 +105,133 @@ class Household:
             path.write_text(self._lab.run(self._lab.server, argv))
         return path
 
-    def start_node(self, host: Host, name: str, *options: str) -> Running:
-        """Start `up` with a TUN interface of its own, and wait until its control socket answers."""
+    def start_node(self, host: Host, name: str, *options: str, command: Sequence[str] = COMMAND) -> Running:
+        """Start `up` with a TUN interface of its own. It is not there yet: see the `wait_...` methods."""
         tun = f"t-{name}"[:15]
-        argv = [*COMMAND, "up", "--invite-file", str(self.make_invite()), "--name", name, "--tun", tun]
-        state = self._state(name)
+        state = self.state(name)
         control = state / "control.sock"
+        argv = [*command, "up", "--invite-file", str(self.make_invite()), "--name", name, "--tun", tun]
         argv += ["--state", str(state), "--control", str(control), "--no-default-stun", *options]
         with self._log(name) as log:
             process = self._lab.popen(host, argv, stdout=subprocess.DEVNULL, stderr=log)
         running = self.nodes[name] = Running(name, host, process, control, tun)
         return running
 
+    def restart_node(self, name: str) -> Running:
+        """The same node on the same host again, after its end."""
+        return self.start_node(self.nodes[name].host, name)
+
     def kill_node(self, name: str) -> None:
         """As `kill -9` does."""
         self.nodes[name].process.kill()
         self.nodes[name].process.wait()
 
-    def ask(self, name: str, *argv: str) -> str:
-        """What a command of this node's control socket prints. Raises DeviceError when it fails."""
+    def start_ping(
+        self, name: str, peer: str, *, interval: float = 0.2, count: int | None = None, pattern: bytes = b""
+    ) -> Pinging:
+        """The system's own ping from one node to another's IPv4 tunnel address; its payload repeats `pattern`."""
+        argv = ["ping", "-n", "-D", "-i", str(interval), *(["-c", str(count)] if count is not None else [])]
+        argv += ["-p", pattern.hex()] if pattern else []
+        argv.append(self.address(peer))
+        process = self._lab.popen(
+            self.nodes[name].host, argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={"LC_ALL": "C"}
+        )
+        return Pinging(process)
+
+    # Questions
+
+    def command(self, name: str, *argv: str) -> str:
+        """What a command of this node prints, `status --json` for example. Raises DeviceError when it fails."""
         running = self.nodes[name]
         return self._lab.run(running.host, [*COMMAND, *argv, "--control", str(running.control)])
 
+    def printed_status(self, name: str) -> dict[str, Any]:
+        """What `status --json` prints."""
+        status: dict[str, Any] = json.loads(self.command(name, "status", "--json"))
+        return status
+
     def status(self, name: str) -> dict[str, Any]:
-        """`status --json`."""
-        status: dict[str, Any] = json.loads(self.ask(name, "status", "--json"))
+        """The same, straight from the control socket."""
+        status: dict[str, Any] = ask_node(self.nodes[name].control, "status")
         return status
 
     def peer(self, name: str, peer: str) -> dict[str, Any] | None:
         """What one node says of another; None if it does not know it."""
-        for entry in self.status(name)["peers"]:
-            if entry["name"] == peer:
-                found: dict[str, Any] = entry
-                return found
-        return None
+        return peer_in(self.status(name), peer)
 
     def address(self, name: str) -> str:
         """The node's IPv4 tunnel address, once it has one."""
-        found: str = self.wait(
-            lambda: next((one for one in self._addresses(name) if ":" not in one), None), "a tunnel address"
-        )
-        return found
-
-    def wait_known(self, name: str, peer: str) -> dict[str, Any]:
-        """What a node says of a peer, as soon as it knows it."""
-        found: dict[str, Any] = self.wait(lambda: self.peer(name, peer), f"{peer} at {name}")
-        return found
-
-    def wait_state(self, name: str, peer: str, state: str, patience: float = _START_PATIENCE) -> dict[str, Any]:
-        """The peer's entry, as soon as it is in this state. Raises Unreachable, with the last entry."""
-
-        def look() -> dict[str, Any] | None:
-            entry = self.peer(name, peer)
-            return entry if entry is not None and entry["state"] == state else None
-
-        try:
-            found: dict[str, Any] = self.wait(look, f"{peer} {state}", patience)
-        except Unreachable as error:
-            raise Unreachable(f"{error}; last seen: {self.peer(name, peer)}") from None
-        return found
-
-    def ping(self, name: str, peer: str, *options: str) -> subprocess.Popen[bytes]:
-        """The system's own ping through the tunnel, running."""
-        running = self.nodes[name]
-        argv = ["ping", "-n", "-D", *options, self.address(peer)]
-        return self._lab.popen(running.host, argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        status = self.wait_status(name, lambda status: len(status["node"]["addresses"]) > 1, "a tunnel address")
+        return str(next(one for one in status["node"]["addresses"] if ":" not in one))
 
     def log(self, name: str) -> str:
         """What a program has written to its log so far."""
         return (self.folder / f"{name}.log").read_text()
 
-    def wait(self, look: Callable[[], Any], what: str, patience: float = _START_PATIENCE) -> Any:
-        """What `look` finds. Raises Unreachable when it finds nothing in time."""
-        ends = time.monotonic() + patience
-        while time.monotonic() < ends:
-            with suppress(DeviceError):
-                found = look()
-                if found is not None:
-                    return found
-            time.sleep(_LOOK_AGAIN)
-        raise Unreachable(f"no {what} within {patience:g} s")
-
-    def _addresses(self, name: str) -> list[str]:
-        addresses: list[str] = self.status(name)["node"]["addresses"]
-        return addresses
-
-    def _state(self, name: str) -> Path:
+    def state(self, name: str) -> Path:
+        """The folder where a program keeps its state."""
         state = self.folder / name
         state.mkdir(mode=0o700, exist_ok=True, parents=True)
         return state
+
+    # Waiting
+
+    def wait_status(
+        self, name: str, holds: Callable[[dict[str, Any]], bool], what: str, patience: float = PATIENCE
+    ) -> dict[str, Any]:
+        """The first status of which this holds, told by the node. Raises Unreachable, with the last status and log."""
+        ends = time.monotonic() + patience
+        status: dict[str, Any] | None = None
+        while (left := ends - time.monotonic()) > 0:
+            with suppress(Unreachable):
+                for status in watch_node(self.nodes[name].control, left):
+                    if holds(status):
+                        return status
+            time.sleep(_LOOK_AGAIN)  # it is not up yet, or it ended
+        raise Unreachable(f"{name}: not {what} within {patience:g} s\n{json.dumps(status, indent=1)}\n{self.log(name)}")
+
+    def wait_peer(
+        self, name: str, peer: str, holds: Callable[[dict[str, Any]], bool], what: str, patience: float = PATIENCE
+    ) -> dict[str, Any]:
+        """What a node says of a peer, as soon as this holds of it."""
+
+        def look(status: dict[str, Any]) -> bool:
+            entry = peer_in(status, peer)
+            return entry is not None and holds(entry)
+
+        found = peer_in(self.wait_status(name, look, f"{peer} {what}", patience), peer)
+        assert found is not None
+        return found
+
+    def wait_state(self, name: str, peer: str, state: str, patience: float = PATIENCE) -> dict[str, Any]:
+        """What a node says of a peer, as soon as it is in this state."""
+        return self.wait_peer(name, peer, lambda entry: bool(entry["state"] == state), state, patience)
+
+    def wait_ready(self, *names: str) -> None:
+        """Until each of these nodes knows each other, and has told all it knows of itself (no peer is `detecting`)."""
+        for one, other in permutations(names, 2):
+            self.wait_peer(one, other, lambda entry: bool(entry["state"] != "detecting"), "known and surveyed")
+
+    def wait_direct(self, one: str, other: str, patience: float = PATIENCE) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What both say of each other, as soon as both carry on a direct path."""
+        ends = time.monotonic() + patience
+        return (
+            self.wait_peer(one, other, is_direct, "direct", patience),
+            self.wait_peer(other, one, is_direct, "direct", ends - time.monotonic()),
+        )
 
     @contextmanager
     def _log(self, name: str) -> Iterator[Any]:
         with (self.folder / f"{name}.log").open("ab") as log:
             yield log
 
-    def _end(self, running: Running) -> None:
-        if running.process.poll() is None:
-            running.process.terminate()
-            running.process.wait()
-        if running.process.stdout is not None:
-            running.process.stdout.close()
+
+def peer_in(status: dict[str, Any], peer: str) -> dict[str, Any] | None:
+    """The entry of the peer with this name in a status."""
+    found: dict[str, Any] | None = next((entry for entry in status["peers"] if entry["name"] == peer), None)
+    return found
+
+
+def is_direct(entry: dict[str, Any]) -> bool:
+    """Whether a peer is `connected` and its data goes straight."""
+    return entry["state"] == "connected" and entry["path"] is not None and entry["path"]["kind"] == "direct"

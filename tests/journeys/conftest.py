@@ -1,0 +1,32 @@
+"""Journeys of the real program through a lab: real processes, real TUN interfaces, real NATs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tunnel.netlab import Lab, SiteSpec
+from tunnel.netlab.household import Household
+
+ONE_WAY = 10.0
+"""Milliseconds between a site and the internet: 40 ms from site to site and back."""
+
+OpenHousehold = Callable[..., tuple[Lab, Household]]
+
+
+@pytest.fixture(scope="module")
+def open_household(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenHousehold]:
+    """Builds a lab of these sites with a server that serves; it lives as long as the module's tests."""
+    with ExitStack() as stack:
+
+        def build(*specs: SiteSpec) -> tuple[Lab, Household]:
+            folder: Path = tmp_path_factory.mktemp("household")
+            lab = stack.enter_context(Lab(*specs))
+            household = stack.enter_context(Household(lab, folder))
+            household.start_server()
+            return lab, household
+
+        yield build
