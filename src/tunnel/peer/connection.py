@@ -71,6 +71,7 @@ class PeerConnection:
         self.tx_bytes = self.rx_bytes = 0
         self._echoes: dict[bytes, trio.Event] = {}
         self._prober: Prober | None = None
+        self._probe_counter = 0
         self._is_closing = False
         self._begin()
 
@@ -390,7 +391,10 @@ class PeerConnection:
             self._around.transmit(way, self.node, datagram)
 
     def _meet_epoch(self, card: PeerCard) -> None:
-        """The peer's process is new: so are the probe keys, and nothing is known of any path."""
+        """The peer's process is new: so are the probe keys, and nothing is known of any path.
+
+        A server may lie and tell an old epoch again, and then the true one: the keys are back, their counter goes on.
+        """
         self._close_prober()
         self.paths.forget_all()
         keys = derive_probe_keys(
@@ -409,10 +413,12 @@ class PeerConnection:
             transmit=lambda way, datagram, ttl: self._around.transmit(way, self.node, datagram, ttl),
             on_answer=self._note_answer,
             on_asked=self._note_asked,
+            counter=self._probe_counter,
         )
         self._around.claim_index(Kind.PROBE, keys.receive_index, self)
 
     def _close_prober(self) -> None:
         if self._prober is not None:
             self._around.release_index(Kind.PROBE, self._prober.receive_index, self)
+            self._probe_counter = self._prober.counter
             self._prober = None

@@ -49,10 +49,13 @@ class Prober:
         transmit: Callable[[Way, bytes, int | None], bool],
         on_answer: Callable[[Path], None],
         on_asked: Callable[[Way], None],
+        counter: int = 0,
     ) -> None:
+        """`counter`: that of the first probe. Above 0 where these keys may have been in use before."""
         self.receive_index = keys.receive_index
         self._send_index = keys.send_index
         self._sealer = Sealer(keys.send_key)
+        self._sealer.counter = counter
         self._opener = Opener(keys.receive_key)
         self._paths = paths
         self._timings = timings
@@ -61,6 +64,11 @@ class Prober:
         self._on_answer = on_answer
         self._on_asked = on_asked
         self._open: dict[bytes, _Question] = {}
+
+    @property
+    def counter(self) -> int:
+        """That of the next probe."""
+        return self._sealer.counter
 
     def ask(self, way: Way, *, full: bool = False, ttl: int | None = None) -> None:
         """Send one probe on this way."""

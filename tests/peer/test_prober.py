@@ -1,0 +1,192 @@
+"""Probes between two ends whose datagrams the test carries itself: what is asked, answered, and left unanswered."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tunnel.crypto.pair_keys import ProbeKeys
+from tunnel.crypto.sealing import Opener
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import NotAuthentic
+from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.network.memory_machine import MemoryEntropy
+from tunnel.peer.paths import Path, Paths
+from tunnel.peer.prober import MAX_PROBE_BACKS, Prober
+from tunnel.peer.surroundings import RELAY, Way
+from tunnel.wire.frames import FULL_SIZE, HEADER_BYTES, Kind
+from tunnel.wire.probes import ProbeAnswer, ProbeRequest, decode_probe
+
+if TYPE_CHECKING:
+    from tests.peer.conftest import Bench
+
+HERE, THERE = b"\x01" * 32, b"\x02" * 32
+THEM = Way(0, Endpoint("25.2.0.1", 5002))
+ELSEWHERE = Way(0, Endpoint("25.2.0.1", 61234))
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+
+class End:
+    """One prober. What it sends waits in `sent`; nobody carries it but the test."""
+
+    def __init__(self, keys: ProbeKeys, seed: int, counter: int = 0) -> None:
+        self.keys = keys
+        self.sent: deque[tuple[Way, bytes]] = deque()
+        self.paths = Paths(DEFAULT_TIMINGS)
+        self.answered: list[Path] = []
+        self.asked: list[Way] = []
+        self.prober = Prober(
+            keys,
+            self.paths,
+            timings=DEFAULT_TIMINGS,
+            entropy=MemoryEntropy(random.Random(seed)),
+            transmit=lambda way, datagram, ttl: self.sent.append((way, datagram)) is None,
+            on_answer=self.answered.append,
+            on_asked=self.asked.append,
+            counter=counter,
+        )
+
+    def take(self) -> bytes:
+        return self.sent.popleft()[1]
+
+
+def a_pair() -> tuple[End, End]:
+    return End(ProbeKeys(HERE, THERE, 1, 2), 1), End(ProbeKeys(THERE, HERE, 2, 1), 2)
+
+
+def read(sender: End, datagram: bytes) -> ProbeRequest | ProbeAnswer:
+    """What a probe says, to somebody who has the key."""
+    return decode_probe(Opener(sender.keys.send_key).open(datagram))
+
+
+async def test_an_answer_says_which_question_and_from_where_it_came() -> None:
+    us, them = a_pair()
+    us.prober.ask(THEM)
+    question = us.take()
+    asked = read(us, question)
+    seen_at = Way(0, Endpoint("25.1.0.1", 40000))
+    them.prober.handle_untrusted(question, seen_at)
+    way, answer = them.sent[0]
+    assert way == seen_at
+    assert read(them, answer) == ProbeAnswer(asked.transaction, seen_at.remote)
+
+
+async def test_a_probe_from_an_unknown_address_is_probed_back() -> None:
+    """Where a peer's packets come from may be nowhere that anybody announced: that is how such a path is found."""
+    us, them = a_pair()
+    them.prober.ask(THEM)
+    us.prober.handle_untrusted(them.take(), ELSEWHERE)
+    assert [way for way, _ in us.sent] == [ELSEWHERE, ELSEWHERE]
+    _, question = us.sent
+    asked = read(us, question[1])
+    assert asked == ProbeRequest(asked.transaction, ELSEWHERE.remote)
+
+
+async def test_an_answer_never_triggers_an_answer() -> None:
+    """Two ends that answer answers would never fall silent."""
+    us, them = a_pair()
+    us.paths.expect(THEM).is_proven = them.paths.expect(THEM).is_proven = True
+    us.prober.ask(THEM)
+    them.prober.handle_untrusted(us.take(), THEM)
+    us.prober.handle_untrusted(them.take(), THEM)
+    assert not us.sent
+    assert not them.sent
+    assert [path.way for path in us.answered] == [THEM]
+
+
+async def test_two_ends_without_proof_probe_each_other_back_so_often_and_no_more() -> None:
+    """Each probe back is a question that the other end may probe back: the bound is what ends it."""
+    us, them = a_pair()
+    us.prober.ask(THEM)
+    carried = 0
+    while us.sent or them.sent:
+        for sender, receiver in ((us, them), (them, us)):
+            while sender.sent:
+                datagram = sender.take()
+                carried += 1
+                if isinstance(read(sender, datagram), ProbeRequest):
+                    receiver.prober.handle_untrusted(datagram, THEM)
+        await trio.sleep(1.0)
+    assert carried <= 2 * (1 + 2 * MAX_PROBE_BACKS)
+
+
+async def test_a_path_is_proved_by_a_full_size_answer_to_a_full_size_question() -> None:
+    us, them = a_pair()
+    us.prober.ask(THEM)
+    them.prober.handle_untrusted(us.take(), THEM)
+    us.prober.handle_untrusted(them.take(), THEM)
+    path = us.paths.at(THEM)
+    assert path is not None
+    assert not path.is_proven
+    full = us.take()
+    assert len(full) == FULL_SIZE
+    them.sent.clear()
+    them.prober.handle_untrusted(full, THEM)
+    answer = them.take()
+    assert len(answer) == FULL_SIZE
+    us.prober.handle_untrusted(answer, THEM)
+    assert path.is_proven
+
+
+async def test_a_forged_probe_is_neither_answered_nor_noted() -> None:
+    """A stranger cannot make a dead path look alive, nor move a peer to an address of his own."""
+    us, them = a_pair()
+    them.prober.ask(THEM)
+    genuine = them.take()
+    for position in range(HEADER_BYTES, len(genuine)):
+        forged = genuine[:position] + bytes((genuine[position] ^ 1,)) + genuine[position + 1 :]
+        with pytest.raises(NotAuthentic):
+            us.prober.handle_untrusted(forged, ELSEWHERE)
+    assert not us.sent
+    assert not us.asked
+    assert us.paths.at(ELSEWHERE) is None
+
+
+async def test_a_recorded_probe_is_not_answered_twice() -> None:
+    us, them = a_pair()
+    them.prober.ask(THEM)
+    genuine = them.take()
+    us.prober.handle_untrusted(genuine, THEM)
+    us.sent.clear()
+    with pytest.raises(NotAuthentic):
+        us.prober.handle_untrusted(genuine, ELSEWHERE)
+    assert not us.sent
+
+
+async def test_an_answer_over_another_way_than_its_question_proves_nothing() -> None:
+    us, them = a_pair()
+    us.prober.ask(THEM)
+    them.prober.handle_untrusted(us.take(), THEM)
+    us.prober.handle_untrusted(them.take(), RELAY)
+    assert not us.answered
+
+
+async def test_an_answer_to_no_question_of_ours_changes_nothing() -> None:
+    us, them = a_pair()
+    us.prober.ask(THEM)
+    them.prober.handle_untrusted(us.take(), THEM)
+    answer = them.take()
+    forgetful = End(us.keys, 3)
+    forgetful.prober.handle_untrusted(answer, THEM)
+    assert not forgetful.answered
+    assert not forgetful.paths.direct
+
+
+async def test_no_two_probes_of_a_pair_are_sealed_under_one_counter_and_key(bench: Bench) -> None:
+    """A server that tells an old announcement and then the true one again brings old keys back, and no old nonce."""
+    await bench.connect()
+    card = bench.right.own_card
+    assert card is not None
+    for _ in range(3):
+        bench.left.peer.meet(replace(card, epoch=bytes(16)))
+        bench.left.peer.meet(card)
+        await trio.sleep(3.0)
+    probes = [datagram for side, _, datagram in bench.tape if side is bench.left and datagram[0] == Kind.PROBE]
+    assert len({datagram[:HEADER_BYTES] for datagram in probes}) == len(set(probes))
+    assert len(probes) > 20
