@@ -46,11 +46,15 @@ class End:
             self.paths,
             timings=DEFAULT_TIMINGS,
             entropy=MemoryEntropy(random.Random(seed)),
-            transmit=lambda way, datagram, ttl: self.sent.append((way, datagram)) is None,
+            transmit=self._transmit,
             on_answer=self.answered.append,
             on_asked=self.asked.append,
             counter=counter,
         )
+
+    def _transmit(self, way: Way, datagram: bytes, ttl: int | None) -> bool:
+        self.sent.append((way, datagram))
+        return True
 
     def take(self) -> bytes:
         return self.sent.popleft()[1]
