@@ -28,6 +28,11 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("ping", "tunnel.cli.status:ping", "Measure the way to a peer through the tunnel."),
     ("netcheck", "tunnel.cli.status:netcheck", "Look at the NAT in front of this machine."),
     ("chart", "tunnel.cli.charts:chart", "Print a state chart of the program."),
+    (
+        "demo",
+        "tunnel.cli.demo:demo",
+        "Show it on this machine: a server and two nodes, relay first, direct when proven.",
+    ),
 )
 """Name, where its function is, one sentence. The functions are loaded when they run."""
 

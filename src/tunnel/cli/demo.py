@@ -1,0 +1,67 @@
+"""`demo`: the whole story on one machine, in half a minute: connect, measure, cut, heal."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated
+
+import trio
+from cyclopts import Parameter
+
+from tunnel.cli.exits import DONE, FAILED, INTERRUPTED
+from tunnel.cli.options import ConfigOption
+from tunnel.cli.signals import run_until_signal
+
+if TYPE_CHECKING:
+    from tunnel.cli.demo_findings import Findings
+    from tunnel.cli.demo_stage import Stage
+
+LONGEST = 58.0
+"""Seconds after which a demo gives up, whatever it waits for."""
+
+Story = Callable[["Stage", "Findings"], Awaitable[None]]
+
+
+async def demo(
+    *,
+    netns: Annotated[
+        bool, Parameter(help="As root: behind two kernel NATs, with TUN interfaces and the system's ping.")
+    ] = False,
+    config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
+) -> int:
+    """Show it on this machine: a server and two nodes, relay first, direct when proven, cut and healed."""
+    if netns:
+        from tunnel.cli.demo_netns import tell_netns as tell
+    else:
+        from tunnel.cli.demo_loopback import tell_loopback as tell
+    return await show(tell)
+
+
+async def show(tell: Story) -> int:
+    """Tell a story to its end, then sum up. 1 if what it promises did not hold, 130 when a signal ended it."""
+    from tunnel.cli.demo_findings import Findings
+    from tunnel.cli.demo_programs import DemoFailed
+    from tunnel.cli.demo_stage import Stage
+
+    stage, findings = Stage(), Findings()
+    is_told = False
+
+    async def program() -> None:
+        nonlocal is_told
+        with trio.move_on_after(LONGEST) as patience:
+            await tell(stage, findings)
+        if patience.cancelled_caught:
+            stage.summary(findings.lines)
+            raise DemoFailed(f"the demo did not end within {LONGEST:g} s")
+        is_told = True
+
+    await run_until_signal(program)
+    if not is_told:
+        return INTERRUPTED
+    stage.summary(findings.lines)
+    if findings.failures:
+        broken = "; ".join(f"{line.what}: {line.measured}, expected {line.expected}" for line in findings.failures)
+        stage.end(f"The demo FAILED after {stage.elapsed():.0f} s: {broken}", is_good=False)
+        return FAILED
+    stage.end(f"All as promised, in {stage.elapsed():.0f} s.", is_good=True)
+    return DONE

@@ -1,0 +1,69 @@
+"""A switch in a node's way to its peers: UDP sockets that can be cut, without any privilege.
+
+    node --- SwitchedSocket --/ --- the real socket --- peers (cut), STUN servers (never cut)
+
+What a cut swallows looks sent to the sender, as on a network that drops without a word.
+"""
+
+from __future__ import annotations
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.network.ports import Datagrams, DatagramSocket
+from tunnel.wire.stun import is_stun
+
+
+class SwitchedDatagrams:
+    """The port `datagrams` of a World, with the switch in it: `cut()` and `lift()` act on every socket at once."""
+
+    def __init__(self, real: Datagrams) -> None:
+        self._real = real
+        self.is_cut = False
+        self.swallowed = 0
+        """Datagrams that cuts have dropped, either way."""
+
+    def cut(self) -> None:
+        """Drop what goes to peers and what comes from them, until `lift`."""
+        self.is_cut = True
+
+    def lift(self) -> None:
+        """Let everything through again."""
+        self.is_cut = False
+
+    async def open_socket(self, local: Endpoint) -> DatagramSocket:
+        """As the real port does."""
+        return SwitchedSocket(await self._real.open_socket(local), self)
+
+    def swallows(self, datagram: bytes) -> bool:
+        """Whether this one gets lost now. It is counted."""
+        is_lost = self.is_cut and not is_stun(datagram)
+        self.swallowed += is_lost
+        return is_lost
+
+
+class SwitchedSocket:
+    """One socket behind the switch."""
+
+    def __init__(self, real: DatagramSocket, switch: SwitchedDatagrams) -> None:
+        self._real = real
+        self._switch = switch
+
+    @property
+    def local(self) -> Endpoint:
+        """The bound endpoint."""
+        return self._real.local
+
+    def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
+        """Send, or swallow and say that it was sent."""
+        return self._switch.swallows(datagram) or self._real.send_nowait(datagram, remote, ttl)
+
+    async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
+        """Wait for at least one datagram that comes through."""
+        while True:
+            batch = await self._real.receive_batch()
+            through = [entry for entry in batch if not self._switch.swallows(entry[0])]
+            if through:
+                return through
+
+    def close(self) -> None:
+        """Close the real one."""
+        self._real.close()
