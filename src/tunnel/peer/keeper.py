@@ -82,7 +82,7 @@ class PathKeeper:
                 else:
                     await self._doze_until(last_probe + timings.keepalive)
         finally:
-            self._doubt(False)
+            self.is_doubted = False  # the move that follows makes the route anew; until then the relay stays on it
 
     def _probe_gap(self, is_used: bool, is_silent: bool) -> float:
         if not is_used:
