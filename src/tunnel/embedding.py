@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from tunnel.crypto.network_keys import derive_network_keys, open_invite
+from tunnel.crypto.network_keys import open_invite
 from tunnel.machines.pulse import Pulse
 from tunnel.model.errors import PeerUnreachable, SettingsError
 from tunnel.model.invite import Invite
@@ -25,11 +25,15 @@ from tunnel.model.reasons import Reason
 from tunnel.model.settings import NodeSettings
 from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus
 from tunnel.nat.netcheck import NetcheckReport
+from tunnel.network.background import bare_errors
 from tunnel.network.ports import World
+from tunnel.network.urls import ServerUrl
 from tunnel.node.program import NodeProgram
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.messages import APPLICATION
+from tunnel.wire.announcement_body import check_name
 from tunnel.wire.frames import Kind
+from tunnel.wire.invites import encode_invite
 
 INBOX = 256
 WATCH_QUEUE = 1024
@@ -203,15 +207,16 @@ async def open_node(
     """Run a node for the length of the block, in userspace unless the settings name a TUN interface.
 
     Raises SettingsError (a damaged invite) and DeviceError (port taken, no privilege) before anything is sent. The
-    server may be unreachable: the node goes on trying.
+    server may be unreachable: the node goes on trying. Where it refuses us for good, at the very first registration,
+    Refused ends the block.
     """
-    value, network = open_invite(invite) if isinstance(invite, str) else (invite, None)
-    if network is None:
-        network = derive_network_keys(value.network, value.secret)
+    value, network = open_invite(invite if isinstance(invite, str) else encode_invite(invite))
+    ServerUrl.parse(value.server)
     if settings is None:
         settings = NodeSettings(name=name or socket.gethostname())
     elif name is not None:
         settings = replace(settings, name=name)
+    check_name(settings.name)
     if world is None:
         from tunnel.network.real import real_world
 
@@ -227,10 +232,11 @@ async def open_node(
             watcher.put(PeerChange(peer.status(), move))
 
     program = NodeProgram(settings, value, network, world, deliver=deliver, moved=moved)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(program.run)
-        yield Node(program, inboxes, watchers)
-        nursery.cancel_scope.cancel()
+    with bare_errors():
+        async with trio.open_nursery() as nursery:
+            await nursery.start(program.run)
+            yield Node(program, inboxes, watchers)
+            nursery.cancel_scope.cancel()
 
 
 class _Inbox:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import trio
 
-from tunnel.model.errors import MalformedFrame
+from tunnel.model.errors import DeviceError, MalformedFrame
 from tunnel.network.ports import PacketDevice
 from tunnel.wire.ip_packet import destination_of, source_of
 
@@ -36,6 +36,7 @@ class TunCounts:
     forged_source: int = 0
     """From a peer, but with an inner source address that is not that peer's."""
     device_full: int = 0
+    """For us, but there is no interface now or it takes no more."""
 
 
 class TunPlane:
@@ -47,13 +48,15 @@ class TunPlane:
         self.counts = TunCounts()
 
     async def carry(self, device: PacketDevice) -> None:
-        """Carry packets of this device until cancelled; it is closed at the end."""
+        """Carry packets of this device until cancelled, then close it. Raises DeviceError when it vanishes."""
         self._device = device
         try:
             while True:
                 for packet in await device.read_batch():
                     self._send(packet)
                 await trio.lowlevel.checkpoint()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise DeviceError(f"the interface {device.name} is gone: somebody removed it; start again") from error
         finally:
             self._device = None
             device.close()
@@ -67,10 +70,16 @@ class TunPlane:
             return
         if not is_theirs:
             self.counts.forged_source += 1
-        elif self._device is None or not self._device.write_nowait(packet):
-            self.counts.device_full += 1
-        else:
+        elif self._write(packet):
             self.counts.into += 1
+        else:
+            self.counts.device_full += 1
+
+    def _write(self, packet: bytes) -> bool:
+        try:
+            return self._device is not None and self._device.write_nowait(packet)
+        except trio.ClosedResourceError:  # it has just vanished; whoever reads from it says so
+            return False
 
     def _send(self, packet: bytes) -> None:
         try:

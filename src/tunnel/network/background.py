@@ -1,9 +1,9 @@
-"""One task beside a block of code: for context managers that need a task of their own."""
+"""One task beside a block of code: for context managers that need a task of their own; and errors without groups."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
@@ -29,3 +29,22 @@ async def run_beside(task: Callable[[], Awaitable[object]]) -> AsyncIterator[Non
             raise
     if error is not None:
         raise error
+
+
+@contextmanager
+def bare_errors() -> Iterator[None]:
+    """Let an error that is alone in its group leave without the group; several at once stay together."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error = only_error(group)
+        if isinstance(error, BaseExceptionGroup):
+            raise
+        raise error from error.__cause__
+
+
+def only_error(error: BaseException) -> BaseException:
+    """What is inside groups of one; an error that is no such group is itself."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -34,7 +34,7 @@ class RealStreams:
             await opened.connect(remote)
         except OSError as error:
             opened.close()
-            raise Unreachable(f"{remote}: {error.strerror or error}") from error
+            raise Unreachable(f"{remote}: {describe(error)}") from error  # Trio's text has the endpoint's repr in it
         except BaseException:
             opened.close()
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import trio
@@ -21,6 +21,7 @@ from tunnel.network.tls import client_tls
 from tunnel.network.urls import ServerUrl
 from tunnel.network.websocket import open_message_channel
 from tunnel.node.identity import Identity
+from tunnel.node.lease import check_lease
 from tunnel.wire.signals import PROTOCOL_VERSION, Challenge, ErrorSignal, Welcome
 
 Expected = TypeVar("Expected")
@@ -59,7 +60,7 @@ async def open_connection(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.run_writer)
             welcome = await _expect(link, Welcome)
-            yield Connection(link, welcome, server)
+            yield Connection(link, replace(welcome, address=check_lease(welcome.address)), server)
             nursery.cancel_scope.cancel()
 
 

@@ -10,7 +10,7 @@ import trio
 
 from tunnel.carriers.tun_plane import TunPlane
 from tunnel.crypto.announcement_seal import open_announcement
-from tunnel.crypto.network_keys import NetworkKeys, tunnel_address6, tunnel_prefix6
+from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys, node_id_of
 from tunnel.machines.pulse import Pulse
 from tunnel.model.announcement import Announcement, PeerCard
@@ -25,6 +25,7 @@ from tunnel.model.timings import Timings
 from tunnel.nat.candidates import gather
 from tunnel.nat.netcheck import NetcheckReport
 from tunnel.nat.survey import SurveyResult
+from tunnel.network.background import bare_errors
 from tunnel.network.ports import Clock, Entropy, World
 from tunnel.node.announcer import Announcer
 from tunnel.node.datagram_plane import DatagramPlane
@@ -32,6 +33,8 @@ from tunnel.node.dialling import Connection, open_connection
 from tunnel.node.directory import MAX_PEERS, Directory
 from tunnel.node.identity import load_identity
 from tunnel.node.indices import Indices
+from tunnel.node.interface import Interface
+from tunnel.node.lease import Lease
 from tunnel.node.server_link import ServerLink
 from tunnel.node.surveyor import Surveyor
 from tunnel.peer.connection import PeerConnection
@@ -42,7 +45,6 @@ from tunnel.wire.signals import Announced, Introduced, PeerDown, PeerUp, Refusal
 
 log = logging.getLogger(__name__)
 
-LEASE_FILE = "lease"
 _UNKNOWN_SURVEY = NatReport()
 
 
@@ -76,7 +78,12 @@ class NodeProgram:
         self.datagrams = DatagramPlane(self._indices, self._handle_stun)
         self.tun = TunPlane(self.directory.holder_of)
         self._by_handle: dict[bytes, NodeId] = {}
-        self._lease, self._leased_since = self._kept_lease()
+        self._lease = Lease(world.store, network.network_id, self.identity.keys.id)
+        self._interface = None
+        if settings.tun is not None:
+            self._interface = Interface(
+                settings.tun, settings.mtu, self._lease, self.pulse, devices=world.devices, plane=self.tun
+            )
         self.announcer = Announcer(
             self.identity,
             network,
@@ -199,13 +206,38 @@ class NodeProgram:
     @property
     def addresses(self) -> tuple[str, ...]:
         """Our tunnel addresses: IPv6 always, IPv4 once leased."""
-        own6 = tunnel_address6(self._network.network_id, self.keys.id)
-        return (own6,) if self._lease is None else (self._lease.partition("/")[0], own6)
+        return self._lease.addresses
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Live until cancelled; then say farewell, in bounded time. Raises DeviceError (no TUN, port taken)."""
-        await self.datagrams.open(self._world.datagrams, self.settings.udp_port)
+        """Live until cancelled; then say farewell, in bounded time.
+
+        Raises DeviceError before it has started and before anything is sent: a port that is taken, no privilege for a
+        TUN interface, a name that is taken. Later: DeviceError when the interface vanishes, and Refused when the server
+        refuses the very first registration for a reason that waiting does not cure.
+        """
         try:
+            await self.datagrams.open(self._world.datagrams, self.settings.udp_port)
+            if self._interface is not None:
+                await self._interface.open()
+            with bare_errors():
+                async with trio.open_nursery() as nursery:
+                    services = trio.CancelScope(shield=True)
+                    nursery.start_soon(self._serve, services)
+                    task_status.started()
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        with trio.move_on_after(self.timings.leave_patience, shield=True):
+                            await self._leave()
+                        services.cancel()
+        finally:
+            self.datagrams.close()
+            if self._interface is not None:
+                self._interface.close()
+
+    async def _serve(self, services: trio.CancelScope) -> None:
+        """All tasks of the node. The farewell needs them, so only the end of this scope ends them."""
+        with services:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self.datagrams.receive_all)
@@ -213,16 +245,8 @@ class NodeProgram:
                 nursery.start_soon(self.announcer.living.run)
                 nursery.start_soon(self.link.run)
                 nursery.start_soon(self._watch_interfaces)
-                if self.settings.tun is not None:
-                    nursery.start_soon(self._carry_packets, self.settings.tun)
-                task_status.started()
-                try:
-                    await trio.sleep_forever()
-                finally:
-                    with trio.move_on_after(self.timings.leave_patience, shield=True):
-                        await self._leave()
-        finally:
-            self.datagrams.close()
+                if self._interface is not None:
+                    nursery.start_soon(self._interface.run)
 
     async def _leave(self) -> None:
         for peer in self.directory:
@@ -268,17 +292,15 @@ class NodeProgram:
     # What comes in.
 
     def _open_connection(self) -> AbstractAsyncContextManager[Connection]:
-        wanted = self.settings.address or (self._lease or "").partition("/")[0]
+        wanted = self.settings.address or self._lease.host
         return open_connection(
             self.invite, self._network, self.identity, self._world, self.timings, wanted_address=wanted
         )
 
     def _handle_welcome(self, connection: Connection) -> None:
         welcome = connection.welcome
-        if (welcome.address, welcome.leased_since) != (self._lease, self._leased_since):
-            self._lease, self._leased_since = welcome.address, welcome.leased_since
-            self._world.store.write(LEASE_FILE, f"{welcome.address} {welcome.leased_since}".encode())
-        self.directory.claim_own(self.settings.name, self.addresses, self._leased_since)
+        self._lease.take(welcome.address, welcome.leased_since)
+        self.directory.claim_own(self.settings.name, self.addresses, self._lease.since)
         if self.settings.survey:
             self.surveyor.own = tuple(
                 Endpoint(connection.server.host, stun.port) if stun.host in ("0.0.0.0", "::") else stun
@@ -393,38 +415,14 @@ class NodeProgram:
             candidates=candidates,
             nat=self._report(),
             relay_only=self.settings.relay_only,
-            claimed_since=self._leased_since,
+            claimed_since=self._lease.since,
         )
         return body, has_verdict
 
     def _report(self) -> NatReport:
         return _UNKNOWN_SURVEY if self.surveyor.result is None else self.surveyor.result.report
 
-    def _kept_lease(self) -> tuple[str | None, float]:
-        kept = (self._world.store.read(LEASE_FILE) or b"").decode("ascii", "replace").split()
-        try:
-            return (kept[0], float(kept[1])) if len(kept) == 2 else (None, 0.0)
-        except ValueError:
-            return None, 0.0
-
     def _beat_all(self) -> None:
         for peer in self.directory:
             peer.note_surroundings()
         self.pulse.beat()
-
-    async def _carry_packets(self, name: str) -> None:
-        """A TUN interface with our addresses; made anew if the server leases us another one."""
-        while True:
-            await self.pulse.wait_until(lambda: self._lease is not None)
-            lease = self._lease
-            assert lease is not None
-            prefix6 = tunnel_prefix6(self._network.network_id)
-            own6 = tunnel_address6(self._network.network_id, self.keys.id)
-            device = await self._world.devices.open_device(
-                name, self.mtu, (lease, f"{own6}/{prefix6.partition('/')[2]}"), ()
-            )
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.tun.carry, device)
-                while self._lease == lease:
-                    await self.pulse.wait()
-                nursery.cancel_scope.cancel()

@@ -13,10 +13,12 @@ import trio
 from tunnel.machines.live import Living
 from tunnel.machines.pulse import Pulse
 from tunnel.machines.server_link import ServerLinkChart
-from tunnel.model.errors import Refused, TunnelError
+from tunnel.model.errors import Refused, ServerUnreachable, TunnelError
 from tunnel.model.timings import Timings, rung
+from tunnel.network.background import only_error
 from tunnel.network.ports import Entropy
 from tunnel.node.dialling import Connection
+from tunnel.node.refusals import REMEDIES, Complaints, is_final
 from tunnel.wire.signals import ErrorSignal, Ping, Pong, Signal, tag_of
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ NETWORK_FAILURES = (
 class ServerLink:
     """Run `run()`. `open_connection()` dials once; `on_welcome`, `on_signal`, `on_relay` take what comes in.
 
-    `changed()` is a beat: registered or not, `reason` says why not.
+    `on_lost()` is told of each end. `reason` says why there is no link.
     """
 
     def __init__(
@@ -58,15 +60,14 @@ class ServerLink:
         self._connection: Connection | None = None
         self._held: trio.CancelScope | None = None
         self._check = Pulse()
-        self._is_checking = False
         self._pong = Pulse()
         self._awaited: int | None = None
         self._failures = 0
         self.registrations = 0
         self.rtt: float | None = None
         self.reason: str | None = None
-        self.refusal: Refused | None = None
-        """The server's own word that it will not have us; kept until it does."""
+        self._failure: Exception | None = None
+        self._complaints = Complaints()
         self.moves: deque[tuple[float, str, str, str]] = deque(maxlen=32)
         self.living = Living(
             ServerLinkChart(),
@@ -116,9 +117,9 @@ class ServerLink:
                 log.debug("farewell unsent error=%s", error)
 
     async def run(self) -> None:
-        """Until the chart is closed. The connection is held by a task of this nursery: it outlives `connecting`."""
+        """Until the chart is closed. Raises Refused when the first registration is refused for good."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self._nursery = nursery  # holds the connection, which outlives `connecting`
             await self.living.run()
             nursery.cancel_scope.cancel()
 
@@ -131,11 +132,10 @@ class ServerLink:
             self._held, self._connection = await self._nursery.start(self._hold)
         except Exception as error:
             failure = _network_failure(error)
-            self.reason = str(failure) or type(failure).__name__
-            if isinstance(failure, Refused):
-                self.refusal = failure
-                return "refused"
-            return "failed"
+            if isinstance(failure, Refused) and is_final(failure) and not self.registrations:
+                raise Refused(failure.code, "; ".join(filter(None, (failure.text, REMEDIES[failure.code])))) from error
+            self._note_failure(failure)
+            return "refused" if isinstance(failure, Refused) else "failed"
         return "welcomed"
 
     async def _hold(self, task_status: trio.TaskStatus[tuple[trio.CancelScope, Connection]]) -> None:
@@ -152,7 +152,7 @@ class ServerLink:
             failure = _network_failure(error)
             if not is_started:
                 raise failure from None
-            self.reason = str(failure) or type(failure).__name__
+            self._note_failure(failure)
         finally:
             if self._held is scope:
                 self._drop()
@@ -162,7 +162,8 @@ class ServerLink:
         if connection is None:
             return "lost"
         self._failures = 0
-        self.reason = self.refusal = None
+        self.reason = self._failure = None
+        self._complaints.settle()
         self.registrations += 1
         self._on_welcome(connection)
         outcome = "lost"
@@ -196,7 +197,7 @@ class ServerLink:
                     case Ping(token):
                         self.send_signal(Pong(token))
                     case ErrorSignal(code, text):
-                        self.reason = f"{code}: {text}" if text else code
+                        self._note_failure(Refused(code, text))
                         if code == "replaced":
                             self._failures = len(self._timings.server_backoff)
                             return "refused"
@@ -204,7 +205,7 @@ class ServerLink:
                     case signal:
                         self._on_signal(signal)
         except NETWORK_FAILURES as error:
-            self.reason = str(error) or type(error).__name__
+            self._note_failure(error)
             return "lost"
 
     async def _keep_alive(self) -> str:
@@ -216,13 +217,16 @@ class ServerLink:
             with trio.move_on_after(patience):
                 await self._pong.wait_until(lambda: self._awaited is None)
             if self._awaited is not None:
-                self.reason = f"no answer to a ping for {patience:g} s"
+                self._note_failure(ServerUnreachable(f"no answer to a ping for {patience:g} s"))
                 return "redial"
             self.rtt = trio.current_time() - began
             patience = self._timings.server_ping_patience
             with trio.move_on_after(self._timings.server_ping):
                 await self._check.wait()
                 patience = self._timings.server_suspect_patience
+
+    def _note_failure(self, failure: Exception) -> None:
+        self._failure, self.reason = failure, str(failure) or "the connection ended"
 
     def _drop(self) -> None:
         self._connection = None
@@ -242,15 +246,18 @@ class ServerLink:
 
     def _note_move(self, source: str, event: str, target: str) -> None:
         if source == "connecting" and event == "patience_ended":
-            self.reason = f"no answer for {self._timings.server_connect:g} s"
+            self._note_failure(ServerUnreachable(f"no answer for {self._timings.server_connect:g} s"))
         self.moves.append((trio.current_time(), source, event, target))
-        log.info("server link moved from=%s event=%s to=%s reason=%s", source, event, target, self.reason)
+        log.info("server link moved", extra={"from": source, "event": event, "to": target})
+        if target == "backing_off":
+            self._complaints.add(self.reason or "unknown", self._failure)
 
 
 def _network_failure(error: Exception) -> Exception:
-    """The first failure inside, if it is one that a network may cause; anything else is a bug and is raised."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    if not isinstance(error, NETWORK_FAILURES):
+    """The one failure inside, if it is one that a network may cause; anything else is a bug and is raised."""
+    failure = only_error(error)
+    while isinstance(failure, ExceptionGroup):
+        failure = failure.exceptions[0]
+    if not isinstance(failure, NETWORK_FAILURES):
         raise error
-    return error
+    return failure

@@ -14,7 +14,7 @@ import msgpack
 
 from tunnel.model.announcement import MAX_ADDRESSES, MAX_CANDIDATES, MAX_NAME, Announcement
 from tunnel.model.candidate import Candidate, CandidateKind
-from tunnel.model.errors import LocalProtocolError, MalformedFrame
+from tunnel.model.errors import LocalProtocolError, MalformedFrame, SettingsError
 from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport, Udp
 from tunnel.wire.packed_endpoint import decode_endpoint, encode_endpoint
 
@@ -22,6 +22,12 @@ MAX_ANNOUNCEMENT = 2048
 STATIC_KEY_BYTES = 32
 _MAX_TEXT = 64
 _Word = TypeVar("_Word", bound=Enum)
+
+
+def check_name(name: str) -> None:
+    """Raise SettingsError unless a node may be called so."""
+    if not _is_name(name):
+        raise SettingsError(f"{name!r} is no name for a node: it has 1 to {MAX_NAME} printable characters")
 
 
 def encode_announcement(announcement: Announcement) -> bytes:
@@ -73,7 +79,7 @@ def decode_announcement(body: bytes) -> Announcement:
             pass
         case _:
             raise MalformedFrame("an announcement lacks a field or has one of the wrong type")
-    if not 0 < len(name) <= MAX_NAME or not name.isprintable():
+    if not _is_name(name):
         raise MalformedFrame(f"a name has 1 to {MAX_NAME} printable characters")
     if len(static_key) != STATIC_KEY_BYTES:
         raise MalformedFrame(f"a static key of {len(static_key)} bytes")
@@ -90,6 +96,10 @@ def decode_announcement(body: bytes) -> Announcement:
         relay_only=relay_only,
         claimed_since=float(since),
     )
+
+
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= MAX_NAME and name.isprintable()
 
 
 def _tunnel_address(text: Any) -> str:

@@ -1,0 +1,81 @@
+"""Our own tunnel addresses: the IPv6 one that follows from who we are, and the IPv4 one that the server leases us."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+
+from tunnel.crypto.network_keys import tunnel_address6, tunnel_prefix6
+from tunnel.model.errors import DeviceError, MalformedFrame
+from tunnel.model.identity import NetworkId, NodeId
+from tunnel.network.ports import Store
+
+log = logging.getLogger(__name__)
+
+LEASE_FILE = "lease"
+MAX_SINCE = 1e12
+_POOLS = tuple(
+    ipaddress.IPv4Network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "198.18.0.0/15")
+)
+"""RFC 1918, RFC 6598, RFC 2544. A server that could lease us any prefix could take over any route of this machine."""
+_PREFIX_LENGTHS = range(8, 31)
+
+
+def check_lease(address: str) -> str:
+    """ADDRESS/PREFIX in its plain form. Raises MalformedFrame unless it is an address that a tunnel may have."""
+    try:
+        interface = ipaddress.IPv4Interface(address)
+    except ValueError:
+        raise MalformedFrame("the server leased an address that is none") from None
+    if interface.network.prefixlen not in _PREFIX_LENGTHS or not any(map(interface.network.subnet_of, _POOLS)):
+        raise MalformedFrame(f"the server leased {interface}, and no private prefix of 8 to 30 bits holds that")
+    return str(interface)
+
+
+class Lease:
+    """What the server leased us last; it is kept, so that a node that starts without its server has its address."""
+
+    def __init__(self, store: Store, network: NetworkId, node: NodeId) -> None:
+        self._store = store
+        self._own6 = tunnel_address6(network, node)
+        self._prefix6 = tunnel_prefix6(network).partition("/")[2]
+        self.address, self.since = self._kept()
+
+    @property
+    def host(self) -> str:
+        """The IPv4 address alone; empty while there is none."""
+        return (self.address or "").partition("/")[0]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Our tunnel addresses: IPv6 always, IPv4 once leased."""
+        return (self.host, self._own6) if self.address else (self._own6,)
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """The same with their prefix lengths, as a TUN interface wants them."""
+        own6 = f"{self._own6}/{self._prefix6}"
+        return (self.address, own6) if self.address else (own6,)
+
+    def take(self, address: str, since: float) -> None:
+        """The server leases us this (`check_lease` has seen it)."""
+        if (address, since) == (self.address, self.since):
+            return
+        self.address, self.since = address, since
+        try:
+            self._store.write(LEASE_FILE, f"{address} {since}".encode())
+        except DeviceError as error:
+            log.warning("the lease is not kept for the next start error=%s", error)
+
+    def _kept(self) -> tuple[str | None, float]:
+        """A damaged file is none: the server knows the lease too."""
+        match (self._store.read(LEASE_FILE) or b"").decode("ascii", "replace").split():
+            case [address, since]:
+                try:
+                    kept = check_lease(address), float(since)
+                except (MalformedFrame, ValueError):
+                    return None, 0.0
+                return kept if math.isfinite(kept[1]) and 0 <= kept[1] < MAX_SINCE else (None, 0.0)
+        return None, 0.0

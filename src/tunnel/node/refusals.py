@@ -1,0 +1,60 @@
+"""Why the server does not have us, what a person can do about it, and how often to tell."""
+
+from __future__ import annotations
+
+import logging
+
+from tunnel.model.errors import Refused, Unreachable
+
+log = logging.getLogger(__name__)
+
+REMEDIES = {
+    "wrong_pin": "this is not the server of the invite, or it has a new certificate: ask for a new invite",
+    "wrong_certificate": "give the server a certificate for its name, or make an invite with its pin",
+    "not_authentic": "this network or node could not prove who it is: ask for a new invite",
+    "version": "run the same version of p2ptunnel-trio here and on the server",
+    "handle_taken": "another node's id begins like ours: remove node.key from the state folder and start again",
+}
+"""What waiting does not cure, by the code of the refusal."""
+
+_ELSE = "the server turned us away for now; we try again by ourselves"
+_UNREACHABLE = "check that the server runs and that its TCP port can be reached from here; we try again by ourselves"
+_STRANGE = "is this a p2ptunnel-trio server of our version? we try again by ourselves"
+MAX_KNOWN = 32
+
+
+def is_final(failure: Exception) -> bool:
+    """Whether waiting cannot cure this."""
+    return isinstance(failure, Refused) and failure.code in REMEDIES
+
+
+def remedy_for(failure: Exception | None) -> str:
+    """What a person can do about a failed attempt; None: it broke off or stayed silent."""
+    match failure:
+        case Refused(code=code):
+            return REMEDIES.get(code, _ELSE)
+        case None | Unreachable() | OSError():
+            return _UNREACHABLE
+        case _:
+            return _STRANGE
+
+
+class Complaints:
+    """Warns of a trouble when it is new, and at its 2nd, 4th, 8th... return. `settle` when all is well."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def add(self, reason: str, failure: Exception | None) -> None:
+        """The server link failed once more."""
+        if reason not in self._counts and len(self._counts) >= MAX_KNOWN:
+            self._counts.clear()
+        count = self._counts[reason] = self._counts.get(reason, 0) + 1
+        if count & (count - 1) == 0:
+            log.warning(
+                "no link to the server", extra={"reason": reason, "remedy": remedy_for(failure), "times": count}
+            )
+
+    def settle(self) -> None:
+        """The server has us: the next trouble is news again."""
+        self._counts.clear()

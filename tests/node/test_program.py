@@ -1,0 +1,118 @@
+"""The node as a whole: what it finds out before it says a word, and how it leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tunnel.model.errors import DeviceError
+
+if TYPE_CHECKING:
+    from tests.node.conftest import OpenNode, Town
+
+    from tunnel.network.memory_packet import Fate, MemoryPacket
+
+
+async def wait_written(device: object) -> bytes:
+    with trio.fail_after(5.0):
+        return await device.wait_written()  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.fixture
+def packets(town: Town) -> list[MemoryPacket]:
+    """Everything that anybody sends."""
+    sent: list[MemoryPacket] = []
+
+    def note(packet: MemoryPacket, fate: Fate) -> None:
+        sent.append(packet)
+
+    town.internet.watch = note
+    return sent
+
+
+async def test_a_taken_interface_name_is_found_before_anything_is_sent(
+    town: Town, open_in: OpenNode, packets: list[MemoryPacket]
+) -> None:
+    await town.host("desk").devices.open_device("p2pt0", 1280, (), ())
+    async with town.server():
+        with pytest.raises(DeviceError, match="p2pt0"):
+            async with open_in("desk", tun="p2pt0"):
+                pytest.fail("it must not start")
+        await trio.sleep(1.0)
+    assert packets == []
+
+
+async def test_a_taken_udp_port_is_found_before_anything_is_sent(
+    town: Town, open_in: OpenNode, packets: list[MemoryPacket]
+) -> None:
+    async with town.server(), open_in("desk", udp_port=4242) as desk:
+        await desk.wait_registered()
+        packets.clear()
+        with pytest.raises(DeviceError, match="4242"):
+            async with open_in("second", host="desk", udp_port=4242):
+                pytest.fail("it must not start")
+        assert packets == []
+
+
+async def test_a_node_leaves_no_port_open_when_its_interface_cannot_be_made(town: Town, open_in: OpenNode) -> None:
+    await town.host("desk").devices.open_device("p2pt0", 1280, (), ())
+    with pytest.raises(DeviceError):
+        async with open_in("desk", udp_port=4242, tun="p2pt0"):
+            pytest.fail("it must not start")
+    async with open_in("desk", udp_port=4242):
+        pass
+
+
+async def test_the_interface_has_the_own_ipv6_address_at_once_and_the_lease_when_it_comes(
+    town: Town, open_in: OpenNode
+) -> None:
+    devices = town.host("desk").devices
+    async with open_in("desk", tun="p2pt0") as desk:
+        (own6,) = desk.addresses
+        assert devices.open["p2pt0"].addresses == (f"{own6}/48",)
+        async with town.server():
+            await desk.wait_registered()
+            await trio.sleep(0.1)
+            assert devices.open["p2pt0"].addresses == (f"{desk.addresses[0]}/16", f"{own6}/48")
+            assert desk.addresses[0].startswith("10.86.")
+    assert devices.open == {}
+
+
+async def test_a_kept_lease_is_on_the_interface_before_the_server_says_a_word(town: Town, open_in: OpenNode) -> None:
+    async with town.server(), open_in("desk") as desk:
+        await desk.wait_registered()
+        lease = desk.addresses[0]
+    async with open_in("desk", tun="p2pt0"):
+        assert town.host("desk").devices.open["p2pt0"].addresses[0] == f"{lease}/16"
+
+
+async def test_a_vanished_interface_ends_the_node_with_one_clear_error(town: Town, open_in: OpenNode) -> None:
+    async def lose_it() -> None:
+        async with open_in("desk", tun="p2pt0") as desk:
+            await desk.wait_registered()
+            town.host("desk").devices.open["p2pt0"].close()
+            await trio.sleep(1.0)
+
+    async with town.server():
+        with pytest.raises(DeviceError, match="p2pt0 is gone"):
+            await lose_it()
+
+
+async def test_packets_of_applications_travel_between_two_interfaces(town: Town, open_in: OpenNode) -> None:
+    async with town.server(), open_in("desk", tun="p2pt0") as desk, open_in("laptop", tun="p2pt0") as laptop:
+        await desk.wait_registered()
+        await laptop.wait_registered()
+        await trio.sleep(1.0)
+        packet = ipv4_packet(desk.addresses[0], laptop.addresses[0])
+        town.host("desk").devices.open["p2pt0"].inject(packet)
+        assert await wait_written(town.host("laptop").devices.open["p2pt0"]) == packet
+
+
+def ipv4_packet(source: str, destination: str, payload: bytes = b"hello") -> bytes:
+    """An IPv4 packet as far as the tunnel looks at it."""
+    from ipaddress import IPv4Address
+
+    head = bytes([0x45, 0]) + (20 + len(payload)).to_bytes(2) + bytes(8)
+    return head + IPv4Address(source).packed + IPv4Address(destination).packed + payload
