@@ -37,7 +37,7 @@ ROUTE = struct.Struct("=BBBBBBBBI")
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 IFF_UP = 0x1
-UNICAST = 1
+UNICAST, LOCAL = 1, 2
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -83,6 +83,10 @@ class Netlink:
     def dump(self, kind: int, body: bytes) -> list[Message]:
         """All that the kernel has of a kind. Raises OSError."""
         return list(self._exchange(kind, REQUEST | DUMP, body))
+
+    def ask(self, kind: int, body: bytes) -> Message:
+        """One question, one answer. Raises OSError."""
+        return next(self._exchange(kind, REQUEST, body))
 
     def execute(self, kind: int, flags: int, body: bytes) -> None:
         """Change something. Raises OSError with the kernel's reason."""

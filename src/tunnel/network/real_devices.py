@@ -30,6 +30,9 @@ _IFA_F_NODAD = 0x02
 _TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_LINK, _SCOPE_UNIVERSE = 254, 4, 253, 0
 
 
+REACHABLE_PATIENCE = 1.0
+REACHABLE_PAUSE = 0.005
+
 NO_PRIVILEGE = "run as root, or give Python `setcap cap_net_admin+ep`, or use --userspace"
 
 _log = logging.getLogger(__name__)
@@ -44,6 +47,7 @@ class RealDevices:
         descriptor, actual = _open_tun(name)
         try:
             _set_up(actual, mtu, addresses, routes)
+            await _wait_reachable(actual, addresses)
         except BaseException:
             os.close(descriptor)
             raise
@@ -163,6 +167,25 @@ def _no_link_local(kernel: netlink.Netlink, index: int) -> None:
 
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+async def _wait_reachable(name: str, addresses: Sequence[str]) -> None:
+    """The kernel makes an IPv6 address its own a moment after it gave it; packets to it are lost until then."""
+    waiting = [address.ip for address in map(ipaddress.ip_interface, addresses) if address.version == 6]
+    with trio.move_on_after(REACHABLE_PATIENCE), netlink.Netlink() as kernel:
+        while waiting := [address for address in waiting if not _is_local(kernel, address)]:
+            await trio.sleep(REACHABLE_PAUSE)
+    if waiting:
+        _log.debug("%s: %s is not reachable yet", name, waiting)
+
+
+def _is_local(kernel: netlink.Netlink, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    question = netlink.ROUTE.pack(socket.AF_INET6, 128, 0, 0, 0, 0, 0, 0, 0)
+    try:
+        answer = kernel.ask(netlink.GET_ROUTE, question + netlink.attribute(netlink.RTA_DST, address.packed))
+    except OSError:
+        return True  # IPv6 is switched off: there is nothing to wait for
+    return bool(netlink.ROUTE.unpack_from(answer.body)[7] == netlink.LOCAL)
 
 
 def _add_address(kernel: netlink.Netlink, name: str, index: int, text: str) -> Network:
