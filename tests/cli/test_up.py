@@ -104,11 +104,13 @@ class Listener:
     """A control socket at which nobody knocks."""
 
     local: Endpoint = Endpoint("127.0.0.1", 1)
+    is_closed: bool = False
 
     async def accept(self) -> Any:
         await trio.sleep_forever()
 
     async def aclose(self) -> None:
+        self.is_closed = True
         await trio.lowlevel.checkpoint()
 
 
@@ -119,6 +121,7 @@ class Nodes:
     trouble: Exception | None = None
     opened: list[tuple[Invite, NodeSettings]] = field(default_factory=list)
     listened: list[Path] = field(default_factory=list)
+    listeners: list[Listener] = field(default_factory=list)
     left: int = 0
 
     @asynccontextmanager
@@ -135,7 +138,8 @@ class Nodes:
     async def open_listener(self, path: Path) -> Listener:
         await trio.lowlevel.checkpoint()
         self.listened.append(path)
-        return Listener()
+        self.listeners.append(Listener())
+        return self.listeners[-1]
 
 
 @pytest.fixture
@@ -182,3 +186,13 @@ def test_a_device_that_cannot_be_had_is_one_line_with_the_remedy(
     nodes.trouble = ExceptionGroup("", [DeviceError("no privilege for a TUN: use --userspace")])
     ended = command("up", "--state", str(tmp_path))
     assert (ended.code, ended.err) == (1, "p2ptunnel-trio: no privilege for a TUN: use --userspace\n")
+    assert [listener.is_closed for listener in nodes.listeners] == [True]
+
+
+def test_the_control_socket_is_closed_when_the_node_ends(
+    nodes: Nodes, machine: Machine, command: Command, tmp_path: Path
+) -> None:
+    """Or its file stays behind, and looks like a node that does not answer."""
+    machine.world(tmp_path).store.write("invite", encode_invite(HOME).encode())
+    assert command("up", "--state", str(tmp_path), "--userspace").code == 0
+    assert [listener.is_closed for listener in nodes.listeners] == [True]

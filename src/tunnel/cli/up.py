@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import socket
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -92,8 +93,11 @@ async def up(
     world = programs.this_machine(state)
 
     async def program() -> None:
-        listener = await world.controls.open_listener(control)
-        async with programs.node_here(invite, settings, world) as node, trio.open_nursery() as nursery:
+        async with (
+            aclosing(await world.controls.open_listener(control)) as listener,
+            programs.node_here(invite, settings, world) as node,
+            trio.open_nursery() as nursery,
+        ):
             await nursery.start(serve_control, listener, node)
             facts = {"node": node.name, "id": node.id, "network": invite.network, "control": control}
             log.info("node is up", extra=facts)
