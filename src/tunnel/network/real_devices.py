@@ -173,7 +173,7 @@ async def _wait_reachable(name: str, addresses: Sequence[str]) -> None:
     """The kernel makes an IPv6 address its own a moment after it gave it; packets to it are lost until then."""
     waiting = [address.ip for address in map(ipaddress.ip_interface, addresses) if address.version == 6]
     with trio.move_on_after(REACHABLE_PATIENCE), netlink.Netlink() as kernel:
-        while waiting := [address for address in waiting if not _is_local(kernel, address)]:
+        while waiting := [ip for ip in waiting if not _is_local(kernel, ip)]:  # noqa: ASYNC110 - the kernel tells nobody
             await trio.sleep(REACHABLE_PAUSE)
     if waiting:
         _log.debug("%s: %s is not reachable yet", name, waiting)
