@@ -1,0 +1,166 @@
+"""What goes wrong under a running ping, how long the hole is, and how soon all is well again."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from tests.journeys.conftest import ONE_WAY, OpenHousehold
+
+from tunnel.netlab import Lab, SiteSpec
+from tunnel.netlab.household import Household
+from tunnel.netlab.pings import Pinging
+
+pytestmark = pytest.mark.netlab
+
+INTERVAL = 0.1
+"""Seconds between two pings: holes are measured in these."""
+SOON = 5.0
+"""Seconds until a path that can be direct is direct again."""
+SHORT_CUT = 3.0
+LONG_CUT = 25.0
+"""At most: the path is distrusted after 6.5 s, and the punch that follows has 10 s."""
+OUTAGE = 60.0
+"""Seconds that the server is gone."""
+
+Pair = tuple[Lab, Household]
+
+
+@pytest.fixture(scope="module")
+def pair(open_household: OpenHousehold) -> Pair:
+    """A desk at home and a laptop in the office, both behind port-preserving NATs."""
+    lab, household = open_household(SiteSpec("home", delay=ONE_WAY), SiteSpec("office", delay=ONE_WAY))
+    for site, name in (("home", "desk"), ("office", "laptop")):
+        household.start_node(lab.sites[site].host, name)
+    household.wait_ready("desk", "laptop")
+    return lab, household
+
+
+@contextmanager
+def direct_pinging(pair: Pair) -> Iterator[Pinging]:
+    """A ping from the desk to the laptop that goes straight, and no longer over the relay as well."""
+    lab, household = pair
+    pinging = household.start_ping("desk", "laptop", interval=INTERVAL)
+    household.wait_direct("desk", "laptop")
+    wait_relay_rests(lab)
+    yield pinging
+
+
+def wait_relay_rests(lab: Lab) -> None:
+    """Until the server passes less on than half of the pings."""
+    ends = time.monotonic() + SOON
+    window, passed = 0.5, lab.counters()["server"].sent.packets
+    while time.monotonic() < ends:
+        time.sleep(window)
+        before, passed = passed, lab.counters()["server"].sent.packets
+        if passed - before < window / INTERVAL / 2:
+            return
+    pytest.fail("data still goes over the relay")
+
+
+@pytest.mark.parametrize("mover", ["home", "office"])
+def test_a_change_of_a_public_address_is_healed_within_three_seconds(pair: Pair, mover: str) -> None:
+    lab, household = pair
+    with direct_pinging(pair) as pinging:
+        began = time.monotonic()
+        address = lab.change_wan(lab.sites[mover])
+        pinging.wait_answer(time.time())
+        told_by = "laptop" if mover == "home" else "desk"
+        household.wait_peer(
+            told_by,
+            "desk" if mover == "home" else "laptop",
+            lambda entry: entry["path"] is not None and str(entry["path"]["endpoint"]).startswith(f"{address}:"),
+            f"direct at {address}",
+            SOON,
+        )
+        household.wait_direct("desk", "laptop", SOON)
+        took = time.monotonic() - began
+        pings = pinging.stop()
+    print(f"{mover} moved: hole {pings.longest_hole:.2f} s, direct at the new address after {took:.2f} s")
+    assert pings.longest_hole <= 3.0
+
+
+def test_a_short_cut_of_the_direct_path_makes_a_short_hole(pair: Pair) -> None:
+    """The relay takes over long before the path is given up."""
+    lab, household = pair
+    home, office = lab.sites["home"], lab.sites["office"]
+    with direct_pinging(pair) as pinging:
+        lab.cut(home, office)
+        pinging.wait_answer(time.time() + SHORT_CUT)
+        lab.lift(home, office)
+        lifted = time.time()
+        household.wait_direct("desk", "laptop", SOON)
+        took = time.time() - lifted
+        pings = pinging.stop()
+    print(f"short cut: hole {pings.longest_hole:.2f} s, {len(pings.lost)} lost, direct {took:.2f} s after the lift")
+    assert pings.lost  # the cut was one
+    assert pings.longest_hole <= 2.5
+
+
+def test_a_long_cut_ends_in_the_relay_and_is_direct_again_soon_after_the_lift(pair: Pair) -> None:
+    lab, household = pair
+    home, office = lab.sites["home"], lab.sites["office"]
+    with direct_pinging(pair) as pinging:
+        lab.cut(home, office)
+        for one, other in (("desk", "laptop"), ("laptop", "desk")):
+            household.wait_state(one, other, "relayed", LONG_CUT)
+        lab.lift(home, office)
+        lifted = time.time()
+        household.wait_direct("desk", "laptop", SOON)
+        took = time.time() - lifted
+        pings = pinging.stop()
+    print(f"long cut: hole {pings.longest_hole:.2f} s, {len(pings.lost)} lost, direct {took:.2f} s after the lift")
+    assert pings.longest_hole <= 2.5
+
+
+def test_a_server_that_is_gone_for_a_minute_costs_a_direct_path_nothing_and_gets_its_nodes_back(pair: Pair) -> None:
+    household = pair[1]
+    leases = {name: household.address(name) for name in ("desk", "laptop")}
+    with direct_pinging(pair) as pinging:
+        household.kill_server()
+        time.sleep(OUTAGE)  # the claim is about a minute of it
+        pings = pinging.stop()
+    assert pings.sent >= 0.9 * OUTAGE / INTERVAL
+    assert pings.lost == ()
+    print(f"server gone: {pings.sent} sent, longest hole {pings.longest_hole:.2f} s")
+    household.start_server()
+    started = time.monotonic()
+    for name, lease in leases.items():
+        household.wait_status(name, lambda status: bool(status["server"]["state"] == "registered"), "registered", 45)
+        assert household.address(name) == lease
+    print(f"registered again {time.monotonic() - started:.1f} s after its start")
+    household.wait_direct("desk", "laptop", SOON)
+
+
+def test_a_node_that_was_killed_talks_again_within_three_seconds_of_registering(pair: Pair) -> None:
+    household = pair[1]
+    with direct_pinging(pair) as pinging:
+        household.kill_node("laptop")
+        household.restart_node("laptop")
+        household.wait_status("laptop", lambda status: bool(status["server"]["state"] == "registered"), "registered")
+        registered = time.time()
+        answer = pinging.wait_answer(registered)
+        pinging.stop()
+    print(f"killed: the first answer came {answer.at - registered:.2f} s after it was registered again")
+    assert answer.at - registered <= 3.0
+    household.wait_direct("desk", "laptop", SOON)
+
+
+def test_a_node_that_is_asked_to_end_leaves_no_interface(pair: Pair) -> None:
+    lab, household = pair
+    laptop = household.nodes["laptop"]
+
+    def interfaces() -> str:
+        return lab.run(laptop.host, ["ip", "-o", "link"])
+
+    assert laptop.tun in interfaces()
+    laptop.process.terminate()
+    try:
+        assert laptop.process.wait(timeout=SOON) == 0
+    except subprocess.TimeoutExpired:
+        pytest.fail("it did not end")
+    assert laptop.tun not in interfaces()
+    assert not laptop.control.exists()
