@@ -1,0 +1,82 @@
+"""Punching and staying connected, where what was announced is wrong or comes twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tunnel.model.candidate import Candidate, CandidateKind
+from tunnel.model.nat import NatReport, Udp
+from tunnel.peer.surroundings import RELAY, Way
+
+if TYPE_CHECKING:
+    from tests.peer.conftest import Bench, Side
+
+BLOCKED = NatReport(udp=Udp.BLOCKED)
+
+
+async def echo(side: Side) -> float:
+    with trio.fail_after(5.0):
+        return await side.peer.echo()
+
+
+async def test_a_peer_is_found_where_its_probes_come_from_although_it_announced_another_port(bench: Bench) -> None:
+    """Behind a NAT that gives each destination a port of its own, no STUN server can know the one that peers meet."""
+    announced = bench.left.endpoint
+    bench.left.card(candidates=(Candidate(announced, CandidateKind.REFLEXIVE),))
+    bench.left.endpoint = announced._replace(port=61234)
+    bench.meet()
+    bench.right.peer.want()
+    await bench.wait_state(bench.left, "connected", 2.0)
+    await bench.wait_state(bench.right, "connected", 2.0)
+    assert bench.right.peer.paths.route == (Way(0, bench.left.endpoint),)
+    await echo(bench.right)
+    assert await echo(bench.right) == pytest.approx(0.04, abs=0.001)
+
+
+async def test_two_that_no_stun_server_answered_still_find_each_other(bench: Bench) -> None:
+    """Silence of all STUN servers is no proof that peers cannot be reached: one round is always shot."""
+    bench.left.card(nat=BLOCKED)
+    bench.right.card(nat=BLOCKED)
+    bench.meet()
+    bench.left.peer.want()
+    await bench.wait_state(bench.left, "connected", 2.0)
+    await bench.wait_state(bench.right, "connected", 2.0)
+
+
+async def test_introductions_that_come_again_neither_end_a_path_nor_start_anything_twice(bench: Bench) -> None:
+    await bench.connect()
+    await trio.sleep(10.0)
+    moves = [list(side.moves) for side in (bench.left, bench.right)]
+    route = bench.left.peer.paths.route
+    bench.left.sent.clear()
+    for _ in range(20):
+        bench.introduce()
+        await trio.sleep(0.5)
+    assert [list(side.moves) for side in (bench.left, bench.right)] == moves
+    assert bench.left.peer.paths.route == route
+    volleys = [at for at, way, _, _ in bench.left.sent if way != RELAY]
+    assert len(volleys) < 200
+    assert await echo(bench.left) > 0
+
+
+async def test_new_candidates_in_the_middle_of_a_punch_join_it(bench: Bench) -> None:
+    """The round is not begun anew, and nothing of an older one is left to race with it."""
+    away = bench.right.endpoint._replace(host="25.2.0.99")
+    bench.right.card(candidates=(Candidate(away, CandidateKind.REFLEXIVE),))
+    bench.drop = lambda side, way, datagram: way != RELAY and side is bench.right
+    bench.meet()
+    bench.left.peer.want()
+    await bench.wait_state(bench.left, "punching")
+    await trio.sleep(2.0)
+    bench.drop = lambda side, way, datagram: False
+    card = bench.right.own_card
+    assert card is not None
+    true = replace(card.body, candidates=(Candidate(bench.right.endpoint, CandidateKind.REFLEXIVE),))
+    bench.right.own_card = replace(card, seq=card.seq + 1, body=true)
+    bench.meet()
+    await bench.wait_state(bench.left, "connected", 2.0)
+    assert [move for move in bench.left.moves if move[1] == "punching"] == [("requested", "punching")]
