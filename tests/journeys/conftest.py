@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,11 +22,11 @@ def open_household(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenHou
     """Builds a lab of these sites with a server that serves; it lives as long as the module's tests."""
     with ExitStack() as stack:
 
-        def build(*specs: SiteSpec) -> tuple[Lab, Household]:
+        def build(*specs: SiteSpec, server_options: Sequence[str] = ()) -> tuple[Lab, Household]:
             folder: Path = tmp_path_factory.mktemp("household")
             lab = stack.enter_context(Lab(*specs))
             household = stack.enter_context(Household(lab, folder))
-            household.start_server()
+            household.start_server(*server_options)
             return lab, household
 
         yield build
