@@ -128,6 +128,27 @@ async def test_a_cancelled_block_stays_cancelled_and_does_not_linger(autojump_cl
     assert after == []
 
 
+async def test_a_cancelled_block_with_tasks_of_its_own_does_not_linger_either(autojump_clock: MockClock) -> None:
+    """What leaves its nursery is a group of cancellations; a second lost at the end of every program."""
+    async with open_streams() as (stream, served, _), trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def serve() -> None:
+            async with accept_message_channel(served, patience=5, max_message=MAX_MESSAGE) as channel:
+                with pytest.raises(trio.BrokenResourceError):
+                    await channel.receive()
+
+        begun = trio.current_time()
+        with trio.move_on_after(3):
+            async with (
+                open_message_channel(stream, host="server", patience=5, max_message=MAX_MESSAGE) as channel,
+                trio.open_nursery() as beside,
+            ):
+                beside.start_soon(channel.receive)
+                await trio.sleep_forever()
+        assert trio.current_time() - begun == pytest.approx(3)
+
+
 async def test_a_cancelled_send_breaks_the_channel(autojump_clock: MockClock) -> None:
     """Half a frame was sent, and the next message would be eaten as its other half."""
 

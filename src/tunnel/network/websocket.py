@@ -10,6 +10,7 @@ Nothing here knows what a message means.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
@@ -214,10 +215,9 @@ async def _channel(
             channel = MessageChannel(connection, reader, metered, max_message)
             try:
                 yield channel
-            except trio.Cancelled:
-                channel._broken = True  # who is cancelled has no time for the closing handshake
-                raise
             finally:
+                if trio.current_effective_deadline() == -math.inf:
+                    channel._broken = True  # who is cancelled has no time for the closing handshake
                 with trio.CancelScope(shield=True):
                     await channel.aclose()
     finally:
