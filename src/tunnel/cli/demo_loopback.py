@@ -74,7 +74,7 @@ async def _connect(stage: Stage, findings: Findings, desk: NodeHandle, laptop: N
     began = time.time()
     with stage.waiting("greeting both ways"):
         greeting = await desk.ask("greet", text="hello, laptop")
-        findings.note("first answer, session included", f"{duration(greeting['seconds'])}, over {greeting['over']}")
+        findings.note("first answer, with handshake", f"{duration(greeting['seconds'])}, over {greeting['over']}")
         await laptop.ask("greet", text="hello, desk")
     with stage.waiting("waiting for the direct path"):
         return await findings.expect_soon(
@@ -93,7 +93,7 @@ async def _measure(stage: Stage, findings: Findings, path: str, desk: NodeHandle
             bulk = await node.ask("bulk", seconds=_BULK)
         rate = throughput(bulk["bytes"], bulk["seconds"])
         stage.say(node.name, f"{rate} to {peer.name}")
-        findings.note(f"throughput {node.name} to {peer.name}, {path}", rate)
+        findings.note(f"{node.name} to {peer.name}, {path}", rate)
 
 
 async def _cut_and_lift(stage: Stage, findings: Findings, desk: NodeHandle, laptop: NodeHandle) -> None:
@@ -111,7 +111,7 @@ async def _cut_and_lift(stage: Stage, findings: Findings, desk: NodeHandle, lapt
         await trio.sleep(_RELAY_SETTLES)
     hole = max([(await node.ask("gaps"))["longest"] for node in both])
     stage.say("", f"longest silence: {duration(hole)}")
-    findings.expect_within("longest hole when the path was cut", hole, LONGEST_HOLE)
+    findings.expect_within("longest hole of the cut", hole, LONGEST_HOLE)
     await _measure(stage, findings, "relay", desk, laptop)
     with stage.waiting("until both charts give the path up"):
         given_up = partial(wait_given_up, desk.view, laptop.view)
@@ -125,9 +125,9 @@ async def _cut_and_lift(stage: Stage, findings: Findings, desk: NodeHandle, lapt
     stage.say("", f"LIFTED, after {lifted['swallowed']} swallowed datagrams", lifted["at"])
     with stage.waiting("waiting for the direct path"):
         direct = partial(wait_direct, desk.view, laptop.view)
-        await findings.expect_soon("direct again after the cut was lifted", direct, lifted["at"], RECOVERY_PATIENCE)
+        await findings.expect_soon("direct again after the lift", direct, lifted["at"], RECOVERY_PATIENCE)
     hole = max([(await node.ask("gaps"))["longest"] for node in both])
-    findings.note("longest hole when it came back", duration(hole))
+    findings.note("longest hole of the lift", duration(hole))
     await _count_losses(findings, desk, laptop)
 
 
@@ -138,7 +138,7 @@ async def _count_losses(findings: Findings, desk: NodeHandle, laptop: NodeHandle
             nursery.start_soon(partial(_halt, node, counts))
     for node, peer in ((desk, laptop), (laptop, desk)):
         sent, arrived = counts[node.name]["sent"], counts[peer.name]["arrived"]
-        findings.note(f"stream {node.name} to {peer.name}", f"{sent} datagrams sent, {max(0, sent - arrived)} lost")
+        findings.note(f"stream {node.name} to {peer.name}", f"{sent} sent, {max(0, sent - arrived)} lost")
 
 
 async def _halt(node: NodeHandle, counts: dict[str, dict[str, int]]) -> None:

@@ -32,7 +32,7 @@ from tunnel.cli.demo_findings import (
     round_trips,
     throughput,
 )
-from tunnel.cli.demo_programs import DemoFailed
+from tunnel.cli.demo_programs import DemoFailed, last_words
 from tunnel.cli.demo_stage import Stage
 from tunnel.cli.demo_view import PeerView, wait_direct, wait_given_up
 from tunnel.machines.pulse import Pulse
@@ -137,7 +137,7 @@ class _Story:
             await self._pulse.wait_until(lambda: self._arrivals.count > 0)
         if not self._arrivals.count:
             return findings.expect_within("first ping answered", None, DIRECT_PATIENCE)
-        answered = f"{self._rtts[0] * 1000:.0f} ms after it was sent, session included"
+        answered = f"after {self._rtts[0] * 1000:.0f} ms, with handshake"
         stage.say("desk", f"first ping answered {answered}")
         findings.note("first ping answered", answered)
         with stage.waiting("waiting for the direct path"):
@@ -170,7 +170,7 @@ class _Story:
             await trio.sleep(_RELAY_SETTLES)
         hole = self._arrivals.longest(time.time())
         stage.say("", f"longest silence: {duration(hole)}")
-        findings.expect_within("longest hole when the path was cut", hole, LONGEST_HOLE)
+        findings.expect_within("longest hole of the cut", hole, LONGEST_HOLE)
         await self._measure("relay")
         with stage.waiting("until both charts give the path up"):
             given_up = partial(wait_given_up, self._desk, self._laptop)
@@ -184,8 +184,8 @@ class _Story:
         stage.say("", "LIFTED")
         with stage.waiting("waiting for the direct path"):
             direct = partial(wait_direct, self._desk, self._laptop)
-            await findings.expect_soon("direct again after the cut was lifted", direct, lifted_at, RECOVERY_PATIENCE)
-        findings.note("longest hole when it came back", duration(self._arrivals.longest(time.time())))
+            await findings.expect_soon("direct again after the lift", direct, lifted_at, RECOVERY_PATIENCE)
+        findings.note("longest hole of the lift", duration(self._arrivals.longest(time.time())))
 
     # What goes on behind the story.
 
@@ -197,7 +197,8 @@ class _Story:
         told = 0.0
         while True:
             if running.process.poll() is not None:
-                raise DemoFailed(f"{view.node} ended early:\n{self._household.log(view.node)[-1000:]}")
+                log = self._household.folder / f"{view.node}.log"
+                raise DemoFailed(f"the process of {view.node} ended early{last_words(log)}")
             with suppress(Unreachable):
                 async with open_control(controls, running.control) as channel:
                     news = await channel.ask({"do": "watch", "every": _REFRESH})

@@ -70,7 +70,7 @@ async def open_server(folder: Path) -> AsyncIterator[tuple[str, str]]:
                 await trio.sleep_forever()  # it ended; the one who watches the process tells why
             words = line.decode().split()
         if len(words) != 3 or words[0] != "ready":
-            raise DemoFailed(f"the server did not get ready within {READY_PATIENCE:g} s{_last_words(log)}")
+            raise DemoFailed(f"the server did not get ready within {READY_PATIENCE:g} s{last_words(log)}")
         yield words[1], words[2]
 
 
@@ -139,7 +139,8 @@ class NodeHandle:
 
 async def _watch(process: trio.Process, name: str, log: Path) -> None:
     code = await process.wait()
-    raise DemoFailed(f"the process of {name} ended early, with code {code}{_last_words(log)}")
+    how = f"with code {code}" if code >= 0 else f"by signal {-code}"
+    raise DemoFailed(f"the process of {name} ended early, {how}{last_words(log)}")
 
 
 async def _end(process: trio.Process, *, patience: float) -> None:
@@ -157,7 +158,8 @@ async def _end(process: trio.Process, *, patience: float) -> None:
     await process.stdout.aclose()
 
 
-def _last_words(log: Path) -> str:
+def last_words(log: Path) -> str:
+    """The end of a program's log, to follow an error's text."""
     with suppress(OSError):
         lines = log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
         if lines:

@@ -28,11 +28,17 @@ _STYLES = {
 _PIPE_WIDTH = 200
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the error out: Rich would raise SystemExit, in the midst of tasks that have something to clean up."""
+        raise BrokenPipeError
+
+
 class Stage:
     """Where a demo tells its story. Times given are Unix times; shown are seconds since the start."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+        self._console = console or _Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
         self._began = time.time()
 
     def title(self, text: str) -> None:

@@ -60,9 +60,6 @@ def run(argv: Sequence[str]) -> int:
     try:
         result = app(argv, print_error=False, exit_on_error=False, verbose=False, result_action="return_value")
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the flush at exit fails again
-        return FAILED
     except CycloptsError as error:
         _complain(_usage_text(error))
         return USAGE
@@ -75,6 +72,9 @@ def _told(error: BaseException) -> int:
     leaves = leaves_of(error)
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
         return INTERRUPTED
+    if all(isinstance(leaf, BrokenPipeError) for leaf in leaves):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the flush at exit fails again
+        return FAILED
     strangers = [leaf for leaf in leaves if not isinstance(leaf, TunnelError)]
     if strangers:
         import traceback
