@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from tunnel.model.errors import DeviceError
+from tunnel.model.reasons import Reason, ReasonCode
 
 if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, Town
@@ -92,6 +93,7 @@ async def test_a_vanished_interface_ends_the_node_with_one_clear_error(town: Tow
     async def lose_it() -> None:
         async with open_in("desk", tun="p2pt0") as desk:
             await desk.wait_registered()
+            await trio.sleep(0.1)
             town.host("desk").devices.open["p2pt0"].close()
             await trio.sleep(1.0)
 
@@ -116,3 +118,15 @@ def ipv4_packet(source: str, destination: str, payload: bytes = b"hello") -> byt
 
     head = bytes([0x45, 0]) + (20 + len(payload)).to_bytes(2) + bytes(8)
     return head + IPv4Address(source).packed + IPv4Address(destination).packed + payload
+
+
+async def test_a_node_that_leaves_says_so_and_is_not_just_lost(town: Town, open_in: OpenNode) -> None:
+    """The farewell needs the link and its writer: they end after it. And nobody asks at once for who has just left."""
+    async with town.server(), open_in("desk") as desk:
+        async with open_in("laptop", relay_only=True) as laptop:
+            await laptop.wait_registered()
+            peer = await desk.connect("laptop")
+        await trio.sleep(0.5)
+        assert not peer._connection.is_present
+        assert [move.event for move in peer.status().history][-1] == "peer_left"
+        assert peer.reason == Reason(ReasonCode.PEER_OFFLINE, "it left the network")

@@ -84,7 +84,7 @@ class PeerConnection:
         self.session = Session(
             self._around, self.node, self, transmit=self._transmit_handshake, send=self.send, changed=facts.pulse.beat
         )
-        requesting = Requesting(facts, send=self._send_signal, has_waiting=lambda: self.session.has_waiting)
+        requesting = Requesting(facts, send=self._send_signal)
         self._reaching = Reaching(
             facts, self._keeper, ask=self._ask, send=self._send_signal, reroute=self._update_route
         )
@@ -154,7 +154,7 @@ class PeerConnection:
 
     def note_down(self, why: str) -> None:
         """The server says that the peer left, or lost its link. A direct path is not touched by a lost link."""
-        self._facts.is_present = False
+        self._facts.note_absent()
         if why == "left":
             self._facts.reason = Reason(ReasonCode.PEER_OFFLINE, "it left the network")
             self._living.post("peer_left")
@@ -305,7 +305,8 @@ class PeerConnection:
         elif source == "punching" and event == "patience_ended":
             facts.reason = self._reaching.failure
         elif source == "requested" and event == "patience_ended":
-            facts.reason = Reason(ReasonCode.PEER_INFO_TIMEOUT, "the server did not introduce us within 12 s")
+            silence = Reason(ReasonCode.PEER_INFO_TIMEOUT, "the server did not introduce us within 12 s")
+            facts.reason = silence if facts.around.is_registered else facts.absence
         elif target == "relayed" and not facts.is_direct_allowed:
             facts.reason = self._reaching.plan().otherwise
         if target in ("announced", "closed"):

@@ -80,6 +80,13 @@ class PeerFacts:
             return Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
         return Reason(ReasonCode.PEER_OFFLINE, "no answer over the relay for 15 s")
 
+    def note_absent(self) -> None:
+        """The peer is gone. A request before it comes back would be refused: it waits as if it had been."""
+        if self.is_present:
+            self.is_present = False
+            self._wait_longer()
+        self.pulse.beat()
+
     def note_card(self, card: PeerCard) -> None:
         """A newer announcement."""
         self.card = card
@@ -107,6 +114,9 @@ class PeerFacts:
         except ValueError:
             code = ReasonCode.REFUSED
         self.reason = Reason(code, refusal.evidence or f"the server refused: {refusal.code}")
+        self._wait_longer()
+        return code
+
+    def _wait_longer(self) -> None:
         self.not_before = trio.current_time() + rung(self.around.timings.crash_backoff, self._refusals)
         self._refusals += 1
-        return code

@@ -14,12 +14,11 @@ from tunnel.wire.signals import Connect, Signal
 class Requesting:
     """The activities of `detecting`, `announced` and `requested`. `send(signal)` checks the chart's table and sends."""
 
-    def __init__(self, facts: PeerFacts, *, send: Callable[[Signal], bool], has_waiting: Callable[[], bool]) -> None:
+    def __init__(self, facts: PeerFacts, *, send: Callable[[Signal], bool]) -> None:
         self._facts = facts
         self._around = facts.around
         self._timings = facts.around.timings
         self._send = send
-        self._has_waiting = has_waiting
 
     async def detect(self) -> str:
         """Wait for the server's word that it keeps an announcement that knows our NAT."""
@@ -31,7 +30,7 @@ class Requesting:
         facts = self._facts
         while not facts.is_introduced:
             now = trio.current_time()
-            if now >= facts.wanted_at + self._timings.wanted and not self._has_waiting():
+            if now >= facts.wanted_at + self._timings.wanted:
                 await facts.pulse.wait()
             elif not self._around.is_registered:
                 facts.reason = Reason(ReasonCode.SERVER_UNREACHABLE, "not registered")
@@ -60,6 +59,7 @@ class Requesting:
 
     async def _is_worth_a_blind_punch(self) -> bool:
         """Without a server nobody introduces us, but what we know of the peer may still hold."""
+        facts = self._facts
         with trio.move_on_after(self._timings.blind_punch) as waited:
-            await self._facts.pulse.wait()
-        return waited.cancelled_caught and self._facts.card is not None and self._facts.is_direct_allowed
+            await facts.pulse.wait_until(lambda: self._around.is_registered or facts.is_introduced)
+        return waited.cancelled_caught and facts.card is not None and facts.is_direct_allowed

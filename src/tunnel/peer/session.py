@@ -61,8 +61,8 @@ class SessionCounts:
 class Session:
     """Seals and opens; run `living.run()` beside the peer connection.
 
-    `transmit(datagram)` sends a handshake datagram on every carrier there is; `flush(kind, plaintext)` sends what
-    waited for keys; `agreed()` is told of each new session.
+    `transmit(datagram)` sends a handshake datagram on every carrier there is; `send(kind, plaintext)` sends what waited
+    for keys; `changed()` is told of each move.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Session:
         self._current: Keys | None = None
         self._previous: Keys | None = None
         self._by_index: dict[int, Keys] = {}
-        self._waiting: deque[tuple[Kind, bytes]] = deque()
+        self._waiting: deque[tuple[float, Kind, bytes]] = deque()
         self.counts = SessionCounts()
         self.living = Living(
             SessionChart(),
@@ -129,7 +129,7 @@ class Session:
             self._highest_attempt = 0
             self._drop_keys()
             self.living.post("reset")
-        if self._waiting:
+        if self.has_waiting:
             self.want()
 
     def want(self) -> None:
@@ -148,21 +148,24 @@ class Session:
         return keys.sealer.seal(kind, keys.peer_index, plaintext)
 
     def hold(self, kind: Kind, plaintext: bytes) -> None:
-        """Keep a packet until it can be sent."""
+        """Keep a packet until it can be sent, for as long as the peer counts as wanted."""
+        self._drop_stale()
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
             self.counts.dropped_waiting += 1
-        self._waiting.append((kind, plaintext))
+        self._waiting.append((trio.current_time(), kind, plaintext))
 
     def flush(self) -> None:
-        """Send what waited, oldest first."""
+        """Send what waited, oldest first; what waited for too long is no longer worth it."""
+        self._drop_stale()
         waiting, self._waiting = self._waiting, deque()
-        for kind, plaintext in waiting:
+        for _, kind, plaintext in waiting:
             self._send(kind, plaintext)
 
     @property
     def has_waiting(self) -> bool:
         """Whether packets wait."""
+        self._drop_stale()
         return bool(self._waiting)
 
     def open_untrusted(self, datagram: bytes) -> bytes:
@@ -199,6 +202,12 @@ class Session:
         self._waiting.clear()
         self._around.release_index(Kind.HANDSHAKE, self._handshake_keys.receive_index, self._owner)
         self.living.post("close")
+
+    def _drop_stale(self) -> None:
+        oldest = trio.current_time() - self._timings.wanted
+        while self._waiting and self._waiting[0][0] < oldest:
+            self._waiting.popleft()
+            self.counts.dropped_waiting += 1
 
     # What each state does.
 
@@ -243,7 +252,7 @@ class Session:
         self.counts.moves.append((trio.current_time(), source, event, target))
         if target == "expired":
             self._drop_keys()
-        if target in ("expired", "idle") and self._waiting:
+        if target in ("expired", "idle") and self.has_waiting:
             self.want()
         self._changed()
 
@@ -277,7 +286,11 @@ class Session:
             raise NotAuthentic("a handshake that was here before")
         self._highest_attempt = payload.attempt
         index = self._around.claim_index(Kind.DATA, None, self._owner)
-        second = responder.write_second(SecondPayload(self._around.epoch, index).encode())
+        try:
+            second = responder.write_second(SecondPayload(self._around.epoch, index).encode())
+        except NotAuthentic:
+            self._around.release_index(Kind.DATA, index, self._owner)
+            raise
         if self._next is not None:
             self._forget(self._next)
         self._next = self._make_keys(responder.keys, index, payload.index)
