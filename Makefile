@@ -29,6 +29,7 @@ format: .venv/ready ## Bring the code into its form
 	$(BIN)/ruff check --fix .
 
 bench: .venv/ready ## Measure
+	@command -v iperf3 >/dev/null || tools/system-packages iperf3 || true
 	@for script in bench/[a-z]*.py; do [ -e "$$script" ] || continue; echo "== $$script"; $(BIN)/python "$$script"; done
 
 charts: .venv/ready ## Write the generated pages of statecharts/ anew
