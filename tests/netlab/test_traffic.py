@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
 from tunnel.netlab import SERVER_ADDRESSES, Count, Flow, Host, Kind, Lab
+from tunnel.netlab.traffic import flow_counts
 
 if TYPE_CHECKING:
     from tests.netlab.conftest import Agent
@@ -33,6 +35,16 @@ def test_flows_tell_a_direct_path_from_a_relayed_one(lab: Lab, agent_on: Callabl
     assert flows[Flow(here.wan, there.wan, "udp")] == Count(1, 20 + 8 + 5)
     assert flows[Flow(here.wan, PRIMARY.host, "udp")].packets == 1
     assert Flow(there.wan, here.wan, "udp") not in flows
+
+
+@pytest.mark.parametrize(
+    ("printed", "name"), [(17, "udp"), ("udp", "udp"), (6, "tcp"), (1, "icmp"), (58, "ipv6-icmp"), (132, "132")]
+)
+def test_a_protocol_has_its_name_where_nft_prints_a_number(printed: object, name: str) -> None:
+    """As it does where /etc/protocols is missing."""
+    element = {"elem": {"val": {"concat": ["25.1.0.1", "25.2.0.1", printed]}, "counter": {"packets": 2, "bytes": 66}}}
+    text = json.dumps({"nftables": [{"set": {"name": "flows4", "elem": [element]}}]})
+    assert flow_counts(text) == {Flow("25.1.0.1", "25.2.0.1", name): Count(2, 66)}
 
 
 def test_counters_tell_who_sent(lab: Lab, agent_on: Callable[[Host], Agent]) -> None:

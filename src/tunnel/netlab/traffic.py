@@ -6,6 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
+_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp"}
+"""nft prints the bare number where there is no /etc/protocols, as on a minimal Debian."""
+
 
 class Count(NamedTuple):
     """Packets and bytes."""
@@ -53,6 +56,7 @@ def flow_counts(text: str) -> dict[Flow, Count]:
             continue
         for element in part["set"].get("elem", ()):
             source, destination, protocol = element["elem"]["val"]["concat"]
+            flow = Flow(source, destination, _PROTOCOLS.get(protocol, str(protocol)))
             counter = element["elem"]["counter"]
-            counts[Flow(source, destination, protocol)] = Count(counter["packets"], counter["bytes"])
+            counts[flow] = Count(counter["packets"], counter["bytes"])
     return counts
