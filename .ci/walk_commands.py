@@ -1,7 +1,7 @@
 """Walk through the commands of an installed wheel, in an empty folder, as a user would. Argument: the command's path.
 
-Each of `examples/*.py` runs too: its arguments are a file with an invite and a peer's name. The demo on kernel NATs needs
-root: without it, it is left out, and said so.
+Each of `examples/*.py` runs too: its arguments are a file with an invite and a peer's name. The demo on kernel NATs
+needs root: without it, it is left out, and said so.
 """
 
 from __future__ import annotations
