@@ -10,7 +10,10 @@ import trio
 
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.nat import NatReport, Udp
+from tunnel.model.reasons import ReasonCode
+from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.peer.surroundings import RELAY, Way
+from tunnel.wire.frames import Kind
 
 if TYPE_CHECKING:
     from tests.peer.conftest import Bench, Side
@@ -80,3 +83,41 @@ async def test_new_candidates_in_the_middle_of_a_punch_join_it(bench: Bench) -> 
     bench.meet()
     await bench.wait_state(bench.left, "connected", 2.0)
     assert [move for move in bench.left.moves if move[1] == "punching"] == [("requested", "punching")]
+
+
+async def test_a_peer_that_does_not_answer_over_the_relay_is_taken_for_gone(bench: Bench) -> None:
+    """The server may believe in a dead machine's connection for long; probes over the relay do not."""
+    bench.direct = False
+    bench.left.card(relay_only=True)
+    bench.meet()
+    bench.left.peer.want()
+    await bench.wait_state(bench.left, "relayed")
+    await trio.sleep(2.0)
+    bench.drop = lambda side, way, datagram: side is bench.right
+    took = await bench.wait_state(bench.left, "announced", 60.0)
+    timings = DEFAULT_TIMINGS
+    assert timings.relay_trust < took <= timings.relay_trust + 2 * timings.relay_heartbeat
+    reason = bench.left.peer.status().reason
+    assert reason is not None
+    assert reason.code is ReasonCode.PEER_OFFLINE
+
+
+async def test_the_relay_is_measured_and_never_probed_back(bench: Bench) -> None:
+    bench.direct = False
+    bench.left.card(relay_only=True)
+    bench.meet()
+    bench.left.peer.want()
+    await bench.wait_state(bench.left, "relayed")
+    await trio.sleep(1.0)
+    path = bench.left.peer.path_status()
+    assert path is not None
+    assert path.kind == "relay-websocket"
+    assert path.rtt == pytest.approx(0.08)
+    await bench.wait_state(bench.right, "relayed")
+    bench.left.sent.clear()
+    bench.right.sent.clear()
+    seconds = 60.0
+    await trio.sleep(seconds)
+    probes = sum(side.kinds_sent(RELAY).count(Kind.PROBE) for side in (bench.left, bench.right))
+    questions_and_answers = 2 * 2 * seconds / DEFAULT_TIMINGS.relay_heartbeat
+    assert probes == pytest.approx(questions_and_answers, abs=4)
