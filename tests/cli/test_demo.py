@@ -36,7 +36,13 @@ PATIENCE = 58.0
 
 def plain_stage() -> tuple[Stage, io.StringIO]:
     text = io.StringIO()
-    return Stage(Console(file=text, width=200)), text
+    return Stage(Console(file=text, width=200, _environ={})), text
+
+
+def plain_environment(folder: Path) -> dict[str, str]:
+    """Ours, with temporary files in a folder that can be looked at, and no wish for colours."""
+    kept = {key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "TTY_COMPATIBLE")}
+    return {**kept, "TMPDIR": str(folder)}
 
 
 # The switch.
@@ -162,10 +168,23 @@ def test_without_a_terminal_every_line_is_plain_and_nothing_is_redrawn() -> None
 
 def test_a_terminal_gets_colours() -> None:
     text = io.StringIO()
-    stage = Stage(Console(file=text, width=80, force_terminal=True))
+    stage = Stage(Console(file=text, width=80, force_terminal=True, _environ={"TERM": "xterm-256color"}))
     with stage.waiting("the direct path"):
         stage.move("desk", "laptop", "punching", "path_verified", "connected", time.time())
     assert "\x1b[32mconnected" in text.getvalue()
+
+
+def test_a_terminal_that_can_do_little_gets_lines_and_ascii() -> None:
+    text = io.StringIO()
+    stage = Stage(Console(file=text, width=80, force_terminal=True, _environ={"TERM": "dumb"}))
+    with stage.waiting("the direct path"):
+        pass
+    assert text.getvalue().endswith("the direct path ...\n")
+    old = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    with Stage(Console(file=old, width=80, force_terminal=True, _environ={"TERM": "xterm"})).waiting("the direct path"):
+        pass
+    old.flush()
+    assert b"the direct path" in old.buffer.getvalue()
 
 
 async def test_a_view_tells_of_each_change_once_and_wakes_who_waits(autojump_clock: trio.testing.MockClock) -> None:
@@ -286,7 +305,7 @@ async def test_a_node_process_says_no_to_what_it_does_not_know_and_lives_on(tmp_
 def test_the_whole_demo_keeps_its_promises_and_leaves_nothing_behind(tmp_path: Path) -> None:
     ended = subprocess.run(
         COMMAND,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env=plain_environment(tmp_path),
         capture_output=True,
         text=True,
         timeout=PATIENCE + 10,
@@ -302,7 +321,7 @@ def test_the_whole_demo_keeps_its_promises_and_leaves_nothing_behind(tmp_path: P
 def test_an_interrupted_demo_ends_its_processes_and_takes_its_files_away(tmp_path: Path) -> None:
     process = subprocess.Popen(
         COMMAND,
-        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+        env=plain_environment(tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

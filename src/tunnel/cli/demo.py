@@ -29,7 +29,7 @@ async def demo(
     ] = False,
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:
-    """Show it on this machine: a server and two nodes, relay first, direct when proven, cut and healed."""
+    """Show it on this machine: a server and two nodes, relay first, direct when proven. It is cut, and heals."""
     if netns:
         from tunnel.cli.demo_netns import tell_netns as tell
     else:

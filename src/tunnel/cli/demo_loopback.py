@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,8 @@ from tunnel.cli.invites import make_invite
 from tunnel.wire.invites import encode_invite
 
 _BEFORE_THE_CUT = 1.0
+_AFTER_THE_LIFT = 1.5
+"""Seconds in which a hole that the way back makes would show."""
 _RELAY_SETTLES = 3.5
 """Seconds after the cut in which the hole must have begun and ended: more than the hole that is allowed."""
 _PINGS = 20
@@ -40,13 +42,14 @@ _BULK = 1.0
 async def tell_loopback(stage: Stage, findings: Findings) -> None:
     """The whole story. It ends early when an expectation fails that the rest stands on. Raises DemoFailed."""
     stage.title("A server and two nodes on this machine, each a process of its own, without any privilege.")
-    with tempfile.TemporaryDirectory(prefix="p2pt-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="p2pt-demo-") as folder, ExitStack() as curtain:
         async with AsyncExitStack() as stack:
             desk, laptop = await _start(stage, Path(folder), stack)
             if await _connect(stage, findings, desk, laptop):
                 await _measure(stage, findings, "direct path", desk, laptop)
                 await _cut_and_lift(stage, findings, desk, laptop)
             desk.view.is_muted = laptop.view.is_muted = True
+            curtain.enter_context(stage.waiting("all leave"))
 
 
 async def _start(stage: Stage, folder: Path, stack: AsyncExitStack) -> tuple[NodeHandle, NodeHandle]:
@@ -126,6 +129,7 @@ async def _cut_and_lift(stage: Stage, findings: Findings, desk: NodeHandle, lapt
     with stage.waiting("waiting for the direct path"):
         direct = partial(wait_direct, desk.view, laptop.view)
         await findings.expect_soon("direct again after the lift", direct, lifted["at"], RECOVERY_PATIENCE)
+        await trio.sleep(_AFTER_THE_LIFT)
     hole = max([(await node.ask("gaps"))["longest"] for node in both])
     findings.note("longest hole of the lift", duration(hole))
     await _count_losses(findings, desk, laptop)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ _START_PATIENCE = 20.0
 _PING_GAP = 0.1
 _MEASURE = 2.0
 _RELAY_SETTLES = 3.5
+_AFTER_THE_LIFT = 1.5
 _PUMP = 1.5
 _PUMP_PORT = 5201
 _LOOK_AGAIN = 0.05
@@ -62,19 +63,17 @@ async def tell_netns(stage: Stage, findings: Findings) -> None:
     """The whole story. Raises DeviceError with the remedy when this machine or user cannot; DemoFailed."""
     _check_machine()
     stage.title("A server and two nodes behind kernel NATs, in network namespaces, with TUN interfaces.")
-    with tempfile.TemporaryDirectory(prefix="p2pt-demo-") as folder:
-        stage.heading("Building the lab, and starting a server and two nodes")
-        sites = (SiteSpec(name, Kind.PORT_PRESERVING, delay=DELAY) for name in ("home", "office"))
-        with stage.waiting("building namespaces, routers and NATs"):
-            opening = open_lab(*sites)
-            lab = await opening.__aenter__()
-        try:
-            async with _open_household(lab, Path(folder)) as household, trio.open_nursery() as nursery:
-                story = _Story(stage, findings, lab, household, nursery)
-                await story.tell()
-                nursery.cancel_scope.cancel()
-        finally:
-            await opening.__aexit__(None, None, None)
+    sites = (SiteSpec(name, Kind.PORT_PRESERVING, delay=DELAY) for name in ("home", "office"))
+    with tempfile.TemporaryDirectory(prefix="p2pt-demo-") as folder, ExitStack() as curtain:
+        async with AsyncExitStack() as stack:
+            stage.heading("Building the lab, and starting a server and two nodes")
+            with stage.waiting("building namespaces, routers and NATs"):
+                lab = await stack.enter_async_context(open_lab(*sites))
+            household = await stack.enter_async_context(_open_household(lab, Path(folder)))
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            await _Story(stage, findings, lab, household, nursery).tell()
+            nursery.cancel_scope.cancel()
+            curtain.enter_context(stage.waiting("all leave"))
 
 
 def _check_machine() -> None:
@@ -185,6 +184,7 @@ class _Story:
         with stage.waiting("waiting for the direct path"):
             direct = partial(wait_direct, self._desk, self._laptop)
             await findings.expect_soon("direct again after the lift", direct, lifted_at, RECOVERY_PATIENCE)
+            await trio.sleep(_AFTER_THE_LIFT)
         findings.note("longest hole of the lift", duration(self._arrivals.longest(time.time())))
 
     # What goes on behind the story.

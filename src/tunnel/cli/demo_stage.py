@@ -67,11 +67,12 @@ class Stage:
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """Say what we wait for as long as the block runs."""
-        if not self._console.is_terminal:
+        if not self._console.is_terminal or self._console.is_dumb_terminal:
             self.say("", f"{text} ...")
             yield
             return
-        with self._console.status(Text(text, style="dim"), spinner="dots"):
+        spinner = "dots" if self._console.encoding.startswith("utf") else "line"
+        with self._console.status(Text(text, style="dim"), spinner=spinner):
             yield
 
     def summary(self, lines: list[Finding]) -> None:
