@@ -29,6 +29,8 @@ class DatagramCounts:
     unknown_index: int = 0
     not_authentic: int = 0
     unsent: int = 0
+    failed: int = 0
+    """Bugs of ours that a datagram has found."""
 
 
 class DatagramPlane:
@@ -47,7 +49,7 @@ class DatagramPlane:
         try:
             self.sockets.append(await datagrams.open_socket(Endpoint("::", first.local.port)))
         except DeviceError as error:
-            log.debug("no IPv6 socket error=%s", error)
+            log.info("no IPv6 socket", extra={"error": error})
 
     def families(self) -> list[tuple[int, bool]]:
         """Number and family (True: IPv6) of each socket."""
@@ -97,6 +99,10 @@ class DatagramPlane:
             except MalformedFrame as error:
                 self.counts.malformed += 1
                 log.debug("malformed kind=%s error=%s", kind.name, error)
+            except Exception as error:  # a bug of ours costs one peer, never the node
+                self.counts.failed += 1
+                owner.fail(error)
+                return
 
     async def _receive(self, number: int, socket: DatagramSocket) -> None:
         while True:

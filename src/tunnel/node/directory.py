@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Iterator
 
 from tunnel.crypto.network_keys import tunnel_address6
@@ -15,17 +16,15 @@ MAX_PEERS = 4096
 
 
 class Directory:
-    """Who is in our network and who holds which tunnel address."""
+    """Who is in our network and who holds which tunnel address. What one peer claims costs what its claims cost."""
 
     def __init__(self, network: NetworkId, own: NodeId) -> None:
         self._network = network
         self._own = own
         self._peers: dict[NodeId, PeerConnection] = {}
+        self._claimed: dict[NodeId, tuple[bytes, ...]] = {}
         self._claims: dict[bytes, dict[NodeId, float]] = {}
         self._holders: dict[bytes, PeerConnection] = {}
-        self.notes: tuple[str, ...] = ()
-        """Clashes of names and addresses, in words."""
-        self._own_claims: dict[bytes, float] = {}
         self._own_name = ""
 
     def __iter__(self) -> Iterator[PeerConnection]:
@@ -33,6 +32,19 @@ class Directory:
 
     def __len__(self) -> int:
         return len(self._peers)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Clashes of names and addresses, in words."""
+        clashes = [
+            f"address {ipaddress.ip_address(address)} is claimed by {len(claims)} nodes; "
+            f"{_oldest(claims)} holds it, being the older"
+            for address, claims in self._claims.items()
+            if len(claims) > 1
+        ]
+        names = Counter((self._own_name, *(peer.card.body.name for peer in self if peer.card and peer.is_present)))
+        twins = [f"{count} nodes are called {name!r}" for name, count in sorted(names.items()) if count > 1]
+        return (*clashes, *twins)
 
     def at(self, node: NodeId) -> PeerConnection | None:
         """The peer with this id."""
@@ -46,23 +58,31 @@ class Directory:
         """A peer that was not known."""
         self._peers[connection.node] = connection
 
+    def evict(self) -> PeerConnection | None:
+        """Make room: forget the peer that has been known for longest of those that are neither present nor reached."""
+        for peer in self:
+            if not peer.is_present and not peer.can_carry:
+                self._claim(peer.node, {})
+                del self._peers[peer.node]
+                return peer
+        return None
+
     def claim_own(self, name: str, addresses: tuple[str, ...], since: float) -> None:
         """What we ourselves are called and claim."""
         self._own_name = name
-        self._own_claims = {_packed(address): since for address in addresses}
-        self._settle()
+        self._claim(self._own, {_packed(address): since for address in addresses})
 
     def settle(self, card: PeerCard) -> None:
         """A peer's announcement changed: take its claims over. A foreign IPv6 address is nobody's."""
         node = NodeId(card.node)
-        for claims in self._claims.values():
-            claims.pop(node, None)
+        own6 = tunnel_address6(self._network, node)
+        claims: dict[bytes, float] = {}
         for address in card.body.addresses:
-            if ":" in address and address != tunnel_address6(self._network, node):
-                continue
-            since = 0.0 if ":" in address else card.body.claimed_since
-            self._claims.setdefault(_packed(address), {})[node] = since
-        self._settle()
+            if ":" not in address:
+                claims[_packed(address)] = card.body.claimed_since
+            elif address == own6:
+                claims[_packed(address)] = 0.0
+        self._claim(node, claims)
 
     def find(self, wanted: str) -> PeerConnection:
         """By id, name or tunnel address. Raises PeerUnreachable, naming who there is."""
@@ -80,24 +100,27 @@ class Directory:
         names = ", ".join(sorted(peer.card.body.name for peer in self if peer.card)) or "nobody yet"
         raise PeerUnreachable(f"no peer {wanted!r} here; known: {names}")
 
-    def _settle(self) -> None:
-        notes = []
-        holders: dict[bytes, PeerConnection] = {}
-        for address, claims in self._claims.items():
-            everybody = {**claims, **({self._own: self._own_claims[address]} if address in self._own_claims else {})}
-            ranked = sorted(everybody, key=lambda node: (everybody[node], node))
-            if ranked and ranked[0] in self._peers:
-                holders[address] = self._peers[ranked[0]]
-            if len(ranked) > 1:
-                text = ipaddress.ip_address(address)
-                notes.append(f"address {text} is claimed by {len(ranked)} nodes; {ranked[0]} holds it, being the older")
-        self._holders = holders
-        self._claims = {address: claims for address, claims in self._claims.items() if claims}
-        names = [self._own_name, *(peer.card.body.name for peer in self if peer.card and peer.is_present)]
-        notes += [
-            f"{names.count(name)} nodes are called {name!r}" for name in sorted(set(names)) if names.count(name) > 1
-        ]
-        self.notes = tuple(notes)
+    def _claim(self, node: NodeId, claims: dict[bytes, float]) -> None:
+        """These are the node's claims from now on."""
+        before = self._claimed.pop(node, ())
+        if claims:
+            self._claimed[node] = tuple(claims)
+        for address in dict.fromkeys((*before, *claims)):
+            everybody = self._claims.setdefault(address, {})
+            everybody.pop(node, None)
+            if address in claims:
+                everybody[node] = claims[address]
+            holder = self._peers.get(_oldest(everybody)) if everybody else None
+            if holder is not None:
+                self._holders[address] = holder
+            else:
+                self._holders.pop(address, None)
+            if not everybody:
+                del self._claims[address]
+
+
+def _oldest(claims: dict[NodeId, float]) -> NodeId:
+    return min(claims, key=lambda node: (claims[node], node))
 
 
 def _packed(address: str) -> bytes:

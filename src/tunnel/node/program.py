@@ -9,13 +9,11 @@ from contextlib import AbstractAsyncContextManager
 import trio
 
 from tunnel.carriers.tun_plane import TunPlane
-from tunnel.crypto.announcement_seal import open_announcement
 from tunnel.crypto.network_keys import NetworkKeys
-from tunnel.crypto.node_keys import NodeKeys, node_id_of
+from tunnel.crypto.node_keys import NodeKeys
 from tunnel.machines.pulse import Pulse
 from tunnel.model.announcement import Announcement, PeerCard
 from tunnel.model.endpoint import Endpoint, Scope, scope_of
-from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.invite import Invite
 from tunnel.model.nat import NatReport
@@ -30,18 +28,18 @@ from tunnel.network.ports import Clock, Entropy, World
 from tunnel.node.announcer import Announcer
 from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.dialling import Connection, open_connection
-from tunnel.node.directory import MAX_PEERS, Directory
+from tunnel.node.directory import Directory
 from tunnel.node.identity import load_identity
 from tunnel.node.indices import Indices
 from tunnel.node.interface import Interface
 from tunnel.node.lease import Lease
+from tunnel.node.neighbourhood import Neighbourhood
 from tunnel.node.server_link import ServerLink
 from tunnel.node.surveyor import Surveyor
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.surroundings import RELAY, Indexed, Way
-from tunnel.wire.announcement_body import decode_announcement
 from tunnel.wire.frames import Kind
-from tunnel.wire.signals import Announced, Introduced, PeerDown, PeerUp, Refusal, Signal, Withdraw
+from tunnel.wire.signals import Announced, Signal, Withdraw
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +75,13 @@ class NodeProgram:
         self.directory = Directory(network.network_id, self.identity.keys.id)
         self.datagrams = DatagramPlane(self._indices, self._handle_stun)
         self.tun = TunPlane(self.directory.holder_of)
-        self._by_handle: dict[bytes, NodeId] = {}
+        self.neighbourhood = Neighbourhood(
+            network,
+            self.identity.keys.id,
+            self.directory,
+            open_peer=self._open_peer,
+            start=lambda peer: self._nursery.start_soon(peer.run),
+        )
         self._lease = Lease(world.store, network.network_id, self.identity.keys.id)
         self._interface = None
         if settings.tun is not None:
@@ -308,6 +312,8 @@ class NodeProgram:
             )
             self.surveyor.request()
         self.announcer.note_registered()
+        for peer in self.directory:
+            peer.note_registered()
         self._beat_all()
 
     def _handle_lost(self) -> None:
@@ -315,56 +321,23 @@ class NodeProgram:
         self._beat_all()
 
     def _handle_signal(self, signal: Signal) -> None:
-        match signal:
-            case Announced(seq):
-                self.announcer.note_acknowledged(seq)
-            case PeerUp(peer, epoch, seq, body):
-                self._meet_untrusted(peer, epoch, seq, body)
-            case Introduced(peer=peer, epoch=epoch, seq=seq, body=body):
-                met = self._meet_untrusted(peer, epoch, seq, body)
-                if met is not None:
-                    met.note_introduced(signal)
-            case Refusal(peer=peer):
-                if (known := self.directory.at(NodeId(peer))) is not None:
-                    known.note_refused(signal)
-            case PeerDown(peer, why):
-                if (known := self.directory.at(NodeId(peer))) is not None:
-                    known.note_down(why)
-            case _:
-                log.debug("signal of no use here kind=%s", type(signal).__name__)
+        try:
+            if isinstance(signal, Announced):
+                self.announcer.note_acknowledged(signal.seq)
+            else:
+                self.neighbourhood.handle_untrusted(signal)
+        except Exception as error:  # a bug of ours costs the peer that it is about, never the link
+            log.exception("signal failed", extra={"kind": type(signal).__name__})
+            about = getattr(signal, "peer", None)
+            if about is not None and (peer := self.directory.at(NodeId(about))) is not None:
+                peer.fail(error)
         self.pulse.beat()
 
-    def _meet_untrusted(self, peer: bytes, epoch: bytes, seq: int, sealed: bytes) -> PeerConnection | None:
-        """Open a peer's announcement. The server may send anything: what is not our network's is nobody."""
-        node = NodeId(peer)
-        if node == self.keys.id:
-            return None
-        try:
-            opened = open_announcement(self._network.announcement_key, node=node, epoch=epoch, seq=seq, sealed=sealed)
-            body = decode_announcement(opened)
-        except (NotAuthentic, MalformedFrame) as error:
-            log.warning("announcement refused peer=%s error=%s", node, error)
-            return None
-        if node_id_of(body.static_key) != node:
-            log.warning("announcement refused peer=%s error=foreign key", node)
-            return None
-        known = self.directory.at(node)
-        if known is None:
-            if len(self.directory) >= MAX_PEERS or self._by_handle.get(node.handle, node) != node:
-                log.warning("peer refused peer=%s error=directory full or handle taken", node)
-                return None
-            known = PeerConnection(node, self, deliver=self._deliver, changed=self._note_peer)
-            self.directory.add(known)
-            self._by_handle[node.handle] = node
-            self._nursery.start_soon(known.run)
-        card = PeerCard(node.raw, epoch, seq, body)
-        known.meet(card)
-        if known.card is card:
-            self.directory.settle(card)
-        return known
+    def _open_peer(self, node: NodeId) -> PeerConnection:
+        return PeerConnection(node, self, deliver=self._deliver, changed=self._note_peer)
 
     def _handle_relayed(self, handle: bytes, datagram: bytes) -> None:
-        if handle in self._by_handle:
+        if self.neighbourhood.knows(handle):
             self.datagrams.dispatch_untrusted(datagram, RELAY)
 
     def _handle_stun(self, socket: int, datagram: bytes, remote: Endpoint) -> None:

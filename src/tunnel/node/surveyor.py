@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import trio
 
 from tunnel.machines.pulse import Pulse
-from tunnel.model.endpoint import Endpoint
+from tunnel.model.endpoint import Endpoint, split_host_port
+from tunnel.model.settings import STUN_PORTS
 from tunnel.model.timings import Timings
 from tunnel.nat.candidates import own_endpoints
 from tunnel.nat.survey import Survey, SurveyResult
@@ -18,7 +19,7 @@ _LEAST_GAP = 1.0
 
 
 class Surveyor:
-    """Run `run()`. `changed(result, before)` is told of each survey that ended."""
+    """Run `run()`. `changed(result, before)` is told of each survey that ended. SettingsError: no HOST:PORT."""
 
     def __init__(
         self,
@@ -38,7 +39,10 @@ class Surveyor:
         self._timings = timings
         self._entropy = entropy
         self._changed = changed
+        for server in servers:
+            split_host_port(server, STUN_PORTS[0])
         self._requested = False
+        self._begun = self._ended = 0
         self._wish = Pulse()
         self._done = Pulse()
         self._survey: Survey | None = None
@@ -59,13 +63,13 @@ class Surveyor:
     async def survey_now(self) -> SurveyResult:
         """The result of a survey that begins now."""
         self.request()
-        before = self.result
-        await self._done.wait_until(lambda: self.result is not before)
+        mine = self._begun + 1
+        await self._done.wait_until(lambda: self._ended >= mine)
         assert self.result is not None
         return self.result
 
     async def run(self) -> None:
-        """For ever. The first survey waits for our own server's STUN endpoints, if there are no others.
+        """For ever. The first survey waits until somebody asks for it, as each registration does.
 
         Between surveys one of our own server's endpoints is asked now and then: that keeps the announced mapping alive,
         and an answer that differs (the NAT forgot us, or we are elsewhere) brings the next survey at once.
@@ -74,14 +78,16 @@ class Surveyor:
         while True:
             with trio.move_on_after(self._timings.keepalive):
                 await self._wish.wait_until(lambda: self._requested)
-            if not self.own and not self._servers:
-                self._requested = False
-                continue
-            if not self._requested and trio.current_time() < due and await self._is_mapping_kept():
-                continue
+            if not self._requested:
+                if not self.own and not self._servers:
+                    continue
+                if trio.current_time() < due and await self._is_mapping_kept():
+                    continue
             self._requested = False
+            self._begun += 1
             before, self.result = self.result, await self._look(self.own, self._servers)
             due = trio.current_time() + self._timings.survey_refresh
+            self._ended += 1
             self._done.beat()
             self._changed(self.result, before)
             await trio.sleep(_LEAST_GAP)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import trio
 
-from tunnel.crypto.pair_keys import derive_probe_keys
+from tunnel.crypto.pair_keys import ProbeKeys, derive_probe_keys
 from tunnel.machines.live import Living
 from tunnel.machines.peer_connection import PeerConnectionChart
 from tunnel.machines.pulse import Pulse
@@ -23,6 +23,7 @@ from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.model.timings import rung
+from tunnel.network.background import bare_errors
 from tunnel.peer.facts import PeerFacts
 from tunnel.peer.keeper import PathKeeper
 from tunnel.peer.messages import Echo, EchoReply, Farewell, Keep, decode_control, encode_control
@@ -73,6 +74,7 @@ class PeerConnection:
         self._prober: Prober | None = None
         self._probe_counter = 0
         self._is_closing = False
+        self._failure: Exception | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -131,14 +133,15 @@ class PeerConnection:
     # What the server says.
 
     def meet(self, card: PeerCard) -> None:
-        """The peer's latest announcement, opened and verified."""
+        """The peer's latest announcement, opened and verified. Raises NotAuthentic: no honest node has that key."""
         known = self._facts.card
         if known is not None and known.epoch == card.epoch and card.seq < known.seq:
             return
         is_new_epoch = known is None or known.epoch != card.epoch
+        probe_keys = self._derive_probe_keys(card) if is_new_epoch else None
         self._facts.note_card(card)
-        if is_new_epoch:
-            self._meet_epoch(card)
+        if probe_keys is not None:
+            self._meet_epoch(probe_keys)
             if known is not None:
                 self._living.post("peer_left")
         self.session.meet(card)
@@ -158,6 +161,11 @@ class PeerConnection:
         if why == "left":
             self._facts.reason = Reason(ReasonCode.PEER_OFFLINE, "it left the network")
             self._living.post("peer_left")
+        self.note_surroundings()
+
+    def note_registered(self) -> None:
+        """The server welcomed us (again), and now it tells who is present."""
+        self._facts.is_present = False
         self.note_surroundings()
 
     def note_surroundings(self) -> None:
@@ -236,10 +244,12 @@ class PeerConnection:
         crashes = 0
         while not self._is_closing:
             try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self.session.living.run)
-                    await self._living.run()
-                    nursery.cancel_scope.cancel()
+                with bare_errors():
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self.session.living.run)
+                        nursery.start_soon(self._wait_failure)
+                        await self._living.run()
+                        nursery.cancel_scope.cancel()
             except Exception as error:
                 log.exception("peer failed peer=%s", self.node)
                 self._facts.reason = Reason(ReasonCode.INTERNAL_ERROR, type(error).__name__)
@@ -252,6 +262,17 @@ class PeerConnection:
         self.session.close()
         self._close_prober()
         self.paths.forget_all()
+
+    def fail(self, error: Exception) -> None:
+        """A call of ours from outside raised what nobody foresaw: `run` treats it as its own."""
+        self._failure = error
+        self._facts.pulse.beat()
+
+    async def _wait_failure(self) -> None:
+        await self._facts.pulse.wait_until(lambda: self._failure is not None)
+        failure, self._failure = self._failure, None
+        assert failure is not None
+        raise failure
 
     def close(self) -> None:
         """End `run`."""
@@ -337,7 +358,7 @@ class PeerConnection:
 
     def _note_heard(self, way: Way) -> None:
         now = trio.current_time()
-        path = self.paths.at(way) or self.paths.admit(way)
+        path = self.paths.admit(way, now)
         if path is None:
             return
         if path.heard == NEVER and way != RELAY:
@@ -373,7 +394,7 @@ class PeerConnection:
             self._prober.ask(way, ttl=ttl)
 
     def _update_route(self) -> None:
-        chosen = self.paths.chosen
+        chosen, before = self.paths.chosen, self.paths.route
         relay = (RELAY,) if self._facts.relay_carries else ()
         if chosen is None:
             self.paths.route = relay
@@ -381,6 +402,9 @@ class PeerConnection:
             self.paths.route = (chosen.way, *relay)
         else:
             self.paths.route = (chosen.way,)
+        if self.paths.route and not before:
+            self.paths.relay.asked = NEVER  # what went unanswered before says nothing of now
+            self.session.hasten()
         if self.paths.route and self.session.has_waiting:
             self.session.flush()
 
@@ -391,14 +415,8 @@ class PeerConnection:
         for way in ways:
             self._around.transmit(way, self.node, datagram)
 
-    def _meet_epoch(self, card: PeerCard) -> None:
-        """The peer's process is new: so are the probe keys, and nothing is known of any path.
-
-        A server may lie and tell an old epoch again, and then the true one: the keys are back, their counter goes on.
-        """
-        self._close_prober()
-        self.paths.forget_all()
-        keys = derive_probe_keys(
+    def _derive_probe_keys(self, card: PeerCard) -> ProbeKeys:
+        return derive_probe_keys(
             self._around.keys.exchange(card.body.static_key),
             self._around.psk,
             own=self._around.keys.id,
@@ -406,6 +424,14 @@ class PeerConnection:
             peer=self.node,
             peer_epoch=card.epoch,
         )
+
+    def _meet_epoch(self, keys: ProbeKeys) -> None:
+        """The peer's process is new: so are the probe keys, and nothing is known of any path.
+
+        A server may lie and tell an old epoch again, and then the true one: the keys are back, their counter goes on.
+        """
+        self._close_prober()
+        self.paths.forget_all()
         self._prober = Prober(
             keys,
             self.paths,

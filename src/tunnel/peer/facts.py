@@ -13,6 +13,9 @@ from tunnel.peer.paths import NEVER, Paths
 from tunnel.peer.surroundings import Surroundings
 from tunnel.wire.signals import Introduced, Refusal
 
+_ROUNDING = 0.001
+"""Times are sums of floats: three times five seconds may be a little less than fifteen."""
+
 
 class PeerFacts:
     """The facts of one peer connection. Activities read them; the connection and the server's words set them."""
@@ -63,7 +66,7 @@ class PeerFacts:
         """Whether the peer has not answered over the relay for 15 s although we asked."""
         relay, trust = self.paths.relay, self.around.timings.relay_trust
         now = trio.current_time()
-        return relay.asked != NEVER and now - relay.asked > trust and now - relay.heard > trust
+        return relay.asked != NEVER and now - max(relay.asked, relay.heard) > trust - _ROUNDING
 
     @property
     def seqs(self) -> tuple[int, int]:

@@ -88,12 +88,16 @@ class Paths:
         path = self.direct[way] = Path(way)
         return path
 
-    def admit(self, way: Way) -> Path | None:
-        """The path of an authenticated packet from `way`; None when too many unverified ones are open already."""
+    def admit(self, way: Way, now: float) -> Path | None:
+        """The path of an authenticated packet from `way`; None when too many unverified ones are open already.
+
+        One that was not heard for long is no longer open: it takes nobody's place for ever.
+        """
         known = self.at(way)
         if known is not None:
             return known
-        unverified = sum(1 for path in self.direct.values() if path.answered == NEVER and path.heard != NEVER)
+        since = now - self.timings.path_burial
+        unverified = sum(1 for path in self.direct.values() if path.answered == NEVER and path.heard > since)
         return None if unverified >= self.timings.unverified_addresses else self.expect(way)
 
     def promote(self, now: float) -> bool:

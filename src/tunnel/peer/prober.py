@@ -92,7 +92,7 @@ class Prober:
 
     def _answer(self, request: ProbeRequest, way: Way) -> None:
         now = trio.current_time()
-        path = self._paths.admit(way)
+        path = self._paths.admit(way, now)
         if path is None:
             return
         path.heard = now

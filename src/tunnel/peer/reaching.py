@@ -129,6 +129,7 @@ class Reaching:
                 return "path_verified"
             if not facts.relay_carries or facts.is_relay_dead:
                 facts.reason = facts.absence
+                self._paths.relay.asked = NEVER  # the next stay has 15 s of its own
                 return "relay_lost"
             if facts.is_direct_allowed:  # else the news was gone again before all tasks had ended
                 return "introduced"

@@ -137,6 +137,13 @@ class Session:
         if self._card is not None:
             self.living.post("wanted")
 
+    def hasten(self) -> None:
+        """There is a way to the peer again: a handshake that went unheard begins anew, it does not wait its turn."""
+        if self.living.state == "handshaking":
+            self._attempts = 0
+            self.living.post("reset")
+            self.want()
+
     def seal(self, kind: Kind, plaintext: bytes) -> bytes | None:
         """A datagram; or None: the packet waits for keys (at most 64 do, the oldest is dropped)."""
         keys = self._current

@@ -32,6 +32,10 @@ class Indexed(Protocol):
         """Take one datagram whose header is well formed. Raises MalformedFrame or NotAuthentic."""
         ...
 
+    def fail(self, error: Exception) -> None:
+        """`handle_untrusted` raised something else: a bug, and this owner's trouble alone."""
+        ...
+
 
 class Surroundings(Protocol):
     """The node, as far as a peer connection may know it."""

@@ -1,0 +1,112 @@
+"""What the server says of the others: announcements are opened, peers met, and each word reaches whom it is about.
+
+The server may say anything. What is not sealed under our network's announcement key is nobody's word; what is concerns
+the one peer whose it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from tunnel.crypto.announcement_seal import open_announcement
+from tunnel.crypto.network_keys import NetworkKeys
+from tunnel.crypto.node_keys import node_id_of
+from tunnel.model.announcement import PeerCard
+from tunnel.model.errors import MalformedFrame, NotAuthentic
+from tunnel.model.identity import NodeId
+from tunnel.node.directory import MAX_PEERS, Directory
+from tunnel.peer.connection import PeerConnection
+from tunnel.wire.announcement_body import decode_announcement
+from tunnel.wire.signals import Introduced, PeerDown, PeerUp, Refusal, Signal
+
+log = logging.getLogger(__name__)
+
+
+class Neighbourhood:
+    """Call `handle_untrusted` for each signal about a peer. `open_peer(node)` makes a connection, `start` runs it."""
+
+    def __init__(
+        self,
+        network: NetworkKeys,
+        own: NodeId,
+        directory: Directory,
+        *,
+        open_peer: Callable[[NodeId], PeerConnection],
+        start: Callable[[PeerConnection], None],
+    ) -> None:
+        self._network = network
+        self._own = own
+        self._directory = directory
+        self._open_peer = open_peer
+        self._start = start
+        self._by_handle: dict[bytes, NodeId] = {}
+        self.refused = 0
+        """Announcements that nobody of our network made, or that found no room."""
+
+    def knows(self, handle: bytes) -> bool:
+        """Whether relay frames under this handle come from a peer that we have met."""
+        return handle in self._by_handle
+
+    def handle_untrusted(self, signal: Signal) -> None:
+        """One signal of the server. Whatever it holds, it reaches one peer at most, and ends nothing but that."""
+        match signal:
+            case PeerUp(peer, epoch, seq, body):
+                self._meet_untrusted(peer, epoch, seq, body)
+            case Introduced(peer=peer, epoch=epoch, seq=seq, body=body):
+                met = self._meet_untrusted(peer, epoch, seq, body)
+                if met is not None:
+                    met.note_introduced(signal)
+            case Refusal(peer=peer):
+                if (known := self._directory.at(NodeId(peer))) is not None:
+                    known.note_refused(signal)
+            case PeerDown(peer, why):
+                if (known := self._directory.at(NodeId(peer))) is not None:
+                    known.note_down(why)
+            case _:
+                log.debug("signal of no use here", extra={"kind": type(signal).__name__})
+
+    def _meet_untrusted(self, peer: bytes, epoch: bytes, seq: int, sealed: bytes) -> PeerConnection | None:
+        node = NodeId(peer)
+        if node == self._own:
+            return None
+        try:
+            opened = open_announcement(self._network.announcement_key, node=node, epoch=epoch, seq=seq, sealed=sealed)
+            body = decode_announcement(opened)
+            if node_id_of(body.static_key) != node:
+                raise NotAuthentic("an announcement with another node's key")
+            card = PeerCard(node.raw, epoch, seq, body)
+            known = self._directory.at(node) or self._admit(node)
+            if known is None:
+                return None
+            known.meet(card)
+        except (NotAuthentic, MalformedFrame) as error:
+            self._refuse(node, str(error))
+            return None
+        if known.card is card:
+            self._directory.settle(card)
+        return known
+
+    def _admit(self, node: NodeId) -> PeerConnection | None:
+        """A connection to somebody new, if there is room."""
+        if self._by_handle.get(node.handle, node) != node:
+            self._refuse(node, "another peer's id begins with the same 8 bytes")
+            return None
+        if len(self._directory) >= MAX_PEERS:
+            gone = self._directory.evict()
+            if gone is None:
+                self._refuse(node, f"{MAX_PEERS} peers are present already")
+                return None
+            gone.close()
+            del self._by_handle[gone.node.handle]
+        connection = self._open_peer(node)
+        self._directory.add(connection)
+        self._by_handle[node.handle] = node
+        self._start(connection)
+        return connection
+
+    def _refuse(self, node: NodeId, why: str) -> None:
+        """Told at the 1st, 2nd, 4th, 8th... time: a hostile server must not fill our log."""
+        self.refused += 1
+        if self.refused & (self.refused - 1) == 0:
+            log.warning("announcement refused", extra={"peer": node, "error": why, "times": self.refused})
