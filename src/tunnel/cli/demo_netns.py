@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ async def tell_netns(stage: Stage, findings: Findings) -> None:
     with tempfile.TemporaryDirectory(prefix="p2pt-demo-") as folder, ExitStack() as curtain:
         async with AsyncExitStack() as stack:
             stage.heading("Building the lab, and starting a server and two nodes")
-            with stage.waiting("building namespaces, routers and NATs"):
+            with stage.waiting("building namespaces, routers and NATs"), _remedy():
                 lab = await stack.enter_async_context(open_lab(*sites))
             household = await stack.enter_async_context(_open_household(lab, Path(folder)))
             nursery = await stack.enter_async_context(trio.open_nursery())
@@ -77,10 +77,17 @@ async def tell_netns(stage: Stage, findings: Findings) -> None:
 
 
 def _check_machine() -> None:
-    try:
+    with _remedy():
         check_privilege(("ip", "nft", "ping"))
         if not _TUN.exists():
             raise DeviceError(f"there is no {_TUN}: load the kernel module tun")
+
+
+@contextmanager
+def _remedy() -> Iterator[None]:
+    """To what this machine or this user cannot do, add what they can."""
+    try:
+        yield
     except DeviceError as error:
         raise DeviceError(f"{error}; or run `demo` without --netns, which needs no privilege") from None
 

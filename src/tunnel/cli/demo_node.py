@@ -102,7 +102,11 @@ class DemoNode:
                     self._met = self._node.peer(order["peer"])
                 await trio.sleep(_LOOK_AGAIN)
         if self._met is None:
-            raise PeerUnreachable(f"{self._node.name} did not hear of {order['peer']} within {MEET_PATIENCE:g} s")
+            server = self._node.status().server
+            link = f"link to the server: {server.state}" + (f", {server.reason}" if server.reason else "")
+            raise PeerUnreachable(
+                f"{self._node.name} did not hear of {order['peer']} within {MEET_PATIENCE:g} s ({link})"
+            )
         self._nursery.start_soon(self._listen, self._met)
         self._nursery.start_soon(self._tell_paths, self._met)
         return {"addresses": list(self._node.addresses)}
