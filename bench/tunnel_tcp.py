@@ -1,4 +1,4 @@
-"""One TCP stream between two public hosts: bare kernel, direct path, relay. Prints Gbit/s and the ratio to the bare path.
+"""A TCP stream between two public hosts: bare kernel, direct path, relay. Prints Gbit/s and its ratio to the bare path.
 
 Run as root: python bench/tunnel_tcp.py [SECONDS]. Needs iperf3; uses network namespaces of its own.
 """
