@@ -114,6 +114,7 @@ async def test_the_relay_is_measured_and_never_probed_back(bench: Bench) -> None
     assert path.kind == "relay-websocket"
     assert path.rtt == pytest.approx(0.08)
     await bench.wait_state(bench.right, "relayed")
+    await trio.sleep(2 * DEFAULT_TIMINGS.path_in_use)
     bench.left.sent.clear()
     bench.right.sent.clear()
     seconds = 60.0
