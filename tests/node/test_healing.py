@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, Town
 
     from tunnel.embedding import Peer
+    from tunnel.model.endpoint import Endpoint
     from tunnel.network.memory_packet import MemoryPacket
 
 
@@ -76,6 +78,69 @@ async def test_the_path_that_is_told_of_is_the_one_that_gets_through(town: Town,
         ("punching", "relay-websocket"),
         ("connected", "direct"),
     ]
+
+
+@pytest.mark.parametrize("relay_only", [True, False], ids=["relayed", "punching"])
+@pytest.mark.parametrize("moment", [0.0, 2.5, 10.0, 12.4, 12.7])
+async def test_a_link_to_the_server_that_dies_without_a_word_makes_a_short_hole(
+    town: Town, open_in: OpenNode, moment: float, relay_only: bool
+) -> None:
+    """A router that restarts may drop what belongs to no connection it knows, and never say so."""
+    streams: set[Endpoint] = set()
+    arrivals: list[float] = []
+    is_dead = False
+
+    def drop(packet: MemoryPacket) -> bool:
+        if not packet.is_stream:
+            return is_between(packet, "26.0.0.1", "26.0.0.2")
+        ends = {end for end in (packet.source, packet.destination) if end.host == "26.0.0.1"}
+        if not is_dead:
+            streams.update(ends)
+        return is_dead and bool(ends & streams)
+
+    async def note_arrivals(peer: Peer) -> None:
+        while True:
+            await peer.receive_datagram()
+            arrivals.append(trio.current_time())
+
+    async def answer(peer: Peer) -> None:
+        while True:
+            await peer.send_datagram(await peer.receive_datagram())
+
+    town.internet.drop = drop
+    async with (
+        town.server(),
+        open_in("desk", relay_only=relay_only) as desk,
+        open_in("laptop") as laptop,
+        trio.open_nursery() as nursery,
+    ):
+        peer = await desk.connect("laptop")
+        nursery.start_soon(answer, await laptop.connect("desk"))
+        nursery.start_soon(note_arrivals, peer)
+        nursery.start_soon(keep_sending, peer)
+        await trio.sleep(2.0 + moment)
+        is_dead = True
+        await trio.sleep(5.0)
+        nursery.cancel_scope.cancel()
+    assert len(arrivals) > 50
+    assert max(later - earlier for earlier, later in pairwise(arrivals)) < 2.5
+    assert trio.current_time() - arrivals[-1] < 1.0
+
+
+async def test_a_relay_that_nobody_uses_is_asked_seldom(town: Town, open_in: OpenNode) -> None:
+    async with town.server(), open_in("desk", relay_only=True) as desk, open_in("laptop"):
+        await desk.connect("laptop")
+        await trio.sleep(30.0)
+        sent = 0
+
+        def count(packet: MemoryPacket) -> bool:
+            nonlocal sent
+            sent += packet.source.host == "26.0.0.1" and len(packet.payload) > 0
+            return False
+
+        town.internet.drop = count
+        await trio.sleep(60.0)
+        assert 0 < sent <= 50
 
 
 def is_between(packet: MemoryPacket, one: str, other: str) -> bool:

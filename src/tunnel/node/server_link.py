@@ -59,9 +59,11 @@ class ServerLink:
         self._on_lost = on_lost
         self._connection: Connection | None = None
         self._held: trio.CancelScope | None = None
-        self._check = Pulse()
-        self._pong = Pulse()
+        self._news = Pulse()
+        """Beats when a pong came or somebody doubts the link."""
         self._awaited: int | None = None
+        self._doubted_since: float | None = None
+        self._heard = -math.inf
         self._failures = 0
         self.registrations = 0
         self.rtt: float | None = None
@@ -100,9 +102,10 @@ class ServerLink:
         return self._connection is not None and self._connection.link.send_relay(handle, datagram)
 
     def check(self) -> None:
-        """Ping now, and dial again unless the answer comes within a second."""
-        if self.is_registered:
-            self._check.beat()
+        """Ping now, and dial again unless the server says something within a second, whatever it is."""
+        if self.is_registered and self._doubted_since is None:
+            self._doubted_since = trio.current_time()
+            self._news.beat()
 
     def redial(self) -> None:
         """Our address changed: the old connection is worth nothing."""
@@ -186,14 +189,16 @@ class ServerLink:
     async def _receive(self, connection: Connection) -> str:
         try:
             while True:
-                match await connection.link.receive():
+                message = await connection.link.receive()
+                self._heard = trio.current_time()
+                match message:
                     case list() as entries:
                         for handle, datagram in entries:
                             self._on_relay(handle, datagram)
                     case Pong(token):
                         if token == self._awaited:
                             self._awaited = None
-                            self._pong.beat()
+                            self._news.beat()
                     case Ping(token):
                         self.send_signal(Pong(token))
                     case ErrorSignal(code, text):
@@ -209,21 +214,31 @@ class ServerLink:
             return "lost"
 
     async def _keep_alive(self) -> str:
-        patience = self._timings.server_ping_patience
+        self._doubted_since = None
         while True:
             token = self._entropy.chance.getrandbits(31)
             began, self._awaited = trio.current_time(), token
             self.send_signal(Ping(token))
-            with trio.move_on_after(patience):
-                await self._pong.wait_until(lambda: self._awaited is None)
-            if self._awaited is not None:
-                self._note_failure(ServerUnreachable(f"no answer to a ping for {patience:g} s"))
+            if not await self._is_answered(began):
+                self._note_failure(ServerUnreachable(f"no answer to a ping for {trio.current_time() - began:.1f} s"))
                 return "redial"
             self.rtt = trio.current_time() - began
-            patience = self._timings.server_ping_patience
+            self._doubted_since = None
             with trio.move_on_after(self._timings.server_ping):
-                await self._check.wait()
-                patience = self._timings.server_suspect_patience
+                await self._news.wait_until(lambda: self._doubted_since is not None)
+
+    async def _is_answered(self, began: float) -> bool:
+        """Whether the ping under way is, in time. Once in doubt the server has a second to say anything at all."""
+        while self._awaited is not None:
+            deadline = began + self._timings.server_ping_patience
+            if self._doubted_since is not None:
+                heard = max(self._doubted_since, self._heard)
+                deadline = min(deadline, heard + self._timings.server_suspect_patience)
+            if trio.current_time() >= deadline:
+                return False
+            with trio.move_on_at(deadline):
+                await self._news.wait()
+        return True
 
     def _note_failure(self, failure: Exception) -> None:
         self._failure, self.reason = failure, str(failure) or "the connection ended"

@@ -9,7 +9,7 @@ import trio
 from tunnel.machines.pulse import Pulse
 from tunnel.model.timings import Timings
 from tunnel.peer.paths import NEVER, Paths
-from tunnel.peer.surroundings import Way
+from tunnel.peer.surroundings import RELAY, Way
 
 _TICK = 0.1
 
@@ -65,7 +65,7 @@ class PathKeeper:
         try:
             while (path := self._paths.chosen) is not None:
                 now = trio.current_time()
-                is_used = now - self._sent < timings.path_in_use
+                is_used = self._is_used(now)
                 is_silent = path.is_silent(now, timings)
                 unanswered_for = now - max(path.answered, self._used_since, began)
                 if is_used and unanswered_for >= timings.path_trust:
@@ -83,6 +83,32 @@ class PathKeeper:
                     await self._doze_until(last_probe + timings.keepalive)
         finally:
             self.is_doubted = False  # the move that follows makes the route anew; until then the relay stays on it
+
+    async def keep_relay(self, carries: Callable[[], bool]) -> None:
+        """Measure the relay now and then, for ever; while it carries what we send, its silence is suspect at once.
+
+        A link to the server that died without a word is found out by this alone.
+        """
+        timings = self._timings
+        last_probe = last_suspicion = NEVER
+        while True:
+            now = trio.current_time()
+            relay = self._paths.relay
+            is_used = self._is_used(now) and carries()
+            if is_used and relay.is_silent(now, timings) and now - last_suspicion >= timings.heartbeat:
+                last_suspicion = now
+                self._suspect()
+            is_quiet = now >= max(relay.heard, last_probe) + timings.path_suspect
+            if now >= last_probe + timings.relay_heartbeat or (is_used and is_quiet):
+                last_probe = now
+                self._ask(RELAY)
+            if is_used:
+                await trio.sleep(_TICK)
+            else:
+                await self._doze_until(last_probe + timings.relay_heartbeat)
+
+    def _is_used(self, now: float) -> bool:
+        return now - self._sent < self._timings.path_in_use
 
     def _probe_gap(self, is_used: bool, is_silent: bool) -> float:
         if not is_used:

@@ -13,7 +13,7 @@ from tunnel.peer.facts import PeerFacts
 from tunnel.peer.keeper import PathKeeper
 from tunnel.peer.paths import NEVER
 from tunnel.peer.punching import Ask, shoot
-from tunnel.peer.surroundings import RELAY, Way
+from tunnel.peer.surroundings import Way
 from tunnel.peer.tactics import Plan, plan_punch
 from tunnel.wire.signals import Connect, Signal
 
@@ -95,6 +95,7 @@ class Reaching:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._shoot, True)
             nursery.start_soon(self._bury_in_time)
+            nursery.start_soon(self._keeper.keep_relay, lambda: facts.relay_carries)
             await facts.pulse.wait_until(lambda: facts.has_proof)
             nursery.cancel_scope.cancel()
         return "path_verified"
@@ -151,11 +152,13 @@ class Reaching:
 
     async def _keep_relay(self) -> None:
         """The relay is a path too: it is measured, and must answer within 15 s."""
-        while True:
-            self._ask(RELAY, None)
-            await trio.sleep(self._timings.relay_heartbeat)
-            if self._facts.is_relay_dead:
-                self._facts.pulse.beat()
+        facts = self._facts
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keeper.keep_relay, lambda: facts.relay_carries)
+            while True:
+                await trio.sleep(self._timings.relay_heartbeat)
+                if facts.is_relay_dead:
+                    facts.pulse.beat()
 
     async def _probe_old_path(self) -> None:
         """A path that died may come back (a cut that is lifted): ask there now and then for two minutes."""
