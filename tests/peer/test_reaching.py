@@ -102,7 +102,7 @@ async def test_a_peer_that_does_not_answer_over_the_relay_is_taken_for_gone(benc
     assert reason.code is ReasonCode.PEER_OFFLINE
 
 
-async def test_the_relay_is_measured_and_never_probed_back(bench: Bench) -> None:
+async def test_a_relay_at_rest_is_measured_each_five_seconds(bench: Bench) -> None:
     bench.direct = False
     bench.left.card(relay_only=True)
     bench.meet()
