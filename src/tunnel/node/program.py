@@ -39,7 +39,7 @@ from tunnel.node.surveyor import Surveyor
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.surroundings import RELAY, Indexed, Way
 from tunnel.wire.frames import Kind
-from tunnel.wire.signals import Announced, Signal, Withdraw
+from tunnel.wire.signals import Announced, Signal
 
 log = logging.getLogger(__name__)
 
@@ -255,8 +255,7 @@ class NodeProgram:
     async def _leave(self) -> None:
         for peer in self.directory:
             peer.say_farewell()
-        if self.send_signal(Withdraw()):
-            await self.link.flush()
+        await self.link.leave()
 
     def status(self) -> NodeStatus:
         """A frozen view of everything."""

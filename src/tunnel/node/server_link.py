@@ -19,7 +19,7 @@ from tunnel.network.background import only_error
 from tunnel.network.ports import Entropy
 from tunnel.node.dialling import Connection
 from tunnel.node.refusals import REMEDIES, Complaints, is_final
-from tunnel.wire.signals import ErrorSignal, Ping, Pong, Signal, tag_of
+from tunnel.wire.signals import ErrorSignal, Ping, Pong, Signal, Withdraw, tag_of
 
 log = logging.getLogger(__name__)
 
@@ -111,13 +111,12 @@ class ServerLink:
         """Our address changed: the old connection is worth nothing."""
         self.living.post("redial")
 
-    async def flush(self) -> None:
-        """Wait until every queued signal is handed to the system."""
-        if self._connection is not None:
-            try:
-                await self._connection.link.wait_signals_sent()
-            except trio.BrokenResourceError as error:
-                log.debug("farewell unsent error=%s", error)
+    async def leave(self) -> None:
+        """Withdraw, and wait until the server has heard it: it answers a ping that went out behind. Bound the time."""
+        if self.send_signal(Withdraw()):
+            self._awaited = self._entropy.chance.getrandbits(31)
+            self.send_signal(Ping(self._awaited))
+            await self._news.wait_until(lambda: self._awaited is None or not self.is_registered)
 
     async def run(self) -> None:
         """Until the chart is closed. Raises Refused when the first registration is refused for good."""
@@ -183,6 +182,7 @@ class ServerLink:
                 nursery.cancel_scope.cancel()
         finally:
             self._drop()
+            self._news.beat()
             self._on_lost()
         return outcome
 
