@@ -18,14 +18,15 @@ Ask = Callable[[Way, int | None], None]
 async def shoot(plan: Callable[[], Plan], ask: Ask, timings: Timings, *, opening: bool) -> None:
     """Volleys at 0, 50, 100, 200, 400, 800 ms, then each second, until cancelled.
 
-    The plan is asked for each volley, so candidates that come in late join. With `opening` the first volley towards
-    the wide area has a low TTL: it opens our NAT and never reaches theirs.
+    The plan is asked for each volley, so candidates that come in late join. With `opening` the first volleys
+    towards the wide area have a low TTL: they open our NAT and never reach theirs.
     """
     began = trio.current_time()
     volley = 0
     while True:
+        is_opening = opening and volley < timings.punch_low_ttl_shots
         for way in plan().ways:
-            ask(way, OPENING_TTL if opening and volley == 0 and _is_far(way) else None)
+            ask(way, OPENING_TTL if is_opening and _is_far(way) else None)
         volley += 1
         await trio.sleep_until(began + _offset(volley, timings))
 

@@ -1,0 +1,51 @@
+"""Shots: when they leave, and how far they reach."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.peer.punching import shoot
+from tunnel.peer.surroundings import Way
+from tunnel.peer.tactics import OPENING_TTL, Plan
+
+FAR = Way(0, Endpoint("25.2.0.1", 7))
+NEAR = Way(0, Endpoint("192.168.1.10", 7))
+
+
+async def shots(*ways: Way, opening: bool, seconds: float) -> list[tuple[float, Way, int | None]]:
+    plan = Plan(ways, 10.0, Reason(ReasonCode.PROBES_UNANSWERED))
+    began = trio.current_time()
+    fired: list[tuple[float, Way, int | None]] = []
+    with trio.move_on_after(seconds):
+        await shoot(
+            lambda: plan,
+            lambda way, ttl: fired.append((round(trio.current_time() - began, 3), way, ttl)),
+            DEFAULT_TIMINGS,
+            opening=opening,
+        )
+    return fired
+
+
+async def test_shots_follow_the_ladder_and_then_each_second(autojump_clock: trio.testing.MockClock) -> None:
+    fired = await shots(FAR, opening=False, seconds=3.0)
+    assert fired == [(at, FAR, None) for at in (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.8, 2.8)]
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.05, 0.099])
+async def test_no_shot_arrives_before_a_peer_has_opened_that_begins_a_little_later(
+    autojump_clock: trio.testing.MockClock, stall: float
+) -> None:
+    """Else it poisons a NAT that tracks strangers, and the peer's own mapping moves to another port."""
+    reaching = [at for at, _, ttl in await shots(FAR, opening=True, seconds=1.0) if ttl is None]
+    opened = [at + stall for at, _, ttl in await shots(FAR, opening=True, seconds=1.0) if ttl == OPENING_TTL]
+    assert min(opened) < min(reaching)
+
+
+async def test_what_is_near_is_reached_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    """There is no NAT of theirs on the way."""
+    fired = await shots(NEAR, FAR, opening=True, seconds=0.01)
+    assert fired == [(0.0, NEAR, None), (0.0, FAR, OPENING_TTL)]
