@@ -41,8 +41,8 @@ class Timings:
     punch_ladder: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
     punch_interval: float = 1.0
     punch_low_ttl_shots: int = 2
-    """Volleys before the first that may arrive. A peer that begins later than that one comes finds its NAT poisoned, if it
-    is a sloppy one: with one opening volley a stall of 70 ms did it (measured, on a loaded machine), two bear 120."""
+    """Volleys before the first that may arrive. A peer that begins later than that one comes finds its NAT poisoned, if
+    it is a sloppy one: with one opening volley a stall of 70 ms did it (measured, on a loaded machine), two bear 120."""
     unverified_addresses: int = 8
     unverified_gap: float = 0.2
     """At least so long between two probes back to one unverified address."""
