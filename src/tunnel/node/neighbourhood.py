@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tunnel.crypto.announcement_seal import open_announcement
 from tunnel.crypto.network_keys import NetworkKeys
-from tunnel.crypto.node_keys import node_id_of
+from tunnel.crypto.node_keys import NodeKeys, node_id_of
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
@@ -29,14 +29,14 @@ class Neighbourhood:
     def __init__(
         self,
         network: NetworkKeys,
-        own: NodeId,
+        keys: NodeKeys,
         directory: Directory,
         *,
         open_peer: Callable[[NodeId], PeerConnection],
         start: Callable[[PeerConnection], None],
     ) -> None:
         self._network = network
-        self._own = own
+        self._keys = keys
         self._directory = directory
         self._open_peer = open_peer
         self._start = start
@@ -68,17 +68,20 @@ class Neighbourhood:
 
     def _meet_untrusted(self, peer: bytes, epoch: bytes, seq: int, sealed: bytes) -> PeerConnection | None:
         node = NodeId(peer)
-        if node == self._own:
+        if node == self._keys.id:
             return None
         try:
             opened = open_announcement(self._network.announcement_key, node=node, epoch=epoch, seq=seq, sealed=sealed)
             body = decode_announcement(opened)
             if node_id_of(body.static_key) != node:
                 raise NotAuthentic("an announcement with another node's key")
-            card = PeerCard(node.raw, epoch, seq, body)
-            known = self._directory.at(node) or self._admit(node)
+            known = self._directory.at(node)
+            if known is None:
+                self._keys.exchange(body.static_key)  # no honest node has a key that this refuses
+                known = self._admit(node)
             if known is None:
                 return None
+            card = PeerCard(node.raw, epoch, seq, body)
             known.meet(card)
         except (NotAuthentic, MalformedFrame) as error:
             self._refuse(node, str(error))

@@ -77,7 +77,7 @@ class NodeProgram:
         self.tun = TunPlane(self.directory.holder_of)
         self.neighbourhood = Neighbourhood(
             network,
-            self.identity.keys.id,
+            self.identity.keys,
             self.directory,
             open_peer=self._open_peer,
             start=lambda peer: self._nursery.start_soon(peer.run),
