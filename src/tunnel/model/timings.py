@@ -42,7 +42,7 @@ class Timings:
     punch_interval: float = 1.0
     punch_low_ttl_shots: int = 2
     """Volleys before the first that may arrive. A peer that begins later than that one comes finds its NAT poisoned, if
-    it is a sloppy one: with one opening volley a stall of 70 ms did it (measured, on a loaded machine), two bear 120."""
+    it is a sloppy one: with one opening volley a stall of 70 ms did it (measured, on a busy machine), two bear 120."""
     unverified_addresses: int = 8
     unverified_gap: float = 0.2
     """At least so long between two probes back to one unverified address."""
