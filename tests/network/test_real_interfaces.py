@@ -105,5 +105,6 @@ def test_an_attribute_is_padded_to_four_bytes() -> None:
 
 
 def test_the_kernels_refusal_is_an_error_with_its_reason() -> None:
+    """Asking needs no privilege: this is so for every user."""
     with netlink.Netlink() as kernel, pytest.raises(OSError, match="No such device"):
-        kernel.execute(netlink.NEW_LINK, 0, netlink.LINK.pack(socket.AF_UNSPEC, 0, 2**30, 0, 0))
+        kernel.ask(netlink.GET_LINK, netlink.LINK.pack(socket.AF_UNSPEC, 0, 2**30, 0, 0))
