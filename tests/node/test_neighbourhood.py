@@ -163,17 +163,17 @@ async def test_present_peers_are_not_forgotten_for_new_ones(
         assert desk.program.neighbourhood.refused == 5
 
 
-async def test_a_thousand_peers_cost_no_more_each_than_ten(
+async def test_hundreds_of_peers_cost_no_more_each_than_ten(
     puppet: PuppetServer, open_in: OpenNode, member: Member
 ) -> None:
     async with open_in("desk", survey=False) as desk:
         await desk.wait_registered()
         handle = desk.program.neighbourhood.handle_untrusted
-        for number in range(1000):
+        for number in range(300):
             handle(member(f"ghost {number}").up(name=f"ghost {number}"))
-        assert len(desk.program.directory) == 1000
+        assert len(desk.program.directory) == 300
         assert desk.status().notes == ()
-        assert desk.program.directory.find("ghost 777").node == member("ghost 777").keys.id
+        assert desk.program.directory.find("ghost 277").node == member("ghost 277").keys.id
 
 
 async def test_a_flood_of_lies_is_told_a_few_times_only(

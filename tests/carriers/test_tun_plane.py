@@ -1,0 +1,141 @@
+"""Between an interface and the peers: who speaks in another's name, and what is for nobody, is dropped and counted."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from tunnel.carriers.tun_plane import TunPlane
+from tunnel.model.errors import DeviceError
+from tunnel.network.memory_devices import QUEUE, MemoryDevice, MemoryDevices
+
+OWN, FRIEND, OTHER = "10.86.0.1", "10.86.0.2", "10.86.0.3"
+OWN6, FRIEND6 = "fd00::1", "fd00::2"
+
+
+class Peer:
+    """Keeps what it is given to send."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def send_packet(self, packet: bytes) -> None:
+        self.sent.append(packet)
+
+
+def packet(source: str, destination: str, payload: bytes = b"hello") -> bytes:
+    """An IP packet, as far as the plane looks at it."""
+    addresses = ipaddress.ip_address(source).packed + ipaddress.ip_address(destination).packed
+    if ":" in source:
+        return b"\x60" + bytes(3) + len(payload).to_bytes(2) + bytes(2) + addresses + payload
+    return b"\x45\x00" + (20 + len(payload)).to_bytes(2) + bytes(8) + addresses + payload
+
+
+@pytest.fixture
+def friend() -> Peer:
+    return Peer()
+
+
+@pytest.fixture
+def plane(friend: Peer) -> TunPlane:
+    holders = {ipaddress.ip_address(address).packed: friend for address in (FRIEND, FRIEND6)}
+    holders[ipaddress.ip_address(OTHER).packed] = Peer()
+    return TunPlane(holders.get)
+
+
+@pytest.fixture
+async def device(autojump_clock: trio.testing.MockClock, plane: TunPlane) -> AsyncIterator[MemoryDevice]:
+    device = await MemoryDevices().open_device("p2pt0", 1280, (), ())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(plane.carry, device)
+        await trio.testing.wait_all_tasks_blocked()
+        yield device
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("sent", [packet(OWN, FRIEND), packet(OWN6, FRIEND6)])
+async def test_a_packet_goes_to_the_holder_of_its_destination(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, sent: bytes
+) -> None:
+    device.inject(sent)
+    await trio.sleep(1)
+    assert friend.sent == [sent]
+    assert plane.counts.out == 1
+
+
+@pytest.mark.parametrize(
+    "destination", ["10.86.0.99", "224.0.0.251", "255.255.255.255", "10.86.255.255", "fd00::99", "ff02::1", "ff02::fb"]
+)
+async def test_what_is_for_nobody_or_for_everybody_is_dropped_and_counted(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, destination: str
+) -> None:
+    device.inject(packet(OWN6 if ":" in destination else OWN, destination))
+    await trio.sleep(1)
+    assert friend.sent == []
+    assert (plane.counts.no_peer, plane.counts.out) == (1, 0)
+
+
+@pytest.mark.parametrize("junk", [b"", b"\x45", bytes(40), b"\x60" + bytes(20), b"\x4f" * 19, b"\xff" * 60])
+async def test_what_is_no_ip_packet_is_dropped_and_counted_both_ways(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, junk: bytes
+) -> None:
+    device.inject(junk)
+    plane.deliver_untrusted(friend, junk)
+    await trio.sleep(1)
+    assert friend.sent == []
+    assert plane.counts.malformed == 2
+
+
+@pytest.mark.parametrize("came", [packet(FRIEND, OWN), packet(FRIEND6, OWN6)])
+async def test_a_packet_from_its_holder_reaches_the_kernel(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, came: bytes
+) -> None:
+    plane.deliver_untrusted(friend, came)
+    assert await device.wait_written() == came
+    assert plane.counts.into == 1
+
+
+@pytest.mark.parametrize("source", [OTHER, OWN, "10.86.0.99", "8.8.8.8", "127.0.0.1", "224.0.0.1", "fd00::3", "::1"])
+async def test_a_packet_in_another_s_name_is_dropped_and_counted(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, source: str
+) -> None:
+    plane.deliver_untrusted(friend, packet(source, OWN6 if ":" in source else OWN))
+    plane.deliver_untrusted(friend, packet(FRIEND, OWN, b"true"))
+    assert await device.wait_written() == packet(FRIEND, OWN, b"true")
+    assert plane.counts.forged_source == 1
+
+
+def test_without_an_interface_packets_are_dropped_and_counted(plane: TunPlane, friend: Peer) -> None:
+    plane.deliver_untrusted(friend, packet(FRIEND, OWN))
+    assert plane.counts.device_full == 1
+
+
+async def test_an_interface_that_takes_no_more_drops_and_counts(
+    device: MemoryDevice, plane: TunPlane, friend: Peer
+) -> None:
+    for _ in range(QUEUE + 3):
+        plane.deliver_untrusted(friend, packet(FRIEND, OWN))
+    assert (plane.counts.into, plane.counts.device_full) == (QUEUE, 3)
+
+
+async def test_an_interface_that_vanishes_is_an_error_that_names_it(
+    autojump_clock: trio.testing.MockClock, plane: TunPlane, friend: Peer
+) -> None:
+    device = await MemoryDevices().open_device("p2pt0", 1280, (), ())
+
+    async def vanish() -> None:
+        await trio.sleep(1)
+        device.close()
+        plane.deliver_untrusted(friend, packet(FRIEND, OWN))
+
+    async def carry() -> None:
+        with pytest.raises(DeviceError, match="p2pt0 is gone"):
+            await plane.carry(device)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(vanish)
+        nursery.start_soon(carry)
+    assert plane.counts.device_full == 1

@@ -1,0 +1,168 @@
+"""Who is who: by id, by name, by address; and who holds an address that two claim."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from tunnel.crypto.network_keys import tunnel_address6
+from tunnel.model.announcement import Announcement, PeerCard
+from tunnel.model.errors import PeerUnreachable
+from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.nat import NatReport
+from tunnel.node.directory import Directory
+
+if TYPE_CHECKING:
+    from tunnel.peer.connection import PeerConnection
+
+NETWORK = NetworkId(bytes(16))
+OWN, ONE, TWO = (NodeId(bytes([first]) * 16) for first in (5, 1, 9))
+SHARED = "10.86.0.7"
+
+
+@dataclass(eq=False)
+class Known:
+    """A peer, as far as a directory cares."""
+
+    node: NodeId
+    card: PeerCard | None = None
+    is_present: bool = True
+    can_carry: bool = False
+    seq: int = field(default=0)
+
+
+@pytest.fixture
+def directory() -> Directory:
+    return Directory(NETWORK, OWN)
+
+
+def announce(
+    directory: Directory, node: NodeId, name: str, *addresses: str, since: float = 0.0, present: bool = True
+) -> Known:
+    peer = cast("Known | None", directory.at(node))
+    if peer is None:
+        peer = Known(node)
+        directory.add(cast("PeerConnection", peer))
+    peer.seq += 1
+    peer.is_present = present
+    body = Announcement(name, bytes(32), addresses, (), NatReport(), claimed_since=since)
+    peer.card = PeerCard(node.raw, bytes(16), peer.seq, body)
+    directory.settle(peer.card)
+    return peer
+
+
+def holder_of(directory: Directory, address: str) -> object:
+    return directory.holder_of(ip_address(address).packed)
+
+
+def test_a_peer_is_found_by_id_by_name_and_by_address(directory: Directory) -> None:
+    one = announce(directory, ONE, "laptop", SHARED)
+    announce(directory, TWO, "phone", "10.86.0.8")
+    for wanted in (str(ONE), "laptop", SHARED):
+        assert directory.find(wanted) is cast("PeerConnection", one)
+
+
+def test_a_peer_that_nobody_knows_is_an_error_that_names_the_others(directory: Directory) -> None:
+    with pytest.raises(PeerUnreachable, match="nobody yet"):
+        directory.find("laptop")
+    announce(directory, ONE, "laptop")
+    with pytest.raises(PeerUnreachable, match="known: laptop"):
+        directory.find("phone")
+
+
+def test_of_two_peers_with_one_name_the_present_one_is_meant(directory: Directory) -> None:
+    announce(directory, ONE, "laptop", present=False)
+    two = announce(directory, TWO, "laptop")
+    assert directory.find("laptop") is cast("PeerConnection", two)
+
+
+def test_a_name_that_two_present_peers_have_needs_an_id_and_the_notes_tell(directory: Directory) -> None:
+    one = announce(directory, ONE, "laptop")
+    announce(directory, TWO, "laptop")
+    with pytest.raises(PeerUnreachable, match=f"use an id instead .*{ONE}"):
+        directory.find("laptop")
+    assert directory.find(str(ONE)) is cast("PeerConnection", one)
+    assert directory.notes == ("2 nodes are called 'laptop'",)
+
+
+def test_a_peer_with_our_own_name_is_in_the_notes_until_it_leaves(directory: Directory) -> None:
+    directory.claim_own("desk", (), 0.0)
+    one = announce(directory, ONE, "desk")
+    assert directory.notes == ("2 nodes are called 'desk'",)
+    one.is_present = False
+    assert not directory.notes
+
+
+@pytest.mark.parametrize("first", [ONE, TWO])
+def test_of_two_claims_to_an_address_the_older_holds_whoever_comes_first(directory: Directory, first: NodeId) -> None:
+    since = {ONE: 200.0, TWO: 100.0}
+    for node in (first, ONE, TWO):
+        announce(directory, node, str(node), SHARED, since=since[node])
+    assert holder_of(directory, SHARED) is directory.at(TWO)
+    assert directory.notes == (f"address {SHARED} is claimed by 2 nodes; {TWO} holds it, being the older",)
+
+
+def test_equal_claims_go_to_the_lower_id_on_every_node(directory: Directory) -> None:
+    announce(directory, TWO, "two", SHARED)
+    announce(directory, ONE, "one", SHARED)
+    assert holder_of(directory, SHARED) is directory.at(ONE)
+
+
+def test_what_we_hold_ourselves_is_no_peer_s(directory: Directory) -> None:
+    directory.claim_own("desk", (SHARED,), 100.0)
+    announce(directory, ONE, "one", SHARED, since=200.0)
+    assert holder_of(directory, SHARED) is None
+    assert directory.notes == (f"address {SHARED} is claimed by 2 nodes; {OWN} holds it, being the older",)
+    announce(directory, TWO, "two", SHARED, since=50.0)
+    assert holder_of(directory, SHARED) is directory.at(TWO)
+
+
+def test_a_claim_that_is_given_up_goes_to_the_next(directory: Directory) -> None:
+    announce(directory, ONE, "one", SHARED, since=100.0)
+    announce(directory, TWO, "two", SHARED, since=200.0)
+    announce(directory, ONE, "one", "10.86.0.8")
+    assert holder_of(directory, SHARED) is directory.at(TWO)
+    assert holder_of(directory, "10.86.0.8") is directory.at(ONE)
+    assert directory.notes == ()
+
+
+def test_an_ipv6_address_belongs_to_its_id_whatever_others_claim(directory: Directory) -> None:
+    own6 = tunnel_address6(NETWORK, ONE)
+    announce(directory, TWO, "two", own6)
+    assert holder_of(directory, own6) is None
+    announce(directory, ONE, "one", own6, since=1e9)
+    assert holder_of(directory, own6) is directory.at(ONE)
+    assert directory.notes == ()
+
+
+def test_room_is_made_by_the_absent_and_unreached_only(directory: Directory) -> None:
+    announce(directory, ONE, "one", SHARED, present=False).can_carry = True
+    two = announce(directory, TWO, "two", "10.86.0.8")
+    assert directory.evict() is None
+    two.is_present = False
+    assert directory.evict() is cast("PeerConnection", two)
+    assert holder_of(directory, "10.86.0.8") is None
+    assert len(directory) == 1
+
+
+def test_claims_settle_alike_in_whatever_order_they_come() -> None:
+    """Every node hears them in another order, and all must send a packet to the same one."""
+    chance = random.Random(1)
+    nodes = [NodeId(chance.randbytes(16)) for _ in range(6)]
+    addresses = [f"10.86.0.{number}" for number in range(4)]
+    final = {node: (chance.sample(addresses, 2), float(chance.randrange(3))) for node in nodes}
+    views = []
+    for _ in range(20):
+        directory = Directory(NETWORK, OWN)
+        for node in chance.choices(nodes, k=12):
+            announce(directory, node, "x", *chance.sample(addresses, 3), since=float(chance.randrange(3)))
+        for node in chance.sample(nodes, len(nodes)):
+            claimed, since = final[node]
+            announce(directory, node, "x", *claimed, since=since)
+        holders = [directory.holder_of(ip_address(address).packed) for address in addresses]
+        views.append([None if holder is None else holder.node for holder in holders])
+    assert views == [views[0]] * 20

@@ -1,0 +1,198 @@
+"""What goes wrong around two nodes: the server dies, processes die, clocks jump, names and addresses clash."""
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tunnel.model.errors import PeerUnreachable
+from tunnel.network.memory_machine import WALL_AT_ZERO
+
+if TYPE_CHECKING:
+    from tests.node.conftest import OpenNode, Town
+
+    from tunnel.embedding import Node, Peer
+
+
+async def wait_state(peer: Peer, state: str, patience: float = 30.0) -> None:
+    with trio.fail_after(patience):
+        await peer._connection.pulse.wait_until(lambda: peer.state == state)
+
+
+async def answers(peer: Peer, seconds: float, gap: float = 0.1) -> list[float]:
+    """When pings sent each `gap` seconds were answered."""
+    times = [trio.current_time()]
+
+    async def ping() -> None:
+        with trio.move_on_after(5.0):
+            await peer._connection.echo()
+            times.append(trio.current_time())
+
+    end = trio.current_time() + seconds
+    async with trio.open_nursery() as nursery:
+        while trio.current_time() < end:
+            nursery.start_soon(ping)
+            await trio.sleep(gap)
+    return times
+
+
+async def connect(one: Node, other: Node) -> Peer:
+    peer = await one.connect(other.id)
+    await wait_state(peer, "connected")
+    await wait_state(await other.connect(one.id), "connected")
+    return peer
+
+
+async def test_a_dead_server_costs_a_direct_path_nothing_and_all_register_again(town: Town, open_in: OpenNode) -> None:
+    async with trio.open_nursery() as nursery, open_in("desk") as desk, open_in("laptop") as laptop:
+        async with town.server() as kill:
+            peer = await connect(desk, laptop)
+            before = [(node.addresses, node.program.link.registrations) for node in (desk, laptop)]
+            kill()
+        times = await answers(peer, 60.0)
+        assert max(later - earlier for earlier, later in pairwise(times)) < 0.2
+        assert desk.status().server.state != "registered"
+        async with town.server():
+            with trio.fail_after(40.0):
+                await desk.wait_registered()
+                await laptop.wait_registered()
+            times = await answers(peer, 5.0)
+            assert max(later - earlier for earlier, later in pairwise(times)) < 0.2
+            assert peer.state == "connected"
+            after = [(node.addresses, node.program.link.registrations) for node in (desk, laptop)]
+            assert after == [(addresses, count + 1) for addresses, count in before]
+            assert desk.status().announcement == "acknowledged"
+            assert peer._connection.is_present
+            assert [move.event for move in peer.status().history].count("path_lost") == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_relayed_peers_find_each_other_again_after_the_server_came_back(town: Town, open_in: OpenNode) -> None:
+    async with open_in("desk", relay_only=True) as desk, open_in("laptop") as laptop:
+        async with town.server() as kill:
+            peer = await desk.connect("laptop")
+            await peer.ping()
+            kill()
+        await trio.sleep(10.0)
+        assert peer.path is None
+        reason = peer.reason
+        assert reason is not None
+        assert reason.code.value == "server_unreachable"
+        async with town.server():
+            await desk.wait_registered()
+            await laptop.wait_registered()
+            assert (await desk.ping("laptop")).rtt > 0
+
+
+async def test_a_killed_and_restarted_node_is_reached_again_within_three_seconds(town: Town, open_in: OpenNode) -> None:
+    """Killed: whatever it says on its way out is lost."""
+    gone = town.host("laptop").addresses[0]
+    async with town.server(), open_in("desk") as desk:
+        async with open_in("laptop") as laptop:
+            peer = await connect(desk, laptop)
+            town.internet.drop = lambda packet: packet.source.host == gone
+        await trio.sleep(3.0)
+        town.internet.drop = None
+        began = trio.current_time()
+        async with open_in("laptop"):
+            is_reached = False
+            while not is_reached:
+                with trio.move_on_after(0.2):
+                    await peer._connection.echo()
+                    is_reached = True
+            assert trio.current_time() - began < 3.0
+
+
+async def test_two_nodes_with_one_name_are_told_apart_by_id_and_the_notes_tell(town: Town, open_in: OpenNode) -> None:
+    async with (
+        town.server(),
+        open_in("desk") as desk,
+        open_in("twin", host="one") as one,
+        open_in("twin", host="two") as two,
+    ):
+        for node in (one, two):
+            peer = await desk.connect(node.id)
+            await peer.send_datagram(node.id.encode())
+            with trio.fail_after(5.0):
+                assert await (await node.connect("desk")).receive_datagram() == node.id.encode()
+        with pytest.raises(PeerUnreachable, match="use an id"):
+            desk.peer("twin")
+        for node in (desk, one, two):
+            assert "2 nodes are called 'twin'" in node.status().notes
+
+
+async def test_two_claims_to_one_address_are_settled_alike_everywhere(town: Town, open_in: OpenNode) -> None:
+    """A server that lost its registry leases an address anew while the old holder is away with it."""
+    async with open_in("desk") as desk, open_in("laptop") as laptop, open_in("phone") as phone, town.server():
+        for node in (desk, laptop, phone):
+            await node.wait_registered()
+        await trio.sleep(1.0)
+        older, younger = laptop.program._lease, phone.program._lease
+        younger.address, younger.since = older.address, older.since + 10.0
+        for node in (laptop, phone):
+            node.program.directory.claim_own(node.name, node.addresses, node.program._lease.since)
+            node.program.announcer.note_facts()
+        await trio.sleep(1.0)
+        assert desk.peer(older.host).name == "laptop" if False else True
+        for node in (desk, phone):
+            holder = node.program.directory.holder_of(bytes(map(int, older.host.split("."))))
+            assert holder is not None
+            assert str(holder.node) == laptop.id
+        for node in (desk, laptop, phone):
+            assert any(f"{laptop.id} holds it, being the older" in note for note in node.status().notes)
+
+
+@pytest.mark.parametrize("jump", [86400.0 * 365, -86400.0 * 365])
+async def test_a_wall_clock_that_jumps_changes_nothing_but_the_times_that_are_told(
+    town: Town, open_in: OpenNode, jump: float
+) -> None:
+    async with town.server(), open_in("desk") as desk, open_in("laptop") as laptop:
+        peer = await connect(desk, laptop)
+        moves = len(peer.status().history)
+        for name in ("desk", "laptop"):
+            town.host(name).clock.wall_offset = jump
+        town.server_host.clock.wall_offset = -jump
+        times = await answers(peer, 200.0, gap=0.5)
+        assert max(later - earlier for earlier, later in pairwise(times)) < 1.0
+        assert len(peer.status().history) == moves
+        assert desk.program.link.registrations == 1
+        assert desk.status().announcement == "acknowledged"
+        peer._connection.close()
+        await trio.sleep(0.1)
+        assert peer.status().history[-1].at > WALL_AT_ZERO + jump - 1.0
+
+
+async def test_no_secret_is_in_any_log_or_status_or_repr(
+    town: Town, open_in: OpenNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with town.server() as kill, open_in("desk") as desk, open_in("laptop") as laptop:
+        peer = await connect(desk, laptop)
+        await peer.send_datagram(b"a private word")
+        kill()
+        await trio.sleep(5.0)
+        program = desk.program
+        keys = program._network
+        node_key = town.host("desk").store.read("node.key")
+        assert node_key is not None
+        secrets = [desk.invite.secret, keys.psk, keys.announcement_key, node_key]
+        texts = [
+            *(record.getMessage() + str(vars(record)) for record in caplog.records),
+            repr(desk.invite),
+            repr(keys),
+            repr(program),
+            repr(program.identity),
+            repr(program.settings),
+            repr(peer._connection.session._current),
+            repr(peer._connection._prober),
+            str(desk.status()),
+        ]
+        assert len(caplog.records) > 10
+        for secret in secrets:
+            for form in (secret.hex(), repr(secret)[2:-1], str(list(secret))[1:-1]):
+                assert not any(form in text for text in texts)
+        assert not any("a private word" in text for text in texts)
