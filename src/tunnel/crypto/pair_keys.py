@@ -41,11 +41,14 @@ class ProbeKeys:
     receive_index: int
 
 
-def derive_handshake_keys(psk: bytes, own: NodeId, peer: NodeId) -> HandshakeKeys:
-    """Of the network's psk, for two different nodes."""
+def derive_handshake_keys(shared: bytes, psk: bytes, own: NodeId, peer: NodeId) -> HandshakeKeys:
+    """Of `shared` (static-static DH, 32 bytes) and the network's psk, for two different nodes.
+
+    So no other member of the network can speak in the peer's name either.
+    """
     _refuse_mirror(own, peer)
-    send_mac, send_index = _key_and_index(psk, "handshake", own.raw, peer.raw)
-    receive_mac, receive_index = _key_and_index(psk, "handshake", peer.raw, own.raw)
+    send_mac, send_index = _key_and_index(shared, "handshake", own.raw, peer.raw, salt=psk)
+    receive_mac, receive_index = _key_and_index(shared, "handshake", peer.raw, own.raw, salt=psk)
     return HandshakeKeys(send_mac, receive_mac, send_index, receive_index)
 
 

@@ -17,7 +17,7 @@ import trio
 from tunnel.crypto.fragments import Reassembly, encode_fragments
 from tunnel.crypto.handshake import Initiator, Responder
 from tunnel.crypto.noise import SessionKeys
-from tunnel.crypto.pair_keys import derive_handshake_keys
+from tunnel.crypto.pair_keys import HandshakeKeys, derive_handshake_keys
 from tunnel.crypto.sealing import Opener, Sealer
 from tunnel.machines.live import Living
 from tunnel.machines.session import SessionChart
@@ -85,9 +85,8 @@ class Session:
         self.is_initiator = surroundings.keys.id < peer
         lower, higher = sorted((surroundings.keys.id.raw, peer.raw))
         self._prologue = b"p2ptunnel.v1 session" + surroundings.network.raw + lower + higher
-        self._handshake_keys = derive_handshake_keys(surroundings.psk, surroundings.keys.id, peer)
-        self._reassembly = Reassembly(self._handshake_keys.receive_mac, self._timings.reassembly)
-        surroundings.claim_index(Kind.HANDSHAKE, self._handshake_keys.receive_index, owner)
+        self._handshake_keys: HandshakeKeys | None = None
+        self._reassembly: Reassembly | None = None
         self._card: PeerCard | None = None
         self._attempts = 0
         self._attempt_counter = 0
@@ -125,6 +124,12 @@ class Session:
     def meet(self, card: PeerCard) -> None:
         """The peer's latest announcement. A new epoch voids all keys and counters."""
         known, self._card = self._card, card
+        if self._handshake_keys is None:
+            shared = self._around.keys.exchange(card.body.static_key)
+            keys = derive_handshake_keys(shared, self._around.psk, self._around.keys.id, self._peer)
+            self._handshake_keys = keys
+            self._reassembly = Reassembly(keys.receive_mac, self._timings.reassembly)
+            self._around.claim_index(Kind.HANDSHAKE, keys.receive_index, self._owner)
         if known is not None and known.epoch != card.epoch:
             self._highest_attempt = 0
             self._drop_keys()
@@ -188,11 +193,11 @@ class Session:
 
     def handle_handshake_untrusted(self, datagram: bytes) -> None:
         """One handshake datagram. Raises NotAuthentic or MalformedFrame."""
+        if self._card is None or self._reassembly is None:
+            raise NotAuthentic("a handshake from a node that has not announced itself")
         message = self._reassembly.add_untrusted(datagram, trio.current_time())
         if message is None:
             return
-        if self._card is None:
-            raise NotAuthentic("a handshake from a node that has not announced itself")
         kind, rest = message[:1], message[1:]
         if kind == FIRST and not self.is_initiator:
             self._respond(rest, self._card)
@@ -207,7 +212,8 @@ class Session:
         """Forget every key and index."""
         self._drop_keys()
         self._waiting.clear()
-        self._around.release_index(Kind.HANDSHAKE, self._handshake_keys.receive_index, self._owner)
+        if self._handshake_keys is not None:
+            self._around.release_index(Kind.HANDSHAKE, self._handshake_keys.receive_index, self._owner)
         self.living.post("close")
 
     def _drop_stale(self) -> None:
@@ -325,6 +331,7 @@ class Session:
         self._message_id += 1
         self.counts.handshakes += 1
         keys = self._handshake_keys
+        assert keys is not None
         for datagram in encode_fragments(
             message, mac=keys.send_mac, index=keys.send_index, message_id=self._message_id
         ):
