@@ -207,3 +207,9 @@ def scripted_peer(name: str) -> ScriptedPeer:
 def member() -> Callable[[str], ScriptedPeer]:
     """A member by name: the same keys for the same name."""
     return scripted_peer
+
+
+@pytest.fixture
+def home() -> Invite:
+    """The invite of the network that nodes are in when nothing else is said."""
+    return invite_to()

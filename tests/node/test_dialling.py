@@ -1,0 +1,123 @@
+"""One connection to the server: the right one, at whichever of its addresses answers."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import Refused
+from tunnel.model.settings import ServerSettings
+from tunnel.network.memory_packet import SegmentKind
+from tunnel.server.program import ServerReady, serve
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.node.conftest import OpenNode, PuppetServer, Town
+
+    from tunnel.model.invite import Invite
+    from tunnel.network.memory_packet import Fate, MemoryPacket
+
+SETTINGS = ServerSettings(listen=Endpoint("25.0.0.1", 8443), udp=(Endpoint("25.0.0.1", 3478),), http=None)
+
+
+@asynccontextmanager
+async def tls_server(town: Town) -> AsyncIterator[ServerReady]:
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(partial(serve, SETTINGS, town.server_host.world()))
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def invite(home: Invite) -> Invite:
+    return replace(home, server="wss://25.0.0.1:8443")
+
+
+async def test_the_pin_of_the_invite_opens_the_right_server(town: Town, open_in: OpenNode, invite: Invite) -> None:
+    async with tls_server(town) as ready, open_in("desk", invite=replace(invite, pin=ready.pin)) as desk:
+        with trio.fail_after(5.0):
+            await desk.wait_registered()
+
+
+async def test_a_wrong_pin_ends_the_node_before_the_server_has_heard_anything_of_it(
+    town: Town, open_in: OpenNode, invite: Invite
+) -> None:
+    sent: list[bytes] = []
+
+    def watch(packet: MemoryPacket, _: Fate) -> None:
+        if packet.segment is not None and packet.segment.kind is SegmentKind.DATA and packet.source.host != "25.0.0.1":
+            sent.append(packet.payload)
+
+    async def wait_for_it() -> None:
+        async with open_in("desk", invite=replace(invite, pin=bytes(32))):
+            await trio.sleep(60.0)
+
+    async with tls_server(town) as ready:
+        town.internet.watch = watch
+        with pytest.raises(Refused, match="wrong_pin") as caught:
+            await wait_for_it()
+        assert ready.pin is not None
+    text = str(caught.value)
+    assert "ask for a new invite" in text
+    assert "\n" not in text
+    assert len(b"".join(sent)) < 2000
+    assert not any(b"p2ptunnel" in payload for payload in sent)
+
+
+async def test_a_certificate_of_no_authority_ends_the_node_of_an_invite_without_pin(
+    town: Town, open_in: OpenNode, invite: Invite
+) -> None:
+    async def wait_for_it() -> None:
+        async with open_in("desk", invite=invite):
+            await trio.sleep(60.0)
+
+    async with tls_server(town):
+        with pytest.raises(Refused, match="wrong_certificate"):
+            await wait_for_it()
+
+
+async def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second(
+    town: Town, open_in: OpenNode, puppet: PuppetServer, home: Invite
+) -> None:
+    """Happy eyeballs (RFC 8305): a name with a dead IPv6 address must not keep a node away."""
+    town.internet.names["server.test"] = ("25.0.9.9", "25.0.9.8", "25.0.0.1")
+    town.internet.drop = lambda packet: packet.destination.host in ("25.0.9.9", "25.0.9.8")
+    async with open_in("desk", invite=replace(home, server="ws://server.test:8443")) as desk:
+        await desk.wait_registered()
+        assert 0.5 < trio.current_time() < 1.0
+        assert desk.program.surveyor.own == (Endpoint("25.0.0.1", 3478),)
+
+
+async def test_an_address_that_refuses_costs_no_wait(
+    town: Town, open_in: OpenNode, puppet: PuppetServer, home: Invite
+) -> None:
+    town.internet.add_host("other", "25.0.9.9")
+    town.internet.names["server.test"] = ("25.0.9.9", "25.0.0.1")
+    async with open_in("desk", invite=replace(home, server="ws://server.test:8443")) as desk:
+        await desk.wait_registered()
+        assert trio.current_time() < 0.25
+
+
+async def test_every_address_that_failed_is_named_as_people_write_it(
+    town: Town, open_in: OpenNode, home: Invite
+) -> None:
+    for number in (8, 9):
+        town.internet.add_host(f"other {number}", f"25.0.9.{number}")
+    town.internet.names["server.test"] = ("25.0.9.8", "25.0.9.9")
+    async with open_in("desk", invite=replace(home, server="ws://server.test:8443")) as desk:
+        await trio.sleep(0.5)
+        assert desk.status().server.reason == "25.0.9.8:8443: refused; 25.0.9.9:8443: refused"
+
+
+async def test_a_name_that_nobody_knows_is_said_so(town: Town, open_in: OpenNode, home: Invite) -> None:
+    async with open_in("desk", invite=replace(home, server="ws://nowhere.test:8443")) as desk:
+        await trio.sleep(0.5)
+        reason = desk.status().server.reason
+        assert reason is not None
+        assert "nowhere.test" in reason

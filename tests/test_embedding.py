@@ -1,0 +1,251 @@
+"""A node inside somebody's own Trio program."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+import pytest
+import trio
+
+from tunnel.crypto.network_keys import derive_network_keys
+from tunnel.embedding import INBOX, Node, PeerChange, open_node
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError, PeerUnreachable, SettingsError
+from tunnel.model.invite import Invite
+from tunnel.model.settings import NodeSettings, ServerSettings
+from tunnel.network.memory import MemoryInternet, open_memory_internet
+from tunnel.network.memory_packet import Fate, MemoryPacket
+from tunnel.server.program import serve
+from tunnel.wire.invites import encode_invite
+
+SECRET = sha256(b"a secret for tests").digest()
+INVITE = Invite("ws://25.0.0.1:8443", None, "home", derive_network_keys("home", SECRET).network_id, SECRET)
+
+
+class Town:
+    """A server, and nodes on hosts of their own."""
+
+    def __init__(self, internet: MemoryInternet) -> None:
+        self.internet = internet
+        self.sent: list[MemoryPacket] = []
+        internet.watch = self._note
+
+    def _note(self, packet: MemoryPacket, fate: Fate) -> None:
+        self.sent.append(packet)
+
+    @asynccontextmanager
+    async def node(self, name: str, invite: str | Invite = INVITE, **changes: Any) -> AsyncIterator[Node]:
+        hosts = len(self.internet._owners)
+        host = self.internet.add_host(f"{name} {hosts}", f"26.0.0.{hosts}")
+        settings = NodeSettings(name=name, default_stun=False, **changes)
+        async with open_node(invite=invite, settings=settings, world=host.world()) as node:
+            yield node
+
+
+@pytest.fixture
+async def town(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Town]:
+    async with open_memory_internet() as internet, trio.open_nursery() as nursery:
+        settings = ServerSettings(listen=Endpoint("25.0.0.1", 8443), udp=(Endpoint("25.0.0.1", 3478),))
+        world = internet.add_host("server", "25.0.0.1").world()
+        await nursery.start(partial(serve, settings, world, tls=False))
+        yield Town(internet)
+        nursery.cancel_scope.cancel()
+
+
+def damaged_invites() -> list[str]:
+    text = encode_invite(INVITE)
+    chance = random.Random(1)
+    mistyped = []
+    for _ in range(20):
+        place = chance.randrange(6, len(text))
+        mistyped.append(text[:place] + ("A" if text[place] != "A" else "B") + text[place + 1 :])
+    return [*mistyped, text[:-1], text[:40], text[1:], "", "p2pt1-", "hello", text + "AAAA", text.upper(), text * 9]
+
+
+@pytest.mark.parametrize("invite", damaged_invites())
+async def test_a_damaged_invite_is_found_before_anything_is_sent(town: Town, invite: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        async with town.node("desk", invite):
+            pytest.fail("it must not start")
+    assert "\n" not in str(caught.value)
+    assert len(invite) < 40 or invite[6:] not in str(caught.value)
+    assert town.sent == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"secret": bytes(32)},
+        {"network": "office"},
+        {"server": "ws://25.0.0.1:99999"},
+        {"server": "ws://:8443"},
+        {"server": "http://25.0.0.1:8443"},
+        {"server": "ws://25.0.0.1:8443/path"},
+        {"secret": b"short"},
+        {"pin": b"short"},
+    ],
+    ids=str,
+)
+async def test_an_invite_whose_parts_do_not_fit_is_found_before_anything_is_sent(
+    town: Town, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(SettingsError):
+        async with town.node("desk", replace(INVITE, **wrong)):
+            pytest.fail("it must not start")
+    assert town.sent == []
+
+
+@pytest.mark.parametrize("name", ["", "x" * 64, "two\nlines", "\x1b[31m"])
+async def test_a_name_that_no_node_may_have_is_found_before_anything_is_sent(town: Town, name: str) -> None:
+    with pytest.raises(SettingsError, match="name"):
+        async with town.node(name):
+            pytest.fail("it must not start")
+    assert town.sent == []
+
+
+@pytest.mark.parametrize("server", ["stun.test:port", "", ":3478", "stun.test:99999"])
+async def test_a_stun_server_that_is_none_is_found_before_anything_is_sent(town: Town, server: str) -> None:
+    with pytest.raises(SettingsError, match="HOST:PORT"):
+        async with town.node("desk", stun=(server,)):
+            pytest.fail("it must not start")
+    assert town.sent == []
+
+
+async def test_an_error_of_the_block_leaves_bare_and_the_node_has_left(town: Town) -> None:
+    async def fail() -> None:
+        async with town.node("desk") as desk:
+            await desk.wait_registered()
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        await fail()
+    await trio.sleep(1.0)
+    quiet = len(town.sent)
+    await trio.sleep(60.0)
+    assert len(town.sent) == quiet
+
+
+async def test_a_device_error_leaves_bare(town: Town) -> None:
+    host = town.internet.add_host("busy", "26.0.9.9")
+    await host.open_socket(Endpoint("0.0.0.0", 4242))
+    settings = NodeSettings(name="desk", udp_port=4242)
+    with pytest.raises(DeviceError, match="4242"):
+        async with open_node(invite=INVITE, settings=settings, world=host.world()):
+            pytest.fail("it must not start")
+
+
+async def test_datagrams_go_both_ways_and_keep_their_boundaries(town: Town) -> None:
+    async with town.node("desk") as desk, town.node("laptop") as laptop:
+        there, back = await desk.connect("laptop"), await laptop.connect("desk")
+        for datagram in (b"", b"hello", bytes(1279)):
+            await there.send_datagram(datagram)
+            assert await back.receive_datagram() == datagram
+            await back.send_datagram(datagram)
+            assert await there.receive_datagram() == datagram
+
+
+async def test_a_datagram_that_is_too_long_is_an_error_and_not_sent(town: Town) -> None:
+    async with town.node("desk") as desk, town.node("laptop"):
+        peer = await desk.connect("laptop")
+        with pytest.raises(SettingsError, match="1279"):
+            await peer.send_datagram(bytes(1280))
+
+
+async def test_what_is_not_read_is_bounded_and_the_oldest_is_dropped(town: Town) -> None:
+    async with town.node("desk") as desk, town.node("laptop") as laptop:
+        there, back = await desk.connect("laptop"), await laptop.connect("desk")
+        for number in range(INBOX + 10):
+            await there.send_datagram(b"%d" % number)
+        await trio.sleep(1.0)
+        assert await back.receive_datagram() == b"10"
+
+
+async def test_a_peer_that_nobody_knows_is_unreachable_after_thirty_seconds(town: Town) -> None:
+    async with town.node("desk") as desk:
+        await desk.wait_registered()
+        began = trio.current_time()
+        with pytest.raises(PeerUnreachable, match="nobody yet"):
+            await desk.connect("laptop")
+        assert trio.current_time() - began == pytest.approx(30.0)
+
+
+async def test_connecting_waits_for_a_peer_that_comes_later(town: Town) -> None:
+    async with town.node("desk") as desk, trio.open_nursery() as nursery:
+        found: list[str] = []
+
+        async def look() -> None:
+            found.append((await desk.connect("laptop")).name)
+
+        nursery.start_soon(look)
+        await trio.sleep(10.0)
+        assert found == []
+        async with town.node("laptop"):
+            await trio.sleep(1.0)
+            assert found == ["laptop"]
+
+
+async def test_a_ping_measures_and_says_which_path_carried_it(town: Town) -> None:
+    async with town.node("desk", relay_only=True) as desk, town.node("laptop"):
+        result = await desk.ping("laptop")
+        assert 0.039 < result.rtt < 0.1
+        assert result.path is not None
+        assert result.path.kind == "relay-websocket"
+
+
+async def test_an_unanswered_ping_is_an_error_that_says_why(town: Town) -> None:
+    async with town.node("desk") as desk:
+        async with town.node("laptop"):
+            peer = await desk.connect("laptop")
+        with pytest.raises(PeerUnreachable, match=r"laptop did not answer for 5 s \(peer_offline"):
+            await peer.ping()
+
+
+async def test_every_move_of_a_peer_is_told_to_all_who_watch(town: Town) -> None:
+    async with town.node("desk") as desk, town.node("laptop"), trio.open_nursery() as nursery:
+        seen: list[list[PeerChange]] = [[], []]
+
+        async def watch(changes: list[PeerChange]) -> None:
+            async for change in desk.watch():
+                changes.append(change)  # noqa: PERF401 - it never ends, and each is looked at as it comes
+
+        for changes in seen:
+            nursery.start_soon(watch, changes)
+        peer = await desk.connect("laptop")
+        await trio.sleep(5.0)
+        moves = [change.move for change in seen[0]]
+        assert moves == list(peer.status().history)
+        assert seen[0] == seen[1]
+        assert [change.peer.state for change in seen[0]] == [move.target for move in moves]
+        assert moves[-1].target == "connected"
+        nursery.cancel_scope.cancel()
+
+
+async def test_netcheck_surveys_now(town: Town) -> None:
+    async with town.node("desk") as desk:
+        await desk.wait_registered()
+        await trio.sleep(5.0)
+        before = trio.current_time()
+        result = await desk.netcheck()
+        assert result.survey.answers
+        assert trio.current_time() - before < 10.0
+
+
+async def test_netcheck_without_any_server_to_ask_says_so_and_does_not_hang(town: Town) -> None:
+    nowhere = replace(INVITE, server="ws://25.9.9.9:8443")
+    async with town.node("desk", nowhere) as desk:
+        with trio.fail_after(5.0):
+            result = await desk.netcheck()
+        assert result.survey.answers == ()
+        assert result.survey.report.udp.value == "unknown"
+
+
+async def test_netcheck_of_a_node_that_does_no_surveys_is_an_error(town: Town) -> None:
+    async with town.node("desk", survey=False) as desk:
+        with pytest.raises(SettingsError, match="--no-survey"):
+            await desk.netcheck()
