@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunnel.crypto.node_keys import node_id_of
+from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
 from tunnel.node import neighbourhood
 from tunnel.peer.connection import PeerConnection
+from tunnel.peer.surroundings import Way
 from tunnel.wire.relay_batch import encode_relay_batch
 from tunnel.wire.signals import (
     Announced,
@@ -148,6 +150,30 @@ async def test_of_too_many_peers_the_absent_ones_are_forgotten(
         assert len(desk.status().peers) == 4
         assert indices[4] == indices[-1]
         assert not desk.program.neighbourhood.knows(member("ghost 0").keys.id.handle)
+
+
+async def test_a_forgotten_peer_that_comes_back_gets_no_probe_counter_twice(
+    puppet: PuppetServer, open_in: OpenNode, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same epochs the probe keys are the same: a counter that began anew would repeat nonces."""
+    monkeypatch.setattr(neighbourhood, "MAX_PEERS", 1)
+    ghost = member("ghost")
+    async with open_in("desk") as desk:
+        await desk.wait_registered()
+        puppet.say(ghost.up())
+        await trio.sleep(0.1)
+        first = desk.program.directory.at(ghost.keys.id)
+        assert first is not None
+        for _ in range(3):
+            first._ask(Way(0, Endpoint("25.3.0.1", 5000)))
+        used = first.probe_counter
+        puppet.say(PeerDown(ghost.keys.id.raw, "lost"), member("other").up())
+        puppet.say(PeerDown(member("other").keys.id.raw, "lost"), ghost.up())
+        await trio.sleep(0.1)
+        second = desk.program.directory.at(ghost.keys.id)
+        assert second is not None
+        assert second is not first
+        assert second.probe_counter >= used >= 3
 
 
 async def test_present_peers_are_not_forgotten_for_new_ones(

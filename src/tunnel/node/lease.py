@@ -9,18 +9,13 @@ import math
 from tunnel.crypto.network_keys import tunnel_address6, tunnel_prefix6
 from tunnel.model.errors import DeviceError, MalformedFrame
 from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.pools import is_pool
 from tunnel.network.ports import Store
 
 log = logging.getLogger(__name__)
 
 LEASE_FILE = "lease"
 MAX_SINCE = 1e12
-_POOLS = tuple(
-    ipaddress.IPv4Network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "198.18.0.0/15")
-)
-"""RFC 1918, RFC 6598, RFC 2544. A server that could lease us any prefix could take over any route of this machine."""
-_PREFIX_LENGTHS = range(8, 31)
 
 
 def check_lease(address: str) -> str:
@@ -29,7 +24,7 @@ def check_lease(address: str) -> str:
         interface = ipaddress.IPv4Interface(address)
     except ValueError:
         raise MalformedFrame("the server leased an address that is none") from None
-    if interface.network.prefixlen not in _PREFIX_LENGTHS or not any(map(interface.network.subnet_of, _POOLS)):
+    if not is_pool(interface.network):
         raise MalformedFrame(f"the server leased {interface}, and no private prefix of 8 to 30 bits holds that")
     return str(interface)
 

@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class Neighbourhood:
-    """Call `handle_untrusted` for each signal about a peer. `open_peer(node)` makes a connection, `start` runs it."""
+    """Call `handle_untrusted` for each signal about a peer.
+
+    `open_peer(node, probe_counter)` makes a connection, `start` runs it.
+    """
 
     def __init__(
         self,
@@ -32,7 +35,7 @@ class Neighbourhood:
         keys: NodeKeys,
         directory: Directory,
         *,
-        open_peer: Callable[[NodeId], PeerConnection],
+        open_peer: Callable[[NodeId, int], PeerConnection],
         start: Callable[[PeerConnection], None],
     ) -> None:
         self._network = network
@@ -41,6 +44,7 @@ class Neighbourhood:
         self._open_peer = open_peer
         self._start = start
         self._by_handle: dict[bytes, NodeId] = {}
+        self._probe_counter = 0  # the highest of all peers that were forgotten: whoever comes back counts from there
         self.refused = 0
         """Announcements that nobody of our network made, or that found no room."""
 
@@ -101,8 +105,9 @@ class Neighbourhood:
                 self._refuse(node, f"{MAX_PEERS} peers are present already")
                 return None
             gone.close()
+            self._probe_counter = max(self._probe_counter, gone.probe_counter)
             del self._by_handle[gone.node.handle]
-        connection = self._open_peer(node)
+        connection = self._open_peer(node, self._probe_counter)
         self._directory.add(connection)
         self._by_handle[node.handle] = node
         self._start(connection)

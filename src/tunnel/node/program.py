@@ -332,8 +332,8 @@ class NodeProgram:
                 peer.fail(error)
         self.pulse.beat()
 
-    def _open_peer(self, node: NodeId) -> PeerConnection:
-        return PeerConnection(node, self, deliver=self._deliver, changed=self._note_peer)
+    def _open_peer(self, node: NodeId, probe_counter: int) -> PeerConnection:
+        return PeerConnection(node, self, deliver=self._deliver, changed=self._note_peer, probe_counter=probe_counter)
 
     def _handle_relayed(self, handle: bytes, datagram: bytes) -> None:
         if self.neighbourhood.knows(handle):
@@ -373,12 +373,16 @@ class NodeProgram:
         """The announcement as the facts are now, and whether a survey's verdict is in it."""
         survey = self.surveyor.result
         has_verdict = survey is not None or not self.settings.survey
-        candidates = gather(
-            self._world.interfaces.addresses(),
-            [socket.local for socket in self.datagrams.sockets],
-            survey=survey,
-            declared=self.settings.external,
-            exclude=self.addresses,
+        candidates = (
+            ()
+            if self.settings.relay_only
+            else gather(
+                self._world.interfaces.addresses(),
+                [socket.local for socket in self.datagrams.sockets],
+                survey=survey,
+                declared=self.settings.external,
+                exclude=self.addresses,
+            )
         )
         body = Announcement(
             name=self.settings.name,

@@ -50,6 +50,7 @@ class PeerConnection:
     """Everything between us and one peer. `run()` lives until `close()`; nothing outlives it.
 
     `deliver(connection, plaintext)` takes what DATA packets carry; `changed(connection, move)` is told of each move.
+    `probe_counter` is where probes begin to count: above what a forgotten connection to the same node has used.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class PeerConnection:
         *,
         deliver: Callable[[PeerConnection, bytes], None],
         changed: Callable[[PeerConnection, Move], None],
+        probe_counter: int = 0,
     ) -> None:
         self.node = node
         self._around = surroundings
@@ -72,7 +74,7 @@ class PeerConnection:
         self.tx_bytes = self.rx_bytes = 0
         self._echoes: dict[bytes, trio.Event] = {}
         self._prober: Prober | None = None
-        self._probe_counter = 0
+        self._probe_counter = probe_counter
         self._is_closing = False
         self._failure: Exception | None = None
         self._begin()
@@ -124,6 +126,11 @@ class PeerConnection:
     def is_present(self) -> bool:
         """Whether the server has a link to it."""
         return self._facts.is_present
+
+    @property
+    def probe_counter(self) -> int:
+        """How far probes have counted: a later connection to this node must not count from below."""
+        return self._probe_counter if self._prober is None else self._prober.counter
 
     @property
     def can_carry(self) -> bool:
@@ -440,12 +447,11 @@ class PeerConnection:
             transmit=lambda way, datagram, ttl: self._around.transmit(way, self.node, datagram, ttl),
             on_answer=self._note_answer,
             on_asked=self._note_asked,
-            counter=self._probe_counter,
+            counter=self.probe_counter,
         )
         self._around.claim_index(Kind.PROBE, keys.receive_index, self)
 
     def _close_prober(self) -> None:
         if self._prober is not None:
             self._around.release_index(Kind.PROBE, self._prober.receive_index, self)
-            self._probe_counter = self._prober.counter
-            self._prober = None
+            self._probe_counter, self._prober = self._prober.counter, None

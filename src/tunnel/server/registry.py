@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tunnel.model.errors import DeviceError, Refused, SettingsError
 from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.pools import POOLS, is_pool
 
 MAX_LEASES = 262_144
 """In all networks together: anybody may invent a network, so the file must have an end."""
@@ -208,6 +209,7 @@ def _parse_pool(text: str) -> ipaddress.IPv4Network:
         pool = ipaddress.IPv4Network(text)
     except ValueError as error:
         raise SettingsError(f"addresses = {text!r} is no IPv4 prefix such as 10.86.0.0/16 ({error})") from None
-    if not 8 <= pool.prefixlen <= 30:
-        raise SettingsError(f"addresses = {text!r}: the prefix length must lie between 8 and 30")
+    if not is_pool(pool):
+        blocks = ", ".join(map(str, POOLS))
+        raise SettingsError(f"addresses = {text!r}: nodes take only a prefix of 8 to 30 bits within {blocks}")
     return pool
