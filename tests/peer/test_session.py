@@ -155,3 +155,193 @@ class _ImpostorKeys(NodeKeys):
     def __init__(self, victim: NodeKeys) -> None:
         super().__init__(b"\x66" * 32)
         self.public, self.id = victim.public, victim.id
+
+
+# How two agree: who begins, what a loss costs, and what nobody can make them do.
+
+
+def initiator_and_responder(bench: Bench) -> tuple[Side, Side]:
+    sides = (bench.left, bench.right)
+    return sides if bench.left.peer.session.is_initiator else (sides[1], sides[0])
+
+
+def handshakes(bench: Bench, side: Side) -> list[bytes]:
+    """Handshake datagrams that this side has sent, in order."""
+    return [datagram for sender, _, datagram in bench.tape if sender is side and datagram[0] == Kind.HANDSHAKE]
+
+
+def relay_only(bench: Bench) -> None:
+    """One way between the two: what is counted then is counted once."""
+    bench.left.card(relay_only=True)
+    bench.meet()
+
+
+async def test_the_one_who_may_not_begin_asks(bench: Bench) -> None:
+    relay_only(bench)
+    initiator, responder = initiator_and_responder(bench)
+    responder.peer.send(Kind.DATA, b"\x00hello")
+    await trio.sleep(0.3)
+    assert initiator.received == [b"\x00hello"]
+    assert [len(handshakes(bench, side)) for side in (initiator, responder)] == [2, 2]
+
+
+async def test_both_at_once_agree_on_one_session(bench: Bench) -> None:
+    relay_only(bench)
+    for side in (bench.left, bench.right):
+        side.peer.send(Kind.DATA, b"\x00hello")
+    await trio.sleep(0.5)
+    assert bench.left.received == bench.right.received == [b"\x00hello"]
+    initiator, responder = initiator_and_responder(bench)
+    assert initiator.peer.session.counts.handshakes == 1
+    assert responder.peer.session.counts.handshakes == 2
+
+
+@pytest.mark.parametrize("loser", ["initiator", "responder"])
+async def test_a_handshake_that_is_lost_three_times_is_tried_again_soon(bench: Bench, loser: str) -> None:
+    """0.3, 0.6 and 1.2 seconds later: the fourth gets through 2.1 seconds after the first."""
+    relay_only(bench)
+    initiator, responder = initiator_and_responder(bench)
+    lossy = initiator if loser == "initiator" else responder
+    began = trio.current_time()
+    bench.drop = lambda side, way, datagram: (
+        side is lossy and datagram[0] == Kind.HANDSHAKE and trio.current_time() - began < 2.0
+    )
+    initiator.peer.send(Kind.DATA, b"\x00hello")
+    await trio.sleep(2.05)
+    assert responder.received == []
+    await trio.sleep(0.3)
+    assert responder.received == [b"\x00hello"]
+
+
+async def test_a_way_that_comes_back_is_not_kept_waiting_for_the_next_try(bench: Bench) -> None:
+    relay_only(bench)
+    initiator, responder = initiator_and_responder(bench)
+    initiator.is_registered = False
+    initiator.peer.note_surroundings()
+    initiator.peer.want()
+    await trio.sleep(60.0)
+    initiator.is_registered = True
+    initiator.peer.send(Kind.DATA, b"\x00hello")
+    initiator.peer.note_surroundings()
+    await trio.sleep(0.3)
+    assert responder.received == [b"\x00hello"]
+
+
+async def test_new_keys_are_used_by_the_responder_only_once_a_packet_came_under_them(bench: Bench) -> None:
+    """Message 1 can be recorded: it alone must not move a session, and its answer costs no more than an answer."""
+    relay_only(bench)
+    initiator, responder = initiator_and_responder(bench)
+    initiator.peer.want()
+    await trio.sleep(0.5)
+    session = responder.peer.session
+    before = session._current
+    assert before is not None
+    bench.drop = lambda side, way, datagram: side is initiator and datagram[0] != Kind.HANDSHAKE
+    initiator.peer.session.living.post("rekey_due")
+    await trio.sleep(0.5)
+    assert session._next is not None
+    assert session._current is before
+    bench.drop = lambda side, way, datagram: False
+    await echo(initiator)
+    assert session._next is None
+    assert session._current is not before
+    assert session._previous is before
+
+
+async def test_a_lost_first_packet_under_new_keys_loses_nothing_else(bench: Bench) -> None:
+    """The initiator has the new keys, the responder does not know yet: what it still seals under the old is opened."""
+    relay_only(bench)
+    initiator, responder = initiator_and_responder(bench)
+    await echo(initiator)
+    bench.drop = lambda side, way, datagram: side is initiator and datagram[0] == Kind.CONTROL
+    initiator.peer.session.living.post("rekey_due")
+    await trio.sleep(0.5)
+    initiator.received.clear()
+    for number in range(10):
+        responder.peer.send(Kind.DATA, b"\x00%d" % number)
+        await trio.sleep(1.0)
+    assert initiator.received == [b"\x00%d" % number for number in range(10)]
+
+
+async def test_a_recorded_handshake_moves_no_session(bench: Bench) -> None:
+    """Once more and out of any order, minutes later: the attempts have counted on, and so have the epochs."""
+    relay_only(bench)
+    initiator, responder = initiator_and_responder(bench)
+    responder.peer.want()
+    await trio.sleep(5.0)
+    recorded = {side.name: handshakes(bench, side) for side in (initiator, responder)}
+    slots = [(side.peer.session._current, side.peer.session._next) for side in (initiator, responder)]
+    sent = len(bench.tape)
+    for side in (initiator, responder):
+        for datagram in [*recorded[side.name], *reversed(recorded[side.name])]:
+            bench.other(side).receive(datagram, RELAY)
+    assert len(bench.tape) == sent
+    assert [(side.peer.session._current, side.peer.session._next) for side in (initiator, responder)] == slots
+    assert await echo(initiator) > 0
+
+
+async def test_a_handshake_of_an_epoch_that_is_over_is_refused(bench: Bench) -> None:
+    relay_only(bench)
+    initiator, responder = initiator_and_responder(bench)
+    initiator.peer.want()
+    await trio.sleep(1.0)
+    recorded = handshakes(bench, initiator)
+    initiator.peer.close()
+    await bench.wait_state(initiator, "closed")
+    initiator.restart()
+    initiator.card(relay_only=True)
+    bench.open(initiator)
+    bench.meet()
+    await trio.sleep(3.0)
+    session, sent, rejected = responder.peer.session, len(bench.tape), responder.rejected
+    for datagram in recorded:
+        responder.receive(datagram, RELAY)
+    assert responder.rejected > rejected
+    assert (len(bench.tape), session._next, session._current) == (sent, None, None)
+    assert await echo(initiator) > 0
+
+
+async def test_a_forged_handshake_leaves_no_trace(bench: Bench) -> None:
+    """Without the network's secret no datagram passes the check that comes before anything is kept."""
+    relay_only(bench)
+    initiator, responder = initiator_and_responder(bench)
+    initiator.peer.want()
+    await trio.sleep(1.0)
+    indices, sent = len(responder.indices), len(bench.tape)
+    for datagram in handshakes(bench, initiator):
+        for place in range(0, len(datagram), 37):
+            turned = bytearray(datagram)
+            turned[place] ^= 1
+            responder.receive(bytes(turned), RELAY)
+    assert (len(responder.indices), len(bench.tape)) == (indices, sent)
+    assert repr(responder.peer.session._reassembly) == "Reassembly(0 of 0 datagrams)"
+    assert await echo(initiator) > 0
+
+
+async def test_sixty_four_packets_wait_for_keys_and_the_oldest_is_dropped(bench: Bench) -> None:
+    bench.relay = False
+    relay_only(bench)
+    for number in range(70):
+        bench.left.peer.send(Kind.DATA, b"\x00%d" % number)
+    bench.relay = True
+    await trio.sleep(1.0)
+    assert bench.right.received == [b"\x00%d" % number for number in range(6, 70)]
+    assert bench.left.peer.session.counts.dropped_waiting == 6
+
+
+async def test_no_index_is_left_behind_however_often_keys_are_renewed(bench: Bench) -> None:
+    relay_only(bench)
+    initiator, _ = initiator_and_responder(bench)
+    await echo(initiator)
+    counts = []
+    for _ in range(20):
+        initiator.peer.session.living.post("rekey_due")
+        await trio.sleep(1.0)
+        await echo(initiator)
+        counts.append([len(side.indices) for side in (bench.left, bench.right)])
+    assert counts[2] == counts[-1]
+    for side in (bench.left, bench.right):
+        side.peer.close()
+        await bench.wait_state(side, "closed")
+        await trio.sleep(0.1)
+        assert len(side.indices) == 0

@@ -1,0 +1,167 @@
+"""Which way carries: proofs, costs, hysteresis, and room for a few strangers at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.peer.paths import MAX_DIRECT, NEVER, Path, Paths
+from tunnel.peer.surroundings import RELAY, Way
+
+LAN = Way(0, Endpoint("192.168.1.9", 7))
+HAIRPIN = Way(0, Endpoint("25.9.9.9", 7))
+WIDE = Way(0, Endpoint("25.8.8.8", 7))
+WIDE6 = Way(1, Endpoint("2001:db8::8", 7))
+
+
+@pytest.fixture
+def paths() -> Paths:
+    return Paths(DEFAULT_TIMINGS)
+
+
+def prove(paths: Paths, way: Way, rtt: float, now: float = 0.0) -> Path:
+    path = paths.expect(way)
+    path.note_answer(now, rtt)
+    path.is_proven = True
+    return path
+
+
+def stranger(number: int) -> Way:
+    return Way(0, Endpoint(f"66.6.6.{number}", 6))
+
+
+def test_a_way_that_is_not_proved_is_not_chosen(paths: Paths) -> None:
+    paths.expect(WIDE).note_answer(0.0, 0.001)
+    assert not paths.promote(0.0)
+    assert paths.chosen is None
+
+
+def test_the_first_proved_way_is_chosen(paths: Paths) -> None:
+    path = prove(paths, WIDE, 0.1)
+    assert paths.promote(0.0)
+    assert paths.chosen is path
+    assert not paths.promote(0.0)
+
+
+def test_the_lan_beats_the_hairpin_even_where_that_is_a_little_quicker(paths: Paths) -> None:
+    prove(paths, HAIRPIN, 0.001)
+    lan = prove(paths, LAN, 0.004)
+    paths.promote(0.0)
+    assert paths.chosen is lan
+
+
+def test_ipv6_beats_ipv4_at_the_same_round_trip(paths: Paths) -> None:
+    prove(paths, WIDE, 0.040)
+    six = prove(paths, WIDE6, 0.040)
+    paths.promote(0.0)
+    assert paths.chosen is six
+
+
+@pytest.mark.parametrize(
+    ("rtt", "is_better"), [(0.100, False), (0.095, False), (0.085, False), (0.079, False), (0.070, True), (0.010, True)]
+)
+def test_a_little_better_is_not_enough(paths: Paths, rtt: float, is_better: bool) -> None:
+    """Two ways of about the same length would otherwise take turns."""
+    current = prove(paths, WIDE, 0.100)
+    paths.promote(0.0)
+    prove(paths, HAIRPIN, rtt)
+    assert paths.promote(0.0) is is_better
+    assert (paths.chosen is current) is not is_better
+
+
+def test_a_silent_way_yields_at_once_to_a_worse_one(paths: Paths) -> None:
+    fast = prove(paths, LAN, 0.001)
+    paths.promote(0.0)
+    fast.asked = 0.0
+    slow = prove(paths, WIDE, 0.200, now=0.4)
+    assert not paths.promote(DEFAULT_TIMINGS.path_suspect)
+    assert paths.promote(DEFAULT_TIMINGS.path_suspect + 0.01)
+    assert paths.chosen is slow
+
+
+def test_silence_is_measured_by_the_round_trips_of_a_long_way() -> None:
+    path = Path(WIDE)
+    path.note_answer(0.0, 0.3)
+    path.asked = 1.0
+    assert not path.is_silent(2.1, DEFAULT_TIMINGS)
+    assert path.is_silent(2.3, DEFAULT_TIMINGS)
+
+
+def test_what_is_merely_heard_does_not_break_a_silence() -> None:
+    """A path that works inwards only must be found out."""
+    path = Path(WIDE)
+    path.asked = 0.0
+    path.heard = 10.0
+    assert path.is_silent(10.0, DEFAULT_TIMINGS)
+    path.note_answer(10.0, 0.1)
+    assert not path.is_silent(11.0, DEFAULT_TIMINGS)
+
+
+def test_round_trips_are_smoothed() -> None:
+    path = Path(WIDE)
+    path.note_answer(0.0, 0.080)
+    path.note_answer(1.0, 0.160)
+    assert path.rtt == pytest.approx(0.090)
+
+
+def test_eight_unverified_addresses_are_open_at_most(paths: Paths) -> None:
+    admitted = []
+    for number in range(20):
+        path = paths.admit(stranger(number), 100.0)
+        if path is not None:
+            path.heard = 100.0
+            admitted.append(path)
+    assert len(admitted) == DEFAULT_TIMINGS.unverified_addresses == 8
+
+
+def test_a_verified_address_makes_room_for_the_next(paths: Paths) -> None:
+    for number in range(8):
+        path = paths.admit(stranger(number), 100.0)
+        assert path is not None
+        path.heard = 100.0
+    assert paths.admit(stranger(9), 100.0) is None
+    paths.direct[stranger(0)].note_answer(100.0, 0.1)
+    assert paths.admit(stranger(9), 100.0) is not None
+
+
+def test_an_address_that_was_not_heard_for_long_keeps_no_room(paths: Paths) -> None:
+    """A peer that moved eight times without ever being answered is followed the ninth time too."""
+    for number in range(8):
+        path = paths.admit(stranger(number), 100.0)
+        assert path is not None
+        path.heard = 100.0
+    later = 100.0 + DEFAULT_TIMINGS.path_burial
+    assert paths.admit(stranger(9), later - 0.1) is None
+    assert paths.admit(stranger(9), later) is not None
+
+
+def test_ways_are_bounded_and_the_chosen_one_is_never_forgotten(paths: Paths) -> None:
+    chosen = prove(paths, WIDE, 0.1)
+    paths.promote(0.0)
+    for number in range(3 * MAX_DIRECT):
+        paths.expect(stranger(number))
+    assert len(paths.direct) == MAX_DIRECT
+    assert paths.at(WIDE) is chosen
+
+
+def test_a_new_round_voids_the_proofs_and_keeps_the_choice(paths: Paths) -> None:
+    chosen = prove(paths, WIDE, 0.1)
+    paths.promote(0.0)
+    chosen.probe_backs = 5
+    paths.begin_round()
+    assert paths.chosen is chosen
+    assert (chosen.is_proven, chosen.probe_backs, chosen.asked) == (False, 0, NEVER)
+
+
+def test_a_new_process_of_the_peer_forgets_everything(paths: Paths) -> None:
+    prove(paths, WIDE, 0.1)
+    paths.promote(0.0)
+    paths.relay.heard = 5.0
+    paths.route = (WIDE,)
+    paths.forget_all()
+    assert paths.chosen is None
+    assert not paths.direct
+    assert not paths.route
+    assert paths.at(RELAY) is paths.relay
+    assert paths.relay.heard == NEVER
