@@ -82,6 +82,7 @@ class NodeProgram:
             open_peer=self._open_peer,
             start=lambda peer: self._nursery.start_soon(peer.run),
         )
+        self._observed = ""  # the host that the server saw our link come from
         self._lease = Lease(world.store, network.network_id, self.identity.keys.id)
         self._interface = None
         if settings.tun is not None:
@@ -302,6 +303,7 @@ class NodeProgram:
 
     def _handle_welcome(self, connection: Connection) -> None:
         welcome = connection.welcome
+        self._observed = welcome.observed.host
         self._lease.take(welcome.address, welcome.leased_since)
         self.directory.claim_own(self.settings.name, self.addresses, self._lease.since)
         if self.settings.survey:
@@ -343,8 +345,10 @@ class NodeProgram:
         self.surveyor.handle_untrusted(socket, datagram, remote)
 
     def _handle_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
-        hosts = {mapped.host for mapped in result.reflexive}
-        if before is not None and hosts and before.reflexive and hosts.isdisjoint(m.host for m in before.reflexive):
+        """A link that was dialled from where we were before is worth nothing: dial again, and do not wait for a ping."""
+        here = {mapped.host for mapped in result.reflexive}
+        there = {mapped.host for mapped in before.reflexive} if before is not None else set()
+        if here and there and here.isdisjoint(there) and self._observed not in here:
             log.info("public address changed")
             self.link.redial()
         self.announcer.note_facts()
