@@ -31,8 +31,10 @@ async def test_a_stream_goes_both_ways(host: str) -> None:
 async def test_nobody_at_a_port_is_unreachable() -> None:
     listener = await RealStreams().open_listener(Endpoint("127.0.0.1", 0))
     await listener.aclose()
-    with trio.fail_after(5), pytest.raises(Unreachable, match="refused"):
+    with trio.fail_after(5), pytest.raises(Unreachable, match="refused") as caught:
         await RealStreams().open_stream(listener.local)
+    assert str(caught.value).startswith(f"127.0.0.1:{listener.local.port}: ")
+    assert "Endpoint(" not in str(caught.value)
 
 
 async def test_a_port_that_is_taken_says_what_to_do() -> None:

@@ -1,0 +1,116 @@
+"""When a node looks at its NAT: when asked, when due, and never twice for one wish."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import SettingsError
+from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.nat.survey import SurveyResult
+from tunnel.network.memory import open_memory_internet
+from tunnel.network.memory_host import MemoryHost
+from tunnel.network.memory_machine import MemoryEntropy
+from tunnel.network.ports import DatagramSocket
+from tunnel.node.surveyor import Surveyor
+from tunnel.server.stun_service import serve_stun
+
+OWN = (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.1", 3479))
+
+
+class Home:
+    """A surveyor on a host of its own, and what it said."""
+
+    def __init__(self, host: MemoryHost, sockets: list[DatagramSocket], *servers: str) -> None:
+        world = host.world()
+        self.changes: list[tuple[float, SurveyResult, SurveyResult | None]] = []
+        self.surveyor = Surveyor(
+            sockets,
+            world.resolver,
+            world.interfaces,
+            servers=servers,
+            timings=DEFAULT_TIMINGS,
+            entropy=MemoryEntropy(random.Random(1)),
+            changed=lambda result, before: self.changes.append((trio.current_time(), result, before)),
+        )
+        self._sockets = sockets
+
+    async def read(self) -> None:
+        while True:
+            for datagram, remote in await self._sockets[0].receive_batch():
+                self.surveyor.handle_untrusted(0, datagram, remote)
+
+
+@pytest.fixture
+async def home(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Home]:
+    async with open_memory_internet() as internet, trio.open_nursery() as nursery:
+        server = internet.add_host("server", "25.0.0.1")
+        doors = [await server.open_socket(endpoint) for endpoint in OWN]
+        nursery.start_soon(partial(serve_stun, doors, rate_per_source=100.0))
+        host = internet.add_host("home", "26.0.0.1")
+        made = Home(host, [await host.open_socket(Endpoint("0.0.0.0", 0))])
+        nursery.start_soon(made.read)
+        nursery.start_soon(made.surveyor.run)
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+async def test_nobody_is_asked_before_somebody_wants_to_know(home: Home) -> None:
+    await trio.sleep(1000.0)
+    assert home.changes == []
+
+
+async def test_a_wish_with_nobody_to_ask_is_answered_at_once_and_says_unknown(home: Home) -> None:
+    """A node without any STUN server must not wait for a verdict for ever."""
+    with trio.fail_after(1.0):
+        result = await home.surveyor.survey_now()
+    assert result.report.udp.value == "unknown"
+    assert result.answers == ()
+
+
+async def test_wishes_that_come_together_are_one(home: Home) -> None:
+    home.surveyor.own = OWN
+    for _ in range(10):
+        home.surveyor.request()
+    await trio.sleep(10.0)
+    assert len(home.changes) == 1
+    _, result, before = home.changes[0]
+    assert result.reflexive[0].host == "26.0.0.1"
+    assert before is None
+
+
+async def test_a_survey_now_is_one_that_begins_now(home: Home) -> None:
+    home.surveyor.own = OWN
+    home.surveyor.request()
+    await trio.sleep(0.005)
+    result = await home.surveyor.survey_now()
+    assert len(home.changes) == 2
+    assert result is home.changes[1][1]
+    assert home.changes[1][2] is home.changes[0][1]
+
+
+async def test_a_survey_is_due_again_after_five_minutes(home: Home) -> None:
+    home.surveyor.own = OWN
+    home.surveyor.request()
+    await trio.sleep(2 * DEFAULT_TIMINGS.survey_refresh)
+    first, second = (at for at, _, _ in home.changes[:2])
+    assert second - first == pytest.approx(DEFAULT_TIMINGS.survey_refresh, abs=DEFAULT_TIMINGS.keepalive + 2.0)
+
+
+async def test_stun_that_nobody_asked_for_is_dropped(home: Home) -> None:
+    home.surveyor.handle_untrusted(0, b"\x01\x01" + bytes(18), OWN[0])
+    home.surveyor.handle_untrusted(7, b"\x01\x01" + bytes(18), OWN[0])
+    await trio.sleep(1.0)
+    assert home.surveyor.result is None
+
+
+@pytest.mark.parametrize("server", ["", ":3478", "stun.test:port", "stun.test:99999"])
+async def test_a_server_that_is_none_is_found_at_the_start(home: Home, server: str) -> None:
+    async with open_memory_internet() as internet:
+        with pytest.raises(SettingsError, match="HOST:PORT"):
+            Home(internet.add_host("other", "26.0.0.2"), [], server)
