@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel.server.limits import RateTable, Slots, TokenBucket, source_of
+from tunnel.model.rates import RateTable, TokenBucket
+from tunnel.server.limits import Slots, source_of
 
 
 def test_a_bucket_gives_its_burst_at_once_and_its_rate_after_that() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tunnel.model.identity import NetworkId, NodeId
-from tunnel.server.limits import TokenBucket
+from tunnel.model.rates import TokenBucket
 from tunnel.server.presence import Member, Presence
 from tunnel.server.relay import FRAME_COST, MIN_BURST, Relay
 from tunnel.wire.signals import Signal

@@ -345,7 +345,7 @@ class NodeProgram:
         self.surveyor.handle_untrusted(socket, datagram, remote)
 
     def _handle_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
-        """A link that was dialled from where we were before is worth nothing: dial again, and do not wait for a ping."""
+        """A link that was dialled from where we were before is worth nothing: dial again, and wait for no ping."""
         here = {mapped.host for mapped in result.reflexive}
         there = {mapped.host for mapped in before.reflexive} if before is not None else set()
         if here and there and here.isdisjoint(there) and self._observed not in here:

@@ -26,12 +26,12 @@ from tunnel.model.errors import (
     RemoteProtocolError,
     UnexpectedSignal,
 )
+from tunnel.model.rates import TokenBucket
 from tunnel.model.settings import ServerSettings
 from tunnel.network.background import run_beside
 from tunnel.network.link import Link
 from tunnel.network.ports import World
 from tunnel.server.introductions import Introductions
-from tunnel.server.limits import TokenBucket
 from tunnel.server.presence import Member, Presence
 from tunnel.server.registry import Registry
 from tunnel.server.relay import Relay

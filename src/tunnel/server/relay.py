@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tunnel.server.limits import TokenBucket
+from tunnel.model.rates import TokenBucket
 from tunnel.server.presence import Member, Presence
 
 BURST_SECONDS = 0.25

@@ -17,11 +17,12 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, TunnelError
+from tunnel.model.rates import RateTable
 from tunnel.network.link import Link
 from tunnel.network.ports import StreamListener
 from tunnel.network.websocket import accept_message_channel
 from tunnel.server.connection import Connection, House
-from tunnel.server.limits import RateTable, Slots, source_of
+from tunnel.server.limits import Slots, source_of
 from tunnel.wire.signals import MAX_SIGNAL
 
 MAX_FIRST = MAX_SIGNAL + 64

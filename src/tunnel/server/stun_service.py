@@ -18,8 +18,9 @@ import trio
 
 from tunnel.model.endpoint import Endpoint, is_usable
 from tunnel.model.errors import MalformedFrame
+from tunnel.model.rates import RateTable
 from tunnel.network.ports import DatagramSocket
-from tunnel.server.limits import RateTable, source_of
+from tunnel.server.limits import source_of
 from tunnel.wire.classic_stun import decode_classic_request, encode_classic_success
 from tunnel.wire.stun import (
     BINDING,
