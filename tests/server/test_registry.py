@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tunnel.model.errors import DeviceError, Refused, SettingsError
 from tunnel.model.identity import NetworkId, NodeId
-from tunnel.server.registry import Lease, Registry
+from tunnel.server.registry import RESIDENT, Lease, Registry
 
 HOME = NetworkId(b"h" * 16)
 WORK = NetworkId(b"w" * 16)
@@ -127,6 +127,95 @@ def test_the_file_has_an_end() -> None:
             lease(registry, number, network=NetworkId(number.to_bytes(16, "big")), now=float(number))
             assert len(registry) <= 128
         assert lease(registry, 999, network=NetworkId((999).to_bytes(16, "big")), now=9999.0).since == 999.0
+
+
+def test_ids_that_came_once_do_not_drive_out_those_who_come_every_day() -> None:
+    with closing(Registry(None, "10.86.0.0/16", max_leases=128)) as registry:
+        resident = lease(registry, 1, now=0.0)
+        registry.mark_seen([(HOME, node(1))], RESIDENT + 1.0)
+        for number in range(2, 1000):
+            lease(registry, number, network=NetworkId(number.to_bytes(16, "big")), now=RESIDENT + number)
+        assert lease(registry, 1, now=9 * RESIDENT) == resident
+        assert len(registry) == 128
+
+
+def test_a_network_has_so_many_leases_and_those_online_keep_theirs() -> None:
+    with closing(Registry(None, "10.86.0.0/16", max_leases_per_network=16)) as registry:
+        other = lease(registry, 0, network=WORK)
+        kept = lease(registry, 1, now=1.0)
+        for number in range(2, 100):
+            lease(registry, number, now=float(number), online=(1,))
+            assert len(registry) <= 16 + 1
+        assert lease(registry, 1, now=200.0) == kept
+        assert lease(registry, 0, network=WORK, now=200.0) == other, "no network takes from another"
+
+
+def test_a_refused_lease_changes_nothing(tiny: Registry) -> None:
+    for number in range(6):
+        lease(tiny, number)
+    with pytest.raises(Refused):
+        lease(tiny, 7, online=tuple(range(6)))
+    assert len(tiny) == 6
+
+
+@pytest.mark.parametrize("full", ["network", "pool", "file"])
+def test_a_registration_costs_little_however_full_everything_is(full: str, tmp_path: Path) -> None:
+    """The whole server stands still meanwhile. Counted in steps of SQLite's machine, each well below a microsecond."""
+    each = 1024 if full == "pool" else 4096
+    pool, most = ("10.86.0.0/22", 8192) if full == "pool" else ("10.86.0.0/16", 4096)
+    path = tmp_path / "registry.sqlite"
+    Registry(path, pool).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("BEGIN")
+        first = 0x0A560001
+        rows = [(HOME.raw, node(1 << 40 | n).raw, first + n, 1.0, float(n)) for n in range(each - 2)]
+        if full == "file":
+            rows = [(n.to_bytes(16, "big"), node(n).raw, first, 1.0, float(n)) for n in range(20_000)]
+        database.executemany("INSERT INTO lease VALUES (?, ?, ?, ?, ?)", rows)
+        database.execute("COMMIT")
+    most_rows = 20_000 if full == "file" else 1 << 20
+    with closing(Registry(path, pool, max_leases=most_rows, max_leases_per_network=most)) as registry:
+        for number in range(8):
+            lease(registry, number, now=1e6)
+        steps = 0
+
+        def count() -> None:
+            nonlocal steps
+            steps += 1000
+
+        registry._database.set_progress_handler(count, 1000)
+        for number in range(8, 16):
+            lease(registry, number, now=1e6, online=tuple(range(8)))
+        assert steps / 8 < 40_000
+        assert len(registry) <= most_rows
+
+
+def test_a_file_of_an_earlier_server_gets_the_indexes(tmp_path: Path) -> None:
+    path = tmp_path / "registry.sqlite"
+    with closing(Registry(path, "10.86.0.0/16")) as registry:
+        kept = lease(registry, 1)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DROP INDEX lease_by_network")
+        database.execute("DROP INDEX lease_by_worth")
+        database.execute("CREATE INDEX lease_by_seen ON lease (seen)")
+    with closing(Registry(path, "10.86.0.0/16")) as registry:
+        assert lease(registry, 1) == kept
+    with closing(sqlite3.connect(path)) as database:
+        names = {
+            name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND sql > ''")
+        }
+    assert names == {"lease_by_network", "lease_by_worth"}
+
+
+def test_a_file_with_more_than_a_network_may_have_is_trimmed_when_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "registry.sqlite"
+    with closing(Registry(path, "10.86.0.0/16")) as registry:
+        for number in range(40):
+            lease(registry, number, now=float(number))
+        lease(registry, 1, network=WORK)
+    with closing(Registry(path, "10.86.0.0/16", max_leases_per_network=10)) as registry:
+        assert len(registry) == 11
+        assert lease(registry, 39, now=99.0).since == 39.0
 
 
 def test_leases_outlive_the_process(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ from tunnel.server.reports import Reports
 from tunnel.server.stun_service import serve_stun
 
 REGISTRY_FILE = "registry.sqlite"
+LEASES_PER_NODE = 4
+"""Leases that a network may have for each node that it may have online: the others are away for a while."""
 FAREWELL = 1.0
 """Seconds in which the clients are told that the server goes."""
 SEEN_INTERVAL = 60.0
@@ -74,7 +76,9 @@ async def serve(
     and DeviceError when a port is taken or the state directory cannot be used.
     """
     certificate = open_certificate(settings, world.store, world.entropy) if tls else None
-    with closing(Registry(settings.state / REGISTRY_FILE if settings.state else None, settings.addresses)) as registry:
+    path = settings.state / REGISTRY_FILE if settings.state else None
+    max_leases = LEASES_PER_NODE * settings.max_nodes_per_network
+    with closing(Registry(path, settings.addresses, max_leases_per_network=max_leases)) as registry:
         async with _open_doors(settings, world) as doors:
             house = _furnish(settings, world, registry, tuple(socket.local for socket in doors.stun))
             await _serve_house(house, doors, certificate, task_status)

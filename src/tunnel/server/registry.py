@@ -3,6 +3,9 @@
 The only file that names sqlite3. The database holds ids and leases, nothing else: no key, no announcement, no endpoint.
 A fresh address is looked for from a place that the node id itself gives, so a server that lost its file hands out
 nearly the same addresses again.
+
+Anybody may invent networks and node keys, so nothing here may cost more the more leases there are: a network holds a
+bounded number of them, and each question that walks along leases has its index and ends at that bound.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from tunnel.model.errors import DeviceError, Refused, SettingsError
@@ -21,6 +25,12 @@ from tunnel.model.pools import POOLS, is_pool
 
 MAX_LEASES = 262_144
 """In all networks together: anybody may invent a network, so the file must have an end."""
+
+MAX_LEASES_PER_NETWORK = 4096
+
+RESIDENT = 86400.0
+"""Seconds from a lease's first use to its latest from which on it goes after all briefer ones when the file is full:
+ids that somebody registers once by the thousand do not drive out those who come every day."""
 
 LOCK_PATIENCE = 0.25
 """Seconds to wait for another process that holds the file (a backup): the whole server stands still meanwhile."""
@@ -36,7 +46,35 @@ CREATE TABLE lease (
     PRIMARY KEY (network, node),
     UNIQUE (network, address)
 ) WITHOUT ROWID;
-CREATE INDEX lease_by_seen ON lease (seen);
+"""
+_IS_RESIDENT = f"(seen - since > {RESIDENT})"
+_INDEXES = f"""
+DROP INDEX IF EXISTS lease_by_seen;
+CREATE INDEX IF NOT EXISTS lease_by_network ON lease (network, seen, address);
+CREATE INDEX IF NOT EXISTS lease_by_worth ON lease ({_IS_RESIDENT}, seen);
+"""
+_TRIM = """
+DELETE FROM lease WHERE (network, node) IN (
+    SELECT network, node FROM (
+        SELECT network, node, row_number() OVER (PARTITION BY network ORDER BY seen DESC) AS place FROM lease
+    ) WHERE place > ?
+)
+"""
+_FORGET_LEAST_WORTH = f"""
+DELETE FROM lease WHERE (network, node) IN (
+    SELECT network, node FROM lease WHERE NOT (network = ? AND node = ?) ORDER BY {_IS_RESIDENT}, seen LIMIT ?
+)
+"""  # noqa: S608 - put together of constants
+_FIRST_FREE = """
+SELECT :low WHERE NOT EXISTS (SELECT 1 FROM lease WHERE network = :network AND address = :low)
+UNION ALL
+SELECT * FROM (
+    SELECT address + 1 FROM lease AS held
+    WHERE network = :network AND address BETWEEN :low AND :high - 1
+    AND NOT EXISTS (SELECT 1 FROM lease WHERE network = :network AND address = held.address + 1)
+    ORDER BY address LIMIT 1
+)
+LIMIT 1
 """
 
 
@@ -56,10 +94,20 @@ class Registry:
     Times are Unix seconds. A disk that fails raises DeviceError.
     """
 
-    def __init__(self, path: Path | None, pool: str, max_leases: int = MAX_LEASES) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        pool: str,
+        *,
+        max_leases: int = MAX_LEASES,
+        max_leases_per_network: int = MAX_LEASES_PER_NETWORK,
+    ) -> None:
+        """`max_leases_per_network` must exceed the number of nodes that may be online in one network."""
         self._pool = _parse_pool(pool)
         self._max_leases = max_leases
+        self._max_each = max_leases_per_network
         self._path = path
+        self._count = 0
         with self._disk():
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -80,40 +128,44 @@ class Registry:
     ) -> Lease:
         """The node's address: the wanted one if it is free, else the one it had, else a free one.
 
-        When the pool is full, the lease unseen for longest goes to the newcomer; `online` names the nodes of this
-        network whose leases may not. Raises Refused (`no_address`) when all of them are online.
+        When the network has all the leases that it may have, or the pool is full, the one unseen for longest goes;
+        `online` names the nodes of this network whose leases may not. Raises Refused (`no_address`) when all of them
+        are online.
         """
-        with self._disk(), self._database:
-            self._database.execute("BEGIN IMMEDIATE")
-            held = self._held(network, node)
+        with self._transaction():
+            row = self._database.execute(
+                "SELECT address, since FROM lease WHERE network = ? AND node = ?", (network.raw, node.raw)
+            ).fetchone()
+            first, last = self._bounds()
+            held = (int(row[0]), float(row[1])) if row is not None and first <= row[0] <= last else None
+            if row is None:
+                self._make_room(network, online)
             address = self._wanted(network, node, wanted)
             if address is None and held is not None:
                 address = held[0]
             if address is None:
                 address = self._free(network, node)
             if address is None:
-                address = self._reclaim(network, online())
+                address = self._reclaim(network, online)
             since = held[1] if held is not None and held[0] == address else now
             self._database.execute(
                 "INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, ?)", (network.raw, node.raw, address, since, now)
             )
-            if held is None:
+            if row is None:
+                self._count += 1
                 self._forget_surplus(network, node)
         return Lease(f"{ipaddress.IPv4Address(address)}/{self._pool.prefixlen}", since)
 
     def mark_seen(self, nodes: Collection[tuple[NetworkId, NodeId]], now: float) -> None:
         """These nodes are, or were until now, online."""
-        with self._disk(), self._database:
-            self._database.execute("BEGIN IMMEDIATE")
+        with self._transaction():
             self._database.executemany(
                 "UPDATE lease SET seen = ? WHERE network = ? AND node = ?",
                 [(now, network.raw, node.raw) for network, node in nodes],
             )
 
     def __len__(self) -> int:
-        with self._disk():
-            (count,) = self._database.execute("SELECT count(*) FROM lease").fetchone()
-        return int(count)
+        return self._count
 
     def _prepare(self) -> None:
         with self._disk():
@@ -122,20 +174,14 @@ class Registry:
                 raise DeviceError(f"{self._path} was written by another version (format {found}): move it away")
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
-            if found == 0:
-                self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_FORMAT}; COMMIT;")
-            self._most = len(self)
+            schema = _SCHEMA if found == 0 else ""
+            self._database.executescript(f"BEGIN; {schema} {_INDEXES} PRAGMA user_version = {_FORMAT}; COMMIT;")
+            self._database.execute(_TRIM, (self._max_each,))
+            (self._count,) = self._database.execute("SELECT count(*) FROM lease").fetchone()
 
     def _bounds(self) -> tuple[int, int]:
         """First and last address that a node may have: all but the network's and the broadcast one."""
         return int(self._pool.network_address) + 1, int(self._pool.broadcast_address) - 1
-
-    def _held(self, network: NetworkId, node: NodeId) -> tuple[int, float] | None:
-        row = self._database.execute(
-            "SELECT address, since FROM lease WHERE network = ? AND node = ? AND address BETWEEN ? AND ?",
-            (network.raw, node.raw, *self._bounds()),
-        ).fetchone()
-        return None if row is None else (int(row[0]), float(row[1]))
 
     def _wanted(self, network: NetworkId, node: NodeId, wanted: str) -> int | None:
         """The wanted address as a number, if it is one of the pool and nobody else's."""
@@ -156,42 +202,62 @@ class Registry:
         first, last = self._bounds()
         start = first + int.from_bytes(node.raw[:8], "big") % (last - first + 1)
         for low, high in ((start, last), (first, start - 1)):
-            free = low
-            for (address,) in self._database.execute(
-                "SELECT address FROM lease WHERE network = ? AND address BETWEEN ? AND ? ORDER BY address",
-                (network.raw, low, high),
-            ):
-                if address != free:
-                    break
-                free += 1
-            if free <= high:
-                return free
+            if low > high:
+                continue
+            row = self._database.execute(_FIRST_FREE, {"network": network.raw, "low": low, "high": high}).fetchone()
+            if row is not None:
+                return int(row[0])
         return None
 
-    def _reclaim(self, network: NetworkId, online: Collection[NodeId]) -> int:
-        """Take the lease unseen for longest from a node that is not online."""
+    def _make_room(self, network: NetworkId, online: Callable[[], Collection[NodeId]]) -> None:
+        """Before a node new to this network gets a lease: forget those beyond what the network may have."""
+        (count,) = self._database.execute("SELECT count(*) FROM lease WHERE network = ?", (network.raw,)).fetchone()
+        if count >= self._max_each:
+            self._forget_unseen(network, online(), count - self._max_each + 1)
+
+    def _reclaim(self, network: NetworkId, online: Callable[[], Collection[NodeId]]) -> int:
+        """Take the lease of the pool that was unseen for longest from a node that is not online."""
+        addresses = self._forget_unseen(network, online(), 1, self._bounds())
+        if not addresses:
+            raise Refused("no_address", f"all addresses of {self._pool} are in use in this network")
+        return addresses[0]
+
+    def _forget_unseen(
+        self, network: NetworkId, online: Collection[NodeId], count: int, within: tuple[int, int] = (0, 1 << 32)
+    ) -> list[int]:
+        """Delete up to `count` leases of nodes that are not online, longest unseen first; their addresses."""
         kept = {node.raw for node in online}
-        for node, address in self._database.execute(
-            "SELECT node, address FROM lease WHERE network = ? ORDER BY seen, address", (network.raw,)
-        ):
-            if node not in kept:
-                self._database.execute("DELETE FROM lease WHERE network = ? AND node = ?", (network.raw, node))
-                return int(address)
-        raise Refused("no_address", f"all addresses of {self._pool} are in use in this network")
+        rows = self._database.execute(
+            "SELECT node, address FROM lease WHERE network = ? AND address BETWEEN ? AND ? ORDER BY seen, address",
+            (network.raw, *within),
+        )
+        forgotten = list(islice(((node, int(address)) for node, address in rows if node not in kept), count))
+        self._database.executemany(
+            "DELETE FROM lease WHERE network = ? AND node = ?", [(network.raw, node) for node, _ in forgotten]
+        )
+        self._count -= len(forgotten)
+        return [address for _, address in forgotten]
 
     def _forget_surplus(self, network: NetworkId, node: NodeId) -> None:
-        """After a row was added: hold the file to its limit. Counting is a scan, so it waits until it may matter."""
-        self._most += 1
-        if self._most <= self._max_leases:
-            return
-        surplus = len(self) - self._max_leases
+        """After this node's row was added: hold the file to its limit."""
+        surplus = self._count - self._max_leases
         if surplus > 0:
-            self._database.execute(
-                "DELETE FROM lease WHERE (network, node) IN (SELECT network, node FROM lease "
-                "WHERE NOT (network = ? AND node = ?) ORDER BY seen LIMIT ?)",
-                (network.raw, node.raw, surplus + self._max_leases // 64),
-            )
-        self._most = len(self)
+            self._count -= self._database.execute(
+                _FORGET_LEAST_WORTH,
+                (network.raw, node.raw, surplus),
+            ).rowcount
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of the block, or nothing of it."""
+        count = self._count
+        try:
+            with self._disk(), self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                yield
+        except BaseException:
+            self._count = count
+            raise
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
