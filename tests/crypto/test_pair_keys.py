@@ -13,13 +13,14 @@ HERE_EPOCH, THERE_EPOCH = bytes([3]) * 16, bytes([4]) * 16
 PSK = bytes([5]) * 32
 SHARED = HERE.exchange(THERE.public)
 FACTS: dict[str, Any] = {"own": HERE.id, "own_epoch": HERE_EPOCH, "peer": THERE.id, "peer_epoch": THERE_EPOCH}
+MIRRORED: dict[str, Any] = {"own": THERE.id, "own_epoch": THERE_EPOCH, "peer": HERE.id, "peer_epoch": HERE_EPOCH}
 
 
 def test_handshake_keys_are_these() -> None:
-    keys = derive_handshake_keys(SHARED, PSK, HERE.id, THERE.id)
+    keys = derive_handshake_keys(SHARED, PSK, **FACTS)
     assert (keys.send_mac.hex(), keys.send_index) == (
-        "13e948a780f70c3a3ecba989484893737918951dd78fed63df14ee1ac47fd4b3",
-        0x8E52A72E,
+        "65c6cb34892c4bd89010ab226941a8fa915bc63758568b444cfcb086a9beb158",
+        0x0EF436F7,
     )
 
 
@@ -33,14 +34,12 @@ def test_probe_keys_are_these() -> None:
 
 def test_what_one_side_sends_with_the_other_receives_with() -> None:
     here, there = (
-        derive_handshake_keys(SHARED, PSK, HERE.id, THERE.id),
-        derive_handshake_keys(THERE.exchange(HERE.public), PSK, THERE.id, HERE.id),
+        derive_handshake_keys(SHARED, PSK, **FACTS),
+        derive_handshake_keys(THERE.exchange(HERE.public), PSK, **MIRRORED),
     )
     assert here == HandshakeKeys(there.receive_mac, there.send_mac, there.receive_index, there.send_index)
     probes_here = derive_probe_keys(SHARED, PSK, **FACTS)
-    probes_there = derive_probe_keys(
-        THERE.exchange(HERE.public), PSK, own=THERE.id, own_epoch=THERE_EPOCH, peer=HERE.id, peer_epoch=HERE_EPOCH
-    )
+    probes_there = derive_probe_keys(THERE.exchange(HERE.public), PSK, **MIRRORED)
     assert probes_here == ProbeKeys(
         probes_there.receive_key, probes_there.send_key, probes_there.receive_index, probes_there.send_index
     )
@@ -48,16 +47,28 @@ def test_what_one_side_sends_with_the_other_receives_with() -> None:
 
 def test_the_two_directions_share_nothing() -> None:
     """What we sent, sent back to us, opens under no key of ours."""
-    handshake, probe = derive_handshake_keys(SHARED, PSK, HERE.id, THERE.id), derive_probe_keys(SHARED, PSK, **FACTS)
+    handshake, probe = derive_handshake_keys(SHARED, PSK, **FACTS), derive_probe_keys(SHARED, PSK, **FACTS)
     assert len({handshake.send_mac, handshake.receive_mac, probe.send_key, probe.receive_key}) == 4
     assert len({handshake.send_index, handshake.receive_index, probe.send_index, probe.receive_index}) == 4
 
 
 def test_indexes_fit_the_header() -> None:
-    keys = [derive_handshake_keys(SHARED, PSK, HERE.id, NodeId(bytes([number]) * 16)) for number in range(32)]
+    keys = [
+        derive_handshake_keys(SHARED, PSK, **FACTS | {"peer": NodeId(bytes([number]) * 16)}) for number in range(32)
+    ]
     indexes = {index for pair in keys for index in (pair.send_index, pair.receive_index)}
     assert len(indexes) == 64
     assert all(0 <= index < 2**32 for index in indexes)
+
+
+@pytest.mark.parametrize("fact", ["own_epoch", "peer_epoch"])
+def test_a_new_process_start_on_either_side_gives_new_handshake_keys(fact: str) -> None:
+    """Else one fragment that a stranger recorded before could hold up every handshake after it."""
+    before = derive_handshake_keys(SHARED, PSK, **FACTS)
+    after = derive_handshake_keys(SHARED, PSK, **FACTS | {fact: bytes(16)})
+    assert before.send_mac != after.send_mac
+    assert before.receive_mac != after.receive_mac
+    assert before.receive_index != after.receive_index
 
 
 @pytest.mark.parametrize("fact", ["own_epoch", "peer_epoch"])
@@ -75,19 +86,19 @@ def test_probe_keys_need_both_the_node_key_and_the_psk() -> None:
 
 def test_handshake_keys_need_both_the_node_key_and_the_psk() -> None:
     """Another member has the psk, but not the node key: it cannot ask for handshakes in the peer's name."""
-    true = derive_handshake_keys(SHARED, PSK, HERE.id, THERE.id)
-    assert derive_handshake_keys(bytes(32), PSK, HERE.id, THERE.id).send_mac != true.send_mac
-    assert derive_handshake_keys(SHARED, bytes(32), HERE.id, THERE.id).send_mac != true.send_mac
+    true = derive_handshake_keys(SHARED, PSK, **FACTS)
+    assert derive_handshake_keys(bytes(32), PSK, **FACTS).send_mac != true.send_mac
+    assert derive_handshake_keys(SHARED, bytes(32), **FACTS).send_mac != true.send_mac
 
 
 def test_a_node_has_no_pair_keys_with_itself() -> None:
     with pytest.raises(ValueError, match="itself"):
-        derive_handshake_keys(SHARED, PSK, HERE.id, HERE.id)
+        derive_handshake_keys(SHARED, PSK, **FACTS | {"peer": HERE.id})
     with pytest.raises(ValueError, match="itself"):
         derive_probe_keys(SHARED, PSK, **FACTS | {"peer": HERE.id})
 
 
 def test_no_text_of_the_keys_shows_a_secret() -> None:
-    texts = repr(derive_handshake_keys(SHARED, PSK, HERE.id, THERE.id)) + repr(derive_probe_keys(SHARED, PSK, **FACTS))
+    texts = repr(derive_handshake_keys(SHARED, PSK, **FACTS)) + repr(derive_probe_keys(SHARED, PSK, **FACTS))
     assert "_key" not in texts
     assert "_mac" not in texts

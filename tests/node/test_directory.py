@@ -37,7 +37,9 @@ class Known:
 
 @pytest.fixture
 def directory() -> Directory:
-    return Directory(NETWORK, OWN)
+    directory = Directory(NETWORK, OWN)
+    directory.claim_own("desk", ("10.86.0.5/16",), 0.0)
+    return directory
 
 
 def announce(
@@ -90,7 +92,6 @@ def test_a_name_that_two_present_peers_have_needs_an_id_and_the_notes_tell(direc
 
 
 def test_a_peer_with_our_own_name_is_in_the_notes_until_it_leaves(directory: Directory) -> None:
-    directory.claim_own("desk", (), 0.0)
     one = announce(directory, ONE, "desk")
     assert directory.notes == ("2 nodes are called 'desk'",)
     one.is_present = False
@@ -113,7 +114,7 @@ def test_equal_claims_go_to_the_lower_id_on_every_node(directory: Directory) -> 
 
 
 def test_what_we_hold_ourselves_is_no_peer_s(directory: Directory) -> None:
-    directory.claim_own("desk", (SHARED,), 100.0)
+    directory.claim_own("desk", (f"{SHARED}/16",), 100.0)
     announce(directory, ONE, "one", SHARED, since=200.0)
     assert holder_of(directory, SHARED) is None
     assert directory.notes == (f"address {SHARED} is claimed by 2 nodes; {OWN} holds it, being the older",)
@@ -166,3 +167,26 @@ def test_claims_settle_alike_in_whatever_order_they_come() -> None:
         holders = [directory.holder_of(ip_address(address).packed) for address in addresses]
         views.append([None if holder is None else holder.node for holder in holders])
     assert views == [views[0]] * 20
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "192.168.1.1", "10.86.0.0", "10.86.255.255", "10.87.0.1", "fd00::1"])
+def test_nobody_can_claim_what_is_not_the_tunnel_s(directory: Directory, address: str) -> None:
+    """Else a member could send with the inner source of a router or a name server."""
+    announce(directory, ONE, "mallory", address)
+    assert holder_of(directory, address) is None
+
+
+def test_claims_are_looked_at_again_when_the_server_leases_from_another_prefix(directory: Directory) -> None:
+    announce(directory, ONE, "laptop", "10.99.0.7")
+    assert holder_of(directory, "10.99.0.7") is None
+    directory.claim_own("desk", ("10.99.0.5/16",), 0.0)
+    assert holder_of(directory, "10.99.0.7") is directory.at(ONE)
+
+
+def test_nobody_is_found_under_another_s_id_or_address(directory: Directory) -> None:
+    """A name is what somebody calls himself: it never stands for an id or an address."""
+    bob = announce(directory, ONE, "bob", SHARED, present=False)
+    announce(directory, TWO, str(ONE))
+    announce(directory, NodeId(bytes([8]) * 16), SHARED)
+    assert directory.find(str(ONE)) is cast("PeerConnection", bob)
+    assert directory.find(SHARED) is cast("PeerConnection", bob)

@@ -134,10 +134,10 @@ async def test_two_claims_to_one_address_are_settled_alike_everywhere(town: Town
         older, younger = laptop.program._lease, phone.program._lease
         younger.address, younger.since = older.address, older.since + 10.0
         for node in (laptop, phone):
-            node.program.directory.claim_own(node.name, node.addresses, node.program._lease.since)
+            node.program.directory.claim_own(node.name, node.program._lease.interfaces, node.program._lease.since)
             node.program.announcer.note_facts()
         await trio.sleep(1.0)
-        assert desk.peer(older.host).name == "laptop" if False else True
+        assert desk.peer(older.host).name == "laptop"
         for node in (desk, phone):
             holder = node.program.directory.holder_of(bytes(map(int, older.host.split("."))))
             assert holder is not None

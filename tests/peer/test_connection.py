@@ -309,3 +309,16 @@ async def test_an_error_nobody_foresaw_costs_one_peer_a_backoff_and_never_the_no
     await trio.sleep(2.0)
     bench.meet()
     assert await ping(bench.left, 10.0) > 0
+
+
+async def test_many_handshakes_before_an_error_delay_none_after_it(bench: Bench) -> None:
+    """The other side keeps count of them: a count that began anew would be refused as a recording for hours."""
+    await bench.connect()
+    for _ in range(40):
+        await ping(bench.left)
+        await trio.sleep(30.0)
+    for side in (bench.left, bench.right):
+        side.peer.fail(RuntimeError("a bug"))
+        await trio.sleep(3.0)
+        bench.meet()
+        assert await ping(side, 3.0) > 0

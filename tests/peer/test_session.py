@@ -280,7 +280,8 @@ async def test_a_recorded_handshake_moves_no_session(bench: Bench) -> None:
     assert await echo(initiator) > 0
 
 
-async def test_a_handshake_of_an_epoch_that_is_over_is_refused(bench: Bench) -> None:
+async def test_a_handshake_of_an_epoch_that_is_over_reaches_nobody(bench: Bench) -> None:
+    """Its keys and its index went with the epoch: not even a fragment of it is kept."""
     relay_only(bench)
     initiator, responder = initiator_and_responder(bench)
     initiator.peer.want()
@@ -293,12 +294,44 @@ async def test_a_handshake_of_an_epoch_that_is_over_is_refused(bench: Bench) -> 
     bench.open(initiator)
     bench.meet()
     await trio.sleep(3.0)
-    session, sent, rejected = responder.peer.session, len(bench.tape), responder.rejected
+    session, sent = responder.peer.session, len(bench.tape)
     for datagram in recorded:
+        header = decode_header(datagram)
+        assert responder.indices.owners(header.kind, header.receiver_index) == ()
         responder.receive(datagram, RELAY)
-    assert responder.rejected > rejected
     assert (len(bench.tape), session._next, session._current) == (sent, None, None)
     assert await echo(initiator) > 0
+
+
+async def test_a_recorded_fragment_holds_no_later_handshake_up(bench: Bench) -> None:
+    """A stranger plays it again and again while keys are renewed, in the same epochs and after a new start."""
+    relay_only(bench)
+    initiator, responder = initiator_and_responder(bench)
+    initiator.peer.want()
+    await trio.sleep(1.0)
+    recorded = handshakes(bench, initiator)
+
+    async def play() -> None:
+        while True:
+            responder.receive(recorded[0], RELAY)
+            initiator.peer.want()
+            await trio.sleep(0.3)
+
+    bench.nursery.start_soon(play)
+    for _ in range(20):
+        await trio.sleep(30.0)
+        with trio.fail_after(1.0):
+            await echo(initiator)
+    initiator.peer.close()
+    await bench.wait_state(initiator, "closed")
+    initiator.restart()
+    initiator.card(relay_only=True)
+    bench.open(initiator)
+    bench.meet()
+    for _ in range(10):
+        await trio.sleep(30.0)
+        with trio.fail_after(1.0):
+            await echo(initiator)
 
 
 async def test_a_forged_handshake_leaves_no_trace(bench: Bench) -> None:

@@ -41,14 +41,17 @@ class ProbeKeys:
     receive_index: int
 
 
-def derive_handshake_keys(shared: bytes, psk: bytes, own: NodeId, peer: NodeId) -> HandshakeKeys:
-    """Of `shared` (static-static DH, 32 bytes) and the network's psk, for two different nodes.
+def derive_handshake_keys(
+    shared: bytes, psk: bytes, *, own: NodeId, own_epoch: bytes, peer: NodeId, peer_epoch: bytes
+) -> HandshakeKeys:
+    """Of `shared` (static-static DH, 32 bytes), the network's psk, and both process starts.
 
-    So no other member of the network can speak in the peer's name either.
+    So no other member of the network can speak in the peer's name, and no recording of an earlier start counts.
     """
     _refuse_mirror(own, peer)
-    send_mac, send_index = _key_and_index(shared, "handshake", own.raw, peer.raw, salt=psk)
-    receive_mac, receive_index = _key_and_index(shared, "handshake", peer.raw, own.raw, salt=psk)
+    here, there = (own.raw, own_epoch), (peer.raw, peer_epoch)
+    send_mac, send_index = _key_and_index(shared, "handshake", *here, *there, salt=psk)
+    receive_mac, receive_index = _key_and_index(shared, "handshake", *there, *here, salt=psk)
     return HandshakeKeys(send_mac, receive_mac, send_index, receive_index)
 
 

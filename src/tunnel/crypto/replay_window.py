@@ -39,6 +39,8 @@ class ReplayWindow:
         """The `count` counters above the highest one were not seen: their places held older ones."""
         if count >= self._size:
             self._seen = bytearray(self._size)
-        else:
-            for skipped in range(self._highest + 1, self._highest + 1 + count):
-                self._seen[skipped % self._size] = 0
+            return
+        first = (self._highest + 1) % self._size
+        until_wrap = min(count, self._size - first)
+        self._seen[first : first + until_wrap] = bytes(until_wrap)
+        self._seen[: count - until_wrap] = bytes(count - until_wrap)

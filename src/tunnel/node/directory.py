@@ -1,10 +1,14 @@
-"""The peers of our network: by id, by name, by tunnel address. Of two claims to one address the older holds."""
+"""The peers of our network: by id, by name, by tunnel address. Of two claims to one address the older holds.
+
+Who may claim what: its own IPv6 address, which follows from its id, and an IPv4 one from the prefix that the server
+leases us ours from. So no member can take an address that is not the tunnel's.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tunnel.crypto.network_keys import tunnel_address6
 from tunnel.model.announcement import PeerCard
@@ -26,6 +30,7 @@ class Directory:
         self._claims: dict[bytes, dict[NodeId, float]] = {}
         self._holders: dict[bytes, PeerConnection] = {}
         self._own_name = ""
+        self._prefix: ipaddress.IPv4Network | None = None
 
     def __iter__(self) -> Iterator[PeerConnection]:
         return iter(self._peers.values())
@@ -67,30 +72,44 @@ class Directory:
                 return peer
         return None
 
-    def claim_own(self, name: str, addresses: tuple[str, ...], since: float) -> None:
-        """What we ourselves are called and claim."""
+    def claim_own(self, name: str, interfaces: Iterable[str], since: float) -> None:
+        """What we are called and claim, ADDRESS/PREFIX each. In a new prefix all claims are looked at again."""
         self._own_name = name
-        self._claim(self._own, {_packed(address): since for address in addresses})
+        own = [ipaddress.ip_interface(text) for text in interfaces]
+        self._claim(self._own, {one.ip.packed: since if one.version == 4 else 0.0 for one in own})
+        prefix = next((one.network for one in own if isinstance(one, ipaddress.IPv4Interface)), None)
+        if prefix != self._prefix:
+            self._prefix = prefix
+            for peer in self:
+                if peer.card is not None:
+                    self.settle(peer.card)
 
     def settle(self, card: PeerCard) -> None:
-        """A peer's announcement changed: take its claims over. A foreign IPv6 address is nobody's."""
+        """A peer's announcement changed: take over those of its claims that it may make."""
         node = NodeId(card.node)
         own6 = tunnel_address6(self._network, node)
         claims: dict[bytes, float] = {}
         for address in card.body.addresses:
-            if ":" not in address:
-                claims[_packed(address)] = card.body.claimed_since
-            elif address == own6:
+            if address == own6:
                 claims[_packed(address)] = 0.0
+            elif ":" not in address and self._may_lease(ipaddress.IPv4Address(address)):
+                claims[_packed(address)] = card.body.claimed_since
         self._claim(node, claims)
 
+    def _may_lease(self, address: ipaddress.IPv4Address) -> bool:
+        prefix = self._prefix
+        return (
+            prefix is not None
+            and address in prefix
+            and address not in (prefix.network_address, prefix.broadcast_address)
+        )
+
     def find(self, wanted: str) -> PeerConnection:
-        """By id, name or tunnel address. Raises PeerUnreachable, naming who there is."""
-        matches = [
-            peer
-            for peer in self
-            if wanted in (str(peer.node), *((peer.card.body.name, *peer.card.body.addresses) if peer.card else ()))
-        ]
+        """By id, by tunnel address, or by name: nobody can call himself what another is. Raises PeerUnreachable."""
+        found = next((peer for peer in self if str(peer.node) == wanted), None) or self._holder_at(wanted)
+        if found is not None:
+            return found
+        matches = [peer for peer in self if peer.card is not None and peer.card.body.name == wanted]
         present = [peer for peer in matches if peer.is_present]
         if len(present) == 1 or len(matches) == 1:
             return (present or matches)[0]
@@ -99,6 +118,12 @@ class Directory:
             raise PeerUnreachable(f"{wanted!r} is the name of {len(matches)} peers: use an id instead ({ids})")
         names = ", ".join(sorted(peer.card.body.name for peer in self if peer.card)) or "nobody yet"
         raise PeerUnreachable(f"no peer {wanted!r} here; known: {names}")
+
+    def _holder_at(self, text: str) -> PeerConnection | None:
+        try:
+            return self.holder_of(_packed(text))
+        except ValueError:
+            return None
 
     def _claim(self, node: NodeId, claims: dict[bytes, float]) -> None:
         """These are the node's claims from now on."""

@@ -305,7 +305,7 @@ class NodeProgram:
         welcome = connection.welcome
         self._observed = welcome.observed.host
         self._lease.take(welcome.address, welcome.leased_since)
-        self.directory.claim_own(self.settings.name, self.addresses, self._lease.since)
+        self.directory.claim_own(self.settings.name, self._lease.interfaces, self._lease.since)
         if self.settings.survey:
             self.surveyor.own = tuple(
                 Endpoint(connection.server.host, stun.port) if stun.host in ("0.0.0.0", "::") else stun

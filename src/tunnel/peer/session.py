@@ -92,7 +92,7 @@ class Session:
         self._attempt_counter = 0
         self._highest_attempt = 0
         self._initiator: tuple[Initiator, int] | None = None
-        self._message_id = int.from_bytes(surroundings.entropy.token(6)) << 16
+        self._message_id = 0
         self._next: Keys | None = None
         self._current: Keys | None = None
         self._previous: Keys | None = None
@@ -124,12 +124,8 @@ class Session:
     def meet(self, card: PeerCard) -> None:
         """The peer's latest announcement. A new epoch voids all keys and counters."""
         known, self._card = self._card, card
-        if self._handshake_keys is None:
-            shared = self._around.keys.exchange(card.body.static_key)
-            keys = derive_handshake_keys(shared, self._around.psk, self._around.keys.id, self._peer)
-            self._handshake_keys = keys
-            self._reassembly = Reassembly(keys.receive_mac, self._timings.reassembly)
-            self._around.claim_index(Kind.HANDSHAKE, keys.receive_index, self._owner)
+        if known is None or known.epoch != card.epoch:
+            self._take_handshake_keys(card)
         if known is not None and known.epoch != card.epoch:
             self._highest_attempt = 0
             self._drop_keys()
@@ -212,9 +208,26 @@ class Session:
         """Forget every key and index."""
         self._drop_keys()
         self._waiting.clear()
+        self._release_handshake_keys()
+        self.living.post("close")
+
+    def _take_handshake_keys(self, card: PeerCard) -> None:
+        self._release_handshake_keys()
+        keys = self._handshake_keys = derive_handshake_keys(
+            self._around.keys.exchange(card.body.static_key),
+            self._around.psk,
+            own=self._around.keys.id,
+            own_epoch=self._around.epoch,
+            peer=self._peer,
+            peer_epoch=card.epoch,
+        )
+        self._reassembly = Reassembly(keys.receive_mac, self._timings.reassembly)
+        self._around.claim_index(Kind.HANDSHAKE, keys.receive_index, self._owner)
+
+    def _release_handshake_keys(self) -> None:
         if self._handshake_keys is not None:
             self._around.release_index(Kind.HANDSHAKE, self._handshake_keys.receive_index, self._owner)
-        self.living.post("close")
+            self._handshake_keys = None
 
     def _drop_stale(self) -> None:
         oldest = trio.current_time() - self._timings.wanted
@@ -275,7 +288,7 @@ class Session:
         self.living.check_send("handshake")
         card = self._card
         assert card is not None
-        self._attempt_counter += 1
+        self._attempt_counter = self._rising(self._attempt_counter)
         if not self.is_initiator:
             self._transmit_message(ASK + AskPayload(self._around.epoch, self._attempt_counter).encode())
             return
@@ -328,7 +341,7 @@ class Session:
         self.living.post("rekey_due" if self.is_established else "wanted")
 
     def _transmit_message(self, message: bytes) -> None:
-        self._message_id += 1
+        self._message_id = self._rising(self._message_id)
         self.counts.handshakes += 1
         keys = self._handshake_keys
         assert keys is not None
@@ -336,6 +349,11 @@ class Session:
             message, mac=keys.send_mac, index=keys.send_index, message_id=self._message_id
         ):
             self._transmit(datagram)
+
+    @staticmethod
+    def _rising(last: int) -> int:
+        """A number above the last one, and above those of any earlier session of this process: microseconds."""
+        return max(last + 1, int(trio.current_time() * 1e6))
 
     # The slots.
 
