@@ -27,6 +27,7 @@ from tunnel.model.status import Move
 from tunnel.model.timings import DEFAULT_TIMINGS, Timings
 from tunnel.network.memory_machine import MemoryClock, MemoryEntropy
 from tunnel.node.indices import Indices
+from tunnel.peer.budget import ProbeBudget
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.surroundings import RELAY, Indexed, Way
 from tunnel.wire.frames import Kind, decode_header
@@ -57,6 +58,7 @@ class Side:
     registrations: int = 1
     is_registered: bool = True
     suspicions: int = 0
+    budget: ProbeBudget = field(default_factory=lambda: ProbeBudget(0.0))
     signals: list[Signal] = field(default_factory=list)
     received: list[bytes] = field(default_factory=list)
     rejected: int = 0
@@ -88,6 +90,9 @@ class Side:
 
     def release_index(self, kind: Kind, index: int, owner: Indexed) -> None:
         self.indices.release(kind, index, owner)
+
+    def may_probe(self, host: str) -> bool:
+        return self.budget.take(host, trio.current_time())
 
     def suspect_network(self) -> None:
         self.suspicions += 1

@@ -36,6 +36,7 @@ from tunnel.node.lease import Lease
 from tunnel.node.neighbourhood import Neighbourhood
 from tunnel.node.server_link import ServerLink
 from tunnel.node.surveyor import Surveyor
+from tunnel.peer.budget import ProbeBudget
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.surroundings import RELAY, Indexed, Way
 from tunnel.wire.frames import Kind
@@ -72,6 +73,7 @@ class NodeProgram:
         self.pulse = Pulse()
         """Beats when anything that `status` shows may have changed."""
         self._indices = Indices(world.entropy)
+        self._probe_budget: ProbeBudget | None = None
         self.directory = Directory(network.network_id, self.identity.keys.id)
         self.datagrams = DatagramPlane(self._indices, self._handle_stun)
         self.tun = TunPlane(self.directory.holder_of)
@@ -200,6 +202,13 @@ class NodeProgram:
     def release_index(self, kind: Kind, index: int, owner: Indexed) -> None:
         """No longer."""
         self._indices.release(kind, index, owner)
+
+    def may_probe(self, host: str) -> bool:
+        """Whether the budget of unproved ways has one more probe for this address."""
+        now = trio.current_time()
+        if self._probe_budget is None:
+            self._probe_budget = ProbeBudget(now)
+        return self._probe_budget.take(host, now)
 
     def suspect_network(self) -> None:
         """A path went silent: is it the peer, or are we somewhere else now?"""

@@ -397,8 +397,14 @@ class PeerConnection:
             self._ask(way)
 
     def _ask(self, way: Way, ttl: int | None = None) -> None:
-        if self._prober is not None:
-            self._prober.ask(way, ttl=ttl)
+        """Send one probe. To where nobody has answered yet, only what the node's budget allows."""
+        if self._prober is None:
+            return
+        path = self.paths.at(way)
+        has_answered = path is not None and path.answered != NEVER
+        if way.remote is not None and not has_answered and not self._around.may_probe(way.remote.host):
+            return
+        self._prober.ask(way, ttl=ttl)
 
     def _update_route(self) -> None:
         chosen, before = self.paths.chosen, self.paths.route

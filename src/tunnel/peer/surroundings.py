@@ -120,6 +120,10 @@ class Surroundings(Protocol):
         """No longer."""
         ...
 
+    def may_probe(self, host: str) -> bool:
+        """Whether the node's budget has one more probe for a way to this address that is not proved."""
+        ...
+
     def suspect_network(self) -> None:
         """A path in use went silent: ping the server and look at our own addresses, soon."""
         ...

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tunnel.model.announcement import Announcement
-from tunnel.model.candidate import CandidateKind
+from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import is_usable
 from tunnel.model.nat import Udp
 from tunnel.model.reasons import Reason, ReasonCode
@@ -16,6 +17,8 @@ from tunnel.peer.surroundings import Way
 
 HOPELESS_PATIENCE = 1.2
 """Seconds for one simultaneous round even where the reports speak against it: a STUN server may have lied."""
+PORTS_OF_A_HOST = 4
+"""So many candidates at one address are tried: a NAT with dependent mapping shows a few, none of which helps."""
 OPENING_TTL = 2
 """Enough to pass our own NAT, too little to reach theirs: opens ours without poisoning a NAT that tracks strangers."""
 
@@ -46,7 +49,7 @@ def plan_punch(
     """The simultaneous tactic: their candidates from each socket of the family, then ways that answered before."""
     candidates = [
         Way(number, candidate.endpoint)
-        for candidate in order(own.candidates, theirs.candidates)
+        for candidate in _few_of_each_host(order(own.candidates, theirs.candidates))
         for number, is_ipv6 in sockets
         if candidate.endpoint.is_ipv6 == is_ipv6 and is_usable(candidate.endpoint)
     ]
@@ -66,6 +69,15 @@ def plan_punch(
     if own.nat.is_hard and theirs.nat.is_hard and not _has_open_door(own) and not _has_open_door(theirs):
         return Plan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.BOTH_HARD_NATS, evidence), is_hopeless=True)
     return Plan(ways, timings.punch_patience, Reason(ReasonCode.PROBES_UNANSWERED, evidence))
+
+
+def _few_of_each_host(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+    """A host has a few ports at most; somebody who names many wants a stranger scanned."""
+    seen: Counter[str] = Counter()
+    for candidate in candidates:
+        seen[candidate.endpoint.host] += 1
+        if seen[candidate.endpoint.host] <= PORTS_OF_A_HOST:
+            yield candidate
 
 
 def _has_open_door(body: Announcement) -> bool:
