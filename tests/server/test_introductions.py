@@ -12,7 +12,7 @@ import trio
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.server import introductions as module
-from tunnel.server.introductions import MAX_START_IN, REPEAT_WINDOW, Introductions
+from tunnel.server.introductions import MAX_START_IN, REPEAT_WINDOW, TOO_MANY, Introductions
 from tunnel.server.presence import Member, News, Presence
 from tunnel.wire.signals import Announce, Connect, Introduced, Pending, Refusal, Signal
 
@@ -92,9 +92,10 @@ async def test_two_who_have_announced_are_introduced_at_once(table: Table) -> No
     table.join("a")
     table.join("b")
     table.connect("a", "b", 7)
-    assert table.told("a") == [Pending(7, table.peer_of("b"), "")]
-    await settle()
-    assert table.told("a") == [Introduced(100, table.peer_of("b"), EPOCH, 1, b"b 1", EPOCH, 1, 0.0)]
+    assert table.told("a") == [
+        Pending(7, table.peer_of("b"), ""),
+        Introduced(100, table.peer_of("b"), EPOCH, 1, b"b 1", EPOCH, 1, 0.0),
+    ]
     assert table.told("b") == [Introduced(100, table.peer_of("a"), EPOCH, 1, b"a 1", EPOCH, 1, 0.0)]
     assert table.introductions.waiting == 0
 
@@ -295,13 +296,56 @@ async def test_all_pairs_of_a_network_may_wait_at_once(table: Table) -> None:
         assert len([signal for signal in table.told(name) if isinstance(signal, Introduced)]) == 11
 
 
-async def test_there_is_an_end_to_what_waits(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_WAITING", 2)
+@pytest.mark.parametrize("bound", ["MAX_WAITING", "MAX_WAITING_PER_NETWORK", "MAX_WAITING_PER_ASKER"])
+async def test_there_is_an_end_to_what_waits(table: Table, bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, bound, 2)
     for name in ("a", "b", "c", "d"):
         table.join(name, announced=False)
     for peer in ("b", "c", "d"):
         table.connect("a", peer)
     assert [type(signal) for signal in table.told("a")] == [Pending, Pending, Refusal]
+    table.connect("b", "c")
+    expected = Pending if bound == "MAX_WAITING_PER_ASKER" else Refusal
+    assert [type(signal) for signal in table.told("b")] == [expected]
+
+
+async def test_two_who_have_announced_need_no_place_among_those_who_wait(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 0)
+    table.join("a")
+    table.join("b")
+    table.connect("a", "b")
+    assert [type(signal) for signal in table.told("a") + table.told("b")] == [Pending, Introduced, Introduced]
+
+
+async def test_strangers_of_another_network_deny_no_pair_its_wait(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever lets most introductions wait gives way, and is told."""
+    monkeypatch.setattr(module, "MAX_WAITING", 4)
+    crowd = [f"x{number}" for number in range(5)]
+    for name in crowd:
+        table.join(name, network=WORK, announced=False)
+    for name in crowd[1:]:
+        table.connect(crowd[0], name)
+    table.told(crowd[0])
+    table.join("a", announced=False)
+    table.join("b")
+    table.connect("a", "b")
+    assert [type(signal) for signal in table.told("a")] == [Pending]
+    await settle()
+    assert table.introductions.waiting == 4
+    assert table.told(crowd[0]) == [Refusal(1, table.peer_of(crowd[1]), "refused", TOO_MANY)]
+    table.connect(crowd[0], crowd[1])
+    assert [type(signal) for signal in table.told(crowd[0])] == [Refusal], "there is no room for those who have most"
+    table.announce("a")
+    await settle()
+    assert [type(signal) for signal in table.told("a") + table.told("b")] == [Introduced, Introduced]
+    for name in crowd:
+        table.announce(name)
+    await settle()
+    assert table.introductions.waiting == 0
 
 
 async def test_what_was_settled_is_forgotten(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,12 +372,14 @@ async def test_a_bug_in_one_introduction_is_an_answer_and_ends_no_other(
             raise ZeroDivisionError
 
     for name in ("a", "b", "c"):
-        table.join(name)
+        table.join(name, announced=False)
     with monkeypatch.context() as patch:
         patch.setattr(module, "Living", Broken)
         table.connect("a", "b", 1)
         await settle()
     table.connect("a", "c", 2)
+    table.announce("a")
+    table.announce("c")
     await settle()
     heard = table.told("a")
     assert [signal.code for signal in heard if isinstance(signal, Refusal)] == ["internal_error"]

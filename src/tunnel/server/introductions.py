@@ -3,9 +3,12 @@
     connect(id, peer) -> pending, at once
                       -> introduced to both | refused (peer_offline, peer_info_timeout, refused)
 
-No request is dropped in silence. An introduction lives through `IntroductionChart`: it waits until both nodes have
-announced themselves, for `timings.introduction_wait` at most. Both are then told to begin at the same instant: who
-hears of it later, waits less.
+No request is dropped in silence. Two who have announced themselves are introduced at once. Else an introduction lives
+through `IntroductionChart`: it waits until both have, for `timings.introduction_wait` at most. Both are then told to
+begin at the same instant: who hears of it later, waits less.
+
+What waits is bounded for each asker, each network and in all; when there is too much of it in all, the network that has
+most waiting gives way, so that no network denies another one anything.
 """
 
 from __future__ import annotations
@@ -27,11 +30,14 @@ from tunnel.server.presence import Member, Presence
 from tunnel.wire.signals import Announce, Connect, Introduced, Pending, Refusal
 
 MAX_WAITING = 16384
+MAX_WAITING_PER_NETWORK = 4096
+MAX_WAITING_PER_ASKER = 64
 MAX_SETTLED = 16384
 REPEAT_WINDOW = 2.0
 """Seconds in which a crossing or repeated request gets the answer that was already given."""
 MAX_START_IN = 1.0
 """Seconds: no round trip that a node pretends to have holds its peer longer than this."""
+TOO_MANY = "too many introductions wait"
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +66,8 @@ class _Waiting:
     askers: dict[NodeId, int]
     """Who asked, and the id of the latest request."""
     changed: trio.Event = field(default_factory=trio.Event)
+    gave_way: bool = False
+    """Whether it ended because too much waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,8 @@ class Introductions:
         self._presence = presence
         self._timings = timings
         self._draw_id = draw_id
-        self._waiting: dict[_Pair, _Waiting] = {}
+        self._waiting: dict[NetworkId, dict[_Pair, _Waiting]] = {}
+        self._waiting_count = 0
         self._pairs_of: dict[tuple[NetworkId, NodeId], dict[_Pair, _Waiting]] = {}
         self._settled: OrderedDict[_Pair, _Settled] = OrderedDict()
         self._nursery: trio.Nursery | None = None
@@ -91,7 +100,7 @@ class Introductions:
     @property
     def waiting(self) -> int:
         """How many pairs wait now."""
-        return len(self._waiting)
+        return self._waiting_count
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the introductions that wait, until cancelled."""
@@ -113,17 +122,41 @@ class Introductions:
         pair = _Pair(asker.network, min(asker.node, peer_id), max(asker.node, peer_id))
         if self._repeat(pair, asker, peer, connect):
             return
-        waiting = self._waiting.get(pair)
+        waiting = self._waiting.get(pair.network, {}).get(pair)
+        if waiting is None and asker.announcement is not None and peer.announcement is not None:
+            asker.tell(Pending(connect.id, connect.peer, ""))
+            low, high = (asker, peer) if asker.node == pair.low else (peer, asker)
+            self._introduce(pair, {asker.node: connect.id}, low, high)
+            return
         if waiting is None:
-            if len(self._waiting) >= MAX_WAITING or self._nursery is None:
-                self._refuse(asker, connect.id, peer_id, ReasonCode.REFUSED, "the server has too many introductions")
+            if self._nursery is None or not self._make_room(asker):
+                self._refuse(asker, connect.id, peer_id, ReasonCode.REFUSED, TOO_MANY)
                 return
             waiting = self._begin(pair, self._nursery)
         waiting.askers[asker.node] = connect.id
         asker.tell(Pending(connect.id, connect.peer, _missing(asker, peer)))
 
+    def _make_room(self, asker: Member) -> bool:
+        """Whether one more introduction may wait for this asker; another network's may have to give way."""
+        asked = self._pairs_of.get((asker.network, asker.node), {}).values()
+        if sum(asker.node in waiting.askers for waiting in asked) >= MAX_WAITING_PER_ASKER:
+            return False
+        own = len(self._waiting.get(asker.network, ()))
+        if own >= MAX_WAITING_PER_NETWORK:
+            return False
+        if self._waiting_count >= MAX_WAITING:
+            crowd = max(self._waiting.values(), key=len)
+            if len(crowd) <= own + 1:
+                return False
+            pair, waiting = next(iter(crowd.items()))
+            self._end(pair)
+            waiting.gave_way = True
+            waiting.changed.set()
+        return True
+
     def _begin(self, pair: _Pair, nursery: trio.Nursery) -> _Waiting:
-        waiting = self._waiting[pair] = _Waiting({})
+        waiting = self._waiting.setdefault(pair.network, {})[pair] = _Waiting({})
+        self._waiting_count += 1
         for node in (pair.low, pair.high):
             self._pairs_of.setdefault((pair.network, node), {})[pair] = waiting
         nursery.start_soon(self._live, pair, waiting)
@@ -135,7 +168,7 @@ class Introductions:
         async def wait_both() -> str:
             while True:
                 low, high = (self._present(pair.network, node) for node in (pair.low, pair.high))
-                if low is None or high is None:
+                if low is None or high is None or waiting.gave_way:
                     return "refuse"
                 if low.announcement is not None and high.announcement is not None:
                     return "both_announced"
@@ -158,14 +191,17 @@ class Introductions:
         except Exception:
             _log.exception("an introduction failed")
         finally:
-            self._end(pair)
+            if not waiting.gave_way:
+                self._end(pair)
         self._settle(pair, waiting, outcome)
 
     def _settle(self, pair: _Pair, waiting: _Waiting, outcome: str) -> None:
         low, high = (self._present(pair.network, node) for node in (pair.low, pair.high))
         match outcome:
+            case _ if waiting.gave_way:
+                self._refuse_askers(pair, waiting, ReasonCode.REFUSED, TOO_MANY)
             case "introduced" if low is not None and high is not None and low.announcement and high.announcement:
-                self._introduce(pair, waiting, (low, high), (low.announcement, high.announcement))
+                self._introduce(pair, waiting.askers, low, high)
             case "timed_out":
                 self.statistics.timed_out += 1
                 self._refuse_askers(pair, waiting, ReasonCode.PEER_INFO_TIMEOUT)
@@ -174,24 +210,20 @@ class Introductions:
             case _:
                 self._refuse_askers(pair, waiting, ReasonCode.PEER_OFFLINE, "it left while we waited")
 
-    def _introduce(
-        self,
-        pair: _Pair,
-        waiting: _Waiting,
-        members: tuple[Member, Member],
-        announcements: tuple[Announce, Announce],
-    ) -> None:
+    def _introduce(self, pair: _Pair, askers: dict[NodeId, int], low: Member, high: Member) -> None:
+        """Tell both of each other. Both have announced."""
+        assert low.announcement is not None
+        assert high.announcement is not None
         now = trio.current_time()
-        begin = now + min(MAX_START_IN, max(_one_way(members[0], members[1]), _one_way(members[1], members[0])))
-        settled = _Settled(self._draw_id(), now, begin, waiting.askers, announcements)
+        begin = now + min(MAX_START_IN, max(_one_way(low, high), _one_way(high, low)))
+        settled = _Settled(self._draw_id(), now, begin, askers, (low.announcement, high.announcement))
         self._settled[pair] = settled
         self._settled.move_to_end(pair)
         while len(self._settled) > MAX_SETTLED or next(iter(self._settled.values())).at < now - REPEAT_WINDOW:
             self._settled.popitem(last=False)
         self.statistics.introduced += 1
-        low, high = members
-        self._tell_introduced(low, high, settled, *announcements)
-        self._tell_introduced(high, low, settled, *reversed(announcements))
+        self._tell_introduced(low, high, settled, low.announcement, high.announcement)
+        self._tell_introduced(high, low, settled, high.announcement, low.announcement)
 
     def _tell_introduced(self, to: Member, peer: Member, settled: _Settled, own: Announce, theirs: Announce) -> None:
         start_in = max(0.0, settled.begin - trio.current_time() - _one_way(to, peer))
@@ -239,7 +271,11 @@ class Introductions:
                 self._refuse(asker, request, peer_id, code, evidence or silent)
 
     def _end(self, pair: _Pair) -> None:
-        del self._waiting[pair]
+        network = self._waiting[pair.network]
+        del network[pair]
+        if not network:
+            del self._waiting[pair.network]
+        self._waiting_count -= 1
         for node in (pair.low, pair.high):
             pairs = self._pairs_of[pair.network, node]
             del pairs[pair]
