@@ -13,12 +13,11 @@ from collections.abc import Callable
 
 import trio
 
-from tunnel.crypto.pair_keys import ProbeKeys, derive_probe_keys
 from tunnel.machines.live import Living
 from tunnel.machines.peer_connection import PeerConnectionChart
 from tunnel.machines.pulse import Pulse
 from tunnel.model.announcement import PeerCard
-from tunnel.model.errors import MalformedFrame, NotAuthentic
+from tunnel.model.errors import MalformedFrame
 from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
@@ -28,7 +27,7 @@ from tunnel.peer.facts import PeerFacts
 from tunnel.peer.keeper import PathKeeper
 from tunnel.peer.messages import Echo, EchoReply, Farewell, Keep, decode_control, encode_control
 from tunnel.peer.paths import NEVER, Path
-from tunnel.peer.prober import Prober
+from tunnel.peer.probing import Probing
 from tunnel.peer.reaching import Reaching
 from tunnel.peer.requesting import Requesting
 from tunnel.peer.session import Session
@@ -73,8 +72,9 @@ class PeerConnection:
         self.since = surroundings.clock.wall()
         self.tx_bytes = self.rx_bytes = 0
         self._echoes: dict[bytes, trio.Event] = {}
-        self._prober: Prober | None = None
-        self._probe_counter = probe_counter
+        self._probing = Probing(
+            self._facts, self, counter=probe_counter, on_answer=self._note_answer, on_asked=self._note_asked
+        )
         self._is_closing = False
         self._failure: Exception | None = None
         self._begin()
@@ -83,14 +83,14 @@ class PeerConnection:
         """A new chart and all that lives with it."""
         facts = self._facts
         self._keeper = PathKeeper(
-            self.paths, self._timings, ask=self._ask, suspect=self._suspect, changed=self._update_route
+            self.paths, self._timings, ask=self._probe, suspect=self._suspect, changed=self._update_route
         )
         self.session = Session(
             self._around, self.node, self, transmit=self._transmit_handshake, send=self.send, changed=facts.pulse.beat
         )
         requesting = Requesting(facts, send=self._send_signal)
         self._reaching = Reaching(
-            facts, self._keeper, ask=self._ask, send=self._send_signal, reroute=self._update_route
+            facts, self._keeper, ask=self._probe, send=self._send_signal, reroute=self._update_route
         )
         self._living = Living(
             PeerConnectionChart(),
@@ -130,7 +130,7 @@ class PeerConnection:
     @property
     def probe_counter(self) -> int:
         """How far probes have counted: a later connection to this node must not count from below."""
-        return self._probe_counter if self._prober is None else self._prober.counter
+        return self._probing.counter
 
     @property
     def can_carry(self) -> bool:
@@ -145,10 +145,10 @@ class PeerConnection:
         if known is not None and known.epoch == card.epoch and card.seq < known.seq:
             return
         is_new_epoch = known is None or known.epoch != card.epoch
-        probe_keys = self._derive_probe_keys(card) if is_new_epoch else None
+        probe_keys = self._probing.derive(card) if is_new_epoch else None
         self._facts.note_card(card)
         if probe_keys is not None:
-            self._meet_epoch(probe_keys)
+            self._probing.begin(probe_keys)
             if known is not None:
                 self._living.post("peer_left")
         self.session.meet(card)
@@ -224,9 +224,7 @@ class PeerConnection:
                 self._note_heard(way)
                 self._obey(plaintext)
             case Kind.PROBE:
-                if self._prober is None:
-                    raise NotAuthentic("a probe before an announcement")
-                self._prober.handle_untrusted(datagram, way)
+                self._probing.handle_untrusted(datagram, way)
             case Kind.HANDSHAKE:
                 self.session.handle_handshake_untrusted(datagram)
             case Kind.RELAYED:
@@ -267,7 +265,7 @@ class PeerConnection:
                 if self.card is not None:
                     self.session.meet(self.card)
         self.session.close()
-        self._close_prober()
+        self._probing.close()
         self.paths.forget_all()
 
     def fail(self, error: Exception) -> None:
@@ -369,7 +367,7 @@ class PeerConnection:
         if path is None:
             return
         if path.heard == NEVER and way != RELAY:
-            self._ask(way)
+            self._probing.ask(way)
         path.heard = now
         self._note_asked(way)
 
@@ -394,17 +392,12 @@ class PeerConnection:
     def _suspect(self) -> None:
         self._around.suspect_network()
         for way in (RELAY, *self._reaching.plan().ways):
-            self._ask(way)
+            self._probe(way)
 
-    def _ask(self, way: Way, ttl: int | None = None) -> None:
-        """Send one probe. To where nobody has answered yet, only what the node's budget allows."""
-        if self._prober is None:
-            return
-        path = self.paths.at(way)
-        has_answered = path is not None and path.answered != NEVER
-        if way.remote is not None and not has_answered and not self._around.may_probe(way.remote.host):
-            return
-        self._prober.ask(way, ttl=ttl)
+    def _probe(self, way: Way, ttl: int | None = None) -> None:
+        """A probe of the state that we are in."""
+        self._living.check_send("probe")
+        self._probing.ask(way, ttl)
 
     def _update_route(self) -> None:
         chosen, before = self.paths.chosen, self.paths.route
@@ -427,37 +420,3 @@ class PeerConnection:
             ways.append(self.paths.chosen.way)
         for way in ways:
             self._around.transmit(way, self.node, datagram)
-
-    def _derive_probe_keys(self, card: PeerCard) -> ProbeKeys:
-        return derive_probe_keys(
-            self._around.keys.exchange(card.body.static_key),
-            self._around.psk,
-            own=self._around.keys.id,
-            own_epoch=self._around.epoch,
-            peer=self.node,
-            peer_epoch=card.epoch,
-        )
-
-    def _meet_epoch(self, keys: ProbeKeys) -> None:
-        """The peer's process is new: so are the probe keys, and nothing is known of any path.
-
-        A server may lie and tell an old epoch again, and then the true one: the keys are back, their counter goes on.
-        """
-        self._close_prober()
-        self.paths.forget_all()
-        self._prober = Prober(
-            keys,
-            self.paths,
-            timings=self._timings,
-            entropy=self._around.entropy,
-            transmit=lambda way, datagram, ttl: self._around.transmit(way, self.node, datagram, ttl),
-            on_answer=self._note_answer,
-            on_asked=self._note_asked,
-            counter=self.probe_counter,
-        )
-        self._around.claim_index(Kind.PROBE, keys.receive_index, self)
-
-    def _close_prober(self) -> None:
-        if self._prober is not None:
-            self._around.release_index(Kind.PROBE, self._prober.receive_index, self)
-            self._probe_counter, self._prober = self._prober.counter, None

@@ -1,0 +1,94 @@
+"""The prober of the peer's current epoch: keys, index and counter come and go with it; the budget stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tunnel.crypto.pair_keys import ProbeKeys, derive_probe_keys
+from tunnel.model.announcement import PeerCard
+from tunnel.model.errors import NotAuthentic
+from tunnel.peer.facts import PeerFacts
+from tunnel.peer.paths import NEVER, Path
+from tunnel.peer.prober import Prober
+from tunnel.peer.surroundings import Indexed, Way
+from tunnel.wire.frames import Kind
+
+
+class Probing:
+    """One a peer connection. `on_answer` and `on_asked` are the prober's.
+
+    `counter` is where probes begin to count: above what a forgotten connection to the same node has used. It never
+    begins anew: a server may lie and tell an old epoch again, and then the true one, and then the keys are back.
+    """
+
+    def __init__(
+        self,
+        facts: PeerFacts,
+        owner: Indexed,
+        *,
+        counter: int,
+        on_answer: Callable[[Path], None],
+        on_asked: Callable[[Way], None],
+    ) -> None:
+        self._facts = facts
+        self._around = facts.around
+        self._owner = owner
+        self._counter = counter
+        self._on_answer = on_answer
+        self._on_asked = on_asked
+        self._prober: Prober | None = None
+
+    @property
+    def counter(self) -> int:
+        """How far probes have counted."""
+        return self._counter if self._prober is None else self._prober.counter
+
+    def derive(self, card: PeerCard) -> ProbeKeys:
+        """The keys of both process starts. Raises NotAuthentic: no honest node has that static key."""
+        return derive_probe_keys(
+            self._around.keys.exchange(card.body.static_key),
+            self._around.psk,
+            own=self._around.keys.id,
+            own_epoch=self._around.epoch,
+            peer=self._facts.node,
+            peer_epoch=card.epoch,
+        )
+
+    def begin(self, keys: ProbeKeys) -> None:
+        """The peer's process is new: so are the keys, and nothing is known of any path."""
+        self.close()
+        self._facts.paths.forget_all()
+        node = self._facts.node
+        self._prober = Prober(
+            keys,
+            self._facts.paths,
+            timings=self._around.timings,
+            entropy=self._around.entropy,
+            transmit=lambda way, datagram, ttl: self._around.transmit(way, node, datagram, ttl),
+            on_answer=self._on_answer,
+            on_asked=self._on_asked,
+            counter=self._counter,
+        )
+        self._around.claim_index(Kind.PROBE, keys.receive_index, self._owner)
+
+    def ask(self, way: Way, ttl: int | None = None) -> None:
+        """Send one probe. To where nobody has answered yet, only what the node's budget allows."""
+        if self._prober is None:
+            return
+        path = self._facts.paths.at(way)
+        has_answered = path is not None and path.answered != NEVER
+        if way.remote is not None and not has_answered and not self._around.may_probe(way.remote.host):
+            return
+        self._prober.ask(way, ttl=ttl)
+
+    def handle_untrusted(self, datagram: bytes, way: Way) -> None:
+        """One probe datagram. Raises NotAuthentic or MalformedFrame; then nothing happened."""
+        if self._prober is None:
+            raise NotAuthentic("a probe before an announcement")
+        self._prober.handle_untrusted(datagram, way)
+
+    def close(self) -> None:
+        """Listen to no probes any more."""
+        if self._prober is not None:
+            self._around.release_index(Kind.PROBE, self._prober.receive_index, self._owner)
+            self._counter, self._prober = self._prober.counter, None
