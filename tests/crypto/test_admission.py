@@ -13,6 +13,7 @@ from tunnel.crypto.node_keys import NodeKeys
 from tunnel.model.errors import NotAuthentic
 from tunnel.wire.signals import Challenge, Hello, decode_signal, encode_signal
 
+BINDING = bytes([8]) * 32
 SERVER_PRIVATE = bytes([1]) * 32
 CHALLENGE = Challenge(nonce=bytes([2]) * 32, server_key=NodeKeys(SERVER_PRIVATE).public)
 NETWORK = derive_network_keys("home", bytes([3]) * 32)
@@ -22,17 +23,17 @@ OTHER = NodeKeys(bytes([6]) * 32)
 
 
 def hello(wanted_address: str = "10.86.0.7", software: str = "test") -> Hello:
-    return prove(CHALLENGE, NETWORK, NODE, wanted_address=wanted_address, software=software)
+    return prove(CHALLENGE, NETWORK, NODE, wanted_address=wanted_address, software=software, binding=BINDING)
 
 
 def test_a_member_is_known_by_its_network_and_its_key() -> None:
-    assert verify_hello(hello(), CHALLENGE, SERVER_PRIVATE) == (NETWORK.network_id, NODE.id)
+    assert verify_hello(hello(), CHALLENGE, SERVER_PRIVATE, binding=BINDING) == (NETWORK.network_id, NODE.id)
 
 
 def test_a_hello_still_holds_after_the_wire() -> None:
     arrived = decode_signal(encode_signal(hello()))
     assert isinstance(arrived, Hello)
-    assert verify_hello(arrived, CHALLENGE, SERVER_PRIVATE) == (NETWORK.network_id, NODE.id)
+    assert verify_hello(arrived, CHALLENGE, SERVER_PRIVATE, binding=BINDING) == (NETWORK.network_id, NODE.id)
 
 
 @pytest.mark.parametrize(
@@ -47,12 +48,19 @@ def test_a_hello_still_holds_after_the_wire() -> None:
 def test_a_hello_to_another_challenge_is_refused(challenge: Challenge) -> None:
     """A recorded hello opens no second connection."""
     with pytest.raises(NotAuthentic):
-        verify_hello(hello(), challenge, SERVER_PRIVATE)
+        verify_hello(hello(), challenge, SERVER_PRIVATE, binding=BINDING)
 
 
 def test_a_hello_to_another_server_key_is_refused() -> None:
     with pytest.raises(NotAuthentic):
-        verify_hello(hello(), CHALLENGE, bytes([9]) * 32)
+        verify_hello(hello(), CHALLENGE, bytes([9]) * 32, binding=BINDING)
+
+
+@pytest.mark.parametrize("binding", [b"", bytes([9]) * 32], ids=["no TLS", "another certificate"])
+def test_a_hello_said_to_a_server_with_another_certificate_is_refused(binding: bytes) -> None:
+    """A hostile server passes an honest one's challenge on to a node, and the node's hello back."""
+    with pytest.raises(NotAuthentic):
+        verify_hello(hello(), CHALLENGE, SERVER_PRIVATE, binding=binding)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +79,7 @@ def test_a_hello_to_another_server_key_is_refused() -> None:
 )
 def test_every_field_of_a_hello_is_covered(change: dict[str, object]) -> None:
     with pytest.raises(NotAuthentic):
-        verify_hello(replace(hello(), **change), CHALLENGE, SERVER_PRIVATE)  # type: ignore[arg-type]
+        verify_hello(replace(hello(), **change), CHALLENGE, SERVER_PRIVATE, binding=BINDING)  # type: ignore[arg-type]
 
 
 def test_every_field_of_a_hello_was_tried_above() -> None:
@@ -88,24 +96,24 @@ def test_a_member_cannot_enter_as_another_node() -> None:
     thief = Thief(bytes([7]) * 32)
     thief.public = NODE.public
     with pytest.raises(NotAuthentic, match="node key"):
-        verify_hello(prove(CHALLENGE, NETWORK, thief), CHALLENGE, SERVER_PRIVATE)
+        verify_hello(prove(CHALLENGE, NETWORK, thief, binding=BINDING), CHALLENGE, SERVER_PRIVATE, binding=BINDING)
 
 
 def test_a_stranger_cannot_enter_a_network_without_its_secret() -> None:
     """It may prove its own node key as it likes, but signs with a key that is not the network's."""
     forged = replace(STRANGERS, public_key=NETWORK.public_key)
     with pytest.raises(NotAuthentic, match="signed"):
-        verify_hello(prove(CHALLENGE, forged, NODE), CHALLENGE, SERVER_PRIVATE)
+        verify_hello(prove(CHALLENGE, forged, NODE, binding=BINDING), CHALLENGE, SERVER_PRIVATE, binding=BINDING)
 
 
 def test_a_server_key_of_low_order_is_refused_by_the_node() -> None:
     with pytest.raises(NotAuthentic):
-        prove(replace(CHALLENGE, server_key=bytes(32)), NETWORK, NODE)
+        prove(replace(CHALLENGE, server_key=bytes(32)), NETWORK, NODE, binding=BINDING)
 
 
 def test_a_node_key_of_low_order_is_refused_by_the_server() -> None:
     with pytest.raises(NotAuthentic):
-        verify_hello(replace(hello(), node_key=bytes(32)), CHALLENGE, SERVER_PRIVATE)
+        verify_hello(replace(hello(), node_key=bytes(32)), CHALLENGE, SERVER_PRIVATE, binding=BINDING)
 
 
 @given(
@@ -123,4 +131,4 @@ def test_a_node_key_of_low_order_is_refused_by_the_server() -> None:
 )
 def test_junk_is_not_authentic_and_nothing_worse(junk: Hello) -> None:
     with pytest.raises(NotAuthentic):
-        verify_hello(junk, CHALLENGE, SERVER_PRIVATE)
+        verify_hello(junk, CHALLENGE, SERVER_PRIVATE, binding=BINDING)

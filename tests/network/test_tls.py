@@ -23,6 +23,7 @@ from tunnel.network.tls import (
     parse_pin,
     pin_text,
     server_tls,
+    shown_fingerprint,
 )
 
 CERTIFICATE, KEY = make_certificate(os.urandom)
@@ -58,6 +59,15 @@ async def greet(host: str, pin: bytes | None) -> bytes:
 async def test_the_right_pin_opens_whatever_the_name_is(autojump_clock: MockClock) -> None:
     assert await greet("any.example", fingerprint_of(CERTIFICATE)) == b"hello"
     assert await greet("25.0.0.2", fingerprint_of(CERTIFICATE)) == b"hello"
+
+
+async def test_both_ends_know_the_same_fingerprint(autojump_clock: MockClock) -> None:
+    """What a node proves towards the server covers it."""
+    async with open_streams() as (stream, served), trio.open_nursery() as nursery:
+        nursery.start_soon(server_tls, served, CERTIFICATE, KEY)
+        secured = await client_tls(stream, "server", fingerprint_of(CERTIFICATE))
+        assert shown_fingerprint(secured) == fingerprint_of(CERTIFICATE)
+        assert shown_fingerprint(stream) == b""
 
 
 async def test_a_wrong_pin_is_refused_and_both_are_named(autojump_clock: MockClock) -> None:

@@ -70,6 +70,7 @@ class ScriptedNode:
     channel: MessageChannel
     answers_pings: bool = True
     seq: int = 0
+    binding: bytes = b""
     unread: list[Signal] = field(default_factory=list)
     frames: list[tuple[bytes, bytes]] = field(default_factory=list)
 
@@ -128,7 +129,7 @@ class ScriptedNode:
 
     async def register(self, **wishes: Any) -> Welcome:
         """Answer the challenge and be welcomed."""
-        self.say(prove(await self.hear(Challenge), self.network, self.keys, **wishes))
+        self.say(prove(await self.hear(Challenge), self.network, self.keys, **{"binding": self.binding, **wishes}))
         return await self.hear(Welcome)
 
     async def announce(self, body: bytes = b"sealed") -> Announce:
@@ -263,6 +264,7 @@ def dial_real() -> DialReal:
         host, port = split_host_port(ready.url.removeprefix("wss://"))
         stream = await real_world(None).streams.open_stream(Endpoint(host, port))
         async with speak(name, "home", await client_tls(stream, host, ready.pin)) as node:
+            node.binding = ready.pin or b""
             yield node
 
     return open_link

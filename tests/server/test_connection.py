@@ -92,7 +92,7 @@ async def test_a_hello_that_proves_nothing_is_refused(
 ) -> None:
     async with run_server(), dial("desk") as desk:
         challenge = await desk.hear(Challenge)
-        desk.say(damage(prove(challenge, desk.network, desk.keys)))
+        desk.say(damage(prove(challenge, desk.network, desk.keys, binding=b"")))
         assert refused(await end_of(desk)) == code
 
 
@@ -100,7 +100,7 @@ async def test_a_hello_for_another_challenge_is_refused(run_server: Serve, dial:
     """A recording of a good hello opens nothing."""
     async with run_server():
         async with dial("desk") as desk:
-            recorded = prove(await desk.hear(Challenge), desk.network, desk.keys)
+            recorded = prove(await desk.hear(Challenge), desk.network, desk.keys, binding=b"")
             desk.say(recorded)
             await desk.hear(Welcome)
         async with dial("thief") as thief:
@@ -162,7 +162,7 @@ async def test_a_registered_node_says_node_s_words_only(run_server: Serve, dial:
 async def test_a_second_hello_is_refused(run_server: Serve, dial: Dial) -> None:
     async with run_server(), dial("desk") as desk:
         challenge = await desk.hear(Challenge)
-        hello = prove(challenge, desk.network, desk.keys)
+        hello = prove(challenge, desk.network, desk.keys, binding=b"")
         desk.say(hello)
         await desk.hear(Welcome)
         desk.say(hello)
@@ -331,7 +331,7 @@ async def test_the_server_measures_the_round_trip(run_server: Serve, dial: Dial,
 async def test_a_network_that_is_full_refuses_and_leases_nothing(run_server: Serve, dial: Dial) -> None:
     async with run_server(max_nodes_per_network=1), dial("desk") as desk, dial("laptop") as laptop:
         await desk.register()
-        laptop.say(prove(await laptop.hear(Challenge), laptop.network, laptop.keys))
+        laptop.say(prove(await laptop.hear(Challenge), laptop.network, laptop.keys, binding=b""))
         assert refused(await end_of(laptop)) == "network_full"
 
 
@@ -345,7 +345,7 @@ async def test_a_disk_that_fails_refuses_newcomers_and_ends_nobody(
         await desk.register()
         monkeypatch.setattr(Registry, "lease", fail)
         monkeypatch.setattr(Registry, "mark_seen", fail)
-        laptop.say(prove(await laptop.hear(Challenge), laptop.network, laptop.keys))
+        laptop.say(prove(await laptop.hear(Challenge), laptop.network, laptop.keys, binding=b""))
         assert refused(await end_of(laptop)) == "unavailable"
         await desk.listen(200.0)
         desk.say(Ping(9))
@@ -417,7 +417,7 @@ async def test_a_network_of_hundreds_is_told_to_a_newcomer_whole(server_host: Me
             nursery.start_soon(node_link.run_writer)
             challenge = await node_link.receive()
             assert isinstance(challenge, Challenge)
-            node_link.send_signal(prove(challenge, network, keys))
+            node_link.send_signal(prove(challenge, network, keys, binding=b""))
             await node_link.wait_signals_sent()
 
             async def ask_everybody() -> None:

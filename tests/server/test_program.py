@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tunnel.crypto.admission import prove
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Refused, SettingsError
 from tunnel.model.settings import ServerSettings
 from tunnel.network.real import real_world
 from tunnel.server.program import ServerReady, serve
-from tunnel.wire.signals import ErrorSignal, Introduced, PeerUp, Pending
+from tunnel.wire.signals import Challenge, ErrorSignal, Introduced, PeerUp, Pending
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -187,6 +188,21 @@ async def test_a_client_that_expects_another_pin_says_nothing(tmp_path: Path, di
                 pytest.fail("it must not connect")
         async with dial_real("desk", ready) as desk:
             await desk.register()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_hello_that_was_said_to_another_server_s_certificate_is_refused(
+    tmp_path: Path, dial_real: DialReal
+) -> None:
+    """A hostile server that passes our challenge on gets a hello over its own certificate."""
+    settings = ServerSettings(listen=Endpoint("127.0.0.1", 0), udp=(Endpoint("127.0.0.1", 0),))
+    async with trio.open_nursery() as nursery:
+        ready: ServerReady = await nursery.start(serve, settings, real_world(None))
+        for binding in (b"", bytes(32)):
+            async with dial_real("desk", ready) as desk:
+                challenge = await desk.hear(Challenge)
+                desk.say(prove(challenge, desk.network, desk.keys, binding=binding))
+                assert (await desk.hear(ErrorSignal)).code == "not_authentic"
         nursery.cancel_scope.cancel()
 
 

@@ -5,8 +5,9 @@
                      both over everything that challenge and hello say
 
 Without the secret there is no signature; without the node's private key there is no HMAC, so nobody takes another
-node's id, lease or link. Both proofs cover both keys: neither can be cut out and used with another. The server learns
-no secret.
+node's id, lease or link. Both proofs cover both keys: neither can be cut out and used with another. Both cover the
+`binding` too, the SHA-256 of the server's certificate as each end knows it (nothing without TLS): a hostile server that
+passes another server's challenge on gets a hello that is good for nobody. The server learns no secret.
 """
 
 from __future__ import annotations
@@ -25,12 +26,20 @@ from tunnel.wire.signals import PROTOCOL_VERSION, Challenge, Hello
 
 
 def prove(
-    challenge: Challenge, network: NetworkKeys, node: NodeKeys, *, wanted_address: str = "", software: str = ""
+    challenge: Challenge,
+    network: NetworkKeys,
+    node: NodeKeys,
+    *,
+    binding: bytes,
+    wanted_address: str = "",
+    software: str = "",
 ) -> Hello:
-    """The answer to a challenge. Raises NotAuthentic if the server's key is one that no honest server sends."""
+    """The answer to a challenge. `binding`: SHA-256 of the certificate that the server showed, empty without TLS.
+
+    Raises NotAuthentic if the server's key is one that no honest server sends."""
     name_digest = network_name_digest(network.name)
     transcript = _transcript(
-        challenge, network.public_key, name_digest, node.public, wanted_address, PROTOCOL_VERSION, software
+        challenge, binding, network.public_key, name_digest, node.public, wanted_address, PROTOCOL_VERSION, software
     )
     return Hello(
         network_key=network.public_key,
@@ -44,13 +53,17 @@ def prove(
     )
 
 
-def verify_hello(hello: Hello, challenge: Challenge, server_private: bytes) -> tuple[NetworkId, NodeId]:
+def verify_hello(
+    hello: Hello, challenge: Challenge, server_private: bytes, *, binding: bytes
+) -> tuple[NetworkId, NodeId]:
     """Who answered the challenge that holds the public half of `server_private` (32 bytes). Raises NotAuthentic.
 
-    A challenge is good for one hello: the caller draws nonce and key anew for each connection.
+    A challenge is good for one hello: the caller draws nonce and key anew for each connection. `binding`: SHA-256 of
+    our own certificate, empty without TLS.
     """
     transcript = _transcript(
         challenge,
+        binding,
         hello.network_key,
         hello.network_name,
         hello.node_key,
@@ -70,6 +83,7 @@ def verify_hello(hello: Hello, challenge: Challenge, server_private: bytes) -> t
 
 def _transcript(
     challenge: Challenge,
+    binding: bytes,
     network_key: bytes,
     name_digest: bytes,
     node_key: bytes,
@@ -82,6 +96,7 @@ def _transcript(
         challenge.nonce,
         challenge.server_key,
         str(challenge.version).encode(),
+        binding,
         str(version).encode(),
         network_key,
         name_digest,

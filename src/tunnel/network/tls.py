@@ -100,6 +100,13 @@ async def client_tls(stream: trio.abc.Stream, host: str, pin: bytes | None) -> t
     return secured
 
 
+def shown_fingerprint(secured: trio.abc.Stream) -> bytes:
+    """SHA-256 of the certificate that the server showed on this stream, of `client_tls`; empty without TLS."""
+    if not isinstance(secured, trio.SSLStream):
+        return b""
+    return hashlib.sha256(secured.getpeercert(binary_form=True) or b"").digest()
+
+
 async def server_tls(stream: trio.abc.Stream, certificate: bytes, private_key: bytes) -> trio.abc.Stream:
     """Speak TLS as the server, with a PEM certificate (or chain) and its key. The stream is closed if that fails.
 
@@ -133,8 +140,7 @@ async def _handshake(secured: trio.SSLStream[trio.abc.Stream]) -> None:
 
 
 def _check_pin(secured: trio.SSLStream[trio.abc.Stream], pin: bytes) -> None:
-    shown = secured.getpeercert(binary_form=True)
-    found = hashlib.sha256(shown or b"").digest()
+    found = shown_fingerprint(secured)
     if not hmac.compare_digest(found, pin):
         raise Refused("wrong_pin", f"the invite expects {pin_text(pin)}, the server shows {pin_text(found)}")
 

@@ -17,7 +17,7 @@ from tunnel.model.invite import Invite
 from tunnel.model.timings import Timings
 from tunnel.network.link import Link
 from tunnel.network.ports import World
-from tunnel.network.tls import client_tls
+from tunnel.network.tls import client_tls, shown_fingerprint
 from tunnel.network.urls import ServerUrl
 from tunnel.network.websocket import open_message_channel
 from tunnel.node.identity import Identity
@@ -51,6 +51,7 @@ async def open_connection(
     stream, server = await _open_stream(world, url)
     if url.is_tls:
         stream = await client_tls(stream, url.host, invite.pin)
+    binding = shown_fingerprint(stream)
     async with open_message_channel(
         stream, host=f"{url.host}:{url.port}", patience=timings.handshake_patience, max_message=MAX_MESSAGE
     ) as channel:
@@ -58,7 +59,7 @@ async def open_connection(
         challenge = await _expect(link, Challenge)
         if challenge.version != PROTOCOL_VERSION:
             raise Refused("version", f"the server speaks version {challenge.version}, we speak {PROTOCOL_VERSION}")
-        link.send_signal(prove(challenge, network, identity.keys, wanted_address=wanted_address))
+        link.send_signal(prove(challenge, network, identity.keys, binding=binding, wanted_address=wanted_address))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.run_writer)
             welcome = await _expect(link, Welcome)

@@ -74,6 +74,8 @@ class House:
     relay: Relay
     introductions: Introductions
     stun: tuple[Endpoint, ...] = ()
+    binding: bytes = b""
+    """SHA-256 of the server's certificate, which each hello covers; empty without TLS."""
     stun_counts: StunCounts = field(default_factory=StunCounts)
     endings: dict[str, int] = field(default_factory=dict)
     """How many connections ended with which last word; `gone` where the client went first."""
@@ -152,7 +154,7 @@ class Connection:
             raise UnexpectedSignal("the first signal must be hello")
         if hello.version != PROTOCOL_VERSION:
             raise Refused("version", f"this server speaks version {PROTOCOL_VERSION}, you speak {hello.version}")
-        network, node = verify_hello(hello, challenge, private)
+        network, node = verify_hello(hello, challenge, private, binding=house.binding)
         house.presence.check_room(network, node)
         lease = house.registry.lease(
             network, node, hello.wanted_address, house.world.clock.wall(), lambda: house.presence.members_of(network)

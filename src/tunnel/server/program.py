@@ -81,6 +81,7 @@ async def serve(
     with closing(Registry(path, settings.addresses, max_leases_per_network=max_leases)) as registry:
         async with _open_doors(settings, world) as doors:
             house = _furnish(settings, world, registry, tuple(socket.local for socket in doors.stun))
+            house.binding = b"" if certificate is None else certificate.pin
             await _serve_house(house, doors, certificate, task_status)
 
 
