@@ -118,7 +118,7 @@ async def test_a_server_that_hangs_does_not_keep_a_node_from_leaving(puppet: Pup
         await trio.sleep(1.0)
         puppet.answers_pings = False
         began = trio.current_time()
-    assert trio.current_time() - began == pytest.approx(desk.program.timings.leave_patience, abs=0.1)
+    assert trio.current_time() - began == pytest.approx(desk.program.settings.timings.leave_patience, abs=0.1)
 
 
 @pytest.mark.parametrize("code", ["wrong_pin", "wrong_certificate", "not_authentic", "version", "handle_taken"])

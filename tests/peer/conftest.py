@@ -58,7 +58,7 @@ class Side:
     registrations: int = 1
     is_registered: bool = True
     suspicions: int = 0
-    budget: ProbeBudget = field(default_factory=lambda: ProbeBudget(0.0))
+    budget: ProbeBudget = field(default_factory=ProbeBudget)
     signals: list[Signal] = field(default_factory=list)
     received: list[bytes] = field(default_factory=list)
     rejected: int = 0

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def test_one_address_gets_its_burst_and_then_its_rate() -> None:
-    budget = ProbeBudget(0.0)
+    budget = ProbeBudget()
     assert sum(budget.take("25.0.0.9", step / 1000) for step in range(10_000)) <= HOST_BURST + 10 * HOST_RATE
     assert budget.refused > 9000
 
 
 def test_all_addresses_together_get_the_node_s_rate() -> None:
-    budget = ProbeBudget(0.0)
+    budget = ProbeBudget()
     taken = sum(budget.take(f"25.0.{step % 200}.9", step / 1000) for step in range(10_000))
     assert taken <= NODE_BURST + 10 * NODE_RATE
 

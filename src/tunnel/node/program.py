@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 import trio
@@ -12,19 +12,18 @@ from tunnel.carriers.tun_plane import TunPlane
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.machines.pulse import Pulse
-from tunnel.model.announcement import Announcement, PeerCard
+from tunnel.model.announcement import Announcement
 from tunnel.model.endpoint import Endpoint, Scope, scope_of
-from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
 from tunnel.model.nat import NatReport
 from tunnel.model.settings import PUBLIC_STUN, NodeSettings
 from tunnel.model.status import Move, NodeStatus, ServerStatus
-from tunnel.model.timings import Timings
 from tunnel.nat.candidates import gather
 from tunnel.nat.netcheck import NetcheckReport
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.background import bare_errors
-from tunnel.network.ports import Clock, Entropy, World
+from tunnel.network.ports import World
 from tunnel.node.announcer import Announcer
 from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.dialling import Connection, open_connection
@@ -35,11 +34,10 @@ from tunnel.node.interface import Interface
 from tunnel.node.lease import Lease
 from tunnel.node.neighbourhood import Neighbourhood
 from tunnel.node.server_link import ServerLink
+from tunnel.node.surroundings import NodeSurroundings
 from tunnel.node.surveyor import Surveyor
-from tunnel.peer.budget import ProbeBudget
 from tunnel.peer.connection import PeerConnection
-from tunnel.peer.surroundings import RELAY, Indexed, Way
-from tunnel.wire.frames import Kind
+from tunnel.peer.surroundings import RELAY
 from tunnel.wire.signals import Announced, Signal
 
 log = logging.getLogger(__name__)
@@ -48,7 +46,7 @@ _UNKNOWN_SURVEY = NatReport()
 
 
 class NodeProgram:
-    """One node. `await run(...)` in a task; all else may be called meanwhile. It implements `Surroundings`.
+    """One node. `await run(...)` in a task; all else may be called meanwhile.
 
     `deliver(peer, plaintext)` takes what application datagrams hold, `moved(peer, move)` each transition of a peer.
     """
@@ -73,7 +71,6 @@ class NodeProgram:
         self.pulse = Pulse()
         """Beats when anything that `status` shows may have changed."""
         self._indices = Indices(world.entropy)
-        self._probe_budget: ProbeBudget | None = None
         self.directory = Directory(network.network_id, self.identity.keys.id)
         self.datagrams = DatagramPlane(self._indices, self._handle_stun)
         self.tun = TunPlane(self.directory.holder_of)
@@ -91,15 +88,6 @@ class NodeProgram:
             self._interface = Interface(
                 settings.tun, settings.mtu, self._lease, self.pulse, devices=world.devices, plane=self.tun
             )
-        self.announcer = Announcer(
-            self.identity,
-            network,
-            timings=settings.timings,
-            entropy=world.entropy,
-            compose=self._compose,
-            send=self.send_signal,
-            changed=self._beat_all,
-        )
         self.link = ServerLink(
             self._open_connection,
             timings=settings.timings,
@@ -108,6 +96,15 @@ class NodeProgram:
             on_signal=self._handle_signal,
             on_relay=self._handle_relayed,
             on_lost=self._handle_lost,
+        )
+        self.announcer = Announcer(
+            self.identity,
+            network,
+            timings=settings.timings,
+            entropy=world.entropy,
+            compose=self._compose,
+            send=self.link.send_signal,
+            changed=self._beat_all,
         )
         self.surveyor = Surveyor(
             self.datagrams.sockets,
@@ -118,8 +115,17 @@ class NodeProgram:
             entropy=world.entropy,
             changed=self._handle_survey,
         )
-
-    # Surroundings.
+        self.surroundings = NodeSurroundings(
+            settings,
+            self.identity,
+            network,
+            world,
+            announcer=self.announcer,
+            link=self.link,
+            datagrams=self.datagrams,
+            indices=self._indices,
+            suspect=self._suspect_network,
+        )
 
     @property
     def keys(self) -> NodeKeys:
@@ -127,93 +133,9 @@ class NodeProgram:
         return self.identity.keys
 
     @property
-    def network(self) -> NetworkId:
-        """The network that we are in."""
-        return self._network.network_id
-
-    @property
-    def psk(self) -> bytes:
-        """The network's pre-shared key."""
-        return self._network.psk
-
-    @property
-    def epoch(self) -> bytes:
-        """This process start."""
-        return self.identity.epoch
-
-    @property
-    def timings(self) -> Timings:
-        """All durations."""
-        return self.settings.timings
-
-    @property
-    def clock(self) -> Clock:
-        """Wall clock."""
-        return self._world.clock
-
-    @property
-    def entropy(self) -> Entropy:
-        """All randomness."""
-        return self._world.entropy
-
-    @property
-    def mtu(self) -> int:
-        """Largest inner packet."""
-        return self.settings.mtu
-
-    @property
-    def own_card(self) -> PeerCard | None:
-        """Our latest announcement."""
-        return self.announcer.card
-
-    @property
-    def is_announced(self) -> bool:
-        """Whether the server holds an announcement of ours that knows our NAT."""
-        return self.announcer.is_verdict_acknowledged
-
-    @property
-    def registrations(self) -> int:
-        """How often the server welcomed us."""
-        return self.link.registrations
-
-    @property
     def is_registered(self) -> bool:
         """Whether the link to the server stands."""
         return self.link.is_registered
-
-    def sockets(self) -> Sequence[tuple[int, bool]]:
-        """Number and family of each UDP socket."""
-        return self.datagrams.families()
-
-    def transmit(self, way: Way, peer: NodeId, datagram: bytes, ttl: int | None = None) -> bool:
-        """Send on a way, now or not at all."""
-        if way == RELAY:
-            return self.link.send_relay(peer.handle, datagram)
-        return self.datagrams.send(way, datagram, ttl)
-
-    def send_signal(self, signal: Signal) -> bool:
-        """To the server."""
-        return self.link.send_signal(signal)
-
-    def claim_index(self, kind: Kind, index: int | None, owner: Indexed) -> int:
-        """Receive datagrams of a kind."""
-        return self._indices.claim(kind, index, owner)
-
-    def release_index(self, kind: Kind, index: int, owner: Indexed) -> None:
-        """No longer."""
-        self._indices.release(kind, index, owner)
-
-    def may_probe(self, host: str) -> bool:
-        """Whether the budget of unproved ways has one more probe for this address."""
-        now = trio.current_time()
-        if self._probe_budget is None:
-            self._probe_budget = ProbeBudget(now)
-        return self._probe_budget.take(host, now)
-
-    def suspect_network(self) -> None:
-        """A path went silent: is it the peer, or are we somewhere else now?"""
-        self.link.check()
-        self.surveyor.request()
 
     # Life.
 
@@ -241,7 +163,7 @@ class NodeProgram:
                     try:
                         await trio.sleep_forever()
                     finally:
-                        with trio.move_on_after(self.timings.leave_patience, shield=True):
+                        with trio.move_on_after(self.settings.timings.leave_patience, shield=True):
                             await self._leave()
                         services.cancel()
         finally:
@@ -307,7 +229,7 @@ class NodeProgram:
     def _open_connection(self) -> AbstractAsyncContextManager[Connection]:
         wanted = self.settings.address or self._lease.host
         return open_connection(
-            self.invite, self._network, self.identity, self._world, self.timings, wanted_address=wanted
+            self.invite, self._network, self.identity, self._world, self.settings.timings, wanted_address=wanted
         )
 
     def _handle_welcome(self, connection: Connection) -> None:
@@ -344,7 +266,9 @@ class NodeProgram:
         self.pulse.beat()
 
     def _open_peer(self, node: NodeId, probe_counter: int) -> PeerConnection:
-        return PeerConnection(node, self, deliver=self._deliver, changed=self._note_peer, probe_counter=probe_counter)
+        return PeerConnection(
+            node, self.surroundings, deliver=self._deliver, changed=self._note_peer, probe_counter=probe_counter
+        )
 
     def _handle_relayed(self, handle: bytes, datagram: bytes) -> None:
         if self.neighbourhood.knows(handle):
@@ -363,11 +287,16 @@ class NodeProgram:
         self.announcer.note_facts()
         self._beat_all()
 
+    def _suspect_network(self) -> None:
+        """A path went silent, or an address changed: does the server hear us, and are we somewhere else now?"""
+        self.link.check()
+        self.surveyor.request()
+
     async def _watch_interfaces(self) -> None:
         while True:
             await self._world.interfaces.wait_change()
             log.info("addresses or routes of this machine changed")
-            self.suspect_network()
+            self._suspect_network()
             self.announcer.note_facts()
 
     def _deliver(self, peer: PeerConnection, plaintext: bytes) -> None:

@@ -14,8 +14,8 @@ MAX_HOSTS = 4096
 class ProbeBudget:
     """One a node."""
 
-    def __init__(self, now: float) -> None:
-        self._node = TokenBucket(NODE_RATE, NODE_BURST, now)
+    def __init__(self) -> None:
+        self._node = TokenBucket(NODE_RATE, NODE_BURST, 0.0)
         self._hosts = RateTable(HOST_RATE, HOST_BURST, MAX_HOSTS)
         self.refused = 0
 

@@ -1,0 +1,142 @@
+"""What the peer connections see of the node: keys, clocks, the server link and the ways out. It decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import trio
+
+from tunnel.crypto.network_keys import NetworkKeys
+from tunnel.crypto.node_keys import NodeKeys
+from tunnel.model.announcement import PeerCard
+from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.settings import NodeSettings
+from tunnel.model.timings import Timings
+from tunnel.network.ports import Clock, Entropy, World
+from tunnel.node.announcer import Announcer
+from tunnel.node.datagram_plane import DatagramPlane
+from tunnel.node.identity import Identity
+from tunnel.node.indices import Indices
+from tunnel.node.server_link import ServerLink
+from tunnel.peer.budget import ProbeBudget
+from tunnel.peer.surroundings import RELAY, Indexed, Way
+from tunnel.wire.frames import Kind
+from tunnel.wire.signals import Signal
+
+
+class NodeSurroundings:
+    """Implements `peer.surroundings.Surroundings`. `suspect()` is called when a path in use went silent."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        identity: Identity,
+        network: NetworkKeys,
+        world: World,
+        *,
+        announcer: Announcer,
+        link: ServerLink,
+        datagrams: DatagramPlane,
+        indices: Indices,
+        suspect: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._network = network
+        self._world = world
+        self._announcer = announcer
+        self._link = link
+        self._datagrams = datagrams
+        self._indices = indices
+        self._suspect = suspect
+        self._probe_budget = ProbeBudget()
+
+    @property
+    def keys(self) -> NodeKeys:
+        """Our static keys."""
+        return self._identity.keys
+
+    @property
+    def network(self) -> NetworkId:
+        """The network that we are in."""
+        return self._network.network_id
+
+    @property
+    def psk(self) -> bytes:
+        """The network's pre-shared key."""
+        return self._network.psk
+
+    @property
+    def epoch(self) -> bytes:
+        """This process start."""
+        return self._identity.epoch
+
+    @property
+    def timings(self) -> Timings:
+        """All durations."""
+        return self._settings.timings
+
+    @property
+    def clock(self) -> Clock:
+        """Wall clock."""
+        return self._world.clock
+
+    @property
+    def entropy(self) -> Entropy:
+        """All randomness."""
+        return self._world.entropy
+
+    @property
+    def mtu(self) -> int:
+        """Largest inner packet."""
+        return self._settings.mtu
+
+    @property
+    def own_card(self) -> PeerCard | None:
+        """Our latest announcement."""
+        return self._announcer.card
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether the server holds an announcement of ours that knows our NAT."""
+        return self._announcer.is_verdict_acknowledged
+
+    @property
+    def registrations(self) -> int:
+        """How often the server welcomed us."""
+        return self._link.registrations
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the link to the server stands."""
+        return self._link.is_registered
+
+    def sockets(self) -> Sequence[tuple[int, bool]]:
+        """Number and family of each UDP socket."""
+        return self._datagrams.families()
+
+    def transmit(self, way: Way, peer: NodeId, datagram: bytes, ttl: int | None = None) -> bool:
+        """Send on a way, now or not at all."""
+        if way == RELAY:
+            return self._link.send_relay(peer.handle, datagram)
+        return self._datagrams.send(way, datagram, ttl)
+
+    def send_signal(self, signal: Signal) -> bool:
+        """To the server."""
+        return self._link.send_signal(signal)
+
+    def claim_index(self, kind: Kind, index: int | None, owner: Indexed) -> int:
+        """Receive datagrams of a kind."""
+        return self._indices.claim(kind, index, owner)
+
+    def release_index(self, kind: Kind, index: int, owner: Indexed) -> None:
+        """No longer."""
+        self._indices.release(kind, index, owner)
+
+    def may_probe(self, host: str) -> bool:
+        """Whether the budget of unproved ways has one more probe for this address."""
+        return self._probe_budget.take(host, trio.current_time())
+
+    def suspect_network(self) -> None:
+        """A path went silent: is it the peer, or are we somewhere else now?"""
+        self._suspect()
