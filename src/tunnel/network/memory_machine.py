@@ -14,10 +14,11 @@ WALL_AT_ZERO = 1_800_000_000.0
 
 
 class MemoryClock:
-    """Wall and boot time that go with Trio's clock; `wall_offset` makes the wall clock jump."""
+    """Wall and boot time that go with Trio's clock; `wall_offset` makes the wall clock jump, `slept` is time asleep."""
 
     def __init__(self) -> None:
         self.wall_offset = 0.0
+        self.slept = 0.0
 
     def wall(self) -> float:
         """Unix time."""
@@ -25,7 +26,7 @@ class MemoryClock:
 
     def boot(self) -> float:
         """Seconds since boot."""
-        return trio.current_time()
+        return trio.current_time() + self.slept
 
 
 class MemoryEntropy:

@@ -36,6 +36,7 @@ from tunnel.node.neighbourhood import Neighbourhood
 from tunnel.node.server_link import ServerLink
 from tunnel.node.surroundings import NodeSurroundings
 from tunnel.node.surveyor import Surveyor
+from tunnel.node.waking import watch_sleep
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.surroundings import RELAY
 from tunnel.wire.signals import Announced, Signal
@@ -181,6 +182,7 @@ class NodeProgram:
                 nursery.start_soon(self.announcer.living.run)
                 nursery.start_soon(self.link.run)
                 nursery.start_soon(self._watch_interfaces)
+                nursery.start_soon(watch_sleep, self._world.clock, self._handle_waking)
                 if self._interface is not None:
                     nursery.start_soon(self._interface.run)
 
@@ -298,6 +300,10 @@ class NodeProgram:
             log.info("addresses or routes of this machine changed")
             self._suspect_network()
             self.announcer.note_facts()
+
+    def _handle_waking(self, slept: float) -> None:
+        log.info("this machine slept seconds=%.0f", slept)
+        self._suspect_network()
 
     def _deliver(self, peer: PeerConnection, plaintext: bytes) -> None:
         if plaintext[:1] == b"\x00":
