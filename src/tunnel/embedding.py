@@ -40,6 +40,8 @@ WATCH_QUEUE = 1024
 MAX_APPLICATION_DATAGRAM = 1279
 CONNECT_PATIENCE = 30.0
 PING_PATIENCE = 5.0
+NEWS_PATIENCE = 1.0
+"""Seconds in which a server that we are registered at has told who is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,16 @@ class Peer:
         """Why there is no direct path; None while there is one."""
         return self.status().reason
 
+    @property
+    def is_present(self) -> bool:
+        """Whether the server has a link to it, as far as we were told."""
+        return self._connection.is_present
+
+    @property
+    def can_carry(self) -> bool:
+        """Whether a datagram sent now has keys and a way."""
+        return self._connection.can_carry
+
     def status(self) -> PeerStatus:
         """Everything about it, frozen."""
         return self._connection.status()
@@ -99,7 +111,7 @@ class Peer:
         self._connection.want()
         with trio.move_on_after(patience):
             await self._connection.pulse.wait_until(lambda: self._connection.can_carry)
-        return self._connection.can_carry
+        return self.can_carry
 
     async def send_datagram(self, datagram: bytes) -> None:
         """Send up to 1279 bytes, unreliably and sealed. Raises SettingsError when it is longer."""
@@ -172,8 +184,25 @@ class Node:
         raise PeerUnreachable(f"no way to {wanted!r} within {CONNECT_PATIENCE:g} s" + _because(peer.reason))
 
     async def ping(self, wanted: str) -> PingResult:
-        """Connect and measure one round trip. Raises PeerUnreachable."""
-        return await (await self.connect(wanted)).ping()
+        """Measure one round trip, to a peer that is there. Raises PeerUnreachable: at once when nobody is called so."""
+        with trio.move_on_after(NEWS_PATIENCE if self.program.is_registered else CONNECT_PATIENCE):
+            while not self._knows(wanted):
+                await self.program.pulse.wait()
+        peer = self.peer(wanted)
+        with trio.move_on_after(CONNECT_PATIENCE):
+            while not await peer.wait_carried(NEWS_PATIENCE):
+                if self.program.is_registered and not peer.is_present:
+                    break
+        if not peer.can_carry:
+            raise PeerUnreachable(f"no way to {wanted!r}" + _because(peer.reason))
+        return await peer.ping()
+
+    def _knows(self, wanted: str) -> bool:
+        try:
+            self.peer(wanted)
+        except PeerUnreachable:
+            return False
+        return True
 
     async def netcheck(self) -> NetcheckReport:
         """Survey our NAT now, and ask for the classic second opinion. Raises SettingsError with `--no-survey`."""

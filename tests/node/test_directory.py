@@ -190,3 +190,16 @@ def test_nobody_is_found_under_another_s_id_or_address(directory: Directory) -> 
     announce(directory, NodeId(bytes([8]) * 16), SHARED)
     assert directory.find(str(ONE)) is cast("PeerConnection", bob)
     assert directory.find(SHARED) is cast("PeerConnection", bob)
+
+
+def test_a_misspelt_name_brings_the_nearest_one(directory: Directory) -> None:
+    announce(directory, ONE, "laptop")
+    announce(directory, TWO, "phone")
+    with pytest.raises(PeerUnreachable, match="did you mean 'laptop'"):
+        directory.find("lapto")
+
+
+@pytest.mark.parametrize("wanted", ["desk", str(OWN), "10.86.0.5"])
+def test_our_own_name_is_answered_as_such(directory: Directory, wanted: str) -> None:
+    with pytest.raises(PeerUnreachable, match="is this node itself"):
+        directory.find(wanted)

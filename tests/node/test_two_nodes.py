@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
+
+from tunnel.model.errors import PeerUnreachable
+from tunnel.model.reasons import ReasonCode
 
 if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, Town
@@ -42,3 +46,32 @@ async def test_data_flows_over_the_relay_at_once_and_directly_soon_after(town: T
         assert at_desk.reason is None
         result = await at_desk.ping()
         assert 0.039 < result.rtt < 0.1
+
+
+async def test_a_ping_to_nobody_fails_at_once(town: Town, open_in: OpenNode) -> None:
+    """Nobody waits half a minute for a misspelt name, or for a peer that is known to be away."""
+    async with town.server(), open_in("desk") as desk:
+        await desk.wait_registered()
+        async with open_in("laptop") as laptop:
+            await laptop.wait_registered()
+            assert (await desk.ping("laptop")).rtt > 0
+        await trio.sleep(5.0)
+        for wanted in ("lapto", "laptop", "desk"):
+            began = trio.current_time()
+            with pytest.raises(PeerUnreachable):
+                await desk.ping(wanted)
+            assert trio.current_time() - began < 1.5
+
+
+async def test_a_peer_that_came_back_is_not_called_offline(town: Town, open_in: OpenNode) -> None:
+    async with town.server(), open_in("desk") as desk:
+        await desk.wait_registered()
+        for _ in range(2):
+            async with open_in("laptop") as laptop:
+                await laptop.wait_registered()
+                await desk.ping("laptop")
+                assert desk.peer("laptop").reason is None
+            await trio.sleep(5.0)
+            reason = desk.peer("laptop").reason
+            assert reason is not None
+            assert reason.code is ReasonCode.PEER_OFFLINE

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 
 from tunnel.crypto.network_keys import tunnel_address6
 from tunnel.model.announcement import PeerCard
@@ -116,8 +117,12 @@ class Directory:
         if matches:
             ids = ", ".join(str(peer.node) for peer in matches)
             raise PeerUnreachable(f"{wanted!r} is the name of {len(matches)} peers: use an id instead ({ids})")
-        names = ", ".join(sorted(peer.card.body.name for peer in self if peer.card)) or "nobody yet"
-        raise PeerUnreachable(f"no peer {wanted!r} here; known: {names}")
+        if wanted in (str(self._own), self._own_name, *map(_text, self._claimed.get(self._own, ()))):
+            raise PeerUnreachable(f"{wanted!r} is this node itself")
+        names = sorted({peer.card.body.name for peer in self if peer.card})
+        nearest = get_close_matches(wanted, names, n=1)
+        hint = f"did you mean {nearest[0]!r}" if nearest else f"known: {', '.join(names) or 'nobody yet'}"
+        raise PeerUnreachable(f"no peer {wanted!r} here; {hint}")
 
     def _holder_at(self, text: str) -> PeerConnection | None:
         try:
@@ -146,6 +151,10 @@ class Directory:
 
 def _oldest(claims: dict[NodeId, float]) -> NodeId:
     return min(claims, key=lambda node: (claims[node], node))
+
+
+def _text(packed: bytes) -> str:
+    return str(ipaddress.ip_address(packed))
 
 
 def _packed(address: str) -> bytes:

@@ -222,6 +222,7 @@ class PeerConnection:
             case Kind.CONTROL:
                 plaintext = self.session.open_untrusted(datagram)
                 self._note_heard(way)
+                self.rx_bytes += len(plaintext)
                 self._obey(plaintext)
             case Kind.PROBE:
                 self._probing.handle_untrusted(datagram, way)

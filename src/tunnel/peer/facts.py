@@ -94,6 +94,8 @@ class PeerFacts:
         """A newer announcement."""
         self.card = card
         self.is_present = True
+        if self.reason is not None and self.reason.code is ReasonCode.PEER_OFFLINE:
+            self.reason = None
         self.not_before = NEVER
         self.pulse.beat()
 
