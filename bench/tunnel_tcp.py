@@ -37,8 +37,8 @@ def main() -> None:
         for name, options in (("direct", ()), ("relay over WebSocket", ("--relay-only",))):
             for node, site in (("desk", home), ("laptop", office)):
                 household.start_node(site.host, node, *options)
-            household.wait_known("desk", "laptop")
-            household.ask("desk", "ping", "laptop", "--count", "1")
+            household.wait_ready("desk", "laptop")
+            household.command("desk", "ping", "laptop", "--count", "1")
             household.wait_state("desk", "laptop", "relayed" if options else "connected")
             carried = measure(lab, office, home, household.address("laptop"), seconds)
             print(f"{name:<22}{carried:>8.2f}{carried / bare:>10.3f}")
