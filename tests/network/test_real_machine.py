@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tunnel.model.errors import DeviceError
 from tunnel.network.real import real_world
-from tunnel.network.real_machine import RealClock, RealEntropy, RealStore
+from tunnel.network.real_machine import RealClock, RealEntropy, RealStore, raise_descriptor_limit
 
 
 def test_the_clocks_are_the_machines() -> None:
@@ -58,3 +59,14 @@ def test_without_a_folder_nothing_outlives_the_process() -> None:
     world.store.write("key", b"x")
     assert world.store.read("key") == b"x"
     assert real_world(None).store.read("key") is None
+
+
+def test_the_limit_of_open_files_is_raised_to_what_the_system_allows() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        raised = raise_descriptor_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+        assert raised >= before[0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnel.model.rates import RateTable, TokenBucket
-from tunnel.server.limits import Slots, source_of
+from tunnel.model.settings import ServerSettings
+from tunnel.server.limits import (
+    SPARE_DESCRIPTORS,
+    DoorRates,
+    Slot,
+    Slots,
+    fit_connections,
+    source_of,
+    sources_of,
+)
 
 
 def test_a_bucket_gives_its_burst_at_once_and_its_rate_after_that() -> None:
@@ -51,13 +60,94 @@ def test_a_full_table_forgets_the_key_that_was_unused_for_longest() -> None:
     assert table.take("used", 0.0), "it was forgotten"
 
 
-def test_slots_are_limited_for_all_and_for_each() -> None:
-    slots = Slots(total=3, each=2)
-    assert [slots.take("a"), slots.take("a"), slots.take("a")] == [True, True, False]
-    assert [slots.take("b"), slots.take("c")] == [True, False]
-    slots.give_back("a")
-    assert slots.take("c")
-    assert slots.held == 3
+class Door:
+    """Slots, and the names of those who had to go."""
+
+    def __init__(self, *, strangers: int = 9, members: int = 9, each: int = 9) -> None:
+        self.slots = Slots(strangers=strangers, members=members, each=each)
+        self.gone: list[str] = []
+
+    def take(self, name: str, host: str = "192.0.2.1") -> Slot | None:
+        return self.slots.take(sources_of(host), lambda: self.gone.append(name))
+
+    def take_one(self, name: str, host: str = "192.0.2.1") -> Slot:
+        slot = self.take(name, host)
+        assert slot is not None
+        return slot
+
+
+def test_one_source_holds_so_many_slots_of_either_kind() -> None:
+    door = Door(each=2)
+    first = door.take_one("a")
+    assert door.slots.admit(first)
+    door.take_one("b")
+    assert door.take("c") is None
+    assert door.take("d", "192.0.2.2") is not None
+    door.slots.give_back(first)
+    assert door.take("e") is not None
+    assert door.slots.held == 3
+
+
+def test_the_subnets_of_one_ipv6_site_hold_four_times_as_many_together() -> None:
+    door = Door(each=1)
+    let_in = [door.take("x", f"2001:db8:1:{number}::1") is not None for number in range(6)]
+    assert let_in == [True] * 4 + [False] * 2
+    assert door.take("y", "2001:db8:2::1") is not None
+
+
+def test_a_newcomer_takes_the_place_of_the_oldest_of_the_greatest_crowd() -> None:
+    door = Door(strangers=4)
+    lonely = door.take_one("lonely", "192.0.2.9")
+    crowd = [door.take_one(f"crowd {number}") for number in range(3)]
+    door.take_one("newcomer", "192.0.2.10")
+    assert door.gone == ["crowd 0"]
+    door.slots.give_back(crowd[0])
+    assert door.slots.held == 4
+    assert door.slots.admit(lonely)
+    assert door.take("another", "192.0.2.11") is not None
+    assert door.gone == ["crowd 0"], "a member holds no place of strangers"
+    assert door.slots.dropped == 1
+
+
+def test_strangers_never_take_a_member_s_place() -> None:
+    door = Door(strangers=1, members=2)
+    members = [door.take_one("m", f"192.0.2.{number}") for number in range(2)]
+    assert door.gone == ["m"]
+    assert door.slots.admit(members[1])
+    door.slots.give_back(members[0])
+    for number in range(5):
+        door.take_one(f"s{number}")
+    assert door.gone == ["m", "s0", "s1", "s2", "s3"]
+
+
+def test_there_are_so_many_members_and_no_more() -> None:
+    door = Door(members=1)
+    first, second = door.take_one("a"), door.take_one("b")
+    assert door.slots.admit(first)
+    assert not door.slots.admit(second)
+    door.slots.give_back(first)
+    assert door.slots.admit(second)
+    door.slots.give_back(second)
+    assert door.slots.held == 0
+
+
+def test_a_source_connects_in_a_burst_and_then_at_its_rate() -> None:
+    rates = DoorRates(rate=1.0, burst=2.0)
+    sources = sources_of("192.0.2.1")
+    assert [rates.take(sources, 0.0) for _ in range(3)] == [True, True, False]
+    assert rates.take(sources, 1.0)
+    site = [rates.take(sources_of(f"2001:db8:1:{number}::1"), 0.0) for number in range(10)]
+    assert site == [True] * 8 + [False] * 2
+
+
+def test_connections_are_fitted_to_the_open_files_that_the_system_allows(caplog: pytest.LogCaptureFixture) -> None:
+    settings = ServerSettings()
+    assert fit_connections(settings, 1 << 20) is settings
+    assert not caplog.records
+    fitted = fit_connections(settings, 1024)
+    assert fitted.max_connections + fitted.max_strangers == 1024 - SPARE_DESCRIPTORS
+    assert fitted.max_strangers > 100
+    assert "open files" in caplog.text
 
 
 @pytest.mark.parametrize(

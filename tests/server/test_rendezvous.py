@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tunnel.crypto.admission import prove
 from tunnel.model.errors import RemoteProtocolError
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.server import rendezvous
-from tunnel.wire.signals import Challenge, Ping, Pong
+from tunnel.wire.signals import Challenge, ErrorSignal, Ping, Pong
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -123,15 +124,33 @@ async def test_one_address_holds_so_many_connections_and_no_more(run_server: Ser
         assert await is_let_in(dial, "crowd")
 
 
-async def test_the_server_holds_so_many_connections_and_no_more(run_server: Serve, dial: Dial) -> None:
-    async with run_server(max_connections=2), dial("a") as a, dial("b") as b:
-        await a.hear(Challenge)
-        await b.hear(Challenge)
-        assert not await is_let_in(dial, "c")
+async def test_the_server_holds_so_many_members_and_no_more(run_server: Serve, dial: Dial) -> None:
+    async with run_server(max_connections=2), dial("a") as a, dial("b") as b, dial("c") as c:
+        await a.register()
+        await b.register()
+        c.say(prove(await c.hear(Challenge), c.network, c.keys, binding=b""))
+        assert (await c.hear(ErrorSignal)).code == "server_full"
+
+
+async def test_when_strangers_crowd_the_door_the_oldest_goes_and_members_stay(
+    run_server: Serve, dial: Dial, fetch: Callable[..., Awaitable[tuple[int, bytes]]]
+) -> None:
+    async with run_server(max_strangers=3), AsyncExitStack() as stack:
+        member = await stack.enter_async_context(dial("member"))
+        await member.register()
+        crowd = [await stack.enter_async_context(dial(f"s{number}", host="crowd")) for number in range(3)]
+        for stranger in crowd:
+            await stranger.hear(Challenge)
+        await still_serves(dial)
+        with trio.fail_after(0.5):
+            await crowd[0].hear_end()
+        member.say(Ping(4))
+        assert await member.hear(Pong) == Pong(4)
+        assert b'p2ptunnel_connections_total{door="crowded_out"} 1.0' in (await fetch("/metrics"))[1]
 
 
 async def test_a_flood_of_connections_from_one_address_is_cut_to_its_rate(run_server: Serve, dial: Dial) -> None:
-    async with run_server(max_connections_per_address=10, max_connects_per_address_rate=1.0) as server:
+    async with run_server(max_connects_per_address_burst=20, max_connects_per_address_rate=1.0) as server:
         assert server.listen.port == 8443
         let_in = [await is_let_in(dial, "flood") for _ in range(40)]
         assert 20 <= let_in.count(True) <= 30

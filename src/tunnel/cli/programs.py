@@ -32,6 +32,9 @@ def node_here(invite: Invite, settings: NodeSettings, world: World) -> AbstractA
 
 async def serve_here(settings: ServerSettings, *, task_status: trio.TaskStatus[ServerReady]) -> None:
     """The server on this machine."""
+    from tunnel.network.real_machine import raise_descriptor_limit
+    from tunnel.server.limits import fit_connections
     from tunnel.server.program import serve
 
+    settings = fit_connections(settings, raise_descriptor_limit())
     await serve(settings, this_machine(settings.state), task_status=task_status)

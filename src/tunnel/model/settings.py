@@ -64,8 +64,14 @@ class ServerSettings:
     addresses: str = "10.86.0.0/16"
     """The pool from which each network's nodes get their IPv4 tunnel addresses."""
     max_connections: int = 4096
+    """Of registered nodes."""
+    max_strangers: int = 1024
+    """Connections that have not registered yet, beside those of registered nodes."""
     max_connections_per_address: int = 64
-    max_connects_per_address_rate: float = 20.0
+    """Of either kind, for one IPv4 address or IPv6 /64; an IPv6 /48 may have four times as many."""
+    max_connects_per_address_rate: float = 5.0
+    max_connects_per_address_burst: int = 64
+    """Many nodes behind one NAT dial at once when the server comes back."""
     max_nodes_per_network: int = 1024
     max_signals_rate: float = 50.0
     max_announcement: int = 4096

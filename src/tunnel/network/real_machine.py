@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import resource
+import sys
 import time
 from pathlib import Path
 
@@ -32,6 +34,15 @@ class RealEntropy:
     def token(self, size: int) -> bytes:
         """Unguessable bytes."""
         return os.urandom(size)
+
+
+def raise_descriptor_limit() -> int:
+    """Let this process open as many files as it may at most. How many that is."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 class RealStore:

@@ -10,6 +10,7 @@ the connection with a typed error; what a client does reaches its own connection
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -85,8 +86,10 @@ class House:
 class Connection:
     """Serves one link. `run` ends with the link; `end` makes it end."""
 
-    def __init__(self, house: House, link: Link, remote: Endpoint) -> None:
+    def __init__(self, house: House, link: Link, remote: Endpoint, admit: Callable[[], bool]) -> None:
+        """`admit` is asked when the client has proved who it is; False refuses it."""
         self._house = house
+        self._admit = admit
         self._link = link
         self._remote = remote
         self._scope = trio.CancelScope()
@@ -156,6 +159,8 @@ class Connection:
             raise Refused("version", f"this server speaks version {PROTOCOL_VERSION}, you speak {hello.version}")
         network, node = verify_hello(hello, challenge, private, binding=house.binding)
         house.presence.check_room(network, node)
+        if not self._admit():
+            raise Refused("server_full", f"{house.settings.max_connections} nodes are online")
         lease = house.registry.lease(
             network, node, hello.wanted_address, house.world.clock.wall(), lambda: house.presence.members_of(network)
         )

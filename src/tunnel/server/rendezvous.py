@@ -1,6 +1,6 @@
 """Takes connections in: slots and rates by address, then TLS, WebSocket, and `Connection` for what is said.
 
-    listener --accept--> slot? rate? --> TLS --> WebSocket --> Connection
+    listener --accept--> slot? rate? --> TLS --> WebSocket --> Connection --> a member's slot?
                              |             `--- all this until one deadline ---'
                              no: closed at once
 
@@ -17,12 +17,11 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, TunnelError
-from tunnel.model.rates import RateTable
 from tunnel.network.link import Link
 from tunnel.network.ports import StreamListener
 from tunnel.network.websocket import accept_message_channel
 from tunnel.server.connection import Connection, House
-from tunnel.server.limits import Slots, source_of
+from tunnel.server.limits import DoorRates, Slot, Slots, sources_of
 from tunnel.wire.signals import MAX_SIGNAL
 
 MAX_FIRST = MAX_SIGNAL + 64
@@ -43,6 +42,8 @@ class DoorStatistics:
     accepted: int = 0
     refused_rate: int = 0
     refused_slots: int = 0
+    crowded_out: int = 0
+    """Strangers who were dropped for newer ones."""
     failed_handshakes: int = 0
 
 
@@ -53,8 +54,12 @@ class Rendezvous:
         settings = house.settings
         self._house = house
         self._secure = secure
-        self._slots = Slots(settings.max_connections, settings.max_connections_per_address)
-        self._rates = RateTable(settings.max_connects_per_address_rate, 2 * settings.max_connections_per_address)
+        self._slots = Slots(
+            strangers=settings.max_strangers,
+            members=settings.max_connections,
+            each=settings.max_connections_per_address,
+        )
+        self._rates = DoorRates(settings.max_connects_per_address_rate, settings.max_connects_per_address_burst)
         self._connections: dict[Connection, None] = {}
         self._one_less = trio.Event()
         self._closing = False
@@ -75,9 +80,10 @@ class Rendezvous:
                     _log.warning("cannot accept connections", extra={"error": error})
                     await trio.sleep(ACCEPT_PAUSE)
                     continue
-                source = source_of(remote.host)
-                if self._admit(source):
-                    nursery.start_soon(self._serve_one, stream, remote, source)
+                scope = trio.CancelScope()
+                slot = self._take_slot(remote, scope)
+                if slot is not None:
+                    nursery.start_soon(self._serve_one, stream, remote, slot, scope)
                 else:
                     await trio.aclose_forcefully(stream)
 
@@ -93,20 +99,24 @@ class Rendezvous:
             self._one_less = trio.Event()
             await self._one_less.wait()
 
-    def _admit(self, source: str) -> bool:
-        """Take a slot for this source, or count why not."""
-        if not self._rates.take(source, trio.current_time()):
+    def _take_slot(self, remote: Endpoint, scope: trio.CancelScope) -> Slot | None:
+        """Take a slot for a connection that ends with this scope, or count why not."""
+        sources = sources_of(remote.host)
+        if not self._rates.take(sources, trio.current_time()):
             self.statistics.refused_rate += 1
-            return False
-        if self._closing or not self._slots.take(source):
+            return None
+        slot = None if self._closing else self._slots.take(sources, scope.cancel)
+        if slot is None:
             self.statistics.refused_slots += 1
-            return False
+            return None
         self.statistics.accepted += 1
-        return True
+        self.statistics.crowded_out = self._slots.dropped
+        return slot
 
-    async def _serve_one(self, stream: trio.abc.Stream, remote: Endpoint, source: str) -> None:
+    async def _serve_one(self, stream: trio.abc.Stream, remote: Endpoint, slot: Slot, scope: trio.CancelScope) -> None:
         try:
-            await self._open_and_run(stream, remote)
+            with scope:
+                await self._open_and_run(stream, remote, slot)
         except (TunnelError, trio.TooSlowError, trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
             self.statistics.failed_handshakes += 1
             _log.debug("no conversation", extra={"remote": remote}, exc_info=True)
@@ -114,10 +124,10 @@ class Rendezvous:
             self.statistics.failed_handshakes += 1
             _log.exception("a connection failed")
         finally:
-            self._slots.give_back(source)
+            self._slots.give_back(slot)
             await trio.aclose_forcefully(stream)
 
-    async def _open_and_run(self, stream: trio.abc.Stream, remote: Endpoint) -> None:
+    async def _open_and_run(self, stream: trio.abc.Stream, remote: Endpoint, slot: Slot) -> None:
         settings = self._house.settings
         deadline = trio.current_time() + settings.timings.handshake_patience
         with trio.fail_at(deadline):
@@ -132,7 +142,7 @@ class Rendezvous:
         try:
             async with opening as channel:
                 link = Link(channel, timings=settings.timings, relay_queue=settings.relay_queue)
-                connection = Connection(self._house, link, remote)
+                connection = Connection(self._house, link, remote, lambda: self._slots.admit(slot))
                 self._connections[connection] = None
                 if not self._closing:
                     await connection.run(deadline)
