@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.nat import Udp
 from tunnel.nat.second_opinion import SecondOpinion
 from tunnel.nat.survey import SurveyResult
 
@@ -20,3 +22,11 @@ class NetcheckReport:
     def agrees(self) -> bool | None:
         """Whether both can be right; None where one of them does not know."""
         return None if self.second_opinion is None else self.second_opinion.agrees(self.survey.report)
+
+
+def in_the_light_of(survey: SurveyResult, asked: Endpoint, opinion: SecondOpinion) -> SecondOpinion:
+    """What an opinion is worth: RFC 3489 takes the silence of the one server asked for that of the network."""
+    is_silence = opinion.classic == "Blocked" and all(answer.remote != asked for answer in survey.answers)
+    if is_silence and survey.report.udp is Udp.OPEN:
+        return SecondOpinion(None, f"{asked} does not answer, other servers do")
+    return opinion

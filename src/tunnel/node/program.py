@@ -20,7 +20,7 @@ from tunnel.model.nat import NatReport
 from tunnel.model.settings import PUBLIC_STUN, NodeSettings
 from tunnel.model.status import Move, NodeStatus, ServerStatus
 from tunnel.nat.candidates import gather
-from tunnel.nat.netcheck import NetcheckReport
+from tunnel.nat.netcheck import NetcheckReport, in_the_light_of
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.background import bare_errors
 from tunnel.network.ports import World
@@ -221,7 +221,8 @@ class NodeProgram:
         mapped = [endpoint.host for endpoint in survey.reflexive if endpoint.host in here]
         outer = [host for host in here if scope_of(host) is not Scope.LOOPBACK]
         source = next(iter((*mapped, *outer)), "0.0.0.0")
-        report = NetcheckReport(survey, await ask_second_opinion(self._world.datagrams, server, source=source))
+        opinion = await ask_second_opinion(self._world.datagrams, server, source=source)
+        report = NetcheckReport(survey, in_the_light_of(survey, server, opinion))
         if report.agrees is False:
             log.info("second opinion disagrees ours=%s classic=%s", survey.report.mapping, report.second_opinion)
         return report
