@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tunnel.model.settings import STUN_PORTS
 from tunnel.netlab import Lab, SiteSpec
 from tunnel.netlab.household import Household
 
@@ -22,11 +23,13 @@ def open_household(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenHou
     """Builds a lab of these sites with a server that serves; it lives as long as the module's tests."""
     with ExitStack() as stack:
 
-        def build(*specs: SiteSpec, server_options: Sequence[str] = ()) -> tuple[Lab, Household]:
+        def build(
+            *specs: SiteSpec, server_options: Sequence[str] = (), stun_ports: Sequence[int] = STUN_PORTS
+        ) -> tuple[Lab, Household]:
             folder: Path = tmp_path_factory.mktemp("household")
             lab = stack.enter_context(Lab(*specs))
             household = stack.enter_context(Household(lab, folder))
-            household.start_server(*server_options)
+            household.start_server(*server_options, stun_ports=stun_ports)
             return lab, household
 
         yield build

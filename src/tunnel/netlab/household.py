@@ -74,11 +74,11 @@ class Household:
 
     # Programs
 
-    def start_server(self, *options: str) -> None:
+    def start_server(self, *options: str, stun_ports: Sequence[int] = STUN_PORTS) -> None:
         """Start the server and read where it serves. Raises DeviceError when it does not come up."""
         listen = f"{SERVER_ADDRESSES[0]}:{SERVER_PORT}"
         argv = [*COMMAND, "server", "--listen", listen, "--state", str(self.state("server"))]
-        for address, port in product(SERVER_ADDRESSES, STUN_PORTS):
+        for address, port in product(SERVER_ADDRESSES, stun_ports):
             argv += ["--udp", f"{address}:{port}"]
         with self._log("server") as log:
             process = self._lab.popen(self._lab.server, [*argv, *options], stdout=subprocess.PIPE, stderr=log)

@@ -1,0 +1,139 @@
+"""A program for the lab's hosts that runs one part of ours alone: `errand.py WORD ARGUMENT...` prints one JSON value.
+
+    map PORT SECONDS        ask the UPnP gateway for a mapping of this UDP port: ENDPOINT
+    unmap PORT              take it back
+    survey SERVER...        what our survey says, asking these STUN servers alone
+    classic SERVER SOURCE   what pystun3 calls our NAT, asking this STUN server
+    ask SERVER CHANGE       one binding request with this CHANGE-REQUEST: what the answer says
+    receive ADDRESS         take one TCP stream; prints its port first, then how long it was and its digest
+    send ENDPOINT SIZE      send this many random bytes: their digest
+
+What one of our errors ends is {"error": its class, "text": what it says, "seconds": how long that took}.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from tunnel.model.endpoint import Endpoint, parse_endpoint
+from tunnel.model.errors import TunnelError
+from tunnel.model.timings import Timings
+from tunnel.nat.second_opinion import ask_second_opinion
+from tunnel.nat.survey import Survey
+from tunnel.network.ports import DatagramSocket
+from tunnel.network.real_datagrams import RealDatagrams
+from tunnel.network.real_interfaces import RealInterfaces
+from tunnel.network.real_port_mapper import RealPortMapper
+from tunnel.network.real_resolver import RealResolver
+from tunnel.wire.stun import Change, binding_request, decode_stun, encode_stun
+
+CHUNK = 1 << 16
+PATIENCE = 30.0
+UNSPECIFIED = Endpoint("0.0.0.0", 0)
+
+
+async def map_port(port: str, lease: str) -> Any:
+    return str(await RealPortMapper().map_port(int(port), float(lease)))
+
+
+async def unmap_port(port: str) -> Any:
+    await RealPortMapper().unmap_port(int(port))
+
+
+async def survey(*servers: str) -> Any:
+    socket = await RealDatagrams().open_socket(UNSPECIFIED)
+    own = [Endpoint(host, socket.local.port) for host in RealInterfaces().addresses()]
+    survey = Survey([socket], RealResolver(), own=own, servers=servers, timings=Timings(), token=os.urandom)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(feed, survey, socket)
+        result = await survey.run()
+        nursery.cancel_scope.cancel()
+    return {
+        "mapping": result.report.mapping.value,
+        "allocation": result.report.allocation.value,
+        "reflexive": [str(endpoint) for endpoint in result.reflexive],
+        "local": socket.local.port,
+        "answers": len(result.answers),
+        "evidence": result.evidence,
+    }
+
+
+async def feed(survey: Survey, socket: DatagramSocket) -> None:
+    while True:
+        for datagram, remote in await socket.receive_batch():
+            survey.receive_untrusted(socket, datagram, remote)
+
+
+async def classic(server: str, source: str) -> Any:
+    opinion = await ask_second_opinion(RealDatagrams(), parse_endpoint(server), source=source)
+    return opinion.classic or opinion.note
+
+
+async def ask(server: str, change: str) -> Any:
+    """Without patience for a lost packet: on a lab's links none is."""
+    socket = await RealDatagrams().open_socket(UNSPECIFIED)
+    request = binding_request(os.urandom(12), change=Change(int(change)))
+    socket.send_nowait(encode_stun(request), parse_endpoint(server))
+    with trio.fail_after(PATIENCE):
+        [(datagram, remote)] = await socket.receive_batch()
+    answer = decode_stun(datagram)
+    assert answer.transaction == request.transaction
+    said = {"from": remote, "observed": answer.observed, "origin": answer.origin, "other": answer.other}
+    return {name: endpoint and str(endpoint) for name, endpoint in said.items()} | {"local": socket.local.port}
+
+
+async def receive(address: str) -> Any:
+    with socket.create_server((address, 0)) as listener:
+        listener.settimeout(PATIENCE)
+        print(listener.getsockname()[1], flush=True)
+        stream, _ = listener.accept()
+    digest, length = hashlib.sha256(), 0
+    with stream:
+        stream.settimeout(PATIENCE)
+        while chunk := stream.recv(CHUNK):
+            digest.update(chunk)
+            length += len(chunk)
+    return [length, digest.hexdigest()]
+
+
+async def send(endpoint: str, size: str) -> Any:
+    content = random.Random(size).randbytes(int(size))
+    with socket.create_connection(parse_endpoint(endpoint), PATIENCE) as stream:
+        stream.sendall(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+WORDS: dict[str, Callable[..., Awaitable[Any]]] = {
+    "map": map_port,
+    "unmap": unmap_port,
+    "survey": survey,
+    "classic": classic,
+    "ask": ask,
+    "receive": receive,
+    "send": send,
+}
+
+
+async def main(*command: str) -> None:
+    word, *arguments = command
+    began = time.monotonic()
+    try:
+        result = await WORDS[word](*arguments)
+    except TunnelError as error:
+        seconds = round(time.monotonic() - began, 3)
+        result = {"error": type(error).__name__, "text": str(error), "seconds": seconds}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    trio.run(main, *sys.argv[1:])
