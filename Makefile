@@ -44,6 +44,7 @@ clean: ## Remove what was made here
 	rm -rf .venv dist build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/ready: constraints/dev.txt pyproject.toml tools/make-venv
-	PYTHON="$(PYTHON)" tools/make-venv .venv constraints/dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	@echo "setting up .venv, about a minute"
+	@PYTHON="$(PYTHON)" tools/make-venv .venv constraints/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -318,23 +321,35 @@ def test_the_whole_demo_keeps_its_promises_and_leaves_nothing_behind(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_demo_ends_its_processes_and_takes_its_files_away(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        COMMAND,
-        env=plain_environment(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+@contextmanager
+def running_demo(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """A demo in whose midst we are, and its children."""
+    environment = plain_environment(folder)
+    with subprocess.Popen(
+        COMMAND, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
-        assert process.stderr is not None
         next(line for line in process.stdout if "registered as" in line)
         tasks = Path(f"/proc/{process.pid}/task").glob("*/children")  # the thread that started it counts as its parent
-        children = [child for task in tasks for child in task.read_text().split()]
+        children = [int(child) for task in tasks for child in task.read_text().split()]
+        assert len(children) == 3
+        yield process, children
+
+
+def test_an_interrupted_demo_ends_its_processes_and_takes_its_files_away(tmp_path: Path) -> None:
+    with running_demo(tmp_path) as (process, children):
         process.send_signal(signal.SIGINT)
-        process.stdout.read()
-        assert (process.stderr.read(), process.wait(PATIENCE)) == ("", 130)
-    assert len(children) == 3
-    assert not any(Path("/proc", child).exists() for child in children)
+        assert process.communicate(timeout=PATIENCE)[1] == ""
+    assert process.returncode == 130
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_processes_of_a_killed_demo_end_with_it(tmp_path: Path) -> None:
+    """Nobody is left to end them: a second Ctrl-C, a closed terminal, or the kernel short of memory."""
+    with running_demo(tmp_path) as (process, children):
+        handles = [os.pidfd_open(child) for child in children]
+        process.kill()
+        for handle in handles:
+            assert select.select([handle], [], [], PATIENCE)[0] == [handle]
+            os.close(handle)

@@ -1,4 +1,7 @@
-"""The processes of a demo: started, told what to do, and ended whatever happens. Each is held by its handle."""
+"""The processes of a demo: started, told what to do, and ended whatever happens. Each is held by its handle.
+
+Each also ends when its stdin does: when the demo is killed, the kernel closes its end of that pipe.
+"""
 
 from __future__ import annotations
 
@@ -59,9 +62,10 @@ async def open_program(
 async def open_server(folder: Path) -> AsyncIterator[tuple[str, str]]:
     """A real server on loopback ports that the system picks: its URL and its pin."""
     loopback = "127.0.0.1:0"
-    argv = ["server", "--listen", loopback, "--udp", loopback, "--udp", loopback, "--http", loopback]
+    argv = ["--listen", loopback, "--udp", loopback, "--udp", loopback, "--http", loopback]
     log = folder / "server.log"
-    async with open_program("server", "tunnel", *argv, "--state", str(folder / "server"), log=log) as process:
+    argv += ["--state", str(folder / "server")]
+    async with open_program("server", "tunnel.cli.demo_server", *argv, log=log) as process:
         assert process.stdout is not None
         words: list[str] = []
         with trio.move_on_after(READY_PATIENCE):

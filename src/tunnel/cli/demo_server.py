@@ -1,0 +1,27 @@
+"""The server of a demo: the command `server`, which also ends when stdin does, so it never outlives who started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from tunnel.cli.program import run
+
+
+def main(argv: Sequence[str]) -> int:
+    """The process."""
+    threading.Thread(target=_leave_with_stdin, daemon=True).start()
+    return run(["server", *argv])
+
+
+def _leave_with_stdin() -> None:
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
