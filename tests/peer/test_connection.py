@@ -322,3 +322,18 @@ async def test_many_handshakes_before_an_error_delay_none_after_it(bench: Bench)
         await trio.sleep(3.0)
         bench.meet()
         assert await ping(side, 3.0) > 0
+
+
+async def test_an_upgrade_that_fails_is_one_punch_on_each_side(bench: Bench) -> None:
+    """Who begins asks for an introduction, and hears it amidst its own punch: no reason for another."""
+    bench.direct = False
+    bench.meet()
+    bench.left.peer.want()
+    await bench.wait_state(bench.left, "relayed")
+    await bench.wait_state(bench.right, "relayed")
+    await trio.sleep(0.1)
+    for side in (bench.left, bench.right):
+        side.moves.clear()
+    await trio.sleep(17.0)
+    for side in (bench.left, bench.right):
+        assert side.moves == [("relayed", "punching"), ("punching", "relayed")]

@@ -20,6 +20,9 @@ from tunnel.wire.signals import Connect, Signal
 _PROMOTION_WINDOW = 3.0
 """After a path was proved, the other candidates still get volleys for so long: a better one may answer."""
 
+_USED_UP = 1.0
+"""An introduction that came so long before a punch ended had its volleys: it brings no second punch."""
+
 
 class Reaching:
     """The activities of `punching`, `connected` and `relayed`.
@@ -120,6 +123,8 @@ class Reaching:
         facts = self._facts
         self._paths.bury()
         self._reroute()
+        if facts.introduction is not None and trio.current_time() - facts.introduction[1] > _USED_UP:
+            facts.introduction = None
         while True:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_relay)
