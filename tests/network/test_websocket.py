@@ -245,7 +245,58 @@ async def test_the_first_message_of_a_stranger_may_have_a_limit_of_its_own(autoj
         return outcome
 
     assert await speak(bytes(900), bytes(60_000)) == [bytes(900), bytes(60_000)]
-    assert await speak(bytes(1100)) == ["1108 bytes, and no whole message in them"]
+    assert await speak(bytes(1100)) == ["a first message of 1100 bytes"]
+
+
+HEAD = (
+    b"GET / HTTP/1.1\r\nHost: server\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: p2ptunnel.v1\r\n\r\n"
+)
+HELLO = b"\x82\x85" + bytes(4) + b"hello"
+EARLY = "bytes after the handshake and before its answer"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "outcome"),
+    [
+        ((HEAD, HELLO), b"hello"),
+        ((HEAD, HELLO[:1], HELLO[1:4], HELLO[4:]), b"hello"),
+        ((HEAD[:-2], HEAD[-2:], HELLO), b"hello"),
+        ((HEAD, HELLO + HELLO), "more bytes than those of the first message"),
+        ((HEAD, HELLO[:-1], HELLO[-1:] + b"\x89"), "more bytes than those of the first message"),
+        ((HEAD, b"\x89\x80" + bytes(4)), "the first frame is no whole message"),
+        ((HEAD, b"\x8a\x80" + bytes(4)), "the first frame is no whole message"),
+        ((HEAD, b"\x02\x80" + bytes(4)), "the first frame is no whole message"),
+        ((HEAD, b"\x82\xfe\x03", b"\xe8" + bytes(4)), "a first message of 1000 bytes"),
+        ((HEAD, b"\x82\xff" + b"\xff" * 8), f"a first message of {2**64 - 1} bytes"),
+        ((HEAD + HELLO,), EARLY),
+        ((HEAD[:-1], HEAD[-1:] + HELLO), EARLY),
+        ((HEAD[:20], b"x" * 8192), "8212 bytes, and no whole message in them"),
+    ],
+)
+async def test_a_stranger_sends_one_frame_and_waits(
+    autojump_clock: MockClock, pieces: tuple[bytes, ...], outcome: bytes | str
+) -> None:
+    """Each frame costs the server time, so thousands of small ones must not be parsed for somebody unknown."""
+    heard: list[bytes | str] = []
+    async with open_streams() as (stream, served, _), trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def serve() -> None:
+            try:
+                async with accept_message_channel(
+                    served, patience=5, max_message=MAX_MESSAGE, max_first=1000
+                ) as channel:
+                    heard.append(await channel.receive())
+            except RemoteProtocolError as error:
+                heard.append(str(error))
+
+        for piece in pieces:
+            await stream.send_all(piece)
+            await trio.sleep(0.2)
+        await trio.sleep(6.0)
+        nursery.cancel_scope.cancel()
+    assert heard == [outcome]
 
 
 async def test_a_closed_channel_says_that_we_closed_it(autojump_clock: MockClock) -> None:

@@ -51,6 +51,7 @@ HOSTILE = {
     + bytes(4)
     + bytes(20_000),
     "endless empty fragments": GOOD + b"\x02\x80" + bytes(4) + (b"\x00\x80" + bytes(4)) * 200_000,
+    "pings": GOOD + (b"\x89\x80" + bytes(4)) * 2700,
     "close": GOOD + b"\x88\x80" + bytes(4),
     "close with nonsense": GOOD + b"\x88\x83" + bytes(4) + b"\xff\xff\xff",
 }

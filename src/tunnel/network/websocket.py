@@ -28,6 +28,7 @@ from wsproto.utilities import ProtocolError
 
 from tunnel.model.errors import LocalProtocolError, RemoteProtocolError
 from tunnel.network.background import run_beside
+from tunnel.network.metered_stream import MeteredStream, Overlong
 from tunnel.wire.signals import SUBPROTOCOL
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class MessageChannel:
     """
 
     def __init__(
-        self, connection: WebSocketConnection, reader: _Reader, stream: _MeteredStream, max_message: int
+        self, connection: WebSocketConnection, reader: _Reader, stream: MeteredStream, max_message: int
     ) -> None:
         self._connection = connection
         self._reader = reader
@@ -145,7 +146,7 @@ async def open_message_channel(
     Raises RemoteProtocolError when the server does not speak our subprotocol. The stream is closed with the block.
     """
 
-    async def handshake(reader: _Reader, metered: _MeteredStream) -> WebSocketConnection:
+    async def handshake(reader: _Reader, metered: MeteredStream) -> WebSocketConnection:
         connection = await wrap_client_stream(
             reader.as_nursery(),
             cast("Any", metered),
@@ -169,12 +170,15 @@ async def accept_message_channel(
 ) -> AsyncIterator[MessageChannel]:
     """The server's side: waits for the client's handshake, at most `patience` seconds (trio.TooSlowError).
 
-    `max_first` is for strangers: until the first message came out, no more bytes may come than that. It suits protocols
-    in which the client then waits for an answer. Raises RemoteProtocolError for anything that is not a WebSocket
-    handshake with our subprotocol. The stream is closed with the block.
+    `max_first` is for strangers: after the handshake's head nothing may come until it is answered, and then one frame
+    with one whole message of at most so many bytes, the frame's head included, until that came out. It suits protocols
+    in which the client then waits for an answer; nobody can make us parse thousands of frames first.
+
+    Raises RemoteProtocolError for anything that is not a WebSocket handshake with our subprotocol. The stream is closed
+    with the block.
     """
 
-    async def handshake(reader: _Reader, metered: _MeteredStream) -> WebSocketConnection:
+    async def handshake(reader: _Reader, metered: MeteredStream) -> WebSocketConnection:
         request = await wrap_server_stream(
             reader.as_nursery(), metered, max_message_size=max_message, receive_buffer_size=RECEIVE_BYTES
         )
@@ -190,14 +194,14 @@ async def accept_message_channel(
 @asynccontextmanager
 async def _channel(
     stream: trio.abc.Stream,
-    handshake: Callable[[_Reader, _MeteredStream], Awaitable[WebSocketConnection]],
+    handshake: Callable[[_Reader, MeteredStream], Awaitable[WebSocketConnection]],
     patience: float,
     max_message: int,
     max_first: int | None = None,
 ) -> AsyncIterator[MessageChannel]:
     """What both sides share: the reader beside the block, a bounded handshake, and a close whatever happens."""
     # One message may wait for the receiver and the next one for its place; the rest of a read comes on top.
-    metered = _MeteredStream(stream, allowance=2 * max_message + 2 * RECEIVE_BYTES)
+    metered = MeteredStream(stream, allowance=2 * max_message + 2 * RECEIVE_BYTES, max_first=max_first)
     reader = _Reader()
     try:
         async with run_beside(reader.run):
@@ -211,7 +215,7 @@ async def _channel(
                     raise RemoteProtocolError(f"no WebSocket handshake: {error}") from error
             if connection is None:
                 raise reader.failure or trio.BrokenResourceError("the stream ended within the WebSocket handshake")
-            metered.handshake_done(max_first)
+            metered.handshake_done()
             channel = MessageChannel(connection, reader, metered, max_message)
             try:
                 yield channel
@@ -260,7 +264,7 @@ class _Reader:
             )
         except (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionClosed, HandshakeError) as error:
             self.failure = trio.BrokenResourceError(f"the stream broke: {error}")
-        except _Overlong as error:
+        except Overlong as error:
             self.failure = RemoteProtocolError(str(error))
         except Exception as error:  # the library's parser raises whatever hostile bytes provoke
             _log.debug("hostile bytes on a WebSocket", exc_info=True)
@@ -268,45 +272,3 @@ class _Reader:
         finally:
             self.ended.set()
             self.handshake_scope.cancel()
-
-
-class _Overlong(Exception):
-    """The peer sent more bytes without completing a message than any message may need."""
-
-
-class _MeteredStream(trio.abc.Stream):
-    """Passes a stream through; fails when too many bytes arrive without a message coming out of them.
-
-    The library limits the size of a message but not how many empty fragments or pings may come within it.
-    """
-
-    def __init__(self, stream: trio.abc.Stream, allowance: int) -> None:
-        self._stream = stream
-        self._usual = self._allowance = allowance
-        self._unaccounted = 0
-
-    def handshake_done(self, max_first: int | None) -> None:
-        """From now on messages come; the first one has an allowance of its own, if any."""
-        self._unaccounted = 0
-        self._allowance = self._usual if max_first is None else max_first
-
-    def message_done(self) -> None:
-        """A whole message came out: start to count again."""
-        self._unaccounted = 0
-        self._allowance = self._usual
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        received = await self._stream.receive_some(max_bytes)
-        self._unaccounted += len(received)
-        if self._unaccounted > self._allowance:
-            raise _Overlong(f"{self._unaccounted} bytes, and no whole message in them")
-        return received
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
