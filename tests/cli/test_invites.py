@@ -58,6 +58,21 @@ def test_a_wrong_wish_is_a_usage_error(machine: Machine, command: Command, argv:
     assert ended.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "[0:0::0]"])
+def test_an_address_that_stands_for_all_is_not_one_to_dial(machine: Machine, command: Command, host: str) -> None:
+    """The ready line of a server that listens everywhere says so, and is at hand to be copied."""
+    ended = command("invite", "--server", f"wss://{host}:8443", "--pin", PIN)
+    assert (ended.code, ended.out) == (2, "")
+    assert "write the address under which the others reach the server" in ended.err
+
+
+def test_a_pin_without_tls_would_be_checked_by_nobody(machine: Machine, command: Command) -> None:
+    ended = command("invite", "--server", "ws://192.0.2.1:8443", "--pin", PIN)
+    assert (ended.code, ended.out) == (2, "")
+    assert "without TLS" in ended.err
+    assert command("invite", "--server", "ws://192.0.2.1:8443").code == 0
+
+
 def test_join_reads_stdin_and_keeps_the_invite(
     machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -125,6 +140,17 @@ def test_a_damaged_invite_is_one_line_and_nothing_is_kept(
     assert len(text) < 20 or text[10:] not in ended.err
     assert not state.exists()
     assert all(not store.files for store in machine.stores.values())
+
+
+@pytest.mark.parametrize("content", ["", " \n"])
+def test_nothing_where_an_invite_was_expected_is_told_as_nothing(
+    machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "invite.txt"
+    file.write_text(content)
+    assert f"{file} is empty" in command("join", "--invite-file", str(file), "--state", str(tmp_path)).err
+    monkeypatch.setattr(sys, "stdin", io.StringIO(content))
+    assert "stdin is empty" in command("join", "--state", str(tmp_path)).err
 
 
 def test_a_missing_invite_file_is_a_usage_error(machine: Machine, command: Command, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ it goes to stdout or to a file that only its owner may read, and it is checked b
 
 from __future__ import annotations
 
+import ipaddress
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +29,7 @@ _SECRET_BYTES = 32
 
 def invite(
     *,
-    server: Annotated[str | None, Parameter(help="wss://HOST:PORT, as the server's ready line says.")] = None,
+    server: Annotated[str | None, Parameter(help="wss://HOST:PORT under which the others reach the server.")] = None,
     pin: Annotated[
         str | None, Parameter(help="sha256:BASE64, from the ready line; leave out for a real certificate.")
     ] = None,
@@ -73,10 +74,14 @@ def make_invite(server: str, pin: str | None, network: str) -> Invite:
     from tunnel.network.tls import parse_pin
     from tunnel.network.urls import ServerUrl
 
-    secret = programs.this_machine(None).entropy.token(_SECRET_BYTES)
-    url = str(ServerUrl.parse(server))
+    url = ServerUrl.parse(server)
+    if _is_wildcard(url.host):
+        raise SettingsError(f"--server {server}: write the address under which the others reach the server")
+    if pin is not None and not url.is_tls:
+        raise SettingsError(f"--server {server} is without TLS, where --pin means nothing: write wss://, or no --pin")
     pinned = None if pin is None else parse_pin(pin)
-    return Invite(url, pinned, network, derive_network_keys(network, secret).network_id, secret)
+    secret = programs.this_machine(None).entropy.token(_SECRET_BYTES)
+    return Invite(str(url), pinned, network, derive_network_keys(network, secret).network_id, secret)
 
 
 def stored_invite(folder: Path) -> Invite:
@@ -94,18 +99,31 @@ def read_invite_file(path: Path) -> Invite:
             content = file.read(MAX_INVITE)
     except OSError as error:
         raise SettingsError(f"cannot read the invite file {path}: {error.strerror}") from None
+    if not content.strip():
+        raise SettingsError(f"the invite file {path} is empty")
     return _checked(content.decode("ascii", "replace"))
 
 
 def _typed_invite() -> str:
     if not sys.stdin.isatty():
-        return sys.stdin.read(MAX_INVITE)
-    from getpass import getpass
+        typed, where = sys.stdin.read(MAX_INVITE), "stdin is empty"
+    else:
+        from getpass import getpass
 
+        try:
+            typed, where = getpass("Invite (not shown): "), "nothing was typed"
+        except EOFError:
+            typed, where = "", "nothing was typed"
+    if not typed.strip():
+        raise SettingsError(f"no invite was given: {where}")
+    return typed
+
+
+def _is_wildcard(host: str) -> bool:
     try:
-        return getpass("Invite (not shown): ")
-    except EOFError:
-        raise SettingsError("no invite was given") from None
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False  # a name
 
 
 def _checked(text: str) -> Invite:
