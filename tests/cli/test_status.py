@@ -179,19 +179,22 @@ def test_a_senseless_ping_is_a_usage_error(machine: Machine, command: Command, a
     assert machine.sockets == []
 
 
+SURVEY = {
+    "version": 1,
+    "nat": NAT,
+    "reflexive": ["198.51.100.4:40000"],
+    "answers": [{"server": "stun.test:3478", "mapped": "198.51.100.4:40000", "rtt_ms": 20.0}],
+    "silent": ["mute.test:3478"],
+    "observers": 1,
+    "unresolved": ["stun.gone.example:3478"],
+    "second_opinion": {"classic": "Symmetric NAT", "note": "", "agrees": False},
+}
+
+
 def test_netcheck_tells_the_nat_and_the_servers(machine: Machine, command: Command) -> None:
-    survey = {
-        "version": 1,
-        "nat": NAT,
-        "reflexive": ["198.51.100.4:40000"],
-        "answers": [{"server": "stun.test:3478", "mapped": "198.51.100.4:40000", "rtt_ms": 20.0}],
-        "silent": ["mute.test:3478"],
-        "observers": 1,
-        "unresolved": ["stun.gone.example:3478"],
-        "second_opinion": {"classic": "Symmetric NAT", "note": "", "agrees": False},
-    }
-    machine.answers["netcheck"] = [survey, survey]
+    machine.answers["netcheck"] = [SURVEY]
     ended = command("netcheck")
+    assert ended.code == 0
     for word in (
         "endpoint_independent",
         "198.51.100.4:40000",
@@ -201,8 +204,24 @@ def test_netcheck_tells_the_nat_and_the_servers(machine: Machine, command: Comma
         "DISAGREES",
     ):
         assert word in ended.out
-    machine.answers["netcheck"] = [survey]
-    assert json.loads(command("netcheck", "--json").out) == survey
+    machine.answers["netcheck"] = [SURVEY]
+    assert json.loads(command("netcheck", "--json").out) == SURVEY
+
+
+@pytest.mark.parametrize("argv", [[], ["--json"]], ids=["table", "json"])
+def test_a_netcheck_that_nobody_answers_is_3(machine: Machine, command: Command, argv: list[str]) -> None:
+    machine.answers["netcheck"] = [{**SURVEY, "answers": [], "reflexive": [], "second_opinion": None}]
+    ended = command("netcheck", *argv)
+    assert (ended.code, ended.err) == (3, "")
+    assert "mute.test:3478" in ended.out
+
+
+@pytest.mark.parametrize("argv", [["status"], ["why", "x"], ["ping", "x"], ["netcheck"]], ids=lambda argv: argv[0])
+def test_a_state_folder_leads_to_the_socket_in_it(machine: Machine, command: Command, argv: list[str]) -> None:
+    """As it does for `up`."""
+    command(*argv, "--state", "/srv/a")
+    command(*argv, "--state", "/srv/a", "--control", "/srv/b.sock")
+    assert machine.sockets == [Path("/srv/a/control.sock"), Path("/srv/b.sock")]
 
 
 @pytest.mark.parametrize("argv", [["status"], ["why", "x"], ["ping", "x"], ["netcheck"], ["status", "--watch"]])

@@ -31,10 +31,11 @@ class Running:
 class Asking:
     """Of commands that ask the node on this machine."""
 
+    state: Annotated[Path | None, Parameter(help="Folder of that node's state: its socket is in there.")] = None
     control: ControlOption = None
     config: ConfigOption = None
 
     @property
     def socket(self) -> Path:
-        """Where the node listens."""
-        return self.control or default_control()
+        """Where the node listens, as `up` with the same options does."""
+        return self.control or default_control(self.state)

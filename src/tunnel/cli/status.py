@@ -13,7 +13,7 @@ import trio
 from cyclopts import Parameter
 
 from tunnel.cli import programs
-from tunnel.cli.exits import DONE, FAILED
+from tunnel.cli.exits import DONE, FAILED, SERVER_UNREACHABLE
 from tunnel.cli.options import Asking, Flat
 from tunnel.cli.text import presentable, printable
 from tunnel.model.errors import PeerUnreachable, SettingsError
@@ -95,12 +95,12 @@ async def ping(
 
 
 async def netcheck(*, as_json: JsonOption = False, asking: AskingOption = None) -> int:
-    """Look at the NAT in front of this machine. It is the running node's own socket that asks."""
+    """Look at the NAT in front of this machine. It is the running node's own socket that asks. 3 if nobody answers."""
     from tunnel.cli.tables import netcheck_view
 
     found = await ask(programs.this_machine(None).controls, (asking or Asking()).socket, {"do": "netcheck"})
     _print_json(found) if as_json else _print(netcheck_view(found))
-    return DONE
+    return DONE if found["answers"] else SERVER_UNREACHABLE
 
 
 def _status_view(found: Any) -> RenderableType:
