@@ -38,7 +38,7 @@ def test_a_command_takes_its_own_keys(document: dict[str, Any], chosen: dict[str
     [
         ({"nmae": 1}, ["'nmae'", "'name'"]),
         ({"up": {"udp-prot": 1}}, ["'udp-prot'", "'udp-port'", "'up'"]),
-        ({"join": {"name": 1}}, ["'name'", "'join'", "'state'"]),
+        ({"join": {"name": 1}}, ["'name'", "'join'", "known ones are state"]),
         ({"serve": {}}, ["'serve'", "'server'"]),
     ],
     ids=["top", "table", "another command's table", "unknown table"],
@@ -139,9 +139,16 @@ def test_an_option_wins_over_the_file(captured: Captured, command: Callable[...,
     [
         ("nmae = 1", ["'nmae'", "'name'"]),
         ("name =", ["not TOML"]),
-        ("udp-port = 'many'", ["udp-port", "many"]),
+        ("udp-port = 'many'", ["node.toml: setting 'udp-port': 'many' is not a whole number"]),
+        ("udp-port = true", ["'udp-port': True is not a whole number"]),
+        ("name = 5", ["'name': 5 is not a text"]),
+        ("no-default-stun = 'yes'", ["'no-default-stun': 'yes' is not true or false"]),
+        ("stun = 'stun.test:1'", ["'stun': 'stun.test:1' is not a list of texts"]),
+        ("stun = [1]", ["'stun': [1] is not a list of texts"]),
+        ("state = 1", ["'state': 1 is not a text"]),
+        ("[up]\nlog-level = 'loud'", ["'log-level': 'loud' is not one of debug, info, warning, error"]),
     ],
-    ids=["unknown key", "broken", "wrong type"],
+    ids=["unknown key", "broken", "number", "boolean", "text", "switch", "list", "items", "path", "choice"],
 )
 def test_a_wrong_file_is_a_usage_error_in_one_line(
     captured: Captured, command: Callable[..., Any], tmp_path: Path, content: str, words: list[str]

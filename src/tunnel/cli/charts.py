@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from tunnel.cli.options import ConfigOption
-from tunnel.cli.text import nearest
+from tunnel.cli.text import or_nearest
 from tunnel.machines.diagrams import CHARTS, mermaid, scxml_text, table
 from tunnel.model.errors import SettingsError
 
@@ -21,7 +21,7 @@ def chart(
 ) -> int:
     """Print a state chart of the program."""
     if name not in CHARTS:
-        raise SettingsError(f"no chart is called {name!r}: the nearest known one is {nearest(name, CHARTS)!r}")
+        raise SettingsError(f"no chart is called {name!r}: {or_nearest(name, CHARTS)}")
     match format:
         case "mermaid":
             text = mermaid(CHARTS[name])

@@ -9,11 +9,11 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.exceptions import UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from tunnel.cli.exits import FAILED, INTERRUPTED, USAGE, exit_of, leaves_of
-from tunnel.cli.settings_file import options_of, read_settings
-from tunnel.cli.text import nearest, presentable
+from tunnel.cli.settings_file import read_settings
+from tunnel.cli.text import presentable
+from tunnel.cli.usage import usage_text
 from tunnel.model.errors import TunnelError
 
 NAME = "p2ptunnel-trio"
@@ -61,7 +61,7 @@ def run(argv: Sequence[str]) -> int:
         result = app(argv, print_error=False, exit_on_error=False, verbose=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        _complain(_usage_text(error))
+        _complain(usage_text(error, NAME, [name for name, _, _ in COMMANDS]))
         return USAGE
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
         return _told(error)
@@ -89,19 +89,6 @@ def _told(error: BaseException) -> int:
 
 def _complain(text: str) -> None:
     print(f"{NAME}: {presentable(text)}", file=sys.stderr, flush=True)
-
-
-def _usage_text(error: CycloptsError) -> str:
-    if isinstance(error, UnknownOptionError):
-        name = (error.token.keyword or error.token.value).partition("=")[0]
-        known = [f"--{option}" for option in options_of(error.argument_collection)] or ["--help"]
-        return f"unknown option {name}: the nearest known one is {nearest(name, [*known, '--config'])}"
-    if isinstance(error, UnknownCommandError) and error.unused_tokens:
-        name = error.unused_tokens[0]
-        return f"unknown command {name!r}: the nearest known one is {nearest(name, [entry[0] for entry in COMMANDS])!r}"
-    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        return f"unexpected argument {error.unused_tokens[0]!r}; see --help"
-    return str(error)
 
 
 def _version() -> str:

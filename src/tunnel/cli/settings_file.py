@@ -5,7 +5,8 @@
     name = "desk"
     stun = ["stun.example.org:3478"]
 
-An option on the command line wins over the file. An unknown key is an error that names the nearest known one.
+An option on the command line wins over the file. An unknown key is an error that names the nearest known one, a value
+of the wrong kind one that names the right kind.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunnel.cli.text import nearest
+from tunnel.cli.kinds import expectation, fits
+from tunnel.cli.text import or_nearest
 from tunnel.model.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def settings_for(document: Mapping[str, Any], command: str, known: Mapping[str, 
         name = _dashed(key)
         if isinstance(value, dict):
             if name not in known:
-                raise SettingsError(f"unknown table {key!r}: the nearest known one is {nearest(name, known)!r}")
+                raise SettingsError(f"unknown table {key!r}: {or_nearest(name, known)}")
             table = {_dashed(inner): content for inner, content in value.items()}
             for inner in table:
                 _check(inner, known[name], f" in table {key!r}")
@@ -67,6 +69,7 @@ def read_settings(root: App, app: App, commands: tuple[str, ...], arguments: Arg
     known = {name: options_of_command(root, name) for name in names}
     try:
         settings = settings_for(document, commands[-1], known)
+        _check_values(settings, arguments)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from None
     Dict({commands[-1]: settings}, source=str(path))(app, commands, arguments)
@@ -87,6 +90,13 @@ def _dashed(key: str) -> str:
     return key.replace("_", "-")
 
 
+def _check_values(settings: Mapping[str, Any], arguments: ArgumentCollection) -> None:
+    hints = {name: argument.hint for argument in arguments for name in argument.names}
+    for key, value in settings.items():
+        if not fits(value, hint := hints[f"--{key}"]):
+            raise SettingsError(f"setting {key!r}: {value!r} is not {expectation(hint)}")
+
+
 def _check(name: str, known: frozenset[str], where: str) -> None:
     if name not in known:
-        raise SettingsError(f"unknown setting {name!r}{where}: the nearest known one is {nearest(name, known)!r}")
+        raise SettingsError(f"unknown setting {name!r}{where}: {or_nearest(name, known)}")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_NEAR = 0.5
 _INVITE = re.compile(r"p2pt1-[A-Za-z0-9_-]+")
 
 
@@ -27,6 +28,13 @@ def presentable(text: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is most like this one; None only if none is known."""
-    found = get_close_matches(word, sorted(known), n=1, cutoff=0.0)
-    return found[0] if found else None
+    """The known word that is most like this one, dashes in front apart; None if none is near."""
+    bare = {name.lstrip("-"): name for name in sorted(known)}
+    found = get_close_matches(word.lstrip("-"), bare, n=1, cutoff=_NEAR)
+    return bare[found[0]] if found else None
+
+
+def or_nearest(word: str, known: Iterable[str]) -> str:
+    """What follows the complaint about an unknown word: the nearest known one, or all there are."""
+    near = nearest(word, known)
+    return f"known ones are {', '.join(sorted(known))}" if near is None else f"the nearest known one is {near!r}"

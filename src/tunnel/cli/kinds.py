@@ -1,0 +1,34 @@
+"""What the value of an option may be, in words for people: told of the command line and of settings files alike."""
+
+from __future__ import annotations
+
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+_WORDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def expectation(hint: Any) -> str:
+    """What a value of this type is called."""
+    kind = _without_none(hint)
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
+    return "a list of texts" if get_origin(kind) is tuple else _WORDS.get(kind, "a text")
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether a value of a TOML file may stand for this type. True is no number there, and "5" is none either."""
+    kind = _without_none(hint)
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if kind is float:
+        return type(value) in (int, float)
+    return type(value) is (kind if kind in _WORDS else str)
+
+
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) in (Union, UnionType):
+        return next(part for part in get_args(hint) if part is not NoneType)
+    return hint
