@@ -214,3 +214,24 @@ async def test_a_damaged_batch_yields_what_came_before_the_damage(autojump_clock
     assert await link.receive() == [(A, b"one"), (B, b"two")]
     assert link.statistics().malformed_batches == 2
     assert link.statistics().relay_received == 3
+
+
+async def test_what_says_nothing_is_told_and_a_batch_that_is_not_admitted_is_not_read(
+    autojump_clock: MockClock,
+) -> None:
+    channel = SlowChannel()
+    link = make_link(channel)
+    useless: list[int] = []
+    admitted = iter([False, True])
+    link.on_useless = lambda: useless.append(1)
+    channel.say.send_nowait(b"\xc1")
+    channel.say.send_nowait(b"\x92\xa1x\x80")
+    channel.say.send_nowait(encode_signal(Ping(1)))
+    assert await link.receive() == Ping(1)
+    assert len(useless) == 2
+    link.admit_batch = lambda: next(admitted)
+    channel.say.send_nowait(encode_relay_batch([(A, b"dropped")]))
+    channel.say.send_nowait(encode_relay_batch([(A, b"read")]))
+    assert await link.receive() == [(A, b"read")]
+    assert len(useless) == 2
+    assert link.statistics().relay_received == 1

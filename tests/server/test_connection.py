@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from tunnel.model.identity import NodeId
 from tunnel.model.settings import ServerSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.link import Link
-from tunnel.server.connection import Connection, House
+from tunnel.server.connection import MESSAGES_RATE, Connection, House
 from tunnel.server.introductions import Introductions
 from tunnel.server.presence import Member, Presence
 from tunnel.server.registry import Registry
@@ -441,3 +441,32 @@ def test_what_the_server_says_fits_a_signal() -> None:
     body = b"x" * MAX_BODY
     assert len(encode_signal(PeerUp(b"p" * 16, b"e" * 16, 2**62, body))) <= MAX_SIGNAL
     assert len(encode_signal(Introduced(2**62, b"p" * 16, b"e" * 16, 1, body, b"e" * 16, 1, 1.0))) <= MAX_SIGNAL
+
+
+@pytest.mark.parametrize("message", [b"\xc1", b"\x92\xa1x\x80"], ids=["empty batch", "unknown signal"])
+async def test_messages_that_say_nothing_count_as_signals(run_server: Serve, dial: Dial, message: bytes) -> None:
+    async with run_server(max_signals_rate=1.0, max_nodes_per_network=8), dial("desk") as desk:
+        await desk.register()
+        with suppress(trio.BrokenResourceError, trio.EndOfChannel):
+            for _ in range(30):
+                await desk.channel.send(message)
+        assert (await desk.hear(ErrorSignal)).code == "too_many_signals"
+
+
+async def test_a_member_is_read_at_a_rate_of_messages_and_loses_none(run_server: Serve, dial: Dial) -> None:
+    """Each message costs the server time, however small."""
+    count = int(MESSAGES_RATE)
+    async with run_server(), dial("desk") as desk, dial("laptop") as laptop:
+        await desk.register()
+        await laptop.register()
+        began = trio.current_time()
+        batch = encode_relay_batch([(laptop.handle, b"x")])
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def send() -> None:
+                for _ in range(count):
+                    await desk.channel.send(batch)
+
+            await laptop.hear_frames(count)
+        assert 0.7 <= trio.current_time() - began <= 2.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.rates import TokenBucket
 from tunnel.server.presence import Member, Presence
-from tunnel.server.relay import FRAME_COST, MIN_BURST, Relay
+from tunnel.server.relay import BATCH_COST, FRAME_COST, MIN_BURST, NOBODY_COST, Relay
 from tunnel.wire.signals import Signal
 
 HOME = NetworkId(b"h" * 16)
@@ -93,6 +93,23 @@ def test_tiny_frames_are_charged_for_their_heads() -> None:
     (desk, _), (laptop, box) = join(presence, "desk"), join(presence, "laptop")
     relay.forward(desk, TokenBucket(0.0, 10.0 * (FRAME_COST + 1), 0.0), [(laptop.node.handle, b"x")] * 50, 0.0)
     assert len(box.frames) == 10
+
+
+def test_frames_to_nobody_cost_more_than_others_and_end_with_the_rate() -> None:
+    presence = Presence(10)
+    relay = Relay(presence, 1.0)
+    (desk, _), (laptop, box) = join(presence, "desk"), join(presence, "laptop")
+    allowance = TokenBucket(0.0, 10.0 * (FRAME_COST + NOBODY_COST + 1), 0.0)
+    relay.forward(desk, allowance, [(b"nobody..", b"x")] * 50 + [(laptop.node.handle, b"x")], 0.0)
+    assert (relay.statistics.dropped_no_receiver, relay.statistics.dropped_over_rate) == (10, 41)
+    assert box.frames == []
+
+
+def test_messages_are_charged_before_they_are_read() -> None:
+    relay = Relay(Presence(10), 1.0)
+    allowance = TokenBucket(0.0, 3.0 * BATCH_COST, 0.0)
+    assert [relay.admit_batch(allowance, 0.0) for _ in range(5)] == [True] * 3 + [False] * 2
+    assert relay.statistics.dropped_batches == 2
 
 
 def test_a_receiver_that_takes_nothing_loses_its_own_frames_only() -> None:

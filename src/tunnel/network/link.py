@@ -11,6 +11,7 @@ waited for: it is dropped when its circuit is full or it became old. Nothing her
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,6 +75,10 @@ class Link:
         self._signals_unknown = 0
         self._relay_sent = 0
         self._relay_received = 0
+        self.admit_batch: Callable[[], bool] = lambda: True
+        """Asked before a relay batch is read; False drops it as it is."""
+        self.on_useless: Callable[[], None] = lambda: None
+        """Called for each empty batch and each unknown signal; what it raises leaves `receive`."""
         self._malformed_batches = 0
 
     def send_signal(self, signal: Signal) -> None:
@@ -106,16 +111,19 @@ class Link:
         while True:
             message = await self._channel.receive()
             if is_relay_batch(message):
+                if not self.admit_batch():
+                    continue
                 pairs = self._decode_batch(message)
                 if pairs:
                     self._relay_received += len(pairs)
                     return pairs
-                continue
-            signal = decode_signal(message)
-            if signal is not None:
-                self._signals_received += 1
-                return signal
-            self._signals_unknown += 1
+            else:
+                signal = decode_signal(message)
+                if signal is not None:
+                    self._signals_received += 1
+                    return signal
+                self._signals_unknown += 1
+            self.on_useless()
 
     async def run_writer(self) -> None:
         """Send what is queued, for ever; nobody else may send on the channel.

@@ -60,6 +60,9 @@ MAX_UNSENT = 64
 """Signals that may wait in a link's queue, far below where it breaks; beyond that we neither hear nor tell more."""
 ANNOUNCE_WEIGHT = 5.0
 """Signals that an announcement counts for: it is passed on to the whole network."""
+MESSAGES_RATE = 4000.0
+"""Messages a second that are read of one member, whatever is in them; who sends more waits."""
+MESSAGES_PAUSE = 0.01
 
 _log = logging.getLogger(__name__)
 
@@ -186,18 +189,28 @@ class Connection:
 
         settings, now = self._house.settings, trio.current_time()
         signals = TokenBucket(settings.max_signals_rate, _signal_burst(settings), now)
-        allowance = self._house.relay.open_allowance(now)
+        messages = TokenBucket(MESSAGES_RATE, MESSAGES_RATE / 4, now)
+        relay = self._house.relay
+        allowance = relay.open_allowance(now)
+
+        def charge_signal(weight: float = 1.0) -> None:
+            if not signals.take(trio.current_time(), weight):
+                raise Refused("too_many_signals", f"more than {settings.max_signals_rate:g} a second")
+
+        self._link.admit_batch = lambda: relay.admit_batch(allowance, trio.current_time())
+        self._link.on_useless = charge_signal
         async with run_beside(beside):
             with trio.CancelScope() as silence:
                 while True:
                     silence.deadline = trio.current_time() + settings.timings.silence_patience
-                    match await self._link.receive():
+                    heard = await self._link.receive()
+                    if not messages.take(trio.current_time()):
+                        await trio.sleep(MESSAGES_PAUSE)
+                    match heard:
                         case list() as frames:
-                            self._house.relay.forward(member, allowance, frames, trio.current_time())
+                            relay.forward(member, allowance, frames, trio.current_time())
                         case signal:
-                            weight = ANNOUNCE_WEIGHT if isinstance(signal, Announce) else 1.0
-                            if not signals.take(trio.current_time(), weight):
-                                raise Refused("too_many_signals", f"more than {settings.max_signals_rate:g} a second")
+                            charge_signal(ANNOUNCE_WEIGHT if isinstance(signal, Announce) else 1.0)
                             self._house.signals += 1
                             self._hear(member, signal)
                             await self._wait_room()

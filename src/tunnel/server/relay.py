@@ -8,7 +8,7 @@ nothing loses frames in its own queue (`Mailbox.send_relay` says False) and slow
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tunnel.model.rates import TokenBucket
@@ -18,6 +18,10 @@ BURST_SECONDS = 0.25
 MIN_BURST = 1 << 20
 FRAME_COST = 64
 """Bytes that a frame is charged beside its datagram: tiny ones are not free."""
+NOBODY_COST = 1024
+"""Bytes that a frame is charged in addition when nobody is there to get it."""
+BATCH_COST = 256
+"""Bytes that a message of frames is charged before it is read."""
 
 
 @dataclass(slots=True)
@@ -29,6 +33,8 @@ class RelayStatistics:
     dropped_no_receiver: int = 0
     dropped_over_rate: int = 0
     dropped_slow_receiver: int = 0
+    dropped_batches: int = 0
+    """Whole messages of members over their rate, not read; their frames are not counted elsewhere."""
 
 
 class Relay:
@@ -44,19 +50,31 @@ class Relay:
         """The bucket that one member's frames are taken from. `now`: seconds of any steady clock."""
         return TokenBucket(self._rate, max(MIN_BURST, self._rate * BURST_SECONDS), now)
 
+    def admit_batch(self, allowance: TokenBucket, now: float) -> bool:
+        """Charge a member for a message of frames. False: it is not worth reading, since nothing of it would pass."""
+        if allowance.take(now, BATCH_COST):
+            return True
+        self.statistics.dropped_batches += 1
+        return False
+
     def forward(
-        self, sender: Member, allowance: TokenBucket, entries: Iterable[tuple[bytes, bytes]], now: float
+        self, sender: Member, allowance: TokenBucket, entries: Sequence[tuple[bytes, bytes]], now: float
     ) -> None:
-        """Pass each (receiver's handle, datagram) on under the sender's handle, or drop and count it."""
+        """Pass each (receiver's handle, datagram) on under the sender's handle, or drop and count it.
+
+        Who is over his rate loses the rest of his entries.
+        """
         statistics = self.statistics
         receivers = self._presence.handles_of(sender.network)
         own = sender.node.handle
-        for handle, datagram in entries:
+        for index, (handle, datagram) in enumerate(entries):
             receiver = receivers.get(handle)
+            is_lost = receiver is None or receiver is sender
+            if not allowance.take(now, len(datagram) + FRAME_COST + (NOBODY_COST if is_lost else 0)):
+                statistics.dropped_over_rate += len(entries) - index
+                return
             if receiver is None or receiver is sender:
                 statistics.dropped_no_receiver += 1
-            elif not allowance.take(now, len(datagram) + FRAME_COST):
-                statistics.dropped_over_rate += 1
             elif not receiver.mailbox.send_relay(own, datagram):
                 statistics.dropped_slow_receiver += 1
             else:

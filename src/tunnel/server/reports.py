@@ -89,6 +89,7 @@ class Reports(Collector):
                 "slow_receiver": relay.dropped_slow_receiver,
             },
         )
+        yield _counter("relay_dropped_batches", "Messages of frames over the rate, not read.", relay.dropped_batches)
         yield _counters("stun_requests", "STUN datagrams that came.", "outcome", asdict(house.stun_counts))
         yield _counters(
             "introductions",
