@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel.network.relay_queue import CIRCUITS_WORTH, ENTRY_COST, RelayQueue
+from tunnel.network.relay_queue import CIRCUITS_WORTH, ENTRY_COST, RESERVE, RelayQueue
 
 HANDLES = [bytes([letter]) * 8 for letter in b"abcd"]
 PER_CIRCUIT = 4000
@@ -31,7 +31,7 @@ def test_what_was_taken_in_comes_out_once_in_the_order_of_its_circuit(events: li
             datagram = number.to_bytes(2, "big") + bytes(size)
             if queue.put(handle, datagram, 0):
                 accepted.append((handle, datagram))
-        assert queue.size <= CIRCUITS_WORTH * PER_CIRCUIT
+        assert queue.size <= CIRCUITS_WORTH * PER_CIRCUIT + len(HANDLES) * RESERVE
     while queue:
         taken += queue.take_batch(0, 100)
     assert queue.size == 0
@@ -79,3 +79,13 @@ def test_when_everything_is_old_nothing_is_left() -> None:
 def test_tiny_datagrams_cost_what_they_take_in_memory() -> None:
     queue = RelayQueue(per_circuit=PER_CIRCUIT, max_wait=1)
     assert sum(queue.put(HANDLES[0], b"x", 0) for _ in range(1000)) == PER_CIRCUIT // (ENTRY_COST + 1)
+
+
+def test_a_newcomer_finds_room_for_a_full_datagram_among_a_thousand_greedy_ones() -> None:
+    queue = RelayQueue(per_circuit=256 * 1024, max_wait=1)
+    greedy = [number.to_bytes(8, "big") for number in range(1000)]
+    while sum(queue.put(handle, bytes(600), 0) for handle in greedy):
+        pass
+    assert queue.put(b"newcomer", bytes(1500), 0)
+    assert not queue.put(b"newcomer", bytes(1500), 0)
+    assert queue.size <= CIRCUITS_WORTH * 256 * 1024 + 1001 * RESERVE

@@ -3,7 +3,8 @@
 A relay that queues is worse than one that drops: the tunnel's own TCP streams slow down when packets are lost, and only
 then. So each circuit (each handle) has its own queue; one datagram of each is taken in turn; what waited too long is
 dropped when it comes up; and a circuit may hold at most as much as is still free of the whole, so that the more
-circuits compete the less each can hoard, and a newcomer always finds room (Choudhury and Hahne's dynamic thresholds).
+circuits compete the less each can hoard (Choudhury and Hahne's dynamic thresholds). A circuit that holds nothing always
+finds room for one datagram of full size, however many others there are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ ENTRY_COST = 96
 """Bytes that an entry takes in memory beside its datagram: a flood of tiny ones must not escape the bound."""
 
 CIRCUITS_WORTH = 4
-"""The whole queue holds so many times what one circuit may hold."""
+"""The whole queue holds so many times what one circuit may hold, and a `RESERVE` for each circuit."""
+
+RESERVE = 1500 + ENTRY_COST
+"""Bytes that each circuit has for itself: one datagram of full size."""
 
 
 @dataclass(slots=True)
@@ -47,7 +51,7 @@ class RelayQueue:
         cost = len(datagram) + ENTRY_COST
         circuit = self._circuits.get(handle)
         held = 0 if circuit is None else circuit.size
-        if held + cost > min(self._per_circuit, self._whole - self.size):
+        if held + cost > min(self._per_circuit, max(self._whole - self.size, 0 if held else RESERVE)):
             self.dropped_full += 1
             return False
         if circuit is None:
