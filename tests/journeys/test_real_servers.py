@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -39,26 +40,34 @@ def errand_argv(*arguments: object) -> Sequence[str]:
     return [sys.executable, str(ERRAND), *map(str, arguments)]
 
 
+@pytest.fixture(scope="module")
+def house(open_household: OpenHousehold, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Household]:
+    """Nodes that are told of coturn: a desk and a laptop behind port-preserving NATs, a phone behind a symmetric one.
+
+    The desk meets the laptop directly, and over the relay a till that wants no other path.
+    """
+    lab, household = open_household(
+        SiteSpec("home"),
+        SiteSpec("office"),
+        SiteSpec("shop"),
+        SiteSpec("hotel", Kind.SYMMETRIC),
+        SiteSpec("rented", Kind.PUBLIC),
+        stun_ports=OUR_PORTS,
+    )
+    start_coturn(lab, tmp_path_factory.mktemp("coturn"))
+    told = [word for server in COTURN for word in ("--stun", str(server))]
+    for site, name in (("home", "desk"), ("office", "laptop"), ("hotel", "phone")):
+        household.start_node(lab.sites[site].host, name, *told)
+    household.start_node(lab.sites["shop"].host, "till", "--relay-only")
+    household.wait_ready("desk", "laptop", "till", "phone")
+    return lab, household
+
+
 # STUN
 
 NODES = {"home": "desk", "hotel": "phone"}
 MAPPINGS = {"home": "endpoint_independent", "hotel": "address_and_port_dependent", "rented": "none"}
 CLASSES = {"home": "Restric Port NAT", "hotel": "Symmetric NAT", "rented": "Open Internet"}
-
-
-@pytest.fixture(scope="module")
-def stun(open_household: OpenHousehold, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Household]:
-    """A desk behind a port-preserving NAT and a phone behind a symmetric one; both are told of coturn."""
-    lab, household = open_household(
-        SiteSpec("home"), SiteSpec("hotel", Kind.SYMMETRIC), SiteSpec("rented", Kind.PUBLIC), stun_ports=OUR_PORTS
-    )
-    start_coturn(lab, tmp_path_factory.mktemp("coturn"))
-    for site, name in NODES.items():
-        options = [word for server in COTURN for word in ("--stun", str(server))]
-        household.start_node(lab.sites[site].host, name, *options)
-    for name in NODES.values():
-        household.address(name)
-    return lab, household
 
 
 @contextmanager
@@ -72,9 +81,9 @@ def our_stun_silent(lab: Lab) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("site", NODES)
-def test_a_node_learns_its_mapping_from_a_foreign_server_alone(stun: tuple[Lab, Household], site: str) -> None:
+def test_a_node_learns_its_mapping_from_a_foreign_server_alone(house: tuple[Lab, Household], site: str) -> None:
     """A server that nobody can ask for a second opinion is no evidence against the survey."""
-    lab, household = stun
+    lab, household = house
     with our_stun_silent(lab):
         said = json.loads(household.command(NODES[site], "netcheck", "--json"))
         status = household.printed_status(NODES[site])
@@ -85,15 +94,17 @@ def test_a_node_learns_its_mapping_from_a_foreign_server_alone(stun: tuple[Lab, 
 
 
 @pytest.mark.parametrize("site", NODES)
-def test_netcheck_and_pystun3_agree_about_a_nat(stun: tuple[Lab, Household], site: str) -> None:
-    said = json.loads(stun[1].command(NODES[site], "netcheck", "--json"))
+def test_netcheck_and_pystun3_agree_about_a_nat(house: tuple[Lab, Household], site: str) -> None:
+    said = json.loads(house[1].command(NODES[site], "netcheck", "--json"))
     assert said["nat"]["mapping"] == MAPPINGS[site]
     assert said["second_opinion"] == {"classic": CLASSES[site], "note": "", "agrees": True}
 
 
 @pytest.mark.parametrize("site", MAPPINGS)
-def test_our_survey_hears_the_same_from_coturn_and_from_our_own_service(stun: tuple[Lab, Household], site: str) -> None:
-    lab = stun[0]
+def test_our_survey_hears_the_same_from_coturn_and_from_our_own_service(
+    house: tuple[Lab, Household], site: str
+) -> None:
+    lab = house[0]
     place = lab.sites[site]
     for servers in (COTURN, OURS):
         said = errand(lab, place.host, "survey", *servers)
@@ -105,18 +116,18 @@ def test_our_survey_hears_the_same_from_coturn_and_from_our_own_service(stun: tu
 
 
 @pytest.mark.parametrize("site", MAPPINGS)
-def test_pystun3_finds_the_same_class_at_coturn(stun: tuple[Lab, Household], site: str) -> None:
-    lab = stun[0]
+def test_pystun3_finds_the_same_class_at_coturn(house: tuple[Lab, Household], site: str) -> None:
+    lab = house[0]
     host = lab.sites[site].host
     assert errand(lab, host, "classic", COTURN[0], host.address) == CLASSES[site]
 
 
 @pytest.mark.parametrize("change", [Change.NOTHING, Change.PORT, Change.ADDRESS, Change.PORT | Change.ADDRESS], ids=str)
 def test_our_service_answers_from_where_coturn_does_and_says_the_same(
-    stun: tuple[Lab, Household], change: Change
+    house: tuple[Lab, Household], change: Change
 ) -> None:
     """RFC 5780 7.2 to 7.4, as two implementations read it."""
-    lab = stun[0]
+    lab = house[0]
     host = lab.sites["rented"].host
     for servers in (COTURN, OURS):
         said = errand(lab, host, "ask", servers[0], int(change))
@@ -132,17 +143,28 @@ PORT = 40_000
 LEASE = 600
 
 
-@pytest.fixture
-def upnp(tmp_path: Path) -> Iterator[tuple[Lab, Site]]:
+@dataclass(frozen=True, slots=True)
+class Street:
     """Two hosts behind a router that maps ports, and one behind a router that does not."""
+
+    lab: Lab
+    home: Site
+    searching: subprocess.Popen[bytes]
+    """The errand of the one without: it searches for seconds, so it begins before the others."""
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
     with Lab(SiteSpec("home", hosts=2), SiteSpec("office")) as lab:
-        home = lab.sites["home"]
-        start_port_mapping(lab, home, tmp_path)
-        yield lab, home
+        search = errand_argv("map", PORT, LEASE)
+        searching = lab.popen(lab.sites["office"].host, search, stdout=subprocess.PIPE)
+        start_port_mapping(lab, lab.sites["home"], tmp_path_factory.mktemp("miniupnpd"))
+        with searching:
+            yield Street(lab, lab.sites["home"], searching)
 
 
-def test_a_packet_from_outside_arrives_through_a_mapping_and_only_while_it_exists(upnp: tuple[Lab, Site]) -> None:
-    lab, home = upnp
+def test_a_packet_from_outside_arrives_through_a_mapping_and_only_while_it_exists(street: Street) -> None:
+    lab, home = street.lab, street.home
     outside = Endpoint(home.wan, PORT)
     inside, stranger = Agent(lab, home.host), Agent(lab, lab.server)
     inside.open(PORT)
@@ -164,25 +186,25 @@ def test_a_packet_from_outside_arrives_through_a_mapping_and_only_while_it_exist
     stranger.close()
 
 
-def test_a_second_host_gets_another_port_and_cannot_take_the_first_ones_away(upnp: tuple[Lab, Site]) -> None:
-    lab, home = upnp
+def test_a_second_host_gets_another_port_and_cannot_take_the_first_ones_away(street: Street) -> None:
+    lab, home = street.lab, street.home
     first, second = home.hosts
     assert errand(lab, first, "map", PORT, LEASE) == f"{home.wan}:{PORT}"
     assert errand(lab, second, "map", PORT, LEASE) == f"{home.wan}:{PORT + 1}"
     assert errand(lab, second, "unmap", PORT)["error"] == "Refused"
 
 
-def test_a_gateway_that_has_no_port_for_us_refuses(upnp: tuple[Lab, Site]) -> None:
+def test_a_gateway_that_has_no_port_for_us_refuses(street: Street) -> None:
     """Four ports are tried; miniupnpd maps none below 1024 here."""
-    lab, home = upnp
+    lab, home = street.lab, street.home
     said = errand(lab, home.host, "map", 80, LEASE)
     assert said["error"] == "Refused"
     assert "not_mapped" in said["text"]
 
 
-def test_without_a_gateway_mapping_ends_in_unreachable_soon(upnp: tuple[Lab, Site]) -> None:
-    lab = upnp[0]
-    said = errand(lab, lab.sites["office"].host, "map", PORT, LEASE)
+def test_without_a_gateway_mapping_ends_in_unreachable_soon(street: Street) -> None:
+    assert street.searching.stdout is not None
+    said = json.loads(street.searching.stdout.read())
     assert said["error"] == "Unreachable"
     assert said["seconds"] < 8
 
@@ -195,23 +217,22 @@ FITS = TUNNEL_MTU - 28
 PEERS = {"laptop": "direct", "till": "relay-websocket"}
 
 
-@pytest.fixture(scope="module")
-def tunnel(open_household: OpenHousehold) -> tuple[Lab, Household]:
-    """A desk that meets a laptop directly, and over the relay a till that wants no other path."""
-    lab, household = open_household(SiteSpec("home"), SiteSpec("office"), SiteSpec("shop"))
-    for site, name, options in (("home", "desk", ()), ("office", "laptop", ()), ("shop", "till", ("--relay-only",))):
-        household.start_node(lab.sites[site].host, name, *options)
-    household.wait_ready("desk", "laptop", "till")
-    for peer in PEERS:
-        household.start_ping("desk", peer, count=3, interval=0.1).finish()
-    household.wait_direct("desk", "laptop")
-    household.wait_state("desk", "till", "relayed")
-    return lab, household
+@pytest.fixture
+def peer(house: tuple[Lab, Household], request: pytest.FixtureRequest) -> str:
+    """The name of a peer that the desk has met, each in its way."""
+    household, name = house[1], str(request.param)
+    household.start_ping("desk", name, count=2, interval=0.1).finish()
+    household.wait_peer("desk", name, lambda entry: is_carried(entry, PEERS[name]), PEERS[name])
+    return name
 
 
-@pytest.mark.parametrize("peer", PEERS)
-def test_a_tcp_stream_of_fifty_megabytes_arrives_unharmed(tunnel: tuple[Lab, Household], peer: str) -> None:
-    lab, household = tunnel
+def is_carried(entry: dict[str, Any], kind: str) -> bool:
+    return entry["path"] is not None and entry["path"]["kind"] == kind
+
+
+@pytest.mark.parametrize("peer", PEERS, indirect=True)
+def test_a_tcp_stream_of_fifty_megabytes_arrives_unharmed(house: tuple[Lab, Household], peer: str) -> None:
+    lab, household = house
     desk, other = household.nodes["desk"], household.nodes[peer]
     address = household.address(peer)
     receiver = lab.popen(other.host, errand_argv("receive", address), stdout=subprocess.PIPE)
@@ -221,15 +242,13 @@ def test_a_tcp_stream_of_fifty_megabytes_arrives_unharmed(tunnel: tuple[Lab, Hou
         assert json.loads(said.readline()) == [SIZE, digest]
     entry = household.peer("desk", peer)
     assert entry is not None
-    assert entry["path"]["kind"] == PEERS[peer]
+    assert is_carried(entry, PEERS[peer])
     assert entry["tx_bytes"] > SIZE
 
 
-@pytest.mark.parametrize("peer", PEERS)
-def test_the_largest_packet_passes_and_a_larger_one_is_refused_at_once(
-    tunnel: tuple[Lab, Household], peer: str
-) -> None:
-    lab, household = tunnel
+@pytest.mark.parametrize("peer", PEERS, indirect=True)
+def test_the_largest_packet_passes_and_a_larger_one_is_refused_at_once(house: tuple[Lab, Household], peer: str) -> None:
+    lab, household = house
     host, address = household.nodes["desk"].host, household.address(peer)
 
     def ping(size: int) -> str:
