@@ -169,12 +169,14 @@ async def test_an_ipv6_client_is_answered() -> None:
         assert answer.observed == client
 
 
-async def test_the_answer_goes_to_the_wished_port_of_the_same_host() -> None:
-    """RESPONSE-PORT measures how long a mapping lives (RFC 5780 section 4.6)."""
+@pytest.mark.parametrize("port", [0, 7])
+async def test_an_answer_goes_to_the_port_that_asked_and_to_no_other(port: int) -> None:
+    """RESPONSE-PORT (RFC 5780 section 7.5) would let one customer of a NAT aim our answers at another's port."""
+    request = encode_stun(StunMessage(StunClass.REQUEST, TRANSACTION, response_port=port))
     async with serving(FOUR) as service:
-        [(_, answer)] = await service.ask([encode_stun(StunMessage(StunClass.REQUEST, TRANSACTION, response_port=7))])
-        assert answer.observed == CLIENT
-        assert service.log[0][1] == Endpoint(CLIENT.host, 7)
+        [(_, answer)] = await service.ask([request])
+        assert (answer.kind, answer.error, answer.unknown) == (StunClass.ERROR, 420, (Attribute.RESPONSE_PORT,))
+        assert service.log[0][1] == CLIENT
 
 
 async def test_what_must_be_understood_and_is_not_is_refused() -> None:

@@ -103,14 +103,16 @@ class _StunService:
         if request.kind is not StunClass.REQUEST or request.method != BINDING:
             raise MalformedFrame("not a binding request")
         speaker = self._others[index][request.change] if request.change else index
-        if speaker is None or request.not_understood:
-            self._refuse(index, request, remote, request.not_understood or (Attribute.CHANGE_REQUEST,))
+        unknown = request.not_understood
+        if request.response_port is not None:  # it would send our answers to whatever listens beside the asker
+            unknown = (*unknown, Attribute.RESPONSE_PORT)
+        if speaker is None or unknown:
+            self._refuse(index, request, remote, unknown or (Attribute.CHANGE_REQUEST,))
             return
         answer = replace(
             binding_success(request, remote), origin=self._named(speaker), other=self._named(self._others[index][BOTH])
         )
-        target = remote if not request.response_port else Endpoint(remote.host, request.response_port)
-        self._counts.answered += self._sockets[speaker].send_nowait(encode_stun(answer), target)
+        self._counts.answered += self._sockets[speaker].send_nowait(encode_stun(answer), remote)
 
     def _refuse(self, index: int, request: StunMessage, remote: Endpoint, unknown: tuple[int, ...]) -> None:
         refusal = StunMessage(
