@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 
 from tunnel.cli import charts, program
 from tunnel.cli.program import COMMANDS, run
+from tunnel.cli.settings_file import options_of_command
 from tunnel.model.errors import (
     DeviceError,
     PeerUnreachable,
@@ -145,6 +147,15 @@ def test_a_command_says_the_same_of_itself_in_the_overview_and_in_its_own_help()
         function = app[name].default_command
         assert function is not None
         assert (function.__doc__ or "").startswith(sentence)
+
+
+@pytest.mark.parametrize("name", [entry[0] for entry in COMMANDS])
+def test_help_shows_only_defaults_that_tell_something(command: Command, name: str) -> None:
+    shown = " ".join(command(name, "--help").out.replace("│", " ").split())
+    assert not any(f"[default: {nothing}]" in shown for nothing in ("()", "False", "None"))
+    options = options_of_command(program.build_app(), name)
+    for option, default in (("state", "p2ptunnel-trio"), ("control", "control.sock")):
+        assert option not in options or re.search(rf"--{option} .*?\[default: \S*{default}(/server)?\]", shown)
 
 
 def test_version_is_the_version_of_the_package(command: Command) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +65,11 @@ def test_http_takes_the_next_port_on_loopback(listen: str, endpoint: Endpoint, h
         (ServerOptions(http="80"), "80"),
         (ServerOptions(certificate=Path("c")), "--private-key"),
         (ServerOptions(private_key=Path("c")), "--certificate"),
-        (ServerOptions(addresses="10.86.0.1/16"), "--addresses"),
+        (ServerOptions(addresses="10.86.0.1/16"), "write 10.86.0.0/16"),
+        (
+            ServerOptions(addresses="10.0.0.0/33"),
+            "--addresses '10.0.0.0/33' is not an IPv4 network such as 10.86.0.0/16",
+        ),
         (ServerOptions(addresses="10.86.0.0/31"), "--addresses"),
         (ServerOptions(addresses="fd00::/64"), "--addresses"),
     ],
@@ -103,12 +108,24 @@ def test_the_ready_line_stands_alone_on_stdout_and_sigterm_is_a_clean_end(
     assert (tmp_path / "state").is_dir()
 
 
-def test_a_taken_port_is_one_line(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("port", "option"),
+    [
+        ("TCP 192.0.2.1:443", "--listen"),
+        ("TCP 127.0.0.1:444", "--http"),
+        ("UDP 192.0.2.1:3478", "--udp"),
+        ("UDP 192.0.2.1:3479", "--udp"),
+    ],
+)
+def test_a_port_that_cannot_be_had_is_one_line_that_names_its_option(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, port: str, option: str
+) -> None:
     async def serve(settings: ServerSettings, *, task_status: trio.TaskStatus[Any]) -> None:
         await trio.lowlevel.checkpoint()
-        raise DeviceError("192.0.2.1:8443 is taken: choose another with --listen")
+        raise DeviceError(f"{port} cannot be used: root only") from OSError(errno.EACCES, "no")
 
     monkeypatch.setattr(programs, "serve_here", serve)
-    ended = command("server", "--state", str(tmp_path))
-    assert (ended.code, ended.out) == (1, "")
-    assert ended.err == "p2ptunnel-trio: 192.0.2.1:8443 is taken: choose another with --listen\n"
+    ended = command("server", "--listen", "192.0.2.1:443", "--state", str(tmp_path))
+    assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1)
+    assert f"no right to use {port}: ports below 1024 need root or CAP_NET_BIND_SERVICE" in ended.err
+    assert ended.err.endswith(f" with {option}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -41,7 +42,7 @@ def test_the_options_become_the_settings() -> None:
         external="192.0.2.1:4242",
         no_survey=True,
         relay_only=True,
-        stun=("stun.test", "[2001:db8::1]:99"),
+        stun=("stun.test:3478", "[2001:db8::1]:99"),
         no_default_stun=True,
     )
     assert options.settings() == NodeSettings(
@@ -89,7 +90,11 @@ def test_userspace_means_no_tun() -> None:
         (UpOptions(tun="sixteen-letters-"), "--tun"),
         (UpOptions(tun="a/b"), "--tun"),
         (UpOptions(tun=".."), "--tun"),
-        (UpOptions(stun=("stun.test:port",)), "stun.test:port"),
+        (UpOptions(stun=("stun.test:port",)), "--stun 'stun.test:port'"),
+        (UpOptions(stun=("nohost",)), "--stun 'nohost'"),
+        (UpOptions(stun=("stun.test:0",)), "--stun"),
+        (UpOptions(stun=("a b:1",)), "--stun"),
+        (UpOptions(stun=("stun://stun.test:1",)), "--stun"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -187,6 +192,15 @@ def test_a_device_that_cannot_be_had_is_one_line_with_the_remedy(
     ended = command("up", "--state", str(tmp_path))
     assert (ended.code, ended.err) == (1, "p2ptunnel-trio: no privilege for a TUN: use --userspace\n")
     assert [listener.is_closed for listener in nodes.listeners] == [True]
+
+
+def test_a_taken_udp_port_names_its_option(nodes: Nodes, machine: Machine, command: Command, tmp_path: Path) -> None:
+    machine.world(tmp_path).store.write("invite", encode_invite(HOME).encode())
+    nodes.trouble = DeviceError("UDP 0.0.0.0:53 cannot be used: taken")
+    nodes.trouble.__cause__ = OSError(errno.EADDRINUSE, "taken")
+    ended = command("up", "--state", str(tmp_path), "--userspace", "--udp-port", "53")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "choose another port with --udp-port" in ended.err
 
 
 def test_the_control_socket_is_closed_when_the_node_ends(

@@ -9,14 +9,32 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tunnel.cli.logs import Level
-from tunnel.cli.places import default_control
+from tunnel.cli.places import default_control, default_state
 
 Flat = Parameter(name="*")
 """Marks a dataclass whose fields are options."""
 
 ConfigOption = Annotated[Path | None, Parameter(name="--config", help="Settings from a TOML file.")]
-StateOption = Annotated[Path | None, Parameter(name="--state", help="Folder of keys and invite.")]
-ControlOption = Annotated[Path | None, Parameter(name="--control", help="Unix socket of the node on this machine.")]
+StateOption = Annotated[
+    Path | None,
+    Parameter(name="--state", help="Folder of keys and invite.", show_default=lambda _: str(default_state())),
+]
+NodesStateOption = Annotated[
+    Path | None,
+    Parameter(
+        name="--state",
+        help="Folder of that node's state; its socket is in there if `up` was given --state.",
+        show_default=lambda _: str(default_state()),
+    ),
+]
+ControlOption = Annotated[
+    Path | None,
+    Parameter(
+        name="--control",
+        help="Unix socket of the node on this machine; in --state DIR if only that is given.",
+        show_default=lambda _: str(default_control()),
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +49,7 @@ class Running:
 class Asking:
     """Of commands that ask the node on this machine."""
 
-    state: Annotated[Path | None, Parameter(help="Folder of that node's state: its socket is in there.")] = None
+    state: NodesStateOption = None
     control: ControlOption = None
     config: ConfigOption = None
 

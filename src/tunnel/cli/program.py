@@ -44,7 +44,7 @@ def build_app() -> App:
         help="A peer-to-peer tunnel: relay first, direct when proven, and it says why.",
         version=_version,
         backend="trio",
-        default_parameter=Parameter(negative=()),
+        default_parameter=Parameter(negative=(), show_default=_shown_default),
         suppress_keyboard_interrupt=False,
         help_format="plaintext",
     )
@@ -66,6 +66,11 @@ def run(argv: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
         return _told(error)
     return result if isinstance(result, int) else 0
+
+
+def _shown_default(value: object) -> str | None:
+    """A default as the help shows it. That a switch is off and a list empty goes without saying."""
+    return None if value is None or value is False or value == () else str(value)
 
 
 def _told(error: BaseException) -> int:

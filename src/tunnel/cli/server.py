@@ -14,12 +14,23 @@ from tunnel.cli import programs
 from tunnel.cli.logs import start_logging
 from tunnel.cli.options import Flat, Running
 from tunnel.cli.places import default_state, make_folder
+from tunnel.cli.remedies import naming_remedies
 from tunnel.cli.signals import run_until_signal
 from tunnel.model.endpoint import Endpoint, parse_endpoint
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import SERVER_PORT, STUN_PORTS, ServerSettings
 
 log = logging.getLogger(__name__)
+
+
+def _default_state() -> Path:
+    return default_state() / "server"
+
+
+ServersStateOption = Annotated[
+    Path | None,
+    Parameter(name="--state", help="Folder of certificate and leases.", show_default=lambda _: str(_default_state())),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +48,7 @@ class ServerOptions:
         str | None,
         Parameter(help="HOST:PORT for /healthz, /metrics and /status; loopback, the port after --listen's."),
     ] = None
-    state: Annotated[Path | None, Parameter(help="Folder of certificate and leases.")] = None
+    state: ServersStateOption = None
     certificate: Annotated[Path | None, Parameter(help="TLS certificate (PEM); self-made and pinned if left out.")] = (
         None
     )
@@ -54,7 +65,7 @@ class ServerOptions:
             listen=listen,
             udp=tuple(parse_endpoint(text, STUN_PORTS[0]) for text in self.udp),
             http=after if self.http is None else parse_endpoint(self.http),
-            state=self.state or default_state() / "server",
+            state=self.state or _default_state(),
             certificate=self.certificate,
             private_key=self.private_key,
             addresses=_pool(self.addresses),
@@ -76,7 +87,14 @@ async def server(
             print("ready", ready.url, *([] if ready.pin is None else [_pin_text(ready.pin)]), flush=True)
             log.info("serving", extra={"stun": " ".join(map(str, ready.stun)), "http": ready.http})
 
-    return await run_until_signal(program)
+    with naming_remedies(_options_of_ports(settings)):
+        return await run_until_signal(program)
+
+
+def _options_of_ports(settings: ServerSettings) -> dict[str, str]:
+    stun = settings.udp or tuple(Endpoint(settings.listen.host, port) for port in STUN_PORTS)
+    listeners = {f"TCP {settings.http}": "--http", f"TCP {settings.listen}": "--listen"}
+    return {**listeners, **{f"UDP {endpoint}": "--udp" for endpoint in stun}}
 
 
 def _pin_text(pin: bytes) -> str:
@@ -89,9 +107,11 @@ def _pool(text: str) -> str:
     import ipaddress
 
     try:
-        pool = ipaddress.IPv4Network(text)
-    except ValueError as error:
-        raise SettingsError(f"--addresses: {error}") from None
+        pool = ipaddress.IPv4Network(text, strict=False)
+    except ValueError:
+        raise SettingsError(f"--addresses {text!r} is not an IPv4 network such as 10.86.0.0/16") from None
+    if str(pool.network_address) != text.partition("/")[0]:
+        raise SettingsError(f"--addresses {text!r} is an address within a network: write {pool}")
     if pool.prefixlen > 30:
         raise SettingsError(f"--addresses: {text} has no room for two nodes")
     return str(pool)

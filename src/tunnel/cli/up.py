@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 import socket
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -18,15 +19,17 @@ from tunnel.cli.invites import read_invite_file, stored_invite
 from tunnel.cli.logs import start_logging
 from tunnel.cli.options import ControlOption, Flat, Running, StateOption
 from tunnel.cli.places import default_control, default_state, make_folder
+from tunnel.cli.remedies import naming_remedies
 from tunnel.cli.signals import run_until_signal
 from tunnel.model.announcement import MAX_NAME
 from tunnel.model.endpoint import is_usable, parse_endpoint, split_host_port
 from tunnel.model.errors import SettingsError
-from tunnel.model.settings import STUN_PORTS, NodeSettings
+from tunnel.model.settings import NodeSettings
 from tunnel.node.control import serve_control
 
 DEFAULT_TUN = "p2pt0"
 _MAX_TUN = 15  # IFNAMSIZ - 1
+_HOST = re.compile(r"[\w.:%-]+")
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +105,8 @@ async def up(
             facts = {"node": node.name, "id": node.id, "network": invite.network, "control": control}
             log.info("node is up", extra=facts)
 
-    return await run_until_signal(program)
+    with naming_remedies({f"UDP 0.0.0.0:{settings.udp_port}": "--udp-port"}):
+        return await run_until_signal(program)
 
 
 def _name(chosen: str | None) -> str:
@@ -126,5 +130,10 @@ def _ipv4(text: str) -> str:
 
 
 def _stun(text: str) -> str:
-    host, port = split_host_port(text, STUN_PORTS[0])
+    try:
+        host, port = split_host_port(text)
+    except SettingsError as error:
+        raise SettingsError(f"--stun {error}") from None
+    if port == 0 or _HOST.fullmatch(host) is None:
+        raise SettingsError(f"--stun {text!r} is not HOST:PORT: no server can have that name or port")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
