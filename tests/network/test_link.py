@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from tunnel.model.errors import MalformedFrame
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.link import BATCH_BYTES, MAX_WAITING_SIGNALS, Link
-from tunnel.network.relay_queue import RESERVE
+from tunnel.network.relay_queue import RESERVE, QueueBudget
 from tunnel.wire.relay_batch import ENTRY, decode_relay_batch, encode_relay_batch, is_relay_batch
 from tunnel.wire.signals import Ping, Pong, decode_signal, encode_signal
 
@@ -236,3 +236,19 @@ async def test_what_says_nothing_is_told_and_a_batch_that_is_not_admitted_is_not
     assert await link.receive() == [(A, b"read")]
     assert len(useless) == 2
     assert link.statistics().relay_received == 1
+
+
+async def test_a_link_that_breaks_gives_its_memory_back(autojump_clock: MockClock) -> None:
+    budget = QueueBudget(1 << 20)
+    link = Link(SlowChannel(), timings=DEFAULT_TIMINGS, relay_queue=QUEUE, budget=budget)
+    link.send_relay(A, bytes(1000))
+    assert budget.held >= 1000
+    link.send_relay(B, bytes(1000))
+    await trio.sleep(1.0)
+    link.forget_old_relay()
+    assert budget.held == 0
+    link.send_relay(A, bytes(1000))
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await link.run_writer()
+    assert budget.held == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel.network.relay_queue import CIRCUITS_WORTH, ENTRY_COST, RESERVE, RelayQueue
+from tunnel.network.relay_queue import CIRCUITS_WORTH, ENTRY_COST, RESERVE, QueueBudget, RelayQueue
 
 HANDLES = [bytes([letter]) * 8 for letter in b"abcd"]
 PER_CIRCUIT = 4000
@@ -89,3 +89,22 @@ def test_a_newcomer_finds_room_for_a_full_datagram_among_a_thousand_greedy_ones(
     assert queue.put(b"newcomer", bytes(1500), 0)
     assert not queue.put(b"newcomer", bytes(1500), 0)
     assert queue.size <= CIRCUITS_WORTH * 256 * 1024 + 1001 * RESERVE
+
+
+def test_queues_that_are_never_taken_from_leave_room_in_the_budget_they_share() -> None:
+    budget = QueueBudget(100_000)
+    stalled = [RelayQueue(per_circuit=50_000, max_wait=0.05, budget=budget) for _ in range(50)]
+    for queue in stalled:
+        while queue.put(HANDLES[0], bytes(1000), 0.0):
+            pass
+    assert budget.held == sum(queue.size for queue in stalled) <= 100_000 + 50 * RESERVE
+    fresh = RelayQueue(per_circuit=50_000, max_wait=0.05, budget=budget)
+    assert fresh.put(HANDLES[0], bytes(600), 0.0)
+    for queue in stalled:
+        queue.forget_old(1.0)
+        assert queue.take_batch(1.0, 1000) == []
+        assert not queue
+    assert budget.held == fresh.size
+    fresh.clear()
+    assert budget.held == fresh.size == 0
+    assert not fresh

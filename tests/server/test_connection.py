@@ -48,7 +48,7 @@ from tunnel.wire.signals import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from tests.server.conftest import Dial, ScriptedNode, Serve
 
@@ -470,3 +470,18 @@ async def test_a_member_is_read_at_a_rate_of_messages_and_loses_none(run_server:
 
             await laptop.hear_frames(count)
         assert 0.7 <= trio.current_time() - began <= 2.0
+
+
+async def test_a_member_that_takes_nothing_holds_no_memory_for_long(
+    run_server: Serve, dial: Dial, fetch: Callable[..., Awaitable[tuple[int, bytes]]]
+) -> None:
+    async with run_server(relay_memory=1 << 20), dial("desk") as desk, dial("slow") as slow:
+        await desk.register()
+        await slow.register()
+        for _ in range(200):
+            await desk.channel.send(encode_relay_batch([(slow.handle, bytes(1400))] * 40))
+        await trio.sleep(2.5)
+        status, metrics = await fetch("/metrics")
+        assert status == 200
+        assert b"p2ptunnel_relay_memory_bytes 0.0" in metrics
+        assert b'p2ptunnel_relay_dropped_frames_total{why="slow_receiver"} 0.0' not in metrics

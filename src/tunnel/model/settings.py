@@ -77,6 +77,8 @@ class ServerSettings:
     max_announcement: int = 4096
     max_message: int = 65536
     relay_queue: int = 256 * 1024
+    relay_memory: int = 256 * 1024 * 1024
+    """Of all relay queues together."""
     relay_rate: float = 64 * 1024 * 1024
     stun_rate: float = 200.0
     """Answers per second to one source address."""

@@ -19,7 +19,7 @@ import trio
 
 from tunnel.model.errors import MalformedFrame
 from tunnel.model.timings import Timings
-from tunnel.network.relay_queue import RelayQueue
+from tunnel.network.relay_queue import QueueBudget, RelayQueue
 from tunnel.wire.relay_batch import decode_relay_batch, encode_relay_batch, is_relay_batch
 from tunnel.wire.signals import Signal, decode_signal, encode_signal
 
@@ -58,14 +58,16 @@ class LinkStatistics:
 class Link:
     """Sends and receives signals and relayed datagrams. Run `run_writer` in one task and call `receive` in another.
 
-    `relay_queue` is the number of bytes that may wait for one handle.
+    `relay_queue` is the number of bytes that may wait for one handle, `budget` what links may let wait together.
     """
 
-    def __init__(self, channel: Messages, *, timings: Timings, relay_queue: int) -> None:
+    def __init__(
+        self, channel: Messages, *, timings: Timings, relay_queue: int, budget: QueueBudget | None = None
+    ) -> None:
         self._channel = channel
         self._send_patience = timings.send_patience
         self._signals: deque[Signal] = deque()
-        self._relay = RelayQueue(per_circuit=relay_queue, max_wait=timings.relay_max_wait)
+        self._relay = RelayQueue(per_circuit=relay_queue, max_wait=timings.relay_max_wait, budget=budget)
         self._work = trio.Event()
         self._progress = trio.lowlevel.ParkingLot()
         self._broken: str | None = None
@@ -101,6 +103,10 @@ class Link:
             return False
         self._work.set()
         return True
+
+    def forget_old_relay(self) -> None:
+        """Drop relay frames that waited too long now, not when they come up: for a link whose other side takes none."""
+        self._relay.forget_old(trio.current_time())
 
     async def receive(self) -> Signal | list[tuple[bytes, bytes]]:
         """The next signal, or the (handle, datagram) pairs of a relay batch.
@@ -183,6 +189,7 @@ class Link:
     def _break(self, why: str) -> None:
         if self._broken is None:
             self._broken = why
+            self._relay.clear()
             self._work.set()
             self._progress.unpark_all()
 

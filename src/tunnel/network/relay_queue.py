@@ -5,10 +5,14 @@ then. So each circuit (each handle) has its own queue; one datagram of each is t
 dropped when it comes up; and a circuit may hold at most as much as is still free of the whole, so that the more
 circuits compete the less each can hoard (Choudhury and Hahne's dynamic thresholds). A circuit that holds nothing always
 finds room for one datagram of full size, however many others there are.
+
+Queues may share a budget. By the same rule a queue holds at most as much as is still free of that, and a `RESERVE`
+beyond it, so that links which take nothing leave room for those that do.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from dataclasses import dataclass
 
@@ -24,6 +28,19 @@ RESERVE = 1500 + ENTRY_COST
 """Bytes that each circuit has for itself: one datagram of full size."""
 
 
+class QueueBudget:
+    """Bytes that many relay queues may hold together."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self.held = 0
+
+    @property
+    def free(self) -> int:
+        """Bytes that nobody holds."""
+        return self._total - self.held
+
+
 @dataclass(slots=True)
 class _Circuit:
     waiting: deque[tuple[float, bytes]]
@@ -33,7 +50,8 @@ class _Circuit:
 class RelayQueue:
     """`put` datagrams, `take_batch` what goes into the next message. Times are Trio's; sizes are bytes."""
 
-    def __init__(self, *, per_circuit: int, max_wait: float) -> None:
+    def __init__(self, *, per_circuit: int, max_wait: float, budget: QueueBudget | None = None) -> None:
+        self._budget = budget or QueueBudget(sys.maxsize)
         self._per_circuit = per_circuit
         self._whole = CIRCUITS_WORTH * per_circuit
         self._max_wait = max_wait
@@ -51,7 +69,8 @@ class RelayQueue:
         cost = len(datagram) + ENTRY_COST
         circuit = self._circuits.get(handle)
         held = 0 if circuit is None else circuit.size
-        if held + cost > min(self._per_circuit, max(self._whole - self.size, 0 if held else RESERVE)):
+        room = min(self._per_circuit, max(self._whole - self.size, 0 if held else RESERVE))
+        if held + cost > room or self.size + cost > max(self._budget.free, RESERVE):
             self.dropped_full += 1
             return False
         if circuit is None:
@@ -60,6 +79,7 @@ class RelayQueue:
         circuit.waiting.append((now + self._max_wait, datagram))
         circuit.size += cost
         self.size += cost
+        self._budget.held += cost
         return True
 
     def take_batch(self, now: float, max_bytes: int) -> list[tuple[bytes, bytes]]:
@@ -88,9 +108,24 @@ class RelayQueue:
                 del self._circuits[handle]
         return batch
 
+    def forget_old(self, now: float) -> None:
+        """Drop what waited too long, without waiting for it to come up."""
+        for circuit in self._circuits.values():
+            while circuit.waiting and circuit.waiting[0][0] < now:
+                self._pop(circuit)
+                self.dropped_old += 1
+
+    def clear(self) -> None:
+        """Forget everything: the link has ended."""
+        self._budget.held -= self.size
+        self.size = 0
+        self._circuits.clear()
+        self._turns.clear()
+
     def _pop(self, circuit: _Circuit) -> bytes:
         datagram = circuit.waiting.popleft()[1]
         cost = len(datagram) + ENTRY_COST
         circuit.size -= cost
         self.size -= cost
+        self._budget.held -= cost
         return datagram

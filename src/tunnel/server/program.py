@@ -121,6 +121,7 @@ async def _serve_house(
             async with trio.open_nursery() as nursery:
                 await nursery.start(house.introductions.run)
                 nursery.start_soon(rendezvous.serve, doors.signals)
+                nursery.start_soon(rendezvous.forget_old_frames)
                 nursery.start_soon(_mark_seen_often, house)
                 nursery.start_soon(_serve_stun, doors.stun, house)
                 if doors.http is not None:

@@ -19,6 +19,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, TunnelError
 from tunnel.network.link import Link
 from tunnel.network.ports import StreamListener
+from tunnel.network.relay_queue import QueueBudget
 from tunnel.network.websocket import accept_message_channel
 from tunnel.server.connection import Connection, House
 from tunnel.server.limits import DoorRates, Slot, Slots, sources_of
@@ -26,6 +27,7 @@ from tunnel.wire.signals import MAX_SIGNAL
 
 MAX_FIRST = MAX_SIGNAL + 64
 """Bytes that a stranger may send after the handshake and before we know him: one signal in its frame."""
+FORGET_INTERVAL = 0.25
 ACCEPT_PAUSE = 0.1
 """Seconds to wait when the system cannot accept (no file descriptors left)."""
 
@@ -60,7 +62,8 @@ class Rendezvous:
             each=settings.max_connections_per_address,
         )
         self._rates = DoorRates(settings.max_connects_per_address_rate, settings.max_connects_per_address_burst)
-        self._connections: dict[Connection, None] = {}
+        self._connections: dict[Connection, Link] = {}
+        self.relay_budget = QueueBudget(settings.relay_memory)
         self._one_less = trio.Event()
         self._closing = False
         self.statistics = DoorStatistics()
@@ -86,6 +89,13 @@ class Rendezvous:
                     nursery.start_soon(self._serve_one, stream, remote, slot, scope)
                 else:
                     await trio.aclose_forcefully(stream)
+
+    async def forget_old_frames(self) -> None:
+        """Free the memory of relay frames that came too late, again and again, until cancelled."""
+        while True:
+            await trio.sleep(FORGET_INTERVAL)
+            for link in self._connections.values():
+                link.forget_old_relay()
 
     def end_all(self, code: str, text: str = "") -> None:
         """Admit nobody any more, and end every conversation with this last word."""
@@ -141,9 +151,11 @@ class Rendezvous:
         connection = None
         try:
             async with opening as channel:
-                link = Link(channel, timings=settings.timings, relay_queue=settings.relay_queue)
+                link = Link(
+                    channel, timings=settings.timings, relay_queue=settings.relay_queue, budget=self.relay_budget
+                )
                 connection = Connection(self._house, link, remote, lambda: self._slots.admit(slot))
-                self._connections[connection] = None
+                self._connections[connection] = link
                 if not self._closing:
                     await connection.run(deadline)
         finally:

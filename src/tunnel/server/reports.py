@@ -79,6 +79,7 @@ class Reports(Collector):
         yield _counter("signals", "Signals heard from registered nodes.", house.signals)
         yield _counter("relay_bytes", "Bytes of datagrams passed on.", relay.bytes)
         yield _counter("relay_frames", "Datagrams passed on.", relay.frames)
+        yield _gauge("relay_memory_bytes", "Held by all relay queues.", self._rendezvous.relay_budget.held)
         yield _counters(
             "relay_dropped_frames",
             "Datagrams not passed on.",
