@@ -129,12 +129,14 @@ async def test_a_client_that_says_it_slowly_is_closed(site: Site) -> None:
     assert trio.current_time() - began < 2 * REQUEST_PATIENCE
 
 
-async def test_connections_beyond_the_limit_are_closed_at_once(site: Site) -> None:
-    held = [await site.open() for _ in range(MAX_CONNECTIONS)]
+async def test_a_monitor_is_always_let_in_and_the_longest_idle_client_goes(site: Site) -> None:
+    first, *held = [await site.open() for _ in range(MAX_CONNECTIONS)]
+    await first.send_all(request("/healthz"))
+    assert (await first.receive_some()).startswith(b"HTTP/1.1 200 ")
     began = trio.current_time()
-    assert await read_all(await site.open()) == b""
-    assert trio.current_time() - began < 1.0
-    for stream in held:
-        await stream.aclose()
-    await trio.sleep(1.0)
     assert (await site.exchange(request("/healthz", "GET", "Connection: close"))).startswith(b"HTTP/1.1 200 ")
+    assert await read_all(held[0]) == b"", "it had said nothing since it came"
+    assert trio.current_time() - began < 1.0
+    for stream in (first, held[1]):
+        await stream.send_all(request("/healthz", "GET", "Connection: close"))
+        assert (await read_all(stream)).startswith(b"HTTP/1.1 200 ")

@@ -35,19 +35,26 @@ Pages = Mapping[str, Callable[[], Page]]
 
 
 async def serve_http(listener: StreamListener, pages: Pages) -> None:
-    """Serve until cancelled. What a client sends ends its own connection at most."""
-    free = MAX_CONNECTIONS
+    """Serve until cancelled. What a client sends ends its own connection at most.
 
-    async def serve_one(stream: trio.abc.Stream) -> None:
-        nonlocal free
+    Of more than MAX_CONNECTIONS the one that has said nothing whole for longest is closed: a monitor is always let in.
+    """
+    open_ones: dict[trio.CancelScope, None] = {}
+
+    async def serve_one(stream: trio.abc.Stream, scope: trio.CancelScope) -> None:
+        def on_answered() -> None:
+            if scope in open_ones:
+                open_ones[scope] = open_ones.pop(scope)
+
         try:
-            await _serve_connection(stream, pages)
+            with scope:
+                await _serve_connection(stream, pages, on_answered)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except Exception:
             _log.exception("an HTTP connection failed")
         finally:
-            free += 1
+            open_ones.pop(scope, None)
             await trio.aclose_forcefully(stream)
 
     async with trio.open_nursery() as nursery:
@@ -58,14 +65,16 @@ async def serve_http(listener: StreamListener, pages: Pages) -> None:
                 _log.warning("cannot accept HTTP connections", extra={"error": error})
                 await trio.sleep(ACCEPT_PAUSE)
                 continue
-            if free:
-                free -= 1
-                nursery.start_soon(serve_one, stream)
-            else:
-                await trio.aclose_forcefully(stream)
+            if len(open_ones) >= MAX_CONNECTIONS:
+                longest_idle = next(iter(open_ones))
+                del open_ones[longest_idle]
+                longest_idle.cancel()
+            scope = trio.CancelScope()
+            open_ones[scope] = None
+            nursery.start_soon(serve_one, stream, scope)
 
 
-async def _serve_connection(stream: trio.abc.Stream, pages: Pages) -> None:
+async def _serve_connection(stream: trio.abc.Stream, pages: Pages, on_answered: Callable[[], None]) -> None:
     """Request after request, until the client or the protocol ends it."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
     while True:
@@ -79,6 +88,7 @@ async def _serve_connection(stream: trio.abc.Stream, pages: Pages) -> None:
             if request is None:
                 return
             await _answer_request(stream, connection, request, pages)
+            on_answered()
         if patience.cancelled_caught or connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
             return
         connection.start_next_cycle()
