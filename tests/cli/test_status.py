@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,19 +72,51 @@ def test_status_shows_node_server_and_peers(machine: Machine, command: Command) 
     ]
     ended = command("status")
     assert ended.code == 0
-    for word in ("desk", "deskid", "10.86.0.1", "endpoint independent", "registered", "just so", "shed", "20.0 ms"):
+    for word in ("desk", "deskid", "10.86.0.1", "endpoint independent", "known to the server", "just so", "shed"):
         assert word in ended.out
+    assert "reached  wss://192.0.2.1:8443  20.0 ms" in ended.out
     laptop = next(line for line in ended.out.splitlines() if line.startswith("laptop"))
-    for word in ("10.86.0.2", "connected", "direct 192.0.2.7:4242 12.5 ms", "1.5 kB", "7 B"):
+    for word in ("10.86.0.2", "direct 192.0.2.7:4242 12.5 ms", "1.5 kB", "7 B", "connected"):
         assert word in laptop
     phone = next(line for line in ended.out.splitlines() if line.startswith("phone"))
-    for word in ("fd00::3", "relayed", "relay-websocket", "udp_blocked"):
+    for word in ("fd00::3", "relayed: udp blocked", "relay-websocket"):
         assert word in phone
 
 
 def test_status_without_peers_says_so(machine: Machine, command: Command) -> None:
     machine.answers["status"] = [document()]
     assert "no peers yet" in command("status").out
+
+
+def test_no_line_ends_in_blanks(machine: Machine, command: Command) -> None:
+    machine.answers["status"] = [document(peer(), peer("a-phone-with-a-long-name", reason=BLOCKED))]
+    machine.answers["why"] = [peer()]
+    for ended in (command("status"), command("why", "laptop")):
+        assert [line for line in ended.out.split("\n") if line != line.rstrip()] == []
+
+
+AWAY = {"state": "announced", "path": None, "reason": {"code": "peer_offline", "evidence": "gone", "remedy": ""}}
+
+
+def test_who_has_been_away_for_long_is_only_counted(machine: Machine, command: Command) -> None:
+    now = time.time()
+    machine.answers["status"] = [
+        document(
+            peer("fresh", **AWAY, since=now - 60),
+            peer("old", **AWAY, since=now - 7200),
+            peer("older", **AWAY, since=now - 72000),
+        )
+    ] * 2
+    shown = command("status").out
+    assert "2 more offline" in shown
+    assert "older" not in shown
+    assert next(line for line in shown.splitlines() if line.startswith("fresh")).split()[2] == "offline"
+    assert len(json.loads(command("status", "--json").out)["peers"]) == 3
+
+
+def test_a_house_where_all_are_away_has_no_empty_table(machine: Machine, command: Command) -> None:
+    machine.answers["status"] = [document(peer("old", **AWAY, since=0.0))]
+    assert command("status").out.splitlines()[-1].startswith("1 more offline")
 
 
 def test_status_json_is_what_the_node_said(machine: Machine, command: Command) -> None:
@@ -103,11 +136,11 @@ def test_a_hostile_name_does_not_steer_the_terminal(machine: Machine, command: C
 
 def test_watch_prints_each_status_until_the_node_ends(machine: Machine, command: Command) -> None:
     machine.answers["watch"] = [
-        {"status": document(peer(state="punching")), "change": None},
+        {"status": document(peer(state="punching", path=RELAYED)), "change": None},
         {"status": document(peer()), "change": None},
     ]
     ended = command("status", "--watch")
-    assert ended.out.index("punching") < ended.out.index("connected")
+    assert ended.out.index("relayed, trying the direct way") < ended.out.index("connected")
     assert ended.code == 1
     assert "closed the control connection" in ended.err
     assert machine.requests == [{"do": "watch", "every": 1.0}]
@@ -132,6 +165,14 @@ def test_why_tells_reason_evidence_remedy_and_history(machine: Machine, command:
 def test_why_of_a_direct_peer_needs_no_reason(machine: Machine, command: Command) -> None:
     machine.answers["why"] = [peer(history=[])]
     assert "none needed" in command("why", "laptop").out
+
+
+@pytest.mark.parametrize("state", ["detecting", "announced"])
+def test_why_of_a_peer_to_which_nothing_was_sent_says_what_connects(
+    machine: Machine, command: Command, state: str
+) -> None:
+    machine.answers["why"] = [peer(state=state, path=None, history=[])]
+    assert "nothing was sent to it yet; `p2ptunnel-trio ping laptop` connects" in command("why", "laptop").out
 
 
 def test_an_unknown_peer_is_a_failure_in_one_line(machine: Machine, command: Command) -> None:

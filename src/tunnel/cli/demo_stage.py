@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunnel.cli.demo_findings import Finding
+from tunnel.cli.tables import Trimmed
 from tunnel.cli.text import printable
 
 _STYLES = {
@@ -82,7 +83,7 @@ class Stage:
             verdict = {True: Text("ok", style="green"), False: Text("FAILED", style="bold red"), None: Text("")}
             table.add_row(printable(line.what), printable(line.measured), line.expected, verdict[line.holds])
         self.heading("Summary")
-        self._console.print(table)
+        self._console.print(Trimmed(table))
 
     def end(self, text: str, *, is_good: bool) -> None:
         """The last line."""

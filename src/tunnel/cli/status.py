@@ -41,7 +41,7 @@ async def status(
     controls = programs.this_machine(None).controls
     if not watch:
         found = await ask(controls, asked.socket, {"do": "status"})
-        _print_json(found) if as_json else _print(_status_view(found))
+        _print_json(found) if as_json else _console().print(_status_view(found))
         return DONE
     with nullcontext(_print_line) if as_json else _pictures() as show:
         async with open_control(controls, asked.socket) as channel:
@@ -104,9 +104,9 @@ async def netcheck(*, as_json: JsonOption = False, asking: AskingOption = None) 
 
 
 def _status_view(found: Any) -> RenderableType:
-    from tunnel.cli.tables import status_view
+    from tunnel.cli.tables import Trimmed, status_view
 
-    return status_view(found, time.time())
+    return Trimmed(status_view(found, time.time()))
 
 
 @contextmanager
@@ -123,7 +123,9 @@ def _pictures() -> Iterator[Callable[[Any], None]]:
 
 
 def _print(view: RenderableType) -> None:
-    _console().print(view)
+    from tunnel.cli.tables import Trimmed
+
+    _console().print(Trimmed(view))
 
 
 def _console() -> Console:

@@ -1,0 +1,50 @@
+"""Every state of the charts has plain words, and no two of a chart have the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tunnel.cli.words import announcement_words, is_offline, peer_words, server_words
+from tunnel.machines.diagrams import CHARTS
+
+RELAY = {"kind": "relay-websocket"}
+OFFLINE = {"code": "peer_offline"}
+
+
+@pytest.mark.parametrize(("chart", "words"), [("announcement", announcement_words), ("server_link", server_words)])
+def test_each_state_has_words_of_its_own(chart: str, words: Any) -> None:
+    states = {state.id for state in CHARTS[chart].states} - {"closed"}
+    assert not {words(state) for state in states} & (states - {"connecting"})
+    assert len({words(state) for state in states}) == len(states)
+    assert words("closed") == "closed"
+
+
+@pytest.mark.parametrize(
+    ("state", "path", "reason", "words"),
+    [
+        ("detecting", None, None, "known, nothing sent yet"),
+        ("announced", None, None, "known, nothing sent yet"),
+        ("announced", None, OFFLINE, "offline"),
+        ("announced", None, {"code": "server_unreachable"}, "not reached: server unreachable"),
+        ("requested", None, None, "connecting"),
+        ("requested", RELAY, None, "relayed, trying the direct way"),
+        ("punching", None, None, "connecting"),
+        ("punching", RELAY, {"code": "path_lost"}, "relayed, trying the direct way"),
+        ("connected", {"kind": "direct"}, None, "direct"),
+        ("relayed", RELAY, None, "relayed"),
+        ("relayed", RELAY, {"code": "both_hard_nats"}, "relayed: both hard nats"),
+        ("closed", None, None, "closed"),
+    ],
+)
+def test_a_peer_is_told_by_how_it_is_reached(state: str, path: Any, reason: Any, words: str) -> None:
+    peer = {"state": state, "path": path, "reason": reason}
+    assert peer_words(peer) == words
+    assert is_offline(peer) == (words == "offline")
+
+
+def test_the_words_cover_the_chart_of_a_peer() -> None:
+    for state in CHARTS["peer_connection"].states:
+        told = peer_words({"state": state.id, "path": None, "reason": None})
+        assert told != state.id or state.id in ("relayed", "closed")
