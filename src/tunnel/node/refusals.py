@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 
 from tunnel.model.errors import Refused, Unreachable
 
@@ -19,6 +20,7 @@ REMEDIES = {
 
 _ELSE = "the server turned us away for now; we try again by ourselves"
 _UNREACHABLE = "check that the server runs and that its TCP port can be reached from here; we try again by ourselves"
+_NO_SUCH_NAME = "check the name or your DNS, or use an address in the invite; we try again by ourselves"
 _STRANGE = "is this a p2ptunnel-trio server of our version? we try again by ourselves"
 MAX_KNOWN = 32
 
@@ -33,6 +35,8 @@ def remedy_for(failure: Exception | None) -> str:
     match failure:
         case Refused(code=code):
             return REMEDIES.get(code, _ELSE)
+        case Unreachable(__cause__=socket.gaierror() | UnicodeError()):
+            return _NO_SUCH_NAME
         case None | Unreachable() | OSError():
             return _UNREACHABLE
         case _:

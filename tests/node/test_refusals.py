@@ -1,0 +1,43 @@
+"""Each way in which the server does not have us comes with what a person can do about it."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import trio
+
+from tunnel.model.errors import MalformedFrame, Refused, ServerUnreachable, Unreachable
+from tunnel.network.real_resolver import RealResolver
+from tunnel.node.refusals import REMEDIES, is_final, remedy_for
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (None, "check that the server runs"),
+        (ServerUnreachable("no answer"), "check that the server runs"),
+        (Refused("wrong_pin"), REMEDIES["wrong_pin"]),
+        (Refused("busy"), "try again by ourselves"),
+        (MalformedFrame("what?"), "is this a p2ptunnel-trio server"),
+    ],
+    ids=["silence", "unreachable", "final", "for now", "strange"],
+)
+def test_each_failure_has_its_remedy(failure: Exception | None, words: str) -> None:
+    assert words in remedy_for(failure)
+    assert failure is None or is_final(failure) == (words == REMEDIES["wrong_pin"])
+
+
+@pytest.mark.parametrize("host", ["server.invalid", "a" * 64 + ".test"], ids=["unknown", "no host name"])
+async def test_a_name_that_does_not_resolve_is_another_trouble_than_a_server_that_is_down(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    async def know_nobody(*_: object, **__: object) -> list[object]:
+        await trio.lowlevel.checkpoint()
+        host.encode("idna")
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", know_nobody)
+    with pytest.raises(Unreachable) as caught:
+        await RealResolver().resolve(host, 8443)
+    assert "check the name or your DNS, or use an address in the invite" in remedy_for(caught.value)
