@@ -119,6 +119,11 @@ class Listener:
         await trio.lowlevel.checkpoint()
 
 
+async def no_changes() -> AsyncIterator[Any]:
+    await trio.sleep_forever()
+    yield
+
+
 @dataclass
 class Nodes:
     """Nodes that run until the process is told to stop, which is at once."""
@@ -136,7 +141,7 @@ class Nodes:
         self.opened.append((invite, settings))
         signal.raise_signal(signal.SIGTERM)
         try:
-            yield SimpleNamespace(name=settings.name, id="deskid")
+            yield SimpleNamespace(name=settings.name, id="deskid", watch=no_changes, wait_registered=trio.sleep_forever)
         finally:
             self.left += 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import re
 import socket
 from contextlib import aclosing
@@ -21,6 +20,7 @@ from tunnel.cli.options import ControlOption, Flat, Running, StateOption
 from tunnel.cli.places import default_control, default_state, make_folder
 from tunnel.cli.remedies import naming_remedies
 from tunnel.cli.signals import run_until_signal
+from tunnel.cli.telling import tell_peers, tell_up
 from tunnel.model.announcement import MAX_NAME
 from tunnel.model.endpoint import is_usable, parse_endpoint, split_host_port
 from tunnel.model.errors import SettingsError
@@ -30,8 +30,6 @@ from tunnel.node.control import serve_control
 DEFAULT_TUN = "p2pt0"
 _MAX_TUN = 15  # IFNAMSIZ - 1
 _HOST = re.compile(r"[\w.:%-]+")
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +100,8 @@ async def up(
             trio.open_nursery() as nursery,
         ):
             await nursery.start(serve_control, listener, node)
-            facts = {"node": node.name, "id": node.id, "network": invite.network, "control": control}
-            log.info("node is up", extra=facts)
+            nursery.start_soon(tell_up, node, invite.network, control)
+            nursery.start_soon(tell_peers, node)
 
     with naming_remedies({f"UDP 0.0.0.0:{settings.udp_port}": "--udp-port"}):
         return await run_until_signal(program)
