@@ -337,3 +337,18 @@ async def test_an_upgrade_that_fails_is_one_punch_on_each_side(bench: Bench) -> 
     await trio.sleep(17.0)
     for side in (bench.left, bench.right):
         assert side.moves == [("relayed", "punching"), ("punching", "relayed")]
+
+
+async def test_a_report_amidst_a_punch_ends_it_soon_if_it_speaks_against_it(bench: Bench) -> None:
+    """The other side's survey takes three seconds to find UDP blocked: nobody punches on for ten."""
+    bench.direct = False
+    bench.meet()
+    bench.left.peer.want()
+    await bench.wait_state(bench.left, "punching")
+    await trio.sleep(2.0)
+    bench.right.card(nat=BLOCKED)
+    bench.meet()
+    assert await bench.wait_state(bench.left, "relayed") < 1.5
+    reason = bench.left.peer.status().reason
+    assert reason is not None
+    assert reason.code is ReasonCode.UDP_BLOCKED

@@ -99,9 +99,13 @@ class Reaching:
             nursery.start_soon(self._shoot, True)
             nursery.start_soon(self._bury_in_time)
             nursery.start_soon(self._keeper.keep_relay, lambda: facts.relay_carries)
+            nursery.start_soon(self._give_up_in_time, nursery.cancel_scope)
             await facts.pulse.wait_until(lambda: facts.has_proof)
             nursery.cancel_scope.cancel()
-        return "path_verified"
+        if facts.has_proof:
+            return "path_verified"
+        facts.reason = self.failure
+        return "paths_exhausted"
 
     async def stay_connected(self) -> str:
         """Keep the path proved, and promote a better one that answers."""
@@ -182,6 +186,12 @@ class Reaching:
             if not chosen.is_proven:
                 self._paths.bury()
                 self._reroute()
+
+    async def _give_up_in_time(self, punch: trio.CancelScope) -> None:
+        """A report that comes amidst the punch may speak against it: then it goes on for as long as such a one does."""
+        await self._facts.pulse.wait_until(lambda: self.plan().is_hopeless)
+        await trio.sleep(self._plan.patience)
+        punch.cancel()
 
     async def _shoot(self, opening: bool) -> None:
         await shoot(self.plan, self._ask, self._timings, opening=opening)
