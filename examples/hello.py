@@ -10,12 +10,15 @@ import tunnel
 
 async def main(invite: str, peer_name: str) -> None:
     """Join, say hello, measure, leave: everything that the node starts ends with its block."""
-    settings = tunnel.NodeSettings(name="hello", default_stun=False)  # our own server's STUN is enough here
-    async with tunnel.open_node(invite=invite, settings=settings) as node:
-        peer = await node.connect(peer_name)  # returns when data can flow: relayed or direct
-        await peer.send_datagram(b"hello")
-        answer = await peer.ping()
-        print(f"{peer.name} is {peer.state} and answers in {answer.rtt * 1000:.1f} ms")
+    settings = tunnel.NodeSettings(name="hello", default_stun=False)  # state=Path(...) would keep its key and address
+    try:
+        async with tunnel.open_node(invite=invite, settings=settings) as node:
+            peer = await node.connect(peer_name)  # returns when data can flow: relayed or direct
+            await peer.send_datagram(b"hello")
+            answer = await peer.ping()
+            print(f"{peer.name} is {peer.state} and answers in {answer.rtt * 1000:.1f} ms")
+    except tunnel.TunnelError as error:
+        sys.exit(f"hello.py: {error}")
 
 
 trio.run(main, Path(sys.argv[1]).read_text(), sys.argv[2])

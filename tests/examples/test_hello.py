@@ -46,3 +46,14 @@ def test_the_example_is_as_short_as_promised() -> None:
     """15 lines from the first import on, blank ones and docstrings apart."""
     lines = [line for line in HELLO.read_text().splitlines() if line.strip() and '"""' not in line]
     assert len(lines) <= 15
+
+
+def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "invite"
+    file.write_text("p2pt1-damaged")
+    ended = subprocess.run(
+        [sys.executable, str(HELLO), str(file), "laptop"], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("hello.py: ")
+    assert ended.stderr.count("\n") == 1
