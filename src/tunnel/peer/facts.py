@@ -69,10 +69,10 @@ class PeerFacts:
         return relay.asked != NEVER and now - max(relay.asked, relay.heard) > trust - _ROUNDING
 
     @property
-    def seqs(self) -> tuple[int, int]:
-        """Which announcements hold now: when they differ from the punched ones, it is worth another try."""
+    def outlook(self) -> tuple[object, ...]:
+        """What decides over a punch: when it differs from what was tried, another one is worth it."""
         own = self.around.own_card
-        return (own.seq if own is not None else 0, self.card.seq if self.card is not None else 0)
+        return tuple((card.epoch, card.body.candidates, card.body.nat) for card in (own, self.card) if card is not None)
 
     @property
     def absence(self) -> Reason:

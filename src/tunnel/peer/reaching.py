@@ -49,7 +49,7 @@ class Reaching:
         self._send = send
         self._reroute = reroute
         self._plan = Plan((), 0.0, Reason(ReasonCode.NO_CANDIDATES))
-        self._punched_seqs: tuple[int, int] | None = None
+        self._tried: tuple[object, ...] | None = None
         self._lost: tuple[Way, float] | None = None
         self._upgrades = 0
         self.connected_at = NEVER
@@ -88,7 +88,7 @@ class Reaching:
         introduction, facts.introduction = facts.introduction, None
         if introduction is None:
             self._send(Connect(self._around.entropy.chance.getrandbits(31), facts.node.raw))
-        self._punched_seqs = facts.seqs
+        self._tried = facts.outlook
         self._paths.begin_round()
         if self.plan().is_empty:
             facts.reason = self._plan.otherwise
@@ -148,16 +148,16 @@ class Reaching:
         facts = self._facts
         if facts.has_proof or not facts.relay_carries or facts.is_relay_dead:
             return True
-        return facts.is_direct_allowed and (facts.introduction is not None or facts.seqs != self._punched_seqs)
+        return facts.is_direct_allowed and (facts.introduction is not None or facts.outlook != self._tried)
 
     async def _look_for_better(self) -> None:
         facts = self._facts
         while True:
             with trio.move_on_after(_PROMOTION_WINDOW):
                 await self._shoot(False)
-            await facts.pulse.wait_until(lambda: facts.introduction is not None or facts.seqs != self._punched_seqs)
+            await facts.pulse.wait_until(lambda: facts.introduction is not None or facts.outlook != self._tried)
             facts.introduction = None
-            self._punched_seqs = facts.seqs
+            self._tried = facts.outlook
 
     async def _keep_relay(self) -> None:
         """The relay is a path too: it is measured, and must answer within 15 s."""
@@ -191,6 +191,7 @@ class Reaching:
         """A report that comes amidst the punch may speak against it: then it goes on for as long as such a one does."""
         await self._facts.pulse.wait_until(lambda: self.plan().is_hopeless)
         await trio.sleep(self._plan.patience)
+        self._tried = self._facts.outlook
         punch.cancel()
 
     async def _shoot(self, opening: bool) -> None:
