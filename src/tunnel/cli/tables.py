@@ -61,7 +61,8 @@ def peer_view(peer: Json, now: float) -> Group:
     elif peer["path"] is not None and peer["path"]["kind"] == "direct":
         facts.add_row("reason", Text("none needed: the direct path carries"))
     elif peer["path"] is None and peer["state"] in ("detecting", "announced"):
-        facts.add_row("reason", _text(f"nothing was sent to it yet; `p2ptunnel-trio ping {peer['name']}` connects"))
+        ping = f"`p2ptunnel-trio ping {peer['name'] or peer['id']}`"
+        facts.add_row("reason", _text(f"nothing was sent to it yet; {ping} connects"))
     moves = [
         Text(
             f"  {age(now - move['at']):>7} ago  {_plain(move['from'])} -> {_plain(move['to'])}  {_plain(move['event'])}"
