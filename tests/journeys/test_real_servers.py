@@ -41,7 +41,7 @@ def errand_argv(*arguments: object) -> Sequence[str]:
 
 
 @pytest.fixture(scope="module")
-def house(open_household: OpenHousehold, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Household]:
+def house(open_household: OpenHousehold, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Household]]:
     """Nodes that are told of coturn: a desk and a laptop behind port-preserving NATs, a phone behind a symmetric one.
 
     The desk meets the laptop directly, and over the relay a till that wants no other path.
@@ -60,7 +60,11 @@ def house(open_household: OpenHousehold, tmp_path_factory: pytest.TempPathFactor
         household.start_node(lab.sites[site].host, name, *told)
     household.start_node(lab.sites["shop"].host, "till", "--relay-only")
     household.wait_ready("desk", "laptop", "till", "phone")
-    return lab, household
+    yield lab, household
+    assert household.server is not None
+    programs = {"server": household.server} | {name: node.process for name, node in household.nodes.items()}
+    for name, program in programs.items():
+        assert program.poll() is None, f"{name} ended by itself:\n{household.log(name)}"
 
 
 # STUN
@@ -76,8 +80,10 @@ def our_stun_silent(lab: Lab) -> Iterator[None]:
     ports = ", ".join(map(str, OUR_PORTS))
     hook = "type filter hook input priority filter; policy accept;"
     lab.run(lab.server, ["nft", f"table inet deaf {{ chain input {{ {hook} udp dport {{ {ports} }} drop; }}; }}"])
-    yield
-    lab.run(lab.server, ["nft", "delete table inet deaf"])
+    try:
+        yield
+    finally:
+        lab.run(lab.server, ["nft", "delete table inet deaf"])
 
 
 @pytest.mark.parametrize("site", NODES)
