@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel.network.relay_queue import CIRCUITS_WORTH, ENTRY_COST, RESERVE, QueueBudget, RelayQueue
+from tunnel.network.relay_queue import CIRCUITS_WORTH, ENTRY_COST, HELD_UP, QUEUING, RESERVE, QueueBudget, RelayQueue
 
 HANDLES = [bytes([letter]) * 8 for letter in b"abcd"]
 PER_CIRCUIT = 4000
@@ -60,17 +60,38 @@ def test_a_datagram_bigger_than_a_batch_goes_alone() -> None:
 def test_an_old_entry_does_not_hold_up_a_fresh_one_of_another_circuit() -> None:
     queue = RelayQueue(per_circuit=100_000, max_wait=0.05)
     queue.put(HANDLES[0], b"old", 0.0)
-    queue.put(HANDLES[1], b"fresh", 0.1)
-    assert queue.take_batch(0.12, 1000) == [(HANDLES[1], b"fresh")]
+    queue.put(HANDLES[1], b"fresh", HELD_UP)
+    assert queue.take_batch(HELD_UP + 0.02, 1000) == [(HANDLES[1], b"fresh")]
     assert queue.dropped_old == 1
     assert not queue
+
+
+def test_a_circuit_that_queues_drops_what_waited_too_long() -> None:
+    queue = RelayQueue(per_circuit=100_000, max_wait=0.05)
+    while queue.size <= 2 * QUEUING:
+        queue.put(HANDLES[0], bytes(1000), 0.0)
+    before = queue.size
+    queue.put(HANDLES[0], b"fresh", 0.06)
+    batch = queue.take_batch(0.06, 100_000)
+    assert batch[-1] == (HANDLES[0], b"fresh")
+    assert queue.dropped_old * (1000 + ENTRY_COST) >= before - QUEUING > 0
+
+
+def test_a_stall_of_a_busy_machine_loses_no_handshake() -> None:
+    """Few datagrams that wait are no queue: dropping them slows nobody's sending down, it only costs them a retry."""
+    queue = RelayQueue(per_circuit=100_000, max_wait=0.05)
+    handshake = [(HANDLES[0], bytes(1240)), (HANDLES[0], bytes(300))]
+    for handle, datagram in handshake:
+        queue.put(handle, datagram, 0.0)
+    assert queue.take_batch(0.4, 32_768) == handshake
+    assert queue.dropped_old == 0
 
 
 def test_when_everything_is_old_nothing_is_left() -> None:
     queue = RelayQueue(per_circuit=100_000, max_wait=0.05)
     for handle in HANDLES:
         queue.put(handle, b"old", 0.0)
-    assert queue.take_batch(1.0, 1000) == []
+    assert queue.take_batch(HELD_UP + 0.01, 1000) == []
     assert not queue
     assert queue.size == 0
     assert queue.dropped_old == 4
@@ -101,8 +122,8 @@ def test_queues_that_are_never_taken_from_leave_room_in_the_budget_they_share() 
     fresh = RelayQueue(per_circuit=50_000, max_wait=0.05, budget=budget)
     assert fresh.put(HANDLES[0], bytes(600), 0.0)
     for queue in stalled:
-        queue.forget_old(1.0)
-        assert queue.take_batch(1.0, 1000) == []
+        queue.forget_old(HELD_UP + 0.01)
+        assert queue.take_batch(HELD_UP + 0.01, 1000) == []
         assert not queue
     assert budget.held == fresh.size
     fresh.clear()

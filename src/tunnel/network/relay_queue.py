@@ -1,8 +1,8 @@
 """The datagrams that wait for one WebSocket link: fair between circuits, bounded, and never old.
 
 A relay that queues is worse than one that drops: the tunnel's own TCP streams slow down when packets are lost, and only
-then. So each circuit (each handle) has its own queue; one datagram of each is taken in turn; what waited too long is
-dropped when it comes up; and a circuit may hold at most as much as is still free of the whole, so that the more
+then. So each circuit (each handle) has its own queue; one datagram of each is taken in turn; of a circuit that queues,
+what waited too long is dropped when it comes up; and a circuit may hold at most as much as is still free of the whole, so that the more
 circuits compete the less each can hoard (Choudhury and Hahne's dynamic thresholds). A circuit that holds nothing always
 finds room for one datagram of full size, however many others there are.
 
@@ -23,6 +23,13 @@ ENTRY_COST = 96
 
 CIRCUITS_WORTH = 4
 """The whole queue holds so many times what one circuit may hold, and a `RESERVE` for each circuit."""
+
+QUEUING = 16 * 1024
+"""Bytes above which a circuit queues. One that holds less is merely held up, by a busy machine or a short stall, and
+dropping its few datagrams (a handshake, a ping) would slow nobody's sending down."""
+
+HELD_UP = 1.0
+"""Seconds after which a datagram is worth nothing, however little its circuit holds."""
 
 RESERVE = 1500 + ENTRY_COST
 """Bytes that each circuit has for itself: one datagram of full size."""
@@ -76,7 +83,7 @@ class RelayQueue:
         if circuit is None:
             circuit = self._circuits[handle] = _Circuit(deque())
             self._turns.append(handle)
-        circuit.waiting.append((now + self._max_wait, datagram))
+        circuit.waiting.append((now, datagram))
         circuit.size += cost
         self.size += cost
         self._budget.held += cost
@@ -92,9 +99,7 @@ class RelayQueue:
         while self._turns:
             handle = self._turns[0]
             circuit = self._circuits[handle]
-            while circuit.waiting and circuit.waiting[0][0] < now:
-                self._pop(circuit)
-                self.dropped_old += 1
+            self._drop_old(circuit, now)
             if circuit.waiting:
                 needed = ENTRY.size + len(circuit.waiting[0][1])
                 if batch and needed > room:
@@ -111,9 +116,7 @@ class RelayQueue:
     def forget_old(self, now: float) -> None:
         """Drop what waited too long, without waiting for it to come up."""
         for circuit in self._circuits.values():
-            while circuit.waiting and circuit.waiting[0][0] < now:
-                self._pop(circuit)
-                self.dropped_old += 1
+            self._drop_old(circuit, now)
 
     def clear(self) -> None:
         """Forget everything: the link has ended."""
@@ -121,6 +124,14 @@ class RelayQueue:
         self.size = 0
         self._circuits.clear()
         self._turns.clear()
+
+    def _drop_old(self, circuit: _Circuit, now: float) -> None:
+        while circuit.waiting:
+            waited = now - circuit.waiting[0][0]
+            if waited <= (self._max_wait if circuit.size > QUEUING else HELD_UP):
+                return
+            self._pop(circuit)
+            self.dropped_old += 1
 
     def _pop(self, circuit: _Circuit) -> bytes:
         datagram = circuit.waiting.popleft()[1]
