@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -214,7 +214,7 @@ class Node:
         """Return as soon as the server knows us."""
         await self.program.pulse.wait_until(lambda: self.program.is_registered)
 
-    async def watch(self) -> AsyncIterator[PeerChange]:
+    async def watch(self) -> AsyncGenerator[PeerChange, None]:
         """Every transition of every peer from now on. One that is not read for 1024 changes misses the oldest."""
         watcher = _Watcher()
         self._watchers.append(watcher)

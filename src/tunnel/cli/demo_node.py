@@ -220,7 +220,7 @@ class DemoNode:
                 await trio.sleep(FLOW_GAP)
 
     async def _tell_moves(self) -> None:
-        async with aclosing(self._node.watch()) as changes:  # type: ignore[type-var]
+        async with aclosing(self._node.watch()) as changes:
             async for change in changes:
                 move = change.move
                 told = {"from": move.source, "event": move.event, "to": move.target, "at": move.at}

@@ -2,9 +2,9 @@
 
 A relay that queues is worse than one that drops: the tunnel's own TCP streams slow down when packets are lost, and only
 then. So each circuit (each handle) has its own queue; one datagram of each is taken in turn; of a circuit that queues,
-what waited too long is dropped when it comes up; and a circuit may hold at most as much as is still free of the whole, so that the more
-circuits compete the less each can hoard (Choudhury and Hahne's dynamic thresholds). A circuit that holds nothing always
-finds room for one datagram of full size, however many others there are.
+what waited too long is dropped when it comes up; and a circuit may hold at most as much as is still free of the whole,
+so that the more circuits compete the less each can hoard (Choudhury and Hahne's dynamic thresholds). A circuit that
+holds nothing always finds room for one datagram of full size, however many others there are.
 
 Queues may share a budget. By the same rule a queue holds at most as much as is still free of that, and a `RESERVE`
 beyond it, so that links which take nothing leave room for those that do.

@@ -87,6 +87,7 @@ class PeerFacts:
         """The peer is gone. A request before it comes back would be refused: it waits as if it had been."""
         if self.is_present:
             self.is_present = False
+            self.reason = Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
             self._wait_longer()
         self.pulse.beat()
 
