@@ -1,4 +1,4 @@
-"""Keeps the path in use alive and judges it; an idle path is kept alive, not judged (DESIGN 6, Healing)."""
+"""Keeps the path in use alive and judges it; an idle path is kept alive, not judged."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Probes: sealed questions and answers that prove a way both ways, measure it, and tell what the peer sees.
 
-An answer never triggers an answer. A probe on an unknown way is probed back, a few ways at a time (DESIGN 4).
+An answer never triggers an answer. A probe on an unknown way is probed back, a few ways at a time (docs/protocol.md).
 """
 
 from __future__ import annotations
