@@ -234,18 +234,18 @@ async def test_new_keys_are_used_by_the_responder_only_once_a_packet_came_under_
     initiator.peer.want()
     await trio.sleep(0.5)
     session = responder.peer.session
-    before = session._current
+    before = session.slots.current
     assert before is not None
     bench.drop = lambda side, way, datagram: side is initiator and datagram[0] != Kind.HANDSHAKE
     initiator.peer.session.living.post("rekey_due")
     await trio.sleep(0.5)
-    assert session._next is not None
-    assert session._current is before
+    assert session.slots.next is not None
+    assert session.slots.current is before
     bench.drop = lambda side, way, datagram: False
     await echo(initiator)
-    assert session._next is None
-    assert session._current is not before
-    assert session._previous is before
+    assert session.slots.next is None
+    assert session.slots.current is not before
+    assert session.slots.previous is before
 
 
 async def test_a_lost_first_packet_under_new_keys_loses_nothing_else(bench: Bench) -> None:
@@ -270,13 +270,13 @@ async def test_a_recorded_handshake_moves_no_session(bench: Bench) -> None:
     responder.peer.want()
     await trio.sleep(5.0)
     recorded = {side.name: handshakes(bench, side) for side in (initiator, responder)}
-    slots = [(side.peer.session._current, side.peer.session._next) for side in (initiator, responder)]
+    slots = [(side.peer.session.slots.current, side.peer.session.slots.next) for side in (initiator, responder)]
     sent = len(bench.tape)
     for side in (initiator, responder):
         for datagram in [*recorded[side.name], *reversed(recorded[side.name])]:
             bench.other(side).receive(datagram, RELAY)
     assert len(bench.tape) == sent
-    assert [(side.peer.session._current, side.peer.session._next) for side in (initiator, responder)] == slots
+    assert [(side.peer.session.slots.current, side.peer.session.slots.next) for side in (initiator, responder)] == slots
     assert await echo(initiator) > 0
 
 
@@ -299,7 +299,7 @@ async def test_a_handshake_of_an_epoch_that_is_over_reaches_nobody(bench: Bench)
         header = decode_header(datagram)
         assert responder.indices.owners(header.kind, header.receiver_index) == ()
         responder.receive(datagram, RELAY)
-    assert (len(bench.tape), session._next, session._current) == (sent, None, None)
+    assert (len(bench.tape), session.slots.next, session.slots.current) == (sent, None, None)
     assert await echo(initiator) > 0
 
 

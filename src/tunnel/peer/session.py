@@ -16,15 +16,14 @@ import trio
 
 from tunnel.crypto.fragments import Reassembly, encode_fragments
 from tunnel.crypto.handshake import Initiator, Responder
-from tunnel.crypto.noise import SessionKeys
 from tunnel.crypto.pair_keys import HandshakeKeys, derive_handshake_keys
-from tunnel.crypto.sealing import Opener, Sealer
 from tunnel.machines.live import Living
 from tunnel.machines.session import SessionChart
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
 from tunnel.model.timings import rung
+from tunnel.peer.key_slots import Keys, KeySlots
 from tunnel.peer.messages import Keep, encode_control
 from tunnel.peer.session_payloads import AskPayload, FirstPayload, SecondPayload
 from tunnel.peer.surroundings import Indexed, Surroundings
@@ -34,18 +33,6 @@ FIRST, SECOND, ASK = b"\x01", b"\x02", b"\x03"
 MAX_WAITING = 64
 REKEY_PACKETS = 2**32
 _KEEP = Kind.CONTROL, encode_control(Keep())
-
-
-@dataclass(slots=True, eq=False)
-class Keys:
-    """One agreed set of keys in both directions."""
-
-    sealer: Sealer
-    opener: Opener
-    own_index: int
-    peer_index: int
-    born: float
-    used: float = -math.inf
 
 
 @dataclass(slots=True)
@@ -93,10 +80,7 @@ class Session:
         self._highest_attempt = 0
         self._initiator: tuple[Initiator, int] | None = None
         self._message_id = 0
-        self._next: Keys | None = None
-        self._current: Keys | None = None
-        self._previous: Keys | None = None
-        self._by_index: dict[int, Keys] = {}
+        self.slots = KeySlots(lambda index: surroundings.release_index(Kind.DATA, index, owner))
         self._waiting: deque[tuple[float, Kind, bytes]] = deque()
         self.counts = SessionCounts()
         self.living = Living(
@@ -114,12 +98,7 @@ class Session:
     @property
     def is_established(self) -> bool:
         """Whether there are keys to seal with."""
-        return self._current is not None
-
-    @property
-    def receiver_indices(self) -> tuple[int, ...]:
-        """Under which data indices we listen."""
-        return tuple(self._by_index)
+        return self.slots.current is not None
 
     def meet(self, card: PeerCard) -> None:
         """The peer's latest announcement. A new epoch voids all keys and counters."""
@@ -147,7 +126,7 @@ class Session:
 
     def seal(self, kind: Kind, plaintext: bytes) -> bytes | None:
         """A datagram; or None: the packet waits for keys (at most 64 do, the oldest is dropped)."""
-        keys = self._current
+        keys = self.slots.current
         if keys is None:
             self.hold(kind, plaintext)
             self.want()
@@ -178,12 +157,12 @@ class Session:
 
     def open_untrusted(self, datagram: bytes) -> bytes:
         """The plaintext of a data or control datagram. Raises NotAuthentic or MalformedFrame."""
-        keys = self._by_index.get(decode_header(datagram).receiver_index)
+        keys = self.slots.find(decode_header(datagram).receiver_index)
         now = trio.current_time()
         if keys is None or now - keys.born > self._timings.key_life:
             raise NotAuthentic("no such session")
         plaintext = keys.opener.open(datagram)
-        if keys is self._next:
+        if keys is self.slots.next:
             self._install(keys)
         return plaintext
 
@@ -244,7 +223,7 @@ class Session:
 
     async def _hold_keys(self) -> str:
         self._attempts = 0
-        keys = self._current
+        keys = self.slots.current
         if keys is None:
             return "keys_expired"
         while not (self.is_initiator and self._is_rekey_due(keys)):  # noqa: ASYNC110 - the hot path beats no pulse
@@ -259,7 +238,7 @@ class Session:
 
     async def _rekey(self) -> str:
         self._open_handshake()
-        keys = self._current
+        keys = self.slots.current
         if keys is not None:
             await trio.sleep_until(keys.born + self._timings.key_life)
         self._drop_keys()
@@ -270,8 +249,8 @@ class Session:
             wait = rung((*self._timings.handshake_retries, self._timings.handshake_slow_retry), self._attempts)
             self._attempts += 1
             return wait
-        if state == "established" and self._current is not None:
-            return max(0.0, self._current.born + self._timings.key_life - trio.current_time())
+        if state == "established" and self.slots.current is not None:
+            return max(0.0, self.slots.current.born + self._timings.key_life - trio.current_time())
         return math.inf
 
     def _note_move(self, source: str, event: str, target: str) -> None:
@@ -317,9 +296,7 @@ class Session:
         except NotAuthentic:
             self._around.release_index(Kind.DATA, index, self._owner)
             raise
-        if self._next is not None:
-            self._forget(self._next)
-        self._next = self._make_keys(responder.keys, index, payload.index)
+        self.slots.offer(self.slots.make(responder.keys, index, payload.index))
         self._transmit_message(SECOND + second)
 
     def _conclude(self, message: bytes, card: PeerCard) -> None:
@@ -330,7 +307,7 @@ class Session:
         if payload.epoch != card.epoch:
             raise NotAuthentic("a handshake of another epoch")
         self._initiator = None
-        self._install(self._make_keys(initiator.keys, index, payload.index))
+        self._install(self.slots.make(initiator.keys, index, payload.index))
         self._send(*_KEEP)
 
     def _heed(self, message: bytes, card: PeerCard) -> None:
@@ -357,21 +334,10 @@ class Session:
 
     # The slots.
 
-    def _make_keys(self, agreed: SessionKeys, own_index: int, peer_index: int) -> Keys:
-        keys = Keys(Sealer(agreed.send), Opener(agreed.receive), own_index, peer_index, trio.current_time())
-        self._by_index[own_index] = keys
-        return keys
-
     def _install(self, keys: Keys) -> None:
-        if self._previous is not None:
-            self._forget(self._previous)
-        self._previous, self._current, self._next = self._current, keys, None
+        self.slots.install(keys)
         self.living.post("agreed")
         self.flush()
-
-    def _forget(self, keys: Keys) -> None:
-        self._by_index.pop(keys.own_index, None)
-        self._around.release_index(Kind.DATA, keys.own_index, self._owner)
 
     def _abandon_attempt(self) -> None:
         if self._initiator is not None:
@@ -380,6 +346,4 @@ class Session:
 
     def _drop_keys(self) -> None:
         self._abandon_attempt()
-        for keys in list(self._by_index.values()):
-            self._forget(keys)
-        self._next = self._current = self._previous = None
+        self.slots.drop()
