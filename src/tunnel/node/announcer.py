@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
-
-import trio
 
 from tunnel.crypto.announcement_seal import seal_announcement
 from tunnel.crypto.network_keys import NetworkKeys
@@ -51,7 +48,6 @@ class Announcer:
         self._verdict_seq = math.inf
         self.card: PeerCard | None = None
         """What we last announced."""
-        self.moves: deque[tuple[float, str, str, str]] = deque(maxlen=32)
         self.living = Living(
             AnnouncementChart(),
             {"announcing": self._announce},
@@ -123,6 +119,5 @@ class Announcer:
             return wait
         return self._timings.announce_debounce if state == "stale" else math.inf
 
-    def _note_move(self, source: str, event: str, target: str) -> None:
-        self.moves.append((trio.current_time(), source, event, target))
+    def _note_move(self, _source: str, _event: str, _target: str) -> None:
         self._changed()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import trio
 
@@ -40,9 +40,7 @@ class SessionCounts:
     """What became of the packets."""
 
     dropped_waiting: int = 0
-    rejected: int = 0
     handshakes: int = 0
-    moves: deque[tuple[float, str, str, str]] = field(default_factory=lambda: deque(maxlen=32))
 
 
 class Session:
@@ -253,8 +251,7 @@ class Session:
             return max(0.0, self.slots.current.born + self._timings.key_life - trio.current_time())
         return math.inf
 
-    def _note_move(self, source: str, event: str, target: str) -> None:
-        self.counts.moves.append((trio.current_time(), source, event, target))
+    def _note_move(self, _source: str, _event: str, target: str) -> None:
         if target == "expired":
             self._drop_keys()
         if target in ("expired", "idle") and self.has_waiting:

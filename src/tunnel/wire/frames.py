@@ -16,7 +16,6 @@ HEADER = struct.Struct("!BBHIQ")
 HEADER_BYTES = HEADER.size
 TAG_BYTES = 16
 SEALED_OVERHEAD = HEADER_BYTES + TAG_BYTES
-MAX_DATAGRAM = 65507
 FULL_SIZE = 1280 + SEALED_OVERHEAD
 """UDP payload of a full-size packet: a path that cannot carry it is no path."""
 

@@ -14,18 +14,18 @@ from tunnel.model.errors import MalformedFrame
 from tunnel.model.identity import HANDLE_BYTES
 
 RELAY_MARK = 0xC1
+_MARK = bytes((RELAY_MARK,))
 ENTRY = struct.Struct(f"!{HANDLE_BYTES}sH")
-MAX_BATCH = 65536
 
 
 def is_relay_batch(message: bytes) -> bool:
     """Whether a WebSocket message is a relay batch rather than a signal."""
-    return message[:1] == b"\xc1"
+    return message[:1] == _MARK
 
 
 def encode_relay_batch(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
     """(handle, datagram) pairs as one message. A datagram has at most 65535 bytes."""
-    parts = [b"\xc1"]
+    parts = [_MARK]
     for handle, datagram in entries:
         parts.append(ENTRY.pack(handle, len(datagram)))
         parts.append(datagram)
