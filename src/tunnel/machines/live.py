@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import trio
 
 from tunnel.machines.chart import PATIENCE_ENDED, Chart
+from tunnel.machines.witness import WITNESS
 from tunnel.model.errors import LocalProtocolError
 
 __all__ = ["PATIENCE_ENDED", "Activity", "Living", "LivingStatistics"]
@@ -66,7 +67,10 @@ class _Stay:
 
 
 class Living:
-    """One chart's life. `run` it in one task; `post` to it from any other; read `state` whenever you like."""
+    """One chart's life. `run` it in one task; `post` to it from any other; read `state` whenever you like.
+
+    `about` says whose chart this is, for logs and witnesses.
+    """
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class Living:
         patience: Callable[[str], float],
         facts: Callable[[], Mapping[str, bool]],
         on_move: Callable[[str, str, str], None],
+        about: str = "",
     ) -> None:
         unknown = sorted(set(activities) - {state.id for state in chart.states})
         if unknown:
@@ -85,6 +90,7 @@ class Living:
         self._patience = patience
         self._facts = facts
         self._on_move = on_move
+        self._about = about
         self._known_events = frozenset(chart.event_names()) - {PATIENCE_ENDED}
         self._waiting: deque[str] = deque()
         self._wake = trio.Event()
@@ -124,11 +130,14 @@ class Living:
         Raises what an activity raises, as it is, and LocalProtocolError for an event that its state does not declare
         or that is not enabled.
         """
+        witness = WITNESS.get()
         while not self._chart.is_terminated:
             source = self.state
             decision = await self._stay(source)
             self._chart.take(decision.event, decision.facts)
             self._moves += 1
+            if witness is not None:
+                witness.see_move(self._chart.name, self._about, source, decision.event, decision.facts, self.state)
             self._on_move(source, decision.event, self.state)
         while self._waiting:
             self._ignore(self._waiting.popleft())

@@ -105,6 +105,7 @@ class PeerConnection:
             patience=self._patience,
             facts=lambda: {"relay": facts.relay_carries, "direct_allowed": facts.is_direct_allowed},
             on_move=self._note_move,
+            about=str(self.node),
         )
 
     @property

@@ -91,6 +91,7 @@ class Session:
             patience=self._patience,
             facts=dict,
             on_move=self._note_move,
+            about=str(peer),
         )
 
     @property

@@ -183,6 +183,7 @@ class Introductions:
             on_move=lambda state, event, to: _log.debug(
                 "introduction moved", extra={"from": state, "event": event, "to": to}
             ),
+            about=f"{pair.low} {pair.high}",
         )
         outcome = "failed"
         try:
