@@ -13,6 +13,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.network.memory import HOPS, MemoryInternet, open_memory_internet
 from tunnel.network.memory_packet import Fate, MemoryPacket
+from tunnel.network.memory_resolver import Trouble
 
 
 @pytest.fixture
@@ -231,6 +232,22 @@ async def test_names_resolve_on_every_host(autojump_clock: MockClock, internet: 
     assert await resolver.resolve("2001:DB8::0:1", 3) == (Endpoint("2001:db8::1", 3),)
     with pytest.raises(Unreachable, match=r"nobody\.example"):
         await resolver.resolve("nobody.example", 1)
+
+
+async def test_a_resolver_may_have_trouble_with_some_names_or_all(
+    autojump_clock: MockClock, internet: MemoryInternet
+) -> None:
+    a, b = internet.add_host("a", "25.0.0.1"), internet.add_host("b", "25.0.0.2")
+    a.resolver.trouble_with["b"] = Trouble.FAILS
+    with pytest.raises(Unreachable, match="'b'"):
+        await a.world().resolver.resolve("b", 1)
+    assert await a.world().resolver.resolve("a", 1) == (Endpoint("25.0.0.1", 1),)
+    assert await b.world().resolver.resolve("b", 1) == (Endpoint("25.0.0.2", 1),)
+    a.resolver.trouble = Trouble.HANGS
+    with trio.move_on_after(3600) as patience:
+        await a.world().resolver.resolve("a", 1)
+    assert patience.cancelled_caught
+    assert await a.world().resolver.resolve("25.0.0.9", 1) == (Endpoint("25.0.0.9", 1),)
 
 
 async def test_each_start_of_a_process_draws_other_randomness_and_each_run_the_same() -> None:

@@ -17,6 +17,7 @@ from tunnel.network.link import Link
 from tunnel.network.memory import MemoryInternet, open_memory_internet
 from tunnel.network.memory_host import MemoryHost
 from tunnel.network.memory_machine import WALL_AT_ZERO
+from tunnel.network.memory_packet import Fate
 from tunnel.network.websocket import accept_message_channel, open_message_channel
 from tunnel.wire.signals import Ping, Pong
 
@@ -216,3 +217,34 @@ async def test_an_unplugged_host_reaches_nobody_and_comes_back(internet: MemoryI
 async def test_an_address_belongs_to_one_host(internet: MemoryInternet, host: MemoryHost) -> None:
     with pytest.raises(ValueError, match="belongs to host"):
         internet.add_host("thief", "25.0.0.1")
+
+
+async def test_a_host_tells_what_it_sends_and_what_arrived(internet: MemoryInternet, host: MemoryHost) -> None:
+    """What goes to the host itself never leaves it."""
+    other = internet.add_host("other", "25.0.0.2")
+    socket = await host.open_socket(Endpoint("0.0.0.0", 5))
+    await other.open_socket(Endpoint("0.0.0.0", 7))
+    sent: list[bytes] = []
+    arrived: list[tuple[bytes, Fate]] = []
+    host.on_sent = lambda packet: sent.append(packet.payload)
+    other.on_arrival = lambda packet, fate: arrived.append((packet.payload, fate))
+    socket.send_nowait(b"kept", Endpoint("127.0.0.1", 5))
+    socket.send_nowait(b"heard", Endpoint("25.0.0.2", 7))
+    socket.send_nowait(b"unheard", Endpoint("25.0.0.2", 8))
+    await trio.sleep(1)
+    assert sent == [b"heard", b"unheard"]
+    assert arrived == [(b"heard", Fate.DELIVERED), (b"unheard", Fate.UNWANTED)]
+
+
+async def test_a_host_that_moves_hears_of_it_even_where_its_address_stays_the_same(
+    internet: MemoryInternet, host: MemoryHost
+) -> None:
+    elsewhere = MemoryInternet(seed=2)
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(host.interfaces.wait_change)
+            await trio.testing.wait_all_tasks_blocked()
+            host.move(elsewhere, "25.0.0.1")
+    internet.add_host("heir", "25.0.0.1")
+    with pytest.raises(ValueError, match="belongs to host"):
+        elsewhere.add_host("late", "25.0.0.1")

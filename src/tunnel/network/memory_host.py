@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from tunnel.model.endpoint import Endpoint
@@ -27,7 +26,8 @@ class MemoryHost:
     """One machine. `world()` is what a program started there gets; `kill()` ends all its programs as kill -9 does.
 
     What a machine keeps from one start to the next is kept here: `store`, `clock`, `interfaces`, `devices`. The
-    `port_mapper` may be replaced before `world` is called.
+    `port_mapper` may be replaced before `world` is called. `resolver` can be told to have trouble, and `on_sent` is
+    called with each packet that leaves for the network, `on_arrival` with each that came, and what became of it.
     """
 
     def __init__(
@@ -47,8 +47,10 @@ class MemoryHost:
         self.clock = MemoryClock()
         self.devices = MemoryDevices()
         self.port_mapper: PortMapper = NoPortMapper()
+        self.resolver = MemoryResolver(names)
+        self.on_sent: Callable[[MemoryPacket], None] | None = None
+        self.on_arrival: Callable[[MemoryPacket, Fate], None] | None = None
         self._network = network
-        self._resolver = MemoryResolver(names)
         self._controls = MemoryControls(self)
         self._seed = seed
         self._starts = itertools.count()
@@ -70,7 +72,7 @@ class MemoryHost:
         return World(
             datagrams=self,
             streams=self,
-            resolver=self._resolver,
+            resolver=self.resolver,
             interfaces=self.interfaces,
             clock=self.clock,
             entropy=MemoryEntropy(random.Random(seed)),  # noqa: S311 - repeatable on purpose
@@ -90,6 +92,12 @@ class MemoryHost:
                 self._network.attach(address, self)
         self._addresses = addresses
         self.interfaces.change(addresses)
+
+    def move(self, network: Network, *addresses: str) -> None:
+        """Be plugged in elsewhere, with these addresses: programs hear of a change even where they are the same."""
+        self.change_addresses()
+        self._network = network
+        self.change_addresses(*addresses)
 
     def kill(self) -> None:
         """Close every socket, listener, device and control socket; the other ends of streams see a reset."""
@@ -134,7 +142,7 @@ class MemoryHost:
             return None
         if not _is_wildcard(local.host):
             return local
-        if ipaddress.ip_address(remote.host).is_loopback:
+        if _is_loopback(remote.host):
             return Endpoint(remote.host, local.port)
         for address in self._addresses:
             if (":" in address) == local.is_ipv6:
@@ -148,6 +156,8 @@ class MemoryHost:
         elif packet.source.host not in self._addresses:
             self.ether.settle(packet, Fate.UNROUTABLE)
         else:
+            if self.on_sent is not None:
+                self.on_sent(packet)
             self._network.transmit(packet)
 
     def deliver(self, packet: MemoryPacket) -> None:
@@ -159,6 +169,8 @@ class MemoryHost:
             fate = Fate.UNWANTED if socket is None else socket.arrive(packet)
         else:
             fate = self._deliver_segment(packet, packet.segment)
+        if self.on_arrival is not None:
+            self.on_arrival(packet, fate)
         self.ether.settle(packet, fate)
 
     def adopt_stream(self, stream: MemoryStream) -> None:
@@ -192,7 +204,7 @@ class MemoryHost:
         return Fate.DELIVERED  # the kernel dealt with it: sending it again would not help
 
     def _owns(self, host: str) -> bool:
-        return host in self._addresses or ipaddress.ip_address(host).is_loopback
+        return host in self._addresses or _is_loopback(host)
 
     def _bind(self, local: Endpoint, taken: Iterable[Endpoint]) -> Endpoint:
         if not _is_wildcard(local.host) and not self._owns(local.host):
@@ -204,6 +216,11 @@ class MemoryHost:
             if clash and other.port == local.port and other.is_ipv6 == local.is_ipv6:
                 raise DeviceError(f"port {local.port} of {self.name} is taken: choose another, or 0 for a free one")
         return local
+
+
+def _is_loopback(host: str) -> bool:
+    """Asked for each packet: no parsing."""
+    return host.startswith("127.") or host == "::1"
 
 
 def _is_wildcard(host: str) -> bool:

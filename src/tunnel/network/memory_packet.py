@@ -58,7 +58,7 @@ class Fate(Enum):
 
     DELIVERED = "delivered"
     DROPPED = "dropped"
-    """By the internet's `drop` hook."""
+    """By the internet's `drop` hook, or lost on a line."""
     EXPIRED = "expired"
     """Its TTL was lower than the hops of the way."""
     UNROUTABLE = "unroutable"
@@ -69,6 +69,10 @@ class Fate(Enum):
     """The receiver's queue was full."""
     FILTERED = "filtered"
     """A NAT box or firewall let it not pass."""
+    OVERSIZE = "oversize"
+    """Longer than the line's MTU: a black hole tells nobody."""
+    SHED = "shed"
+    """A line of limited rate had too much waiting."""
 
 
 class Owner(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from enum import Enum
 
 import trio
 
@@ -14,10 +15,25 @@ LOOKUP = 0.001
 """Seconds that a look-up takes."""
 
 
+class Trouble(Enum):
+    """How a look-up goes wrong."""
+
+    FAILS = "fails"
+    """At once."""
+    HANGS = "hangs"
+    """No answer ever comes: the asker must have patience of its own."""
+
+
 class MemoryResolver:
-    """Looks names up in a mapping that may change."""
+    """Looks names up in a mapping that may change.
+
+    `trouble` (with every name) and `trouble_with` (with some) may be changed at any moment; numeric addresses need no
+    look-up.
+    """
 
     def __init__(self, names: Mapping[str, tuple[str, ...]]) -> None:
+        self.trouble: Trouble | None = None
+        self.trouble_with: dict[str, Trouble] = {}
         self._names = names
 
     async def resolve(self, host: str, port: int) -> tuple[Endpoint, ...]:
@@ -29,7 +45,10 @@ class MemoryResolver:
         else:
             await trio.lowlevel.checkpoint()
             return (Endpoint(str(numeric), port),)
-        addresses = self._names.get(host, ())
+        trouble = self.trouble or self.trouble_with.get(host)
+        if trouble is Trouble.HANGS:
+            await trio.sleep_forever()
+        addresses = () if trouble is Trouble.FAILS else self._names.get(host, ())
         if not addresses:
             raise Unreachable(f"nobody knows the name {host!r}")
         return tuple(Endpoint(address, port) for address in addresses)

@@ -8,7 +8,6 @@ What is left out: acknowledgements as packets (the internet tells the sender of 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -181,7 +180,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     def _send_again(self, lost: MemoryPacket) -> None:
         if self._broken is None:
-            self._host.send(replace(lost, source=self.local, destination=self.remote))
+            self._host.send(MemoryPacket(self.local, self.remote, lost.payload, segment=lost.segment))
 
     def _transmit(self, kind: SegmentKind, payload: bytes = b"") -> None:
         segment = Segment(kind, self._next_sequence, self)
