@@ -46,8 +46,13 @@ class PmpMapRequest:
     transport: Transport
     internal_port: int
     external_port: int
-    """A wish; ANY_PORT for none, and always when a mapping is taken away."""
+    """A wish; 0 for none, and always when a mapping is taken away."""
     lifetime: int
+
+    @property
+    def opcode(self) -> int:
+        """Which a refusal repeats."""
+        return _MAPS[self.transport]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ def encode_pmp_request(request: PmpRequest) -> bytes:
         case PmpAddressRequest():
             return bytes((PMP_VERSION, _ADDRESS))
         case PmpMapRequest():
-            head = struct.pack("!BBH", PMP_VERSION, _MAPS[request.transport], 0)
+            head = struct.pack("!BBH", PMP_VERSION, request.opcode, 0)
             return head + _PORTS.pack(request.internal_port, request.external_port, request.lifetime)
         case _:
             assert_never(request)

@@ -23,6 +23,8 @@ from tunnel.wire.nat_pmp import ANSWER_BIT
 
 PCP_VERSION = 2
 NONCE_BYTES = 12
+PCP_HEADER_BYTES = 24
+"""Of a request and of an answer; the operation and the options follow."""
 MAX_PCP = 1100
 """Bytes of a message (section 7)."""
 ANYWHERE = Endpoint("0.0.0.0", 0)
