@@ -19,11 +19,12 @@ from typing import Protocol
 import trio
 
 from tunnel.model.endpoint import Endpoint, Scope, scope_of
+from tunnel.model.transport import Transport
 from tunnel.network.memory_packet import Ether, Fate, MemoryPacket, Network, Owner, Segment, SegmentKind
 from tunnel.simulation.firewall import Firewall
 from tunnel.simulation.openings import datagram_policy, stream_policy
 from tunnel.simulation.picture import Hairpinning, Nat, Router, Udp, Unsolicited
-from tunnel.simulation.static_mappings import StaticMappings, Transport
+from tunnel.simulation.static_mappings import StaticMappings
 from tunnel.simulation.translator import Translator
 
 LAN_LATENCY = 0.0005

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 
 import trio
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.transport import Transport
 from tunnel.simulation.mappings import MappingTable
-
-
-class Transport(Enum):
-    """UDP and TCP ports are told apart."""
-
-    UDP = "udp"
-    TCP = "tcp"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import random
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.transport import Transport
 from tunnel.network.memory_packet import MemoryPacket
 from tunnel.simulation.allocation import allocator_of
 from tunnel.simulation.mappings import MappingTable
 from tunnel.simulation.openings import datagram_policy, stream_policy
 from tunnel.simulation.picture import Nat, Unsolicited
-from tunnel.simulation.static_mappings import StaticMappings, Transport
+from tunnel.simulation.static_mappings import StaticMappings
 
 
 class Translator:
