@@ -16,7 +16,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from functools import partial
 
 import trio
 
@@ -48,7 +48,7 @@ class MemoryInternet:
         self._owners: dict[str, Owner] = {}
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self._earlier = trio.Event()
+        self._sleep = trio.CancelScope()
 
     def add_host(self, name: str, *addresses: str, network: Network | None = None) -> MemoryHost:
         """A host with these addresses, plugged into the internet or into `network`. Its name resolves to them."""
@@ -77,8 +77,9 @@ class MemoryInternet:
         elif packet.ttl <= HOPS:
             self.settle(packet, Fate.EXPIRED)
         else:
-            arriving = replace(packet, ttl=packet.ttl - HOPS)
-            self.schedule(self._latency_of(packet), lambda: self._arrive(arriving))
+            left = packet.ttl - HOPS
+            arriving = MemoryPacket(packet.source, packet.destination, packet.payload, left, packet.segment)
+            self.schedule(self._latency_of(packet), partial(self._arrive, arriving))
 
     def settle(self, packet: MemoryPacket, fate: Fate) -> None:
         """Note what became of a packet; a lost piece of a stream is sent again by its sender."""
@@ -93,15 +94,14 @@ class MemoryInternet:
         event = (trio.current_time() + delay, next(self._numbers), action)
         heapq.heappush(self._events, event)
         if self._events[0] is event:
-            self._earlier.set()
+            self._sleep.deadline = event[0]
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Let time pass here, until cancelled."""
         task_status.started()
         while True:
-            self._earlier = trio.Event()
-            with trio.move_on_at(self._events[0][0] if self._events else math.inf):
-                await self._earlier.wait()
+            with trio.CancelScope(deadline=self._events[0][0] if self._events else math.inf) as self._sleep:
+                await trio.sleep_forever()
             while self._events and self._events[0][0] <= trio.current_time():
                 _, _, action = heapq.heappop(self._events)
                 action()
