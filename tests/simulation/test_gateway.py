@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import trio
-from tests.simulation.port_table import PortTable
+from tests.simulation.lone_router import OUTSIDE, make_router, open_ports, take_ports
 from trio.testing import MockClock
 
 from tunnel.model.endpoint import Endpoint
@@ -17,11 +17,10 @@ from tunnel.simulation.gateway import (
     LONG_REFUSAL,
     PRIVATE_ADDRESS,
     SHORT_REFUSAL,
-    UPTIME,
     WRONG_ADDRESS,
     Gatekeeper,
 )
-from tunnel.simulation.leases import LAST_PORT
+from tunnel.simulation.leases import SEARCHED
 from tunnel.simulation.picture import Gateway, Lie
 from tunnel.wire.nat_pmp import (
     PmpAddress,
@@ -44,23 +43,22 @@ from tunnel.wire.pcp import (
 )
 from tunnel.wire.port_control import PortAnswer, PortRequest, decode_port_answer, encode_port_request
 
-OUTSIDE = "25.1.0.1"
 DESK, LAPTOP = Endpoint("192.168.1.7", 33333), Endpoint("192.168.1.8", 33333)
 NONCE, OTHER_NONCE = b"n" * 12, b"m" * 12
 BOTH = Gateway(nat_pmp=True, pcp=True, max_lease=3600.0)
 UDP, TCP = Transport.UDP, Transport.TCP
-BORN = int(UPTIME)
+BORN = 0
+"""Epoch of a router that has just started."""
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 class Scene:
-    """A gatekeeper, and the table that it writes to."""
+    """A gatekeeper and its router."""
 
-    def __init__(self, spec: Gateway = BOTH, *, taken: frozenset[int] = frozenset()) -> None:
-        self.table = PortTable(taken)
-        self.address = OUTSIDE
-        self.keeper = Gatekeeper(spec, self.table, address=lambda: self.address, chance=random.Random("gateway"))
+    def __init__(self, spec: Gateway = BOTH) -> None:
+        self.router = make_router(spec)
+        self.keeper = Gatekeeper(self.router, chance=random.Random("gateway"))
 
     def ask(self, request: PortRequest, source: Endpoint = DESK) -> PortAnswer:
         answer = self.hear(request, source)
@@ -72,7 +70,7 @@ class Scene:
 
     @property
     def open_ports(self) -> dict[int, tuple[str, int]]:
-        return {port: (inner.host, inner.port) for port, inner in self.table.open_ports().items()}
+        return {port: (inner.host, inner.port) for port, inner in open_ports(self.router).items()}
 
 
 def pmp_map(internal_port: int = 5000, external_port: int = 0, lifetime: int = 600) -> PmpMapRequest:
@@ -95,7 +93,7 @@ def pcp_map(
 async def test_nat_pmp_tells_the_outer_address() -> None:
     scene = Scene()
     assert scene.ask(PmpAddressRequest()) == PmpAddress(BORN, OUTSIDE)
-    scene.address = "25.1.0.2"
+    scene.router.change_address("25.1.0.2")
     assert scene.ask(PmpAddressRequest()) == PmpAddress(BORN, "25.1.0.2")
 
 
@@ -111,7 +109,7 @@ async def test_nat_pmp_maps_tcp_apart_from_udp() -> None:
     scene = Scene()
     scene.ask(pmp_map())
     assert scene.ask(PmpMapRequest(TCP, 6000, 5000, 600)) == PmpMapped(BORN, TCP, 6000, 5000, 600)
-    assert scene.table.open_ports(TCP) == {5000: Endpoint(DESK.host, 6000)}
+    assert open_ports(scene.router, TCP) == {5000: Endpoint(DESK.host, 6000)}
 
 
 async def test_a_lease_is_no_longer_than_the_router_gives_and_ends(autojump_clock: MockClock) -> None:
@@ -146,7 +144,8 @@ async def test_port_zero_cannot_be_mapped() -> None:
 
 
 async def test_a_router_without_free_ports_says_so() -> None:
-    scene = Scene(taken=frozenset(range(LAST_PORT + 1)))
+    scene = Scene()
+    take_ports(scene.router, *range(5000, 5000 + SEARCHED))
     assert scene.ask(pmp_map()) == PmpRefusal(PmpCode.OUT_OF_RESOURCES, 1, BORN, 5000)
     refusal = scene.ask(pcp_map())
     assert isinstance(refusal, PcpRefusal)
@@ -232,12 +231,12 @@ async def test_nobody_maps_ports_for_others() -> None:
 @pytest.mark.parametrize(
     ("spec", "datagram", "answer"),
     [
-        (Gateway(pcp=True), "0000", "0280 0001 00000708 00015180" + "00" * 12),
-        (Gateway(nat_pmp=True), "0200 0000 00000000" + "00" * 16, "0080 0001 00015180 00000000"),
-        (Gateway(nat_pmp=True), "0100", "0080 0001 00015180 00000000"),
-        (BOTH, "0100", "0280 0001 00000708 00015180" + "00" * 12),
-        (BOTH, "0003", "0083 0005 00015180"),
-        (BOTH, "0202 0000 00000000" + "00" * 16 + "12345678", "0282 0004 00000708 00015180" + "00" * 12 + "12345678"),
+        (Gateway(pcp=True), "0000", "0280 0001 00000708 00000000" + "00" * 12),
+        (Gateway(nat_pmp=True), "0200 0000 00000000" + "00" * 16, "0080 0001 00000000 00000000"),
+        (Gateway(nat_pmp=True), "0100", "0080 0001 00000000 00000000"),
+        (BOTH, "0100", "0280 0001 00000708 00000000" + "00" * 12),
+        (BOTH, "0003", "0083 0005 00000000"),
+        (BOTH, "0202 0000 00000000" + "00" * 16 + "12345678", "0282 0004 00000708 00000000" + "00" * 12 + "12345678"),
     ],
     ids=[
         "NAT-PMP to PCP",
@@ -267,8 +266,7 @@ async def test_an_epoch_tells_of_a_restart(autojump_clock: MockClock) -> None:
     assert isinstance(later, PmpAddress)
     assert not pmp_lost_mappings(before.epoch, later.epoch, 100)
     assert not pcp_lost_mappings(before.epoch, later.epoch, 100)
-    scene.table.entries.clear()
-    scene.keeper.restart()
+    scene.router.reboot()
     await trio.sleep(5)
     anew = scene.ask(PcpAnnounceRequest(DESK.host))
     assert anew == PcpAnnounced(5)

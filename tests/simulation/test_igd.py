@@ -6,7 +6,7 @@ import random
 
 import pytest
 import trio
-from tests.simulation.port_table import PortTable
+from tests.simulation.lone_router import OUTSIDE, make_router, open_ports, take_ports
 from trio.testing import MockClock
 
 from tunnel.model.endpoint import Endpoint
@@ -17,7 +17,6 @@ from tunnel.simulation.gateway import PRIVATE_ADDRESS, WRONG_ADDRESS, Gatekeeper
 from tunnel.simulation.igd import BLACK_HOLE_SECONDS, DISCOVERED_SECONDS, NOBODY_SECONDS, Doorstep, VirtualIgd
 from tunnel.simulation.picture import Gateway, Lie
 
-OUTSIDE = "25.1.0.1"
 DESK, LAPTOP = "192.168.1.7", "192.168.1.8"
 PORT, LEASE = 40_000, 600.0
 
@@ -27,19 +26,18 @@ pytestmark = pytest.mark.usefixtures("autojump_clock")
 class Street:
     """Two hosts behind one router."""
 
-    def __init__(self, spec: Gateway, taken: frozenset[int] = frozenset()) -> None:
-        self.table = PortTable(taken)
-        chance = random.Random("street")
-        self.keeper = Gatekeeper(spec, self.table, address=lambda: OUTSIDE, chance=chance)
+    def __init__(self, spec: Gateway) -> None:
+        self.router = make_router(spec)
+        self.keeper = Gatekeeper(self.router, chance=random.Random("street"))
         self.desk = VirtualIgd(lambda: Doorstep(self.keeper, DESK))
         self.laptop = VirtualIgd(lambda: Doorstep(self.keeper, LAPTOP))
 
     def open_ports(self) -> dict[int, Endpoint]:
-        return self.table.open_ports(Transport.UDP)
+        return open_ports(self.router)
 
 
-def street(lie: Lie = Lie.NONE, *, max_lease: float = 7200.0, taken: frozenset[int] = frozenset()) -> Street:
-    return Street(Gateway(upnp=True, lie=lie, max_lease=max_lease), taken)
+def street(lie: Lie = Lie.NONE, *, max_lease: float = 7200.0) -> Street:
+    return Street(Gateway(upnp=True, lie=lie, max_lease=max_lease))
 
 
 async def test_a_port_is_mapped_towards_the_host_and_unmapped() -> None:
@@ -86,15 +84,17 @@ async def test_a_second_host_gets_another_port_and_cannot_take_the_first_ones_aw
 
 
 async def test_where_four_ports_are_taken_the_conflict_is_the_answer() -> None:
-    home = street(taken=frozenset(range(PORT, PORT + TRIES)))
+    home = street()
+    take_ports(home.router, *range(PORT, PORT + TRIES))
     with pytest.raises(Refused, match="ConflictInMappingEntry"):
         await home.desk.map_port(PORT, LEASE)
-    home.table.taken = frozenset(range(PORT, PORT + TRIES - 1))
+    home.router.statics.remove_static(Transport.UDP, PORT + TRIES - 1)
     assert await home.desk.map_port(PORT, LEASE) == Endpoint(OUTSIDE, PORT + TRIES - 1)
 
 
 async def test_the_search_does_not_leave_the_ports_that_there_are() -> None:
-    home = street(taken=frozenset({65535}))
+    home = street()
+    take_ports(home.router, 65535)
     with pytest.raises(Refused, match="ConflictInMappingEntry"):
         await home.desk.map_port(65535, LEASE)
 

@@ -8,7 +8,6 @@ It tells the truth, or lies as its `Gateway` says. It sends nothing unasked: no 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import assert_never
 
 import trio
@@ -16,8 +15,9 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame
 from tunnel.model.transport import Transport
-from tunnel.simulation.leases import PortLease, PortLeases, StaticTable
+from tunnel.simulation.leases import PortLease, PortLeases
 from tunnel.simulation.picture import Gateway, Lie
+from tunnel.simulation.router import RouterBox
 from tunnel.wire.nat_pmp import (
     PmpAddress,
     PmpAddressRequest,
@@ -47,8 +47,6 @@ WRONG_ADDRESS = "25.255.255.254"
 """Nobody's: what a gateway names that lies about its address."""
 PRIVATE_ADDRESS = "100.127.255.254"
 """From RFC 6598, as behind a carrier's NAT."""
-UPTIME = 86_400.0
-"""Seconds for which a router has run when the simulation begins."""
 SHORT_REFUSAL, LONG_REFUSAL = 30, 1800
 """Seconds that PCP clients shall wait after a refusal that may soon be another, or not (RFC 6887, section 7.4)."""
 _SHORT = (PcpCode.NETWORK_FAILURE, PcpCode.NO_RESOURCES, PcpCode.USER_EX_QUOTA, PcpCode.CANNOT_PROVIDE_EXTERNAL)
@@ -57,14 +55,17 @@ _NO_ADDRESSES = ("0.0.0.0", "::")
 
 
 class Gatekeeper:
-    """Of one router, whose outer address is `address()`. `spec` may be replaced at any moment."""
+    """Of one router; how it speaks is the `gateway` in the router's spec of that moment."""
 
-    def __init__(self, spec: Gateway, table: StaticTable, *, address: Callable[[], str], chance: random.Random) -> None:
-        self.spec = spec
-        self.leases = PortLeases(table)
-        self._address = address
+    def __init__(self, router: RouterBox, *, chance: random.Random) -> None:
+        self.leases = PortLeases(router.statics)
+        self._router = router
         self._chance = chance
-        self._born = -UPTIME
+
+    @property
+    def spec(self) -> Gateway:
+        """What it speaks, and whether it can be believed."""
+        return self._router.spec.gateway
 
     @property
     def external_address(self) -> str:
@@ -75,11 +76,7 @@ class Gatekeeper:
             case Lie.PRIVATE_ADDRESS:
                 return PRIVATE_ADDRESS
             case _:
-                return self._address()
-
-    def restart(self) -> None:
-        """The router's table is empty: the epoch begins anew."""
-        self._born = trio.current_time()
+                return self._router.address
 
     def grant(
         self, transport: Transport, inner: Endpoint, seconds: float, *, wanted: int, exact: bool = False
@@ -201,7 +198,7 @@ class Gatekeeper:
         return PcpRefusal(code, opcode, self._epoch(), lifetime, operation)
 
     def _epoch(self) -> int:
-        return int(trio.current_time() - self._born)
+        return int(trio.current_time() - self._router.booted_at)
 
 
 def _lifetime(lease: PortLease) -> int:

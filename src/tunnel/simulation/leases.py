@@ -12,39 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.transport import Transport
+from tunnel.simulation.static_mappings import StaticMappings
 
 FIRST_PORT, LAST_PORT = 1024, 65535
-
-
-class OpenPort(Protocol):
-    """One entry of a router's table."""
-
-    @property
-    def inner(self) -> Endpoint:
-        """Where it leads."""
-        ...
-
-
-class StaticTable(Protocol):
-    """What a router lets in without anybody inside having sent first."""
-
-    def add_static(self, transport: Transport, external_port: int, inner: Endpoint, lease: float) -> bool:
-        """Open a port for `lease` seconds, or renew it. False: somebody else has it."""
-        ...
-
-    def remove_static(self, transport: Transport, external_port: int) -> bool:
-        """Close a port before its time. False: it was not open."""
-        ...
-
-    def at(self, transport: Transport, external_port: int) -> OpenPort | None:
-        """What is open at this port now."""
-        ...
+SEARCHED = 512
+"""Ports that are tried from the wanted one upwards, and from FIRST_PORT again behind the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +39,7 @@ class PortLease:
 class PortLeases:
     """Grants and ends them."""
 
-    def __init__(self, table: StaticTable) -> None:
+    def __init__(self, table: StaticMappings) -> None:
         self._table = table
         self._leases: dict[tuple[Transport, Endpoint], PortLease] = {}
 
@@ -120,6 +97,5 @@ class PortLeases:
 
 
 def _from(wanted: int) -> Iterable[int]:
-    yield wanted
-    yield from range(wanted + 1, LAST_PORT + 1)
-    yield from range(FIRST_PORT, wanted)
+    for port in range(wanted, wanted + SEARCHED):
+        yield port if port <= LAST_PORT else port - LAST_PORT - 1 + FIRST_PORT

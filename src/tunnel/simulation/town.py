@@ -15,6 +15,8 @@ from tunnel.network.memory import MemoryInternet
 from tunnel.network.memory_host import MemoryHost
 from tunnel.network.memory_packet import MemoryPacket, Network
 from tunnel.network.memory_resolver import Trouble
+from tunnel.simulation.gateway import Gatekeeper
+from tunnel.simulation.igd import Doorstep, VirtualIgd
 from tunnel.simulation.line import AccessLine
 from tunnel.simulation.picture import Line, Picture
 from tunnel.simulation.router import RouterBox
@@ -50,6 +52,7 @@ class Town:
         self.routers: dict[str, RouterBox] = {}
         self.lines: dict[str, AccessLine] = {}
         self._seed = seed
+        self._gatekeepers: dict[str, Gatekeeper] = {}
         self._on_sent = on_sent
         self._behind: dict[str, str | None] = {}
         self._unplugged: dict[str, tuple[str, ...]] = {}
@@ -124,16 +127,25 @@ class Town:
         spec = self.picture.routers[name]
         line = self._draw_line(name, spec.behind, spec.line)
         chance = self._chance_of(f"router/{name}")
-        self.routers[name] = RouterBox(
+        router = self.routers[name] = RouterBox(
             name, spec, outside=line, ether=self.internet, chance=chance, names=self.internet.names
         )
+        keeper = Gatekeeper(router, chance=self._chance_of(f"gateway/{name}"))
+        router.gatekeeper = self._gatekeepers[name] = keeper
 
     def add_host(self, name: str, addresses: tuple[str, ...], behind: str | None, conditions: Line) -> None:
         """Put a machine there."""
         line = self._draw_line(name, behind, conditions)
         host = self.hosts[name] = self.internet.add_host(name, *addresses, network=line)
+        host.port_mapper = VirtualIgd(partial(self._doorstep_of, name))
         if self._on_sent is not None:
             host.on_sent = partial(self._on_sent, name)
+
+    def _doorstep_of(self, host: str) -> Doorstep | None:
+        """Where this host asks for ports now."""
+        behind = self._behind[host]
+        inner = next((address for address in self.hosts[host].addresses if ":" not in address), None)
+        return Doorstep(self._gatekeepers[behind], inner) if behind is not None and inner is not None else None
 
     def _draw_line(self, name: str, behind: str | None, conditions: Line) -> AccessLine:
         network: Network = self.internet
