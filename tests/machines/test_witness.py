@@ -11,17 +11,18 @@ import trio
 from tunnel.machines.announcement import AnnouncementChart
 from tunnel.machines.live import Living
 from tunnel.machines.witness import WITNESS
+from tunnel.wire.signals import Signal
 
 
 class Notebook:
     def __init__(self) -> None:
         self.moves: list[tuple[str, str, str, str, str]] = []
-        self.signals: list[tuple[bool, object]] = []
+        self.signals: list[tuple[bool, Signal]] = []
 
     def see_move(self, chart: str, about: str, source: str, event: str, facts: Mapping[str, bool], target: str) -> None:
         self.moves.append((chart, about, source, event, target))
 
-    def see_signal(self, is_sent: bool, signal: object) -> None:
+    def see_signal(self, is_sent: bool, signal: Signal) -> None:
         self.signals.append((is_sent, signal))
 
 

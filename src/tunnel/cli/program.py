@@ -28,6 +28,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("ping", "tunnel.cli.status:ping", "Measure the way to a peer through the tunnel."),
     ("netcheck", "tunnel.cli.status:netcheck", "Look at the NAT in front of this machine."),
     ("chart", "tunnel.cli.charts:chart", "Print a state chart of the program."),
+    ("simulate", "tunnel.cli.simulate:simulate", "Run scenarios on a virtual internet, in virtual time."),
     (
         "demo",
         "tunnel.cli.demo:demo",

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Protocol
 
+from tunnel.wire.signals import Signal
+
 
 class Witness(Protocol):
     """Sees what happens on one machine, as it happens. It must not act."""
@@ -18,7 +20,7 @@ class Witness(Protocol):
         """A chart took a transition; `about` tells charts of one kind apart, `facts` are what its guards were asked."""
         ...
 
-    def see_signal(self, is_sent: bool, signal: object) -> None:
+    def see_signal(self, is_sent: bool, signal: Signal) -> None:
         """A signal was handed to the link, or came out of it."""
         ...
 
