@@ -139,6 +139,9 @@ class _Lane:
             self._bring(packet, due - now, arrive)
 
     def _bring(self, packet: MemoryPacket, delay: float, arrive: Callable[[MemoryPacket], None]) -> None:
+        if delay <= 0.0 and not self._under_way:
+            arrive(packet)
+            return
         self._under_way += 1
         self._ether.schedule(delay, partial(self._arrive, packet, arrive))
 
