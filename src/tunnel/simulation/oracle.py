@@ -141,7 +141,7 @@ def _by_tactics(sides: _Sides) -> Verdict:
     # Two: a guess must hit the port that the other's guess has just made. Chance is hopeless over the whole range
     # (2,048 probes: 0.1 %), so both must be foretold or lie in small blocks. One of them is enough if it is steady,
     # that is, the same to all ports of the peer (section 4.1, address-dependent): foretold, it is as good as announced.
-    in_reach = [side for side in sides if all(stage.in_reach or stage.is_steady for stage in side)]
+    in_reach = [side for side in sides if all(stage.in_reach for stage in side)]
     if len(in_reach) == 2:
         return Verdict(Possibility.TACTICS, Cause.PORTS_IN_REACH)
     if any(all(stage.mapping is not Mapping.ADDRESS_AND_PORT_DEPENDENT for stage in side) for side in in_reach):

@@ -54,7 +54,7 @@ class Stage:
     mapping: Mapping
     filtering: Filtering
     in_reach: bool = True
-    """Its next port can be foretold, or is one of few."""
+    """Its next port can be foretold, is one of few, or is the one that is known."""
     expires: bool = False
     """What STUN servers saw may be gone within a punch, and its port with it."""
 
@@ -97,7 +97,7 @@ def _stage_of(router: Router, nat: Nat | None) -> Stage:
         return Stage(Mapping.NONE, router.filtering6)
     if nat.mapping in (Mapping.UNKNOWN, Mapping.DEPENDENT) or nat.filtering is Filtering.UNKNOWN:
         raise ValueError("a picture says how a NAT maps and filters")
-    return Stage(nat.mapping, nat.filtering, _is_in_reach(nat), _expires(nat))
+    return Stage(nat.mapping, nat.filtering, _is_in_reach(nat) or nat.mapping in STEADY, _expires(nat))
 
 
 def _asked_for_port(router: Router) -> Nat | None:
