@@ -2,6 +2,7 @@
 
     map PORT SECONDS        ask the UPnP gateway for a mapping of this UDP port: ENDPOINT
     unmap PORT              take it back
+    exchange ENDPOINT HEX.. send datagrams one by one: what comes back for each, as HEX
     survey SERVER...        what our survey says, asking these STUN servers alone
     classic SERVER SOURCE   what pystun3 calls our NAT, asking this STUN server
     ask SERVER CHANGE       one binding request with this CHANGE-REQUEST: what the answer says
@@ -48,6 +49,18 @@ async def map_port(port: str, lease: str) -> Any:
 
 async def unmap_port(port: str) -> Any:
     await RealPortMapper().unmap_port(int(port))
+
+
+async def exchange(endpoint: str, *datagrams: str) -> Any:
+    """Without patience for a lost packet: on a lab's links none is."""
+    socket = await RealDatagrams().open_socket(UNSPECIFIED)
+    answers = []
+    with trio.fail_after(PATIENCE):
+        for datagram in datagrams:
+            socket.send_nowait(bytes.fromhex(datagram), parse_endpoint(endpoint))
+            [(answer, _)] = await socket.receive_batch()
+            answers.append(answer.hex())
+    return answers
 
 
 async def survey(*servers: str) -> Any:
@@ -116,6 +129,7 @@ async def send(endpoint: str, size: str) -> Any:
 WORDS: dict[str, Callable[..., Awaitable[Any]]] = {
     "map": map_port,
     "unmap": unmap_port,
+    "exchange": exchange,
     "survey": survey,
     "classic": classic,
     "ask": ask,

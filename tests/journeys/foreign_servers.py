@@ -1,4 +1,4 @@
-"""Other people's servers, in a lab: coturn, a STUN server, and miniupnpd, the UPnP service of a router."""
+"""Other people's servers, in a lab: coturn, a STUN server, and miniupnpd, which opens ports of a router."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ def start_coturn(lab: Lab, folder: Path) -> None:
 
 
 def start_port_mapping(lab: Lab, site: Site, folder: Path) -> None:
-    """Make this site's router a UPnP gateway, as most at home are. One mapping belongs to one host of the site."""
+    """Make this site's router one that can be asked for ports: in UPnP, NAT-PMP and PCP.
+
+    One mapping belongs to one host of the site. Ask it for no port below 1024: it refuses UPnP, but a NAT-PMP request
+    for one lets miniupnpd 2.3.1 spin for ever.
+    """
     router = Host("router", site.edge, site.wan)
     rules, settings, leases = (folder / name for name in ("upnp.nft", "miniupnpd.conf", "leases"))
     rules.write_text(_RULES)
@@ -85,6 +89,7 @@ ext_ifname=wan
 listening_ip=lan
 port=0
 enable_upnp=yes
+enable_natpmp=yes
 secure_mode=yes
 uuid=25000000-0000-0000-0000-000000000001
 lease_file={leases}

@@ -168,7 +168,7 @@ class Gatekeeper:
         if request.lifetime == 0:
             if held is not None:
                 self.leases.end(held)
-            return self._pcp_mapped(request, request.external, 0)
+            return self._pcp_mapped(request, request.external.port, 0)
         if request.prefer_failure and request.external.host not in (*_NO_ADDRESSES, self.external_address):
             return PcpCode.CANNOT_PROVIDE_EXTERNAL
         wanted, exact = request.external.port, request.prefer_failure and request.external.port != 0
@@ -179,16 +179,15 @@ class Gatekeeper:
             return PcpCode.CANNOT_PROVIDE_EXTERNAL if exact else PcpCode.NO_RESOURCES
         if self.spec.lie is not Lie.NOT_MAPPED:
             self.leases.seal(granted, request.nonce)
-        external = Endpoint(self.external_address, granted.external_port)
-        return self._pcp_mapped(request, external, _lifetime(granted))
+        return self._pcp_mapped(request, granted.external_port, _lifetime(granted))
 
-    def _pcp_mapped(self, request: PcpMapRequest, external: Endpoint, lifetime: int) -> PcpMapped:
+    def _pcp_mapped(self, request: PcpMapRequest, external_port: int, lifetime: int) -> PcpMapped:
         return PcpMapped(
             self._epoch(),
             request.nonce,
             request.transport,
             request.internal_port,
-            external,
+            Endpoint(self.external_address, external_port),
             lifetime,
             prefer_failure=request.prefer_failure,
         )
