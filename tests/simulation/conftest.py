@@ -34,7 +34,7 @@ class Mailbox:
         await trio.sleep(ROUND)
         heard: list[tuple[bytes, Endpoint]] = []
         while True:
-            with trio.move_on_after(0) as patience:
+            with trio.move_on_after(0.001) as patience:
                 heard += await self.socket.receive_batch()
             if patience.cancelled_caught:
                 return heard

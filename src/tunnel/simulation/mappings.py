@@ -51,6 +51,7 @@ class MappingTable:
         self._of_host: dict[str, dict[Hashable, PortMapping]] = {}
         self._reserved: dict[int, Endpoint] = {}
         self._strangers: dict[tuple[Endpoint, int], float] = {}
+        self._has_diverted = False
         self._next_sweep = 0.0
 
     def leave(self, inner: Endpoint, remote: Endpoint, now: float) -> PortMapping | None:
@@ -66,7 +67,7 @@ class MappingTable:
         found = self._by_key.get(key)
         if found is None or not found.is_alive(now):
             found = self._make(key, inner, now)
-        if self._strangers and found is not None:
+        if (self._strangers or self._has_diverted) and found is not None:
             found = self._divert(found, remote, now)
         if found is not None:
             found.note_outbound(remote, now)
@@ -146,6 +147,7 @@ class MappingTable:
             return diverted
         if self._strangers.get((remote, found.port), 0.0) <= now:
             return found
+        self._has_diverted = True
         return self._make(key, found.inner, now)
 
     def _is_free(self, port: int, now: float) -> bool:
