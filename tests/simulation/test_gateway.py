@@ -190,7 +190,7 @@ async def test_a_nonce_is_forgotten_with_its_mapping(autojump_clock: MockClock) 
 
 
 async def test_pcp_sees_a_nat_between_itself_and_the_client() -> None:
-    """RFC 6887, section 8.1: the header names another address than the packet."""
+    """RFC 6887, section 8.2: the header names another address than the packet."""
     scene = Scene()
     for request in (pcp_map(), PcpAnnounceRequest(DESK.host)):
         refusal = scene.ask(request, LAPTOP)

@@ -92,6 +92,14 @@ async def test_where_four_ports_are_taken_the_conflict_is_the_answer() -> None:
     assert await home.desk.map_port(PORT, LEASE) == Endpoint(OUTSIDE, PORT + TRIES - 1)
 
 
+async def test_a_port_that_was_asked_for_in_another_protocol_is_renewed() -> None:
+    """One inner endpoint has one port outside, however far that is from its own."""
+    home = street()
+    home.keeper.grant(Transport.UDP, Endpoint(DESK, PORT), LEASE, wanted=7000)
+    assert await home.desk.map_port(PORT, LEASE) == Endpoint(OUTSIDE, 7000)
+    assert home.open_ports() == {7000: Endpoint(DESK, PORT)}
+
+
 async def test_the_search_does_not_leave_the_ports_that_there_are() -> None:
     home = street()
     take_ports(home.router, 65535)

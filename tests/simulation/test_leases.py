@@ -79,12 +79,25 @@ async def test_a_lease_that_the_router_forgot_is_none() -> None:
     assert fresh.nonce == b""
 
 
+async def test_a_port_that_another_host_has_taken_since_is_not_ours_any_more() -> None:
+    router = make_router(Gateway())
+    leases = PortLeases(router.statics)
+    leases.grant(UDP, DESK, 60, wanted=5000)
+    router.reboot()
+    taken = leases.grant(UDP, LAPTOP, 60, wanted=5000)
+    assert leases.find(UDP, DESK) is None
+    assert leases.of_host(UDP, DESK.host) == []
+    assert leases.holder(UDP, 5000) == taken
+
+
 async def test_an_ended_lease_closes_its_port_and_no_other() -> None:
     router = make_router(Gateway())
     leases = PortLeases(router.statics)
     ended = leases.grant(UDP, DESK, 60, wanted=5000)
-    leases.grant(Transport.TCP, DESK, 60, wanted=5000)
+    kept = leases.grant(Transport.TCP, DESK, 60, wanted=5000)
     assert ended is not None
+    assert leases.of_host(UDP, DESK.host) == [ended]
+    assert leases.holder(Transport.TCP, 5000) == kept
     leases.end(ended)
     assert open_ports(router, UDP) == {}
     assert open_ports(router, Transport.TCP) == {5000: DESK}

@@ -76,7 +76,7 @@ ANSWERS = (
     ids=["announce", "announce over IPv6", "map", "map without a wish", "this one or none", "for another host"],
 )
 def test_a_request_is_these_bytes(request_: PcpRequest, datagram: str) -> None:
-    """RFC 6887, figures 2, 7, 9 and sections 13.1 and 13.2."""
+    """RFC 6887, sections 7.1, 11.1, 13.1 and 13.2."""
     assert encode_pcp_request(request_) == bytes.fromhex(datagram)
     assert decode_pcp_request(bytes.fromhex(datagram)) == request_
 
@@ -99,7 +99,7 @@ def test_a_request_is_these_bytes(request_: PcpRequest, datagram: str) -> None:
     ids=["announced", "mapped", "another version", "refused", "an unknown code"],
 )
 def test_an_answer_is_these_bytes(answer: PcpAnswer, datagram: str) -> None:
-    """RFC 6887, figures 3 and 10, and section 7.4."""
+    """RFC 6887, sections 7.2, 7.4 and 11.1."""
     assert encode_pcp_answer(answer) == bytes.fromhex(datagram)
     assert decode_pcp_answer(bytes.fromhex(datagram)) == answer
 
@@ -138,7 +138,7 @@ def test_a_refusal_names_the_mapping_that_it_is_about() -> None:
     ],
 )
 def test_a_request_that_must_be_refused_says_with_which_code(datagram: str, code: PcpCode) -> None:
-    """RFC 6887, sections 7.3, 8.3 and 11.3. What stood behind its header goes back with the refusal."""
+    """RFC 6887, sections 7.3, 8.2 and 11.3. What stood behind its header goes back with the refusal."""
     request = decode_pcp_request(bytes.fromhex(datagram))
     assert isinstance(request, PcpFaulty)
     assert request.code is code
@@ -214,3 +214,4 @@ def test_an_epoch_that_does_not_keep_step_means_lost_mappings(later: int, lost: 
     """RFC 6887, section 8.5: a hundred seconds after it said 1000."""
     assert pcp_lost_mappings(1000, later, 100.0) is lost
     assert not pcp_lost_mappings(1000, 999, 0.5)
+    assert pcp_lost_mappings(1000, 998, 0.0)

@@ -177,8 +177,7 @@ class Gatekeeper:
         )
         if granted is None:
             return PcpCode.CANNOT_PROVIDE_EXTERNAL if exact else PcpCode.NO_RESOURCES
-        if self.spec.lie is not Lie.NOT_MAPPED:
-            self.leases.seal(granted, request.nonce)
+        self.leases.seal(granted, request.nonce)
         return self._pcp_mapped(request, granted.external_port, _lifetime(granted))
 
     def _pcp_mapped(self, request: PcpMapRequest, external_port: int, lifetime: int) -> PcpMapped:

@@ -145,7 +145,7 @@ def encode_pcp_request(request: PcpRequest) -> bytes:
 def decode_pcp_request(datagram: bytes) -> PcpRequest | PcpFaulty:
     """What a host asks. The first two bytes are known to be those of a PCP request. Raises MalformedFrame.
 
-    What a gateway drops is malformed; what it refuses without looking any further is a PcpFaulty (section 8.3).
+    What a gateway drops is malformed; what it refuses without looking any further is a PcpFaulty (section 8.2).
     """
     if len(datagram) < _REQUEST.size:
         raise MalformedFrame("a PCP request without a whole header")
