@@ -42,7 +42,10 @@ class Gatekeeper(Protocol):
 
 
 class RouterBox:
-    """A router as its picture says. `spec` may be replaced; another `nat` in it means that all mappings vanish."""
+    """A router as its picture says.
+
+    `spec` may be replaced; another `nat` in it means that all mappings vanish. Its `behind` and `line` are the town's.
+    """
 
     def __init__(
         self,

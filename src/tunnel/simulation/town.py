@@ -186,8 +186,9 @@ def build_town(
 ) -> Town:
     """Build everything that the picture shows. `on_sent(host, packet)` sees each packet as its host sends it.
 
-    Raises SettingsError where the picture is impossible: an address given twice, a router behind itself.
+    Raises SettingsError where the picture is impossible: a name or an address given twice, a router behind itself.
     """
+    _check_names(picture)
     internet.latency = picture.latency
     for (one, other), latency in picture.latencies.items():
         internet.set_latency(one, other, latency)
@@ -205,6 +206,21 @@ def build_town(
     except ValueError as error:
         raise SettingsError(f"the picture is impossible: {error}") from error
     return town
+
+
+def _check_names(picture: Picture) -> None:
+    stun = [server.name for server in picture.stun_servers]
+    names = [SERVER, *stun, *picture.routers, *picture.hosts]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(f"{name!r} is the name of two things")
+    behind = {name: router.behind for name, router in picture.routers.items()}
+    behind |= {name: host.behind for name, host in picture.hosts.items()}
+    plugged_in = [SERVER, *stun, *(name for name in behind if behind[name] is None)]
+    for pair in picture.latencies:
+        for name in pair:
+            if name not in plugged_in:
+                raise SettingsError(f"a latency is given for {name!r}, which is not plugged into the internet's core")
 
 
 def _outer_first(picture: Picture) -> list[str]:
