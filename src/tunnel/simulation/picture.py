@@ -47,7 +47,10 @@ class Unsolicited(Enum):
     RESET = "reset"
     """A connection attempt is answered with a reset; a datagram is dropped."""
     DENY = "deny"
-    """The remote endpoint is shut out for `deny_time`, even where a mapping would let it in by then."""
+    """A datagram shuts its sender's endpoint out for `deny_time`, even where a mapping would let it in by then.
+
+    Streams are spared: a server that sends again to a client that died would lock out all that come after.
+    """
     TRACK = "track"
     """It is remembered, so that a later packet to that remote leaves by another port (netfilter without a firewall)."""
 

@@ -176,7 +176,7 @@ class _Brewing:
                         at=round(chance.uniform(3.0, 8.0), 2),
                         who=host,
                         to=other,
-                        every=chance.choice((0.2, 0.5, 2.0)),
+                        every=chance.choice((0.5, 1.0, 3.0)),
                         until=length - 1.0,
                         size=chance.choice((40, 200, 1200)),
                     )

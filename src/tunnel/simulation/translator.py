@@ -51,7 +51,7 @@ class Translator:
 
         One that has no hop left to go is not noted: it will not be forwarded.
         """
-        if self._denied and self._denied.get(packet.source, 0.0) > now:
+        if self._denied and packet.segment is None and self._denied.get(packet.source, 0.0) > now:
             return None
         segment, port = packet.segment, packet.destination.port
         if not self._statics.is_empty:
@@ -71,7 +71,7 @@ class Translator:
     def note_unsolicited(self, packet: MemoryPacket, now: float) -> None:
         """Nothing let this packet in: what it leaves behind."""
         if self.nat.unsolicited is Unsolicited.DENY:
-            if self._denied.get(packet.source, 0.0) <= now:
+            if packet.segment is None and self._denied.get(packet.source, 0.0) <= now:
                 self._denied[packet.source] = now + self.nat.deny_time
         elif self.nat.unsolicited is Unsolicited.TRACK:
             table = self._datagrams if packet.segment is None else self._streams
