@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import trio
 
+from tunnel.model.nat import NatReport
 from tunnel.model.settings import NodeSettings
 from tunnel.simulation.picture import Picture
 from tunnel.simulation.rehearsal import rehearse
@@ -39,6 +40,8 @@ class PairResult:
     """Sent by both together."""
     flows: int
     """What both together made routers remember."""
+    nats: tuple[NatReport | None, ...]
+    """What each of the two knew of its NAT in the end; None of a node that did not run."""
     failures: tuple[str, ...]
     """Invariants that did not hold."""
 
@@ -66,6 +69,7 @@ def study_pair(picture: Picture, seed: int, *, patience: float = PATIENCE) -> Pa
         direct=watch.direct,
         probes=sum(outcome.probes.values()),
         flows=sum(outcome.flows.values()),
+        nats=watch.nats,
         failures=outcome.failures,
     )
 
@@ -78,6 +82,7 @@ class _Watch:
         self.state = self.path = self.reason = "none"
         self.first_byte: float | None = None
         self.direct: float | None = None
+        self.nats: tuple[NatReport | None, ...] = (None, None)
 
     async def look_on(self, stage: Stage) -> None:
         await trio.sleep_until(READY)
@@ -91,6 +96,8 @@ class _Watch:
                 await trio.sleep(STEP)
             nursery.cancel_scope.cancel()
         self.first_byte = stage.traffic_between(ONE, OTHER).first_after
+        nodes = [stage.nodes.get(host) for host in (ONE, OTHER)]
+        self.nats = tuple(None if node is None else node.status().nat for node in nodes)
         peer = stage.peer(ONE, OTHER)
         if peer is not None:
             self.state = peer.state
