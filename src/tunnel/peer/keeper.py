@@ -12,6 +12,9 @@ from tunnel.peer.paths import NEVER, Paths
 from tunnel.peer.surroundings import RELAY, Way
 
 _TICK = 0.1
+"""Seconds between two looks at a path that is doubted: an answer must end the doubt soon."""
+_LEAST = 0.01
+"""Seconds between two looks, at least."""
 
 
 class PathKeeper:
@@ -77,10 +80,13 @@ class PathKeeper:
                 if now >= last_probe + self._probe_gap(is_used, is_silent):
                     last_probe = now
                     self._ask(path.way)
-                if is_used:
+                if not is_used:
+                    await self._doze_until(last_probe + timings.keepalive)
+                elif is_silent or self.is_doubted:
                     await trio.sleep(_TICK)
                 else:
-                    await self._doze_until(last_probe + timings.keepalive)
+                    due = min(last_probe + timings.heartbeat, path.silent_from(timings))
+                    await trio.sleep_until(max(due, now + _LEAST))
         finally:
             self.is_doubted = False  # the move that follows makes the route anew; until then the relay stays on it
 
@@ -102,10 +108,13 @@ class PathKeeper:
             if now >= last_probe + timings.relay_heartbeat or (is_used and is_quiet):
                 last_probe = now
                 self._ask(RELAY)
-            if is_used:
+            if not is_used:
+                await self._doze_until(last_probe + timings.relay_heartbeat)
+            elif relay.is_silent(now, timings):
                 await trio.sleep(_TICK)
             else:
-                await self._doze_until(last_probe + timings.relay_heartbeat)
+                quiet_from = max(relay.heard, last_probe) + timings.path_suspect
+                await trio.sleep_until(max(min(quiet_from, relay.silent_from(timings)), now + _LEAST))
 
     def _is_used(self, now: float) -> bool:
         return now - self._sent < self._timings.path_in_use

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from tunnel.model.endpoint import Scope, scope_of
@@ -45,7 +46,11 @@ class Path:
 
         What we merely hear proves nothing: a path that works inwards only must be found out.
         """
-        return self.asked != NEVER and now - self.asked > max(timings.path_suspect, 4 * (self.rtt or 0.0))
+        return now > self.silent_from(timings)
+
+    def silent_from(self, timings: Timings) -> float:
+        """From when on it is silent if no answer comes; infinity while no probe waits for one."""
+        return math.inf if self.asked == NEVER else self.asked + max(timings.path_suspect, 4 * (self.rtt or 0.0))
 
     @property
     def cost(self) -> float:
