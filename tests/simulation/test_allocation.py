@@ -52,6 +52,9 @@ async def test_preserving_wraps_round_at_the_end_of_the_range() -> None:
 
 async def test_preserving_keeps_no_port_outside_its_range() -> None:
     assert Ports(Nat(allocation=Allocation.PRESERVING, first_port=20000)).take() == 20000
+    assert Ports(Nat(allocation=Allocation.PRESERVING, last_port=4999)).take() == 1024
+    assert Ports(Nat(allocation=Allocation.PRESERVING, first_port=4000, last_port=5000)).take() == 5000
+    assert Ports(Nat(allocation=Allocation.PRESERVING, first_port=5000)).take() == 5000
 
 
 @pytest.mark.parametrize("step", [1, 2, 7])
@@ -65,6 +68,14 @@ async def test_sequential_gives_every_port_of_its_range_also_where_the_step_divi
     ports = Ports(Nat(allocation=Allocation.SEQUENTIAL, step=4, first_port=2000, last_port=2015))
     assert sorted(ports.some(16)) == list(range(2000, 2016))
     assert ports.take() is None
+
+
+async def test_sequential_begins_anew_at_the_end_of_its_range() -> None:
+    allocator = allocator_of(
+        Nat(allocation=Allocation.SEQUENTIAL, first_port=2000, last_port=2002), random.Random("round")
+    )
+    ports = [allocator.take(INNER, lambda port: True) or 0 for _ in range(7)]
+    assert [2000 + (port - 2000 + 1) % 3 for port in ports[:-1]] == ports[1:]
 
 
 async def test_foreign_load_moves_a_sequential_allocator_on_with_time() -> None:
@@ -131,8 +142,10 @@ async def test_a_seed_repeats_its_ports(allocation: Allocation) -> None:
 async def test_a_nat_that_does_not_know_how_it_allocates_cannot_be_built() -> None:
     with pytest.raises(SettingsError, match="how it allocates"):
         Ports(Nat(allocation=Allocation.UNKNOWN))
-    with pytest.raises(SettingsError, match="no ports"):
-        Ports(Nat(first_port=5000, last_port=4000))
+    assert Ports(Nat(first_port=65535)).take() == 65535
+    for first, last in ((5000, 4000), (0, 5000), (5000, 65536)):
+        with pytest.raises(SettingsError, match="no ports"):
+            Ports(Nat(first_port=first, last_port=last))
 
 
 @pytest.mark.parametrize("expected", [0.0, 0.3, 4.0, 400.0])

@@ -6,7 +6,6 @@ import random
 from dataclasses import replace
 
 import pytest
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,21 +83,17 @@ def test_every_kind_of_nat_maps_and_filters_as_rfc_4787_defines_it(
     mapping: Mapping, filtering: Filtering, flows: list[tuple[Endpoint, Endpoint]]
 ) -> None:
     reference, ports = Reference(mapping, filtering), dict[tuple[Endpoint, Endpoint], int]()
-
-    async def main() -> None:
-        clocked = Clocked(Nat(mapping=mapping, filtering=filtering, allocation=Allocation.RANDOM))
-        for flow in flows:
-            ports[flow] = clocked.leave(*flow).port
-            reference.flows.append(flow)
-            for known, port in ports.items():
-                for other, other_port in ports.items():
-                    assert (port == other_port) == reference.share_port(known, other)
-                for remote in REMOTES:
-                    found = clocked.table.find(port, remote, 0.0)
-                    assert (found is not None) == reference.admits(known, remote)
-                    assert found is None or found.inner == known[0]
-
-    trio.run(main)
+    clocked = Clocked(Nat(mapping=mapping, filtering=filtering, allocation=Allocation.RANDOM))
+    for flow in flows:
+        ports[flow] = clocked.leave(*flow).port
+        reference.flows.append(flow)
+    for known, port in ports.items():
+        for other, other_port in ports.items():
+            assert (port == other_port) == reference.share_port(known, other)
+        for remote in REMOTES:
+            found = clocked.table.find(port, remote, 0.0)
+            assert (found is not None) == reference.admits(known, remote)
+            assert found is None or found.inner == known[0]
 
 
 async def test_nobody_enters_by_a_port_that_was_never_mapped() -> None:
@@ -198,6 +193,15 @@ async def test_what_was_forgotten_lets_nobody_in() -> None:
     clocked.table.forget()
     assert not clocked.enters(port)
     assert clocked.live() == 0
+    assert clocked.leave().port == port
+    assert clocked.enters(port)
+
+
+async def test_strangers_are_forgotten_with_the_rest() -> None:
+    clocked = Clocked(Nat(allocation=Allocation.PRESERVING))
+    clocked.table.note_stranger(REMOTE, 5000, until=30.0)
+    clocked.table.forget()
+    assert clocked.leave().port == 5000
 
 
 async def test_a_flow_that_a_stranger_came_before_leaves_by_another_port() -> None:
@@ -290,6 +294,18 @@ async def test_a_stream_that_ended_in_both_directions_is_soon_forgotten() -> Non
     assert streams.live() == 1
     streams.now += 1.0
     assert streams.live() == 0
+
+
+async def test_a_table_keeps_no_more_than_what_lives() -> None:
+    """A week of short flows must not fill the memory of a simulation."""
+    clocked = Clocked(Nat(mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT, allocation=Allocation.RANDOM))
+    for number in range(20_000):
+        clocked.now += 1.0
+        remote = Endpoint("25.0.0.1", 1 + number)
+        clocked.leave(remote=remote)
+        clocked.table.note_stranger(remote, 1, clocked.now + 30.0)
+    assert clocked.live() == 30
+    assert len(clocked.table) < 40
 
 
 @pytest.mark.parametrize("mapping", [Mapping.UNKNOWN, Mapping.NONE, Mapping.DEPENDENT])

@@ -54,6 +54,10 @@ class MappingTable:
         self._has_diverted = False
         self._next_sweep = 0.0
 
+    def __len__(self) -> int:
+        """Mappings and strangers that it holds, those not swept yet included."""
+        return max(len(self._by_key), len(self._by_port), len(self._strangers))
+
     def leave(self, inner: Endpoint, remote: Endpoint, now: float) -> PortMapping | None:
         """The mapping that a packet leaves by, made if need be; None when no port can be had."""
         mapping = self._mapping
@@ -118,6 +122,7 @@ class MappingTable:
         self._by_port.clear()
         self._of_host.clear()
         self._strangers.clear()
+        self._has_diverted = False
 
     def live_mappings(self, inner_host: str, now: float) -> int:
         """How many mappings an inner address has."""
