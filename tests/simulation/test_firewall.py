@@ -49,3 +49,10 @@ def test_an_opening_closes_after_its_lifetime() -> None:
     assert not wall.enter(NEIGHBOUR, REMOTES[0], 30.0)
     wall.leave(NEIGHBOUR, REMOTES[0], 300.0)
     assert wall.enter(NEIGHBOUR, REMOTES[0], 301.0)
+
+
+def test_what_goes_to_others_takes_nothing_from_those_who_were_asked_before() -> None:
+    wall = Firewall(Policy(filtering=Filtering.ADDRESS_AND_PORT_DEPENDENT))
+    for remote in (REMOTES[0], REMOTES[2]):
+        wall.leave(INNER, remote, 0.0)
+    assert [wall.enter(INNER, remote, 1.0) for remote in REMOTES] == [True, False, True]
