@@ -49,10 +49,10 @@ from tunnel.simulation.scenario import (
     Unplug,
 )
 
-TROUBLE = (8.0, 60.0)
+TROUBLE = (6.0, 36.0)
 """When the faults begin, and when the last one has ended."""
-QUIET = 75.0
-"""Seconds from the last fault to the end: longest backoff, registration, introduction, punch, and some."""
+QUIET = 54.0
+"""Seconds from the last fault to the end: the backoff after such an outage, registration, introduction, punch."""
 CALM = 5.0
 """For so long, at the end, everything must hold."""
 _MAPPINGS = (Mapping.ENDPOINT_INDEPENDENT, Mapping.ADDRESS_DEPENDENT, Mapping.ADDRESS_AND_PORT_DEPENDENT)
@@ -76,6 +76,7 @@ class _Brewing:
         chance = self._chance
         routers = self._routers()
         hosts = self._hosts(routers)
+        self._pairs = self._draw_pairs(list(hosts))
         stun = self._stun_servers()
         names = tuple(f"{server.name}:{server.port}" for server in stun)
         nodes = {
@@ -95,7 +96,7 @@ class _Brewing:
             ),
             nodes=nodes,
             deeds=deeds,
-            expectations=tuple(self._expectations(list(hosts), length)),
+            expectations=tuple(self._expectations(length)),
             length=length,
         )
 
@@ -153,12 +154,19 @@ class _Brewing:
     def _hosts(self, routers: dict[str, Router]) -> dict[str, Host]:
         chance = self._chance
         hosts: dict[str, Host] = {}
-        for at in range(1, chance.randint(2, 4) + 1):
+        for at in range(1, chance.choice((2, 2, 2, 3, 3, 4)) + 1):
             behind = chance.choice((None, *routers, *routers, *routers))
             address = f"27.0.0.{at}" if behind is None else _beside(routers[behind].inner, 10 + at)
             addresses = (address, f"2001:db8::{at}") if chance.random() < 0.2 else (address,)
             hosts[f"h{at}"] = Host(addresses=addresses, behind=behind, line=self._line())
         return hosts
+
+    def _draw_pairs(self, hosts: list[str]) -> list[tuple[str, str]]:
+        """Who sends to whom: each host to the next one, and some the other way round."""
+        around = [(host, hosts[(at + 1) % len(hosts)]) for at, host in enumerate(hosts)]
+        if len(hosts) == 2 and self._chance.random() < 0.3:
+            return around[:1]
+        return around
 
     def _stun_servers(self) -> tuple[StunServer, ...]:
         honesties = self._chance.choices(list(Honesty), (70, 10, 20), k=self._chance.randint(0, 3))
@@ -169,20 +177,18 @@ class _Brewing:
 
     def _deeds(self, hosts: dict[str, Host], routers: dict[str, Router], length: float) -> Iterator[Deed]:
         chance = self._chance
-        for host in hosts:
-            for other in hosts:
-                if host != other:
-                    yield Send(
-                        at=round(chance.uniform(3.0, 8.0), 2),
-                        who=host,
-                        to=other,
-                        every=chance.choice((0.5, 1.0, 3.0)),
-                        until=length - 1.0,
-                        size=chance.choice((40, 200, 1200)),
-                    )
+        for host, other in self._pairs:
+            yield Send(
+                at=round(chance.uniform(3.0, 6.0), 2),
+                who=host,
+                to=other,
+                every=chance.choice((0.5, 1.0, 3.0)),
+                until=length - 1.0,
+                size=chance.choice((40, 200, 1200)),
+            )
         for _ in range(chance.randint(0, 5)):
             begin = round(chance.uniform(TROUBLE[0], TROUBLE[1] - 1.0), 2)
-            end = round(min(begin + chance.choice((0.5, 2.0, 8.0, 30.0)), TROUBLE[1]), 2)
+            end = round(min(begin + chance.choice((0.5, 2.0, 8.0, 20.0)), TROUBLE[1]), 2)
             yield from self._fault(begin, end, list(hosts), routers)
 
     def _fault(self, begin: float, end: float, hosts: Sequence[str], routers: dict[str, Router]) -> Iterator[Deed]:
@@ -244,18 +250,16 @@ class _Brewing:
                     )
                 )
 
-    def _expectations(self, hosts: Sequence[str], length: float) -> Iterator[Expectation]:
-        for host in hosts:
-            for other in hosts:
-                if host != other:
-                    yield ExpectPeer(
-                        node=host,
-                        peer=other,
-                        state="connected relayed punching",
-                        path="direct relay-websocket",
-                        by=length - CALM,
-                        after=length - CALM - 5.0,
-                    )
+    def _expectations(self, length: float) -> Iterator[Expectation]:
+        for host, other in self._pairs:
+            yield ExpectPeer(
+                node=host,
+                peer=other,
+                state="connected relayed punching",
+                path="direct relay-websocket",
+                by=length,
+                after=length - CALM,
+            )
 
 
 def calmer(scenario: Scenario, without: Deed) -> Scenario:
