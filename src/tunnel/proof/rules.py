@@ -1,0 +1,82 @@
+"""What a model is made from: the tables of the charts, and the bounds of the world around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tunnel.machines.announcement import AnnouncementChart
+from tunnel.machines.introduction import IntroductionChart
+from tunnel.machines.peer_connection import PeerConnectionChart
+from tunnel.proof.table import ChartTable, Valuation, read_table
+
+
+class Fault(Exception):
+    """A step that must not be: what was broken, in words."""
+
+
+@dataclass(frozen=True)
+class Charts:
+    """The tables of the composition. What is proved is proved of these."""
+
+    peer: ChartTable = field(default_factory=lambda: read_table("peer_connection", PeerConnectionChart))
+    announcement: ChartTable = field(default_factory=lambda: read_table("announcement", AnnouncementChart))
+    introduction: ChartTable = field(default_factory=lambda: read_table("introduction", IntroductionChart))
+
+
+@dataclass(frozen=True)
+class World:
+    """What may happen around the two nodes, again and again, in any order."""
+
+    name: str
+    is_direct_allowed: bool = True
+    """The policy of both."""
+    room: int = 1
+    """Words of the server in flight to a node. To the server there is room for an announcement and a request, between
+    the nodes for a question and an answer of each side."""
+    is_restarting: bool = False
+    """Processes end, with or without a farewell, and begin again."""
+    is_moving: bool = False
+    """Addresses change."""
+    is_path_changing: bool = False
+    """The direct path dies and opens again, each way by itself; else it carries."""
+    is_link_breaking: bool = True
+    """Links to the server break."""
+    is_server_stopping: bool = True
+    """The server stops and starts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """The charts and the world of one model."""
+
+    charts: Charts
+    world: World
+
+    @property
+    def peer(self) -> ChartTable:
+        """The chart of a peer connection."""
+        return self.charts.peer
+
+    @property
+    def announcement(self) -> ChartTable:
+        """The chart of an announcement."""
+        return self.charts.announcement
+
+    @property
+    def introduction(self) -> ChartTable:
+        """The chart of an introduction."""
+        return self.charts.introduction
+
+    @property
+    def is_direct_allowed(self) -> bool:
+        """The policy of both."""
+        return self.world.is_direct_allowed
+
+    def valuation(self, has_relay: bool) -> Valuation:
+        """The facts of a peer connection."""
+        return frozenset(
+            fact for fact, holds in (("relay", has_relay), ("direct_allowed", self.is_direct_allowed)) if holds
+        )
+
+
+NO_FACTS: Valuation = frozenset()

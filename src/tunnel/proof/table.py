@@ -1,0 +1,82 @@
+"""A chart as the checker reads it: arrows, guards as truth tables, duties. All of it comes from the chart's class.
+
+A guard is evaluated once for each valuation of the chart's facts; a valuation is a frozen set of the facts that hold.
+So a chart that changes changes what is proved, and a mutant is a table with one entry changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import combinations
+
+from tunnel.machines.chart import Chart, Transition
+
+Valuation = frozenset[str]
+
+
+class Ambiguous(Exception):
+    """Two arrows of one state claim one event at once: a chart's guards must exclude each other."""
+
+
+@dataclass(frozen=True)
+class ChartTable:
+    """One chart. `arrows` in the order of their declaration."""
+
+    name: str
+    states: tuple[str, ...]
+    initial: str
+    finals: frozenset[str]
+    arrows: tuple[Transition, ...]
+    guards: Mapping[str, frozenset[Valuation]]
+    """For each guard, the valuations in which it holds."""
+    events_of: Mapping[str, frozenset[str]]
+    sends_of: Mapping[str, frozenset[str]]
+    _targets: dict[tuple[str, str, Valuation], str | None] = field(default_factory=dict, compare=False, repr=False)
+
+    def target(self, state: str, event: str, valuation: Valuation) -> str | None:
+        """Where the event leads; None where it is not enabled. Raises Ambiguous."""
+        key = state, event, valuation
+        if key not in self._targets:
+            open_arrows = [
+                arrow
+                for arrow in self.arrows
+                if (arrow.source, arrow.event) == (state, event)
+                and all(self._holds(guard, valuation) for guard in arrow.guards)
+            ]
+            if len(open_arrows) > 1:
+                raise Ambiguous(f"{self.name}: {event} has {len(open_arrows)} ways out of {state}")
+            self._targets[key] = open_arrows[0].target if open_arrows else None
+        return self._targets[key]
+
+    def _holds(self, guard: str, valuation: Valuation) -> bool:
+        return (valuation in self.guards[guard.removeprefix("!")]) is not guard.startswith("!")
+
+
+@cache
+def read_table(name: str, chart: type[Chart]) -> ChartTable:
+    """The table of a chart's class."""
+    arrows = chart.transitions()
+    subject = chart()
+    valuations = [
+        frozenset(true) for count in range(len(chart.facts) + 1) for true in combinations(sorted(chart.facts), count)
+    ]
+    names = dict.fromkeys(guard.removeprefix("!") for arrow in arrows for guard in arrow.guards)
+    return ChartTable(
+        name=name,
+        states=tuple(state.id for state in chart.states),
+        initial=next(state.id for state in chart.states if state.initial),
+        finals=frozenset(state.id for state in chart.states if state.final),
+        arrows=arrows,
+        guards={guard: frozenset(true for true in valuations if _ask(subject, guard, true)) for guard in names},
+        events_of=chart.events_of,
+        sends_of=chart.sends_of,
+    )
+
+
+def _ask(chart: Chart, guard: str, true: Valuation) -> bool:
+    """One guard's answer. The method takes those facts that it names; the library gives it no others either."""
+    method = getattr(chart, guard)
+    wanted = method.__code__.co_varnames[: method.__code__.co_argcount]
+    return bool(method(**{fact: fact in true for fact in chart.facts if fact in wanted}))
