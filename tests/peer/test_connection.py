@@ -82,6 +82,17 @@ async def test_a_path_counts_only_after_full_size_probes_went_both_ways(bench: B
     assert await ping(bench.left) > 0
 
 
+async def test_a_path_in_use_that_begins_to_swallow_big_packets_is_lost(bench: Bench) -> None:
+    """A detour with a smaller MTU: small heartbeats would keep a path alive that carries no data."""
+    await bench.connect()
+    bench.drop = lambda side, way, datagram: way != RELAY and len(datagram) >= FULL_SIZE
+    assert await longest_hole(bench.left, 8.0) < 2.0
+    assert await bench.wait_state(bench.left, "relayed", 30.0) > 0
+    reason = bench.left.peer.status().reason
+    assert reason is not None
+    assert reason.code is ReasonCode.PATH_TOO_SMALL
+
+
 async def test_a_path_that_works_one_way_only_is_never_connected(bench: Bench) -> None:
     bench.drop = lambda side, way, datagram: way != RELAY and side is bench.right
     bench.meet()

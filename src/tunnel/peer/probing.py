@@ -72,14 +72,17 @@ class Probing:
         self._around.claim_index(Kind.PROBE, keys.receive_index, self._owner)
 
     def ask(self, way: Way, ttl: int | None = None) -> None:
-        """Send one probe. To where nobody has answered yet, only what the node's budget allows."""
+        """Send one probe. To where nobody has answered yet, only what the node's budget allows.
+
+        A proven path is asked at full size: one that begins to swallow big packets must not live on by small ones.
+        """
         if self._prober is None:
             return
         path = self._facts.paths.at(way)
         has_answered = path is not None and path.answered != NEVER
         if way.remote is not None and not has_answered and not self._around.may_probe(way.remote.host):
             return
-        self._prober.ask(way, ttl=ttl)
+        self._prober.ask(way, full=path is not None and path.is_proven, ttl=ttl)
 
     def handle_untrusted(self, datagram: bytes, way: Way) -> None:
         """One probe datagram. Raises NotAuthentic or MalformedFrame; then nothing happened."""
