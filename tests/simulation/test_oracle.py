@@ -7,8 +7,8 @@ import pytest
 
 from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.simulation.oracle import Cause, Possibility, Verdict, direct_path_possible
-from tunnel.simulation.picture import Gateway, Hairpinning, Host, Lie, Nat, Picture, Router, Udp
-from tunnel.simulation.standing import Standing, standings
+from tunnel.simulation.picture import Gateway, Hairpinning, Lie, Nat, Router, Udp
+from tunnel.simulation.standing import Standing
 
 MAPPINGS = {
     "EIM": Mapping.ENDPOINT_INDEPENDENT,
@@ -234,32 +234,3 @@ def test_a_port_that_the_gateway_mapped_is_open_to_all() -> None:
     assert direct_path_possible(lying, behind("APDM+APDF")) == BOTH_HARD
     doubled = behind(router("APDM+APDF", gateway=Gateway(upnp=True)), "APDM+APDF", maps_port=True)
     assert direct_path_possible(doubled, behind("APDM+APDF")) == BOTH_HARD, "the carrier's NAT knows nothing of it"
-
-
-def test_standings_come_from_the_picture() -> None:
-    home, office, provider = router("EIM+APDF"), router("EIM+ADF"), router("EIM+EIF")
-    picture = Picture(
-        hosts={
-            "desk": Host(addresses=("192.168.1.2", "2001:db8::2"), behind="home"),
-            "work": Host(addresses=("10.0.0.2",), behind="office"),
-            "far": Host(addresses=("25.9.9.9",)),
-        },
-        routers={
-            "home": replace(home, behind="provider"),
-            "office": replace(office, behind="provider"),
-            "provider": provider,
-        },
-    )
-    desk, work = standings(picture, "desk", "work")
-    assert [one.nat for one in desk.routers] == [home.nat, provider.nat]
-    assert (desk.shared, desk.ipv6, work.ipv6) == (1, True, False)
-    assert [one.nat for one in work.own] == [office.nat]
-    assert work.common == (provider,)
-    assert standings(picture, "far", "desk")[0] == Standing()
-
-
-def test_a_picture_that_says_unknown_is_refused() -> None:
-    with pytest.raises(ValueError, match="ports are chosen"):
-        direct_path_possible(behind(Nat(allocation=Allocation.UNKNOWN)), PUBLIC)
-    with pytest.raises(ValueError, match="maps and filters"):
-        direct_path_possible(behind(Nat(mapping=Mapping.DEPENDENT)), PUBLIC)

@@ -39,13 +39,13 @@ class Habits:
     """In this order."""
 
 
-def punch_schedule(info: PeerInfo) -> Iterator[tuple[Endpoint, float]]:
-    """Where each hello goes to, and how long to wait after it."""
+def punch_schedule(info: PeerInfo) -> Iterator[tuple[Endpoint | None, float]]:
+    """Where each hello goes to, if anywhere, and how long to wait after it."""
     for endpoint in (info.local, info.public):
         yield from ((endpoint, 0.1) for _ in range(20))
     for _ in range(3):
-        yield info.public, 1.0
-        yield from ((info.public, 0.2) for _ in range(9))
+        yield None, 1.0
+        yield from ((info.public, 0.2) for _ in range(10))
 
 
 class Client:
@@ -141,7 +141,8 @@ class Client:
         for endpoint, wait in punch_schedule(peer):
             if self.is_connected:
                 break
-            socket.send_nowait(HELLO, endpoint)
+            if endpoint is not None:
+                socket.send_nowait(HELLO, endpoint)
             await trio.sleep(wait)
         self._is_punching = False
 
