@@ -77,13 +77,15 @@ async def scene(autojump_clock: MockClock) -> AsyncIterator[Scene]:
 Arrivals = Callable[[Mailbox, Endpoint, Mailbox], Awaitable[bool]]
 
 
-async def passes(sender: Mailbox, to: Endpoint, receiver: Mailbox) -> bool:
-    """Whether a datagram sent now arrives at this socket."""
-    await receiver.hear()
-    sender.say(to, b"passes?")
-    return b"passes?" in [payload for payload, _ in await receiver.hear()]
-
-
 @pytest.fixture
-def is_passed() -> Arrivals:
+def is_passed(scene: Scene) -> Arrivals:
+    async def passes(sender: Mailbox, to: Endpoint, receiver: Mailbox) -> bool:
+        """Whether a datagram sent now arrives at this socket. Whatever becomes of it is said, once."""
+        await receiver.hear()
+        told = len(scene.fates_of(b"passes?"))
+        sender.say(to, b"passes?")
+        heard = b"passes?" in [payload for payload, _ in await receiver.hear()]
+        assert len(scene.fates_of(b"passes?")) == told + 1
+        return heard
+
     return passes

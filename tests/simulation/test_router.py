@@ -127,6 +127,7 @@ async def test_a_hairpinned_packet_shows_what_the_nat_is_like(
     laptop.say(Endpoint(OUTER, 5000), b"early")
     desk.say(Endpoint(OUTER, 5001), b"hairpin")
     assert await laptop.hear() == ([] if source is None else [(b"hairpin", source)])
+    assert scene.fates_of(b"hairpin") == [Fate.FILTERED if source is None else Fate.DELIVERED]
 
 
 async def test_hairpinning_asks_the_filter_too(scene: Scene) -> None:

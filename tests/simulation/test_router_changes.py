@@ -57,6 +57,7 @@ async def test_a_new_outer_address_is_used_at_once_and_the_old_one_is_nobodys(sc
     assert not await is_passed(public, Endpoint("26.0.0.99", 5000), desk)
     desk.say(PUBLIC)
     assert await public.sources() == [Endpoint("26.0.0.99", 5000)]
+    assert await is_passed(public, Endpoint("26.0.0.99", 5000), desk)
     assert town.routers["home"].address == "26.0.0.99"
 
 
@@ -95,7 +96,38 @@ async def test_another_nat_in_the_spec_begins_with_empty_tables(scene: Scene, is
     assert await is_passed(other, Endpoint(OUTER, 5000), desk)
 
 
-async def test_a_nat_that_goes_away_shows_the_inner_addresses(scene: Scene) -> None:
+async def test_other_addresses_in_the_spec_are_taken_at_once(scene: Scene, is_passed: Passes) -> None:
+    town = scene.build(one_home())
+    home = town.routers["home"]
+    desk, public = await scene.mailbox("desk"), await scene.mailbox("public")
+    home.spec = replace(home.spec, address="26.0.0.99", inner="192.168.1.254")
+    assert await is_passed(desk, PUBLIC, public)
+    assert await is_passed(public, Endpoint("26.0.0.99", 5000), desk)
+    for address in ("192.168.1.1", "192.168.1.254"):
+        desk.say(Endpoint(address, 80), address.encode())
+    await desk.hear()
+    assert scene.fates_of(b"192.168.1.1") == [Fate.UNROUTABLE]
+    assert scene.fates_of(b"192.168.1.254") == [Fate.UNWANTED]
+
+
+async def test_a_firewall_that_forgets_lets_nobody_in_either(scene: Scene, is_passed: Passes) -> None:
+    shielded = Host(addresses=("25.3.0.2",), behind="home")
+    town = scene.build(one_home(replace(HOME, nat=None), ("shielded", shielded)))
+    inner, public = await scene.mailbox("shielded"), await scene.mailbox("public")
+    inner.say(PUBLIC)
+    assert await is_passed(public, Endpoint("25.3.0.2", 5000), inner)
+    town.routers["home"].forget_mappings()
+    assert not await is_passed(public, Endpoint("25.3.0.2", 5000), inner)
+
+
+async def test_where_no_port_is_left_a_packet_is_dropped(scene: Scene, is_passed: Passes) -> None:
+    scene.build(one_home(with_nat(first_port=3000, last_port=3000)))
+    desk, laptop, public = [await scene.mailbox(name) for name in ("desk", "laptop", "public")]
+    assert await is_passed(desk, PUBLIC, public)
+    assert not await is_passed(laptop, PUBLIC, public)
+
+
+async def test_a_nat_that_goes_away_shows_the_inner_addresses(scene: Scene, is_passed: Passes) -> None:
     town = scene.build(one_home(HOME, ("shielded", Host(addresses=("25.3.0.2",), behind="home"))))
     shielded, public = await scene.mailbox("shielded"), await scene.mailbox("public")
     shielded.say(PUBLIC)
@@ -104,3 +136,7 @@ async def test_a_nat_that_goes_away_shows_the_inner_addresses(scene: Scene) -> N
     home.spec = replace(home.spec, nat=None)
     shielded.say(PUBLIC)
     assert await public.sources() == [Endpoint("25.3.0.2", 5000)]
+    assert await is_passed(public, Endpoint("25.3.0.2", 5000), shielded)
+    home.spec = replace(home.spec, nat=Nat())
+    assert not await is_passed(public, Endpoint("25.3.0.2", 5000), shielded)
+    assert scene.fates_of(b"passes?")[-1] is Fate.UNROUTABLE
