@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
+STORM ?= 2000
 PIN := --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: help demo test test-fast lint format bench charts pins clean
+.PHONY: help demo test test-fast lint format bench storm simulate prove pythons charts pins clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -32,6 +33,19 @@ bench: .venv/ready ## Measure
 	@command -v iperf3 >/dev/null || tools/system-packages iperf3 || true
 	@for script in bench/[a-z]*.py; do [ -e "$$script" ] || continue; echo "== $$script"; $(BIN)/python "$$script"; done
 
+simulate: .venv/ready ## All scenarios, each with twenty seeds
+	$(BIN)/p2ptunnel-trio simulate --seeds 0..19
+
+storm: .venv/ready ## For the night: random scenarios with fresh seeds (STORM=how many); says how to rerun each that broke
+	@first=$$(date +%s)0000; last=$$((first + $(STORM) - 1)); echo "seeds $$first..$$last"; \
+		$(BIN)/p2ptunnel-trio simulate --storm $$first..$$last --keep storm-failures
+
+prove: .venv/ready ## Explore every state that two nodes and a server can be in, and break the charts to see it fail
+	$(BIN)/p2ptunnel-trio prove
+
+pythons: .venv/ready ## A .venv-3.N for each newer Python here; the tests then compare runs on all of them
+	tools/every-python
+
 charts: .venv/ready ## Write the generated pages of statecharts/ anew
 	$(BIN)/python -m tunnel.machines.diagrams
 
@@ -41,7 +55,7 @@ pins: ## Renew the exact versions in constraints/ (needs uv)
 		uv pip compile $(PIN) pyproject.toml - --extra test --extra lint --output-file constraints/dev.txt >/dev/null
 
 clean: ## Remove what was made here
-	rm -rf .venv dist build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* storm-failures dist build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/ready: constraints/dev.txt pyproject.toml tools/make-venv
 	@echo "setting up .venv, about a minute"
