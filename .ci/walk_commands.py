@@ -71,6 +71,13 @@ def walk() -> None:
             if not call("chart", name, "--format", form).strip():
                 sys.exit(f"chart {name} is empty")
     call("up", "--nmae", "x", code=2)
+    run = json.loads(
+        call("simulate", "easy_pair", "--seed", "3", "--json", "--diagram", "easy.md", "--trace", "easy.txt")
+    )
+    if run["failed"] or "sequenceDiagram" not in Path("easy.md").read_text() or not Path("easy.txt").read_text():
+        sys.exit("simulate easy_pair: a failure, or no diagram, or no trace")
+    call("simulate", "--storm", "1..2", patience=DEMO_PATIENCE)
+    call("simulate", "nowhere.toml", code=2)
     call("join", "--state", "s", code=2, stdin="p2pt1-damaged")
 
     server = start("server", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--udp", "127.0.0.1:0",
