@@ -12,6 +12,7 @@ from tunnel.model.errors import Refused, Unreachable
 from tunnel.simulation.picture import Udp
 from tunnel.simulation.scenario import (
     ChangeLine,
+    Clone,
     Connect,
     Cut,
     Deed,
@@ -104,6 +105,11 @@ async def _map_and_start(stage: Stage, deed: MapPort) -> None:
     stage.start(deed.host)
 
 
+def _clone(stage: Stage, deed: Clone, _: trio.Nursery) -> None:
+    hosts = stage.town.hosts
+    hosts[deed.host].store.files = dict(hosts[deed.of].store.files)
+
+
 def _on_town(act: Callable[[Stage, Any], None]) -> Callable[[Stage, Any, trio.Nursery], None]:
     return lambda stage, deed, _: act(stage, deed)
 
@@ -127,4 +133,5 @@ _ACTS: dict[type[Deed], Callable[[Stage, Any, trio.Nursery], None]] = {
     JumpClock: _jump_clock,
     LoseNames: _on_town(lambda stage, deed: stage.town.lose_names(deed.host, lost=deed.lost)),
     MapPort: _map_port,
+    Clone: _clone,
 }

@@ -103,11 +103,16 @@ class Judge:
         if peer is None:
             return f"{expected.node} does not run, or knows no {expected.peer}"
         path, reason = peer.path, peer.reason
-        return _compare(
+        different = _compare(
             ("state", expected.state, peer.state),
             ("path", expected.path, ABSENT if path is None else path.kind),
             ("reason", expected.reason, ABSENT if reason is None else reason.code.value),
         )
+        if different is None and expected.rtt_at_most is not None:
+            rtt = None if path is None else path.rtt
+            if rtt is None or rtt > expected.rtt_at_most + ROUNDING:
+                return "round trip is " + ("not known" if rtt is None else f"{rtt:.4f} s")
+        return different
 
     def _node_difference(self, expected: ExpectNode) -> str | None:
         node = self._stage.nodes.get(expected.node)
@@ -134,7 +139,7 @@ class Judge:
         if expected.first_within is not None and (first is None or first > expected.first_within + ROUNDING):
             told = "nothing arrived" if first is None else f"the first came after {first:.3f} s"
             self.failures.append(f"{describe(expected)}: {told}")
-        if expected.arrived_at_least is not None and len(traffic.arrived) < expected.arrived_at_least:
+        if not _is_between(len(traffic.arrived), expected.arrived_at_least, expected.arrived_at_most):
             self.failures.append(f"{describe(expected)}: {len(traffic.arrived)} of {len(traffic.sent)} arrived")
 
     def _judge_signals(self, expected: ExpectSignals) -> None:
@@ -147,7 +152,7 @@ class Judge:
             and (record.host, record.tag) == (expected.host, expected.signal)
             and expected.after <= record.at < end
         ]
-        if not expected.at_least <= len(times) <= (math.inf if expected.at_most is None else expected.at_most):
+        if not _is_between(len(times), expected.at_least, expected.at_most):
             told = ", ".join(f"{at:.3f}" for at in times[:12]) or "never"
             self.failures.append(f"{describe(expected)}: it was said {len(times)} times ({told})")
 
@@ -178,3 +183,7 @@ def _compare(*aspects: tuple[str, str | None, str]) -> str | None:
         if expected is not None and found not in expected.split()
     ]
     return ", ".join(wrong) or None
+
+
+def _is_between(count: int, least: int | None, most: int | None) -> bool:
+    return (least or 0) <= count <= (math.inf if most is None else most)

@@ -113,6 +113,8 @@ class ChangeLine(Deed):
     duplicate: float | None = None
     mtu_up: int | None = None
     mtu_down: int | None = None
+    rate_up: float | None = None
+    rate_down: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +208,15 @@ class MapPort(Deed):
     port: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clone(Deed):
+    """A host's disk is copied from another one's, node key and all; what runs there must be started again to read it."""
+
+    word: ClassVar[str] = "clone"
+    host: str
+    of: str
+
+
 ANY_DEED: tuple[type[Deed], ...] = (
     Start,
     Stop,
@@ -225,6 +236,7 @@ ANY_DEED: tuple[type[Deed], ...] = (
     JumpClock,
     LoseNames,
     MapPort,
+    Clone,
 )
 
 
@@ -251,6 +263,8 @@ class ExpectPeer(Moment):
     """direct, relay-websocket, relay-udp, or none."""
     reason: str | None = None
     """A reason's code, or none."""
+    rtt_at_most: float | None = None
+    """Seconds: round trip of the path that carries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +292,7 @@ class ExpectTraffic:
     first_within: float | None = None
     """Seconds from the first sending to the first arrival, at most."""
     arrived_at_least: int | None = None
+    arrived_at_most: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from tunnel.simulation.toml_lines import Lines
 from tunnel.simulation.toml_lines import Path as KeyPath
 
 SERVER = "server"
+EVERY = "*"
 _TOP = ("title", "about", "length", "latency", "server", "routers", "hosts", "stun", "stun_servers", "do", "expect")
 _NODE_KEYS = ("relay_only", "survey", "stun", "external", "udp_port")
 _DEEDS = {deed.word: deed for deed in ANY_DEED}
@@ -96,7 +97,11 @@ class _Parsing:
             nodes=nodes,
             server=server_plan,
             deeds=tuple(self._deed(each, ("do", at)) for at, each in enumerate(self._list("do"))),
-            expectations=tuple(self._expectation(each, ("expect", at)) for at, each in enumerate(self._list("expect"))),
+            expectations=tuple(
+                self._expectation(each, ("expect", at))
+                for at, table in enumerate(self._list("expect"))
+                for each in self._one_by_one(table, ("expect", at), list(hosts))
+            ),
             length=self._number("length", DEFAULT_LENGTH),
         )
 
@@ -208,6 +213,13 @@ class _Parsing:
         if "udp" in table and word == "shut" and table["udp"] not in [udp.value for udp in Udp]:
             self._reader.fail((*path, "udp"), f"{table['udp']!r} is none of {', '.join(udp.value for udp in Udp)}")
         return deed
+
+    def _one_by_one(self, value: object, path: KeyPath, hosts: Sequence[str]) -> list[dict[str, Any]]:
+        """What is expected of every node is expected of each."""
+        table = self._reader.table(value, path)
+        if table.get("node") != EVERY:
+            return [table]
+        return [{**table, "node": host} for host in hosts if host != table.get("peer")]
 
     def _expectation(self, value: object, path: KeyPath) -> Expectation:
         """What kind it is shows by its keys."""
