@@ -92,8 +92,11 @@ def test_a_run_is_wrong_that_the_oracle_contradicts() -> None:
     assert made(Possibility.TACTICS, Cause.PORTS_IN_REACH, hard) is Agreement.LEFT_TO_TACTICS
 
 
-def test_a_run_is_wrong_that_tells_another_reason_or_breaks_an_invariant() -> None:
-    assert made(Possibility.IMPOSSIBLE, Cause.UDP_BLOCKED, replace(RELAYED, reason="path_lost")) is Agreement.WRONG
+def test_a_run_that_breaks_an_invariant_is_wrong_and_one_that_tells_another_reason_is_told_apart() -> None:
+    told = made(Possibility.IMPOSSIBLE, Cause.UDP_BLOCKED, replace(RELAYED, reason="path_lost"))
+    assert told is Agreement.OTHER_REASON
+    never = made(Possibility.TACTICS, Cause.ONE_PORT_UNKNOWN, replace(RELAYED, reason="peer_info_timeout"))
+    assert never is Agreement.OTHER_REASON
     assert made(Possibility.IMPOSSIBLE, Cause.UDP_BLOCKED, replace(RELAYED, reason="udp_blocked")) is Agreement.RELAYED
     assert made(Possibility.PLAIN, Cause.IPV6, replace(DIRECT, failures=("a budget",))) is Agreement.WRONG
 

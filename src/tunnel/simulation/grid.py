@@ -132,7 +132,9 @@ class Agreement(Enum):
     WON_BY_TACTICS = "direct, by tactics"
     LEFT_TO_TACTICS = "relayed, tactics could do better"
     RELAYED = "relayed, as it must be"
+    OTHER_REASON = "relayed, but for another reason than the node says"
     WRONG = "wrong"
+    """Direct or not where it must be the other way round, or an invariant broke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,25 +148,25 @@ class CellResult:
 
     @property
     def agreement(self) -> Agreement:
-        """A run in which an invariant broke, or that tells a reason other than the true one, is wrong too."""
-        if self.result.failures or not self._is_reason_true:
+        """What this run shows."""
+        if self.result.failures:
             return Agreement.WRONG
         match self.verdict.possibility, self.result.is_direct:
             case Possibility.PLAIN, True:
                 return Agreement.PLAIN
             case Possibility.TACTICS, True:
                 return Agreement.WON_BY_TACTICS
-            case Possibility.TACTICS, False:
-                return Agreement.LEFT_TO_TACTICS
-            case Possibility.IMPOSSIBLE, False:
-                return Agreement.RELAYED
-            case _:
+            case (Possibility.PLAIN, False) | (Possibility.IMPOSSIBLE, True):
                 return Agreement.WRONG
+            case _ if not self._is_reason_true:
+                return Agreement.OTHER_REASON
+            case Possibility.TACTICS, _:
+                return Agreement.LEFT_TO_TACTICS
+            case _:
+                return Agreement.RELAYED
 
     @property
     def _is_reason_true(self) -> bool:
-        if self.result.is_direct:
-            return True
         return self.result.reason in [code.value for code in REASONS.get(self.verdict.cause, ())]
 
 
