@@ -63,6 +63,14 @@ def test_after_the_fixes_detection_outlasts_the_patience_of_the_hub() -> None:
     assert result.requests > 2
 
 
+def test_a_minute_after_the_start_the_fixed_tool_knows_its_peers() -> None:
+    """Detection has ended by then, so the first request is served; before the fixes it never is."""
+    picture = two_homes(KEEPS_PORT, KEEPS_PORT)
+    before, after = (reenact(picture, 1, strategy, ready=60.0) for strategy in Strategy)
+    assert (before.is_first_request_served, after.is_first_request_served) == (False, True)
+    assert after.carried == pytest.approx(2.3, abs=0.3)
+
+
 @pytest.mark.parametrize("strategy", Strategy)
 def test_a_nat_that_chooses_ports_is_never_passed(strategy: Strategy) -> None:
     """The port that is published is the local one (fault B1), although plain punching passes such a pair."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tunnel.simulation.library import simulations_folder
 from tunnel.simulation.oracle import Cause, Possibility, Verdict
-from tunnel.simulation.population import Job, PairRun, Program, Region
+from tunnel.simulation.population import Job, Moment, PairRun, Program, Region
 from tunnel.simulation.population_forecast import Forecast
 from tunnel.simulation.population_mix import FILE, read_mix
 from tunnel.simulation.report_population import comparison_text, population_strips, population_text
@@ -48,13 +48,13 @@ def test_strips_are_by_what_the_oracle_said() -> None:
 
 def test_claims_stand_beside_runs_in_every_region() -> None:
     jobs = [
-        replace(RUN, job=replace(RUN.job, program=program, region=region)) for region in Region for program in Program
+        Job(RUN.job.mix, 0, 0, program, region, moment) for region in Region for program in Program for moment in Moment
     ]
-    failed = [replace(run, direct=None) if run.job.program is Program.BEFORE else run for run in jobs]
-    text = comparison_text(failed)
-    opened, *restricted = text.split("### ")[1:]
-    row = "| direct, data passing both ways | {} | 0.0% (0.0% to 79.3%) | {} | 100.0% (20.7% to 100.0%) | **100.0%"
+    runs = [replace(RUN, job=job, direct=None if job.program is Program.BEFORE else 0.25) for job in jobs]
+    opened, *restricted = comparison_text(runs).split("### ")[1:]
+    row = "| direct, settled | {} | 0.0% (0.0% to 79.3%) | {} | 100.0% (20.7% to 100.0%) | **100.0%"
     assert row.format("~40-50 %", "~70-80 %") in opened
+    assert "| p50 to direct, at once |  |  |  | 0.25 s | **0.25 s** |" in opened
     assert len(restricted) == 2
     for part in restricted:
         assert row.format("~10 %", "~60-70 %") in part

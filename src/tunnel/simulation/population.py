@@ -23,7 +23,7 @@ from tunnel.simulation.population_mix import Mix
 from tunnel.simulation.reenactment import Strategy, reenact
 from tunnel.simulation.standing import standings
 from tunnel.simulation.statistics import Share, Spread
-from tunnel.simulation.study import ONE, OTHER, study_pair
+from tunnel.simulation.study import ONE, OTHER, READY, study_pair
 
 _NAMES = tuple(known.rpartition(":")[0] for known in PUBLIC_STUN)
 
@@ -55,15 +55,23 @@ class Program(Enum):
     OURS = "this program"
 
 
+class Moment(Enum):
+    """When the user's first packet comes; the value is seconds after the start of both."""
+
+    AT_ONCE = READY
+    SETTLED = 60.0
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One pair to run. `number` and `seed` together are the pair and its chance; region and program change neither."""
+    """One pair to run. `number` and `seed` together are the pair and its chance; the rest changes neither."""
 
     mix: Mix
     seed: int
     number: int
     program: Program = Program.OURS
     region: Region = Region.OPEN
+    moment: Moment = Moment.AT_ONCE
 
     @property
     def picture(self) -> Picture:
@@ -120,7 +128,7 @@ def run_pair(job: Job) -> PairRun:
 
 
 def _run_ours(job: Job, picture: Picture, verdict: Verdict) -> PairRun:
-    result = study_pair(picture, job.number)
+    result = study_pair(picture, job.number, ready=job.moment.value)
     is_met = result.state in ("connected", "relayed", "punching")
     return PairRun(
         job=job,
@@ -138,7 +146,7 @@ def _run_ours(job: Job, picture: Picture, verdict: Verdict) -> PairRun:
 
 
 def _run_tool(job: Job, picture: Picture, verdict: Verdict, strategy: Strategy) -> PairRun:
-    result = reenact(picture, job.number, strategy)
+    result = reenact(picture, job.number, strategy, ready=job.moment.value)
     return PairRun(
         job=job,
         verdict=verdict,

@@ -76,12 +76,17 @@ class Reenacted:
         return self.carried is not None
 
 
-def reenact(picture: Picture, seed: int, strategy: Strategy, *, patience: float = PATIENCE) -> Reenacted:
-    """Run the tool on the hosts `one` and `other` of a picture, its hub on the server. Deterministic."""
-    return run_seeded(partial(_run, picture, seed, strategy, patience), seed)
+def reenact(
+    picture: Picture, seed: int, strategy: Strategy, *, patience: float = PATIENCE, ready: float = READY
+) -> Reenacted:
+    """Run the tool on the hosts `one` and `other` of a picture, its hub on the server. Deterministic.
+
+    The user's first packet comes `ready` seconds after the start.
+    """
+    return run_seeded(partial(_run, picture, seed, strategy, patience, ready), seed)
 
 
-async def _run(picture: Picture, seed: int, strategy: Strategy, patience: float) -> Reenacted:
+async def _run(picture: Picture, seed: int, strategy: Strategy, patience: float, ready: float) -> Reenacted:
     habits, polls = _HABITS[strategy]
     hub_place = Endpoint(picture.server.address, picture.server.port)
     async with open_memory_internet(seed=seed, latency=picture.latency) as internet, trio.open_nursery() as nursery:
@@ -94,22 +99,22 @@ async def _run(picture: Picture, seed: int, strategy: Strategy, patience: float)
         one, other = (Client(name, town.hosts[name].world(), hub_place, habits) for name in ("one", "other"))
         nursery.start_soon(one.run)
         nursery.start_soon(other.run)
-        await trio.sleep_until(READY)
+        await trio.sleep_until(ready)
         nursery.start_soon(one.talk_to, other.name)
         await trio.sleep(ANSWER)
         nursery.start_soon(other.talk_to, one.name)
-        with trio.move_on_at(READY + patience):
+        with trio.move_on_at(ready + patience):
             for client in (one, other):
                 await client.detected.wait()
                 await client.heard.wait()
         nursery.cancel_scope.cancel()
-    heard = [client.heard_at - READY for client in (one, other) if client.heard_at is not None]
+    heard = [client.heard_at - ready for client in (one, other) if client.heard_at is not None]
     return Reenacted(
         detected=(_is_told(one), _is_told(other)),
         detection_seconds=(one.detection_seconds, other.detection_seconds),
         is_first_request_served=1 in hub.served,
         requests=hub.requests,
-        claimed=(_after_ready(one.claimed_at), _after_ready(other.claimed_at)),
+        claimed=(_after(ready, one.claimed_at), _after(ready, other.claimed_at)),
         carried=max(heard) if len(heard) == 2 else None,
     )
 
@@ -118,5 +123,5 @@ def _is_told(client: Client) -> bool:
     return client.detection is not None and client.detection.is_told
 
 
-def _after_ready(moment: float | None) -> float | None:
-    return None if moment is None else moment - READY
+def _after(ready: float, moment: float | None) -> float | None:
+    return None if moment is None else moment - ready

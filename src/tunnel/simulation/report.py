@@ -18,7 +18,7 @@ from tunnel.simulation.batch import cores
 from tunnel.simulation.grid import all_cells, run_grid
 from tunnel.simulation.library import simulations_folder
 from tunnel.simulation.plot import draw_strips
-from tunnel.simulation.population import Job, Program, Region, run_population
+from tunnel.simulation.population import Job, Moment, Program, Region, run_population
 from tunnel.simulation.population_forecast import forecast
 from tunnel.simulation.population_mix import FILE, Mix, read_mix
 from tunnel.simulation.report_grid import grid_strips, grid_text
@@ -88,7 +88,11 @@ def _population(docs: Path, mix: Mix, count: int, seed: int, processes: int) -> 
 
 def _comparison(mix: Mix, count: int, seed: int, processes: int) -> str:
     jobs = [
-        Job(mix, seed, number, program, region) for region in Region for program in Program for number in range(count)
+        Job(mix, seed, number, program, region, moment)
+        for region in Region
+        for moment in Moment
+        for program in Program
+        for number in range(count)
     ]
     runs = run_population(jobs, processes=processes, on_done=_counter("runs", len(jobs)))
     return f"Made by `{COMMAND} --compare {count} --seed {seed}`.\n\n{comparison_text(runs)}"

@@ -51,14 +51,15 @@ class PairResult:
         return self.direct is not None
 
 
-def study_pair(picture: Picture, seed: int, *, patience: float = PATIENCE) -> PairResult:
+def study_pair(picture: Picture, seed: int, *, patience: float = PATIENCE, ready: float = READY) -> PairResult:
     """Run two real nodes on the hosts `one` and `other` of the picture, and its server.
 
-    The nodes ask the server's STUN service and the picture's public servers. Deterministic in both arguments.
+    The nodes ask the server's STUN service and the picture's public servers. The first packet is sent `ready` seconds
+    after the start. Deterministic in all arguments.
     """
     stun = tuple(f"{server.name}:{server.port}" for server in picture.stun_servers)
     plans = {host: NodePlan(settings=NodeSettings(name=host, default_stun=False, stun=stun)) for host in (ONE, OTHER)}
-    watch = _Watch(patience)
+    watch = _Watch(patience, ready)
     scenario = Scenario(name="pair", title="a pair", picture=picture, nodes=plans)
     outcome = rehearse(scenario, seed, script=watch.look_on)
     return PairResult(
@@ -77,18 +78,19 @@ def study_pair(picture: Picture, seed: int, *, patience: float = PATIENCE) -> Pa
 class _Watch:
     """What is seen of one pair while it runs."""
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, ready: float) -> None:
         self._patience = patience
+        self._ready = ready
         self.state = self.path = self.reason = "none"
         self.first_byte: float | None = None
         self.direct: float | None = None
         self.nats: tuple[NatReport | None, ...] = (None, None)
 
     async def look_on(self, stage: Stage) -> None:
-        await trio.sleep_until(READY)
+        await trio.sleep_until(self._ready)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stage.send, ONE, OTHER, 0.1, READY + self._patience, 100)
-            while (after := trio.current_time() - READY) < self._patience:
+            nursery.start_soon(stage.send, ONE, OTHER, 0.1, self._ready + self._patience, 100)
+            while (after := trio.current_time() - self._ready) < self._patience:
                 if self.direct is None and _is_direct(stage, ONE, OTHER) and _is_direct(stage, OTHER, ONE):
                     self.direct = after
                 if self.direct is not None and stage.traffic_between(ONE, OTHER).arrived:
