@@ -50,6 +50,20 @@ async def test_the_backoff_begins_anew_after_a_registration(town: Town, open_in:
         assert (await dials_of(desk, len(dials) + 1))[-1] - lost_at < 1.5
 
 
+async def test_a_machine_that_has_its_network_again_dials_at_once(town: Town, open_in: OpenNode) -> None:
+    """Up to 38 s of backoff would be waited out although the cable was put back in."""
+    async with town.server(), open_in("desk") as node:
+        await node.wait_registered()
+        host = town.host("desk")
+        addresses = host.addresses
+        host.change_addresses()
+        await trio.sleep(20.0)
+        assert node.program.link.state == "backing_off"
+        host.change_addresses(*addresses)
+        await trio.sleep(0.5)
+        assert node.program.is_registered
+
+
 async def test_a_server_that_takes_the_connection_and_says_nothing_is_left_after_five_seconds(
     town: Town, open_in: OpenNode
 ) -> None:

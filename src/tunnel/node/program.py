@@ -299,11 +299,13 @@ class NodeProgram:
         while True:
             await self._world.interfaces.wait_change()
             log.info("addresses or routes of this machine changed")
+            self.link.hasten()
             self._suspect_network()
             self.announcer.note_facts()
 
     def _handle_waking(self, slept: float) -> None:
         log.info("this machine slept seconds=%.0f", slept)
+        self.link.hasten()
         self._suspect_network()
 
     def _deliver(self, peer: PeerConnection, plaintext: bytes) -> None:

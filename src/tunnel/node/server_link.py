@@ -111,6 +111,11 @@ class ServerLink:
         """Our address changed: the old connection is worth nothing."""
         self.living.post("redial")
 
+    def hasten(self) -> None:
+        """Something changed: what failed before may work now, so a backoff is not waited out."""
+        if self.living.state == "backing_off":
+            self.living.post("redial")
+
     async def leave(self) -> None:
         """Withdraw, and wait until the server has heard it: it answers a ping that went out behind. Bound the time."""
         if self.send_signal(Withdraw()):
