@@ -9,12 +9,11 @@ from typing import assert_never
 import trio
 
 from tunnel.simulation.scenario import (
-    ExpectNode,
     Expectation,
+    ExpectNode,
     ExpectPeer,
     ExpectSignals,
     ExpectTraffic,
-    Moment,
 )
 from tunnel.simulation.stage import Stage
 from tunnel.simulation.trace import Signalled
@@ -26,7 +25,7 @@ ABSENT = "none"
 
 
 class Judge:
-    """Watches over the expectations that have a moment, and looks at the others in the end. `failures` are sentences."""
+    """Watches over the expectations that have a moment, looks at the others in the end. `failures` are sentences."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -168,12 +167,6 @@ def describe(expectation: Expectation) -> str:
         if getattr(expectation, each.name) != each.default
     )
     return f"{expectation.word} {' '.join(told)}"
-
-
-def is_timed(moment: Moment) -> bool:
-    """Whether exactly one kind of moment is named."""
-    kinds = (moment.by is not None, moment.at is not None, moment.since is not None or moment.until is not None)
-    return sum(kinds) == 1
 
 
 def _compare(*aspects: tuple[str, str | None, str]) -> str | None:

@@ -210,7 +210,7 @@ class MapPort(Deed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clone(Deed):
-    """A host's disk is copied from another one's, node key and all; what runs there must be started again to read it."""
+    """A host's disk is copied from another's, node key and all; what runs there reads it at its next start."""
 
     word: ClassVar[str] = "clone"
     host: str

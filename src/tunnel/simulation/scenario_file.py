@@ -18,8 +18,7 @@ from typing import Any
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import PUBLIC_STUN, NodeSettings
-from tunnel.simulation.expectations import is_timed
-from tunnel.simulation.picture import Host, Nat, Picture, Router, Server, StunServer, Udp
+from tunnel.simulation.picture import Host, Nat, Picture, Router, Server, StunServer
 from tunnel.simulation.presets import NATS
 from tunnel.simulation.scenario import (
     ANY_DEED,
@@ -37,13 +36,13 @@ from tunnel.simulation.scenario import (
 from tunnel.simulation.structure import Reader, as_table, hints_of, toml_text
 from tunnel.simulation.toml_lines import Lines
 from tunnel.simulation.toml_lines import Path as KeyPath
+from tunnel.simulation.vetting import Vetting, vet_address
 
 SERVER = "server"
 EVERY = "*"
 _TOP = ("title", "about", "length", "latency", "server", "routers", "hosts", "stun", "stun_servers", "do", "expect")
 _NODE_KEYS = ("relay_only", "survey", "stun", "external", "udp_port")
 _DEEDS = {deed.word: deed for deed in ANY_DEED}
-_PLACES = frozenset({"who", "to", "one", "other", "of", "router", "host", "node", "peer", "behind"})
 
 
 def read_scenario(file: Path) -> Scenario:
@@ -81,6 +80,7 @@ class _Parsing:
         stun_servers = self._stun_servers()
         routers = self._routers()
         hosts, nodes = self._hosts(routers, stun_servers)
+        stun_names = [server.name for server in stun_servers]
         picture = Picture(
             hosts=hosts,
             routers=routers,
@@ -88,7 +88,8 @@ class _Parsing:
             stun_servers=stun_servers,
             latency=self._number("latency", 0.02),
         )
-        self._places = {*hosts, *routers, SERVER, *(server.name for server in stun_servers)}
+        length = self._number("length", DEFAULT_LENGTH)
+        self._vetting = Vetting(reader, hosts=hosts, routers=routers, others=(SERVER, *stun_names), length=length)
         return Scenario(
             name=self._name,
             title=reader.value(str, document["title"], ("title",)),
@@ -102,7 +103,7 @@ class _Parsing:
                 for at, table in enumerate(self._list("expect"))
                 for each in self._one_by_one(table, ("expect", at), list(hosts))
             ),
-            length=self._number("length", DEFAULT_LENGTH),
+            length=length,
         )
 
     def _server(self) -> tuple[Server, ServerPlan]:
@@ -116,6 +117,7 @@ class _Parsing:
             else None,
         )
         server = self._reader.read(Server, table, ("server",))
+        vet_address(self._reader, server.address, ("server", "address"))
         if "address" in table and "stun" not in table:
             stun = tuple(Endpoint(server.address, port) for port in (3478, 3479))
             server = dataclasses.replace(server, stun=stun)
@@ -131,7 +133,9 @@ class _Parsing:
                 servers.append(StunServer(name=name, address=f"24.0.{at}.1", port=int(port)))
         for name, each in self._table("stun_servers").items():
             given = self._reader.table(each, ("stun_servers", name))
-            servers.append(self._reader.read(StunServer, {"name": name, **given}, ("stun_servers", name)))
+            server = self._reader.read(StunServer, {"name": name, **given}, ("stun_servers", name))
+            vet_address(self._reader, server.address, ("stun_servers", name, "address"))
+            servers.append(server)
         return tuple(servers)
 
     def _routers(self) -> dict[str, Router]:
@@ -142,13 +146,16 @@ class _Parsing:
             given = dict(self._reader.table(table, path))
             self._reader.check_keys(given, hints_of(Router), path)
             behind = given.get("behind")
-            if behind is not None and behind not in routers:
+            if behind is not None and str(behind) not in routers:
                 self._reader.fail((*path, "behind"), f"{behind!r} is no router that stands above this one")
             given.setdefault("address", f"26.0.{at}.1" if behind is None else _address_in(routers[behind].inner, at))
             is_carrier = any(isinstance(each, dict) and each.get("behind") == name for each in tables.values())
             given.setdefault("inner", f"100.64.{at}.1" if is_carrier else f"192.168.{at}.1")
             nat = self._nat(given.pop("nat", "port_restricted"), (*path, "nat"))
-            routers[name] = dataclasses.replace(self._reader.read(Router, given, path), nat=nat)
+            router = self._reader.read(Router, given, path)
+            for key in ("address", "inner"):
+                vet_address(self._reader, getattr(router, key), (*path, key), version=4)
+            routers[name] = dataclasses.replace(router, nat=nat)
         return routers
 
     def _nat(self, value: object, path: KeyPath) -> Nat | None:
@@ -162,9 +169,10 @@ class _Parsing:
             )
         if value == "none":
             return None
-        if value not in NATS:
+        name = str(value)
+        if name not in NATS:
             self._reader.fail(path, f"{value!r} is none of none, {', '.join(NATS)}, and no table")
-        return NATS[str(value)]
+        return NATS[name]
 
     def _hosts(
         self, routers: Mapping[str, Router], stun: tuple[StunServer, ...]
@@ -176,7 +184,7 @@ class _Parsing:
             given = dict(self._reader.table(table, path))
             self._reader.check_keys(given, (*hints_of(Host), *_NODE_KEYS, "start", "network"), path)
             behind = given.get("behind")
-            if behind is not None and behind not in routers:
+            if behind is not None and str(behind) not in routers:
                 self._reader.fail((*path, "behind"), f"{behind!r} is no router")
             given.setdefault(
                 "addresses", [f"27.0.0.{at}" if behind is None else _address_in(routers[behind].inner, at)]
@@ -186,6 +194,8 @@ class _Parsing:
             settings = self._settings(name, {key: given.pop(key) for key in _NODE_KEYS if key in given}, stun, path)
             nodes[name] = NodePlan(settings=settings, start=start, network=network)
             hosts[name] = self._reader.read(Host, given, path)
+            for address in hosts[name].addresses:
+                vet_address(self._reader, address, (*path, "addresses"))
         if not hosts:
             self._reader.fail(("hosts",), "there is no host: write [hosts.NAME]")
         return hosts, nodes
@@ -205,13 +215,11 @@ class _Parsing:
 
     def _deed(self, value: object, path: KeyPath) -> Deed:
         table = dict(self._reader.table(value, path))
-        word = table.pop("do", None)
+        word = str(table.pop("do", None))
         if word not in _DEEDS:
             self._reader.fail((*path, "do"), f"{word!r} is none of {', '.join(_DEEDS)}")
         deed: Deed = self._reader.read(_DEEDS[word], table, path)
-        self._check_places(table, path)
-        if "udp" in table and word == "shut" and table["udp"] not in [udp.value for udp in Udp]:
-            self._reader.fail((*path, "udp"), f"{table['udp']!r} is none of {', '.join(udp.value for udp in Udp)}")
+        self._vetting.vet_deed(deed, path)
         return deed
 
     def _one_by_one(self, value: object, path: KeyPath, hosts: Sequence[str]) -> list[dict[str, Any]]:
@@ -231,17 +239,9 @@ class _Parsing:
             expectation = self._reader.read(ExpectTraffic, table, path)
         else:
             kind: type[ExpectPeer | ExpectNode] = ExpectPeer if "peer" in table else ExpectNode
-            moment = self._reader.read(kind, table, path)
-            if not is_timed(moment):
-                self._reader.fail(path, "name one moment: by, at, or since and until")
-            expectation = moment
-        self._check_places(table, path)
+            expectation = self._reader.read(kind, table, path)
+        self._vetting.vet_expectation(expectation, path)
         return expectation
-
-    def _check_places(self, table: Mapping[str, Any], path: KeyPath) -> None:
-        for key in table:
-            if key in _PLACES and table[key] not in self._places:
-                self._reader.fail((*path, key), f"{table[key]!r} is not in the picture")
 
     def _table(self, key: str) -> dict[str, Any]:
         return self._reader.table(self._document.get(key, {}), (key,))

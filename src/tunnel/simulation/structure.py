@@ -16,6 +16,9 @@ from tunnel.model.errors import SettingsError
 from tunnel.simulation.toml_lines import Lines, Path
 
 _Value = TypeVar("_Value")
+_SHARES = ("loss_up", "loss_down", "reorder", "duplicate")
+MOST = 65535
+"""Of whole numbers: all are ports, bytes of a datagram, or counts of such."""
 
 
 class Reader:
@@ -76,6 +79,10 @@ class Reader:
             self.fail(path, f"{_NAMES.get(hint, hint)} is expected, not {value!r}")
         if hint is float and not 0.0 <= typing.cast("float", value) < 1e9 and path[-1] != "seconds":
             self.fail(path, f"{value!r} is not between 0 and 1e9")
+        if path[-1] in _SHARES and typing.cast("float", value) > 1.0:
+            self.fail(path, f"{value!r} is no share: 0 to 1")
+        if hint is int and not 0 <= typing.cast("int", value) <= MOST:
+            self.fail(path, f"{value!r} is not between 0 and {MOST}")
         return value
 
     def _word(self, hint: type[Enum], value: object, path: Path) -> Enum:
