@@ -68,7 +68,7 @@ def test_self_transitions_are_shown() -> None:
 
 def test_each_state_says_what_it_may_return_and_send() -> None:
     """The tables that the live loop enforces."""
-    assert "| announcing | acknowledged_by_server, changed, link_lost | announce |\n" in duties(AnnouncementChart)
+    assert "| announcing | acknowledged_by_server | announce |\n" in duties(AnnouncementChart)
     assert "| closed |  |  |\n" in duties(AnnouncementChart)
 
 

@@ -29,10 +29,10 @@ class AnnouncementChart(Chart):
     close = closed.from_(surveying, announcing, acknowledged, stale)
 
     events_of: ClassVar[Mapping[str, frozenset[str]]] = {
-        "surveying": frozenset({"registered"}),
-        "announcing": frozenset({"acknowledged_by_server", "changed", "link_lost"}),
-        "acknowledged": frozenset({"changed", "link_lost"}),
-        "stale": frozenset({"link_lost"}),
+        "surveying": NOTHING,
+        "announcing": frozenset({"acknowledged_by_server"}),
+        "acknowledged": NOTHING,
+        "stale": NOTHING,
         "closed": NOTHING,
     }
     sends_of: ClassVar[Mapping[str, frozenset[str]]] = {

@@ -32,7 +32,6 @@ class PeerConnectionChart(Chart):
         | announced.to(relayed, cond="relay_carries", unless="may_go_direct")
         | requested.to(punching, cond="may_go_direct")
         | requested.to(relayed, cond="relay_carries", unless="may_go_direct")
-        | requested.to(announced, unless=["may_go_direct", "relay_carries"])
         | relayed.to(punching, cond="may_go_direct")
     )
     refused = requested.to(announced)
@@ -55,10 +54,10 @@ class PeerConnectionChart(Chart):
     events_of: ClassVar[Mapping[str, frozenset[str]]] = {
         "detecting": frozenset({"announcement_acked"}),
         "announced": frozenset({"peer_wanted", "introduced"}),
-        "requested": frozenset({"introduced", "refused", "peer_info_timeout", "peer_left"}),
-        "punching": frozenset({"path_verified", "paths_exhausted", "peer_left"}),
-        "connected": frozenset({"path_lost", "peer_left"}),
-        "relayed": frozenset({"path_verified", "introduced", "relay_lost", "peer_left"}),
+        "requested": frozenset({"introduced", "refused", "peer_info_timeout"}),
+        "punching": frozenset({"path_verified", "paths_exhausted"}),
+        "connected": frozenset({"path_lost"}),
+        "relayed": frozenset({"path_verified", "introduced", "relay_lost"}),
         "closed": NOTHING,
     }
     sends_of: ClassVar[Mapping[str, frozenset[str]]] = {
@@ -66,7 +65,7 @@ class PeerConnectionChart(Chart):
         "announced": NOTHING,
         "requested": frozenset({"connect"}),
         "punching": frozenset({"connect", "probe"}),
-        "connected": frozenset({"connect", "probe"}),
+        "connected": frozenset({"probe"}),
         "relayed": frozenset({"probe"}),
         "closed": NOTHING,
     }
