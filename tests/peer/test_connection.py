@@ -230,7 +230,9 @@ async def test_a_refused_request_waits_longer_each_time(bench: Bench) -> None:
             if len(bench.left.signals) > seen:
                 seen = len(bench.left.signals)
                 asked.append(trio.current_time())
-                bench.left.peer.note_refused(Refusal(1, bench.right.keys.id.raw, "peer_offline", "nobody there"))
+                request = bench.left.signals[-1]
+                assert isinstance(request, Connect)
+                bench.left.peer.note_refused(Refusal(request.id, request.peer, "peer_offline", "nobody there"))
             bench.left.peer.want()
 
     with trio.fail_after(30.0):

@@ -20,6 +20,12 @@ def requests(side: Side) -> int:
     return sum(isinstance(signal, Connect) for signal in side.signals)
 
 
+def refusal_of(bench: Bench) -> Refusal:
+    """What a server would say to the latest request of the left side."""
+    request = next(signal for signal in reversed(bench.left.signals) if isinstance(signal, Connect))
+    return Refusal(request.id, request.peer, "peer_offline", "nobody there")
+
+
 async def keep_sending(side: Side, seconds: float) -> None:
     """An application that does not notice."""
     end = trio.current_time() + seconds
@@ -72,7 +78,7 @@ async def test_an_absent_peer_is_asked_for_more_and_more_seldom(bench: Bench) ->
             await trio.sleep(0.05)
             if requests(bench.left) > len(asked):
                 asked.append(trio.current_time())
-                bench.left.peer.note_refused(Refusal(1, bench.right.keys.id.raw, "peer_offline"))
+                bench.left.peer.note_refused(refusal_of(bench))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(refuse)
@@ -150,3 +156,26 @@ async def test_a_request_without_a_server_says_that_the_server_is_the_trouble(be
     reason = bench.left.peer.status().reason
     assert reason is not None
     assert reason.code is ReasonCode.SERVER_UNREACHABLE
+
+
+async def test_a_refusal_answers_the_request_that_it_names(bench: Bench) -> None:
+    """One that comes late, when its request was given up, says nothing of the next: that would wait for nothing."""
+    bench.introduces = bench.direct = False
+    bench.meet()
+    bench.left.peer.want()
+    await bench.wait_state(bench.left, "requested")
+    await trio.sleep(0.1)
+    late = refusal_of(bench)
+    await bench.wait_state(bench.left, "relayed", 13.0)
+    bench.left.peer.note_refused(late)
+    bench.left.peer.note_down("left")
+    bench.meet()
+    await trio.sleep(0.1)
+    asked = requests(bench.left)
+    bench.left.peer.want()
+    await bench.wait_state(bench.left, "requested", 2.0)
+    await trio.sleep(1.0)
+    assert bench.left.peer.state == "requested"
+    assert requests(bench.left) == asked + 1
+    bench.left.peer.note_refused(refusal_of(bench))
+    await bench.wait_state(bench.left, "announced", 0.1)

@@ -49,7 +49,7 @@ class Requesting:
         asked_in = 0
         identifier = self._around.entropy.chance.getrandbits(31)
         while not facts.is_introduced:
-            if facts.refusal is not None:
+            if facts.refusal is not None and facts.refusal.id == identifier:  # another one answers an older request
                 code = facts.take_refusal(facts.refusal)
                 return "peer_info_timeout" if code is ReasonCode.PEER_INFO_TIMEOUT else "refused"
             if self._around.registrations != asked_in and self._send(Connect(identifier, facts.node.raw)):
