@@ -74,7 +74,7 @@ class Reader:
         if hint is Endpoint:
             return self._endpoint(value, path)
         if hint is float and type(value) is int:
-            return float(value)
+            value = float(value)
         if type(value) is not hint:
             self.fail(path, f"{_NAMES.get(hint, hint)} is expected, not {value!r}")
         if hint is float and not 0.0 <= typing.cast("float", value) < 1e9 and path[-1] != "seconds":

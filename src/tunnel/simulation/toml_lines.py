@@ -28,7 +28,8 @@ class Lines:
                 self._lines.setdefault(table, number)
             elif match := _HEADER.match(line):
                 table = _words(match[1])
-                self._lines.setdefault(table, number)
+                for depth in range(1, len(table) + 1):
+                    self._lines.setdefault(table[:depth], number)
             elif match := _KEY.match(line):
                 self._lines.setdefault((*table, *_words(match[1])), number)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection
+from dataclasses import fields
 from typing import NoReturn
 
 from tunnel.machines.diagrams import CHARTS
@@ -175,10 +176,9 @@ class Vetting:
                 self._fail(path, key, f"{when:g} is not before the end, which is at {self._length:g}")
         if moment.by is not None and moment.by < moment.after:
             self._fail(path, "after", f"{moment.after:g} is after by = {moment.by:g}")
-        if moment.until is not None and not (moment.since or 0.0) < moment.until <= self._length:
-            self._fail(
-                path, "until", f"{moment.until:g} is not between since and the end, which is at {self._length:g}"
-            )
+        until, since = moment.until, moment.since or 0.0
+        if until is not None and not since < until <= self._length:
+            self._fail(path, "until", f"{until:g} is not between {since:g} and the end, which is at {self._length:g}")
 
     def _vet_words(self, expectation: ExpectPeer | ExpectNode, path: Path) -> None:
         self._asks_for(expectation, path, "node", "peer", "by", "at", "since", "until", "after")
@@ -188,7 +188,7 @@ class Vetting:
 
     def _asks_for(self, expectation: Expectation, path: Path, *names: str) -> None:
         """Beside these names at least one more thing is said."""
-        asked = [key for key in type(expectation).__dataclass_fields__ if key not in names]
+        asked = [field.name for field in fields(expectation) if field.name not in names]
         if all(getattr(expectation, key) is None for key in asked):
             self._reader.fail(path, f"nothing is expected: name one of {', '.join(asked)}")
 
