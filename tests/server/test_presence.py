@@ -10,7 +10,7 @@ import trio
 from tunnel.model.errors import Refused
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.server.presence import RTT_SAMPLES, Member, Presence, Word
-from tunnel.wire.signals import Announce, PeerDown, PeerUp, Signal
+from tunnel.wire.signals import Announce, Introduced, PeerDown, PeerUp, Signal
 
 HOME = NetworkId(b"h" * 16)
 WORK = NetworkId(b"w" * 16)
@@ -142,6 +142,23 @@ async def test_a_slow_member_is_behind_by_one_word_a_peer() -> None:
     presence.leave(other)
     assert len(slow.news) == 2
     assert await news_of(slow) == [PeerUp(desk.node.raw, EPOCH, 999, b"body"), PeerDown(other.node.raw, "lost")]
+
+
+async def test_what_came_after_an_introduction_is_told_after_it() -> None:
+    """Told before it, the introduction's older announcement would bring back a peer that is gone or was restarted."""
+    presence = Presence(10)
+    (desk, _), (laptop, _) = member("desk"), member("laptop")
+    for one in (desk, laptop):
+        presence.join(one)
+    introduction = Introduced(1, desk.node.raw, EPOCH, 1, b"body", EPOCH, 1, 0.0)
+    presence.announce(desk, announce(1))
+    laptop.news.put(introduction)
+    presence.announce(desk, announce(1, b"new", b"f" * 16))
+    assert await news_of(laptop) == [introduction, PeerUp(desk.node.raw, b"f" * 16, 1, b"new")]
+    presence.announce(desk, announce(2, b"newer", b"f" * 16))
+    laptop.news.put(introduction)
+    presence.leave(desk)
+    assert await news_of(laptop) == [introduction, PeerDown(desk.node.raw, "lost")]
 
 
 async def test_news_are_waited_for() -> None:

@@ -57,7 +57,12 @@ class News:
         return iter(self._words.values())
 
     def put(self, word: Word) -> None:
-        """Add a word; it takes the place of an untold one on the same peer."""
+        """Add a word; it takes the place of an untold one on the same peer, but never one before an introduction to it.
+
+        That holds an announcement too, and of two announcements the later one must be told last.
+        """
+        if (word.peer, True) in self._words and not isinstance(word, Introduced):
+            self._words.pop((word.peer, False), None)
         self._words[word.peer, isinstance(word, Introduced)] = word
         self._some.set()
 
