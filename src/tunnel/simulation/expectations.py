@@ -140,6 +140,8 @@ class Judge:
             self.failures.append(f"{describe(expected)}: {told}")
         if not _is_between(len(traffic.arrived), expected.arrived_at_least, expected.arrived_at_most):
             self.failures.append(f"{describe(expected)}: {len(traffic.arrived)} of {len(traffic.sent)} arrived")
+        if expected.carried_after is not None and not traffic.is_carried_after(expected.carried_after):
+            self.failures.append(f"{describe(expected)}: nothing that was sent after it arrived")
 
     def _judge_signals(self, expected: ExpectSignals) -> None:
         end = math.inf if expected.before is None else expected.before

@@ -293,6 +293,8 @@ class ExpectTraffic:
     """Seconds from the first sending to the first arrival, at most."""
     arrived_at_least: int | None = None
     arrived_at_most: int | None = None
+    carried_after: float | None = None
+    """Of what was sent after this moment, something arrived."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,10 @@ class Traffic:
         """Those that had a second to arrive by `now`, and did not."""
         return sum(number not in self.arrived for number, at in enumerate(self.sent) if at <= now - 1.0)
 
+    def is_carried_after(self, moment: float) -> bool:
+        """Whether something arrived of what was sent after a moment."""
+        return any(self.sent[number] > moment for number in self.arrived)
+
     @property
     def first_after(self) -> float | None:
         """Seconds from the first sending to the first arrival."""
