@@ -135,13 +135,13 @@ class _Brewing:
             unanswered_lifetime=min(lifetime, 30.0),
             refresh=chance.choice(list(Refresh)),
             hairpinning=chance.choice(list(Hairpinning)),
-            unsolicited=chance.choice(list(Unsolicited)),
-            max_mappings=chance.choice((None, None, None, 64)),
+            unsolicited=chance.choices(list(Unsolicited), (70, 10, 10, 10))[0],
+            max_mappings=chance.choices((None, 64), (90, 10))[0],
         )
 
     def _line(self) -> Line:
         chance = self._chance
-        if chance.random() < 0.5:
+        if chance.random() < 0.8:
             return Line(latency=round(chance.uniform(0.0, 0.03), 3))
         return Line(
             latency=round(chance.uniform(0.0, 0.1), 3),
