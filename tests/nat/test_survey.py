@@ -147,19 +147,37 @@ def internet(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> I
 OURS = ("25.0.0.1:3478", "25.0.0.1:3479", "25.0.0.2:3478", "25.0.0.2:3479")
 
 
-async def test_a_preserving_nat_is_endpoint_independent_after_two_answers(internet: Internet) -> None:
+async def test_a_preserving_nat_is_endpoint_independent_after_two_addresses_answered(internet: Internet) -> None:
     internet.nat = preserving
-    result, duration = await internet.run(*OURS, "25.0.0.3:3478")
+    result, duration = await internet.run("25.0.0.1:3478", "25.0.0.2:3478", "25.0.0.3:3478")
     outer = Endpoint(OUTER.host, LOCAL.port)
     assert result.report == NatReport(
         mapping=Mapping.ENDPOINT_INDEPENDENT, allocation=Allocation.PRESERVING, udp=Udp.OPEN
     )
     assert result.reflexive == (outer,)
     assert {(answer.server, answer.remote, answer.mapped) for answer in result.answers} == {
-        (f"25.0.0.1:{port}", Endpoint("25.0.0.1", port), outer) for port in (3478, 3479)
+        (f"25.0.0.{at}:3478", Endpoint(f"25.0.0.{at}", 3478), outer) for at in (1, 2)
     }
-    assert [answer.rtt for answer in result.answers] == pytest.approx([0.02, 0.02])
-    assert duration == pytest.approx(0.02)
+    assert [answer.rtt for answer in result.answers] == pytest.approx([0.02, 0.03])
+    assert duration == pytest.approx(0.03)
+
+
+async def test_two_ports_of_one_address_do_not_end_the_survey_before_an_address_dependent_nat(
+    internet: Internet,
+) -> None:
+    """They agree there, and only somebody at another address can say that they should not be believed."""
+    internet.nat = address_dependent
+    result, duration = await internet.run("25.0.0.1:3478", "25.0.0.1:3479", "25.0.0.2:3478", "25.0.0.3:3478")
+    assert result.report.mapping is Mapping.ADDRESS_DEPENDENT
+    assert duration == pytest.approx(0.04)
+
+
+async def test_where_no_other_address_answers_one_is_believed_in_the_end(internet: Internet) -> None:
+    del internet.servers[Endpoint("25.0.0.2", 3478)]
+    result, duration = await internet.run("25.0.0.1:3478", "25.0.0.1:3479", "25.0.0.2:3478")
+    assert result.report.mapping is Mapping.ENDPOINT_INDEPENDENT
+    assert result.observers == 1
+    assert duration == pytest.approx(0.02 + DEFAULT_TIMINGS.survey_settle)
 
 
 async def test_a_nat_that_chooses_ports_is_endpoint_independent_and_not_preserving(internet: Internet) -> None:

@@ -98,9 +98,10 @@ class Survey:
     async def run(self) -> SurveyResult:
         """Ask until there is a verdict; `survey_cap` seconds at most.
 
-        A verdict: two destinations of one family agree (IPv4 goes first, if we can ask over it), or three disagree, or
-        all have answered, or `survey_settle` seconds have passed since the first answer. A server inside our site does
-        not end the survey while others may still answer.
+        A verdict: two server addresses of one family agree (IPv4 goes first, if we can ask over it), or three
+        destinations disagree, or all have answered, or `survey_settle` seconds have passed since the first answer. Two
+        ports of one address may agree before an address-dependent NAT, so they wait for somebody elsewhere. A server
+        inside our site does not end the survey while others may still answer.
         """
         with trio.move_on_after(self._timings.survey_cap):
             async with trio.open_nursery() as nursery:
@@ -184,8 +185,10 @@ class Survey:
         match mapping_of(answers, self._own):
             case Mapping.UNKNOWN:
                 return False
-            case Mapping.NONE | Mapping.ENDPOINT_INDEPENDENT:
+            case Mapping.NONE:
                 return len(answers) > 1
+            case Mapping.ENDPOINT_INDEPENDENT:
+                return len({answer.remote.host for answer in answers}) > 1
             case _:
                 return len(answers) > 2
 
