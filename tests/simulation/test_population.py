@@ -94,3 +94,12 @@ def test_nothing_counted_is_no_number() -> None:
     found = tally([])
     assert found.direct == Share(0, 0)
     assert found.seconds is None
+
+
+def test_without_ipv6_a_pair_is_otherwise_the_same() -> None:
+    mix = read_mix(simulations_folder() / FILE)
+    pairs = [(Job(mix, 1, number).picture, Job(mix, 1, number, ipv6=False).picture) for number in range(30)]
+    assert any(":" in address for full, _ in pairs for host in full.hosts.values() for address in host.addresses)
+    for full, bare in pairs:
+        assert not any(":" in address for host in bare.hosts.values() for address in host.addresses)
+        assert (full.routers, full.latencies) == (bare.routers, bare.latencies)

@@ -39,4 +39,4 @@ def test_the_same_arguments_write_the_same_bytes(tmp_path: Path) -> None:
         written.append([(file.name, file.read_bytes()) for file in sorted(folder.iterdir())])
     assert written[0] == written[1]
     assert [name for name, _ in written[0]] == ["simulation-population.svg", PAGE]
-    assert b"2 pairs: **" in dict(written[0])[PAGE]
+    assert b"| IPv4 alone | 2 | **" in dict(written[0])[PAGE]

@@ -7,7 +7,7 @@ from tunnel.simulation.oracle import Cause, Possibility, Verdict
 from tunnel.simulation.population import Job, Moment, PairRun, Program, Region
 from tunnel.simulation.population_forecast import Forecast
 from tunnel.simulation.population_mix import FILE, read_mix
-from tunnel.simulation.report_population import comparison_text, population_strips, population_text
+from tunnel.simulation.report_population import comparison_text, population_strips, population_text, summary_text
 
 PLAIN = Verdict(Possibility.PLAIN, Cause.KNOWN_PORTS)
 BLOCKED = Verdict(Possibility.IMPOSSIBLE, Cause.UDP_BLOCKED)
@@ -27,15 +27,17 @@ RELAYED = replace(RUN, verdict=BLOCKED, detected=0, direct=None, is_claimed=Fals
 
 
 def test_a_share_stands_with_its_interval_and_what_was_expected() -> None:
-    text = population_text([RUN, RUN, RUN, RELAYED], Forecast({PLAIN: 0.7, BLOCKED: 0.3}))
-    assert "4 pairs: **75.0% direct** (30.1% to 95.4%). The oracle expects 70.0% by plain punching" in text
+    runs = [RUN, RUN, RUN, RELAYED]
+    summary = summary_text([("IPv4 alone", runs, Forecast({PLAIN: 0.7, BLOCKED: 0.3}))])
+    assert "| IPv4 alone | 4 | **75.0%** | 30.1% to 95.4% | 70.0% | 0.0% |" in summary
+    text = population_text(runs)
     assert "| plain | known_ports | 3 | 100.0% | 43.9% to 100.0% |" in text
     assert "| direct path, s after the first packet | 0.25 | 0.25 | 0.25 |" in text
     assert "no direct path: 1 udp_blocked. Invariants broken: none." in text
 
 
 def test_a_broken_invariant_is_told() -> None:
-    assert "broken: pair 0: crash." in population_text([replace(RUN, failures=("crash",))], Forecast({PLAIN: 1.0}))
+    assert "broken: pair 0: crash." in population_text([replace(RUN, failures=("crash",))])
 
 
 def test_strips_are_by_what_the_oracle_said() -> None:

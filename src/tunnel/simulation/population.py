@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from tunnel.model.nat import Udp
@@ -72,12 +72,15 @@ class Job:
     program: Program = Program.OURS
     region: Region = Region.OPEN
     moment: Moment = Moment.AT_ONCE
+    ipv6: bool = True
+    """Else nobody has it: what punching alone can do."""
 
     @property
     def picture(self) -> Picture:
         """The pair."""
         chance = random.Random(f"{self.seed}/{self.number}/pair")  # noqa: S311 - repeatable on purpose
-        return draw_pair(self.mix, chance, blocked=self.region.blocked)
+        picture = draw_pair(self.mix, chance, blocked=self.region.blocked)
+        return picture if self.ipv6 else without_ipv6(picture)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,15 @@ class PairRun:
     flows: int | None
     """Pairs of socket and remote endpoint that probes made routers remember."""
     failures: tuple[str, ...] = ()
+
+
+def without_ipv6(picture: Picture) -> Picture:
+    """The same picture, its hosts without their IPv6 addresses."""
+    hosts = {
+        name: replace(host, addresses=tuple(address for address in host.addresses if ":" not in address))
+        for name, host in picture.hosts.items()
+    }
+    return replace(picture, hosts=hosts)
 
 
 def run_population(

@@ -22,7 +22,7 @@ from tunnel.simulation.population import Job, Moment, Program, Region, run_popul
 from tunnel.simulation.population_forecast import forecast
 from tunnel.simulation.population_mix import FILE, Mix, read_mix
 from tunnel.simulation.report_grid import grid_strips, grid_text
-from tunnel.simulation.report_population import comparison_text, population_strips, population_text
+from tunnel.simulation.report_population import comparison_text, population_strips, population_text, summary_text
 
 PAGE = "simulation.md"
 COMMAND = "python -m tunnel.simulation.report"
@@ -78,12 +78,14 @@ def _grid(docs: Path, seeds: int, processes: int) -> str:
 
 
 def _population(docs: Path, mix: Mix, count: int, seed: int, processes: int) -> str:
-    jobs = [Job(mix, seed, number) for number in range(count)]
-    runs = run_population(jobs, processes=processes, on_done=_counter("pairs", count))
+    jobs = [Job(mix, seed, number, ipv6=ipv6) for ipv6 in (True, False) for number in range(count)]
+    runs = run_population(jobs, processes=processes, on_done=_counter("pairs", len(jobs)))
+    runs, without = runs[:count], runs[count:]
     plot = draw_strips("Time to direct in the population", population_strips(runs))
     (docs / "simulation-population.svg").write_text(plot, encoding="utf-8")
     made = f"Made by `{COMMAND} --population {count} --seed {seed}`."
-    return f"{made}\n\n{population_text(runs, forecast(mix))}"
+    rows = [("IPv4 alone", without, forecast(mix, ipv6=False)), ("with IPv6", runs, forecast(mix))]
+    return f"{made}\n\n{summary_text(rows)}\n\nWith IPv6, in detail:\n\n{population_text(runs)}"
 
 
 def _comparison(mix: Mix, count: int, seed: int, processes: int) -> str:

@@ -30,14 +30,31 @@ CLAIMS: dict[tuple[Program, bool], Claim] = {
 """By program, and whether the region is a restricted one."""
 
 
-def population_text(runs: Sequence[PairRun], expected: Forecast) -> str:
-    """What our nodes got."""
-    found = tally(runs)
-    plain, tactics = expected.share(Possibility.PLAIN), expected.share(Possibility.TACTICS)
+def summary_text(rows: Sequence[tuple[str, Sequence[PairRun], Forecast]]) -> str:
+    """What our nodes got under each condition, beside what the oracle expects of the whole population there."""
     lines = [
-        f"{found.direct.total} pairs: **{_percent(found.direct)} direct** ({_interval(found.direct)}). The oracle "
-        f"expects {plain:.1%} by plain punching of this population, and {tactics:.1%} more that tactics could win.",
-        "",
+        "| | pairs | direct | 95 % interval | the oracle: plain | and by tactics |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, runs, expected in rows:
+        direct = tally(runs).direct
+        plain, tactics = expected.share(Possibility.PLAIN), expected.share(Possibility.TACTICS)
+        cells = [
+            name,
+            str(direct.total),
+            f"**{_percent(direct)}**",
+            _interval(direct),
+            f"{plain:.1%}",
+            f"{tactics:.1%}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def population_text(runs: Sequence[PairRun]) -> str:
+    """What our nodes got, in detail."""
+    found = tally(runs)
+    lines = [
         "| what the oracle says | cause | pairs | direct | 95 % interval |",
         "|---|---|---|---|---|",
     ]
