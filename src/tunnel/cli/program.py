@@ -29,6 +29,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("netcheck", "tunnel.cli.status:netcheck", "Look at the NAT in front of this machine."),
     ("chart", "tunnel.cli.charts:chart", "Print a state chart of the program."),
     ("simulate", "tunnel.cli.simulate:simulate", "Run scenarios on a virtual internet, in virtual time."),
+    ("prove", "tunnel.cli.prove:prove", "Explore every state that two nodes and their server can reach together."),
     (
         "demo",
         "tunnel.cli.demo:demo",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tunnel.proof.model import Model
 from tunnel.proof.steps import Pace
+
+PACE_BITS = 7
 
 
 @dataclass
@@ -19,43 +20,37 @@ class Space:
     parents: array[int]
     """The place from which a state was met first; -1 for the start."""
     sources: array[int]
-    """Of each step that somebody can be counted on to take; the world's are not kept."""
+    """Of each step that is not the world's."""
     targets: array[int]
     paces: bytearray
+    """The pace, and `MIRRORING` where the step exchanges the nodes' names."""
     steps: int = 0
     """All of them, the world's too."""
     fault: str = ""
-    """What went wrong at the place `at`, and nothing was explored after it."""
+    """What went wrong in a step out of the place `at`: nothing was explored after it."""
     at: int = -1
 
 
-def explore(model: Model, *, limit: int = 0, progress: Callable[[int], None] | None = None) -> Space:
-    """Visit every reachable state, or stop at the first step that must not be; `limit` bounds the states (0: none)."""
+def explore(model: Model) -> Space:
+    """Visit every reachable state, or stop at the first step that must not be."""
     space = Space(model, [model.start], array("i", [-1]), array("i"), array("i"), bytearray())
     places = {model.start: 0}
-    states, parents = space.states, space.parents
-    sources, targets, paces = space.sources, space.targets, space.paces
-    uncounted = (Pace.LUCK, Pace.FAULT)
-    steps = here = 0
-    while here < len(states):
-        for pace, target, is_mirrored, _, fault in model.arrows(states[here]):
-            steps += 1
-            if fault:
-                space.fault, space.at, space.steps = fault, here, steps
+    states, parents, successors = space.states, space.parents, model.successors
+    new_source, new_target, new_pace = space.sources.append, space.targets.append, space.paces.append
+    for here, state in enumerate(states):  # it grows meanwhile
+        found = successors(state)
+        space.steps += len(found)
+        for kind, target in found:
+            if target < 0:
+                space.fault, space.at = model.fault(state), here
                 return space
             place = places.get(target)
             if place is None:
                 place = places[target] = len(states)
                 states.append(target)
                 parents.append(here)
-            if pace < uncounted[0]:
-                sources.append(here)
-                targets.append(place)
-                paces.append(pace | 8 if is_mirrored else pace)
-        here += 1
-        if progress is not None and here % 10_000 == 0:
-            progress(here)
-        if limit and here >= limit:
-            break
-    space.steps = steps
+            if kind & PACE_BITS != Pace.FAULT:
+                new_source(here)
+                new_target(place)
+                new_pace(kind)
     return space

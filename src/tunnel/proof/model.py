@@ -6,6 +6,7 @@ one pair of the two stands for both.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from tunnel.proof import node
@@ -14,36 +15,37 @@ from tunnel.proof.rules import Rules
 from tunnel.proof.side import Pair, Seen
 from tunnel.proof.steps import Deed, Pace, Step, Stepper
 
-_MIRRORED = tuple(mirrored(path) for path in range(SIZE))
-_BROKEN = tuple(path & BOTH_WAYS != BOTH_WAYS for path in range(SIZE))
+MIRRORING = 8
+"""Added to the pace of a step after which the nodes' names are exchanged."""
 
 
 class Arrow(NamedTuple):
-    """One step out of a state. `target` -1: it must not be, and `fault` says why."""
+    """One step out of a state, as it is told."""
 
-    pace: int
+    deed: Deed
     target: int
+    """-1: it must not be, and `fault` says why."""
     is_mirrored: bool
     """In the target the nodes' names are exchanged."""
-    deed: Deed
     fault: str
 
 
 class _Move(NamedTuple):
     """One step of a pair, whatever the path."""
 
-    pace: int
-    pair: int
-    is_mirrored: bool
-    kept: int
-    """Which bits of the path outlive it."""
+    kind: int
+    """The pace, and `MIRRORING`."""
+    first: int
+    """The state without its path; below 0 where it must not be."""
+    paths: bytes
+    """What becomes of each path."""
     on_broken_path: bool
     deed: Deed
     fault: str
 
 
 class Model:
-    """`start`, then `arrows(state)` for each state that is met."""
+    """`start`, then `successors(state)` for each state that is met."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -53,38 +55,49 @@ class Model:
         self._proofs: dict[tuple[int, int], _Move] = {}
         self._numbers: dict[Pair, tuple[int, bool]] = {}
         self._stepper = Stepper(rules)
-        self.start = self._number(Pair(node.begin(rules), node.begin(rules)))[0] * SIZE + BOTH_WAYS
+        first, _ = self._number(Pair(node.begin(rules), node.begin(rules)))
+        self.start = first * SIZE + (BOTH_WAYS if rules.world.has_path else 0)
 
-    def arrows(self, state: int) -> list[Arrow]:
-        """Every step out of this state."""
+    def successors(self, state: int) -> list[tuple[int, int]]:
+        """Of every step out of this state the pace, with `MIRRORING`, and the target; -1 for what must not be."""
         pair, path = divmod(state, SIZE)
-        known = self._moves[pair]
-        if known is None:
-            steps, is_urgent = self._stepper.steps(self.pairs[pair])
-            known = self._moves[pair] = [self._move(step) for step in steps], is_urgent
-        moves, is_urgent = known
-        is_whole = not _BROKEN[path]
-        found = []
-        for pace, target, is_mirrored, keeps, on_broken_path, deed, fault in moves:
-            if on_broken_path and is_whole:
-                continue
-            after = _MIRRORED[path & keeps] if is_mirrored else path & keeps
-            found.append(Arrow(pace, -1 if fault else target * SIZE + after, is_mirrored, deed, fault))
-        if is_urgent or not self.rules.is_direct_allowed:
-            return found
-        first = pair * SIZE
-        for pace, deed, shifted, proves in shifts(path, *self._views[pair], self.rules.world.is_path_changing):
-            if proves < 0:
-                found.append(Arrow(pace, first + shifted, False, deed, ""))
-                continue
-            _, target, is_mirrored, keeps, _, _, fault = self._proof(pair, proves)
-            after = _MIRRORED[shifted & keeps] if is_mirrored else shifted & keeps
-            found.append(Arrow(pace, -1 if fault else target * SIZE + after, is_mirrored, deed, fault))
+        moves, is_urgent = self._moves[pair] or self._moves_of(pair)
+        is_whole = path & BOTH_WAYS == BOTH_WAYS
+        found = [
+            (move[0], move[1] + move[2][path] if move[1] >= 0 else -1) for move in moves if not (is_whole and move[3])
+        ]
+        if not is_urgent and self.rules.is_direct_allowed:
+            first = state - path
+            for pace, _, shifted, proves in shifts(path, *self._views[pair], self.rules.world.is_path_changing):
+                if proves < 0:
+                    found.append((pace, first + shifted))
+                else:
+                    move = self._proof(pair, proves)
+                    found.append(
+                        (pace + (move.kind & MIRRORING), move.first + move.paths[shifted] if move.first >= 0 else -1)
+                    )
         return found
 
-    def pair_of(self, state: int) -> Pair:
-        """The two sides of a state."""
-        return self.pairs[state // SIZE]
+    def arrows(self, state: int) -> list[Arrow]:
+        """The same steps as they are told, in the same order."""
+        pair, path = divmod(state, SIZE)
+        moves, is_urgent = self._moves[pair] or self._moves_of(pair)
+        told = [
+            (move.deed, move.fault) for move in moves if not (path & BOTH_WAYS == BOTH_WAYS and move.on_broken_path)
+        ]
+        if not is_urgent and self.rules.is_direct_allowed:
+            told += [
+                (shift.deed, self._proof(pair, shift.proves).fault if shift.proves >= 0 else "")
+                for shift in shifts(path, *self._views[pair], self.rules.world.is_path_changing)
+            ]
+        return [
+            Arrow(deed, target, bool(kind & MIRRORING), fault)
+            for (kind, target), (deed, fault) in zip(self.successors(state), told, strict=True)
+        ]
+
+    def fault(self, state: int) -> str:
+        """Why a step out of this state must not be; empty where all may."""
+        return next((arrow.fault for arrow in self.arrows(state) if arrow.fault), "")
 
     def _number(self, pair: Pair) -> tuple[int, bool]:
         """The number of a pair, and whether it stands for the mirror image of this one."""
@@ -102,22 +115,34 @@ class Model:
         allowed = self.rules.is_direct_allowed
         return view_of(pair.a, is_direct_allowed=allowed), view_of(pair.b, is_direct_allowed=allowed)
 
+    def _moves_of(self, pair: int) -> tuple[list[_Move], bool]:
+        steps, is_urgent = self._stepper.steps(self.pairs[pair])
+        known = self._moves[pair] = [self._move(step) for step in steps], is_urgent
+        return known
+
     def _move(self, step: Step) -> _Move:
-        if step.pair is None:
-            return _Move(step.pace, -1, False, 0, step.on_broken_path, step.deed, step.fault)
-        fault = fault_of(step.pair)
+        fault = step.fault if step.pair is None else fault_of(step.pair)
+        if step.pair is None or fault:
+            return _Move(step.pace, -1, b"", step.on_broken_path, step.deed, fault)
         number, is_mirrored = self._number(step.pair)
         keeps = BOTH_WAYS if step.forgets_probes else kept(*self._views_of(step.pair))
-        return _Move(step.pace, number, is_mirrored, keeps, step.on_broken_path, step.deed, fault)
+        kind = step.pace + MIRRORING if is_mirrored else step.pace
+        return _Move(kind, number * SIZE, _kept_paths(keeps, is_mirrored), step.on_broken_path, step.deed, "")
 
     def _proof(self, pair: int, who: int) -> _Move:
         """A side learns that the path is proved."""
         known = self._proofs.get((pair, who))
         if known is None:
             sides = self.pairs[pair]
-            proved = sides.changed(who, sides.side(who)._replace(is_proven=True), sides.side(1 - who), sides.askers)
+            side, other = sides.side(who)._replace(is_proven=True), sides.side(1 - who)
+            proved = sides.changed(who, side, other, sides.askers)
             known = self._proofs[pair, who] = self._move(Step(Pace.PROMPT, Deed("", "", ""), proved))
         return known
+
+
+@cache
+def _kept_paths(keeps: int, is_mirrored: bool) -> bytes:
+    return bytes(mirrored(path & keeps) if is_mirrored else path & keeps for path in range(SIZE))
 
 
 def fault_of(pair: Pair) -> str:

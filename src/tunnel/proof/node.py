@@ -12,8 +12,11 @@ from tunnel.machines.chart import PATIENCE_ENDED
 from tunnel.proof.rules import NO_FACTS, Fault, Rules
 from tunnel.proof.side import REFUSALS, Card, Seen, Side, Word
 
-FALLS = frozenset({"paths_exhausted", "peer_info_timeout", PATIENCE_ENDED, "introduced"})
+FALLS = frozenset({"paths_exhausted", "peer_info_timeout", PATIENCE_ENDED, "introduced", "path_lost"})
 """Events after which a carrier is looked for: they must not pass over a relay that carries."""
+
+PROBING = frozenset({"punching", "connected", "relayed"})
+"""States whose activity sends probes."""
 
 
 def begin(rules: Rules, seen: str = Seen.ABSENT) -> Side:
@@ -55,6 +58,12 @@ def _enter(rules: Rules, side: Side, event: str, target: str) -> Iterator[Side]:
     """What entering a state does, and what must be true when one enters it."""
     told = tuple(word for word in side.told if word not in REFUSALS)
     moved = side._replace(peer=target, told=told)
+    if target in PROBING and "probe" not in rules.peer.sends_of[target]:
+        raise Fault(f"a probe is sent while {target}")
+    if event == "introduced" and rules.is_direct_allowed and target != "punching":
+        raise Fault("an introduction brings no punch")
+    if event == "path_verified" and target != "connected":
+        raise Fault("a proof of the path is not used")
     match target:
         case "detecting":
             raise Fault("detecting is entered again")
@@ -63,10 +72,14 @@ def _enter(rules: Rules, side: Side, event: str, target: str) -> Iterator[Side]:
                 raise Fault(f"{event} passes over a relay that carries")
             yield moved._replace(is_proven=False)
         case "requested":
+            if event != "peer_wanted":
+                raise Fault(f"requested by {event}, and nobody wants the peer")
             yield _connect(rules, moved)
         case "punching":
             if not rules.is_direct_allowed:
                 raise Fault("punching although the policy forbids direct paths")
+            if side.peer == target:
+                raise Fault("a punch spends its budget twice")
             asking = moved if side.is_introduced else _connect(rules, moved)
             yield asking._replace(is_introduced=False, is_proven=False)
         case "connected":
@@ -153,7 +166,7 @@ def hear(rules: Rules, side: Side) -> Iterator[Side]:
         case Word.DOWN_LOST:
             yield side._replace(is_present=False)
         case Word.DOWN_LEFT:
-            yield from post(rules, side._replace(is_present=False), "peer_left")
+            yield from _let_go(rules, side._replace(is_present=False))
         case Word.INTRODUCED | Word.INTRODUCED_OLD:
             for met in _meet(rules, side, Card.CURRENT if word == Word.INTRODUCED else Card.OLD):
                 is_kept = met.peer != "connected" and not (met.peer == "relayed" and not rules.is_direct_allowed)
@@ -184,4 +197,12 @@ def _meet(rules: Rules, side: Side, card: str) -> Iterator[Side]:
     if side.card == Card.NONE:
         yield met
     else:
-        yield from post(rules, met, "peer_left")
+        yield from _let_go(rules, met)
+
+
+def _let_go(rules: Rules, side: Side) -> Iterator[Side]:
+    """The process that we knew has ended: nothing that was under way for it goes on."""
+    for left in post(rules, side, "peer_left"):
+        if left.peer not in ("detecting", "announced"):
+            raise Fault(f"{left.peer} goes on with a peer that has left")
+        yield left

@@ -83,13 +83,13 @@ def shifts(path: int, a: View, b: View, is_changing: bool) -> tuple[Shift, ...]:
             found.append(Shift(Pace.FAULT, question._replace(is_lost=True), path & ~asked, -1))
             if path & there and theirs.opens:
                 after = path | answered | (asked_back if theirs.asks_back else 0)
-                found.append(Shift(Pace.PROMPT if theirs.is_open else Pace.LUCK, question, after & ~asked, -1))
+                found.append(Shift(Pace.PROMPT if theirs.is_open else Pace.PERHAPS, question, after & ~asked, -1))
                 found.append(Shift(Pace.FAULT, question._replace(text="probe, to come twice"), after, -1))
         if path & answered:
             found.append(Shift(Pace.FAULT, answer._replace(is_lost=True), path & ~answered, -1))
             if path & back and mine.opens:
                 proves = who if mine.hopes else -1
-                found.append(Shift(Pace.PROMPT if mine.is_open else Pace.LUCK, answer, path & ~answered, proves))
+                found.append(Shift(Pace.PROMPT if mine.is_open else Pace.PERHAPS, answer, path & ~answered, proves))
     for bit, who in ((A_TO_B, 0), (B_TO_A, 1)) if is_changing else ():
         text = f"the path to {NODES[1 - who]} {'dies' if path & bit else 'opens'}"
         found.append(Shift(Pace.FAULT, Deed(NODES[who], "", text), path ^ bit, -1))

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tunnel.proof.explorer import Space
-from tunnel.proof.fairness import Backward
+from tunnel.proof.fairness import Backward, OneWants
 from tunnel.proof.path import BOTH_WAYS, SIZE
 from tunnel.proof.side import NO_SERVER, Card, Pair, Side
 from tunnel.proof.steps import Pace
 
 PROGRAMS = frozenset({Pace.PROMPT, Pace.SLOW})
 WANTING = PROGRAMS | {Pace.WANTED_A, Pace.WANTED_B, Pace.BLIND_A, Pace.BLIND_B}
-AT_ONCE = frozenset({Pace.PROMPT, Pace.WANTED_A, Pace.WANTED_B})
+AT_ONCE = frozenset({Pace.PROMPT, Pace.PERHAPS, Pace.WANTED_A, Pace.WANTED_B})
 MOST_PUNCHES = 6
 """Punches that both sides together may begin without any patience between them: each spends a budget of flows."""
 
@@ -96,6 +96,20 @@ GOALS = (
         lambda pair, _: pair.askers in (0, NO_SERVER),
     ),
     Goal(
+        "an end",
+        "a punch ends, whatever becomes of it",
+        PROGRAMS,
+        lambda pair, _: _punching(pair) > 0,
+        lambda pair, _: _punching(pair) == 0,
+    ),
+    Goal(
+        "a dead path",
+        "a direct path that does not carry both ways is left",
+        PROGRAMS,
+        lambda pair, whole: not whole and "connected" in (pair.a.peer, pair.b.peer),
+        lambda pair, _: "connected" not in (pair.a.peer, pair.b.peer),
+    ),
+    Goal(
         "an announcement",
         "while the server is up, it comes to hold what both nodes would say of themselves now",
         PROGRAMS,
@@ -113,14 +127,14 @@ def check(space: Space) -> tuple[Violation | None, int]:
     """The first property that does not hold, and how many punches two patiences had between them at most."""
     if space.fault:
         return Violation("never", space.fault, space.at), 0
-    backward = Backward(space)
     goals = [goal for goal in GOALS if space.model.rules.is_direct_allowed or not goal.name.startswith("direct")]
-    for goal in goals:
-        found = _missed(space, backward, goal)
-        if found is not None:
-            return found, 0
-    alone = _missed_alone(space, backward)
-    if alone is not None:
+    for paces in (PROGRAMS, WANTING):
+        backward = Backward(space, paces)
+        for goal in goals:
+            if goal.paces == paces and (found := _missed(space, backward, goal)) is not None:
+                return found, 0
+        del backward
+    if (alone := _missed_alone(space)) is not None:
         return alone, 0
     punching = [_punching(pair) for pair in space.model.pairs]
     states = space.states
@@ -128,7 +142,7 @@ def check(space: Space) -> tuple[Violation | None, int]:
     def begun(source: int, target: int) -> int:
         return max(0, punching[states[target] // SIZE] - punching[states[source] // SIZE])
 
-    most, at = backward.most(begun, AT_ONCE, MOST_PUNCHES)
+    most, at = Backward(space, AT_ONCE).most(begun, MOST_PUNCHES)
     if most > MOST_PUNCHES:
         return Violation(PUNCHES, f"more than {MOST_PUNCHES} punches begin without any patience between", at), most
     return None, most
@@ -142,20 +156,27 @@ def _missed(space: Space, backward: Backward, goal: Goal) -> Violation | None:
     pairs, states = space.model.pairs, space.states
     holds = [(goal.holds(pair, False), goal.holds(pair, True)) for pair in pairs]
     goals = [at for at, state in enumerate(states) if holds[state // SIZE][state & BOTH_WAYS == BOTH_WAYS]]
-    reached = backward.reaching(goals, goal.paces)
+    reached = backward.reaching(goals)
     applies = [(goal.applies(pair, False), goal.applies(pair, True)) for pair in pairs]
-    for at, state in enumerate(states):
-        if not reached[at] and applies[state // SIZE][state & BOTH_WAYS == BOTH_WAYS]:
-            if backward.is_dead_end(at, goal.paces):
-                return Violation(DEADLOCK, f"nothing moves any more, and yet: {goal.promise}", at)
-            return Violation(goal.name, f"it does not come, however long one waits: {goal.promise}", at)
-    return None
+    missed = [
+        at
+        for at, state in enumerate(states)
+        if not reached[at] and applies[state // SIZE][state & BOTH_WAYS == BOTH_WAYS]
+    ]
+    if not missed:
+        return None
+    dead = next((at for at in missed if backward.is_dead_end(at)), -1)
+    if dead >= 0:
+        return Violation(DEADLOCK, f"nothing moves any more, and yet it was promised: {goal.promise}", dead)
+    return Violation(goal.name, f"it does not come, however long one waits: {goal.promise}", missed[0])
 
 
-def _missed_alone(space: Space, backward: Backward) -> Violation | None:
+def _missed_alone(space: Space) -> Violation | None:
     pairs, states = space.model.pairs, space.states
-    goals = [(at, who) for at, state in enumerate(states) for who in (0, 1) if _reaches(pairs[state // SIZE].side(who))]
-    reached = backward.reaching_one(goals)
+    goals = [
+        2 * at + who for at, state in enumerate(states) for who in (0, 1) if _reaches(pairs[state // SIZE].side(who))
+    ]
+    reached = OneWants(space).reaching(goals)
     for at, state in enumerate(states):
         if _has_server(pairs[state // SIZE], False) and not (reached[2 * at] and reached[2 * at + 1]):
             return Violation(ALONE, f"it does not come, however long one waits: {ALONE_PROMISE}", at)

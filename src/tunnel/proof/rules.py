@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from tunnel.machines.announcement import AnnouncementChart
 from tunnel.machines.introduction import IntroductionChart
@@ -14,13 +15,21 @@ class Fault(Exception):
     """A step that must not be: what was broken, in words."""
 
 
-@dataclass(frozen=True)
-class Charts:
+class Charts(NamedTuple):
     """The tables of the composition. What is proved is proved of these."""
 
-    peer: ChartTable = field(default_factory=lambda: read_table("peer_connection", PeerConnectionChart))
-    announcement: ChartTable = field(default_factory=lambda: read_table("announcement", AnnouncementChart))
-    introduction: ChartTable = field(default_factory=lambda: read_table("introduction", IntroductionChart))
+    peer: ChartTable
+    announcement: ChartTable
+    introduction: ChartTable
+
+
+def read_charts() -> Charts:
+    """The charts of the program."""
+    return Charts(
+        read_table("peer_connection", PeerConnectionChart),
+        read_table("announcement", AnnouncementChart),
+        read_table("introduction", IntroductionChart),
+    )
 
 
 @dataclass(frozen=True)
@@ -37,11 +46,13 @@ class World:
     """Processes end, with or without a farewell, and begin again."""
     is_moving: bool = False
     """Addresses change."""
+    has_path: bool = True
+    """The direct path carries at the beginning."""
     is_path_changing: bool = False
-    """The direct path dies and opens again, each way by itself; else it carries."""
-    is_link_breaking: bool = True
+    """It dies and opens again, each way by itself."""
+    is_link_breaking: bool = False
     """Links to the server break."""
-    is_server_stopping: bool = True
+    is_server_stopping: bool = False
     """The server stops and starts."""
 
 

@@ -28,10 +28,10 @@ class Pace(IntEnum):
     BLIND_A = 4
     """The same, when there is no server: after a patience."""
     BLIND_B = 5
-    LUCK = 6
-    """A probe passes a NAT that nobody has opened. It may; nobody counts on it."""
+    PERHAPS = 6
+    """The programs' own, but it need not come: nothing is left to try, a probe passes a NAT that nobody has opened."""
     FAULT = 7
-    """The world's: nobody counts on it."""
+    """The world's. Nobody counts on that either."""
 
     @property
     def mirrored(self) -> Pace:
@@ -157,7 +157,7 @@ class Stepper:
             case "announced" if side.card != Card.NONE and rules.is_direct_allowed:
                 yield from self._speak(side, who, blind, "introduced", "no server, but the peer is known")
             case "punching":
-                yield from self._speak(side, who, Pace.PROMPT, "paths_exhausted", "nothing is left to try")
+                yield from self._speak(side, who, Pace.PERHAPS, "paths_exhausted", "nothing is left to try")
             case "connected":
                 yield from self._speak(side, who, Pace.SLOW, "path_lost", "no answer", on_broken_path=know)
             case "relayed" if not (know and is_peer_linked):

@@ -7,7 +7,7 @@ So a chart that changes changes what is proved, and a mutant is a table with one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import combinations
 
@@ -29,6 +29,8 @@ class ChartTable:
     initial: str
     finals: frozenset[str]
     arrows: tuple[Transition, ...]
+    valuations: tuple[Valuation, ...]
+    """Every way in which the chart's facts may hold together."""
     guards: Mapping[str, frozenset[Valuation]]
     """For each guard, the valuations in which it holds."""
     events_of: Mapping[str, frozenset[str]]
@@ -50,6 +52,30 @@ class ChartTable:
             self._targets[key] = open_arrows[0].target if open_arrows else None
         return self._targets[key]
 
+    def check_guards(self) -> None:
+        """Raise Ambiguous if two arrows of a state claim one event at once, whatever the facts."""
+        events = dict.fromkeys(arrow.event for arrow in self.arrows)
+        for valuation in self.valuations:
+            for state in self.states:
+                for event in events:
+                    self.target(state, event, valuation)
+
+    def having(
+        self,
+        *,
+        arrows: tuple[Transition, ...] | None = None,
+        events_of: Mapping[str, frozenset[str]] | None = None,
+        sends_of: Mapping[str, frozenset[str]] | None = None,
+    ) -> ChartTable:
+        """The same chart with something else in the place of what is given."""
+        return replace(
+            self,
+            arrows=self.arrows if arrows is None else arrows,
+            events_of=self.events_of if events_of is None else events_of,
+            sends_of=self.sends_of if sends_of is None else sends_of,
+            _targets={},
+        )
+
     def _holds(self, guard: str, valuation: Valuation) -> bool:
         return (valuation in self.guards[guard.removeprefix("!")]) is not guard.startswith("!")
 
@@ -59,9 +85,9 @@ def read_table(name: str, chart: type[Chart]) -> ChartTable:
     """The table of a chart's class."""
     arrows = chart.transitions()
     subject = chart()
-    valuations = [
+    valuations = tuple(
         frozenset(true) for count in range(len(chart.facts) + 1) for true in combinations(sorted(chart.facts), count)
-    ]
+    )
     names = dict.fromkeys(guard.removeprefix("!") for arrow in arrows for guard in arrow.guards)
     return ChartTable(
         name=name,
@@ -69,6 +95,7 @@ def read_table(name: str, chart: type[Chart]) -> ChartTable:
         initial=next(state.id for state in chart.states if state.initial),
         finals=frozenset(state.id for state in chart.states if state.final),
         arrows=arrows,
+        valuations=valuations,
         guards={guard: frozenset(true for true in valuations if _ask(subject, guard, true)) for guard in names},
         events_of=chart.events_of,
         sends_of=chart.sends_of,

@@ -1,0 +1,101 @@
+"""`prove`: the charts composed and explored whole, and broken one by one to see the proof fail."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tunnel.cli.options import ConfigOption
+from tunnel.cli.progress import Progress
+from tunnel.cli.tables import Trimmed
+from tunnel.model.errors import DeviceError, SettingsError
+from tunnel.proof.mutants import EXPLAINED
+from tunnel.proof.prover import Explored, Proof, count_jobs
+from tunnel.proof.prover import prove as prove_all
+
+
+def prove(
+    *,
+    mutants: Annotated[
+        bool, Parameter(negative="--no-mutants", help="Also break the charts one by one: the proof must notice.")
+    ] = True,
+    json_: Annotated[bool, Parameter(name="--json", help="Print one JSON document.")] = False,
+    diagram: Annotated[Path | None, Parameter(help="Write a shortest way to a violation, as Mermaid.")] = None,
+    processes: Annotated[int | None, Parameter(help="How many cores to use; all if left out.")] = None,
+    config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
+) -> int:
+    """Explore every state that two nodes and their server can reach together. Exit code 1 if a property is broken."""
+    if processes is not None and processes < 1:
+        raise SettingsError(f"--processes {processes}: at least one")
+    with Progress("explorations", count_jobs(with_mutants=mutants), is_shown=not json_) as progress:
+        proof = prove_all(
+            with_mutants=mutants, processes=processes, on_done=lambda is_good: progress.step(is_bad=not is_good)
+        )
+    if json_:
+        print(json.dumps(proof_json(proof), indent=2))
+    else:
+        Console(highlight=False, soft_wrap=True).print(Trimmed(proof_view(proof)))
+    shown = next((world.diagram for world in proof.explored if world.diagram), "")
+    if diagram is not None and shown:
+        try:
+            diagram.write_text(shown, encoding="utf-8")
+        except OSError as error:
+            raise DeviceError(f"cannot write {diagram}: {error.strerror}") from None
+    elif shown and not json_:
+        print(f"\n{shown}", end="")
+    return 0 if proof.holds else 1
+
+
+def proof_view(proof: Proof) -> RenderableType:
+    """What was found, for people."""
+    worlds = Table("world", "states", "steps", "punches", "seconds", "", box=None, header_style="bold", pad_edge=False)
+    for column in worlds.columns[1:5]:
+        column.justify = "right"
+    for world in proof.explored:
+        worlds.add_row(
+            world.world,
+            f"{world.states:,}",
+            f"{world.steps:,}",
+            str(world.punches),
+            f"{world.seconds:.0f}",
+            _result(world),
+        )
+    parts: list[RenderableType] = [worlds]
+    if proof.verdicts:
+        killed = len(proof.verdicts) - len(proof.survivors)
+        parts.append(
+            Text(f"\n{len(proof.verdicts)} mutants: {killed} break a property, {len(proof.survivors)} break none")
+        )
+        parts += [Text(f"  {name}: {EXPLAINED.get(name, 'NOT EXPLAINED')}") for name in proof.survivors]
+        parts += [Text(f"  EXPLAINED FOR NOTHING {name}", style="red") for name in proof.outdated]
+    parts.append(Text("\nproved" if proof.holds else "\nNOT proved", style="green" if proof.holds else "red"))
+    return Group(*parts)
+
+
+def proof_json(proof: Proof) -> dict[str, object]:
+    """The same for machines."""
+    return {
+        "version": 1,
+        "holds": proof.holds,
+        "worlds": [asdict(world) for world in proof.explored],
+        "mutants": {
+            "all": len(proof.verdicts),
+            "survivors": {name: EXPLAINED.get(name) for name in proof.survivors},
+            "unexplained": list(proof.unexplained),
+            "outdated": list(proof.outdated),
+            "killed": [asdict(verdict) for verdict in proof.verdicts if verdict.killed_by],
+        },
+    }
+
+
+def _result(world: Explored) -> Text:
+    if not world.violation:
+        return Text("holds", style="green")
+    return Text(f"{world.violation}: {world.what}", style="red")

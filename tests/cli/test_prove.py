@@ -1,0 +1,87 @@
+"""`prove` explores, tells, and fails when anything is not as it should be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunnel.cli import prove
+from tunnel.proof.mutants import Verdict
+from tunnel.proof.prover import Explored, Proof
+
+Command = Callable[..., Any]
+GOOD = Explored("quiet", 4000, 16000, 3, 0.2)
+BAD = Explored("stormy", 7, 9, 0, 0.1, "deadlock", "nothing moves any more", "sequenceDiagram\n    Note over P0: end\n")
+KILLED = Verdict("a chart: one arrow is removed", "never", "quiet", 12)
+SURVIVOR = Verdict("a chart: another arrow is removed", "", "", 4000)
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> Callable[[Proof], None]:
+    """What the proof, that takes minutes, is to find this time."""
+
+    def find(proof: Proof) -> None:
+        monkeypatch.setattr(prove, "prove_all", lambda **_: proof)
+        monkeypatch.setattr("tunnel.proof.prover.EXPLAINED", {})
+
+    return find
+
+
+def test_a_proof_that_holds_is_a_table(command: Command, found: Callable[[Proof], None]) -> None:
+    found(Proof((GOOD,), (KILLED,)))
+    ended = command("prove")
+    assert ended.code == 0
+    assert "quiet   4,000  16,000        3        0  holds" in ended.out
+    assert "1 mutants: 1 break a property, 0 break none" in ended.out
+    assert ended.out.endswith("\nproved\n")
+
+
+def test_a_violation_fails_and_is_drawn(command: Command, found: Callable[[Proof], None], tmp_path: Path) -> None:
+    found(Proof((GOOD, BAD)))
+    ended = command("prove", "--no-mutants")
+    assert ended.code == 1
+    assert "deadlock: nothing moves any more" in ended.out
+    assert ended.out.endswith(BAD.diagram)
+    file = tmp_path / "way.mmd"
+    assert BAD.diagram not in command("prove", "--diagram", str(file)).out
+    assert file.read_text() == BAD.diagram
+
+
+def test_a_survivor_without_a_reason_fails(command: Command, found: Callable[[Proof], None]) -> None:
+    found(Proof((GOOD,), (KILLED, SURVIVOR)))
+    ended = command("prove")
+    assert ended.code == 1
+    assert "another arrow is removed: NOT EXPLAINED" in ended.out
+
+
+def test_a_reason_for_nothing_fails(
+    command: Command, found: Callable[[Proof], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found(Proof((GOOD,), (KILLED,)))
+    monkeypatch.setattr("tunnel.proof.prover.EXPLAINED", {KILLED.mutant: "it was equivalent once"})
+    ended = command("prove")
+    assert ended.code == 1
+    assert f"EXPLAINED FOR NOTHING {KILLED.mutant}" in ended.out
+
+
+def test_json_holds_the_same(command: Command, found: Callable[[Proof], None]) -> None:
+    found(Proof((GOOD, BAD), (KILLED, SURVIVOR)))
+    ended = command("prove", "--json")
+    assert ended.code == 1
+    told = json.loads(ended.out)
+    assert told["holds"] is False
+    assert [world["states"] for world in told["worlds"]] == [4000, 7]
+    assert told["worlds"][1]["diagram"] == BAD.diagram
+    assert told["mutants"]["survivors"] == {SURVIVOR.mutant: None}
+    assert told["mutants"]["unexplained"] == [SURVIVOR.mutant]
+
+
+def test_wrong_usage_is_told(command: Command, found: Callable[[Proof], None], tmp_path: Path) -> None:
+    found(Proof((BAD,)))
+    assert command("prove", "--processes", "0").code == 2
+    ended = command("prove", "--diagram", str(tmp_path / "nowhere" / "way.mmd"))
+    assert (ended.code, "cannot write" in ended.err) == (1, True)
