@@ -197,9 +197,9 @@ FAULTS = {
         pair_text(expect(node="desk", server="registered")),
         "scenario:14: expect.0: name one moment: by, at, or since and until",
     ),
-    "a moment at the end": (
-        pair_text(expect(by=5.0, node="desk", server="registered")),
-        "scenario:15: expect.0.by: 5 is not before the end, which is at 5",
+    "a moment after the end": (
+        pair_text(expect(by=6.0, node="desk", server="registered")),
+        "scenario:15: expect.0.by: 6 is after the end, which is at 5",
     ),
     "a stretch of time that is empty": (
         pair_text(expect(since=3.0, until=3.0, node="desk", server="registered")),

@@ -30,6 +30,8 @@ class Judge:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self.failures: list[str] = []
+        self._open: list[ExpectPeer | ExpectNode] = []
+        """Those that may still fail, or have not been met."""
         self.met_at: dict[str, float] = {}
         """When each expectation with a `by` was met first."""
 
@@ -37,10 +39,14 @@ class Judge:
         """Begin: each moment has a task."""
         for expectation in self._stage.scenario.expectations:
             if isinstance(expectation, ExpectPeer | ExpectNode):
+                self._open.append(expectation)
                 nursery.start_soon(self._watch_one, expectation)
 
     def close(self) -> None:
-        """The run is over: judge what concerns the whole of it."""
+        """The run is over: judge what concerns the whole of it, and what was to hold until this very moment."""
+        for moment in self._open:
+            if (moment.since or 0.0) <= trio.current_time():
+                self._check(moment)
         for expectation in self._stage.scenario.expectations:
             match expectation:
                 case ExpectTraffic():
@@ -53,6 +59,10 @@ class Judge:
                     assert_never(expectation)
 
     async def _watch_one(self, expectation: ExpectPeer | ExpectNode) -> None:
+        await self._judge_in_time(expectation)
+        self._open.remove(expectation)
+
+    async def _judge_in_time(self, expectation: ExpectPeer | ExpectNode) -> None:
         if expectation.by is not None:
             await trio.sleep_until(expectation.after)
             await self._wait_true(expectation, expectation.by)

@@ -172,8 +172,8 @@ class Vetting:
             self._reader.fail(path, "name one moment: by, at, or since and until")
         for key in ("by", "at", "since", "after"):
             when = getattr(moment, key)
-            if when is not None and not when < self._length:
-                self._fail(path, key, f"{when:g} is not before the end, which is at {self._length:g}")
+            if when is not None and when > self._length:
+                self._fail(path, key, f"{when:g} is after the end, which is at {self._length:g}")
         if moment.by is not None and moment.by < moment.after:
             self._fail(path, "after", f"{moment.after:g} is after by = {moment.by:g}")
         until, since = moment.until, moment.since or 0.0
