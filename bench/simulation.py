@@ -15,11 +15,11 @@ from pathlib import Path
 import trio
 
 from tunnel.model.settings import NodeSettings
-from tunnel.simulation.library import scenario_files
-from tunnel.simulation.picture import Host, Picture
-from tunnel.simulation.rehearsal import rehearse
-from tunnel.simulation.scenario import Connect, ExpectPeer, NodePlan, Scenario
-from tunnel.simulation.schedule import run_seeded
+from tunnel.simulation.internet.picture import Host, Picture
+from tunnel.simulation.runs.rehearsal import rehearse
+from tunnel.simulation.runs.schedule import run_seeded
+from tunnel.simulation.scenarios.library import scenario_files
+from tunnel.simulation.scenarios.scenario import Connect, ExpectPeer, NodePlan, Scenario
 
 HOUR = 3600.0
 HOUR_BOUND = 3.0

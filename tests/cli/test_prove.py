@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tunnel.cli import prove
+from tunnel.proof import survivors
 from tunnel.proof.mutants import Verdict
 from tunnel.proof.prover import Explored, Proof
 
@@ -26,7 +27,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[[Proof], None]:
 
     def find(proof: Proof) -> None:
         monkeypatch.setattr(prove, "prove_all", lambda **_: proof)
-        monkeypatch.setattr("tunnel.proof.prover.EXPLAINED", {})
+        monkeypatch.setattr(survivors, "REASONS", {})
 
     return find
 
@@ -62,7 +63,7 @@ def test_a_reason_for_nothing_fails(
     command: Command, found: Callable[[Proof], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found(Proof((GOOD,), (KILLED,)))
-    monkeypatch.setattr("tunnel.proof.prover.EXPLAINED", {KILLED.mutant: "it was equivalent once"})
+    monkeypatch.setattr(survivors, "REASONS", {KILLED.mutant: "it was equivalent once"})
     ended = command("prove")
     assert ended.code == 1
     assert f"EXPLAINED FOR NOTHING {KILLED.mutant}" in ended.out

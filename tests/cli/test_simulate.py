@@ -12,9 +12,9 @@ import pytest
 
 from tunnel.cli import simulate as module
 from tunnel.cli.program import run
-from tunnel.simulation.library import scenario_files
-from tunnel.simulation.rehearsal import Outcome, rehearse
-from tunnel.simulation.scenario import Scenario
+from tunnel.simulation.runs.rehearsal import Outcome, rehearse
+from tunnel.simulation.scenarios.library import scenario_files
+from tunnel.simulation.scenarios.scenario import Scenario
 
 PASSING = """title = "A desk finds the server"
 length = 2.0

@@ -13,8 +13,8 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.network.memory import MemoryInternet, open_memory_internet
 from tunnel.network.memory_datagrams import MemoryDatagramSocket
 from tunnel.network.memory_packet import Fate, MemoryPacket
-from tunnel.simulation.picture import Picture
-from tunnel.simulation.town import Town, build_town
+from tunnel.simulation.internet.picture import Picture
+from tunnel.simulation.internet.town import Town, build_town
 
 ROUND = 0.1
 """Seconds of virtual time in which everything that was sent has arrived."""

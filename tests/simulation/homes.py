@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.simulation.picture import Host, Nat, Picture, Router
+from tunnel.simulation.internet.picture import Host, Nat, Picture, Router
 
 OUTER = "26.0.0.1"
 PUBLIC, OTHER = Endpoint("25.0.1.1", 5000), Endpoint("25.0.1.2", 5000)

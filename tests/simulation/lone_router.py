@@ -7,8 +7,8 @@ import random
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.transport import Transport
 from tunnel.network.memory import MemoryInternet
-from tunnel.simulation.picture import Gateway, Nat, Router
-from tunnel.simulation.router import RouterBox
+from tunnel.simulation.internet.picture import Gateway, Nat, Router
+from tunnel.simulation.internet.router import RouterBox
 
 OUTSIDE = "25.1.0.1"
 STRANGER = Endpoint("192.168.1.99", 99)

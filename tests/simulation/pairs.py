@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tunnel.simulation.scenario import Scenario
-from tunnel.simulation.scenario_file import parse_scenario
-from tunnel.simulation.structure import toml_text
+from tunnel.simulation.scenarios.scenario import Scenario
+from tunnel.simulation.scenarios.scenario_file import parse_scenario
+from tunnel.simulation.scenarios.structure import toml_text
 
 PAIR = """title = "a pair"
 length = {length}

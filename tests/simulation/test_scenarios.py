@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tunnel.simulation.conformance import Arrow, all_arrows
-from tunnel.simulation.library import scenario_files
-from tunnel.simulation.rehearsal import rehearse
-from tunnel.simulation.scenario_file import read_scenario
+from tunnel.simulation.runs.conformance import Arrow, all_arrows
+from tunnel.simulation.runs.rehearsal import rehearse
+from tunnel.simulation.scenarios.library import scenario_files
+from tunnel.simulation.scenarios.scenario_file import read_scenario
 
 SEEDS = (0, 1)
 TAKEN: dict[tuple[str, int], frozenset[Arrow]] = {}

@@ -17,13 +17,13 @@ from tunnel.cli.options import ConfigOption
 from tunnel.cli.progress import Progress
 from tunnel.cli.simulate_view import failure_lines, outcomes_table, summary_json
 from tunnel.model.errors import DeviceError, SettingsError
-from tunnel.simulation.batch import run_all
-from tunnel.simulation.diagram import draw
-from tunnel.simulation.library import scenario_files
-from tunnel.simulation.rehearsal import Outcome, rehearse
-from tunnel.simulation.scenario import Scenario
-from tunnel.simulation.scenario_file import read_scenario, write_scenario
-from tunnel.simulation.storm import brew
+from tunnel.simulation.runs.batch import run_all
+from tunnel.simulation.runs.diagram import draw
+from tunnel.simulation.runs.rehearsal import Outcome, rehearse
+from tunnel.simulation.scenarios.library import scenario_files
+from tunnel.simulation.scenarios.scenario import Scenario
+from tunnel.simulation.scenarios.scenario_file import read_scenario, write_scenario
+from tunnel.simulation.scenarios.storm import brew
 
 _RANGE = re.compile(r"(\d+)(?:\.\.(\d+))?")
 MOST_SEEDS = 1_000_000

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tunnel.cli.text import printable
-from tunnel.simulation.conformance import Arrow, all_arrows
-from tunnel.simulation.rehearsal import Outcome
+from tunnel.simulation.runs.conformance import Arrow, all_arrows
+from tunnel.simulation.runs.rehearsal import Outcome
 
 VERSION = 1
 MOST_FAILURES = 8

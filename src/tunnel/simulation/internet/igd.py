@@ -1,0 +1,79 @@
+"""The UPnP service of the router that a host stands behind, as the host's program sees it through its `PortMapper`.
+
+It takes the time that miniupnpc takes (it searches for a second at least, and for four where nobody answers) and ends
+in the same errors. UPnP itself, which is HTTP, is not spoken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import Refused, Unreachable
+from tunnel.model.transport import Transport
+from tunnel.network.real_port_mapper import TRIES
+from tunnel.simulation.internet.gateway import Gatekeeper
+from tunnel.simulation.internet.picture import Lie
+
+DISCOVERED_SECONDS = 1.05
+"""Until the search has found a gateway: it always listens for all the time that it gave them."""
+NOBODY_SECONDS = 4.0
+"""Until it gives up."""
+BLACK_HOLE_SECONDS = 6.1
+"""Until it gives up a gateway that was found and does not answer."""
+PERMANENT = 604_800.0
+"""Seconds that a lease of 0, which asks for ever, gets at most."""
+
+
+class Doorstep(NamedTuple):
+    """Where a host stands: the one who keeps the router's ports, and the host's address there."""
+
+    gatekeeper: Gatekeeper
+    host: str
+
+
+class VirtualIgd:
+    """The `PortMapper` of one host. `find` says where it stands at this moment; None: behind no router."""
+
+    def __init__(self, find: Callable[[], Doorstep | None]) -> None:
+        self._find = find
+
+    async def map_port(self, internal_port: int, lease: float) -> Endpoint:
+        """Map a UDP port, the same outside or one of the next three. Raises Unreachable or Refused."""
+        keeper, host = await self._discover()
+        lie = keeper.spec.lie
+        if lie is Lie.GARBAGE:
+            raise Refused("no_external_address", "'!' does not appear to be an IPv4 or IPv6 address")
+        if lie is Lie.REFUSED:
+            raise Refused("not_mapped", "Action not authorized")
+        inner = Endpoint(host, internal_port)
+        held = keeper.leases.find(Transport.UDP, inner)
+        first = internal_port if held is None else held.external_port
+        for external_port in range(first, min(first + TRIES, 65536)):
+            granted = keeper.grant(Transport.UDP, inner, round(lease) or PERMANENT, wanted=external_port, exact=True)
+            if granted is not None:
+                return Endpoint(keeper.external_address, granted.external_port)
+        raise Refused("not_mapped", "ConflictInMappingEntry")
+
+    async def unmap_port(self, external_port: int) -> None:
+        """Take back a mapping of this host. Raises Unreachable or Refused."""
+        keeper, host = await self._discover()
+        lease = keeper.leases.holder(Transport.UDP, external_port)
+        if keeper.spec.lie is Lie.REFUSED or (lease is not None and lease.inner.host != host):
+            raise Refused("not_unmapped", "Action not authorized")
+        if lease is not None:
+            keeper.leases.end(lease)
+
+    async def _discover(self) -> Doorstep:
+        await trio.sleep(DISCOVERED_SECONDS)
+        found = self._find()
+        if found is None or not found.gatekeeper.spec.upnp:
+            await trio.sleep(NOBODY_SECONDS - DISCOVERED_SECONDS)
+            raise Unreachable("no UPnP gateway answers")
+        if found.gatekeeper.spec.lie is Lie.SILENT:
+            await trio.sleep(BLACK_HOLE_SECONDS)
+            raise Unreachable("no UPnP gateway answers")
+        return found

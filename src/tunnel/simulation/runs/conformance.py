@@ -1,0 +1,111 @@
+"""Is a trace one that the charts allow? Every move must be an arrow of its chart, from where the last one ended.
+
+The same charts are what the proof explores and what the programs live through; here their law is held against what was
+seen from outside, with the guards asked anew and the messages looked up in `sends_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from inspect import signature
+from typing import NamedTuple
+
+from tunnel.machines.chart import Chart
+from tunnel.machines.diagrams import CHARTS
+from tunnel.simulation.runs.trace import Ended, Happened, Moved, Passed, Record, Signalled
+
+_BY_CLASS = {chart.__name__: (name, chart) for name, chart in CHARTS.items()}
+_SENDERS = {
+    "hello": "server_link",
+    "announce": "announcement",
+    "connect": "peer_connection",
+}
+"""Which chart answers for a node's message. `ping`, `pong` and `withdraw` are said by the link as long as it stands."""
+
+
+class Arrow(NamedTuple):
+    """A transition that was taken."""
+
+    chart: str
+    source: str
+    event: str
+    target: str
+
+
+def faults_of(records: Iterable[Record]) -> Iterator[str]:
+    """What in a trace no chart allows, in words."""
+    here: dict[tuple[str, str, str], str] = {}
+    for record in records:
+        match record:
+            case Moved():
+                yield from _judge_move(record, here)
+            case Signalled(at, host, True, tag, _) if tag in _SENDERS and host != "server":
+                if not _may_send(here, host, tag):
+                    yield f"at {at:.3f} s {host} said {tag!r}, which no chart of it may say where it stands"
+            case Ended(_, host):
+                for key in [key for key in here if key[0] == host]:
+                    del here[key]
+            case Signalled() | Passed() | Happened():
+                pass
+
+
+def arrows_of(records: Iterable[Record]) -> set[Arrow]:
+    """Every transition that the trace takes."""
+    return {
+        Arrow(_BY_CLASS[record.chart][0], record.source, record.event, record.target)
+        for record in records
+        if isinstance(record, Moved)
+    }
+
+
+def all_arrows() -> set[Arrow]:
+    """Every transition that the charts have."""
+    return {
+        Arrow(name, arrow.source, arrow.event, arrow.target)
+        for name, chart in CHARTS.items()
+        for arrow in chart.transitions()
+    }
+
+
+def _judge_move(move: Moved, here: dict[tuple[str, str, str], str]) -> Iterator[str]:
+    name, chart = _BY_CLASS[move.chart]
+    key = (move.host, name, move.about)
+    where = f"at {move.at:.3f} s {move.host}: {name}({move.about}) {move.source} --{move.event}--> {move.target}"
+    stood = here.get(key, initial_of(chart))
+    if move.source not in (stood, initial_of(chart)):  # a peer that was forgotten or has failed begins a new chart
+        yield f"{where}, but it stood in {stood}"
+    if move.target not in _targets(chart, move.source, move.event, move.facts):
+        yield f"{where} is no arrow of the chart while of its facts holds: {' '.join(move.facts) or 'nothing'}"
+    here[key] = move.target
+
+
+def _may_send(here: dict[tuple[str, str, str], str], host: str, tag: str) -> bool:
+    """Whether a chart of the host stands where the message may be sent; one that has not moved stands at its start."""
+    name = _SENDERS[tag]
+    chart = CHARTS[name]
+    states = [state for (owner, of, _), state in here.items() if (owner, of) == (host, name)] or [initial_of(chart)]
+    return any(tag in chart.sends_of[state] for state in states)
+
+
+@cache
+def initial_of(chart: type[Chart]) -> str:
+    """The state in which a chart begins."""
+    return str(next(state.id for state in chart.states if state.initial))
+
+
+@cache
+def _targets(chart: type[Chart], source: str, event: str, facts: tuple[str, ...]) -> frozenset[str]:
+    """Where the event leads from there while these facts hold."""
+    judge = chart()
+
+    def holds(guard: str) -> bool:
+        ask = getattr(judge, guard.removeprefix("!"))
+        asked_for = {fact: True for fact in facts if fact in signature(ask).parameters}
+        return bool(ask(**asked_for)) is not guard.startswith("!")
+
+    return frozenset(
+        arrow.target
+        for arrow in chart.transitions()
+        if (arrow.source, arrow.event) == (source, event) and all(holds(guard) for guard in arrow.guards)
+    )

@@ -1,0 +1,115 @@
+"""What must hold in every run, whatever its scenario: watched from outside, on the wire and in the traffic."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import trio
+
+from tunnel.network.memory_packet import Fate, MemoryPacket
+from tunnel.simulation.runs.stage import Stage
+from tunnel.simulation.runs.trace import Signalled
+from tunnel.simulation.runs.traffic import MARK
+from tunnel.wire.frames import FULL_SIZE, Kind
+
+FLOWS_A_SECOND = 200
+FLOW_BURST = 400
+"""A node that was quiet may begin with so many."""
+FLOWS_A_PUNCH = 2048
+PUNCH = 20.0
+"""Seconds: no punch is longer."""
+SOCKETS = 256
+FLOW_MEMORY = 120.0
+"""Seconds for which a router remembers a flow: asking there again costs nothing new."""
+PROOF_AGE = 20.0
+"""Seconds before `connected` in which full-size probes must have gone both ways."""
+ANSWER_PATIENCE = 12.0
+"""Seconds after a `connect` by which the server must have answered."""
+
+
+class Watchman:
+    """Sees each packet as its host sends it and as it ends. `faults` are sentences."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        self.probes: dict[str, int] = {}
+        """Sent so far, by host."""
+        self._flows: dict[str, dict[tuple[int, str, int], float]] = {}
+        self._new_flows: dict[str, deque[float]] = {}
+        self._full_probes: dict[str, float] = {}
+
+    def see_sent(self, host: str, packet: MemoryPacket) -> None:
+        """A host sends this, before any NAT."""
+        payload = packet.payload
+        if MARK in payload:
+            self._report(f"{host} sends what an application said in the clear to {packet.destination}")
+        if packet.segment is None and payload[:1] == _PROBE:
+            self.probes[host] = self.probes.get(host, 0) + 1
+            self._count_flow(host, packet)
+
+    def see_arrival(self, host: str, packet: MemoryPacket, fate: Fate) -> None:
+        """A packet has come to a host."""
+        is_probe = fate is Fate.DELIVERED and packet.segment is None and packet.payload[:1] == _PROBE
+        if is_probe and len(packet.payload) >= FULL_SIZE:
+            self._full_probes[host] = trio.current_time()
+
+    def flows(self, host: str) -> int:
+        """How many flows its probes have opened so far."""
+        return len(self._flows.get(host, ()))
+
+    def judge_connected(self, host: str, peer: str) -> None:
+        """A host calls its peer connected: have full-size probes arrived at both lately?"""
+        now = trio.current_time()
+        for side in (host, peer):
+            if now - self._full_probes.get(side, -PROOF_AGE - 1.0) > PROOF_AGE:
+                self._report(f"{host} is connected to {peer}, but no full-size probe has reached {side} lately")
+
+    def _count_flow(self, host: str, packet: MemoryPacket) -> None:
+        now = trio.current_time()
+        flows = self._flows.setdefault(host, {})
+        flow = (packet.source.port, packet.destination.host, packet.destination.port)
+        last, flows[flow] = flows.get(flow, -FLOW_MEMORY), now
+        if now - last < FLOW_MEMORY:
+            return
+        news = self._new_flows.setdefault(host, deque())
+        news.append(now)
+        while news[0] < now - PUNCH:
+            news.popleft()
+        if len(news) > FLOWS_A_PUNCH:
+            self._report(f"{host} opened {len(news)} flows within {PUNCH:g} s, more than {FLOWS_A_PUNCH}")
+        within = sum(1 for at in news if at > now - 1.0)
+        if within > FLOWS_A_SECOND + FLOW_BURST:
+            self._report(f"{host} opened {within} flows within a second")
+        sockets = {port for port, _, _ in flows}
+        if len(sockets) > SOCKETS:
+            self._report(f"{host} probes from {len(sockets)} sockets")
+
+    def _report(self, fault: str) -> None:
+        if len(self.faults) < 20:
+            self.faults.append(f"at {trio.current_time():.3f} s {fault}")
+
+
+def faults_in_traffic(stage: Stage) -> Iterator[str]:
+    """Datagrams that came out of a tunnel twice, or other than they went in."""
+    for traffic in stage.traffic.values():
+        if traffic.damaged:
+            yield f"{traffic.damaged} datagrams from {traffic.who} to {traffic.to} came out other than they went in"
+        if traffic.repeated:
+            yield f"{traffic.repeated} datagrams from {traffic.who} to {traffic.to} came out twice"
+
+
+def faults_in_words(stage: Stage) -> Iterator[str]:
+    """A server that took a `connect` and said nothing."""
+    asked = answered = 0
+    for record in stage.trace.records:
+        if isinstance(record, Signalled) and record.host == "server":
+            if record.tag == "connect" and not record.is_sent:
+                asked += 1
+            elif record.is_sent and record.tag in ("pending", "refused"):
+                answered += 1
+    if asked > answered:
+        yield f"the server was asked for {asked} introductions and answered {answered}"
+
+
+_PROBE = bytes([Kind.PROBE])

@@ -1,0 +1,225 @@
+"""The programs of one run on their machines: the server, the nodes, the public STUN servers. Real ones, unchanged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256
+
+import trio
+
+from tunnel.crypto.network_keys import derive_network_keys
+from tunnel.embedding import Node, Peer, open_node
+from tunnel.machines.pulse import Pulse
+from tunnel.machines.witness import WITNESS
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import PeerUnreachable
+from tunnel.model.invite import Invite
+from tunnel.model.settings import ServerSettings
+from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.network.memory_host import MemoryHost
+from tunnel.server.program import serve
+from tunnel.server.stun_service import serve_stun
+from tunnel.simulation.internet.picture import Honesty, StunServer
+from tunnel.simulation.internet.town import Town
+from tunnel.simulation.runs.stun_liar import serve_lies
+from tunnel.simulation.runs.trace import HostWitness, Moved, Trace
+from tunnel.simulation.runs.traffic import Traffic
+from tunnel.simulation.scenarios.scenario import NodePlan, Scenario
+
+log = logging.getLogger(__name__)
+
+SERVER = "server"
+WANTED = 30.0
+
+
+def invite_of(network: str, server: Endpoint) -> Invite:
+    """The invite of a simulated network: its secret is the hash of its name."""
+    secret = sha256(b"simulated network " + network.encode()).digest()
+    return Invite(f"ws://{server}", None, network, derive_network_keys(network, secret).network_id, secret)
+
+
+@dataclass(slots=True)
+class _Program:
+    """One that runs: how to end it, and whether it was killed."""
+
+    witness: HostWitness
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+    is_killed: bool = False
+
+
+class Stage:
+    """Starts and ends programs, all in the nursery of the run.
+
+    `on_start(host, node id)` is told of each node that started, `on_move` of each transition of any chart.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        town: Town,
+        trace: Trace,
+        nursery: trio.Nursery,
+        *,
+        on_start: Callable[[str, str], None],
+        on_move: Callable[[Moved], None],
+    ) -> None:
+        self.scenario = scenario
+        self.town = town
+        self.trace = trace
+        self.nodes: dict[str, Node] = {}
+        """Those that run now, by host."""
+        self.traffic: dict[tuple[str, str], Traffic] = {}
+        self.crashes: list[str] = []
+        self.changed = Pulse()
+        """Beats when a node started or ended."""
+        self.settings = {host: plan.settings for host, plan in scenario.nodes.items()}
+        """With what each node starts the next time."""
+        self._nursery = nursery
+        self._on_start = on_start
+        self._on_move = on_move
+        self._programs: dict[str, _Program] = {}
+
+    async def open(self) -> None:
+        """Start the public STUN servers."""
+        for server in self.scenario.picture.stun_servers:
+            if server.honesty is not Honesty.SILENT:
+                await self._nursery.start(self._serve_public_stun, server)
+
+    def start(self, who: str) -> None:
+        """Start the program of a host, or the server. One that runs already goes on."""
+        if who in self._programs:
+            return
+        program = self._programs[who] = _Program(HostWitness(who, self.trace, self._on_move))
+        run = self._run_server if who == SERVER else partial(self._run_node, who, self.scenario.nodes[who])
+        context = copy_context()
+        context.run(WITNESS.set, program.witness)
+        context.run(self._nursery.start_soon, self._run, who, program, run)
+
+    def stop(self, who: str) -> None:
+        """As SIGTERM."""
+        if who in self._programs:
+            self._programs[who].scope.cancel()
+
+    def kill(self, who: str) -> None:
+        """As kill -9. The machine may start the program again at once."""
+        program = self._programs.pop(who, None)
+        if program is not None:
+            program.is_killed = True
+            program.witness.close()
+            self.town.hosts[who].kill()
+            self._leave(who)
+            program.scope.cancel()
+
+    async def wait_ended(self, who: str) -> None:
+        """Until a stopped program has ended."""
+        if who in self._programs:
+            await self._programs[who].ended.wait()
+
+    def peer(self, who: str, of: str) -> Peer | None:
+        """How a node sees the node of another host; None while it does not run or knows no such peer."""
+        node = self.nodes.get(who)
+        if node is None:
+            return None
+        try:
+            return node.peer(self.scenario.nodes[of].settings.name)
+        except PeerUnreachable:
+            return None
+
+    async def want(self, who: str, to: str) -> None:
+        """Want a peer once, as soon as it is known."""
+        while (peer := self.peer(who, to)) is None:
+            await self._wait_news(who)
+        await peer.wait_carried(WANTED)
+
+    async def send(self, who: str, to: str, every: float, until: float, size: int) -> None:
+        """Send numbered datagrams through the tunnel until a moment. Those that have no node to send them are lost."""
+        traffic = self.traffic_between(who, to)
+        while (now := trio.current_time()) < until:
+            datagram = traffic.next_datagram(size, now)
+            peer = self.peer(who, to)
+            if peer is not None:
+                await peer.send_datagram(datagram)
+            await trio.sleep_until(now + every)
+
+    def traffic_between(self, who: str, to: str) -> Traffic:
+        """The record of what one sends to the other; from the first call on somebody reads there."""
+        if (who, to) not in self.traffic:
+            self.traffic[who, to] = Traffic(who, to)
+            self._nursery.start_soon(self._read, self.traffic[who, to])
+        return self.traffic[who, to]
+
+    async def _read(self, traffic: Traffic) -> None:
+        while True:
+            peer = self.peer(traffic.to, traffic.who)
+            if peer is None:
+                await self._wait_news(traffic.to)
+                continue
+            node = self.nodes[traffic.to]
+            async with trio.open_nursery() as reading:
+                reading.start_soon(self._take_all, peer, traffic)
+                await node.program.pulse.wait_until(lambda: self.peer(traffic.to, traffic.who) is None)
+                reading.cancel_scope.cancel()
+
+    async def _take_all(self, peer: Peer, traffic: Traffic) -> None:
+        while True:
+            traffic.note_arrival(await peer.receive_datagram(), trio.current_time())
+
+    async def _wait_news(self, host: str) -> None:
+        """Until something about this node changed, its start included."""
+        node = self.nodes.get(host)
+        await (self.changed if node is None else node.program.pulse).wait()
+
+    async def _run(self, who: str, program: _Program, run: Callable[[], Awaitable[None]]) -> None:
+        try:
+            with program.scope:
+                await run()
+        except (Exception, BaseExceptionGroup) as error:
+            if not program.is_killed:
+                log.exception("a program failed")
+                self.crashes.append(f"{who}: {error!r}")
+        finally:
+            program.witness.close()
+            program.ended.set()
+            if self._programs.get(who) is program:
+                del self._programs[who]
+                self._leave(who)
+
+    def _leave(self, who: str) -> None:
+        node = self.nodes.pop(who, None)
+        self.changed.beat()
+        if node is not None:
+            node.program.pulse.beat()
+
+    async def _run_node(self, host: str, plan: NodePlan) -> None:
+        server = self.scenario.picture.server
+        invite = invite_of(plan.network, Endpoint(server.address, server.port))
+        world = self.town.hosts[host].world()
+        async with open_node(invite=invite, settings=self.settings[host], world=world) as node:
+            self.nodes[host] = node
+            self._on_start(host, node.id)
+            self.changed.beat()
+            await trio.sleep_forever()
+
+    async def _run_server(self) -> None:
+        place, plan = self.scenario.picture.server, self.scenario.server
+        timings = DEFAULT_TIMINGS
+        if plan.introduction_wait is not None:
+            timings = replace(timings, introduction_wait=plan.introduction_wait)
+        settings = ServerSettings(listen=Endpoint(place.address, place.port), udp=place.stun, timings=timings)
+        await serve(settings, self.town.hosts[SERVER].world(), tls=False)
+
+    async def _serve_public_stun(
+        self, server: StunServer, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        host: MemoryHost = self.town.hosts[server.name]
+        socket = await host.world().datagrams.open_socket(Endpoint(server.address, server.port))
+        task_status.started()
+        if server.honesty is Honesty.LYING:
+            await serve_lies(socket)
+        else:
+            await serve_stun([socket], rate_per_source=200.0)

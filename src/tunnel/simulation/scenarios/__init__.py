@@ -1,0 +1,1 @@
+"""Scenarios: who does what when, and what must hold; as files, and drawn at random."""

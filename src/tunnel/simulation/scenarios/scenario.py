@@ -1,0 +1,356 @@
+"""A scenario: a picture of the network, who does what when, and what must hold. Values only.
+
+deeds.py does the deeds, expectations.py judges, scenario_file.py reads all of it from TOML. Times are seconds since the
+run began.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import ClassVar, TypeAlias
+
+from tunnel.model.settings import NodeSettings
+from tunnel.simulation.internet.picture import Picture
+
+DEFAULT_LENGTH = 30.0
+LEAST_SIZE = 20
+"""Bytes of a datagram that a run sends, at least: a mark and its number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """Something that is done at a moment. The class's `word` is its name in files."""
+
+    word: ClassVar[str]
+    at: float
+
+    def __str__(self) -> str:
+        """The deed as a person would write it."""
+        told = (
+            f"{each.name}={getattr(self, each.name)!r}"
+            for each in fields(self)
+            if each.name != "at" and getattr(self, each.name) != each.default
+        )
+        return f"{self.word} {' '.join(told)}".rstrip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start(Deed):
+    """Start the program of a host, or `server`; one that was ended starts again with what its machine kept."""
+
+    word: ClassVar[str] = "start"
+    who: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop(Deed):
+    """End a program as SIGTERM does: it says farewell."""
+
+    word: ClassVar[str] = "stop"
+    who: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill(Deed):
+    """End a program as kill -9 does: its sockets vanish, its streams are reset, it says nothing."""
+
+    word: ClassVar[str] = "kill"
+    who: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send(Deed):
+    """Send datagrams through the tunnel for a while. `until` is a moment, not a length."""
+
+    word: ClassVar[str] = "send"
+    who: str
+    to: str
+    every: float = 0.1
+    until: float
+    size: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connect(Deed):
+    """Want a peer, once."""
+
+    word: ClassVar[str] = "connect"
+    who: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut(Deed):
+    """Let no packet pass between two owners of addresses: hosts, outermost routers, `server`."""
+
+    word: ClassVar[str] = "cut"
+    one: str
+    other: str
+    udp: bool = True
+    tcp: bool = True
+    both_ways: bool = True
+    """Else only what goes from `one` to `other` is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lift(Deed):
+    """End a cut."""
+
+    word: ClassVar[str] = "lift"
+    one: str
+    other: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeLine(Deed):
+    """The line of a host, router or `server` is another one from now on; what is not named stays."""
+
+    word: ClassVar[str] = "line"
+    of: str
+    latency: float | None = None
+    jitter: float | None = None
+    loss_up: float | None = None
+    loss_down: float | None = None
+    reorder: float | None = None
+    duplicate: float | None = None
+    mtu_up: int | None = None
+    mtu_down: int | None = None
+    rate_up: float | None = None
+    rate_down: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reboot(Deed):
+    """A router starts again: all that it remembered is gone."""
+
+    word: ClassVar[str] = "reboot"
+    router: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renumber(Deed):
+    """A router gets another outer address, as home lines do at night."""
+
+    word: ClassVar[str] = "renumber"
+    router: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shut(Deed):
+    """A router lets less out from now on: `udp` is open, blocked or web_only."""
+
+    word: ClassVar[str] = "shut"
+    router: str
+    udp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roam(Deed):
+    """A host moves to another network and gets other addresses there."""
+
+    word: ClassVar[str] = "roam"
+    host: str
+    behind: str | None = None
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unplug(Deed):
+    """A host loses its network."""
+
+    word: ClassVar[str] = "unplug"
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plug(Deed):
+    """A host has its network again."""
+
+    word: ClassVar[str] = "plug"
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleep(Deed):
+    """A host sleeps: nothing reaches it or leaves it, and its boot clock says so afterwards.
+
+    Its program's timers go on, which those of a machine asleep do not: what ends meanwhile, ends a little early.
+    """
+
+    word: ClassVar[str] = "sleep"
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JumpClock(Deed):
+    """The wall clock of a host or of the `server` jumps."""
+
+    word: ClassVar[str] = "jump_clock"
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoseNames(Deed):
+    """From now on a host's resolver knows no name; `lost` false gives them back."""
+
+    word: ClassVar[str] = "lose_names"
+    host: str
+    lost: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapPort(Deed):
+    """Somebody on a host asks the gateway for a port, by UPnP, and starts the node with what he got as `external`."""
+
+    word: ClassVar[str] = "map_port"
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clone(Deed):
+    """A host's disk is copied from another's, node key and all; what runs there reads it at its next start."""
+
+    word: ClassVar[str] = "clone"
+    host: str
+    of: str
+
+
+ANY_DEED: tuple[type[Deed], ...] = (
+    Start,
+    Stop,
+    Kill,
+    Send,
+    Connect,
+    Cut,
+    Lift,
+    ChangeLine,
+    Reboot,
+    Renumber,
+    Shut,
+    Roam,
+    Unplug,
+    Plug,
+    Sleep,
+    JumpClock,
+    LoseNames,
+    MapPort,
+    Clone,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When something must hold: `by` a moment at the latest (and not before `after`), `at` it, or `since`..`until`."""
+
+    by: float | None = None
+    after: float = 0.0
+    at: float | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectPeer(Moment):
+    """How a node sees a peer. What is None is not looked at; a state may name several, as `relayed punching`."""
+
+    word: ClassVar[str] = "peer"
+    node: str
+    peer: str
+    state: str | None = None
+    path: str | None = None
+    """direct, relay-websocket, relay-udp, or none."""
+    reason: str | None = None
+    """A reason's code, or none."""
+    rtt_at_most: float | None = None
+    """Seconds: round trip of the path that carries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectNode(Moment):
+    """How a node sees itself."""
+
+    word: ClassVar[str] = "node"
+    node: str
+    server: str | None = None
+    announcement: str | None = None
+    mapping: str | None = None
+    udp: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectTraffic:
+    """What became of what one host sent to another, over the whole run."""
+
+    word: ClassVar[str] = "traffic"
+    who: str
+    to: str
+    lost_at_most: int | None = None
+    longest_hole: float | None = None
+    """Seconds between two arrivals, at most, from the first one on."""
+    first_within: float | None = None
+    """Seconds from the first sending to the first arrival, at most."""
+    arrived_at_least: int | None = None
+    arrived_at_most: int | None = None
+    carried_after: float | None = None
+    """Of what was sent after this moment, something arrived."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectSignals:
+    """How often a host said a signal between two moments."""
+
+    word: ClassVar[str] = "signals"
+    host: str
+    signal: str
+    after: float = 0.0
+    before: float | None = None
+    at_least: int = 0
+    at_most: int | None = None
+
+
+Expectation: TypeAlias = ExpectPeer | ExpectNode | ExpectTraffic | ExpectSignals
+ANY_EXPECTATION: tuple[type[ExpectPeer | ExpectNode | ExpectTraffic | ExpectSignals], ...] = (
+    ExpectPeer,
+    ExpectNode,
+    ExpectTraffic,
+    ExpectSignals,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlan:
+    """How the node of a host is started."""
+
+    settings: NodeSettings
+    start: float | None = 0.0
+    """None: a deed starts it."""
+    network: str = "home"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerPlan:
+    """How the server is started."""
+
+    start: float | None = 0.0
+    introduction_wait: float | None = None
+    """Another patience for both announcements than the usual 10 s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """All of it. `name` is the file's stem."""
+
+    name: str
+    title: str
+    picture: Picture
+    nodes: dict[str, NodePlan]
+    server: ServerPlan = ServerPlan()
+    deeds: tuple[Deed, ...] = ()
+    expectations: tuple[Expectation, ...] = ()
+    length: float = DEFAULT_LENGTH
+    """The run ends then."""
+    about: str = ""

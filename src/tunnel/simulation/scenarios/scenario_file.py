@@ -1,0 +1,302 @@
+"""Scenarios as TOML files (docs/scenarios.md): read with the line and key of each fault, and written again.
+
+title, about, length
+[server]  [routers.NAME]  [hosts.NAME]  [stun]  [stun_servers.NAME]
+[[do]]      at = 5.0   do = "kill"   who = "server"
+[[expect]]  by = 8.0   node = "desk"  peer = "laptop"  state = "connected"
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import SettingsError
+from tunnel.model.settings import PUBLIC_STUN, NodeSettings
+from tunnel.simulation.internet.picture import Host, Nat, Picture, Router, Server, StunServer
+from tunnel.simulation.internet.presets import NATS
+from tunnel.simulation.scenarios.scenario import (
+    ANY_DEED,
+    DEFAULT_LENGTH,
+    Deed,
+    Expectation,
+    ExpectNode,
+    ExpectPeer,
+    ExpectSignals,
+    ExpectTraffic,
+    NodePlan,
+    Scenario,
+    ServerPlan,
+)
+from tunnel.simulation.scenarios.structure import Reader, as_table, hints_of, toml_text
+from tunnel.simulation.scenarios.toml_lines import Lines
+from tunnel.simulation.scenarios.toml_lines import Path as KeyPath
+from tunnel.simulation.scenarios.vetting import Vetting, vet_address
+
+SERVER = "server"
+EVERY = "*"
+_TOP = ("title", "about", "length", "latency", "server", "routers", "hosts", "stun", "stun_servers", "do", "expect")
+_NODE_KEYS = ("relay_only", "survey", "stun", "external", "udp_port")
+_DEEDS = {deed.word: deed for deed in ANY_DEED}
+
+
+def read_scenario(file: Path) -> Scenario:
+    """Read one file. Raises SettingsError naming file, line and key."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: cannot be read: {error}") from None
+    return parse_scenario(text, name=file.stem, file=str(file))
+
+
+def parse_scenario(text: str, *, name: str, file: str = "scenario") -> Scenario:
+    """Read a file's content. Raises SettingsError naming file, line and key."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: not TOML: {error}") from None
+    return _Parsing(Reader(file, Lines(text)), document, name).scenario()
+
+
+class _Parsing:
+    """One document on its way to a scenario."""
+
+    def __init__(self, reader: Reader, document: dict[str, Any], name: str) -> None:
+        self._reader = reader
+        self._document = document
+        self._name = name
+
+    def scenario(self) -> Scenario:
+        document, reader = self._document, self._reader
+        reader.check_keys(document, _TOP, ())
+        if "title" not in document:
+            reader.fail((), "'title' is missing")
+        server, server_plan = self._server()
+        stun_servers = self._stun_servers()
+        routers = self._routers()
+        hosts, nodes = self._hosts(routers, stun_servers)
+        stun_names = [server.name for server in stun_servers]
+        picture = Picture(
+            hosts=hosts,
+            routers=routers,
+            server=server,
+            stun_servers=stun_servers,
+            latency=self._number("latency", 0.02),
+        )
+        length = self._number("length", DEFAULT_LENGTH)
+        self._vetting = Vetting(reader, hosts=hosts, routers=routers, others=(SERVER, *stun_names), length=length)
+        return Scenario(
+            name=self._name,
+            title=reader.value(str, document["title"], ("title",)),
+            about=reader.value(str, document.get("about", ""), ("about",)),
+            picture=picture,
+            nodes=nodes,
+            server=server_plan,
+            deeds=tuple(self._deed(each, ("do", at)) for at, each in enumerate(self._list("do"))),
+            expectations=tuple(
+                self._expectation(each, ("expect", at))
+                for at, table in enumerate(self._list("expect"))
+                for each in self._one_by_one(table, ("expect", at), list(hosts))
+            ),
+            length=length,
+        )
+
+    def _server(self) -> tuple[Server, ServerPlan]:
+        table = dict(self._table("server"))
+        keys = (*hints_of(Server), "introduction_wait", "start")
+        self._reader.check_keys(table, keys, ("server",))
+        plan = ServerPlan(
+            start=self._start(table.pop("start", 0.0), ("server", "start")),
+            introduction_wait=self._reader.value(float | None, table.pop("introduction_wait"), ("server",))
+            if "introduction_wait" in table
+            else None,
+        )
+        server = self._reader.read(Server, table, ("server",))
+        vet_address(self._reader, server.address, ("server", "address"))
+        if "address" in table and "stun" not in table:
+            stun = tuple(Endpoint(server.address, port) for port in (3478, 3479))
+            server = dataclasses.replace(server, stun=stun)
+        return server, plan
+
+    def _stun_servers(self) -> tuple[StunServer, ...]:
+        table, path = self._table("stun"), ("stun",)
+        self._reader.check_keys(table, ("public",), path)
+        servers = []
+        if self._reader.value(bool, table.get("public", False), (*path, "public")):
+            for at, known in enumerate(PUBLIC_STUN, start=1):
+                name, _, port = known.rpartition(":")
+                servers.append(StunServer(name=name, address=f"24.0.{at}.1", port=int(port)))
+        for name, each in self._table("stun_servers").items():
+            given = self._reader.table(each, ("stun_servers", name))
+            server = self._reader.read(StunServer, {"name": name, **given}, ("stun_servers", name))
+            vet_address(self._reader, server.address, ("stun_servers", name, "address"))
+            servers.append(server)
+        return tuple(servers)
+
+    def _routers(self) -> dict[str, Router]:
+        tables = self._table("routers")
+        routers: dict[str, Router] = {}
+        for at, (name, table) in enumerate(tables.items(), start=1):
+            path = ("routers", name)
+            given = dict(self._reader.table(table, path))
+            self._reader.check_keys(given, hints_of(Router), path)
+            behind = given.get("behind")
+            if behind is not None and str(behind) not in routers:
+                self._reader.fail((*path, "behind"), f"{behind!r} is no router that stands above this one")
+            given.setdefault("address", f"26.0.{at}.1" if behind is None else _address_in(routers[behind].inner, at))
+            is_carrier = any(isinstance(each, dict) and each.get("behind") == name for each in tables.values())
+            given.setdefault("inner", f"100.64.{at}.1" if is_carrier else f"192.168.{at}.1")
+            nat = self._nat(given.pop("nat", "port_restricted"), (*path, "nat"))
+            router = self._reader.read(Router, given, path)
+            for key in ("address", "inner"):
+                vet_address(self._reader, getattr(router, key), (*path, key), version=4)
+            routers[name] = dataclasses.replace(router, nat=nat)
+        return routers
+
+    def _nat(self, value: object, path: KeyPath) -> Nat | None:
+        """A preset's name, "none", or a table; a table may begin with a preset."""
+        if isinstance(value, dict):
+            given = dict(value)
+            preset = self._nat(given.pop("preset", "port_restricted"), (*path, "preset"))
+            changed = self._reader.read(Nat, given, path)
+            return (
+                None if preset is None else dataclasses.replace(preset, **{key: getattr(changed, key) for key in given})
+            )
+        if value == "none":
+            return None
+        name = str(value)
+        if name not in NATS:
+            self._reader.fail(path, f"{value!r} is none of none, {', '.join(NATS)}, and no table")
+        return NATS[name]
+
+    def _hosts(
+        self, routers: Mapping[str, Router], stun: tuple[StunServer, ...]
+    ) -> tuple[dict[str, Host], dict[str, NodePlan]]:
+        hosts: dict[str, Host] = {}
+        nodes: dict[str, NodePlan] = {}
+        for at, (name, table) in enumerate(self._table("hosts").items(), start=1):
+            path = ("hosts", name)
+            given = dict(self._reader.table(table, path))
+            self._reader.check_keys(given, (*hints_of(Host), *_NODE_KEYS, "start", "network"), path)
+            behind = given.get("behind")
+            if behind is not None and str(behind) not in routers:
+                self._reader.fail((*path, "behind"), f"{behind!r} is no router")
+            given.setdefault(
+                "addresses", [f"27.0.0.{at}" if behind is None else _address_in(routers[behind].inner, at)]
+            )
+            start = self._start(given.pop("start", 0.0), (*path, "start"))
+            network = self._reader.value(str, given.pop("network", "home"), (*path, "network"))
+            settings = self._settings(name, {key: given.pop(key) for key in _NODE_KEYS if key in given}, stun, path)
+            nodes[name] = NodePlan(settings=settings, start=start, network=network)
+            hosts[name] = self._reader.read(Host, given, path)
+            for address in hosts[name].addresses:
+                vet_address(self._reader, address, (*path, "addresses"))
+        if not hosts:
+            self._reader.fail(("hosts",), "there is no host: write [hosts.NAME]")
+        return hosts, nodes
+
+    def _settings(self, name: str, given: dict[str, Any], stun: tuple[StunServer, ...], path: KeyPath) -> NodeSettings:
+        hints = hints_of(NodeSettings)
+        chosen = {key: self._reader.value(hints[key], value, (*path, key)) for key, value in given.items()}
+        chosen.setdefault("stun", tuple(f"{server.name}:{server.port}" for server in stun))
+        return NodeSettings(name=name, default_stun=False, **chosen)
+
+    def _start(self, value: object, path: KeyPath) -> float | None:
+        if value == "never":
+            return None
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            self._reader.fail(path, f"seconds or 'never' are expected, not {value!r}")
+        return float(value)
+
+    def _deed(self, value: object, path: KeyPath) -> Deed:
+        table = dict(self._reader.table(value, path))
+        word = str(table.pop("do", None))
+        if word not in _DEEDS:
+            self._reader.fail((*path, "do"), f"{word!r} is none of {', '.join(_DEEDS)}")
+        deed: Deed = self._reader.read(_DEEDS[word], table, path)
+        self._vetting.vet_deed(deed, path)
+        return deed
+
+    def _one_by_one(self, value: object, path: KeyPath, hosts: Sequence[str]) -> list[dict[str, Any]]:
+        """What is expected of every node is expected of each."""
+        table = self._reader.table(value, path)
+        if table.get("node") != EVERY:
+            return [table]
+        return [{**table, "node": host} for host in hosts if host != table.get("peer")]
+
+    def _expectation(self, value: object, path: KeyPath) -> Expectation:
+        """What kind it is shows by its keys."""
+        table = self._reader.table(value, path)
+        expectation: Expectation
+        if "signal" in table:
+            expectation = self._reader.read(ExpectSignals, table, path)
+        elif "who" in table:
+            expectation = self._reader.read(ExpectTraffic, table, path)
+        else:
+            kind: type[ExpectPeer | ExpectNode] = ExpectPeer if "peer" in table else ExpectNode
+            expectation = self._reader.read(kind, table, path)
+        self._vetting.vet_expectation(expectation, path)
+        return expectation
+
+    def _table(self, key: str) -> dict[str, Any]:
+        return self._reader.table(self._document.get(key, {}), (key,))
+
+    def _list(self, key: str) -> list[Any]:
+        value = self._document.get(key, [])
+        if not isinstance(value, list):
+            self._reader.fail((key,), f"write [[{key}]]")
+        return value
+
+    def _number(self, key: str, default: float) -> float:
+        return float(self._reader.value(float, self._document.get(key, default), (key,)))
+
+
+def write_scenario(scenario: Scenario) -> str:
+    """A file that reads as this scenario again."""
+    picture = scenario.picture
+    lines = [f"title = {toml_text(scenario.title)}"]
+    if scenario.about:
+        lines.append(f"about = {toml_text(scenario.about)}")
+    lines += [f"length = {scenario.length!r}", f"latency = {picture.latency!r}"]
+    server = as_table(picture.server)
+    if scenario.server.start != 0.0:
+        server["start"] = "never" if scenario.server.start is None else scenario.server.start
+    if scenario.server.introduction_wait is not None:
+        server["introduction_wait"] = scenario.server.introduction_wait
+    lines += _section("[server]", server)
+    for stun in picture.stun_servers:
+        table = as_table(stun)
+        lines += _section(f"[stun_servers.{toml_text(table.pop('name'))}]", table)
+    for name, router in picture.routers.items():
+        table = as_table(router)
+        table["nat"] = "none" if router.nat is None else as_table(router.nat)
+        lines += _section(f"[routers.{name}]", table)
+    for name, host in picture.hosts.items():
+        plan = scenario.nodes[name]
+        table = as_table(host)
+        settings = as_table(plan.settings)
+        table |= {key: settings[key] for key in _NODE_KEYS if key in settings}
+        if plan.start != 0.0:
+            table["start"] = "never" if plan.start is None else plan.start
+        if plan.network != "home":
+            table["network"] = plan.network
+        lines += _section(f"[hosts.{name}]", table)
+    for deed in scenario.deeds:
+        lines += _section("[[do]]", {"do": deed.word, **as_table(deed)})
+    for expectation in scenario.expectations:
+        lines += _section("[[expect]]", as_table(expectation))
+    return "\n".join(lines) + "\n"
+
+
+def _section(header: str, table: Mapping[str, Any]) -> list[str]:
+    return ["", header, *(f"{key} = {toml_text(value)}" for key, value in table.items())]
+
+
+def _address_in(inner: str, at: int) -> str:
+    """An address in the /24 that a router's inner address lies in."""
+    return str(ipaddress.IPv4Address(inner) + at)

@@ -1,0 +1,159 @@
+"""Tables of a TOML file to dataclasses and back, by the types of their fields, with the line and key of each fault."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from functools import cache
+from typing import Any, NoReturn, TypeVar
+
+from tunnel.model.endpoint import Endpoint, parse_endpoint
+from tunnel.model.errors import SettingsError
+from tunnel.simulation.scenarios.toml_lines import Lines, Path
+
+_Value = TypeVar("_Value")
+_SHARES = ("loss_up", "loss_down", "reorder", "duplicate")
+MOST = 65535
+"""Of whole numbers: all are ports, bytes of a datagram, or counts of such."""
+
+
+class Reader:
+    """Reads values out of the tables of one file. Everything raises SettingsError: `FILE:LINE: KEY: what is wrong`."""
+
+    def __init__(self, file: str, lines: Lines) -> None:
+        self._file = file
+        self._lines = lines
+
+    def fail(self, path: Path, text: str) -> NoReturn:
+        """Say what is wrong, and where."""
+        key = ".".join(str(part) for part in path) or "the file"
+        raise SettingsError(f"{self._file}:{self._lines.line_of(path)}: {key}: {text}")
+
+    def check_keys(self, table: Mapping[str, Any], known: Iterable[str], path: Path) -> None:
+        """No key that nobody reads."""
+        names = list(known)
+        for key in table:
+            if key not in names:
+                near = difflib.get_close_matches(key, names, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(sorted(names))}"
+                self.fail((*path, key), f"unknown key: {hint}")
+
+    def table(self, value: object, path: Path) -> dict[str, Any]:
+        """A table, or it is a fault."""
+        if not isinstance(value, dict):
+            self.fail(path, f"a table is expected, not {value!r}")
+        return value
+
+    def read(self, kind: type[_Value], table: object, path: Path) -> _Value:
+        """A table as a dataclass: unknown keys and wrong types are faults; what is left out has its default."""
+        fields = self.table(table, path)
+        hints = hints_of(typing.cast("type", kind))
+        self.check_keys(fields, hints, path)
+        for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+            is_owed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            if is_owed and field.name not in fields:
+                self.fail(path, f"{field.name!r} is missing")
+        return kind(**{name: self.value(hints[name], value, (*path, name)) for name, value in fields.items()})
+
+    def value(self, hint: Any, value: object, path: Path) -> Any:
+        """One value by its type hint."""
+        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+            return self.value(next(arm for arm in typing.get_args(hint) if arm is not type(None)), value, path)
+        if typing.get_origin(hint) is tuple:
+            if not isinstance(value, list):
+                self.fail(path, f"a list is expected, not {value!r}")
+            return tuple(self.value(typing.get_args(hint)[0], item, (*path, at)) for at, item in enumerate(value))
+        if dataclasses.is_dataclass(hint):
+            return self.read(typing.cast("type[Any]", hint), value, path)
+        if isinstance(hint, type) and issubclass(hint, Enum):
+            return self._word(hint, value, path)
+        if hint is Endpoint:
+            return self._endpoint(value, path)
+        if hint is float and type(value) is int:
+            value = float(value)
+        if type(value) is not hint:
+            self.fail(path, f"{_NAMES.get(hint, hint)} is expected, not {value!r}")
+        if hint is float and not 0.0 <= typing.cast("float", value) < 1e9 and path[-1] != "seconds":
+            self.fail(path, f"{value!r} is not between 0 and 1e9")
+        if path[-1] in _SHARES and typing.cast("float", value) > 1.0:
+            self.fail(path, f"{value!r} is no share: 0 to 1")
+        if hint is int and not 0 <= typing.cast("int", value) <= MOST:
+            self.fail(path, f"{value!r} is not between 0 and {MOST}")
+        return value
+
+    def _word(self, hint: type[Enum], value: object, path: Path) -> Enum:
+        try:
+            return hint(value)
+        except ValueError:
+            words = [str(member.value) for member in hint]
+            near = difflib.get_close_matches(str(value), words, n=1)
+            self.fail(
+                path, f"{value!r} is none of {', '.join(words)}" + (f": did you mean {near[0]!r}?" if near else "")
+            )
+
+    def _endpoint(self, value: object, path: Path) -> Endpoint:
+        if not isinstance(value, str):
+            self.fail(path, f"IP:PORT is expected, not {value!r}")
+        try:
+            return parse_endpoint(value)
+        except SettingsError as error:
+            self.fail(path, str(error))
+
+
+@cache
+def hints_of(kind: type) -> dict[str, Any]:
+    """Field names to types."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def as_table(value: Any) -> dict[str, Any]:
+    """A dataclass as a table of what differs from its defaults."""
+    table = {}
+    for field in dataclasses.fields(value):
+        content = getattr(value, field.name)
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if content != default and content is not None:
+            table[field.name] = _plain(content)
+    return table
+
+
+def toml_text(value: Any) -> str:
+    """A value as TOML writes it within a line."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+        case list():
+            return "[" + ", ".join(toml_text(item) for item in value) + "]"
+        case dict():
+            return "{ " + ", ".join(f"{key} = {toml_text(item)}" for key, item in value.items()) + " }"
+        case _:
+            return repr(value)
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, Enum):
+        return content.value
+    if isinstance(content, Endpoint):
+        return str(content)
+    if isinstance(content, tuple | list):
+        return [_plain(item) for item in content]
+    if dataclasses.is_dataclass(content):
+        return as_table(content)
+    return content
+
+
+_NAMES: dict[Any, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}

@@ -1,0 +1,201 @@
+"""Vets what a scenario says against its picture: names, words, moments and sizes that would make a claim void."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from dataclasses import fields
+from typing import NoReturn
+
+from tunnel.machines.diagrams import CHARTS
+from tunnel.model.nat import Mapping
+from tunnel.model.nat import Udp as SeenUdp
+from tunnel.model.reasons import ReasonCode
+from tunnel.model.settings import TUNNEL_MTU
+from tunnel.simulation.internet.picture import Udp
+from tunnel.simulation.scenarios.scenario import (
+    LEAST_SIZE,
+    Clone,
+    Connect,
+    Cut,
+    Deed,
+    Expectation,
+    ExpectNode,
+    ExpectPeer,
+    ExpectSignals,
+    ExpectTraffic,
+    JumpClock,
+    Kill,
+    Lift,
+    LoseNames,
+    MapPort,
+    Moment,
+    Plug,
+    Reboot,
+    Renumber,
+    Roam,
+    Send,
+    Shut,
+    Sleep,
+    Start,
+    Stop,
+    Unplug,
+)
+from tunnel.simulation.scenarios.structure import Reader
+from tunnel.simulation.scenarios.toml_lines import Path
+from tunnel.wire.signals import TAGS
+
+SERVER = "server"
+ABSENT = "none"
+MOST_SIZE = TUNNEL_MTU - 1
+LEAST_GAP = 0.001
+
+
+def _states_of(chart: str) -> tuple[str, ...]:
+    return tuple(str(state.id) for state in CHARTS[chart].states)
+
+
+WORDS: dict[str, tuple[str, ...]] = {
+    "state": _states_of("peer_connection"),
+    "path": ("direct", "relay-websocket", "relay-udp", ABSENT),
+    "reason": (*(code.value for code in ReasonCode), ABSENT),
+    "server": _states_of("server_link"),
+    "announcement": _states_of("announcement"),
+    "mapping": tuple(mapping.value for mapping in Mapping),
+    "udp": tuple(udp.value for udp in SeenUdp),
+}
+"""What an expectation may ask for: any of these, several with spaces between."""
+
+
+def vet_address(reader: Reader, address: str, path: Path, *, version: int | None = None) -> None:
+    """A numeric address, of this IP version where one is given."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        reader.fail(path, f"{address!r} is no IP address")
+    if version is not None and found.version != version:
+        reader.fail(path, f"{address!r} is no IPv{version} address")
+
+
+class Vetting:
+    """Of one file. Everything raises SettingsError, as its reader does."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        hosts: Collection[str],
+        routers: Collection[str],
+        others: Collection[str],
+        length: float,
+    ) -> None:
+        self._reader = reader
+        self._hosts = hosts
+        self._routers = routers
+        self._places = (*hosts, *routers, *others)
+        self._programs = (*hosts, SERVER)
+        self._length = length
+
+    def vet_deed(self, deed: Deed, path: Path) -> None:
+        """Names in the picture, a moment within the run, values that can be done."""
+        if not deed.at < self._length:
+            self._fail(path, "at", f"{deed.at:g} is after the end, which is at {self._length:g}")
+        match deed:
+            case Start(who=who) | Stop(who=who) | Kill(who=who):
+                self._is_in(self._programs, who, path, "who")
+            case Send():
+                self._vet_send(deed, path)
+            case Connect(who=who, to=to):
+                self._is_in(self._hosts, who, path, "who")
+                self._is_in(self._hosts, to, path, "to")
+            case Cut(one=one, other=other) | Lift(one=one, other=other):
+                self._is_in(self._places, one, path, "one")
+                self._is_in(self._places, other, path, "other")
+            case Reboot(router=router) | Renumber(router=router) | Shut(router=router):
+                self._is_in(self._routers, router, path, "router")
+            case Roam(host=host, behind=behind):
+                self._is_in(self._hosts, host, path, "host")
+                if behind is not None:
+                    self._is_in(self._routers, behind, path, "behind")
+            case JumpClock(host=host):
+                self._is_in(self._programs, host, path, "host")
+            case Unplug(host=host) | Plug(host=host) | Sleep(host=host) | LoseNames(host=host) | MapPort(host=host):
+                self._is_in(self._hosts, host, path, "host")
+            case Clone(host=host, of=of):
+                self._is_in(self._hosts, host, path, "host")
+                self._is_in(self._hosts, of, path, "of")
+            case _:  # a line
+                self._is_in(self._places, getattr(deed, "of", ""), path, "of")
+        match deed:
+            case Shut(udp=udp):
+                self._is_in([each.value for each in Udp], udp, path, "udp")
+            case Renumber(address=address):
+                vet_address(self._reader, address, (*path, "address"), version=4)
+            case Roam(addresses=addresses):
+                for address in addresses:
+                    vet_address(self._reader, address, (*path, "addresses"))
+            case _:
+                pass
+
+    def vet_expectation(self, expectation: Expectation, path: Path) -> None:
+        """Names in the picture, words that exist, a moment within the run, and something that can fail."""
+        match expectation:
+            case ExpectPeer() | ExpectNode():
+                self._vet_moment(expectation, path)
+                self._is_in(self._hosts, expectation.node, path, "node")
+                if isinstance(expectation, ExpectPeer):
+                    self._is_in(self._hosts, expectation.peer, path, "peer")
+                self._vet_words(expectation, path)
+            case ExpectTraffic(who=who, to=to):
+                self._is_in(self._hosts, who, path, "who")
+                self._is_in(self._hosts, to, path, "to")
+                self._asks_for(expectation, path, "who", "to")
+            case ExpectSignals(host=host, signal=signal, at_least=least, at_most=most):
+                self._is_in(self._programs, host, path, "host")
+                self._is_in(list(TAGS), signal, path, "signal")
+                if not least and most is None:
+                    self._reader.fail(path, "nothing is expected: name at_least or at_most")
+
+    def _vet_send(self, deed: Send, path: Path) -> None:
+        self._is_in(self._hosts, deed.who, path, "who")
+        self._is_in(self._hosts, deed.to, path, "to")
+        if not LEAST_SIZE <= deed.size <= MOST_SIZE:
+            self._fail(path, "size", f"{deed.size} is not between {LEAST_SIZE} and {MOST_SIZE} bytes")
+        if deed.every < LEAST_GAP:
+            self._fail(path, "every", f"{deed.every:g} is less than {LEAST_GAP:g} s")
+        if deed.until <= deed.at:
+            self._fail(path, "until", f"{deed.until:g} is not after {deed.at:g}: it is a moment, not a length")
+
+    def _vet_moment(self, moment: Moment, path: Path) -> None:
+        kinds = (moment.by is not None, moment.at is not None, moment.since is not None or moment.until is not None)
+        if sum(kinds) != 1:
+            self._reader.fail(path, "name one moment: by, at, or since and until")
+        for key in ("by", "at", "since", "after"):
+            when = getattr(moment, key)
+            if when is not None and when > self._length:
+                self._fail(path, key, f"{when:g} is after the end, which is at {self._length:g}")
+        if moment.by is not None and moment.by < moment.after:
+            self._fail(path, "after", f"{moment.after:g} is after by = {moment.by:g}")
+        until, since = moment.until, moment.since or 0.0
+        if until is not None and not since < until <= self._length:
+            self._fail(path, "until", f"{until:g} is not between {since:g} and the end, which is at {self._length:g}")
+
+    def _vet_words(self, expectation: ExpectPeer | ExpectNode, path: Path) -> None:
+        self._asks_for(expectation, path, "node", "peer", "by", "at", "since", "until", "after")
+        for key, known in WORDS.items():
+            for word in (getattr(expectation, key, None) or "").split():
+                self._is_in(known, word, path, key)
+
+    def _asks_for(self, expectation: Expectation, path: Path, *names: str) -> None:
+        """Beside these names at least one more thing is said."""
+        asked = [field.name for field in fields(expectation) if field.name not in names]
+        if all(getattr(expectation, key) is None for key in asked):
+            self._reader.fail(path, f"nothing is expected: name one of {', '.join(asked)}")
+
+    def _is_in(self, known: Collection[str], name: str, path: Path, key: str) -> None:
+        if name not in known:
+            few = ", ".join(list(known)[:12])
+            self._fail(path, key, f"{name!r} is none of {few}" + (" ..." if len(known) > 12 else ""))
+
+    def _fail(self, path: Path, key: str, text: str) -> NoReturn:
+        self._reader.fail((*path, key), text)

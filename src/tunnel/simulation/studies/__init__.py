@@ -1,0 +1,1 @@
+"""What many runs tell: every pair of NATs, whole populations, and the oracle beside them."""

@@ -1,0 +1,190 @@
+"""Every invariant can fail: each is broken once, and the run says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.simulation.pairs import do, pair
+
+from tunnel.crypto.sealing import Sealer
+from tunnel.model.endpoint import Endpoint
+from tunnel.network.memory_packet import Fate, MemoryPacket
+from tunnel.peer.budget import ProbeBudget
+from tunnel.peer.prober import Prober
+from tunnel.server.presence import Member
+from tunnel.simulation.runs.invariants import FLOW_BURST, FLOWS_A_SECOND, SOCKETS, Watchman
+from tunnel.simulation.runs.rehearsal import rehearse
+from tunnel.simulation.runs.schedule import run_seeded
+from tunnel.simulation.runs.traffic import Traffic
+from tunnel.wire.frames import FULL_SIZE, Kind
+from tunnel.wire.signals import Pending, Signal
+
+PROBE = bytes([Kind.PROBE])
+TALK = do(1.0, "send", who="desk", to="laptop", until=3.0)
+
+
+def run_watched(watch: Watchman, packets: int, *, ports: int = 1, gap: float = 0.0) -> None:
+    """A host sends so many probes, each to another port, from sockets that take turns."""
+
+    async def send() -> None:
+        import trio
+
+        for number in range(packets):
+            source = Endpoint("192.168.1.2", 5000 + number % ports)
+            watch.see_sent("desk", MemoryPacket(source, Endpoint("25.0.0.9", 1024 + number), PROBE))
+            await trio.sleep(gap)
+
+    run_seeded(send, 0)
+
+
+def test_a_run_without_fault_says_nothing() -> None:
+    assert rehearse(pair(TALK), 0).failures == ()
+
+
+def test_more_flows_in_a_second_than_a_router_bears_are_a_fault() -> None:
+    watch = Watchman()
+    run_watched(watch, FLOWS_A_SECOND + FLOW_BURST)
+    assert watch.faults == []
+    run_watched(watch := Watchman(), FLOWS_A_SECOND + FLOW_BURST + 1)
+    assert watch.faults == ["at 0.000 s desk opened 601 flows within a second"]
+
+
+def test_more_flows_in_a_punch_than_a_router_bears_are_a_fault() -> None:
+    run_watched(watch := Watchman(), 2100, gap=0.005)
+    assert watch.faults[0].endswith("desk opened 2049 flows within 20 s, more than 2048")
+
+
+def test_more_sockets_than_a_punch_may_have_are_a_fault() -> None:
+    run_watched(watch := Watchman(), SOCKETS, ports=SOCKETS, gap=0.01)
+    assert watch.faults == []
+    run_watched(watch := Watchman(), SOCKETS + 1, ports=SOCKETS + 1, gap=0.01)
+    assert watch.faults == ["at 2.560 s desk probes from 257 sockets"]
+
+
+def test_a_node_without_a_budget_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nothing to hold it back, and a prober that scans ports as a birthday tactic without bounds would."""
+    ask = Prober.ask
+
+    def scan(self: Prober, way: object, *, full: bool = False, ttl: int | None = None) -> None:
+        ask(self, way, full=full, ttl=ttl)  # type: ignore[arg-type]
+        if way.remote is not None:  # type: ignore[attr-defined]
+            for port in range(20_000, 20_400):
+                elsewhere = way._replace(remote=way.remote._replace(port=port + scans[0]))  # type: ignore[attr-defined]
+                self._transmit(elsewhere, PROBE + bytes(40), None)
+            scans[0] += 400
+
+    scans = [0]
+    monkeypatch.setattr(ProbeBudget, "take", lambda self, host, now: True)
+    monkeypatch.setattr(Prober, "ask", scan)
+    failures = rehearse(pair(TALK), 0).failures
+    assert any("flows within a second" in failure for failure in failures)
+
+
+def test_what_an_application_says_in_the_clear_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    seal = Sealer.seal
+
+    def leak(self: Sealer, kind: Kind, index: int, plaintext: bytes) -> bytes:
+        return seal(self, kind, index, plaintext) + (plaintext if kind is Kind.DATA else b"")
+
+    monkeypatch.setattr(Sealer, "seal", leak)
+    failures = rehearse(pair(TALK), 0).failures
+    assert any("desk sends what an application said in the clear to" in failure for failure in failures)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda datagram: [datagram, datagram], "datagrams from desk to laptop came out twice"),
+        (lambda datagram: [datagram[:-1] + b"?"], "datagrams from desk to laptop came out other than they went in"),
+        (lambda datagram: [datagram[:12] + bytes(7) + b"\xff" + datagram[20:]], "came out other than they went in"),
+    ],
+    ids=["twice", "damaged", "never sent"],
+)
+def test_a_datagram_that_comes_out_otherwise_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, change: object, told: str
+) -> None:
+    note = Traffic.note_arrival
+
+    def tamper(self: Traffic, datagram: bytes, now: float) -> None:
+        for each in change(datagram):  # type: ignore[operator]
+            note(self, each, now)
+
+    monkeypatch.setattr(Traffic, "note_arrival", tamper)
+    assert any(told in failure for failure in rehearse(pair(TALK), 0).failures)
+
+
+def test_a_path_that_no_full_size_probe_has_proved_is_a_fault() -> None:
+    async def judge() -> list[str]:
+        watch = Watchman()
+        watch.judge_connected("desk", "laptop")
+        probe = MemoryPacket(Endpoint("25.0.0.1", 1), Endpoint("25.0.0.2", 2), PROBE + bytes(FULL_SIZE - 1))
+        watch.see_arrival("desk", probe, Fate.DELIVERED)
+        watch.see_arrival("laptop", replace_payload(probe, PROBE + bytes(40)), Fate.DELIVERED)
+        watch.judge_connected("desk", "laptop")
+        watch.see_arrival("laptop", probe, Fate.OVERSIZE)
+        watch.see_arrival("laptop", replace_payload(probe, bytes(FULL_SIZE)), Fate.DELIVERED)
+        watch.judge_connected("desk", "laptop")
+        watch.see_arrival("laptop", probe, Fate.DELIVERED)
+        watch.judge_connected("desk", "laptop")
+        return watch.faults
+
+    missing = "at 0.000 s desk is connected to laptop, but no full-size probe has reached {} lately"
+    assert run_seeded(judge, 0) == [missing.format(side) for side in ("desk", "laptop", "laptop", "laptop")]
+
+
+def replace_payload(packet: MemoryPacket, payload: bytes) -> MemoryPacket:
+    return MemoryPacket(packet.source, packet.destination, payload)
+
+
+def test_a_server_that_drops_a_request_in_silence_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    tell = Member.tell
+
+    def withhold(self: Member, signal: Signal) -> None:
+        if not isinstance(signal, Pending):
+            tell(self, signal)
+
+    monkeypatch.setattr(Member, "tell", withhold)
+    failures = rehearse(pair(TALK), 0).failures
+    assert "the server was asked for 1 introductions and answered 0" in failures
+
+
+def test_a_program_that_does_not_end_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunnel.node.program import NodeProgram
+
+    async def linger(self: NodeProgram) -> None:
+        import trio
+
+        with trio.CancelScope(shield=True):
+            await trio.sleep(10.0)
+
+    monkeypatch.setattr(NodeProgram, "_leave", linger)
+    scenario = pair(length=2.0)
+    quick = replace(scenario.nodes["desk"].settings.timings, leave_patience=30.0)
+    nodes = {
+        host: replace(plan, settings=replace(plan.settings, timings=quick)) for host, plan in scenario.nodes.items()
+    }
+    failures = rehearse(replace(scenario, nodes=nodes), 0).failures
+    assert failures[:2] == tuple(f"{who} did not end within 3 s of being told to" for who in ("desk", "laptop"))
+
+
+def test_an_error_that_a_program_logs_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunnel.peer.requesting import Requesting
+
+    async def stumble(self: Requesting) -> str:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr(Requesting, "request", stumble)
+    failures = rehearse(pair(TALK, length=3.5), 0).failures
+    assert any("logged as an error: peer failed" in failure and "ZeroDivisionError" in failure for failure in failures)
+
+
+def test_a_program_that_crashes_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunnel.simulation.runs import stage
+
+    async def fall(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("the server fell")
+
+    monkeypatch.setattr(stage, "serve", fall)
+    failures = rehearse(pair(length=2.0), 0).failures
+    assert any("server: ZeroDivisionError('the server fell')" in failure for failure in failures)
