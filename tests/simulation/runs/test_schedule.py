@@ -26,6 +26,7 @@ from tunnel.simulation.scenarios.scenario_file import read_scenario
 for name in sys.argv[1:]:
     print(rehearse(read_scenario(Path(name)), 7).digest)
 """
+CHECKOUT = Path(__file__).parents[3]
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
 
@@ -40,14 +41,15 @@ def digests(python: str, hash_seed: str) -> list[str]:
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split()
 
 
-def pythons() -> list[str]:
-    """All that are found here and have what the package needs; this one at least."""
-    found = [sys.executable]
+def pythons() -> dict[str, str]:
+    """All that have what the package needs, by version: this one, those that `make pythons` set up, others found here."""
+    found = {f"{sys.version_info[0]}.{sys.version_info[1]}": sys.executable}
     for version in VERSIONS:
-        other = shutil.which(f"python{version}")
-        if other is not None and sys.version_info[:2] != tuple(map(int, version.split("."))):
-            probe = subprocess.run([other, "-c", "import tunnel.simulation.runs.rehearsal"], capture_output=True)
-            found += [other] if probe.returncode == 0 else []
+        for other in (CHECKOUT / f".venv-{version}" / "bin" / "python", shutil.which(f"python{version}")):
+            if version not in found and other is not None and Path(other).exists():
+                probe = subprocess.run([other, "-c", "import tunnel.simulation.runs.rehearsal"], capture_output=True)
+                if probe.returncode == 0:
+                    found[version] = str(other)
     return found
 
 
@@ -64,7 +66,7 @@ def test_another_seed_gives_another_run(file: Path) -> None:
     assert len({rehearse(scenario, seed).digest for seed in range(3)}) == 3
 
 
-@pytest.mark.parametrize("python", pythons())
+@pytest.mark.parametrize("python", [pytest.param(python, id=version) for version, python in pythons().items()])
 def test_other_processes_and_other_hashes_give_the_same_runs(python: str) -> None:
     here = [rehearse(read_scenario(file), 7).digest for file in files_of(FEW)]
     assert digests(python, "1") == here
