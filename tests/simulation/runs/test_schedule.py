@@ -42,7 +42,7 @@ def digests(python: str, hash_seed: str) -> list[str]:
 
 
 def pythons() -> dict[str, str]:
-    """All that have what the package needs, by version: this one, those that `make pythons` set up, others found here."""
+    """By version: this one, those that `make pythons` set up, others here that have what the package needs."""
     found = {f"{sys.version_info[0]}.{sys.version_info[1]}": sys.executable}
     for version in VERSIONS:
         for other in (CHECKOUT / f".venv-{version}" / "bin" / "python", shutil.which(f"python{version}")):
