@@ -36,7 +36,7 @@ def test_a_proof_that_holds_is_a_table(command: Command, found: Callable[[Proof]
     found(Proof((GOOD,), (KILLED,)))
     ended = command("prove")
     assert ended.code == 0
-    assert "quiet   4,000  16,000        3        0  holds" in ended.out
+    assert "quiet     4,000  16,000        3        0  holds" in ended.out
     assert "1 mutants: 1 break a property, 0 break none" in ended.out
     assert ended.out.endswith("\nproved\n")
 
@@ -75,8 +75,8 @@ def test_json_holds_the_same(command: Command, found: Callable[[Proof], None]) -
     assert ended.code == 1
     told = json.loads(ended.out)
     assert told["holds"] is False
-    assert [world["states"] for world in told["worlds"]] == [4000, 7]
-    assert told["worlds"][1]["diagram"] == BAD.diagram
+    assert [weather["states"] for weather in told["weathers"]] == [4000, 7]
+    assert told["weathers"][1]["diagram"] == BAD.diagram
     assert told["mutants"]["survivors"] == {SURVIVOR.mutant: None}
     assert told["mutants"]["unexplained"] == [SURVIVOR.mutant]
 

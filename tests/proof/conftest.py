@@ -1,4 +1,4 @@
-"""Small worlds, and charts with something changed."""
+"""Small weathers, and charts with something changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tunnel.proof.explorer import Space, explore
 from tunnel.proof.model import Model
-from tunnel.proof.rules import Charts, Rules, World, read_charts
+from tunnel.proof.rules import Charts, Rules, Weather, read_charts
 
 Explore = Callable[..., Space]
 
@@ -21,15 +21,15 @@ def charts() -> Charts:
 
 @pytest.fixture
 def quiet(charts: Charts) -> Rules:
-    """A world in which nothing goes wrong."""
-    return Rules(charts, World("quiet"))
+    """A weather in which nothing goes wrong."""
+    return Rules(charts, Weather("quiet"))
 
 
 @pytest.fixture
 def explored() -> Explore:
-    """Explore a small world with these charts."""
+    """Explore a small weather with these charts."""
 
-    def run(charts: Charts, world: World | None = None) -> Space:
-        return explore(Model(Rules(charts, world or World("quiet"))))
+    def run(charts: Charts, weather: Weather | None = None) -> Space:
+        return explore(Model(Rules(charts, weather or Weather("quiet"))))
 
     return run

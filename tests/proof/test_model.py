@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunnel.proof.model import MIRRORING, Model, fault_of
 from tunnel.proof.path import BOTH_WAYS, SIZE
-from tunnel.proof.rules import Charts, Rules, World
+from tunnel.proof.rules import Charts, Rules, Weather
 from tunnel.proof.side import Card, Pair, Seen, Side
 from tunnel.proof.steps import Stepper
 
@@ -20,7 +20,7 @@ def test_a_state_and_its_mirror_image_are_one(quiet: Rules) -> None:
 
 
 def test_numbered_states_take_the_steps_of_their_pairs(quiet: Rules) -> None:
-    """Every state of the quiet world: the steps of its pair, and none is lost or made up by numbering."""
+    """Every state of the quiet weather: the steps of its pair, and none is lost or made up by numbering."""
     model, stepper = Model(quiet), Stepper(quiet)
     seen, waiting = {model.start}, [model.start]
     while waiting:
@@ -43,7 +43,7 @@ def test_numbered_states_take_the_steps_of_their_pairs(quiet: Rules) -> None:
 
 
 def test_a_world_without_a_path_begins_without_one(charts: Charts) -> None:
-    assert Model(Rules(charts, World("cut", has_path=False))).start & BOTH_WAYS == 0
+    assert Model(Rules(charts, Weather("cut", has_path=False))).start & BOTH_WAYS == 0
 
 
 def test_what_is_wrong_with_a_pair_as_it_stands() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunnel.proof import node
-from tunnel.proof.rules import Rules, World
+from tunnel.proof.rules import Rules, Weather
 from tunnel.proof.side import NO_SERVER, Card, Pair, Seen, Side, Word
 from tunnel.proof.steps import NODES, SERVER, Deed, Pace, Step, Stepper
 
@@ -49,7 +49,7 @@ def test_a_standing_path_is_lost_only_when_it_is_broken(quiet: Rules) -> None:
 
 def test_a_world_has_only_the_faults_that_it_names(quiet: Rules) -> None:
     assert texts(steps(quiet, Pair(HELD, HELD)), Pace.FAULT) == set()
-    harsh = World("harsh", is_restarting=True, is_moving=True, is_link_breaking=True, is_server_stopping=True)
+    harsh = Weather("harsh", is_restarting=True, is_moving=True, is_link_breaking=True, is_server_stopping=True)
     assert texts(steps(Rules(quiet.charts, harsh), Pair(HELD, HELD)), Pace.FAULT) == {
         "its link to the server breaks",
         "its addresses change",
@@ -60,7 +60,7 @@ def test_a_world_has_only_the_faults_that_it_names(quiet: Rules) -> None:
 
 
 def test_a_restart_makes_what_others_know_old(quiet: Rules) -> None:
-    rules = Rules(quiet.charts, World("restarts", is_restarting=True))
+    rules = Rules(quiet.charts, Weather("restarts", is_restarting=True))
     pair = Pair(HELD, HELD._replace(told=(Word.INTRODUCED,)))
     killed = next(step for step in steps(rules, pair) if "killed" in step.deed.text and step.deed.actor == NODES[0])
     assert killed.forgets_probes
@@ -72,7 +72,7 @@ def test_a_restart_makes_what_others_know_old(quiet: Rules) -> None:
 def test_a_chart_that_does_not_close_is_a_fault(quiet: Rules) -> None:
     arrows = tuple(arrow for arrow in quiet.peer.arrows if arrow.event != "close")
     charts = quiet.charts._replace(peer=quiet.peer.having(arrows=arrows))
-    found = steps(Rules(charts, World("restarts", is_restarting=True)), Pair(HELD, HELD))
+    found = steps(Rules(charts, Weather("restarts", is_restarting=True)), Pair(HELD, HELD))
     assert "the peer_connection does not close in announced" in {step.fault for step in found}
 
 

@@ -16,9 +16,9 @@ from tunnel.cli.options import ConfigOption
 from tunnel.cli.progress import Progress
 from tunnel.cli.tables import Trimmed
 from tunnel.model.errors import DeviceError, SettingsError
-from tunnel.proof.mutants import EXPLAINED
 from tunnel.proof.prover import Explored, Proof, count_jobs
 from tunnel.proof.prover import prove as prove_all
+from tunnel.proof.survivors import reason_of
 
 
 def prove(
@@ -42,7 +42,7 @@ def prove(
         print(json.dumps(proof_json(proof), indent=2))
     else:
         Console(highlight=False, soft_wrap=True).print(Trimmed(proof_view(proof)))
-    shown = next((world.diagram for world in proof.explored if world.diagram), "")
+    shown = next((weather.diagram for weather in proof.explored if weather.diagram), "")
     if diagram is not None and shown:
         try:
             diagram.write_text(shown, encoding="utf-8")
@@ -55,25 +55,25 @@ def prove(
 
 def proof_view(proof: Proof) -> RenderableType:
     """What was found, for people."""
-    worlds = Table("world", "states", "steps", "punches", "seconds", "", box=None, header_style="bold", pad_edge=False)
-    for column in worlds.columns[1:5]:
+    table = Table("weather", "states", "steps", "punches", "seconds", "", box=None, header_style="bold", pad_edge=False)
+    for column in table.columns[1:5]:
         column.justify = "right"
-    for world in proof.explored:
-        worlds.add_row(
-            world.world,
-            f"{world.states:,}",
-            f"{world.steps:,}",
-            str(world.punches),
-            f"{world.seconds:.0f}",
-            _result(world),
+    for weather in proof.explored:
+        table.add_row(
+            weather.weather,
+            f"{weather.states:,}",
+            f"{weather.steps:,}",
+            str(weather.punches),
+            f"{weather.seconds:.0f}",
+            _result(weather),
         )
-    parts: list[RenderableType] = [worlds]
+    parts: list[RenderableType] = [table]
     if proof.verdicts:
         killed = len(proof.verdicts) - len(proof.survivors)
         parts.append(
             Text(f"\n{len(proof.verdicts)} mutants: {killed} break a property, {len(proof.survivors)} break none")
         )
-        parts += [Text(f"  {name}: {EXPLAINED.get(name, 'NOT EXPLAINED')}") for name in proof.survivors]
+        parts += [Text(f"  {name}: {reason_of(name) or 'NOT EXPLAINED'}") for name in proof.survivors]
         parts += [Text(f"  EXPLAINED FOR NOTHING {name}", style="red") for name in proof.outdated]
     parts.append(Text("\nproved" if proof.holds else "\nNOT proved", style="green" if proof.holds else "red"))
     return Group(*parts)
@@ -84,10 +84,10 @@ def proof_json(proof: Proof) -> dict[str, object]:
     return {
         "version": 1,
         "holds": proof.holds,
-        "worlds": [asdict(world) for world in proof.explored],
+        "weathers": [asdict(weather) for weather in proof.explored],
         "mutants": {
             "all": len(proof.verdicts),
-            "survivors": {name: EXPLAINED.get(name) for name in proof.survivors},
+            "survivors": {name: reason_of(name) or None for name in proof.survivors},
             "unexplained": list(proof.unexplained),
             "outdated": list(proof.outdated),
             "killed": [asdict(verdict) for verdict in proof.verdicts if verdict.killed_by],
@@ -95,7 +95,7 @@ def proof_json(proof: Proof) -> dict[str, object]:
     }
 
 
-def _result(world: Explored) -> Text:
-    if not world.violation:
+def _result(weather: Explored) -> Text:
+    if not weather.violation:
         return Text("holds", style="green")
-    return Text(f"{world.violation}: {world.what}", style="red")
+    return Text(f"{weather.violation}: {weather.what}", style="red")

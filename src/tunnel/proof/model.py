@@ -56,7 +56,7 @@ class Model:
         self._numbers: dict[Pair, tuple[int, bool]] = {}
         self._stepper = Stepper(rules)
         first, _ = self._number(Pair(node.begin(rules), node.begin(rules)))
-        self.start = first * SIZE + (BOTH_WAYS if rules.world.has_path else 0)
+        self.start = first * SIZE + (BOTH_WAYS if rules.weather.has_path else 0)
 
     def successors(self, state: int) -> list[tuple[int, int]]:
         """Of every step out of this state the pace, with `MIRRORING`, and the target; -1 for what must not be."""
@@ -68,7 +68,7 @@ class Model:
         ]
         if not is_urgent and self.rules.is_direct_allowed:
             first = state - path
-            for pace, _, shifted, proves in shifts(path, *self._views[pair], self.rules.world.is_path_changing):
+            for pace, _, shifted, proves in shifts(path, *self._views[pair], self.rules.weather.is_path_changing):
                 if proves < 0:
                     found.append((pace, first + shifted))
                 else:
@@ -88,7 +88,7 @@ class Model:
         if not is_urgent and self.rules.is_direct_allowed:
             told += [
                 (shift.deed, self._proof(pair, shift.proves).fault if shift.proves >= 0 else "")
-                for shift in shifts(path, *self._views[pair], self.rules.world.is_path_changing)
+                for shift in shifts(path, *self._views[pair], self.rules.weather.is_path_changing)
             ]
         return [
             Arrow(deed, target, bool(kind & MIRRORING), fault)

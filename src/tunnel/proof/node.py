@@ -115,6 +115,8 @@ def announce(rules: Rules, side: Side, event: str, *, spoken: bool = False) -> S
         if spoken:
             raise Fault(f"{event} is not enabled in {side.announcement}")
         return side
+    if target == "stale" and not side.is_dirty:
+        raise Fault("stale, though nothing has changed")
     if target != "announcing":
         return side._replace(announcement=target)
     if "announce" not in rules.announcement.sends_of[target]:

@@ -1,4 +1,4 @@
-"""The direct path between the two: which way the world lets pass, and the probes in flight on it.
+"""The direct path between the two: which way it lets pass, and the probes in flight on it.
 
 A number of six bits: A to B passes, B to A passes, then A's question, its answer, B's question, its answer. Probes ride
 UDP: each may be lost, come twice, and overtake another.

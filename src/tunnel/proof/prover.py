@@ -1,29 +1,31 @@
-"""The whole proof: every world explored, every mutant judged, on as many cores as there are."""
+"""The whole proof: every weather explored, every mutant judged, on as many cores as there are."""
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing import get_context
 
 from tunnel.proof.counterexample import draw
 from tunnel.proof.explorer import explore
 from tunnel.proof.model import Model
-from tunnel.proof.mutants import EXPLAINED, Mutant, Verdict, judge, mutants_of
+from tunnel.proof.mutants import Mutant, Verdict, judge, mutants_of
 from tunnel.proof.properties import check
-from tunnel.proof.rules import Charts, Rules, World, read_charts
+from tunnel.proof.rules import Charts, Rules, Weather, read_charts
+from tunnel.proof.survivors import outdated, reason_of
 from tunnel.proof.table import Ambiguous
-from tunnel.proof.worlds import WORLDS
+from tunnel.proof.weathers import WEATHERS
 
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """What came of one world."""
+    """What came of one weather."""
 
-    world: str
+    weather: str
     states: int
     steps: int
     punches: int
@@ -53,51 +55,50 @@ class Proof:
     @property
     def unexplained(self) -> tuple[str, ...]:
         """Survivors without a reason: the properties miss something."""
-        return tuple(name for name in self.survivors if name not in EXPLAINED)
+        return tuple(name for name in self.survivors if not reason_of(name))
 
     @property
     def outdated(self) -> tuple[str, ...]:
         """Reasons for survivors that there are no more."""
-        return tuple(name for name in EXPLAINED if self.verdicts and name not in self.survivors)
+        return outdated(self.survivors) if self.verdicts else ()
 
     @property
     def holds(self) -> bool:
         """Whether all of it is as it should be."""
-        return not (any(world.violation for world in self.explored) or self.unexplained or self.outdated)
+        return not (any(weather.violation for weather in self.explored) or self.unexplained or self.outdated)
 
 
-def explore_world(charts: Charts, world: World) -> Explored:
-    """Explore one world whole and ask all properties of it."""
+def explore_weather(charts: Charts, weather: Weather) -> Explored:
+    """Explore one weather whole and ask all properties of it."""
     began = time.process_time()
     for table in charts:
         try:
             table.check_guards()
         except Ambiguous as ambiguity:
-            return Explored(world.name, 0, 0, 0, 0.0, "never", str(ambiguity))
-    space = explore(Model(Rules(charts, world)))
+            return Explored(weather.name, 0, 0, 0, 0.0, "never", str(ambiguity))
+    space = explore(Model(Rules(charts, weather)))
     violation, punches = check(space)
     seconds = time.process_time() - began
-    found = Explored(world.name, len(space.states), space.steps, punches, seconds)
+    found = Explored(weather.name, len(space.states), space.steps, punches, seconds)
     if violation is None:
         return found
-    return Explored(
-        found.world, found.states, found.steps, punches, seconds, violation.name, violation.what, draw(space, violation)
-    )
+    return replace(found, violation=violation.name, what=violation.what, diagram=draw(space, violation))
 
 
 def count_jobs(*, with_mutants: bool) -> int:
     """How many times `prove` calls `on_done`."""
-    return len(WORLDS) + (len(_mutants()) if with_mutants else 0)
+    return len(WEATHERS) + (len(_mutants()) if with_mutants else 0)
 
 
 def prove(
     *, with_mutants: bool = True, processes: int | None = None, on_done: Callable[[bool], None] | None = None
 ) -> Proof:
-    """Explore all worlds and judge all mutants. `on_done(is_good)` is called for each as it ends."""
+    """Explore all weathers and judge all mutants. `on_done(is_good)` is called for each as it ends."""
     jobs = range(count_jobs(with_mutants=with_mutants))
+    spread = sorted(jobs, key=lambda job: job * len(jobs) // (2 * len(WEATHERS)) if job < len(WEATHERS) else job)
     results: dict[int, Explored | Verdict] = {}
-    with get_context("spawn").Pool(processes or os.cpu_count() or 1) as pool:
-        for job, result in pool.imap_unordered(_do, jobs):
+    with get_context("spawn").Pool(processes or os.cpu_count() or 1, gc.disable) as pool:
+        for job, result in pool.imap_unordered(_do, spread):
             results[job] = result
             if on_done is not None:
                 on_done(_is_good(result))
@@ -111,14 +112,14 @@ def prove(
 def _is_good(result: Explored | Verdict) -> bool:
     if isinstance(result, Explored):
         return not result.violation
-    return bool(result.killed_by) is not (result.mutant in EXPLAINED)
+    return bool(result.killed_by or reason_of(result.mutant))
 
 
 def _do(job: int) -> tuple[int, Explored | Verdict]:
     """In a process of its own: the job's number says all."""
-    if job < len(WORLDS):
-        return job, explore_world(read_charts(), WORLDS[job])
-    return job, judge(_mutants()[job - len(WORLDS)])
+    if job < len(WEATHERS):
+        return job, explore_weather(read_charts(), WEATHERS[job])
+    return job, judge(_mutants()[job - len(WEATHERS)])
 
 
 @cache

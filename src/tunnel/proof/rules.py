@@ -1,4 +1,4 @@
-"""What a model is made from: the tables of the charts, and the bounds of the world around them."""
+"""What a model is made from: the tables of the charts, and the bounds of the weather around them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_charts() -> Charts:
 
 
 @dataclass(frozen=True)
-class World:
+class Weather:
     """What may happen around the two nodes, again and again, in any order."""
 
     name: str
@@ -58,10 +58,10 @@ class World:
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """The charts and the world of one model."""
+    """The charts and the weather of one model."""
 
     charts: Charts
-    world: World
+    weather: Weather
 
     @property
     def peer(self) -> ChartTable:
@@ -81,7 +81,7 @@ class Rules:
     @property
     def is_direct_allowed(self) -> bool:
         """The policy of both."""
-        return self.world.is_direct_allowed
+        return self.weather.is_direct_allowed
 
     def valuation(self, has_relay: bool) -> Valuation:
         """The facts of a peer connection."""

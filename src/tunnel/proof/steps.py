@@ -171,10 +171,10 @@ class Stepper:
         if side.told:
             word = side.told[0]
             yield from self._do(who, Pace.PROMPT, word, lambda: node.hear(rules, side), speaker=SERVER)
-        if side.is_linked and rules.world.is_link_breaking:
+        if side.is_linked and rules.weather.is_link_breaking:
             text = "its link to the server breaks"
             yield from self._do(who, Pace.FAULT, text, lambda: iter((node.unlink(rules, side),)))
-        if rules.world.is_moving:
+        if rules.weather.is_moving:
             yield from self._do(who, Pace.FAULT, "its addresses change", lambda: node.move(rules, side))
 
     def _speak(
@@ -210,7 +210,7 @@ class Stepper:
             side, name = pair.side(who), NODES[who]
             if pair.askers != NO_SERVER:
                 yield from self._serve(pair, who)
-            if rules.world.is_restarting:
+            if rules.weather.is_restarting:
                 yield from _try(
                     Pace.FAULT, Deed(name, "", "its process is killed and starts again"), _restarted, rules, pair, who
                 )
@@ -226,7 +226,7 @@ class Stepper:
             else:
                 deed = Deed(SERVER, "", "patience of the introduction ends")
                 yield from _try(Pace.SLOW, deed, rendezvous.lose_patience, rules, pair)
-        if rules.world.is_server_stopping:
+        if rules.weather.is_server_stopping:
             yield from _try(Pace.FAULT, Deed(SERVER, "", "stops"), rendezvous.stop, rules, pair)
 
     def _heard_requests(self, pair: Pair, who: int) -> list[Step]:

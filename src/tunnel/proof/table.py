@@ -76,6 +76,11 @@ class ChartTable:
             _targets={},
         )
 
+    @property
+    def moves_made(self) -> tuple[tuple[str, str], ...]:
+        """State and event of each move that was asked for so far and is one."""
+        return tuple((state, event) for (state, event, _), target in self._targets.items() if target is not None)
+
     def _holds(self, guard: str, valuation: Valuation) -> bool:
         return (valuation in self.guards[guard.removeprefix("!")]) is not guard.startswith("!")
 

@@ -1,0 +1,39 @@
+"""Mutants that break nothing, and why nothing is lost by them. The proof fails when this is not the whole truth."""
+
+from __future__ import annotations
+
+_ACTIVITY = "the activity says `introduced` only where it can be acted on, so the guard is a second lock on that door"
+_LADDER = "without a direct path to hope for, the patience of `relayed` has no end: the guard is a second lock"
+_TOLD_FIRST = "the loss of a link is told before a new one is made, so `registered` comes in `surveying` alone"
+
+REASONS: dict[str, str] = {
+    "peer_connection: announced --introduced [relay_carries and not may_go_direct]--> relayed forgets relay_carries": (
+        _ACTIVITY
+    ),
+    "peer_connection: requested --introduced [relay_carries and not may_go_direct]--> relayed forgets relay_carries": (
+        _ACTIVITY
+    ),
+    "peer_connection: relayed --introduced [may_go_direct]--> punching forgets may_go_direct": _ACTIVITY,
+    "peer_connection: relayed --patience_ended [may_go_direct]--> punching forgets may_go_direct": _LADDER,
+    "peer_connection: requested --patience_ended [relay_carries]--> relayed is removed": (
+        "a server that has a link to us answers each request: this patience is for one that breaks its word"
+    ),
+    "announcement: announcing --changed--> announcing leads to stale": "it announces all the same, 50 ms later",
+    "announcement: announcing --patience_ended--> announcing is removed": (
+        "TCP loses nothing: announcing again is for a server that forgets what it was told"
+    ),
+    "announcement: announcing --registered--> announcing ": _TOLD_FIRST,
+    "announcement: acknowledged --registered--> announcing ": _TOLD_FIRST,
+    "announcement: stale --registered--> announcing ": _TOLD_FIRST,
+}
+"""By the name of a mutant, or by how the names of several begin."""
+
+
+def reason_of(mutant: str) -> str:
+    """Why nothing is lost by this survivor; empty where nobody has said so."""
+    return next((reason for name, reason in REASONS.items() if mutant.startswith(name)), "")
+
+
+def outdated(survivors: tuple[str, ...]) -> tuple[str, ...]:
+    """Reasons for survivors that there are no more."""
+    return tuple(name for name in REASONS if not any(mutant.startswith(name) for mutant in survivors))
