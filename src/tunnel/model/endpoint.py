@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from tunnel.model.errors import SettingsError
@@ -39,6 +40,7 @@ class Endpoint(NamedTuple):
         return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"
 
 
+@lru_cache(4096)
 def scope_of(host: str) -> Scope:
     """How far a numeric address reaches. A zone index (`%eth0`) is ignored."""
     address = ipaddress.ip_address(host.partition("%")[0])
@@ -53,6 +55,7 @@ def scope_of(host: str) -> Scope:
     return Scope.GLOBAL
 
 
+@lru_cache(4096)
 def is_usable(endpoint: Endpoint) -> bool:
     """Whether a datagram may be sent there at all: a unicast address and a real port."""
     try:

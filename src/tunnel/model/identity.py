@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from functools import lru_cache
 
 ID_BYTES = 16
 EPOCH_BYTES = 16
@@ -26,7 +27,7 @@ class NodeId:
         return self.raw[:HANDLE_BYTES]
 
     def __str__(self) -> str:
-        return base64.b32encode(self.raw).decode().rstrip("=").lower()
+        return _text_of(self.raw)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,4 +41,9 @@ class NetworkId:
             raise ValueError(f"a network id has {ID_BYTES} bytes")
 
     def __str__(self) -> str:
-        return base64.b32encode(self.raw).decode().rstrip("=").lower()
+        return _text_of(self.raw)
+
+
+@lru_cache(4096)
+def _text_of(raw: bytes) -> str:
+    return base64.b32encode(raw).decode().rstrip("=").lower()

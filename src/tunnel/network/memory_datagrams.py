@@ -48,7 +48,8 @@ class MemoryDatagramSocket:
 
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         """Wait for at least one datagram; at most BATCH."""
-        await trio.lowlevel.checkpoint()
+        if self._waiting or self._closed:
+            await trio.lowlevel.checkpoint()
         while not self._waiting:
             if self._closed:
                 raise trio.ClosedResourceError

@@ -49,7 +49,8 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self._ended = False
         self._closed = False
         self._broken: str | None = None
-        self._changed = trio.lowlevel.ParkingLot()
+        self._arrivals = trio.lowlevel.ParkingLot()
+        self._credits = trio.lowlevel.ParkingLot()
         self._sending = trio.StrictFIFOLock()
 
     async def connect(self) -> None:
@@ -82,14 +83,14 @@ class MemoryStream(trio.abc.HalfCloseableStream):
                 if not view:
                     return
                 if self._outstanding >= WINDOW:
-                    await self._changed.park()
+                    await self._credits.park()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait for room in the window."""
         await trio.lowlevel.checkpoint()
         self._check_sendable()
         while self._outstanding >= WINDOW:
-            await self._changed.park()
+            await self._credits.park()
             self._check_sendable()
 
     async def send_eof(self) -> None:
@@ -102,7 +103,8 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Some bytes; none at the other side's end. What arrived before a reset can still be read."""
-        await trio.lowlevel.checkpoint()
+        if self._unread or self._closed or self._peer_ended or self._broken is not None:
+            await trio.lowlevel.checkpoint()
         while not self._unread:
             if self._closed:
                 raise trio.ClosedResourceError
@@ -110,7 +112,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
                 return b""
             if self._broken is not None:
                 raise trio.BrokenResourceError(self._broken)
-            await self._changed.park()
+            await self._arrivals.park()
         if self._closed:
             raise trio.ClosedResourceError
         data = bytes(self._unread[:max_bytes])
@@ -129,7 +131,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
                 self._ended = True
                 self._transmit(SegmentKind.END)
             self._host.forget_stream(self)
-            self._changed.unpark_all()
+            self._wake_all()
         await trio.lowlevel.checkpoint()
 
     def reset(self) -> None:
@@ -159,7 +161,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
                     self._peer_ended = due.segment is not None and due.segment.kind is SegmentKind.END
         if segment.sender is not None:
             segment.sender.came_through()
-        self._changed.unpark_all()
+        self._arrivals.unpark_all()
 
     def came_through(self) -> None:
         """A packet of ours arrived."""
@@ -190,7 +192,11 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     def _credit(self, count: int) -> None:
         self._outstanding -= count
-        self._changed.unpark_all()
+        self._credits.unpark_all()
+
+    def _wake_all(self) -> None:
+        self._arrivals.unpark_all()
+        self._credits.unpark_all()
 
     def _check_sendable(self) -> None:
         if self._closed or self._ended:
@@ -204,7 +210,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             self._early.clear()
             self._established.set()
             self._host.forget_stream(self)
-            self._changed.unpark_all()
+            self._wake_all()
 
 
 class MemoryListener:

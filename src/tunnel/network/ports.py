@@ -33,7 +33,10 @@ class DatagramSocket(Protocol):
         ...
 
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
-        """Wait for at least one datagram; at most BATCH. A remote's host is in its shortest numeric form."""
+        """Wait for at least one datagram; at most BATCH. A remote's host is in its shortest numeric form.
+
+        Others always get their turn in between, also where datagrams wait already.
+        """
         ...
 
     def close(self) -> None:

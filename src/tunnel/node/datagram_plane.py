@@ -108,4 +108,3 @@ class DatagramPlane:
         while True:
             for datagram, remote in await socket.receive_batch():
                 self.dispatch_untrusted(datagram, Way(number, remote))
-            await trio.lowlevel.checkpoint()

@@ -18,7 +18,7 @@ from tunnel.simulation.scenarios.scenario import (
     ExpectTraffic,
 )
 
-LOOK_GAP = 0.25
+LOOK_GAP = 0.5
 """Something may change without anybody saying so: look again after so long."""
 ROUNDING = 1e-6
 ABSENT = "none"

@@ -1,8 +1,7 @@
 """Trio with virtual time and a seeded order of tasks: every seed is another legal schedule, and always the same one.
 
 Trio shuffles the tasks of each tick; with the switch that it keeps for property tests it sorts them first and shuffles
-by a generator that can be seeded. Both names are private: trio is pinned, and tests/simulation/runs/test_schedule.py watches
-them.
+by a generator that can be seeded. Both names are private: trio is pinned, and the tests of this file watch them.
 """
 
 from __future__ import annotations
