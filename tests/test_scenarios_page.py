@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tunnel.simulation.picture import Gateway, Host, Line, Nat, Router, Server, StunServer
-from tunnel.simulation.presets import NATS
-from tunnel.simulation.rehearsal import rehearse
-from tunnel.simulation.scenario import ANY_DEED, ANY_EXPECTATION
-from tunnel.simulation.scenario_file import _NODE_KEYS, parse_scenario
+from tunnel.simulation.internet.picture import Gateway, Host, Line, Nat, Router, Server, StunServer
+from tunnel.simulation.internet.presets import NATS
+from tunnel.simulation.runs.rehearsal import rehearse
+from tunnel.simulation.scenarios.scenario import ANY_DEED, ANY_EXPECTATION
+from tunnel.simulation.scenarios.scenario_file import _NODE_KEYS, parse_scenario
 
 PAGE = (Path(__file__).parents[1] / "docs" / "scenarios.md").read_text()
 TABLES: dict[str, tuple[type, tuple[str, ...]]] = {
