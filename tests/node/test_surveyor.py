@@ -38,12 +38,15 @@ class Home:
             entropy=MemoryEntropy(random.Random(1)),
             changed=lambda result, before: self.changes.append((trio.current_time(), result, before)),
         )
+        self.is_shut = False
+        """Whether no answer comes through."""
         self._sockets = sockets
 
     async def read(self) -> None:
         while True:
             for datagram, remote in await self._sockets[0].receive_batch():
-                self.surveyor.handle_untrusted(0, datagram, remote)
+                if not self.is_shut:
+                    self.surveyor.handle_untrusted(0, datagram, remote)
 
 
 @pytest.fixture
@@ -100,6 +103,20 @@ async def test_a_survey_is_due_again_after_five_minutes(home: Home) -> None:
     await trio.sleep(2 * DEFAULT_TIMINGS.survey_refresh)
     first, second = (at for at, _, _ in home.changes[:2])
     assert second - first == pytest.approx(DEFAULT_TIMINGS.survey_refresh, abs=DEFAULT_TIMINGS.keepalive + 2.0)
+
+
+async def test_a_firewall_that_is_opened_is_found_out_soon(home: Home) -> None:
+    """Nobody answered, so one server is asked again each quarter of a minute; its first answer brings a new survey."""
+    home.is_shut = True
+    home.surveyor.own = OWN
+    home.surveyor.request()
+    await trio.sleep(100.0)
+    assert [result.report.udp.value for _, result, _ in home.changes] == ["blocked"]
+    home.is_shut = False
+    opened = trio.current_time()
+    await trio.sleep(2 * DEFAULT_TIMINGS.keepalive)
+    assert [result.report.udp.value for _, result, _ in home.changes] == ["blocked", "open"]
+    assert home.changes[1][0] - opened < DEFAULT_TIMINGS.keepalive + 2 * DEFAULT_TIMINGS.survey_cap
 
 
 async def test_stun_that_nobody_asked_for_is_dropped(home: Home) -> None:

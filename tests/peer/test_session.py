@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from tunnel.crypto.node_keys import NodeKeys
+from tunnel.crypto.noise import SessionKeys
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.peer.surroundings import RELAY
 from tunnel.wire.frames import SEALED_OVERHEAD, Kind, decode_header
@@ -81,6 +82,25 @@ async def test_a_pair_in_use_has_new_keys_each_two_minutes_and_loses_nothing_by_
     assert len(agreed) == 5
     for earlier, later in pairwise(agreed):
         assert later - earlier == pytest.approx(DEFAULT_TIMINGS.rekey_after, abs=2.0)
+
+
+async def test_new_keys_that_come_as_the_old_ones_end_are_not_thrown_away_with_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the old keys and the agreement on new ones may fall on one moment, and then the agreement counts."""
+    await bench.connect()
+    session = bench.left.peer.session
+    monkeypatch.setattr(session, "_open_handshake", lambda: None)
+    old = session.slots.current
+    assert old is not None
+    fresh = session.slots.make(SessionKeys(bytes(32), bytes(31) + b"\x01", bytes(32)), 77, 78)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(session._rekey)
+        await trio.sleep_until(old.born + DEFAULT_TIMINGS.key_life - 0.001)
+        session.slots.install(fresh)
+        await trio.sleep(1.0)
+        assert session.slots.current is fresh
+        nursery.cancel_scope.cancel()
 
 
 async def test_old_keys_open_nothing_once_their_time_is_over(bench: Bench) -> None:

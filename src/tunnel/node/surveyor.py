@@ -93,9 +93,11 @@ class Surveyor:
             await trio.sleep(_LEAST_GAP)
 
     async def _is_mapping_kept(self) -> bool:
-        if not self.own or self.result is None or not self.result.reflexive:
+        if not self.own or self.result is None:
             return True
         seen = await self._look(self.own[:1], ())
+        if not self.result.reflexive:
+            return not seen.reflexive  # nobody answered then: an answer now means that a firewall was opened
         return bool(seen.reflexive) and seen.reflexive[0] in self.result.reflexive
 
     async def _look(self, own_servers: Sequence[Endpoint], servers: Sequence[str]) -> SurveyResult:

@@ -240,6 +240,8 @@ class Session:
         keys = self.slots.current
         if keys is not None:
             await trio.sleep_until(keys.born + self._timings.key_life)
+        if self.slots.current is not keys:
+            await trio.sleep_forever()  # new ones came in this very moment: `agreed` is on its way
         self._drop_keys()
         return "keys_expired"
 
