@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -41,7 +41,8 @@ def prove(
     if json_:
         print(json.dumps(proof_json(proof), indent=2))
     else:
-        Console(highlight=False, soft_wrap=True).print(Trimmed(proof_view(proof)))
+        Console(highlight=False, soft_wrap=True).print(Trimmed(weathers_table(proof)))
+        print("\n".join(verdict_lines(proof)))
     shown = next((weather.diagram for weather in proof.explored if weather.diagram), "")
     if diagram is not None and shown:
         try:
@@ -53,8 +54,8 @@ def prove(
     return 0 if proof.holds else 1
 
 
-def proof_view(proof: Proof) -> RenderableType:
-    """What was found, for people."""
+def weathers_table(proof: Proof) -> Table:
+    """One row a weather."""
     table = Table("weather", "states", "steps", "punches", "seconds", "", box=None, header_style="bold", pad_edge=False)
     for column in table.columns[1:5]:
         column.justify = "right"
@@ -67,16 +68,19 @@ def proof_view(proof: Proof) -> RenderableType:
             f"{weather.seconds:.0f}",
             _result(weather),
         )
-    parts: list[RenderableType] = [table]
+    return table
+
+
+def verdict_lines(proof: Proof) -> list[str]:
+    """What became of the mutants, and of the whole."""
+    lines = []
     if proof.verdicts:
         killed = len(proof.verdicts) - len(proof.survivors)
-        parts.append(
-            Text(f"\n{len(proof.verdicts)} mutants: {killed} break a property, {len(proof.survivors)} break none")
-        )
-        parts += [Text(f"  {name}: {reason_of(name) or 'NOT EXPLAINED'}") for name in proof.survivors]
-        parts += [Text(f"  EXPLAINED FOR NOTHING {name}", style="red") for name in proof.outdated]
-    parts.append(Text("\nproved" if proof.holds else "\nNOT proved", style="green" if proof.holds else "red"))
-    return Group(*parts)
+        lines.append(f"\n{len(proof.verdicts)} mutants: {killed} break a property, {len(proof.survivors)} break none")
+        for name in proof.survivors:
+            lines += [f"  {name}", f"      {reason_of(name) or 'NOT EXPLAINED'}"]
+        lines += [f"  {name}\n      EXPLAINED FOR NOTHING" for name in proof.outdated]
+    return [*lines, "\nproved" if proof.holds else "\nNOT proved"]
 
 
 def proof_json(proof: Proof) -> dict[str, object]:

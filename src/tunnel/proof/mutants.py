@@ -7,6 +7,7 @@ a property in one of the small weathers, or be named in survivors.py with the re
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -40,6 +41,8 @@ class Verdict:
     weather: str
     states: int
     """Explored in all weathers together."""
+    seconds: float = 0.0
+    """Of one core."""
 
 
 def mutants_of(charts: Charts) -> Iterator[Mutant]:
@@ -58,14 +61,14 @@ def judge(mutant: Mutant) -> Verdict:
             return Verdict(mutant.name, "never", str(ambiguity), 0)
     if mutant.broken is not None and mutant.broken not in _taken():
         return Verdict(mutant.name, "", "", 0)  # nobody comes there: it cannot differ
-    states = 0
+    began, states = time.process_time(), 0
     for weather in SMALL_WEATHERS:
         space = explore(Model(Rules(mutant.charts, weather)))
         states += len(space.states)
         violation, _ = check(space)
         if violation is not None:
-            return Verdict(mutant.name, violation.name, weather.name, states)
-    return Verdict(mutant.name, "", "", states)
+            return Verdict(mutant.name, violation.name, weather.name, states, time.process_time() - began)
+    return Verdict(mutant.name, "", "", states, time.process_time() - began)
 
 
 @cache

@@ -94,7 +94,7 @@ def stop(rules: Rules, pair: Pair) -> Iterator[Pair]:
 def _settle(rules: Rules, pair: Pair, outcome: str) -> Iterator[Pair]:
     """Answer who asked; the answer must be true."""
     if outcome not in rules.introduction.finals:
-        return
+        raise Fault("an introduction goes on where it owes an answer")
     is_absent = Seen.ABSENT in (pair.a.seen, pair.b.seen)
     are_announced = pair.a.is_known and pair.b.is_known
     truths = {"introduced": are_announced, "refused": is_absent, "timed_out": not is_absent and not are_announced}

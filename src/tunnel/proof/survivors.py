@@ -19,12 +19,18 @@ REASONS: dict[str, str] = {
         "a server that has a link to us answers each request: this patience is for one that breaks its word"
     ),
     "announcement: announcing --changed--> announcing leads to stale": "it announces all the same, 50 ms later",
+    "announcement: acknowledged --changed--> stale leads to announcing": (
+        "it announces at once instead of waiting 50 ms for more to change"
+    ),
     "announcement: announcing --patience_ended--> announcing is removed": (
         "TCP loses nothing: announcing again is for a server that forgets what it was told"
     ),
     "announcement: announcing --registered--> announcing ": _TOLD_FIRST,
     "announcement: acknowledged --registered--> announcing ": _TOLD_FIRST,
     "announcement: stale --registered--> announcing ": _TOLD_FIRST,
+    "introduction: waiting --patience_ended--> timed_out is removed": (
+        "every node of the model announces or is gone some day: this patience is for one that never does"
+    ),
 }
 """By the name of a mutant, or by how the names of several begin."""
 

@@ -17,19 +17,18 @@ WEATHERS = (
     ),
     Weather("paths die, the server stops", is_path_changing=True, is_server_stopping=True),
     Weather("addresses change, the server stops", is_moving=True, is_server_stopping=True),
-    Weather("two words in flight, processes restart, paths die", room=2, is_restarting=True, is_path_changing=True),
+    Weather("restarts, dying paths, two words in flight", room=2, is_restarting=True, is_path_changing=True),
 )
 """Each is explored whole. The largest comes first, so that no core waits for it at the end."""
 
 SMALL_WEATHERS = (
     Weather("nothing happens"),
-    Weather("relay only, the server stops", is_direct_allowed=False, is_server_stopping=True),
-    Weather("relay only, addresses change", is_direct_allowed=False, is_moving=True),
-    Weather("relay only, processes restart", is_direct_allowed=False, is_restarting=True),
-    Weather("paths die", is_path_changing=True),
-    Weather("no path, the server stops", has_path=False, is_server_stopping=True),
     Weather("processes restart", is_restarting=True),
-    Weather("addresses change", is_moving=True),
+    Weather("relay only, processes restart", is_direct_allowed=False, is_restarting=True),
+    Weather("relay only, the server stops", is_direct_allowed=False, is_server_stopping=True),
+    Weather("no path, the server stops", has_path=False, is_server_stopping=True),
+    Weather("paths die", is_path_changing=True),
+    Weather("relay only, addresses change", is_direct_allowed=False, is_moving=True),
     Weather("the server stops", is_server_stopping=True),
 )
-"""One after the other, until one shows what the mutant breaks."""
+"""One after the other, until one shows what the mutant breaks: those that show most of it soonest come first."""
