@@ -78,6 +78,7 @@ def walk() -> None:
         sys.exit("simulate easy_pair: a failure, or no diagram, or no trace")
     call("simulate", "--storm", "1..2", patience=DEMO_PATIENCE)
     call("simulate", "nowhere.toml", code=2)
+    call("prove", "--help")
     call("join", "--state", "s", code=2, stdin="p2pt1-damaged")
 
     server = start("server", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--udp", "127.0.0.1:0",

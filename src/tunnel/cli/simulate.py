@@ -47,7 +47,10 @@ def simulate(
     processes: Annotated[int | None, Parameter(help="How many runs at once; one a core if left out.")] = None,
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:
-    """Run scenarios in virtual time and say what did not hold. Exit code 1 if anything did not."""
+    """Run scenarios on a virtual internet, in virtual time.
+
+    Says what did not hold, and ends with 1 if anything did not.
+    """
     if seed is not None and seeds is not None:
         raise SettingsError("--seed and --seeds exclude each other")
     if storm is not None and (files or seed is not None or seeds is not None):
