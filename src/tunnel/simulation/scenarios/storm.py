@@ -110,9 +110,10 @@ class _Brewing:
             uppers = [name for name, router in routers.items() if router.behind is None]
             behind = chance.choice(uppers) if uppers and chance.random() < 0.25 else None
             address = f"26.0.{at}.1" if behind is None else f"100.64.{uppers.index(behind)}.{at}"
+            subnet = chance.choice((1, at)) if behind is None else at  # as its own outside no router could use it
             routers[f"r{at}"] = Router(
                 address=address,
-                inner=f"192.168.{chance.choice((1, at))}.1",
+                inner=f"192.168.{subnet}.1",
                 behind=behind,
                 nat=self._nat(),
                 filtering6=chance.choice(_FILTERINGS),
