@@ -28,6 +28,29 @@ ANSWER_PATIENCE = 12.0
 """Seconds after a `connect` by which the server must have answered."""
 
 
+class _Flows:
+    """The flows that one host's probes opened."""
+
+    def __init__(self) -> None:
+        self.last: dict[tuple[int, str, int], float] = {}
+        """When each was used last: socket's port, remote address, remote port."""
+        self.ports: set[int] = set()
+        self.within_punch: deque[float] = deque()
+        self.within_second: deque[float] = deque()
+
+    def note(self, flow: tuple[int, str, int], now: float) -> bool:
+        """A probe on this flow. Whether a router had to remember it anew."""
+        last, self.last[flow] = self.last.get(flow, -FLOW_MEMORY), now
+        if now - last < FLOW_MEMORY:
+            return False
+        self.ports.add(flow[0])
+        for times, window in ((self.within_punch, PUNCH), (self.within_second, 1.0)):
+            times.append(now)
+            while times[0] < now - window:
+                times.popleft()
+        return True
+
+
 class Watchman:
     """Sees each packet as its host sends it and as it ends. `faults` are sentences."""
 
@@ -35,8 +58,7 @@ class Watchman:
         self.faults: list[str] = []
         self.probes: dict[str, int] = {}
         """Sent so far, by host."""
-        self._flows: dict[str, dict[tuple[int, str, int], float]] = {}
-        self._new_flows: dict[str, deque[float]] = {}
+        self._flows: dict[str, _Flows] = {}
         self._full_probes: dict[str, float] = {}
 
     def see_sent(self, host: str, packet: MemoryPacket) -> None:
@@ -56,7 +78,7 @@ class Watchman:
 
     def flows(self, host: str) -> int:
         """How many flows its probes have opened so far."""
-        return len(self._flows.get(host, ()))
+        return len(self._flows[host].last) if host in self._flows else 0
 
     def judge_connected(self, host: str, peer: str) -> None:
         """A host calls its peer connected: have full-size probes arrived at both lately?"""
@@ -66,24 +88,17 @@ class Watchman:
                 self._report(f"{host} is connected to {peer}, but no full-size probe has reached {side} lately")
 
     def _count_flow(self, host: str, packet: MemoryPacket) -> None:
-        now = trio.current_time()
-        flows = self._flows.setdefault(host, {})
+        flows = self._flows.setdefault(host, _Flows())
         flow = (packet.source.port, packet.destination.host, packet.destination.port)
-        last, flows[flow] = flows.get(flow, -FLOW_MEMORY), now
-        if now - last < FLOW_MEMORY:
+        if not flows.note(flow, trio.current_time()):
             return
-        news = self._new_flows.setdefault(host, deque())
-        news.append(now)
-        while news[0] < now - PUNCH:
-            news.popleft()
-        if len(news) > FLOWS_A_PUNCH:
-            self._report(f"{host} opened {len(news)} flows within {PUNCH:g} s, more than {FLOWS_A_PUNCH}")
-        within = sum(1 for at in news if at > now - 1.0)
-        if within > FLOWS_A_SECOND + FLOW_BURST:
-            self._report(f"{host} opened {within} flows within a second")
-        sockets = {port for port, _, _ in flows}
-        if len(sockets) > SOCKETS:
-            self._report(f"{host} probes from {len(sockets)} sockets")
+        if len(flows.within_punch) > FLOWS_A_PUNCH:
+            told = f"{len(flows.within_punch)} flows within {PUNCH:g} s, more than {FLOWS_A_PUNCH}"
+            self._report(f"{host} opened {told}")
+        if len(flows.within_second) > FLOWS_A_SECOND + FLOW_BURST:
+            self._report(f"{host} opened {len(flows.within_second)} flows within a second")
+        if len(flows.ports) > SOCKETS:
+            self._report(f"{host} probes from {len(flows.ports)} sockets")
 
     def _report(self, fault: str) -> None:
         if len(self.faults) < 20:
