@@ -43,10 +43,21 @@ def runs_of(surroundings: dict[str, str]) -> list[str]:
 
 
 def test_an_interruption_ends_it_after_pytest_has_cleaned_up(surroundings: dict[str, str]) -> None:
-    """A Ctrl-C reaches all of the terminal's foreground: this script, pytest and tee."""
-    process = subprocess.Popen(
-        [TOOL], env={**surroundings, "WAITS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
-    )
+    """A Ctrl-C reaches all of the terminal's foreground: this script, pytest and tee.
+
+    Whoever starts the tests in the background has them ignore it, and bash cannot heed what was ignored at its start.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [TOOL],
+            env={**surroundings, "WAITS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"started\n"
