@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tunnel.machines.table import ChartTable
 from tunnel.proof import properties
 from tunnel.proof.properties import DEADLOCK, GOALS, PUNCHES, check
 from tunnel.proof.rules import Charts, Weather
-from tunnel.proof.table import ChartTable
 
 if TYPE_CHECKING:
     from tests.proof.conftest import Explore

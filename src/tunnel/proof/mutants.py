@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from tunnel.machines.chart import Transition
+from tunnel.machines.table import Ambiguous, ChartTable
 from tunnel.proof.explorer import explore
 from tunnel.proof.model import Model
 from tunnel.proof.properties import check
 from tunnel.proof.rules import Charts, Rules, read_charts
-from tunnel.proof.table import Ambiguous, ChartTable
 from tunnel.proof.weathers import SMALL_WEATHERS
 
 

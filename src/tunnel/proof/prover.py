@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing import get_context
 
+from tunnel.machines.table import Ambiguous
 from tunnel.proof.counterexample import draw
 from tunnel.proof.explorer import explore
 from tunnel.proof.model import Model
@@ -17,7 +18,6 @@ from tunnel.proof.mutants import Mutant, Verdict, judge, mutants_of
 from tunnel.proof.properties import check
 from tunnel.proof.rules import Charts, Rules, Weather, read_charts
 from tunnel.proof.survivors import outdated, reason_of
-from tunnel.proof.table import Ambiguous
 from tunnel.proof.weathers import WEATHERS
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tunnel.machines.announcement import AnnouncementChart
 from tunnel.machines.introduction import IntroductionChart
 from tunnel.machines.peer_connection import PeerConnectionChart
-from tunnel.proof.table import ChartTable, Valuation, read_table
+from tunnel.machines.table import ChartTable, Valuation, read_table
 
 
 class Fault(Exception):

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
+from tunnel.machines.table import Ambiguous
 from tunnel.proof import node, rendezvous
 from tunnel.proof.rules import Fault, Rules
 from tunnel.proof.side import AGED, NO_SERVER, Card, Pair, Seen, Side, Word
-from tunnel.proof.table import Ambiguous
 
 
 class Pace(IntEnum):

@@ -7,12 +7,10 @@ seen from outside, with the guards asked anew and the messages looked up in `sen
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache
-from inspect import signature
 from typing import NamedTuple
 
-from tunnel.machines.chart import Chart
 from tunnel.machines.diagrams import CHARTS
+from tunnel.machines.table import read_table
 from tunnel.simulation.runs.trace import Ended, Happened, Moved, Passed, Record, Signalled
 
 _BY_CLASS = {chart.__name__: (name, chart) for name, chart in CHARTS.items()}
@@ -70,12 +68,13 @@ def all_arrows() -> set[Arrow]:
 
 def _judge_move(move: Moved, here: dict[tuple[str, str, str], str]) -> Iterator[str]:
     name, chart = _BY_CLASS[move.chart]
+    table = read_table(name, chart)
     key = (move.host, name, move.about)
     where = f"at {move.at:.3f} s {move.host}: {name}({move.about}) {move.source} --{move.event}--> {move.target}"
-    stood = here.get(key, initial_of(chart))
-    if move.source not in (stood, initial_of(chart)):  # a peer that was forgotten or has failed begins a new chart
+    stood = here.get(key, table.initial)
+    if move.source not in (stood, table.initial):  # a peer that was forgotten or has failed begins a new chart
         yield f"{where}, but it stood in {stood}"
-    if move.target not in _targets(chart, move.source, move.event, move.facts):
+    if move.target != table.target(move.source, move.event, frozenset(move.facts)):
         yield f"{where} is no arrow of the chart while of its facts holds: {' '.join(move.facts) or 'nothing'}"
     here[key] = move.target
 
@@ -83,29 +82,6 @@ def _judge_move(move: Moved, here: dict[tuple[str, str, str], str]) -> Iterator[
 def _may_send(here: dict[tuple[str, str, str], str], host: str, tag: str) -> bool:
     """Whether a chart of the host stands where the message may be sent; one that has not moved stands at its start."""
     name = _SENDERS[tag]
-    chart = CHARTS[name]
-    states = [state for (owner, of, _), state in here.items() if (owner, of) == (host, name)] or [initial_of(chart)]
-    return any(tag in chart.sends_of[state] for state in states)
-
-
-@cache
-def initial_of(chart: type[Chart]) -> str:
-    """The state in which a chart begins."""
-    return str(next(state.id for state in chart.states if state.initial))
-
-
-@cache
-def _targets(chart: type[Chart], source: str, event: str, facts: tuple[str, ...]) -> frozenset[str]:
-    """Where the event leads from there while these facts hold."""
-    judge = chart()
-
-    def holds(guard: str) -> bool:
-        ask = getattr(judge, guard.removeprefix("!"))
-        asked_for = {fact: True for fact in facts if fact in signature(ask).parameters}
-        return bool(ask(**asked_for)) is not guard.startswith("!")
-
-    return frozenset(
-        arrow.target
-        for arrow in chart.transitions()
-        if (arrow.source, arrow.event) == (source, event) and all(holds(guard) for guard in arrow.guards)
-    )
+    table = read_table(name, CHARTS[name])
+    states = [state for (owner, of, _), state in here.items() if (owner, of) == (host, name)] or [table.initial]
+    return any(tag in table.sends_of[state] for state in states)

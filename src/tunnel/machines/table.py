@@ -1,7 +1,7 @@
-"""A chart as the checker reads it: arrows, guards as truth tables, duties. All of it comes from the chart's class.
+"""A chart as proof and simulation read it: arrows, guards as truth tables, duties, all of it from the chart's class.
 
 A guard is evaluated once for each valuation of the chart's facts; a valuation is a frozen set of the facts that hold.
-So a chart that changes changes what is proved, and a mutant is a table with one entry changed.
+So a chart that changes changes what is judged, and a mutant is a table with one entry changed.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 from tunnel.machines.chart import Chart
 from tunnel.machines.diagrams import CHARTS
 from tunnel.machines.peer_connection import PeerConnectionChart
-from tunnel.proof.table import Ambiguous, ChartTable, read_table
+from tunnel.machines.table import Ambiguous, ChartTable, read_table
 
 every_chart = pytest.mark.parametrize("name", CHARTS)
 
