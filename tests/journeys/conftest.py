@@ -15,6 +15,12 @@ from tunnel.netlab.household import Household
 ONE_WAY = 10.0
 """Milliseconds between a site and the internet: 40 ms from site to site and back."""
 
+BUSY = 5.0
+"""Seconds that a machine with other work may add to what is claimed.
+
+The kernels are real here, and so is the machine's load. What the program alone takes is claimed in virtual time.
+"""
+
 OpenHousehold = Callable[..., tuple[Lab, Household]]
 
 
