@@ -39,6 +39,10 @@ REPORTS = st.builds(
     hairpin=st.sampled_from(Hairpin),
     udp=st.sampled_from(Udp),
     port_mapping=st.sampled_from(["none", "pcp", "nat-pmp", "upnp"]),
+    step=st.integers(-65534, 65534),
+    load=st.just(0.0) | st.floats(0.001, 65535.0),
+    block=st.none() | st.tuples(st.integers(1, 40000), st.integers(40000, 65535)),
+    lifetime=st.none() | st.floats(0.5, 86400.0),
 )
 ANNOUNCEMENTS = st.builds(
     Announcement,
@@ -103,6 +107,10 @@ def test_the_largest_announcement_fits() -> None:
             Filtering.ADDRESS_AND_PORT_DEPENDENT,
             Allocation.SEQUENTIAL,
             port_mapping="x" * 64,
+            step=-65534,
+            load=1234.5,
+            block=(65534, 65535),
+            lifetime=86399.9,
         ),
         claimed_since=1e11,
     )
@@ -116,6 +124,26 @@ def test_what_a_newer_node_adds_is_ignored() -> None:
         nat={"mapping": "by_moon_phase", "filtering": ["?"], "udp": "open", "weather": 1},
     )
     assert decode_announcement(body) == replace(DESK, candidates=DESK.candidates[:1], nat=NatReport(udp=Udp.OPEN))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("step", 65535), ("step", -65535), ("step", 1.0), ("step", True), ("step", "1"), ("step", [1]),
+        ("load", -0.1), ("load", float("nan")), ("load", float("inf")), ("load", 65536.0), ("load", True), ("load", {}),
+        ("block", [2, 1]), ("block", [0, 1]), ("block", [1, 65536]), ("block", [1]), ("block", [1, 2, 3]),
+        ("block", [1.0, 2]), ("block", [True, True]), ("block", 7), ("block", {"1": 2}),
+        ("lifetime", 0), ("lifetime", -1.0), ("lifetime", float("nan")), ("lifetime", 86401), ("lifetime", False),
+    ],
+)  # fmt: skip
+def test_an_impossible_number_reads_as_unknown(key: str, value: Any) -> None:
+    """The announcement of a peer that measures strangely must not be lost for it."""
+    assert decode_announcement(packed(nat={"udp": "open", key: value})).nat == NatReport(udp=Udp.OPEN)
+
+
+def test_the_numbers_of_a_report_are_read() -> None:
+    nat = {"step": -2, "load": 3, "block": [40000, 40511], "lifetime": 30}
+    assert decode_announcement(packed(nat=nat)).nat == NatReport(step=-2, load=3.0, block=(40000, 40511), lifetime=30.0)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,8 @@ class Udp(Enum):
 
     UNKNOWN = "unknown"
     OPEN = "open"
+    LIMITED = "limited"
+    """Single packets pass, of a burst most are lost: something counts them."""
     BLOCKED = "blocked"
 
 
@@ -68,6 +70,14 @@ class NatReport:
     udp: Udp = Udp.UNKNOWN
     port_mapping: str = "none"
     """The protocol that mapped a port: none, pcp, nat-pmp or upnp."""
+    step: int = 0
+    """SEQUENTIAL: the signed distance of two ports of ours that were allocated one after the other; 0: not known."""
+    load: float = 0.0
+    """Ports that others took from the same allocator, a second, while ours were sampled."""
+    block: tuple[int, int] | None = None
+    """BLOCK: first and last port of the range that our ports come from, as far as it was seen."""
+    lifetime: float | None = None
+    """Seconds that an idle mapping was seen to live; None: not measured yet."""
 
     @property
     def is_hard(self) -> bool:

@@ -1,12 +1,14 @@
 """The plaintext of an announcement: one MessagePack map (docs/protocol.md). Sealing is crypto's affair.
 
-Newer nodes may say more than we know: unknown keys are ignored, an unknown word for a NAT property reads as unknown, a
-candidate of an unknown kind is skipped. Everything else must be in order, or the whole announcement is refused.
+Newer nodes may say more than we know: unknown keys are ignored, an unknown word or an impossible number for a NAT
+property reads as unknown, a candidate of an unknown kind is skipped. Everything else must be in order, or the whole
+announcement is refused.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import math
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -20,6 +22,10 @@ from tunnel.wire.packed_endpoint import decode_endpoint, encode_endpoint
 
 MAX_ANNOUNCEMENT = 2048
 STATIC_KEY_BYTES = 32
+MAX_PORT = 65535
+MAX_LOAD = 65535.0
+"""Ports a second: more than all of them is nonsense."""
+MAX_LIFETIME = 86400.0
 _MAX_TEXT = 64
 _Word = TypeVar("_Word", bound=Enum)
 
@@ -32,21 +38,13 @@ def check_name(name: str) -> None:
 
 def encode_announcement(announcement: Announcement) -> bytes:
     """At most 2048 bytes. Raises LocalProtocolError if a limit of model/announcement.py is not kept."""
-    nat = announcement.nat
     packed: bytes = msgpack.packb(
         {
             "name": announcement.name,
             "key": announcement.static_key,
             "addresses": list(announcement.addresses),
             "candidates": [[encode_endpoint(c.endpoint), c.kind.value] for c in announcement.candidates],
-            "nat": {
-                "mapping": nat.mapping.value,
-                "filtering": nat.filtering.value,
-                "allocation": nat.allocation.value,
-                "hairpin": nat.hairpin.value,
-                "udp": nat.udp.value,
-                "port_mapping": nat.port_mapping,
-            },
+            "nat": _nat_map(announcement.nat),
             "relay_only": announcement.relay_only,
             "since": announcement.claimed_since,
         }
@@ -123,6 +121,21 @@ def _candidate(item: Any) -> Candidate | None:
     raise MalformedFrame("a candidate is [endpoint, kind]")
 
 
+def _nat_map(nat: NatReport) -> dict[str, Any]:
+    """Words always, numbers where they are known."""
+    words: dict[str, Any] = {
+        "mapping": nat.mapping.value,
+        "filtering": nat.filtering.value,
+        "allocation": nat.allocation.value,
+        "hairpin": nat.hairpin.value,
+        "udp": nat.udp.value,
+        "port_mapping": nat.port_mapping,
+    }
+    block = list(nat.block) if nat.block else None
+    numbers = {"step": nat.step, "load": nat.load, "block": block, "lifetime": nat.lifetime}
+    return words | {key: value for key, value in numbers.items() if value}
+
+
 def _nat_report(nat: dict[Any, Any]) -> NatReport:
     port_mapping = nat.get("port_mapping", "none")
     if not isinstance(port_mapping, str) or len(port_mapping) > _MAX_TEXT or not port_mapping.isprintable():
@@ -134,11 +147,33 @@ def _nat_report(nat: dict[Any, Any]) -> NatReport:
         hairpin=_word(nat.get("hairpin"), Hairpin.UNKNOWN),
         udp=_word(nat.get("udp"), Udp.UNKNOWN),
         port_mapping=port_mapping,
+        step=_step(nat.get("step")),
+        load=_positive(nat.get("load"), MAX_LOAD) or 0.0,
+        block=_block(nat.get("block")),
+        lifetime=_positive(nat.get("lifetime"), MAX_LIFETIME),
     )
 
 
 def _word(value: Any, unknown: _Word) -> _Word:
     return next((member for member in type(unknown) if member.value == value), unknown)
+
+
+def _step(value: Any) -> int:
+    return value if type(value) is int and -MAX_PORT < value < MAX_PORT else 0
+
+
+def _positive(value: Any, most: float) -> float | None:
+    """A positive number up to `most`."""
+    if type(value) not in (int, float) or not math.isfinite(value) or not 0 < value <= most:
+        return None
+    return float(value)
+
+
+def _block(value: Any) -> tuple[int, int] | None:
+    match value:
+        case [int() as first, int() as last] if 0 < first <= last <= MAX_PORT and type(first) is type(last) is int:
+            return first, last
+    return None
 
 
 _CANDIDATE_KINDS = {kind.value: kind for kind in CandidateKind}
