@@ -79,7 +79,7 @@ class DatagramPlane:
         if len(datagram) < HEADER_BYTES:
             self.counts.malformed += 1
             return
-        if datagram[0] < 2 and way.remote is not None and is_stun(datagram):
+        if datagram[0] < 2 and way.is_direct and way.remote is not None and is_stun(datagram):
             self._on_stun(way.socket, datagram, way.remote)
             return
         kind_byte, _, _, index, _ = HEADER.unpack_from(datagram)

@@ -368,7 +368,7 @@ class PeerConnection:
         path = self.paths.admit(way, now)
         if path is None:
             return
-        if path.heard == NEVER and way != RELAY:
+        if path.heard == NEVER and way.is_direct:
             self._probing.ask(way)
         path.heard = now
         self._note_asked(way)
@@ -376,7 +376,7 @@ class PeerConnection:
     def _note_asked(self, way: Way) -> None:
         """The peer uses the relay: if we hold a path and both had time to settle, it may not hear us there."""
         now = trio.current_time()
-        if way == RELAY and self.state == "connected" and now - self._reaching.connected_at > _SETTLING:
+        if way.is_relay and self.state == "connected" and now - self._reaching.connected_at > _SETTLING:
             self._keeper.note_relayed(now)
 
     def _obey(self, plaintext: bytes) -> None:

@@ -12,10 +12,11 @@ import trio
 
 from tunnel.crypto.pair_keys import ProbeKeys
 from tunnel.crypto.sealing import Opener, Sealer
+from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import Timings
 from tunnel.network.ports import Entropy
 from tunnel.peer.paths import NEVER, Path, Paths
-from tunnel.peer.surroundings import RELAY, Way
+from tunnel.peer.surroundings import Way
 from tunnel.wire.frames import FULL_SIZE, SEALED_OVERHEAD, Kind
 from tunnel.wire.probes import ProbeAnswer, ProbeRequest, decode_probe, encode_probe
 
@@ -80,7 +81,7 @@ class Prober:
         self._open[transaction] = _Question(way, now, full)
         if path.asked == NEVER:
             path.asked = now
-        self._send(way, ProbeRequest(transaction, way.remote), FULL_PLAINTEXT if full else 0, ttl)
+        self._send(way, ProbeRequest(transaction, _told(way)), FULL_PLAINTEXT if full else 0, ttl)
 
     def handle_untrusted(self, datagram: bytes, way: Way) -> None:
         """Open a probe and act on it. Raises NotAuthentic or MalformedFrame; then nothing happened."""
@@ -96,8 +97,8 @@ class Prober:
         if path is None:
             return
         path.heard = now
-        self._send(way, ProbeAnswer(request.transaction, way.remote), request.size, None)
-        if way != RELAY and not path.is_proven and self._may_probe_back(path, now):
+        self._send(way, ProbeAnswer(request.transaction, _told(way)), request.size, None)
+        if way.is_direct and not path.is_proven and self._may_probe_back(path, now):
             path.probed_back = now
             path.probe_backs += 1
             self.ask(way, full=path.answered != NEVER)
@@ -118,7 +119,7 @@ class Prober:
         path.note_answer(now, now - question.at)
         if question.is_full and answer.size >= FULL_PLAINTEXT:
             path.is_proven = True
-        elif way != RELAY and not path.is_proven:
+        elif way.is_direct and not path.is_proven:
             self._paths.answered_small = True
             self.ask(way, full=True)
         self._on_answer(path)
@@ -126,3 +127,8 @@ class Prober:
     def _send(self, way: Way, probe: ProbeRequest | ProbeAnswer, size: int, ttl: int | None) -> None:
         datagram = self._sealer.seal(Kind.PROBE, self._send_index, encode_probe(probe, size))
         self._transmit(way, datagram, ttl)
+
+
+def _told(way: Way) -> Endpoint | None:
+    """What a probe says of its way: of a relay nothing."""
+    return way.remote if way.is_direct else None

@@ -80,7 +80,7 @@ class Probing:
             return
         path = self._facts.paths.at(way)
         has_answered = path is not None and path.answered != NEVER
-        if way.remote is not None and not has_answered and not self._around.may_probe(way.remote.host):
+        if way.is_direct and way.remote and not has_answered and not self._around.may_probe(way.remote.host):
             return
         self._prober.ask(way, full=path is not None and path.is_proven, ttl=ttl)
 

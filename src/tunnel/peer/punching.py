@@ -39,4 +39,4 @@ def _offset(volley: int, timings: Timings) -> float:
 
 
 def _is_far(way: Way) -> bool:
-    return way.remote is not None and scope_of(way.remote.host) in (Scope.GLOBAL, Scope.CARRIER)
+    return way.is_direct and way.remote is not None and scope_of(way.remote.host) in (Scope.GLOBAL, Scope.CARRIER)
