@@ -26,10 +26,10 @@ from tunnel.network.background import bare_errors
 from tunnel.peer.facts import PeerFacts
 from tunnel.peer.keeper import PathKeeper
 from tunnel.peer.messages import Echo, EchoReply, Farewell, Keep, decode_control, encode_control
-from tunnel.peer.paths import NEVER, Path
 from tunnel.peer.probing import Probing
 from tunnel.peer.reaching import Reaching
 from tunnel.peer.requesting import Requesting
+from tunnel.peer.routing import Routing
 from tunnel.peer.session import Session
 from tunnel.peer.surroundings import RELAY, Surroundings, Way
 from tunnel.wire.frames import Kind
@@ -39,8 +39,6 @@ log = logging.getLogger(__name__)
 
 HISTORY = 64
 _LEAST_PATIENCE = 0.1
-_SETTLING = 1.0
-"""So long after a path was proved the peer may still send over the relay without being in distress."""
 _WANT_GAP = 1.0
 """Sending refreshes the wish for the peer at most so often: the hot path stays short."""
 
@@ -72,8 +70,13 @@ class PeerConnection:
         self.since = surroundings.clock.wall()
         self.tx_bytes = self.rx_bytes = 0
         self._echoes: dict[bytes, trio.Event] = {}
+        self._routing = Routing(self._facts, state=lambda: self.state, connected_at=lambda: self._reaching.connected_at)
         self._probing = Probing(
-            self._facts, self, counter=probe_counter, on_answer=self._note_answer, on_asked=self._note_asked
+            self._facts,
+            self,
+            counter=probe_counter,
+            on_answer=self._routing.note_answer,
+            on_asked=self._routing.note_asked,
         )
         self._is_closing = False
         self._failure: Exception | None = None
@@ -83,15 +86,21 @@ class PeerConnection:
         """A new chart and all that lives with it."""
         facts = self._facts
         self._keeper = PathKeeper(
-            self.paths, self._timings, ask=self._probe, suspect=self._suspect, changed=self._update_route
+            self.paths, self._timings, ask=self._probe, suspect=self._suspect, changed=self._routing.update
         )
         self.session = Session(
-            self._around, self.node, self, transmit=self._transmit_handshake, send=self.send, changed=facts.pulse.beat
+            self._around,
+            self.node,
+            self,
+            transmit=self._routing.transmit_handshake,
+            send=self.send,
+            changed=facts.pulse.beat,
         )
         requesting = Requesting(facts, send=self._send_signal)
         self._reaching = Reaching(
-            facts, self._keeper, ask=self._probe, send=self._send_signal, reroute=self._update_route
+            facts, self._keeper, ask=self._probe, send=self._send_signal, reroute=self._routing.update
         )
+        self._routing.begin(self._keeper, self.session, self._probing.ask)
         self._living = Living(
             PeerConnectionChart(),
             {
@@ -153,7 +162,7 @@ class PeerConnection:
             if known is not None:
                 self._living.post("peer_left")
         self.session.meet(card)
-        self._update_route()
+        self._routing.update()
 
     def note_introduced(self, introduction: Introduced) -> None:
         """The server introduced us; `meet` was called with the card already."""
@@ -178,7 +187,7 @@ class PeerConnection:
 
     def note_surroundings(self) -> None:
         """The server link, our announcement or our sockets changed."""
-        self._update_route()
+        self._routing.update()
         self._facts.pulse.beat()
 
     # Data.
@@ -217,12 +226,12 @@ class PeerConnection:
         match kind:
             case Kind.DATA:
                 plaintext = self.session.open_untrusted(datagram)
-                self._note_heard(way)
+                self._routing.note_heard(way)
                 self.rx_bytes += len(plaintext)
                 self._deliver(self, plaintext)
             case Kind.CONTROL:
                 plaintext = self.session.open_untrusted(datagram)
-                self._note_heard(way)
+                self._routing.note_heard(way)
                 self.rx_bytes += len(plaintext)
                 self._obey(plaintext)
             case Kind.PROBE:
@@ -309,11 +318,7 @@ class PeerConnection:
 
     def path_status(self) -> PathStatus | None:
         """The path that carries now; None without keys or a way."""
-        if not self.can_carry:
-            return None
-        path = self.paths.carrier(trio.current_time())
-        kind = "relay-websocket" if path.way == RELAY else "direct"
-        return PathStatus(kind, path.way.remote, path.rtt, self._around.mtu)
+        return self._routing.path_status() if self.can_carry else None
 
     def _patience(self, state: str) -> float:
         match state:
@@ -343,7 +348,7 @@ class PeerConnection:
         if source != target:
             self.since = move.at
         self.history.append(move)
-        self._update_route()
+        self._routing.update()
         facts.pulse.beat()
         log.info("peer moved peer=%s from=%s event=%s to=%s", self.node, source, event, target)
         self._on_change(self, move)
@@ -353,31 +358,6 @@ class PeerConnection:
     def _send_signal(self, signal: Signal) -> bool:
         self._living.check_send(tag_of(signal))
         return self._around.send_signal(signal)
-
-    def _note_answer(self, path: Path) -> None:
-        if not path.is_proven:
-            return
-        if self.paths.promote(trio.current_time()):
-            self._update_route()
-        elif path is not self.paths.chosen or self.state == "connected":
-            return  # else the old path was proved again, which is what punching waits for
-        self._facts.pulse.beat()
-
-    def _note_heard(self, way: Way) -> None:
-        now = trio.current_time()
-        path = self.paths.admit(way, now)
-        if path is None:
-            return
-        if path.heard == NEVER and way.is_direct:
-            self._probing.ask(way)
-        path.heard = now
-        self._note_asked(way)
-
-    def _note_asked(self, way: Way) -> None:
-        """The peer uses the relay: if we hold a path and both had time to settle, it may not hear us there."""
-        now = trio.current_time()
-        if way.is_relay and self.state == "connected" and now - self._reaching.connected_at > _SETTLING:
-            self._keeper.note_relayed(now)
 
     def _obey(self, plaintext: bytes) -> None:
         match decode_control(plaintext):
@@ -400,25 +380,3 @@ class PeerConnection:
         """A probe of the state that we are in."""
         self._living.check_send("probe")
         self._probing.ask(way, ttl)
-
-    def _update_route(self) -> None:
-        chosen, before = self.paths.chosen, self.paths.route
-        relay = (RELAY,) if self._facts.relay_carries else ()
-        if chosen is None:
-            self.paths.route = relay
-        elif self._keeper.is_doubted or self.state != "connected":
-            self.paths.route = (chosen.way, *relay)
-        else:
-            self.paths.route = (chosen.way,)
-        if self.paths.route and not before:
-            self.paths.relay.asked = NEVER  # what went unanswered before says nothing of now
-            self.session.hasten()
-        if self.paths.route and self.session.has_waiting:
-            self.session.flush()
-
-    def _transmit_handshake(self, datagram: bytes) -> None:
-        ways = [RELAY] if self._facts.relay_carries else []
-        if self.paths.chosen is not None:
-            ways.append(self.paths.chosen.way)
-        for way in ways:
-            self._around.transmit(way, self.node, datagram)

@@ -1,0 +1,98 @@
+"""The route to one peer: which ways its datagrams take now, by what was heard and answered on each.
+
+It sends nothing but handshakes; the hot path reads what it has written to `paths.route`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from tunnel.model.status import PathStatus
+from tunnel.peer.facts import PeerFacts
+from tunnel.peer.keeper import PathKeeper
+from tunnel.peer.paths import NEVER, Path
+from tunnel.peer.session import Session
+from tunnel.peer.surroundings import RELAY, Way
+
+_SETTLING = 1.0
+"""So long after a path was proved the peer may still send over the relay without being in distress."""
+
+
+class Routing:
+    """One a peer connection, `begin` before all else.
+
+    Call `update` when a fact, a doubt or the state changed, `note_...` for what comes in. `state()` and
+    `connected_at()` tell of the chart.
+    """
+
+    def __init__(self, facts: PeerFacts, *, state: Callable[[], str], connected_at: Callable[[], float]) -> None:
+        self._facts = facts
+        self._paths = facts.paths
+        self._around = facts.around
+        self._state = state
+        self._connected_at = connected_at
+
+    def begin(self, keeper: PathKeeper, session: Session, ask: Callable[[Way], None]) -> None:
+        """A new chart, and what lives with it. `ask(way)` probes a way."""
+        self._keeper = keeper
+        self._session = session
+        self._ask = ask
+
+    def update(self) -> None:
+        """Make the route anew; what waited for one goes out."""
+        chosen, before = self._paths.chosen, self._paths.route
+        relay = (RELAY,) if self._facts.relay_carries else ()
+        if chosen is None:
+            self._paths.route = relay
+        elif self._keeper.is_doubted or self._state() != "connected":
+            self._paths.route = (chosen.way, *relay)
+        else:
+            self._paths.route = (chosen.way,)
+        if self._paths.route and not before:
+            self._paths.relay.asked = NEVER  # what went unanswered before says nothing of now
+            self._session.hasten()
+        if self._paths.route and self._session.has_waiting:
+            self._session.flush()
+
+    def note_answer(self, path: Path) -> None:
+        """A probe of ours was answered."""
+        if not path.is_proven:
+            return
+        if self._paths.promote(trio.current_time()):
+            self.update()
+        elif path is not self._paths.chosen or self._state() == "connected":
+            return  # else the old path was proved again, which is what punching waits for
+        self._facts.pulse.beat()
+
+    def note_heard(self, way: Way) -> None:
+        """An authenticated packet came in on this way."""
+        now = trio.current_time()
+        path = self._paths.admit(way, now)
+        if path is None:
+            return
+        if path.heard == NEVER and way.is_direct:
+            self._ask(way)
+        path.heard = now
+        self.note_asked(way)
+
+    def note_asked(self, way: Way) -> None:
+        """The peer uses the relay: if we hold a path and both had time to settle, it may not hear us there."""
+        now = trio.current_time()
+        if way.is_relay and self._state() == "connected" and now - self._connected_at() > _SETTLING:
+            self._keeper.note_relayed(now)
+
+    def transmit_handshake(self, datagram: bytes) -> None:
+        """Send it over the relay and the path in use alike."""
+        ways = [RELAY] if self._facts.relay_carries else []
+        if self._paths.chosen is not None:
+            ways.append(self._paths.chosen.way)
+        for way in ways:
+            self._around.transmit(way, self._facts.node, datagram)
+
+    def path_status(self) -> PathStatus:
+        """The path that carries now."""
+        path = self._paths.carrier(trio.current_time())
+        kind = "relay-websocket" if path.way == RELAY else "direct"
+        return PathStatus(kind, path.way.remote, path.rtt, self._around.mtu)
