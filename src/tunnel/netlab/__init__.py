@@ -9,9 +9,10 @@ with Lab() as lab:
 """
 
 from tunnel.netlab.captures import Capture
-from tunnel.netlab.kinds import OPEN_TCP_PORTS, Kind
+from tunnel.netlab.kinds import Gateway, Kind
 from tunnel.netlab.lab import Lab
 from tunnel.netlab.ledger import STATE, sweep
+from tunnel.netlab.router_rules import OPEN_TCP_PORTS
 from tunnel.netlab.sites import SERVER_ADDRESSES, SERVER_ADDRESSES_V6, Host, Site, SiteSpec
 from tunnel.netlab.traffic import Count, Flow, LinkCount
 from tunnel.netlab.trio_lab import open_lab
@@ -26,6 +27,7 @@ __all__ = [
     "Capture",
     "Count",
     "Flow",
+    "Gateway",
     "Host",
     "Kind",
     "Lab",

@@ -1,173 +1,156 @@
-"""What a site's router does to packets, as nftables text. Knows no namespace and runs nothing.
+"""The kinds of sites: which routers stand in front of their hosts, and what those do. Knows no namespace, runs nothing.
 
 The words are those of RFC 4787: *mapping* (which external port a local one gets), *filtering* (who may send to it).
 
-    kind             mapping                      filtering                    made by
-    public           none                         open                         no router at all
-    port_preserving  endpoint-independent         address and port-dependent   masquerade, WAN input dropped
-    sloppy           as above, until poisoned     address and port-dependent   masquerade, WAN input accepted
-    full_cone        endpoint-independent         endpoint-independent         a learnt map, DNAT through it
-    addr_restricted  endpoint-independent         address-dependent            the map, for remotes that were spoken to
-    symmetric        address and port-dependent   address and port-dependent   masquerade fully-random
-    double           two port_preserving routers in series, a carrier's 100.64/10 network between them
-    udp_blocked      only TCP to a few ports leaves, all else is dropped without a word
-    web_only         the same, and a TCP stream that begins neither with `GET ` nor with a TLS handshake is reset
-
-Why the drop on WAN input matters: an accepted packet becomes a conntrack entry of the router itself, and when a host
-behind it then sends to that remote, its usual port is taken and Linux maps it to a random one. A dropped packet's entry
-is never confirmed.
+    kind                  mapping                      filtering                    made by
+    public                none                         open                         no router at all
+    firewall              none                         address and port-dependent   a router that only filters by state
+    full_cone             endpoint-independent         endpoint-independent         a learnt map, DNAT through it
+    addr_restricted       endpoint-independent         address-dependent            the map, for remotes spoken to
+    port_preserving       endpoint-independent         address and port-dependent   masquerade, WAN input dropped
+    sloppy                as above, until poisoned     address and port-dependent   masquerade, WAN input accepted
+    symmetric             address and port-dependent   address and port-dependent   masquerade fully-random
+    symmetric_sequential  address and port-dependent   address and port-dependent   masquerade to a counting port
+    double                two port_preserving routers in series, a private network between them
+    cgnat                 a home's port_preserving router behind a carrier's, 100.64/10 between them
+    cgnat_symmetric       the same behind a carrier's symmetric router
+    upnp, pcp             a port_preserving router that opens ports on request: by UPnP, by PCP and NAT-PMP
+    upnp_symmetric, pcp_symmetric   the same over a symmetric NAT
+    ipv6_only             none: routed IPv6 behind a filter by state, no IPv4 at all
+    udp_blocked           only TCP to a few ports leaves, all else is dropped without a word
+    web_only              the same, and a TCP stream that begins neither with `GET ` nor with a TLS handshake is reset
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import assert_never
 
-OPEN_TCP_PORTS = (443, 8080)
-"""What still leaves a site whose kind is `udp_blocked` or `web_only`."""
+from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport, Udp
 
-MAPPING_LIFETIME = 180
-"""Seconds that a learnt mapping lives without traffic, unless the site says otherwise."""
+
+class Gateway(Enum):
+    """How the hosts of a site may ask its router for a port."""
+
+    UPNP = "upnp"
+    PCP = "pcp"
+    """And NAT-PMP, which lives on the same port."""
 
 
 class Kind(Enum):
-    """The behaviour of a site's router."""
+    """The behaviour of a site's routers."""
 
     PUBLIC = "public"
-    PORT_PRESERVING = "port_preserving"
-    SLOPPY = "sloppy"
+    FIREWALL = "firewall"
     FULL_CONE = "full_cone"
     ADDR_RESTRICTED = "addr_restricted"
+    PORT_PRESERVING = "port_preserving"
+    SLOPPY = "sloppy"
     SYMMETRIC = "symmetric"
+    SYMMETRIC_SEQUENTIAL = "symmetric_sequential"
     DOUBLE = "double"
+    CGNAT = "cgnat"
+    CGNAT_SYMMETRIC = "cgnat_symmetric"
+    UPNP = "upnp"
+    UPNP_SYMMETRIC = "upnp_symmetric"
+    PCP = "pcp"
+    PCP_SYMMETRIC = "pcp_symmetric"
+    IPV6_ONLY = "ipv6_only"
     UDP_BLOCKED = "udp_blocked"
     WEB_ONLY = "web_only"
 
     @property
     def routers(self) -> tuple[Kind, ...]:
         """The routers of such a site, the one at the internet first."""
-        match self:
-            case Kind.PUBLIC:
-                return ()
-            case Kind.DOUBLE:
-                return (Kind.PORT_PRESERVING, Kind.PORT_PRESERVING)
-            case _:
-                return (self,)
+        return _ROUTERS.get(self, (self,))
+
+    @property
+    def gateway(self) -> Gateway | None:
+        """Whether the router at the internet can be asked for ports."""
+        return _GATEWAYS.get(self)
+
+    @property
+    def has_ipv4(self) -> bool:
+        """All but one."""
+        return self is not Kind.IPV6_ONLY
+
+    @property
+    def hides_hosts(self) -> bool:
+        """Whether its hosts have private IPv4 addresses: there is a NAT."""
+        return self not in (Kind.PUBLIC, Kind.FIREWALL, Kind.IPV6_ONLY)
+
+    @property
+    def can_hairpin(self) -> bool:
+        """Whether the router at the internet keeps one external port for a local one, to which a way back can lead."""
+        return self.hides_hosts and self.truth.mapping is Mapping.ENDPOINT_INDEPENDENT and self is not Kind.SLOPPY
+
+    @property
+    def truth(self) -> NatReport:
+        """What a perfect survey from a host would report; what stays unknown is not claimed."""
+        return _TRUTHS[self]
 
 
-def router_rules(kind: Kind, *, gateway: str, lifetime: int = MAPPING_LIFETIME) -> str:
-    """The whole nftables ruleset of one router with the interfaces `wan` and `lan`.
+_ROUTERS: dict[Kind, tuple[Kind, ...]] = {
+    Kind.PUBLIC: (),
+    Kind.DOUBLE: (Kind.PORT_PRESERVING, Kind.PORT_PRESERVING),
+    Kind.CGNAT: (Kind.PORT_PRESERVING, Kind.PORT_PRESERVING),
+    Kind.CGNAT_SYMMETRIC: (Kind.SYMMETRIC, Kind.PORT_PRESERVING),
+    Kind.UPNP: (Kind.PORT_PRESERVING,),
+    Kind.UPNP_SYMMETRIC: (Kind.SYMMETRIC,),
+    Kind.PCP: (Kind.PORT_PRESERVING,),
+    Kind.PCP_SYMMETRIC: (Kind.SYMMETRIC,),
+}
+_GATEWAYS = {
+    Kind.UPNP: Gateway.UPNP,
+    Kind.UPNP_SYMMETRIC: Gateway.UPNP,
+    Kind.PCP: Gateway.PCP,
+    Kind.PCP_SYMMETRIC: Gateway.PCP,
+}
 
-    `gateway` is its IPv4 address on `lan`, `lifetime` in seconds that of a learnt mapping. There is no hairpin: a
-    packet from `lan` to the router's own WAN address dies in silence.
-    """
-    match kind:
-        case Kind.PORT_PRESERVING | Kind.UDP_BLOCKED | Kind.WEB_ONLY | Kind.SLOPPY:
-            nat = _PLAIN_NAT.format(masquerade="masquerade")
-        case Kind.SYMMETRIC:
-            nat = _PLAIN_NAT.format(masquerade="masquerade fully-random")
-        case Kind.FULL_CONE:
-            nat = _LEARNING_NAT.format(lifetime=lifetime, admitted="")
-        case Kind.ADDR_RESTRICTED:
-            nat = _LEARNING_NAT.format(lifetime=lifetime, admitted="ip saddr . udp dport @permitted ")
-        case Kind.PUBLIC | Kind.DOUBLE:
-            raise AssertionError(f"{kind} is not one router")
-        case _:
-            assert_never(kind)
-    return nat + _FILTER.format(
-        gateway=gateway,
-        wan_input="accept" if kind is Kind.SLOPPY else "drop",
-        inspect="jump inspect" if kind is Kind.WEB_ONLY else "",
-        leaving=(
-            f"tcp dport {{ {', '.join(map(str, OPEN_TCP_PORTS))} }}"
-            if kind in (Kind.UDP_BLOCKED, Kind.WEB_ONLY)
-            else ""
-        ),
+
+def _easy(filtering: Filtering, port_mapping: str = "none") -> NatReport:
+    return NatReport(
+        mapping=Mapping.ENDPOINT_INDEPENDENT,
+        filtering=filtering,
+        allocation=Allocation.PRESERVING,
+        hairpin=Hairpin.NO,
+        udp=Udp.OPEN,
+        port_mapping=port_mapping,
     )
 
 
-_PLAIN_NAT = """
-table ip nat {{
-  chain postrouting {{
-    type nat hook postrouting priority srcnat
-    oifname "wan" {masquerade}
-  }}
-}}
-"""
+def _hard(allocation: Allocation, port_mapping: str = "none", step: int = 0) -> NatReport:
+    return NatReport(
+        mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT,
+        filtering=Filtering.ADDRESS_AND_PORT_DEPENDENT,
+        allocation=allocation,
+        hairpin=Hairpin.NO,
+        udp=Udp.OPEN,
+        port_mapping=port_mapping,
+        step=step,
+    )
 
-# Endpoint-independent mapping by three tables that every outgoing packet teaches and refreshes. A second host that uses
-# a port which is already taken gets a random one, and keeps it for all destinations.
-_LEARNING_NAT = """
-table ip nat {{
-  map inside_of {{
-    type inet_service : ipv4_addr . inet_service
-    flags dynamic,timeout
-    timeout {lifetime}s
-  }}
-  map outside_of {{
-    type ipv4_addr . inet_service : inet_service
-    flags dynamic,timeout
-    timeout {lifetime}s
-  }}
-  set permitted {{
-    type ipv4_addr . inet_service
-    flags dynamic,timeout
-    timeout {lifetime}s
-  }}
-  chain prerouting {{
-    type nat hook prerouting priority dstnat
-    iifname "wan" {admitted}dnat ip to udp dport map @inside_of
-  }}
-  chain postrouting {{
-    type nat hook postrouting priority srcnat
-    oifname "wan" meta l4proto udp masquerade to :ip saddr . udp sport map @outside_of
-    oifname "wan" udp sport @inside_of masquerade fully-random
-    oifname "wan" masquerade
-  }}
-  chain learn_opened {{
-    meta l4proto udp update @inside_of {{ ct reply proto-dst : ct original ip saddr . ct original proto-src }}
-    meta l4proto udp update @outside_of {{ ct original ip saddr . ct original proto-src : ct reply proto-dst }}
-    meta l4proto udp update @permitted {{ ip daddr . ct reply proto-dst }}
-  }}
-  chain learn_answered {{
-    meta l4proto udp update @inside_of {{ ct original proto-dst : ct reply ip saddr . ct reply proto-src }}
-    meta l4proto udp update @outside_of {{ ct reply ip saddr . ct reply proto-src : ct original proto-dst }}
-    meta l4proto udp update @permitted {{ ip daddr . ct original proto-dst }}
-  }}
-  chain learn {{
-    type filter hook postrouting priority srcnat + 1
-    oifname "wan" ct direction original goto learn_opened
-    oifname "wan" ct direction reply goto learn_answered
-  }}
-}}
-"""
 
-# `@ih,0,8 >= 0` holds for whatever has a payload at all. Connection marks: 0 not judged yet, 1 passes, 2 is reset.
-_FILTER = """
-table inet filter {{
-  chain input {{
-    type filter hook input priority filter
-    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
-    iifname "wan" ct state established,related accept
-    iifname "wan" {wan_input}
-    iifname "lan" ip daddr != {gateway} drop
-  }}
-  chain judge {{
-    iifname "lan" @ih,0,32 0x47455420 ct mark set 1 return
-    iifname "lan" @ih,0,16 0x1603 ct mark set 1 return
-    ct mark set 2 reject with tcp reset
-  }}
-  chain inspect {{
-    meta l4proto tcp ct mark 2 reject with tcp reset
-    meta l4proto tcp ct mark 0 @ih,0,8 >= 0 jump judge
-  }}
-  chain forward {{
-    type filter hook forward priority filter
-    policy drop
-    {inspect}
-    ct state established,related accept
-    iifname "wan" ct status dnat accept
-    iifname "lan" oifname "wan" {leaving} accept
-  }}
-}}
-"""
+def _unmapped(filtering: Filtering) -> NatReport:
+    return NatReport(mapping=Mapping.NONE, filtering=filtering, udp=Udp.OPEN)
+
+
+_TRUTHS = {
+    Kind.PUBLIC: _unmapped(Filtering.NONE),
+    Kind.FIREWALL: _unmapped(Filtering.ADDRESS_AND_PORT_DEPENDENT),
+    Kind.FULL_CONE: _easy(Filtering.ENDPOINT_INDEPENDENT),
+    Kind.ADDR_RESTRICTED: _easy(Filtering.ADDRESS_DEPENDENT),
+    Kind.PORT_PRESERVING: _easy(Filtering.ADDRESS_AND_PORT_DEPENDENT),
+    Kind.SLOPPY: _easy(Filtering.ADDRESS_AND_PORT_DEPENDENT),
+    Kind.SYMMETRIC: _hard(Allocation.RANDOM),
+    Kind.SYMMETRIC_SEQUENTIAL: _hard(Allocation.SEQUENTIAL, step=1),
+    Kind.DOUBLE: _easy(Filtering.ADDRESS_AND_PORT_DEPENDENT),
+    Kind.CGNAT: _easy(Filtering.ADDRESS_AND_PORT_DEPENDENT),
+    Kind.CGNAT_SYMMETRIC: _hard(Allocation.RANDOM),
+    Kind.UPNP: _easy(Filtering.ADDRESS_AND_PORT_DEPENDENT, "upnp"),
+    Kind.UPNP_SYMMETRIC: _hard(Allocation.RANDOM, "upnp"),
+    Kind.PCP: _easy(Filtering.ADDRESS_AND_PORT_DEPENDENT, "pcp"),
+    Kind.PCP_SYMMETRIC: _hard(Allocation.RANDOM, "pcp"),
+    Kind.IPV6_ONLY: _unmapped(Filtering.ADDRESS_AND_PORT_DEPENDENT),
+    Kind.UDP_BLOCKED: NatReport(udp=Udp.BLOCKED),
+    Kind.WEB_ONLY: NatReport(udp=Udp.BLOCKED),
+}

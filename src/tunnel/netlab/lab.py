@@ -80,9 +80,10 @@ class Lab:
         delay: float = 0.0,
         lifetime: int | None = None,
         ipv6: bool = False,
+        hairpin: bool = False,
     ) -> Site:
         """One more site; `delay` is one-way, in milliseconds, between it and the internet. Raises SettingsError."""
-        return self.add_sites([SiteSpec(name, kind, hosts, delay, lifetime, ipv6)])[0]
+        return self.add_sites([SiteSpec(name, kind, hosts, delay, lifetime, ipv6, hairpin)])[0]
 
     def add_sites(self, specs: Iterable[SiteSpec]) -> tuple[Site, ...]:
         """Several at once, which is faster. Raises SettingsError before anything is made."""
@@ -221,7 +222,7 @@ class Lab:
         self._make_namespaces(namespaces)
         lines = [line for site in built for line in wiring.site_links(self._middle, site)]
         run(["ip", "-batch", "-"], "\n".join(lines) + "\n")
-        if not self._has_ipv6 and any(site.spec.ipv6 for site in built):
+        if not self._has_ipv6 and any(site.has_ipv6 for site in built):
             run_scripts(wiring.middle_scripts_v6(self._middle))
             self._has_ipv6 = True
             self.server = replace(self.server, address_v6=SERVER_ADDRESSES_V6[0])

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from tunnel.model.errors import SettingsError
+from tunnel.model.nat import Hairpin, NatReport
 from tunnel.netlab.kinds import Kind
 
 SERVER_ADDRESSES = ("25.0.0.1", "25.0.0.2")
@@ -26,7 +27,7 @@ class Host:
     name: str
     namespace: str
     address: str
-    """What its interface has: a private address behind a router, else the (first) public one."""
+    """What its interface has: a private address behind a NAT, else a public one; IPv6 where there is no IPv4."""
 
     address_v6: str | None = None
     """Global, if the site has IPv6."""
@@ -48,6 +49,15 @@ class SiteSpec:
     ipv6: bool = False
     """Also routed IPv6, without NAT, behind the routers' stateful filters; a public site has no filter."""
 
+    hairpin: bool = False
+    """Whether two hosts behind the router at the internet reach each other by its public address, as seen from it."""
+
+    @property
+    def truth(self) -> NatReport:
+        """What a perfect survey from a host of this site would report; what stays unknown is not claimed."""
+        truth = replace(self.kind.truth, hairpin=Hairpin.YES) if self.hairpin else self.kind.truth
+        return truth if self.lifetime is None else replace(truth, lifetime=float(self.lifetime))
+
     def check(self) -> None:
         """Raises SettingsError for what cannot be built."""
         if not _NAME.fullmatch(self.name) or self.name in _TAKEN_NAMES:
@@ -58,6 +68,8 @@ class SiteSpec:
             raise SettingsError(f"site {self.name}: a delay of {self.delay} ms is not between 0 and 10,000")
         if self.lifetime is not None and self.lifetime < 1:
             raise SettingsError(f"site {self.name}: a mapping lifetime of {self.lifetime} s; 1 at least")
+        if self.hairpin and not self.kind.can_hairpin:
+            raise SettingsError(f"site {self.name}: no hairpin at {self.kind.value}: it keeps no port that leads back")
 
 
 @dataclass(slots=True)
@@ -70,19 +82,19 @@ class Site:
     """What the names of all its namespaces begin with."""
 
     wan: str = field(init=False)
-    """Its current public IPv4 address."""
+    """Its current public IPv4 address, where there is IPv4."""
 
     hosts: tuple[Host, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.wan = f"25.{self.number}.0.1"
+        self.wan = f"{self.public_network}.0.1"
         if self.kind is Kind.PUBLIC:
             addresses = [(self.wan, self.wan_v6)]
         else:
             numbers = range(10, 10 + self.spec.hosts)
-            addresses = [(f"192.168.{self.number}.{i}", f"{self.network_v6}:1::{i}") for i in numbers]
+            addresses = [(f"{self.lan}.{i}", f"{self.network_v6}:1::{i}") for i in numbers]
         self.hosts = tuple(
-            Host(name, self.prefix + name, v4, v6 if self.spec.ipv6 else None)
+            Host(name, self.prefix + name, v4 if self.kind.has_ipv4 else v6, v6 if self.has_ipv6 else None)
             for (v4, v6), name in zip(addresses, self._host_names(), strict=True)
         )
 
@@ -117,6 +129,27 @@ class Site:
         return (*self.routers, *(host.namespace for host in self.hosts))
 
     @property
+    def lan(self) -> str:
+        """The first 24 bits of its hosts' IPv4 addresses behind a router, as text: public ones without NAT."""
+        return f"192.168.{self.number}" if self.kind.hides_hosts else f"{self.public_network}.1"
+
+    @property
+    def between(self) -> str:
+        """The first 24 bits of the network between two routers: a carrier's (RFC 6598), or a home's own."""
+        is_carrier = self.kind in (Kind.CGNAT, Kind.CGNAT_SYMMETRIC)
+        return f"{'100' if is_carrier else '10'}.64.{self.number}"
+
+    @property
+    def public_network(self) -> str:
+        """The first 16 bits of all its public IPv4 addresses, as text."""
+        return f"25.{self.number}"
+
+    @property
+    def has_ipv6(self) -> bool:
+        """Asked for, or all it has."""
+        return self.spec.ipv6 or not self.kind.has_ipv4
+
+    @property
     def mac(self) -> str:
         """The MAC address of its `wan` at the internet."""
         return f"02:00:00:00:{self.number:02x}:01"
@@ -133,7 +166,7 @@ class Site:
 
     def move(self) -> str:
         """Take the next public IPv4 address; returns the old one."""
-        old, self.wan = self.wan, f"25.{self.number}.0.{int(self.wan.rpartition('.')[2]) % 250 + 1}"
+        old, self.wan = self.wan, f"{self.public_network}.0.{int(self.wan.rpartition('.')[2]) % 250 + 1}"
         if self.kind is Kind.PUBLIC:
             self.hosts = (replace(self.host, address=self.wan),)
         return old

@@ -3,7 +3,8 @@
     host eth0 --- lan [nat2] wan --- lan [nat1] wan --- (wires) --- SITE [internet] server --- eth0 [server]
     192.168.N.10   .1   100.64.N.2    .1   25.N.0.1  delay box       25.0.0.254            25.0.0.1, 25.0.0.2
 
-`nat2` exists in `double` sites only; a `public` site has no router, and its host's `wan` is at the internet. Links at
+`nat2` exists in sites with two routers only; a `public` site has no router, and its host's `wan` is at the internet.
+A `firewall` site's hosts have public addresses, 25.N.1.10, in a network that is routed to its router. Links at
 the internet have fixed MAC addresses and permanent neighbours, so that no ARP round trip disturbs a measured delay.
 IPv6 is off on all links, for the silence in captures and counters, but for those of sites that ask for it.
 """
@@ -13,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tunnel.netlab.kinds import MAPPING_LIFETIME, router_rules
+from tunnel.netlab.kinds import Kind
 from tunnel.netlab.namespaces import ip_batch, nft_batch
+from tunnel.netlab.router_rules import MAPPING_LIFETIME, router_rules
 from tunnel.netlab.sites import SERVER_ADDRESSES, SERVER_ADDRESSES_V6, Site
 
 GATEWAY = "25.0.0.254"
@@ -99,7 +101,7 @@ def site_links(middle: Middle, site: Site) -> list[str]:
 
 def site_scripts(site: Site) -> dict[str, str]:
     """Sets up each namespace of a site, once its links exist."""
-    ipv6 = site.spec.ipv6
+    ipv6 = site.has_ipv6
     scripts = {}
     if not site.routers:
         return {
@@ -109,12 +111,9 @@ def site_scripts(site: Site) -> dict[str, str]:
     for depth, namespace in enumerate(site.routers):
         scripts[namespace] = _router_script(site, depth)
     for host in site.hosts:
-        lines = [
-            "link set dev lo up",
-            f"addr add {host.address}/24 dev eth0",
-            "link set dev eth0 up",
-            f"route add default via 192.168.{site.number}.1",
-        ]
+        lines = ["link set dev lo up", "link set dev eth0 up"]
+        if site.kind.has_ipv4:
+            lines += [f"addr add {host.address}/24 dev eth0", f"route add default via {site.lan}.1"]
         if ipv6:
             lines += [
                 f"addr add {host.address_v6}/64 dev eth0 nodad",
@@ -129,7 +128,7 @@ def internet_script(sites: Iterable[Site]) -> str:
     script = ""
     for site in sites:
         lines = [f"link set dev {site.name} up", *_reach(site)]
-        if site.spec.ipv6:
+        if site.has_ipv6:
             script += _with_ipv6(site.name)
             lines += [
                 f"neigh add {site.wan_v6} lladdr {site.mac} dev {site.name} nud permanent",
@@ -156,7 +155,9 @@ def cut_script(pairs: Iterable[tuple[Site, Site]]) -> str:
     """Makes the internet drop UDP between these sites, and between no others, in one transaction."""
     both = [(a, b) for pair in pairs for a, b in (pair, pair[::-1])]
     rules = ["flush set inet internet cut", "flush set inet internet cut6"]
-    rules += [f"add element inet internet cut {{ {a.wan} . {b.wan} }}" for a, b in both]
+    rules += [
+        f"add element inet internet cut {{ {a.public_network}.0.0/16 . {b.public_network}.0.0/16 }}" for a, b in both
+    ]
     rules += [f"add element inet internet cut6 {{ {a.network_v6}::/32 . {b.network_v6}::/32 }}" for a, b in both]
     return nft_batch("\n".join(rules))
 
@@ -175,6 +176,7 @@ _INTERNET_RULES = """
 table inet internet {
   set cut {
     type ipv4_addr . ipv4_addr
+    flags interval
   }
   set cut6 {
     type ipv6_addr . ipv6_addr
@@ -205,26 +207,33 @@ table inet internet {
 
 def _router_script(site: Site, depth: int) -> str:
     """One router of a site; depth 0 is the one at the internet."""
-    ipv6, network = site.spec.ipv6, site.network_v6
-    carrier = f"100.64.{site.number}"
+    ipv6, network = site.has_ipv6, site.network_v6
     is_last = depth == len(site.routers) - 1
-    gateway = f"192.168.{site.number}.1" if is_last else f"{carrier}.1"
-    lines = ["link set dev lo up", f"addr add {gateway}/24 dev lan", "link set dev lan up"]
+    gateway = f"{site.lan if is_last else site.between}.1" if site.kind.has_ipv4 else None
+    lines = ["link set dev lo up", "link set dev lan up"]
+    if gateway is not None:
+        lines.append(f"addr add {gateway}/24 dev lan")
     if is_last and len(site.hosts) > 1:
         lines += [f"link set dev {port} master lan up" for port in _bridge_ports(site)]
     if ipv6:
         lines.append(f"addr add {network}:{1 if is_last else 64}::1/64 dev lan nodad")
     if depth == 0:
-        lines += _at_internet(site.wan, "wan")
+        lines += _at_internet(site.wan, "wan") if site.kind.has_ipv4 else ["link set dev wan up"]
         lines += _at_internet_v6(site.wan_v6, "wan") if ipv6 else ()
     else:
+        carrier = site.between
         lines += [f"addr add {carrier}.2/24 dev wan", "link set dev wan up", f"route add default via {carrier}.1"]
         if ipv6:
             lines += [f"addr add {network}:64::2/64 dev wan nodad", f"route add default via {network}:64::1 dev wan"]
     if ipv6 and not is_last:
         lines.append(f"route add {network}:1::/64 via {network}:64::2 dev lan")
     lifetime = site.spec.lifetime
-    rules = router_rules(site.kind.routers[depth], gateway=gateway, lifetime=lifetime or MAPPING_LIFETIME)
+    rules = router_rules(
+        site.kind.routers[depth],
+        gateway=gateway,
+        lifetime=lifetime or MAPPING_LIFETIME,
+        hairpin=site.spec.hairpin and depth == 0,
+    )
     script = (_with_ipv6("wan", "lan") if ipv6 else _without_ipv6()) + _routing() + ip_batch(*lines) + nft_batch(rules)
     if lifetime is not None:
         for name in ("nf_conntrack_udp_timeout", "nf_conntrack_udp_timeout_stream"):
@@ -242,11 +251,16 @@ def _bridge_ports(site: Site) -> list[str]:
 
 
 def _reach(site: Site) -> list[str]:
-    """By which the internet finds a site's present address."""
-    return [
+    """By which the internet finds a site's present IPv4 addresses."""
+    if not site.kind.has_ipv4:
+        return []
+    lines = [
         f"neigh replace {site.wan} lladdr {site.mac} dev {site.name} nud permanent",
         f"route replace {site.wan}/32 dev {site.name}",
     ]
+    if site.kind is Kind.FIREWALL:
+        lines.append(f"route replace {site.lan}.0/24 via {site.wan} dev {site.name}")
+    return lines
 
 
 def _at_internet(address: str, interface: str) -> list[str]:
