@@ -38,7 +38,7 @@ class ServerLinkChart(Chart):
     sends_of: ClassVar[Mapping[str, frozenset[str]]] = {
         "offline": NOTHING,
         "connecting": frozenset({"hello"}),
-        "registered": frozenset({"ping", "pong", "announce", "withdraw", "connect"}),
+        "registered": frozenset({"ping", "pong", "announce", "withdraw", "connect", "allocate"}),
         "backing_off": NOTHING,
         "closed": NOTHING,
     }

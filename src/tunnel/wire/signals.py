@@ -68,6 +68,8 @@ class Welcome:
     """The TCP endpoint that the server sees."""
     stun: tuple[Endpoint, ...]
     """STUN endpoints of the server; a host of 0.0.0.0 or :: means the host that the node dialled."""
+    relay: tuple[Endpoint, ...] = ()
+    """Where its UDP relay listens, in the same words; empty if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,32 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Allocate:
+    """Node -> server: give this peer and me a circuit of the UDP relay. Idempotent for the pair."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """Server -> both nodes: this circuit leads to that peer, once both have bound it."""
+
+    peer: bytes
+    circuit: int
+    """Not 0. The newest one of a pair counts."""
+    key: bytes
+    """Of the receiver's side, 32 random bytes: under it it binds."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoCircuit:
+    """Server -> node: no circuit to this peer now. `why`: `peer_offline`, `full`, or `off` without a UDP relay."""
+
+    peer: bytes
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class PeerUp:
     """Server -> node: this member of your network is there; its latest announcement."""
 
@@ -186,6 +214,9 @@ Signal = (
     | Pending
     | Introduced
     | Refusal
+    | Allocate
+    | Circuit
+    | NoCircuit
     | PeerUp
     | PeerDown
     | Ping
@@ -204,6 +235,9 @@ TAGS: dict[str, type] = {
     "pending": Pending,
     "introduced": Introduced,
     "refused": Refusal,
+    "allocate": Allocate,
+    "circuit": Circuit,
+    "no_circuit": NoCircuit,
     "peer_up": PeerUp,
     "peer_down": PeerDown,
     "ping": Ping,
@@ -221,6 +255,7 @@ _EXACT = {
     "node_key": 32,
     "signature": 64,
     "proof": 32,
+    "key": 32,
     "peer": ID_BYTES,
     "epoch": EPOCH_BYTES,
     "own_epoch": EPOCH_BYTES,
