@@ -9,6 +9,7 @@ with Lab() as lab:
 """
 
 from tunnel.netlab.captures import Capture
+from tunnel.netlab.gateways import GatewayProgram
 from tunnel.netlab.kinds import Gateway, Kind
 from tunnel.netlab.lab import Lab
 from tunnel.netlab.ledger import STATE, sweep
@@ -28,6 +29,7 @@ __all__ = [
     "Count",
     "Flow",
     "Gateway",
+    "GatewayProgram",
     "Host",
     "Kind",
     "Lab",

@@ -19,7 +19,8 @@ from typing import IO, Self
 from tunnel.model.errors import DeviceError, SettingsError
 from tunnel.netlab import traffic, wiring
 from tunnel.netlab.captures import Capture
-from tunnel.netlab.kinds import Kind
+from tunnel.netlab.gateways import GatewayProgram
+from tunnel.netlab.kinds import Gateway, Kind
 from tunnel.netlab.ledger import STATE, Entry, sweep
 from tunnel.netlab.namespaces import (
     add_namespaces,
@@ -50,6 +51,8 @@ class Lab:
         self.server = Host("server", self._middle.server, SERVER_ADDRESSES[0])
         self._has_ipv6 = False
         self.sites: dict[str, Site] = {}
+        self.gateways: dict[str, GatewayProgram] = {}
+        """Of the sites whose router may be asked for ports, by the site's name."""
         self._cuts: set[frozenset[str]] = set()
         self._programs: list[subprocess.Popen[bytes]] = []
         self._boxes: list[subprocess.Popen[bytes]] = []
@@ -97,6 +100,17 @@ class Lab:
         self._build(tuple(fresh.values()))
         self.sites |= fresh
         return tuple(fresh.values())
+
+    def open_gateway(self, site: Site, *protocols: Gateway) -> GatewayProgram:
+        """Let the hosts of a site ask its router at the internet for ports. Needs the command `miniupnpd`."""
+
+        def start(argv: Sequence[str]) -> subprocess.Popen[bytes]:
+            router = Host("router", site.edge, site.wan)
+            return self.popen(router, argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+        program = self.gateways[site.name] = GatewayProgram(site, protocols, self._entry.folder, start)
+        program.start()
+        return program
 
     def close(self) -> None:
         """End every program of the lab (SIGTERM, then SIGKILL) and remove all that was made. Idempotent."""
@@ -232,6 +246,9 @@ class Lab:
             scripts[self._middle.wires] = wiring.wires_script(delayed)
         run_scripts(scripts)
         self._start_boxes(delayed)
+        for site in built:
+            if site.kind.gateway is not None:
+                self.open_gateway(site, site.kind.gateway)
 
     def _make_namespaces(self, names: Sequence[str]) -> None:
         self._entry.record(names)

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,11 @@ class Entry:
         """What was recorded, in this order."""
         return tuple(self._namespaces)
 
+    @property
+    def folder(self) -> Path:
+        """For files that the lab's programs need; it goes with the lab."""
+        return _folder(self._path)
+
     def record(self, namespaces: Sequence[str]) -> None:
         """Write down namespaces that are about to be made."""
         self._namespaces += namespaces
@@ -51,6 +57,7 @@ class Entry:
     def close(self) -> None:
         """Remove everything recorded, then the entry."""
         remove_namespaces(self._namespaces)
+        shutil.rmtree(self.folder, ignore_errors=True)
         self._path.unlink(missing_ok=True)
 
     @property
@@ -81,6 +88,7 @@ def sweep(state: Path = STATE) -> list[str]:
                 continue
             time.sleep(_LAST_WORDS)
             remove_namespaces(content["namespaces"])
+            shutil.rmtree(_folder(path), ignore_errors=True)
             path.unlink()
             swept.append(path.stem)
     return swept
@@ -92,6 +100,10 @@ def _locked(state: Path) -> Iterator[None]:
     with (state / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _folder(entry: Path) -> Path:
+    return entry.with_suffix("")
 
 
 def _prefix(lab_id: str) -> str:
