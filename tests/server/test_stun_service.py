@@ -16,7 +16,7 @@ from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.second_opinion import SecondOpinion, ask_second_opinion
 from tunnel.nat.survey import Survey
 from tunnel.network.memory import open_memory_internet
-from tunnel.server.stun_service import StunCounts, serve_stun
+from tunnel.server.stun_service import ASKER_MEMORY, MAX_ASKERS, REDIRECT_BURST, StunCounts, serve_stun
 from tunnel.wire.stun import (
     Attribute,
     Change,
@@ -169,14 +169,61 @@ async def test_an_ipv6_client_is_answered() -> None:
         assert answer.observed == client
 
 
-@pytest.mark.parametrize("port", [0, 7])
-async def test_an_answer_goes_to_the_port_that_asked_and_to_no_other(port: int) -> None:
+def aiming(port: int) -> bytes:
+    return encode_stun(binding_request(TRANSACTION, response_port=port))
+
+
+BESIDE = Endpoint(CLIENT.host, 6000)
+"""Another port of the client, as seen by the server."""
+
+
+@pytest.mark.parametrize("port", [0, 7, BESIDE.port])
+async def test_an_answer_goes_to_no_port_that_did_not_ask(port: int) -> None:
     """RESPONSE-PORT (RFC 5780 section 7.5) would let one customer of a NAT aim our answers at another's port."""
-    request = encode_stun(StunMessage(StunClass.REQUEST, TRANSACTION, response_port=port))
     async with serving(FOUR) as service:
-        [(_, answer)] = await service.ask([request])
-        assert (answer.kind, answer.error, answer.unknown) == (StunClass.ERROR, 420, (Attribute.RESPONSE_PORT,))
+        await service.ask([REQUEST], BESIDE, at=1)  # it asked another socket
+        [(_, answer)] = await service.ask([aiming(port)])
+        assert (answer.kind, answer.error) == (StunClass.ERROR, 403)
         assert service.log[0][1] == CLIENT
+
+
+async def test_an_answer_goes_to_a_port_of_the_asker_that_asked_before() -> None:
+    async with serving(FOUR) as service:
+        await service.ask([REQUEST], BESIDE)
+        [(source, answer)] = await service.ask([aiming(BESIDE.port)])
+        assert (source, service.log[0][1], answer.observed) == (FOUR[0], BESIDE, CLIENT)
+
+
+async def test_a_port_that_asked_long_ago_is_forgotten(autojump_clock: trio.testing.MockClock) -> None:
+    async with serving(FOUR) as service:
+        await service.ask([REQUEST], BESIDE)
+        await trio.sleep(ASKER_MEMORY - 1.0)
+        [(_, answer)] = await service.ask([aiming(BESIDE.port)])
+        assert answer.kind is StunClass.SUCCESS
+        await trio.sleep(2.0)
+        [(_, answer)] = await service.ask([aiming(BESIDE.port)])
+        assert answer.error == 403
+
+
+async def test_one_source_aims_seldom(autojump_clock: trio.testing.MockClock) -> None:
+    async with serving(FOUR) as service:
+        await service.ask([REQUEST], BESIDE)
+        answers = await service.ask([aiming(BESIDE.port)] * 25)
+        assert sum(answer.kind is StunClass.SUCCESS for _, answer in answers) == REDIRECT_BURST
+        await trio.sleep(3.0)
+        answers = await service.ask([aiming(BESIDE.port)] * 25)
+        assert sum(answer.kind is StunClass.SUCCESS for _, answer in answers) == 3
+
+
+async def test_a_flood_of_askers_is_not_remembered_without_bound() -> None:
+    async with serving(FOUR, rate=1e9) as service:
+        await service.ask([REQUEST], BESIDE)
+        for number in range(MAX_ASKERS):
+            service.sockets[0].waiting.append((REQUEST, Endpoint(f"25.{number >> 8 & 255}.{number & 255}.1", 5000)))
+        service.sockets[0].arrived.set()
+        await trio.testing.wait_all_tasks_blocked()
+        [(_, answer)] = await service.ask([aiming(BESIDE.port)])
+        assert answer.error == 403
 
 
 async def test_what_must_be_understood_and_is_not_is_refused() -> None:

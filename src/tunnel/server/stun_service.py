@@ -4,13 +4,16 @@
                             -- change address -> 25.0.0.2:3478
                             -- change both ----> 25.0.0.2:3479   = OTHER-ADDRESS, with two addresses only
 
-An answer is hardly longer than its question, goes to nobody who did not ask, and so often to one source. Responses and
-indications are never answered, so two servers cannot talk to each other for ever. It must not know networks or nodes.
+An answer is hardly longer than its question, goes to nobody who did not ask, and so often to one source. RESPONSE-PORT,
+by which a client learns how long its NAT keeps a mapping, is honoured for a port that asked the same socket itself not
+long ago, and seldom. Responses and indications are never answered, so two servers cannot talk to each other for ever.
+It must not know networks or nodes.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -35,6 +38,13 @@ from tunnel.wire.stun import (
 )
 
 UNKNOWN_ATTRIBUTE = 420
+FORBIDDEN = 403
+REDIRECTS_PER_SOURCE = 1.0
+"""Answers a second that one source may wish at another port; ten at once."""
+REDIRECT_BURST = 10.0
+ASKER_MEMORY = 600.0
+"""Seconds for which who asked is remembered: no mapping that anybody measures is idle for longer."""
+MAX_ASKERS = 16384
 BOTH = Change.PORT | Change.ADDRESS
 
 
@@ -75,6 +85,8 @@ class _StunService:
         self._sockets = sockets
         self._known_as = tuple(advertised or (socket.local for socket in sockets))
         self._limits = RateTable(rate, max(rate, 1.0))
+        self._redirects = RateTable(REDIRECTS_PER_SOURCE, REDIRECT_BURST)
+        self._askers = [_Askers() for _ in sockets]
         self._counts = counts
         self._others = [
             {change: self._other(own, change) for change in (Change.PORT, Change.ADDRESS, BOTH)}
@@ -104,22 +116,46 @@ class _StunService:
             raise MalformedFrame("not a binding request")
         speaker = self._others[index][request.change] if request.change else index
         unknown = request.not_understood
-        if request.response_port is not None:  # it would send our answers to whatever listens beside the asker
-            unknown = (*unknown, Attribute.RESPONSE_PORT)
         if speaker is None or unknown:
-            self._refuse(index, request, remote, unknown or (Attribute.CHANGE_REQUEST,))
+            unknown = unknown or (Attribute.CHANGE_REQUEST,)
+            self._refuse(index, request, remote, UNKNOWN_ATTRIBUTE, "Unknown Attribute", unknown)
+            return
+        target = self._target(index, request, remote)
+        if target is None:
+            self._refuse(index, request, remote, FORBIDDEN, "Forbidden")
             return
         answer = replace(
             binding_success(request, remote), origin=self._named(speaker), other=self._named(self._others[index][BOTH])
         )
-        self._counts.answered += self._sockets[speaker].send_nowait(encode_stun(answer), remote)
+        self._counts.answered += self._sockets[speaker].send_nowait(encode_stun(answer), target)
 
-    def _refuse(self, index: int, request: StunMessage, remote: Endpoint, unknown: tuple[int, ...]) -> None:
+    def _target(self, index: int, request: StunMessage, remote: Endpoint) -> Endpoint | None:
+        """Where the answer goes: to the asker, or to a port beside it that asked here itself (RFC 5780 section 7.5).
+
+        Else one customer of a NAT could aim our answers at another's port.
+        """
+        now = trio.current_time()
+        if request.response_port is None or request.response_port == remote.port:
+            self._askers[index].note(remote, now)
+            return remote
+        target = Endpoint(remote.host, request.response_port)
+        may = self._askers[index].has(target, now) and self._redirects.take(source_of(remote.host), now)
+        return target if may else None
+
+    def _refuse(
+        self,
+        index: int,
+        request: StunMessage,
+        remote: Endpoint,
+        code: int,
+        phrase: str,
+        unknown: tuple[int, ...] = (),
+    ) -> None:
         refusal = StunMessage(
             StunClass.ERROR,
             request.transaction,
-            error=UNKNOWN_ATTRIBUTE,
-            phrase="Unknown Attribute",
+            error=code,
+            phrase=phrase,
             unknown=unknown[:8],
             fingerprint=request.fingerprint,
         )
@@ -148,6 +184,22 @@ class _StunService:
 
     def _named(self, index: int | None) -> Endpoint | None:
         return None if index is None or _is_wild(self._known_as[index]) else self._known_as[index]
+
+
+class _Askers:
+    """Who has asked one socket lately; of more than `MAX_ASKERS` the one silent for longest is forgotten."""
+
+    def __init__(self) -> None:
+        self._since: OrderedDict[Endpoint, float] = OrderedDict()
+
+    def note(self, remote: Endpoint, now: float) -> None:
+        self._since[remote] = now
+        self._since.move_to_end(remote)
+        if len(self._since) > MAX_ASKERS:
+            self._since.popitem(last=False)
+
+    def has(self, remote: Endpoint, now: float) -> bool:
+        return now - self._since.get(remote, -ASKER_MEMORY - 1.0) <= ASKER_MEMORY
 
 
 def _is_wild(endpoint: Endpoint) -> bool:

@@ -103,9 +103,9 @@ def is_stun(datagram: bytes) -> bool:
     return len(datagram) >= HEADER.size and datagram[0] < 2 and datagram[4:8] == _COOKIE
 
 
-def binding_request(transaction: bytes, change: Change | None = None) -> StunMessage:
-    """Asks a server where we come from."""
-    return StunMessage(StunClass.REQUEST, transaction, change=change)
+def binding_request(transaction: bytes, change: Change | None = None, response_port: int | None = None) -> StunMessage:
+    """Asks a server where we come from; the answer may be wished from elsewhere, or at another port of ours."""
+    return StunMessage(StunClass.REQUEST, transaction, change=change, response_port=response_port)
 
 
 def binding_success(request: StunMessage, observed: Endpoint) -> StunMessage:
