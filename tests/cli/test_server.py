@@ -25,6 +25,7 @@ Command = Callable[..., Any]
 def test_the_options_become_the_settings() -> None:
     options = ServerOptions(
         listen="192.0.2.1:9000",
+        also_listen=("[2001:db8::1]:9000", "[2001:db8::2]"),
         udp=("192.0.2.1:3478", "192.0.2.2"),
         http="127.0.0.1:80",
         state=Path("/srv/a"),
@@ -34,6 +35,7 @@ def test_the_options_become_the_settings() -> None:
     )
     assert options.settings() == ServerSettings(
         listen=Endpoint("192.0.2.1", 9000),
+        also_listen=(Endpoint("2001:db8::1", 9000), Endpoint("2001:db8::2", 8443)),
         udp=(Endpoint("192.0.2.1", 3478), Endpoint("192.0.2.2", 3478)),
         http=Endpoint("127.0.0.1", 80),
         state=Path("/srv/a"),

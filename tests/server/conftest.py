@@ -160,7 +160,7 @@ class Dial(Protocol):
     """Opens a link of a node to a server; what the node does on it is the test's affair."""
 
     def __call__(
-        self, name: str, *, network: str = "home", host: str | None = None
+        self, name: str, *, network: str = "home", host: str | None = None, at: Endpoint = SETTINGS.listen
     ) -> AbstractAsyncContextManager[ScriptedNode]: ...
 
 
@@ -249,8 +249,10 @@ async def speak(name: str, network: str, stream: trio.abc.Stream) -> AsyncIterat
 @pytest.fixture
 def dial(add_client_host: Callable[[str], MemoryHost]) -> Dial:
     @asynccontextmanager
-    async def open_link(name: str, *, network: str = "home", host: str | None = None) -> AsyncIterator[ScriptedNode]:
-        stream = await add_client_host(host or name).open_stream(SETTINGS.listen)
+    async def open_link(
+        name: str, *, network: str = "home", host: str | None = None, at: Endpoint = SETTINGS.listen
+    ) -> AsyncIterator[ScriptedNode]:
+        stream = await add_client_host(host or name).open_stream(at)
         async with speak(name, network, stream) as node:
             yield node
 

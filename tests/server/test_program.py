@@ -50,6 +50,16 @@ async def test_two_nodes_register_are_introduced_and_relay(run_server: Serve, di
         assert welcome.stun == server.ready.stun == (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.1", 3479))
 
 
+async def test_nodes_meet_whichever_of_the_addresses_they_dialled(run_server: Serve, dial: Dial) -> None:
+    """One with IPv4 alone and one with IPv6 alone have no address of the server in common."""
+    other = Endpoint("25.0.0.1", 9000)
+    async with run_server(also_listen=(other,)), dial("desk") as desk, dial("laptop", at=other) as laptop:
+        await desk.register()
+        await laptop.register()
+        await laptop.announce(b"laptop's body")
+        assert (await desk.hear(PeerUp)).body == b"laptop's body"
+
+
 async def test_a_server_that_stops_says_so_within_a_second(run_server: Serve, dial: Dial) -> None:
     async with run_server() as server, dial("desk") as desk, dial("laptop") as laptop:
         await desk.register()

@@ -40,9 +40,13 @@ class ServerOptions:
     listen: Annotated[str, Parameter(help=f"HOST:PORT for nodes (TLS); the port is {SERVER_PORT} if left out.")] = (
         f"0.0.0.0:{SERVER_PORT}"
     )
+    also_listen: Annotated[
+        tuple[str, ...],
+        Parameter(help="Another HOST:PORT for nodes, repeatable: [IPV6]:PORT for those that have no IPv4."),
+    ] = ()
     udp: Annotated[
         tuple[str, ...],
-        Parameter(help="HOST:PORT for STUN, repeatable; 3478 and 3479 of the listening host if left out."),
+        Parameter(help="HOST:PORT for STUN, repeatable; 3478 and 3479 of the listening hosts if left out."),
     ] = ()
     http: Annotated[
         str | None,
@@ -63,6 +67,7 @@ class ServerOptions:
         after = Endpoint("127.0.0.1", listen.port + 1 if 0 < listen.port < 65535 else 0)
         return ServerSettings(
             listen=listen,
+            also_listen=tuple(parse_endpoint(text, SERVER_PORT) for text in self.also_listen),
             udp=tuple(parse_endpoint(text, STUN_PORTS[0]) for text in self.udp),
             http=after if self.http is None else parse_endpoint(self.http),
             state=self.state or _default_state(),
@@ -92,8 +97,10 @@ async def server(
 
 
 def _options_of_ports(settings: ServerSettings) -> dict[str, str]:
-    stun = settings.udp or tuple(Endpoint(settings.listen.host, port) for port in STUN_PORTS)
+    places = (settings.listen, *settings.also_listen)
+    stun = settings.udp or tuple(Endpoint(host, port) for host, _ in places for port in STUN_PORTS)
     listeners = {f"TCP {settings.http}": "--http", f"TCP {settings.listen}": "--listen"}
+    listeners |= {f"TCP {endpoint}": "--also-listen" for endpoint in settings.also_listen}
     return {**listeners, **{f"UDP {endpoint}": "--udp" for endpoint in stun}}
 
 

@@ -55,8 +55,10 @@ class ServerSettings:
     """How the server behaves. Sizes are bytes, rates are per second."""
 
     listen: Endpoint = Endpoint("0.0.0.0", SERVER_PORT)
+    also_listen: tuple[Endpoint, ...] = ()
+    """More addresses for nodes: an IPv6 one beside an IPv4 one."""
     udp: tuple[Endpoint, ...] = ()
-    """STUN endpoints; empty means both STUN ports of the listening host."""
+    """STUN endpoints; empty means both STUN ports of each listening host."""
     http: Endpoint | None = None
     state: Path | None = None
     certificate: Path | None = None

@@ -58,7 +58,7 @@ class ServerReady:
 class _Doors:
     """Everything that the server listens at."""
 
-    signals: StreamListener
+    signals: tuple[StreamListener, ...]
     stun: tuple[DatagramSocket, ...]
     http: StreamListener | None
 
@@ -120,7 +120,8 @@ async def _serve_house(
         with services:
             async with trio.open_nursery() as nursery:
                 await nursery.start(house.introductions.run)
-                nursery.start_soon(rendezvous.serve, doors.signals)
+                for listener in doors.signals:
+                    nursery.start_soon(rendezvous.serve, listener)
                 nursery.start_soon(rendezvous.forget_old_frames)
                 nursery.start_soon(_mark_seen_often, house)
                 nursery.start_soon(_serve_stun, doors.stun, house)
@@ -143,10 +144,14 @@ async def _serve_house(
 async def _open_doors(settings: ServerSettings, world: World) -> AsyncIterator[_Doors]:
     """Open every port, or none."""
     async with AsyncExitStack() as stack:
-        signals = await world.streams.open_listener(settings.listen)
-        stack.push_async_callback(signals.aclose)
+        signals = []
+        places = (settings.listen, *settings.also_listen)
+        for place in places:
+            listener = await world.streams.open_listener(place)
+            stack.push_async_callback(listener.aclose)
+            signals.append(listener)
         sockets = []
-        for endpoint in settings.udp or tuple(Endpoint(settings.listen.host, port) for port in STUN_PORTS):
+        for endpoint in settings.udp or tuple(Endpoint(host, port) for host, _ in places for port in STUN_PORTS):
             socket = await world.datagrams.open_socket(endpoint)
             stack.callback(socket.close)
             sockets.append(socket)
@@ -154,12 +159,12 @@ async def _open_doors(settings: ServerSettings, world: World) -> AsyncIterator[_
         if settings.http is not None:
             http = await world.streams.open_listener(settings.http)
             stack.push_async_callback(http.aclose)
-        yield _Doors(signals, tuple(sockets), http)
+        yield _Doors(tuple(signals), tuple(sockets), http)
 
 
 def _ready(doors: _Doors, certificate: ServerCertificate | None) -> ServerReady:
     return ServerReady(
-        url=f"{'ws' if certificate is None else 'wss'}://{doors.signals.local}",
+        url=f"{'ws' if certificate is None else 'wss'}://{doors.signals[0].local}",
         pin=None if certificate is None else certificate.pin,
         stun=tuple(socket.local for socket in doors.stun),
         http=None if doors.http is None else doors.http.local,
