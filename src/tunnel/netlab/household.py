@@ -17,18 +17,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import permutations, product
+from dataclasses import dataclass, replace
+from itertools import chain, permutations, product
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.model.settings import STUN_PORTS
 from tunnel.netlab.asking import ask_node, watch_node
 from tunnel.netlab.lab import Lab
 from tunnel.netlab.pings import Pinging
-from tunnel.netlab.sites import SERVER_ADDRESSES, Host
+from tunnel.netlab.sites import SERVER_ADDRESSES, SERVER_ADDRESSES_V6, Host
+from tunnel.wire.invites import decode_invite, encode_invite
 
 COMMAND = (sys.executable, "-m", "tunnel")
 SERVER_PORT = 443
@@ -36,6 +38,7 @@ SERVER_PORT = 443
 PATIENCE = 20.0
 """Seconds that programs get to start, and peers to come where they are waited for."""
 _LOOK_AGAIN = 0.05
+_BOTH_FAMILIES = (SERVER_ADDRESSES, SERVER_ADDRESSES_V6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,12 @@ class Household:
 
     def start_server(self, *options: str, stun_ports: Sequence[int] = STUN_PORTS) -> None:
         """Start the server and read where it serves. Raises DeviceError when it does not come up."""
-        listen = f"{SERVER_ADDRESSES[0]}:{SERVER_PORT}"
-        argv = [*COMMAND, "server", "--listen", listen, "--state", str(self.state("server"))]
-        for address, port in product(SERVER_ADDRESSES, stun_ports):
-            argv += ["--udp", f"{address}:{port}"]
+        first, *others = [SERVER_ADDRESSES] if self._lab.server.address_v6 is None else _BOTH_FAMILIES
+        argv = [*COMMAND, "server", "--listen", _server(first), "--state", str(self.state("server"))]
+        for addresses in others:
+            argv += ["--also-listen", _server(addresses)]
+        for address, port in product((*first, *chain(*others)), stun_ports):
+            argv += ["--udp", str(Endpoint(address, port))]
         with self._log("server") as log:
             process = self._lab.popen(self._lab.server, [*argv, *options], stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None
@@ -95,22 +100,29 @@ class Household:
         self.server.kill()
         self.server.wait()
 
-    def make_invite(self) -> Path:
-        """A file with the invite of a new network, made once."""
+    def make_invite(self, *, ipv6: bool = False) -> Path:
+        """A file with the invite of a new network, made once; with `ipv6` the same with the server's IPv6 address."""
         path = self.folder / "invite"
         if not path.exists():
             _, url, pin = self._ready.split()
             argv = [*COMMAND, "invite", "--server", url, "--pin", pin, "--network", "lab"]
             path.touch(mode=0o600)
             path.write_text(self._lab.run(self._lab.server, argv))
-        return path
+        if not ipv6:
+            return path
+        path_v6 = self.folder / "invite-v6"
+        path_v6.touch(mode=0o600)
+        invite = replace(decode_invite(path.read_text()), server=f"wss://{_server(SERVER_ADDRESSES_V6)}")
+        path_v6.write_text(encode_invite(invite))
+        return path_v6
 
     def start_node(self, host: Host, name: str, *options: str, command: Sequence[str] = COMMAND) -> Running:
         """Start `up` with a TUN interface of its own. It is not there yet: see the `wait_...` methods."""
         tun = f"t-{name}"[:15]
         state = self.state(name)
         control = state / "control.sock"
-        argv = [*command, "up", "--invite-file", str(self.make_invite()), "--name", name, "--tun", tun]
+        invite = self.make_invite(ipv6=host.address == host.address_v6)
+        argv = [*command, "up", "--invite-file", str(invite), "--name", name, "--tun", tun]
         argv += ["--state", str(state), "--control", str(control), "--no-default-stun", *options]
         with self._log(name) as log:
             process = self._lab.popen(host, argv, stdout=subprocess.DEVNULL, stderr=log)
@@ -224,6 +236,10 @@ class Household:
     def _log(self, name: str) -> Iterator[Any]:
         with (self.folder / f"{name}.log").open("ab") as log:
             yield log
+
+
+def _server(addresses: Sequence[str]) -> str:
+    return str(Endpoint(addresses[0], SERVER_PORT))
 
 
 def peer_in(status: dict[str, Any], peer: str) -> dict[str, Any] | None:
