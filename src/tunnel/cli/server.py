@@ -46,7 +46,9 @@ class ServerOptions:
     ] = ()
     udp: Annotated[
         tuple[str, ...],
-        Parameter(help="HOST:PORT for STUN, repeatable; 3478 and 3479 of the listening hosts if left out."),
+        Parameter(
+            help="HOST:PORT for STUN and UDP relay, repeatable; 3478 and 3479 of the listening hosts if left out."
+        ),
     ] = ()
     http: Annotated[
         str | None,
@@ -57,6 +59,7 @@ class ServerOptions:
         None
     )
     private_key: Annotated[Path | None, Parameter(help="File with the certificate's private key (PEM).")] = None
+    no_udp_relay: Annotated[bool, Parameter(help="Relay over TLS alone, not over UDP.")] = False
     addresses: Annotated[str, Parameter(help="IPv4 pool of each network's tunnel addresses.")] = "10.86.0.0/16"
 
     def settings(self) -> ServerSettings:
@@ -74,6 +77,7 @@ class ServerOptions:
             certificate=self.certificate,
             private_key=self.private_key,
             addresses=_pool(self.addresses),
+            udp_relay=not self.no_udp_relay,
         )
 
 

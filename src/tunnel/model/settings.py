@@ -43,6 +43,8 @@ class NodeSettings:
     external: Endpoint | None = None
     """A public endpoint that the user has opened towards us."""
     survey: bool = True
+    port_mapping: bool = True
+    """Ask the gateway to open a port: UPnP, NAT-PMP, PCP."""
     relay_only: bool = False
     stun: tuple[str, ...] = ()
     default_stun: bool = True
@@ -82,6 +84,8 @@ class ServerSettings:
     relay_memory: int = 256 * 1024 * 1024
     """Of all relay queues together."""
     relay_rate: float = 64 * 1024 * 1024
+    """Of one node, through both relays together."""
+    udp_relay: bool = True
     stun_rate: float = 200.0
-    """Answers per second to one source address."""
+    """Answers per second to one source address, and as many binds of circuits."""
     timings: Timings = field(default=DEFAULT_TIMINGS)

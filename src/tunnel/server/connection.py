@@ -37,15 +37,18 @@ from tunnel.server.presence import Member, Presence
 from tunnel.server.registry import Registry
 from tunnel.server.relay import Relay
 from tunnel.server.stun_service import StunCounts
+from tunnel.server.udp_relay import UdpRelay
 from tunnel.wire.signals import (
     MAX_TEXT,
     PROTOCOL_VERSION,
+    Allocate,
     Announce,
     Announced,
     Challenge,
     Connect,
     ErrorSignal,
     Hello,
+    NoCircuit,
     Ping,
     Pong,
     Signal,
@@ -77,6 +80,7 @@ class House:
     registry: Registry
     relay: Relay
     introductions: Introductions
+    udp_relay: UdpRelay | None = None
     stun: tuple[Endpoint, ...] = ()
     binding: bytes = b""
     """SHA-256 of the server's certificate, which each hello covers; empty without TLS."""
@@ -169,7 +173,8 @@ class Connection:
         )
         member = self._member = Member(network, node, self._link, self.end)
         house.presence.join(member)
-        member.tell(Welcome(lease.address, lease.since, self._remote, house.stun))
+        relay = house.stun if house.udp_relay is not None else ()
+        member.tell(Welcome(lease.address, lease.since, self._remote, house.stun, relay))
         _log.info("node registered", extra={**_facts(member), "lease": lease.address})
         return member
 
@@ -191,7 +196,7 @@ class Connection:
         signals = TokenBucket(settings.max_signals_rate, _signal_burst(settings), now)
         messages = TokenBucket(MESSAGES_RATE, MESSAGES_RATE / 4, now)
         relay = self._house.relay
-        allowance = relay.open_allowance(now)
+        allowance = member.allowance = relay.open_allowance(now)
 
         def charge_signal(weight: float = 1.0) -> None:
             if not signals.take(trio.current_time(), weight):
@@ -228,6 +233,11 @@ class Connection:
                 house.presence.withdraw(member)
             case Connect():
                 house.introductions.request(member, signal)
+            case Allocate():
+                if house.udp_relay is None:
+                    member.tell(NoCircuit(signal.peer, "off"))
+                else:
+                    house.udp_relay.circuits.allocate(member, signal)
             case Ping():
                 member.tell(Pong(signal.token))
             case Pong():

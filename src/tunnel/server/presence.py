@@ -20,7 +20,8 @@ import trio
 
 from tunnel.model.errors import Refused
 from tunnel.model.identity import NetworkId, NodeId
-from tunnel.wire.signals import Announce, Introduced, PeerDown, PeerUp, Signal
+from tunnel.model.rates import TokenBucket
+from tunnel.wire.signals import Announce, Circuit, Introduced, PeerDown, PeerUp, Signal
 
 RTT_SAMPLES = 8
 
@@ -37,17 +38,17 @@ class Mailbox(Protocol):
         ...
 
 
-Word = PeerUp | PeerDown | Introduced
+Word = PeerUp | PeerDown | Introduced | Circuit
 
 
 class News:
     """What a member is still to be told about its peers, in the order in which it came up.
 
-    Of each peer the latest of `PeerUp` and `PeerDown`, and the latest `Introduced`.
+    Of each peer the latest of `PeerUp` and `PeerDown`, the latest `Introduced`, and the latest `Circuit`.
     """
 
     def __init__(self) -> None:
-        self._words: dict[tuple[bytes, bool], Word] = {}
+        self._words: dict[tuple[bytes, str], Word] = {}
         self._some = trio.Event()
 
     def __len__(self) -> int:
@@ -61,9 +62,10 @@ class News:
 
         That holds an announcement too, and of two announcements the later one must be told last.
         """
-        if (word.peer, True) in self._words and not isinstance(word, Introduced):
-            self._words.pop((word.peer, False), None)
-        self._words[word.peer, isinstance(word, Introduced)] = word
+        topic = _topic(word)
+        if topic == "presence" and (word.peer, "introduction") in self._words:
+            self._words.pop((word.peer, topic), None)
+        self._words[word.peer, topic] = word
         self._some.set()
 
     async def take(self) -> Word:
@@ -72,6 +74,16 @@ class News:
             self._some = trio.Event()
             await self._some.wait()
         return self._words.pop(next(iter(self._words)))
+
+
+def _topic(word: Word) -> str:
+    match word:
+        case Introduced():
+            return "introduction"
+        case Circuit():
+            return "circuit"
+        case _:
+            return "presence"
 
 
 @dataclass(eq=False)
@@ -89,6 +101,8 @@ class Member:
     leaving: bool = False
     """Whether the node withdrew."""
     news: News = field(default_factory=News)
+    allowance: TokenBucket | None = None
+    """What the node may send through the relays, once it may send at all."""
     _rtts: deque[float] = field(default_factory=lambda: deque(maxlen=RTT_SAMPLES))
 
     @property

@@ -2,7 +2,7 @@
 
     rendezvous (TCP: TLS, WebSocket) -- presence -- introductions
                                      \\- relay      \\- registry (SQLite)
-    STUN (UDP)        HTTP (metrics, status)
+    STUN, UDP relay (UDP)        HTTP (metrics, status)
 
 It composes and decides nothing else.
 """
@@ -22,6 +22,7 @@ from tunnel.model.settings import STUN_PORTS, ServerSettings
 from tunnel.network.ports import DatagramSocket, StreamListener, World
 from tunnel.network.tls import server_tls
 from tunnel.server.certificate import ServerCertificate, open_certificate
+from tunnel.server.circuits import Circuits
 from tunnel.server.connection import House
 from tunnel.server.http import Page, serve_http
 from tunnel.server.introductions import Introductions
@@ -31,6 +32,7 @@ from tunnel.server.relay import Relay
 from tunnel.server.rendezvous import Rendezvous
 from tunnel.server.reports import Reports
 from tunnel.server.stun_service import serve_stun
+from tunnel.server.udp_relay import UdpRelay
 
 REGISTRY_FILE = "registry.sqlite"
 LEASES_PER_NODE = 4
@@ -80,23 +82,38 @@ async def serve(
     max_leases = LEASES_PER_NODE * settings.max_nodes_per_network
     with closing(Registry(path, settings.addresses, max_leases_per_network=max_leases)) as registry:
         async with _open_doors(settings, world) as doors:
-            house = _furnish(settings, world, registry, tuple(socket.local for socket in doors.stun))
+            house = _furnish(settings, world, registry, doors.stun)
             house.binding = b"" if certificate is None else certificate.pin
             await _serve_house(house, doors, certificate, task_status)
 
 
-def _furnish(settings: ServerSettings, world: World, registry: Registry, stun: tuple[Endpoint, ...]) -> House:
+def _furnish(settings: ServerSettings, world: World, registry: Registry, udp: tuple[DatagramSocket, ...]) -> House:
     presence = Presence(settings.max_nodes_per_network)
+    relay = Relay(presence, settings.relay_rate)
+
+    def draw_id() -> int:
+        return int.from_bytes(world.entropy.token(8), "big") >> 1
+
     return House(
         settings=settings,
         world=world,
         presence=presence,
         registry=registry,
-        relay=Relay(presence, settings.relay_rate),
-        introductions=Introductions(
-            presence, settings.timings, lambda: int.from_bytes(world.entropy.token(8), "big") >> 1
-        ),
-        stun=stun,
+        relay=relay,
+        introductions=Introductions(presence, settings.timings, draw_id),
+        udp_relay=UdpRelay(
+            Circuits(
+                presence,
+                open_allowance=relay.open_allowance,
+                draw_id=lambda: draw_id() or 1,
+                token=world.entropy.token,
+            ),
+            udp,
+            settings.stun_rate,
+        )
+        if settings.udp_relay
+        else None,
+        stun=tuple(socket.local for socket in udp),
     )
 
 
@@ -125,6 +142,8 @@ async def _serve_house(
                 nursery.start_soon(rendezvous.forget_old_frames)
                 nursery.start_soon(_mark_seen_often, house)
                 nursery.start_soon(_serve_stun, doors.stun, house)
+                if house.udp_relay is not None:
+                    nursery.start_soon(house.udp_relay.circuits.sweep_often)
                 if doors.http is not None:
                     nursery.start_soon(serve_http, doors.http, _pages(Reports(house, rendezvous)))
 
@@ -172,7 +191,13 @@ def _ready(doors: _Doors, certificate: ServerCertificate | None) -> ServerReady:
 
 
 async def _serve_stun(sockets: tuple[DatagramSocket, ...], house: House) -> None:
-    await serve_stun(sockets, rate_per_source=house.settings.stun_rate, counts=house.stun_counts)
+    relay = house.udp_relay
+    await serve_stun(
+        sockets,
+        rate_per_source=house.settings.stun_rate,
+        counts=house.stun_counts,
+        on_relayed=None if relay is None else relay.handle_untrusted,
+    )
 
 
 async def _mark_seen_often(house: House) -> None:

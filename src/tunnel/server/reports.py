@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from tunnel.server.connection import House
 from tunnel.server.rendezvous import Rendezvous
+from tunnel.server.udp_relay import UdpRelay
 
 STATUS_VERSION = 1
 MAX_NETWORKS = 256
@@ -61,6 +62,7 @@ class Reports(Collector):
             "signals": house.signals,
             "introductions": {"waiting": house.introductions.waiting, **asdict(house.introductions.statistics)},
             "relay": asdict(house.relay.statistics),
+            "udp_relay": None if house.udp_relay is None else _udp_relay(house.udp_relay),
             "stun": asdict(house.stun_counts),
         }
         return json.dumps(document).encode()
@@ -91,6 +93,8 @@ class Reports(Collector):
             },
         )
         yield _counter("relay_dropped_batches", "Messages of frames over the rate, not read.", relay.dropped_batches)
+        if house.udp_relay is not None:
+            yield from _udp_relay_metrics(house.udp_relay)
         yield _counters("stun_requests", "STUN datagrams that came.", "outcome", asdict(house.stun_counts))
         yield _counters(
             "introductions",
@@ -114,6 +118,34 @@ class Reports(Collector):
             online, announced = counts.get(str(member.network), (0, 0))
             counts[str(member.network)] = (online + 1, announced + (member.announcement is not None))
         return [(name, *count) for name, count in counts.items()]
+
+
+def _udp_relay(relay: UdpRelay) -> dict[str, int]:
+    circuits = {f"circuits_{name}": count for name, count in asdict(relay.circuits.statistics).items()}
+    return {"circuits": len(relay.circuits), **circuits, **asdict(relay.statistics)}
+
+
+def _udp_relay_metrics(relay: UdpRelay) -> Iterator[Metric]:
+    counts = asdict(relay.statistics)
+    yield _gauge("udp_relay_circuits", "Circuits that exist.", len(relay.circuits))
+    yield _counters(
+        "udp_relay_circuits_asked", "Circuits by what became of them.", "outcome", asdict(relay.circuits.statistics)
+    )
+    yield _counter("udp_relay_bytes", "Bytes of datagrams passed on over circuits.", counts["bytes"])
+    yield _counter("udp_relay_datagrams", "Datagrams passed on over circuits.", counts["datagrams"])
+    yield _counters(
+        "udp_relay_binds",
+        "Binds of circuits.",
+        "outcome",
+        {
+            "bound": counts["binds"],
+            "moved": counts["moves"],
+            "limited": counts["binds_limited"],
+            "refused": counts["binds_refused"],
+        },
+    )
+    dropped = {name.removeprefix("dropped_"): count for name, count in counts.items() if name.startswith("dropped_")}
+    yield _counters("udp_relay_dropped_datagrams", "Datagrams not passed on.", "why", dropped)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

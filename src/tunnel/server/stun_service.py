@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import trio
@@ -25,6 +25,7 @@ from tunnel.model.rates import RateTable
 from tunnel.network.ports import DatagramSocket
 from tunnel.server.limits import source_of
 from tunnel.wire.classic_stun import decode_classic_request, encode_classic_success
+from tunnel.wire.frames import Kind
 from tunnel.wire.stun import (
     BINDING,
     Attribute,
@@ -48,19 +49,27 @@ MAX_ASKERS = 16384
 BOTH = Change.PORT | Change.ADDRESS
 
 
+OnRelayed = Callable[[int, bytes, Endpoint], None]
+"""Takes a datagram that is the UDP relay's: the number of the socket, the bytes, where they came from."""
+
+_RELAYED = bytes((Kind.RELAYED,))
+
+
 async def serve_stun(
     sockets: Sequence[DatagramSocket],
     *,
     rate_per_source: float,
     advertised: Sequence[Endpoint] | None = None,
     counts: StunCounts | None = None,
+    on_relayed: OnRelayed | None = None,
 ) -> None:
     """Answer on all sockets until cancelled, `rate_per_source` times a second to one source (IPv6: to one /64).
 
     `advertised` are the endpoints under which the sockets are known, if not by their `local` (forwarded ports). To
     answer from another address the service needs a socket on each; wildcard ones count as one address, not known.
+    `on_relayed` takes what is the UDP relay's, which shares the sockets.
     """
-    service = _StunService(sockets, rate_per_source, advertised, counts or StunCounts())
+    service = _StunService(sockets, rate_per_source, advertised, counts or StunCounts(), on_relayed)
     async with trio.open_nursery() as nursery:
         for index in range(len(sockets)):
             nursery.start_soon(service.serve, index)
@@ -80,7 +89,12 @@ class StunCounts:
 
 class _StunService:
     def __init__(
-        self, sockets: Sequence[DatagramSocket], rate: float, advertised: Sequence[Endpoint] | None, counts: StunCounts
+        self,
+        sockets: Sequence[DatagramSocket],
+        rate: float,
+        advertised: Sequence[Endpoint] | None,
+        counts: StunCounts,
+        on_relayed: OnRelayed | None,
     ) -> None:
         self._sockets = sockets
         self._known_as = tuple(advertised or (socket.local for socket in sockets))
@@ -88,6 +102,7 @@ class _StunService:
         self._redirects = RateTable(REDIRECTS_PER_SOURCE, REDIRECT_BURST)
         self._askers = [_Askers() for _ in sockets]
         self._counts = counts
+        self._on_relayed = on_relayed
         self._others = [
             {change: self._other(own, change) for change in (Change.PORT, Change.ADDRESS, BOTH)}
             for own in self._known_as
@@ -96,7 +111,10 @@ class _StunService:
     async def serve(self, index: int) -> None:
         while True:
             for datagram, remote in await self._sockets[index].receive_batch():
-                self._answer_untrusted(index, datagram, remote)
+                if self._on_relayed is not None and datagram[:1] == _RELAYED:
+                    self._on_relayed(index, datagram, remote)
+                else:
+                    self._answer_untrusted(index, datagram, remote)
 
     def _answer_untrusted(self, index: int, datagram: bytes, remote: Endpoint) -> None:
         answer = self._answer if is_stun(datagram) else self._answer_classic

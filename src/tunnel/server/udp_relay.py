@@ -1,0 +1,127 @@
+"""The UDP relay: sealed datagrams between the two bound ends of a circuit, on the sockets that serve STUN too.
+
+    A --[0x14 | 0 | circuit | datagram]--> server --[the same bytes]--> B
+
+It answers nobody who does not hold a key of the circuit, and then with as many bytes as came. A datagram goes on if it
+comes from where one side is bound, to where the other one is; everything else is dropped and counted. What a side sends
+is taken from its node's allowance, which it shares with the WebSocket relay. An end moves by a bind alone, and by one
+that is newer than all before it: a recording moves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from tunnel.crypto.circuit_seal import open_binding, seal_binding
+from tunnel.model.endpoint import Endpoint, is_usable
+from tunnel.model.errors import MalformedFrame, NotAuthentic
+from tunnel.model.rates import RateTable
+from tunnel.network.ports import DatagramSocket
+from tunnel.server.circuits import BIND_LIFE, CircuitEntry, Circuits, Door, Side
+from tunnel.server.limits import source_of
+from tunnel.server.relay import FRAME_COST
+from tunnel.wire.circuits import HEAD_BYTES, Binding, Word, decode_head
+
+
+@dataclass(slots=True)
+class UdpRelayStatistics:
+    """Datagrams and bytes since the start; bytes are the inner datagrams'."""
+
+    binds: int = 0
+    moves: int = 0
+    """Binds that came from elsewhere than the one before."""
+    binds_limited: int = 0
+    binds_refused: int = 0
+    """Of no circuit, under no key of it, or not newer than the last one."""
+    datagrams: int = 0
+    bytes: int = 0
+    dropped_malformed: int = 0
+    dropped_no_circuit: int = 0
+    dropped_not_bound: int = 0
+    """From an endpoint that is not bound."""
+    dropped_half_bound: int = 0
+    """To a side that is not bound."""
+    dropped_over_rate: int = 0
+    dropped_unsent: int = 0
+
+
+class UdpRelay:
+    """Call `handle_untrusted` for each datagram that is a relay's. One for the whole server."""
+
+    def __init__(self, circuits: Circuits, sockets: Sequence[DatagramSocket], bind_rate: float) -> None:
+        """`bind_rate`: binds a second that are looked at from one source (IPv6: one /64)."""
+        self.circuits = circuits
+        self._sockets = sockets
+        self._limits = RateTable(bind_rate, max(bind_rate, 1.0))
+        self.statistics = UdpRelayStatistics()
+
+    def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
+        """One datagram from anywhere. Whatever it holds, it costs a count at most."""
+        try:
+            word, circuit = decode_head(datagram)
+            if word is Word.PASS:
+                self._pass_on(circuit, Door(socket, remote), datagram)
+            elif word is Word.BIND and is_usable(remote):
+                self._bind(circuit, Door(socket, remote), datagram)
+            else:
+                self.statistics.dropped_malformed += 1
+        except MalformedFrame:
+            self.statistics.dropped_malformed += 1
+
+    def _pass_on(self, circuit: int, door: Door, datagram: bytes) -> None:
+        statistics, now = self.statistics, trio.current_time()
+        entry = self.circuits.find(circuit)
+        if entry is None:
+            statistics.dropped_no_circuit += 1
+            return
+        sender, receiver = (entry.low, entry.high) if entry.low.door == door else (entry.high, entry.low)
+        if sender.door != door:
+            statistics.dropped_not_bound += 1
+        elif receiver.door is None or now - receiver.bound_at > BIND_LIFE:
+            statistics.dropped_half_bound += 1
+        elif not sender.allowance.take(now, len(datagram) + FRAME_COST):
+            statistics.dropped_over_rate += 1
+        elif not self._sockets[receiver.door.socket].send_nowait(datagram, receiver.door.remote):
+            statistics.dropped_unsent += 1
+        else:
+            statistics.datagrams += 1
+            statistics.bytes += len(datagram) - HEAD_BYTES
+
+    def _bind(self, circuit: int, door: Door, datagram: bytes) -> None:
+        statistics, now = self.statistics, trio.current_time()
+        if not self._limits.take(source_of(door.remote.host), now):
+            statistics.binds_limited += 1
+            return
+        entry = self.circuits.find(circuit)
+        opened = None if entry is None else _open(entry, datagram)
+        if entry is None or opened is None:
+            statistics.binds_refused += 1
+            return
+        side, other, binding = opened
+        was_bound = side.door is not None
+        statistics.binds += 1
+        statistics.moves += was_bound and side.door != door
+        side.door, side.bound_at, side.counter = door, now, binding.counter
+        self.circuits.refresh(entry, side)
+        self._answer(entry, side)
+        if not was_bound and entry.is_whole:
+            self._answer(entry, other)  # it has asked before, and has waited for this
+
+    def _answer(self, entry: CircuitEntry, side: Side) -> None:
+        if side.door is not None:
+            bound = Binding(Word.BOUND, entry.id, side.counter, entry.is_whole)
+            self._sockets[side.door.socket].send_nowait(seal_binding(side.key, bound), side.door.remote)
+
+
+def _open(entry: CircuitEntry, datagram: bytes) -> tuple[Side, Side, Binding] | None:
+    """Whose bind it is, who is on the other side, and what it says. None: nobody's, or a recording."""
+    for side, other in ((entry.low, entry.high), (entry.high, entry.low)):
+        try:
+            binding = open_binding(side.key, datagram)
+        except NotAuthentic:
+            continue
+        return (side, other, binding) if binding.counter > side.counter else None
+    return None

@@ -1,0 +1,252 @@
+"""The UDP relay passes on between the bound ends of a circuit, answers holders of its keys, and counts the rest."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+
+from tunnel.crypto.circuit_seal import open_binding, seal_binding
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.rates import TokenBucket
+from tunnel.server.circuits import BIND_LIFE, Circuits
+from tunnel.server.presence import Member, Presence
+from tunnel.server.relay import FRAME_COST
+from tunnel.server.udp_relay import UdpRelay
+from tunnel.wire.circuits import Binding, Word, encode_passed
+from tunnel.wire.signals import Allocate, Circuit, Signal
+
+HOME = NetworkId(b"h" * 16)
+LAPTOP = Endpoint("25.1.0.1", 5001)
+TILL = Endpoint("25.2.0.1", 5002)
+ELSEWHERE = Endpoint("25.1.0.1", 61234)
+RATE = 10000.0
+
+
+@dataclass
+class Socket:
+    """What the server sends from one of its sockets, written down."""
+
+    local: Endpoint
+    sent: list[tuple[bytes, Endpoint]] = field(default_factory=list)
+    room: int = 1000
+
+    def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
+        if len(self.sent) >= self.room:
+            return False
+        self.sent.append((datagram, remote))
+        return True
+
+    async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
+        raise AssertionError("the relay is given what comes")
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Box:
+    def send_signal(self, signal: Signal) -> None:
+        raise AssertionError("circuits are news")
+
+    def send_relay(self, handle: bytes, datagram: bytes) -> bool:
+        return False
+
+
+class Room:
+    """A relay with two sockets, two members and a circuit between them."""
+
+    def __init__(self) -> None:
+        ids, keys = itertools.count(1), itertools.count()
+        self.presence = Presence(10)
+        self.circuits = Circuits(
+            self.presence,
+            open_allowance=lambda now: TokenBucket(RATE, RATE, now),
+            draw_id=lambda: next(ids),
+            token=lambda size: next(keys).to_bytes(size, "big"),
+        )
+        self.sockets = [Socket(Endpoint("25.0.0.1", 3478)), Socket(Endpoint("25.0.0.1", 3479))]
+        self.relay = UdpRelay(self.circuits, self.sockets, 50.0)
+        self.laptop, self.till = self._join("laptop"), self._join("till")
+        self.circuits.allocate(self.laptop, Allocate(self.till.node.raw))
+
+    def _join(self, name: str) -> Member:
+        member = Member(HOME, NodeId(name.encode().ljust(16, b".")), Box(), lambda code, text: None)
+        member.allowance = TokenBucket(RATE, RATE, trio.current_time())
+        self.presence.join(member)
+        return member
+
+    async def hear(self) -> tuple[Circuit, Circuit]:
+        """What both were told of their circuit."""
+        words = [await member.news.take() for member in (self.laptop, self.till)]
+        assert isinstance(words[0], Circuit)
+        assert isinstance(words[1], Circuit)
+        return words[0], words[1]
+
+    def bind(self, circuit: Circuit, counter: int, remote: Endpoint, socket: int = 0) -> None:
+        datagram = seal_binding(circuit.key, Binding(Word.BIND, circuit.circuit, counter))
+        self.relay.handle_untrusted(socket, datagram, remote)
+
+    def take(self, socket: int = 0) -> list[tuple[bytes, Endpoint]]:
+        sent, self.sockets[socket].sent = self.sockets[socket].sent, []
+        return sent
+
+    async def bound(self) -> tuple[Circuit, Circuit]:
+        """Both sides bound, what was answered forgotten."""
+        laptop, till = await self.hear()
+        self.bind(laptop, 0, LAPTOP)
+        self.bind(till, 0, TILL)
+        self.take()
+        return laptop, till
+
+
+@pytest.fixture
+async def room(autojump_clock: trio.testing.MockClock) -> Room:
+    return Room()
+
+
+async def test_each_side_is_told_when_the_circuit_is_whole(room: Room) -> None:
+    """The first to bind hears of the second at once: it need not ask again to know."""
+    laptop, till = await room.hear()
+    room.bind(laptop, 7, LAPTOP)
+    [(answer, to)] = room.take()
+    assert to == LAPTOP
+    assert open_binding(laptop.key, answer) == Binding(Word.BOUND, laptop.circuit, 7, is_whole=False)
+    room.bind(till, 0, TILL, socket=1)
+    [(answer, to)] = room.take(1)
+    assert to == TILL
+    assert open_binding(till.key, answer) == Binding(Word.BOUND, till.circuit, 0, is_whole=True)
+    [(answer, to)] = room.take(0)
+    assert to == LAPTOP
+    assert open_binding(laptop.key, answer) == Binding(Word.BOUND, laptop.circuit, 7, is_whole=True)
+
+
+async def test_datagrams_go_on_as_they_are_between_the_bound_ends(room: Room) -> None:
+    laptop, till = await room.hear()
+    room.bind(laptop, 0, LAPTOP, socket=0)
+    room.bind(till, 0, TILL, socket=1)
+    room.take(0)
+    room.take(1)
+    there, back = encode_passed(laptop.circuit, b"there"), encode_passed(till.circuit, b"back")
+    room.relay.handle_untrusted(0, there, LAPTOP)
+    room.relay.handle_untrusted(1, back, TILL)
+    assert room.take(1) == [(there, TILL)]
+    assert room.take(0) == [(back, LAPTOP)]
+    assert (room.relay.statistics.datagrams, room.relay.statistics.bytes) == (2, 9)
+
+
+@pytest.mark.parametrize(("socket", "remote"), [(0, ELSEWHERE), (1, LAPTOP), (0, LAPTOP._replace(host="25.1.0.2"))])
+async def test_what_comes_from_an_end_that_is_not_bound_is_dropped_and_counted(
+    room: Room, socket: int, remote: Endpoint
+) -> None:
+    laptop, _ = await room.bound()
+    room.relay.handle_untrusted(socket, encode_passed(laptop.circuit, b"x"), remote)
+    assert room.take(0) == room.take(1) == []
+    assert room.relay.statistics.dropped_not_bound == 1
+
+
+async def test_nothing_goes_to_an_end_that_was_not_bound_or_not_for_long(room: Room) -> None:
+    """Somebody else may have that endpoint by now."""
+    laptop, till = await room.hear()
+    room.bind(laptop, 0, LAPTOP)
+    room.take()
+    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x"), LAPTOP)
+    assert room.relay.statistics.dropped_half_bound == 1
+    room.bind(till, 0, TILL)
+    await trio.sleep(BIND_LIFE + 1)
+    room.bind(laptop, 1, LAPTOP)
+    room.take()
+    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x"), LAPTOP)
+    assert room.relay.statistics.dropped_half_bound == 2
+    assert room.take() == []
+
+
+async def test_an_end_moves_by_a_newer_bind_at_once(room: Room) -> None:
+    """A NAT has rebound it."""
+    laptop, till = await room.bound()
+    room.bind(laptop, 1, ELSEWHERE)
+    assert [to for _, to in room.take()] == [ELSEWHERE]
+    back = encode_passed(till.circuit, b"back")
+    room.relay.handle_untrusted(0, back, TILL)
+    assert room.take() == [(back, ELSEWHERE)]
+    assert room.relay.statistics.moves == 1
+
+
+@pytest.mark.parametrize("counter", [0, 4, 5])
+async def test_a_recorded_bind_moves_nothing_and_is_not_answered(room: Room, counter: int) -> None:
+    laptop, till = await room.bound()
+    room.bind(laptop, 5, LAPTOP)
+    room.take()
+    room.bind(laptop, counter, ELSEWHERE)
+    back = encode_passed(till.circuit, b"back")
+    room.relay.handle_untrusted(0, back, TILL)
+    assert room.take() == [(back, LAPTOP)]
+    assert room.relay.statistics.binds_refused == 1
+
+
+async def test_who_holds_no_key_of_the_circuit_binds_nothing_and_hears_nothing(room: Room) -> None:
+    laptop, _ = await room.bound()
+    stranger = Circuit(laptop.peer, laptop.circuit, b"?" * 32)
+    nowhere = Circuit(laptop.peer, laptop.circuit + 1, laptop.key)
+    room.bind(stranger, 9, ELSEWHERE)
+    room.bind(nowhere, 9, ELSEWHERE)
+    assert room.take() == []
+    assert room.relay.statistics.binds_refused == 2
+
+
+async def test_an_answer_is_not_longer_than_its_question(room: Room) -> None:
+    laptop, _ = await room.hear()
+    question = seal_binding(laptop.key, Binding(Word.BIND, laptop.circuit, 0))
+    room.relay.handle_untrusted(0, question, LAPTOP)
+    assert [len(answer) for answer, _ in room.take()] == [len(question)]
+
+
+async def test_one_source_has_only_so_many_binds_looked_at(room: Room) -> None:
+    laptop, _ = await room.bound()
+    for counter in range(1, 80):
+        room.bind(laptop, counter, LAPTOP)
+    assert room.relay.statistics.binds_limited == 30
+    await trio.sleep(1.0)
+    room.take()
+    room.bind(laptop, 100, LAPTOP)
+    assert len(room.take()) == 1
+
+
+async def test_a_node_s_rate_covers_what_it_sends_over_both_relays(room: Room) -> None:
+    laptop, _ = await room.bound()
+    assert room.laptop.allowance is not None
+    datagram = encode_passed(laptop.circuit, bytes(1000 - FRAME_COST - 10))
+    assert room.laptop.allowance.take(trio.current_time(), 5000.0)  # what it sent through the WebSocket
+    for _ in range(10):
+        room.relay.handle_untrusted(0, datagram, LAPTOP)
+    assert len(room.take()) == 5
+    assert room.relay.statistics.dropped_over_rate == 5
+
+
+async def test_a_node_that_registers_again_sends_from_its_new_allowance(room: Room) -> None:
+    """Or two links would have twice the rate, and a link that ended would have one still."""
+    laptop, _ = await room.bound()
+    again = room._join("laptop")
+    room.bind(laptop, 1, LAPTOP)
+    room.take()
+    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x" * 90), LAPTOP)
+    assert again.allowance is not None
+    assert not again.allowance.take(trio.current_time(), RATE)
+
+
+async def test_what_the_kernel_does_not_take_is_counted(room: Room) -> None:
+    laptop, _ = await room.bound()
+    room.sockets[0].room = 0
+    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x"), LAPTOP)
+    assert room.relay.statistics.dropped_unsent == 1
+    assert room.relay.statistics.datagrams == 0
+
+
+@pytest.mark.parametrize("junk", [b"\x14", b"\x14" + bytes(9), b"\x14\x07" + bytes(40), b"\x14\x02" + bytes(33)])
+async def test_junk_costs_a_count(room: Room, junk: bytes) -> None:
+    await room.bound()
+    room.relay.handle_untrusted(0, junk, LAPTOP)
+    assert room.take() == []
+    assert room.relay.statistics.dropped_malformed == 1
