@@ -44,7 +44,7 @@ UNSPECIFIED = Endpoint("0.0.0.0", 0)
 
 
 async def map_port(port: str, lease: str) -> Any:
-    return str(await RealPortMapper().map_port(int(port), float(lease)))
+    return str((await RealPortMapper().map_port(int(port), float(lease))).external)
 
 
 async def unmap_port(port: str) -> Any:

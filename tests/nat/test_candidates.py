@@ -71,7 +71,7 @@ def test_outer_endpoints_come_first_and_each_endpoint_once() -> None:
         [ANY4, ANY6],
         survey=SurveyResult(NatReport(), reflexive=(Endpoint("25.9.9.9", 5000), Endpoint("25.1.1.1", 40000))),
         declared=Endpoint("25.1.1.1", 4500),
-        mapped=Endpoint("25.1.1.1", 4500),
+        mapped=[Endpoint("25.1.1.1", 4500)],
     )
     assert found == (
         Candidate(Endpoint("25.1.1.1", 4500), CandidateKind.DECLARED),

@@ -47,6 +47,7 @@ class UpOptions:
     udp_port: Annotated[int, Parameter(help="UDP port for everything; 0 takes a free one.")] = 0
     external: Annotated[str | None, Parameter(help="IP:PORT on your router that you forward to --udp-port.")] = None
     no_survey: Annotated[bool, Parameter(help="Ask no STUN server.")] = False
+    no_port_mapping: Annotated[bool, Parameter(help="Ask no gateway to open a port (UPnP, NAT-PMP, PCP).")] = False
     relay_only: Annotated[bool, Parameter(help="Never use a direct path.")] = False
     stun: Annotated[tuple[str, ...], Parameter(help="Another STUN server, HOST:PORT, repeatable.")] = ()
     no_default_stun: Annotated[bool, Parameter(help="Do not ask the ten public STUN servers.")] = False
@@ -69,6 +70,7 @@ class UpOptions:
             udp_port=self.udp_port,
             external=external,
             survey=not self.no_survey,
+            port_mapping=not self.no_port_mapping,
             relay_only=self.relay_only,
             stun=tuple(_stun(text) for text in self.stun),
             default_stun=not self.no_default_stun,

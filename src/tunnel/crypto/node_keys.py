@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from tunnel.crypto.derivation import labelled
+from tunnel.crypto.derivation import derive_key, labelled
 from tunnel.model.errors import NotAuthentic
 from tunnel.model.identity import ID_BYTES, NodeId
 
@@ -24,6 +24,10 @@ class NodeKeys:
 
     def __repr__(self) -> str:
         return f"NodeKeys(id={self.id})"
+
+    def derive(self, purpose: str, *, size: int) -> bytes:
+        """`size` bytes that only this node can know, the same after each start."""
+        return derive_key(self._private.private_bytes_raw(), purpose, size=size)
 
     def exchange(self, public: bytes) -> bytes:
         """The 32-byte secret shared with the owner of `public`.

@@ -14,6 +14,7 @@ from tunnel.machines.announcement import AnnouncementChart
 from tunnel.machines.chart import Chart
 from tunnel.machines.introduction import IntroductionChart
 from tunnel.machines.peer_connection import PeerConnectionChart
+from tunnel.machines.port_mapping import PortMappingChart
 from tunnel.machines.server_link import ServerLinkChart
 from tunnel.machines.session import SessionChart
 
@@ -21,6 +22,7 @@ CHARTS: dict[str, type[Chart]] = {
     "peer_connection": PeerConnectionChart,
     "announcement": AnnouncementChart,
     "server_link": ServerLinkChart,
+    "port_mapping": PortMappingChart,
     "session": SessionChart,
     "introduction": IntroductionChart,
 }

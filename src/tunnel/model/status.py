@@ -7,6 +7,7 @@ from typing import Any
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import NatReport
+from tunnel.model.port_mapping import PortMappingStatus
 from tunnel.model.reasons import REMEDIES, Reason
 
 STATUS_VERSION = 1
@@ -74,6 +75,8 @@ class NodeStatus:
     peers: tuple[PeerStatus, ...]
     notes: tuple[str, ...] = ()
     """Things a person should know: address clashes, twins of the same name, plain fallbacks in use."""
+    port_mappings: tuple[PortMappingStatus, ...] = ()
+    """One an address family; none where no gateway is asked."""
 
 
 def status_to_json(status: NodeStatus) -> dict[str, Any]:
@@ -87,6 +90,7 @@ def status_to_json(status: NodeStatus) -> dict[str, Any]:
             "nat": nat_to_json(status.nat),
             "announcement": status.announcement,
             "notes": list(status.notes),
+            "port_mappings": [port_mapping_to_json(one) for one in status.port_mappings],
         },
         "server": {
             "url": status.server.url,
@@ -128,6 +132,19 @@ def nat_to_json(nat: NatReport) -> dict[str, str]:
         "hairpin": nat.hairpin.value,
         "udp": nat.udp.value,
         "port_mapping": nat.port_mapping,
+    }
+
+
+def port_mapping_to_json(mapping: PortMappingStatus) -> dict[str, Any]:
+    """One entry of `port_mappings`."""
+    return {
+        "family": mapping.family,
+        "state": mapping.state,
+        "protocol": None if mapping.protocol is None else mapping.protocol.value,
+        "gateway": mapping.gateway,
+        "external": None if mapping.external is None else str(mapping.external),
+        "lease_s": None if mapping.seconds_left is None else round(mapping.seconds_left),
+        "note": mapping.note,
     }
 
 

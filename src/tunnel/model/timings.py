@@ -16,6 +16,22 @@ class Timings:
     survey_cap: float = 3.0
     survey_refresh: float = 300.0
 
+    # Port mapping (RFC 6886 section 3.1; RFC 6887 section 11.2.1).
+    port_waits: tuple[float, ...] = (0.25, 0.5, 1.0, 1.0)
+    """Between sending a question to a gateway again; the last one until it is given up."""
+    port_probe: float = 16.0
+    """A UPnP search takes up to eight seconds, and a gateway that was found and says nothing six more."""
+    port_lease: float = 7200.0
+    port_least_renewal: float = 4.0
+    """No gateway makes us ask more often, however short its leases are."""
+    port_watch: float = 60.0
+    """Between looking whether the gateway still knows us."""
+    port_watch_silent: float = 15.0
+    """The same while it does not answer."""
+    port_doubt_gap: float = 2.0
+    port_lost: tuple[float, ...] = (0.1, 1.0, 5.0, 30.0, 60.0)
+    port_retries: tuple[float, ...] = (15.0, 60.0, 300.0, 900.0, 3600.0)
+
     # Announcement (the mission's ladder).
     announce_retries: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
     announce_slow_retry: float = 30.0

@@ -41,11 +41,13 @@ def gather(
     *,
     survey: SurveyResult | None = None,
     declared: Endpoint | None = None,
-    mapped: Endpoint | None = None,
+    mapped: Iterable[Endpoint] = (),
     exclude: Sequence[str] = (),
 ) -> tuple[Candidate, ...]:
     """What we announce, each endpoint once, at most MAX_CANDIDATES.
 
+    `mapped` is what gateways claim. One that is private leads to us inside a carrier's or a flat's network at most; one
+    at which no STUN server sees us has another NAT before it, or is a lie: neither is an open door to the world.
     `exclude` are prefixes or addresses, the tunnel's own above all: a tunnel through itself would bite its tail.
     Loopback is offered only by a machine that has nothing else.
     """
@@ -56,7 +58,8 @@ def gather(
     if has_loopback_only:
         near = [endpoint for endpoint in own if scope_of(endpoint.host) is Scope.LOOPBACK]
     hosts = [Candidate(endpoint, _kind_of(endpoint)) for endpoint in near]
-    outer = [(declared, CandidateKind.DECLARED), (mapped, CandidateKind.MAPPED)]
+    outer = [(declared, CandidateKind.DECLARED)]
+    outer += [(endpoint, kind) for endpoint in mapped if (kind := _kind_of_mapped(endpoint, survey)) is not None]
     if survey is not None:
         outer += [(endpoint, CandidateKind.REFLEXIVE) for endpoint in survey.reflexive[:MAX_REFLEXIVE]]
     candidates: dict[Endpoint, Candidate] = {candidate.endpoint: candidate for candidate in hosts}
@@ -117,6 +120,14 @@ _PLACES = {
 def _kind_of(endpoint: Endpoint) -> CandidateKind:
     is_global_ipv6 = endpoint.is_ipv6 and scope_of(endpoint.host) is Scope.GLOBAL
     return CandidateKind.IPV6 if is_global_ipv6 else CandidateKind.LAN
+
+
+def _kind_of_mapped(endpoint: Endpoint, survey: SurveyResult | None) -> CandidateKind | None:
+    if scope_of(endpoint.host) in (Scope.PRIVATE, Scope.CARRIER):
+        return CandidateKind.LAN
+    seen = [one.host for one in survey.reflexive if one.is_ipv6 == endpoint.is_ipv6] if survey is not None else []
+    is_contradicted = not endpoint.is_ipv6 and bool(seen) and endpoint.host not in seen
+    return None if is_contradicted or ipaddress.ip_address(endpoint.host).is_reserved else CandidateKind.MAPPED
 
 
 def _lan_of(host: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from typing import NoReturn
 
 import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Unreachable
+from tunnel.network.ports import Gateway, MappedPort
 
 WALL_AT_ZERO = 1_800_000_000.0
 """Unix time when Trio's clock shows 0."""
@@ -57,9 +60,10 @@ class MemoryStore:
 
 
 class MemoryInterfaces:
-    """The addresses of a host, and word of their changes."""
+    """The addresses of a host, and word of their changes. `find_gateways` may be replaced: where it stands now."""
 
     def __init__(self) -> None:
+        self.find_gateways: Callable[[], tuple[Gateway, ...]] = tuple
         self._addresses: tuple[str, ...] = ()
         self._waiters = trio.lowlevel.ParkingLot()
 
@@ -67,6 +71,10 @@ class MemoryInterfaces:
         """All addresses with loopback, sorted."""
         loopback = ("127.0.0.1", "::1") if any(":" in address for address in self._addresses) else ("127.0.0.1",)
         return tuple(sorted({*self._addresses, *loopback}))
+
+    def gateways(self) -> tuple[Gateway, ...]:
+        """The routers that the host stands behind; none unless somebody says otherwise."""
+        return self.find_gateways()
 
     async def wait_change(self) -> None:
         """Return at the next change."""
@@ -81,16 +89,27 @@ class MemoryInterfaces:
 
 
 class NoPortMapper:
-    """No gateway speaks UPnP here."""
+    """No gateway speaks UPnP here: every question raises Unreachable."""
 
-    async def map_port(self, internal_port: int, lease: float) -> Endpoint:
+    async def map_port(self, internal_port: int, lease: float, external_port: int = 0) -> MappedPort:
         """Raises Unreachable."""
-        del internal_port, lease
-        await trio.lowlevel.checkpoint()
-        raise Unreachable("no UPnP gateway answers here")
+        del internal_port, lease, external_port
+        return await _find_nobody()
 
     async def unmap_port(self, external_port: int) -> None:
         """Raises Unreachable."""
         del external_port
-        await trio.lowlevel.checkpoint()
-        raise Unreachable("no UPnP gateway answers here")
+        await _find_nobody()
+
+    async def holds_port(self, external: Endpoint, internal_port: int) -> bool:
+        """Raises Unreachable."""
+        del external, internal_port
+        return await _find_nobody()
+
+    def forget(self) -> None:
+        """There is nothing to forget."""
+
+
+async def _find_nobody() -> NoReturn:
+    await trio.lowlevel.checkpoint()
+    raise Unreachable("no UPnP gateway answers here")

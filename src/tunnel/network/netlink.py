@@ -35,7 +35,8 @@ ROUTE = struct.Struct("=BBBBBBBBI")
 """struct rtmsg: family, prefix lengths of destination and source, service, table, protocol, scope, type, flags."""
 
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
-RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_MULTIPATH = 1, 4, 5, 6, 7, 9
+MAIN_TABLE = 254
 IFF_UP = 0x1
 UNICAST, LOCAL = 1, 2
 

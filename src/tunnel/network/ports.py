@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import trio
 
@@ -89,11 +89,29 @@ class Resolver(Protocol):
         ...
 
 
+class Gateway(NamedTuple):
+    """A router on this machine's way out, and which of our addresses it knows us by. Both are numeric."""
+
+    address: str
+    """A link-local IPv6 address has its zone: `fe80::1%eth0`."""
+    own: str
+    """For IPv6 a global one: what peers are told, and the router's firewall filters."""
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether it leads into the IPv6 internet."""
+        return ":" in self.own
+
+
 class Interfaces(Protocol):
-    """This machine's own addresses."""
+    """This machine's own addresses, and the routers that it stands behind."""
 
     def addresses(self) -> tuple[str, ...]:
         """Numeric unicast addresses of all interfaces that are up, loopback included, sorted, without zone index."""
+        ...
+
+    def gateways(self) -> tuple[Gateway, ...]:
+        """The routers of the default routes, the preferred one of each family first; at most one a family is used."""
         ...
 
     async def wait_change(self) -> None:
@@ -177,15 +195,31 @@ class Controls(Protocol):
         ...
 
 
-class PortMapper(Protocol):
-    """The gateway's UPnP service (IGD)."""
+class MappedPort(NamedTuple):
+    """What a UPnP gateway gave."""
 
-    async def map_port(self, internal_port: int, lease: float) -> Endpoint:
-        """Map a UDP port; the external endpoint. Raises Unreachable (no gateway) or Refused."""
+    external: Endpoint
+    lease: float
+    """Seconds; math.inf where the gateway knows only mappings that last until they are taken back."""
+
+
+class PortMapper(Protocol):
+    """The gateway's UPnP service (IGD). A gateway that was found once is found faster the next time."""
+
+    async def map_port(self, internal_port: int, lease: float, external_port: int = 0) -> MappedPort:
+        """Map a UDP port, or renew it; `external_port` is a wish, 0 for none. Raises Unreachable or Refused."""
         ...
 
     async def unmap_port(self, external_port: int) -> None:
-        """Take a mapping back. Raises Unreachable or Refused."""
+        """Take a mapping of this machine back. Raises Unreachable or Refused."""
+        ...
+
+    async def holds_port(self, external: Endpoint, internal_port: int) -> bool:
+        """Whether the gateway still maps that endpoint to this machine. Raises Unreachable."""
+        ...
+
+    def forget(self) -> None:
+        """This machine stands elsewhere now: search for a gateway again."""
         ...
 
 

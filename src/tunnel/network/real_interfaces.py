@@ -9,6 +9,8 @@ import sys
 import trio
 
 from tunnel.network import netlink
+from tunnel.network.ports import Gateway
+from tunnel.network.real_gateways import read_gateways
 
 DEBOUNCE = 0.1
 """Seconds to let a burst of changes pass (an interface that comes up makes a dozen)."""
@@ -25,6 +27,11 @@ class RealInterfaces:
         """Numeric unicast addresses of all interfaces that are up, sorted, without zones; IPv6 ones once usable."""
         with netlink.Netlink() as kernel:
             return _addresses(kernel)
+
+    def gateways(self) -> tuple[Gateway, ...]:
+        """The routers of the default routes, the preferred one of each family first."""
+        with netlink.Netlink() as kernel:
+            return read_gateways(kernel)
 
     async def wait_change(self) -> None:
         """Return when addresses or default routes differ from when the wait began."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 import trio
 
@@ -33,6 +34,7 @@ from tunnel.node.indices import Indices
 from tunnel.node.interface import Interface
 from tunnel.node.lease import Lease
 from tunnel.node.neighbourhood import Neighbourhood
+from tunnel.node.port_mappings import PortMappings
 from tunnel.node.server_link import ServerLink
 from tunnel.node.surroundings import NodeSurroundings
 from tunnel.node.surveyor import Surveyor
@@ -116,6 +118,9 @@ class NodeProgram:
             entropy=world.entropy,
             changed=self._handle_survey,
         )
+        self.port_mappings = PortMappings(
+            settings, self.identity, world, self.datagrams.sockets, changed=self._handle_port_mapping
+        )
         self.surroundings = NodeSurroundings(
             settings,
             self.identity,
@@ -179,6 +184,7 @@ class NodeProgram:
                 self._nursery = nursery
                 nursery.start_soon(self.datagrams.receive_all)
                 nursery.start_soon(self.surveyor.run)
+                nursery.start_soon(self.port_mappings.run)
                 nursery.start_soon(self.announcer.living.run)
                 nursery.start_soon(self.link.run)
                 nursery.start_soon(self._watch_interfaces)
@@ -189,7 +195,9 @@ class NodeProgram:
     async def _leave(self) -> None:
         for peer in self.directory:
             peer.say_farewell()
-        await self.link.leave()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.port_mappings.leave)
+            nursery.start_soon(self.link.leave)
 
     def status(self) -> NodeStatus:
         """A frozen view of everything."""
@@ -207,6 +215,7 @@ class NodeProgram:
             ),
             peers=tuple(peer.status() for peer in sorted(self.directory, key=lambda peer: peer.node)),
             notes=self.directory.notes,
+            port_mappings=self.port_mappings.statuses(),
         )
 
     async def check_network(self) -> NetcheckReport:
@@ -284,15 +293,22 @@ class NodeProgram:
         """A link that was dialled from where we were before is worth nothing: dial again, and wait for no ping."""
         here = {mapped.host for mapped in result.reflexive}
         there = {mapped.host for mapped in before.reflexive} if before is not None else set()
+        if before is not None and before.reflexive != result.reflexive:
+            self.port_mappings.doubt()
         if here and there and here.isdisjoint(there) and self._observed not in here:
             log.info("public address changed")
             self.link.redial()
         self.announcer.note_facts()
         self._beat_all()
 
+    def _handle_port_mapping(self) -> None:
+        self.announcer.note_facts()
+        self._beat_all()
+
     def _suspect_network(self) -> None:
         """A path went silent, or an address changed: does the server hear us, and are we somewhere else now?"""
         self.link.check()
+        self.port_mappings.doubt()
         self.surveyor.request()
 
     async def _watch_interfaces(self) -> None:
@@ -300,6 +316,7 @@ class NodeProgram:
             await self._world.interfaces.wait_change()
             log.info("addresses or routes of this machine changed")
             self.link.hasten()
+            self.port_mappings.note_network()
             self._suspect_network()
             self.announcer.note_facts()
 
@@ -332,6 +349,7 @@ class NodeProgram:
                 [socket.local for socket in self.datagrams.sockets],
                 survey=survey,
                 declared=self.settings.external,
+                mapped=self.port_mappings.endpoints,
                 exclude=self.addresses,
             )
         )
@@ -347,7 +365,8 @@ class NodeProgram:
         return body, has_verdict
 
     def _report(self) -> NatReport:
-        return _UNKNOWN_SURVEY if self.surveyor.result is None else self.surveyor.result.report
+        report = _UNKNOWN_SURVEY if self.surveyor.result is None else self.surveyor.result.report
+        return replace(report, port_mapping=self.port_mappings.protocol)
 
     def _beat_all(self) -> None:
         for peer in self.directory:

@@ -60,7 +60,7 @@ async def map_by_pcp(host: MemoryHost) -> Endpoint:
 
 
 async def map_by_upnp(host: MemoryHost) -> Endpoint:
-    return await host.port_mapper.map_port(LOCAL.port, LEASE)
+    return (await host.port_mapper.map_port(LOCAL.port, LEASE)).external
 
 
 Mapper = Callable[[MemoryHost], Awaitable[Endpoint]]

@@ -14,7 +14,14 @@ from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.transport import Transport
 from tunnel.network.real_port_mapper import TRIES
 from tunnel.simulation.internet.gateway import PRIVATE_ADDRESS, WRONG_ADDRESS, Gatekeeper
-from tunnel.simulation.internet.igd import BLACK_HOLE_SECONDS, DISCOVERED_SECONDS, NOBODY_SECONDS, Doorstep, VirtualIgd
+from tunnel.simulation.internet.igd import (
+    BLACK_HOLE_SECONDS,
+    DISCOVERED_SECONDS,
+    KNOWN_SECONDS,
+    NOBODY_SECONDS,
+    Doorstep,
+    VirtualIgd,
+)
 from tunnel.simulation.internet.picture import Gateway, Lie
 
 DESK, LAPTOP = "192.168.1.7", "192.168.1.8"
@@ -42,11 +49,11 @@ def street(lie: Lie = Lie.NONE, *, max_lease: float = 7200.0) -> Street:
 
 async def test_a_port_is_mapped_towards_the_host_and_unmapped() -> None:
     home = street()
-    assert await home.desk.map_port(PORT, LEASE) == Endpoint(OUTSIDE, PORT)
+    assert (await home.desk.map_port(PORT, LEASE)).external == Endpoint(OUTSIDE, PORT)
     assert trio.current_time() == pytest.approx(DISCOVERED_SECONDS)
     assert home.open_ports() == {PORT: Endpoint(DESK, PORT)}
     await home.desk.unmap_port(PORT)
-    assert trio.current_time() == pytest.approx(2 * DISCOVERED_SECONDS)
+    assert trio.current_time() == pytest.approx(DISCOVERED_SECONDS + KNOWN_SECONDS)
     assert home.open_ports() == {}
     await home.desk.unmap_port(PORT)
 
@@ -55,7 +62,7 @@ async def test_a_lease_ends_unless_it_is_renewed(autojump_clock: MockClock) -> N
     home = street()
     await home.desk.map_port(PORT, LEASE)
     await trio.sleep(LEASE - 10)
-    assert await home.desk.map_port(PORT, LEASE) == Endpoint(OUTSIDE, PORT)
+    assert (await home.desk.map_port(PORT, LEASE)).external == Endpoint(OUTSIDE, PORT)
     await trio.sleep(LEASE - 1)
     assert list(home.open_ports()) == [PORT]
     await trio.sleep(1)
@@ -76,8 +83,8 @@ async def test_a_router_gives_no_longer_lease_than_it_will(asked: float, given: 
 async def test_a_second_host_gets_another_port_and_cannot_take_the_first_ones_away() -> None:
     home = street()
     await home.desk.map_port(PORT, LEASE)
-    assert await home.laptop.map_port(PORT, LEASE) == Endpoint(OUTSIDE, PORT + 1)
-    assert await home.laptop.map_port(PORT, LEASE) == Endpoint(OUTSIDE, PORT + 1)
+    assert (await home.laptop.map_port(PORT, LEASE)).external == Endpoint(OUTSIDE, PORT + 1)
+    assert (await home.laptop.map_port(PORT, LEASE)).external == Endpoint(OUTSIDE, PORT + 1)
     with pytest.raises(Refused, match="not_unmapped"):
         await home.laptop.unmap_port(PORT)
     assert list(home.open_ports()) == [PORT, PORT + 1]
@@ -89,14 +96,14 @@ async def test_where_four_ports_are_taken_the_conflict_is_the_answer() -> None:
     with pytest.raises(Refused, match="ConflictInMappingEntry"):
         await home.desk.map_port(PORT, LEASE)
     home.router.statics.remove_static(Transport.UDP, PORT + TRIES - 1)
-    assert await home.desk.map_port(PORT, LEASE) == Endpoint(OUTSIDE, PORT + TRIES - 1)
+    assert (await home.desk.map_port(PORT, LEASE)).external == Endpoint(OUTSIDE, PORT + TRIES - 1)
 
 
 async def test_a_port_that_was_asked_for_in_another_protocol_is_renewed() -> None:
     """One inner endpoint has one port outside, however far that is from its own."""
     home = street()
     home.keeper.grant(Transport.UDP, Endpoint(DESK, PORT), LEASE, wanted=7000)
-    assert await home.desk.map_port(PORT, LEASE) == Endpoint(OUTSIDE, 7000)
+    assert (await home.desk.map_port(PORT, LEASE)).external == Endpoint(OUTSIDE, 7000)
     assert home.open_ports() == {7000: Endpoint(DESK, PORT)}
 
 
@@ -160,5 +167,5 @@ async def test_a_gateway_that_refuses_takes_nothing_back_either() -> None:
 )
 async def test_a_gateway_may_lie(lie: Lie, named: str, mapped: list[int]) -> None:
     home = street(lie)
-    assert await home.desk.map_port(PORT, LEASE) == Endpoint(named, PORT)
+    assert (await home.desk.map_port(PORT, LEASE)).external == Endpoint(named, PORT)
     assert list(home.open_ports()) == mapped

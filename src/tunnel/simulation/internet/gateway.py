@@ -158,6 +158,8 @@ class Gatekeeper:
     def _map_by_pcp(self, request: PcpMapRequest) -> PcpMapped | PcpCode:
         """RFC 6887, sections 11.3 and 15.1."""
         inner = Endpoint(request.client, request.internal_port)
+        if not self._router.translates(request.client):
+            return self._open_pinhole(request, inner)
         held = self.leases.find(request.transport, inner)
         if request.third_party is not None:
             return PcpCode.UNSUPP_OPTION
@@ -180,13 +182,26 @@ class Gatekeeper:
         self.leases.seal(granted, request.nonce)
         return self._pcp_mapped(request, granted.external_port, _lifetime(granted))
 
-    def _pcp_mapped(self, request: PcpMapRequest, external_port: int, lifetime: int) -> PcpMapped:
+    def _open_pinhole(self, request: PcpMapRequest, inner: Endpoint) -> PcpMapped | PcpCode:
+        """No address is translated, so the outer endpoint is the inner one."""
+        if self.spec.lie is Lie.REFUSED or request.internal_port == 0 or request.third_party is not None:
+            return PcpCode.NOT_AUTHORIZED
+        lifetime = round(min(request.lifetime, self.spec.max_lease))
+        if self.spec.lie is not Lie.NOT_MAPPED:
+            self._router.pinholes.shut(request.transport, inner)
+            if lifetime:
+                self._router.pinholes.open(request.transport, inner, lifetime)
+        return self._pcp_mapped(request, inner.port, lifetime, host=inner.host)
+
+    def _pcp_mapped(
+        self, request: PcpMapRequest, external_port: int, lifetime: int, *, host: str | None = None
+    ) -> PcpMapped:
         return PcpMapped(
             self._epoch(),
             request.nonce,
             request.transport,
             request.internal_port,
-            Endpoint(self.external_address, external_port),
+            Endpoint(host or self.external_address, external_port),
             lifetime,
             prefer_failure=request.prefer_failure,
         )

@@ -6,6 +6,7 @@ in the same errors. UPnP itself, which is HTTP, is not spoken.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,18 +15,21 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.transport import Transport
+from tunnel.network.ports import MappedPort
 from tunnel.network.real_port_mapper import TRIES
 from tunnel.simulation.internet.gateway import Gatekeeper
 from tunnel.simulation.internet.picture import Lie
 
 DISCOVERED_SECONDS = 1.05
 """Until the search has found a gateway: it always listens for all the time that it gave them."""
+KNOWN_SECONDS = 0.02
+"""Until a gateway that was found before has answered."""
 NOBODY_SECONDS = 4.0
 """Until it gives up."""
 BLACK_HOLE_SECONDS = 6.1
 """Until it gives up a gateway that was found and does not answer."""
 PERMANENT = 604_800.0
-"""Seconds that a lease of 0, which asks for ever, gets at most."""
+"""Seconds that a lease of 0, which asks for ever, gets at most (IGD:2)."""
 
 
 class Doorstep(NamedTuple):
@@ -40,8 +44,9 @@ class VirtualIgd:
 
     def __init__(self, find: Callable[[], Doorstep | None]) -> None:
         self._find = find
+        self._known: Doorstep | None = None
 
-    async def map_port(self, internal_port: int, lease: float) -> Endpoint:
+    async def map_port(self, internal_port: int, lease: float, external_port: int = 0) -> MappedPort:
         """Map a UDP port, the same outside or one of the next three. Raises Unreachable or Refused."""
         keeper, host = await self._discover()
         lie = keeper.spec.lie
@@ -51,11 +56,13 @@ class VirtualIgd:
             raise Refused("not_mapped", "Action not authorized")
         inner = Endpoint(host, internal_port)
         held = keeper.leases.find(Transport.UDP, inner)
-        first = internal_port if held is None else held.external_port
-        for external_port in range(first, min(first + TRIES, 65536)):
-            granted = keeper.grant(Transport.UDP, inner, round(lease) or PERMANENT, wanted=external_port, exact=True)
+        first = (external_port or internal_port) if held is None else held.external_port
+        seconds = PERMANENT if keeper.spec.permanent_only else round(lease) or PERMANENT
+        for port in range(first, min(first + TRIES, 65536)):
+            granted = keeper.grant(Transport.UDP, inner, seconds, wanted=port, exact=True)
             if granted is not None:
-                return Endpoint(keeper.external_address, granted.external_port)
+                told = math.inf if keeper.spec.permanent_only or not round(lease) else lease
+                return MappedPort(Endpoint(keeper.external_address, granted.external_port), told)
         raise Refused("not_mapped", "ConflictInMappingEntry")
 
     async def unmap_port(self, external_port: int) -> None:
@@ -67,7 +74,24 @@ class VirtualIgd:
         if lease is not None:
             keeper.leases.end(lease)
 
+    async def holds_port(self, external: Endpoint, internal_port: int) -> bool:
+        """Whether the router still leads that endpoint to this host. Raises Unreachable."""
+        keeper, host = await self._discover()
+        lease = keeper.leases.holder(Transport.UDP, external.port)
+        is_ours = lease is not None and lease.inner == Endpoint(host, internal_port)
+        return (is_ours or keeper.spec.lie is Lie.NOT_MAPPED) and keeper.external_address == external.host
+
+    def forget(self) -> None:
+        """Search again the next time."""
+        self._known = None
+
     async def _discover(self) -> Doorstep:
+        found = self._find()
+        if found is not None and found == self._known:
+            await trio.sleep(KNOWN_SECONDS)
+            if found.gatekeeper.spec.upnp and found.gatekeeper.spec.lie is not Lie.SILENT:
+                return found
+        self._known = None
         await trio.sleep(DISCOVERED_SECONDS)
         found = self._find()
         if found is None or not found.gatekeeper.spec.upnp:
@@ -76,4 +100,5 @@ class VirtualIgd:
         if found.gatekeeper.spec.lie is Lie.SILENT:
             await trio.sleep(BLACK_HOLE_SECONDS)
             raise Unreachable("no UPnP gateway answers")
+        self._known = found
         return found

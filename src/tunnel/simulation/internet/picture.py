@@ -141,6 +141,8 @@ class Gateway:
     pcp: bool = False
     lie: Lie = Lie.NONE
     max_lease: float = 7200.0
+    permanent_only: bool = False
+    """UPnP: it knows only mappings that last until they are taken back, as some old ones do (error 725)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,11 +24,14 @@ from tunnel.network.memory_packet import Ether, Fate, MemoryPacket, Network, Own
 from tunnel.simulation.internet.firewall import Firewall
 from tunnel.simulation.internet.openings import datagram_policy, stream_policy
 from tunnel.simulation.internet.picture import Hairpinning, Nat, Router, Udp, Unsolicited
+from tunnel.simulation.internet.pinholes import Pinholes
 from tunnel.simulation.internet.static_mappings import StaticMappings
 from tunnel.simulation.internet.translator import Translator
 
 LAN_LATENCY = 0.0005
 WEB_PORTS = (443, 8443)
+INNER6 = "fe80::1"
+"""By which hosts know their router in IPv6, each in its own LAN."""
 GATEWAY_PORT = 5351
 """Where NAT-PMP and PCP are spoken (RFC 6886, RFC 6887)."""
 
@@ -60,6 +63,7 @@ class RouterBox:
         self.name = name
         self.gatekeeper: Gatekeeper | None = None
         self.statics = StaticMappings()
+        self.pinholes = Pinholes()
         self.booted_at = trio.current_time()
         """When it last started: gateways tell the seconds since as their epoch."""
         self.outside = outside
@@ -70,6 +74,7 @@ class RouterBox:
         self._furnish()
         self.inside = Lan(self, ether)
         self.inside.attach(spec.inner, Counter(self, ether))
+        self.inside.attach(INNER6, Counter(self, ether))
         outside.attach(spec.address, self)
 
     @property
@@ -161,7 +166,9 @@ class RouterBox:
                 self._ether.settle(packet, Fate.EXPIRED)
                 return
             wall = self._datagram_wall if segment is None else self._stream_wall
-            inner = destination if wall.enter(destination, packet.source, now) else None
+            transport = Transport.UDP if segment is None else Transport.TCP
+            is_open = wall.enter(destination, packet.source, now) or self.pinholes.admits(transport, destination)
+            inner = destination if is_open else None
         elif translator is None:
             self._ether.settle(packet, Fate.UNWANTED)
             return
@@ -230,6 +237,7 @@ class RouterBox:
             self.statics.begin_anew({})
         else:
             self._translator = Translator(nat, self._spec.address, self.statics, self._chance)
+        self.pinholes.forget()
         self._furnish_firewalls()
 
     def _furnish_firewalls(self) -> None:

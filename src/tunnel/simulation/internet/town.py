@@ -10,16 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.errors import SettingsError
 from tunnel.network.memory import MemoryInternet
 from tunnel.network.memory_host import MemoryHost
 from tunnel.network.memory_packet import MemoryPacket, Network
 from tunnel.network.memory_resolver import Trouble
+from tunnel.network.ports import Gateway
 from tunnel.simulation.internet.gateway import Gatekeeper
 from tunnel.simulation.internet.igd import Doorstep, VirtualIgd
 from tunnel.simulation.internet.line import AccessLine
 from tunnel.simulation.internet.picture import Line, Picture
-from tunnel.simulation.internet.router import RouterBox
+from tunnel.simulation.internet.router import INNER6, RouterBox
 
 SERVER = "server"
 
@@ -138,6 +140,7 @@ class Town:
         line = self._draw_line(name, behind, conditions)
         host = self.hosts[name] = self.internet.add_host(name, *addresses, network=line)
         host.port_mapper = VirtualIgd(partial(self._doorstep_of, name))
+        host.interfaces.find_gateways = partial(self._gateways_of, name)
         if self._on_sent is not None:
             host.on_sent = partial(self._on_sent, name)
 
@@ -146,6 +149,17 @@ class Town:
         behind = self._behind[host]
         inner = next((address for address in self.hosts[host].addresses if ":" not in address), None)
         return Doorstep(self._gatekeepers[behind], inner) if behind is not None and inner is not None else None
+
+    def _gateways_of(self, host: str) -> tuple[Gateway, ...]:
+        """What its default routes say: nothing where it is plugged into the internet's core."""
+        behind = self._behind[host]
+        if behind is None:
+            return ()
+        addresses = self.hosts[host].addresses
+        own4 = [address for address in addresses if ":" not in address]
+        own6 = [address for address in addresses if ":" in address and scope_of(address) is Scope.GLOBAL]
+        inner = self.routers[behind].spec.inner
+        return (*(Gateway(inner, own) for own in own4[:1]), *(Gateway(INNER6, own) for own in own6[:1]))
 
     def _draw_line(self, name: str, behind: str | None, conditions: Line) -> AccessLine:
         network: Network = self.internet

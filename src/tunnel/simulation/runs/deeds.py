@@ -95,7 +95,7 @@ def _map_port(stage: Stage, deed: MapPort, nursery: trio.Nursery) -> None:
 async def _map_and_start(stage: Stage, deed: MapPort) -> None:
     settings = stage.settings[deed.host]
     try:
-        external = await stage.town.hosts[deed.host].port_mapper.map_port(deed.port, LEASE)
+        external, _ = await stage.town.hosts[deed.host].port_mapper.map_port(deed.port, LEASE)
     except (Unreachable, Refused) as error:
         stage.trace.happen(f"{deed.host} got no port: {error}")
         stage.settings[deed.host] = replace(settings, udp_port=deed.port)

@@ -18,6 +18,7 @@ _CHARTS = {
     "PeerConnectionChart": "peer",
     "AnnouncementChart": "announcement",
     "ServerLinkChart": "link",
+    "PortMappingChart": "port",
     "SessionChart": "session",
     "IntroductionChart": "introduction",
 }

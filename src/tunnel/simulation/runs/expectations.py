@@ -133,6 +133,7 @@ class Judge:
             ("announcement", expected.announcement, status.announcement),
             ("mapping", expected.mapping, status.nat.mapping.value),
             ("udp", expected.udp, status.nat.udp.value),
+            ("port_mapping", expected.port_mapping, status.nat.port_mapping),
         )
 
     def _judge_traffic(self, expected: ExpectTraffic) -> None:

@@ -279,6 +279,7 @@ class ExpectNode(Moment):
     announcement: str | None = None
     mapping: str | None = None
     udp: str | None = None
+    port_mapping: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ from tunnel.simulation.scenarios.vetting import Vetting, vet_address
 SERVER = "server"
 EVERY = "*"
 _TOP = ("title", "about", "length", "latency", "server", "routers", "hosts", "stun", "stun_servers", "do", "expect")
-_NODE_KEYS = ("relay_only", "survey", "stun", "external", "udp_port")
+_NODE_KEYS = ("relay_only", "survey", "stun", "external", "udp_port", "port_mapping")
 _DEEDS = {deed.word: deed for deed in ANY_DEED}
 
 

@@ -10,6 +10,7 @@ from typing import NoReturn
 from tunnel.machines.diagrams import CHARTS
 from tunnel.model.nat import Mapping
 from tunnel.model.nat import Udp as SeenUdp
+from tunnel.model.port_mapping import PortProtocol
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.settings import TUNNEL_MTU
 from tunnel.simulation.internet.picture import Udp
@@ -63,6 +64,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "announcement": _states_of("announcement"),
     "mapping": tuple(mapping.value for mapping in Mapping),
     "udp": tuple(udp.value for udp in SeenUdp),
+    "port_mapping": (*(protocol.value for protocol in PortProtocol), ABSENT),
 }
 """What an expectation may ask for: any of these, several with spaces between."""
 

@@ -1,0 +1,47 @@
+"""One node's port mapping in one address family: asked for, held, renewed, lost, or not to be had here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from statemachine import State
+
+from tunnel.machines.chart import NOTHING, Chart
+
+
+class PortMappingChart(Chart):
+    """Whether the gateway leads a port of its own to us."""
+
+    probing = State(initial=True)
+    mapped = State()
+    renewing = State()
+    lost = State()
+    unsupported = State()
+    closed = State(final=True)
+
+    granted = probing.to(mapped) | renewing.to(mapped)
+    refused = probing.to(unsupported) | renewing.to(lost)
+    forgotten = mapped.to(lost)
+    network_changed = probing.from_(probing, mapped, renewing, lost, unsupported)
+    patience_ended = (
+        probing.to(unsupported) | mapped.to(renewing) | renewing.to(lost) | lost.to(probing) | unsupported.to(probing)
+    )
+    close = closed.from_(probing, mapped, renewing, lost, unsupported)
+
+    events_of: ClassVar[Mapping[str, frozenset[str]]] = {
+        "probing": frozenset({"granted", "refused"}),
+        "mapped": frozenset({"forgotten"}),
+        "renewing": frozenset({"granted", "refused"}),
+        "lost": NOTHING,
+        "unsupported": NOTHING,
+        "closed": NOTHING,
+    }
+    sends_of: ClassVar[Mapping[str, frozenset[str]]] = {
+        "probing": frozenset({"map"}),
+        "mapped": frozenset({"look"}),
+        "renewing": frozenset({"map"}),
+        "lost": NOTHING,
+        "unsupported": NOTHING,
+        "closed": NOTHING,
+    }

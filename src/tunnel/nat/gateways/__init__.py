@@ -1,0 +1,1 @@
+"""Asking the gateway for a port: NAT-PMP, PCP and UPnP, raced."""

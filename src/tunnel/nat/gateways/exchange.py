@@ -1,0 +1,74 @@
+"""One question to a gateway over UDP, and its answer (RFC 6886 section 3.1, RFC 6887 section 8.1.1).
+
+Sent again after 250 ms, then after twice as long each time, for some two seconds in all. What does not come from the
+gateway's own port, is no answer, or answers something else, counts for nothing; so do the first few dozen bytes of
+nonsense, and after that the gateway is not listened to any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError, MalformedFrame, Unreachable
+from tunnel.network.ports import Datagrams, DatagramSocket, Gateway
+from tunnel.wire.port_control import PORT, PortAnswer, PortRequest, decode_port_answer, encode_port_request
+
+MAX_NOISE = 64
+"""Useless datagrams that one question bears."""
+
+Answer = TypeVar("Answer")
+
+
+async def ask_gateway(
+    datagrams: Datagrams,
+    gateway: Gateway,
+    request: PortRequest,
+    pick: Callable[[PortAnswer], Answer | None],
+    *,
+    waits: Sequence[float],
+) -> Answer:
+    """What `pick` makes of the first answer that is one to this request. It may raise Refused. Raises Unreachable.
+
+    The question leaves from the address by which the gateway knows us: PCP demands it.
+    """
+    try:
+        socket = await datagrams.open_socket(Endpoint(gateway.own, 0))
+    except DeviceError as error:
+        raise Unreachable(str(error)) from error
+    ear = _Ear(socket, Endpoint(gateway.address, PORT))
+    datagram = encode_port_request(request)
+    try:
+        for wait in waits:
+            socket.send_nowait(datagram, ear.remote)
+            with trio.move_on_after(wait):
+                return await ear.hear(pick)
+    finally:
+        socket.close()
+    raise Unreachable(f"{gateway.address} {'talks nonsense' if ear.noise else 'does not answer'}")
+
+
+class _Ear:
+    """Listens to one gateway."""
+
+    def __init__(self, socket: DatagramSocket, remote: Endpoint) -> None:
+        self.remote = remote
+        self.noise = 0
+        self._socket = socket
+
+    async def hear(self, pick: Callable[[PortAnswer], Answer | None]) -> Answer:
+        while True:
+            for datagram, source in await self._socket.receive_batch():
+                if source == self.remote:
+                    try:
+                        answer = pick(decode_port_answer(datagram))
+                    except MalformedFrame:
+                        answer = None
+                    if answer is not None:
+                        return answer
+                self.noise += 1
+                if self.noise > MAX_NOISE:
+                    raise Unreachable(f"{self.remote.host} talks nonsense")

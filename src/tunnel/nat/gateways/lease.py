@@ -1,0 +1,65 @@
+"""A port that a gateway granted, and what every protocol's client can do about one."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from tunnel.model.endpoint import Endpoint, Scope, scope_of
+from tunnel.model.port_mapping import PortProtocol
+from tunnel.network.ports import Gateway
+
+LOWEST_PORT = 1024
+"""Below are ports of system services: gateways refuse them, and one hangs when it is asked in NAT-PMP."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortLease:
+    """The external port that leads to `internal_port` of ours until the lease ends."""
+
+    protocol: PortProtocol
+    gateway: Gateway
+    internal_port: int
+    external: Endpoint
+    since: float
+    """Trio's time when it was granted, or granted anew."""
+    lifetime: float
+    """Seconds; math.inf: until it is taken back."""
+    epoch: int | None = None
+    """The gateway's age at that moment, where the protocol tells it."""
+
+    @property
+    def ends(self) -> float:
+        """Trio's time when the gateway will forget it."""
+        return self.since + self.lifetime
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether it lasts until it is taken back."""
+        return self.lifetime == math.inf
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the whole internet can send there: else another NAT stands before the gateway, or it lies."""
+        address = ipaddress.ip_address(self.external.host)
+        return scope_of(self.external.host) is Scope.GLOBAL and not (address.is_reserved or address.is_unspecified)
+
+
+class PortClient(Protocol):
+    """One protocol. Every method raises Unreachable (no answer) or Refused."""
+
+    async def map_port(
+        self, gateway: Gateway, internal_port: int, lifetime: float, held: PortLease | None = None
+    ) -> PortLease:
+        """Map a UDP port, or renew the lease that is `held`, at the same external port if that can be had."""
+        ...
+
+    async def unmap_port(self, lease: PortLease) -> None:
+        """Take it back."""
+        ...
+
+    async def holds_port(self, lease: PortLease) -> bool:
+        """Whether the gateway still knows it, at the same external endpoint. Raises Unreachable, never Refused."""
+        ...

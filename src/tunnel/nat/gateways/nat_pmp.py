@@ -1,0 +1,108 @@
+"""NAT-PMP, the asking side (RFC 6886): two questions, the outer address and the mapping. IPv4 alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import Refused
+from tunnel.model.port_mapping import PortProtocol
+from tunnel.model.transport import Transport
+from tunnel.nat.gateways.exchange import ask_gateway
+from tunnel.nat.gateways.lease import PortLease
+from tunnel.network.ports import Datagrams, Gateway
+from tunnel.wire.nat_pmp import (
+    PmpAddress,
+    PmpAddressRequest,
+    PmpCode,
+    PmpMapped,
+    PmpMapRequest,
+    PmpRefusal,
+    pmp_lost_mappings,
+)
+from tunnel.wire.pcp import PcpRefusal
+from tunnel.wire.port_control import PortAnswer
+
+_NO_ADDRESS = "0.0.0.0"
+
+
+class NatPmpClient:
+    """`waits`: seconds between sending a question again, the last until it is given up."""
+
+    def __init__(self, datagrams: Datagrams, waits: Sequence[float]) -> None:
+        self._datagrams = datagrams
+        self._waits = waits
+
+    async def ask_address(self, gateway: Gateway) -> PmpAddress:
+        """The outer address, and by that whether the gateway speaks NAT-PMP. Asking changes nothing there."""
+        answer = await ask_gateway(self._datagrams, gateway, PmpAddressRequest(), _pick_address, waits=self._waits)
+        if answer.address == _NO_ADDRESS:
+            raise Refused("no_external_address", "the gateway is not connected itself")
+        return answer
+
+    async def map_port(
+        self, gateway: Gateway, internal_port: int, lifetime: float, held: PortLease | None = None
+    ) -> PortLease:
+        """Map a UDP port, or renew. Raises Unreachable or Refused."""
+        wish = internal_port if held is None else held.external.port
+        request = PmpMapRequest(Transport.UDP, internal_port, wish, round(lifetime))
+        outside = await self.ask_address(gateway)
+        mapped = await self._ask_mapping(gateway, request)
+        if mapped.external_port == 0 or mapped.lifetime == 0:
+            raise Refused("not_mapped", "the gateway granted nothing")
+        return PortLease(
+            PortProtocol.NAT_PMP,
+            gateway,
+            internal_port,
+            Endpoint(outside.address, mapped.external_port),
+            trio.current_time(),
+            float(mapped.lifetime),
+            mapped.epoch,
+        )
+
+    async def unmap_port(self, lease: PortLease) -> None:
+        """Take it back. Raises Unreachable or Refused."""
+        await self._ask_mapping(lease.gateway, PmpMapRequest(Transport.UDP, lease.internal_port, 0, 0))
+
+    async def holds_port(self, lease: PortLease) -> bool:
+        """By the gateway's age and outer address. Raises Unreachable."""
+        try:
+            said = await self.ask_address(lease.gateway)
+        except Refused:
+            return False
+        elapsed = trio.current_time() - lease.since
+        is_new = lease.epoch is not None and pmp_lost_mappings(lease.epoch, said.epoch, elapsed)
+        return not is_new and said.address == lease.external.host
+
+    async def _ask_mapping(self, gateway: Gateway, request: PmpMapRequest) -> PmpMapped:
+        def pick(answer: PortAnswer) -> PmpMapped | None:
+            match answer:
+                case PmpMapped(transport=Transport.UDP, internal_port=port) if port == request.internal_port:
+                    return answer
+                case PmpRefusal(opcode=opcode) if opcode == request.opcode:
+                    raise _refusal(answer)
+                case PcpRefusal():
+                    raise Refused("not_spoken", "the gateway speaks PCP alone")
+                case _:
+                    return None
+
+        return await ask_gateway(self._datagrams, gateway, request, pick, waits=self._waits)
+
+
+def _pick_address(answer: PortAnswer) -> PmpAddress | None:
+    match answer:
+        case PmpAddress():
+            return answer
+        case PmpRefusal(opcode=0):
+            raise _refusal(answer)
+        case PcpRefusal():
+            raise Refused("not_spoken", "the gateway speaks PCP alone")
+        case _:
+            return None
+
+
+def _refusal(answer: PmpRefusal) -> Refused:
+    name = answer.code.name.lower() if isinstance(answer.code, PmpCode) else f"code_{answer.code}"
+    return Refused(name, "the gateway refuses it")

@@ -1,0 +1,100 @@
+"""The node's port mappings: one for IPv4, and a pinhole for IPv6 where it has such a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.port_mapping import PortMappingStatus
+from tunnel.model.settings import NodeSettings
+from tunnel.nat.gateways.nat_pmp import NatPmpClient
+from tunnel.nat.gateways.pcp import PcpClient
+from tunnel.nat.gateways.race import PortClients
+from tunnel.nat.gateways.upnp import UpnpClient
+from tunnel.network.ports import DatagramSocket, World
+from tunnel.node.identity import Identity
+from tunnel.node.port_mapping import PortMapping
+from tunnel.wire.pcp import NONCE_BYTES
+
+NO_PROTOCOL = "none"
+
+
+class PortMappings:
+    """`await run()` once the sockets are open; `await leave()` at the end. `changed()`: other endpoints, or states.
+
+    None is made where the settings say so, where only the relay is used, and in the family of an endpoint that the user
+    has declared: there a port is open already.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        identity: Identity,
+        world: World,
+        sockets: Sequence[DatagramSocket],
+        *,
+        changed: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._world = world
+        self._sockets = sockets
+        self._changed = changed
+        waits = settings.timings.port_waits
+        self._clients = PortClients(
+            PcpClient(world.datagrams, identity.keys.derive("pcp nonce", size=NONCE_BYTES), waits),
+            NatPmpClient(world.datagrams, waits),
+            UpnpClient(world.port_mapper, world.store),
+        )
+        self._mappings: list[PortMapping] = []
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where gateways say that we are reached."""
+        return tuple(mapping.lease.external for mapping in self._mappings if mapping.lease is not None)
+
+    @property
+    def protocol(self) -> str:
+        """That of the first mapping, for the NAT report."""
+        return next((one.lease.protocol.value for one in self._mappings if one.lease is not None), NO_PROTOCOL)
+
+    def statuses(self) -> tuple[PortMappingStatus, ...]:
+        """One a family; none where nothing is asked for."""
+        return tuple(mapping.status() for mapping in self._mappings)
+
+    def doubt(self) -> None:
+        """A path went silent, or we are seen at another address."""
+        for mapping in self._mappings:
+            mapping.doubt()
+
+    def note_network(self) -> None:
+        """Addresses or routes of this machine changed."""
+        for mapping in self._mappings:
+            mapping.note_network()
+
+    async def run(self) -> None:
+        """Until `leave`, or until cancelled."""
+        if not self._settings.port_mapping or self._settings.relay_only:
+            return
+        declared = self._settings.external
+        async with trio.open_nursery() as nursery:
+            for socket in self._sockets[:2]:
+                if declared is not None and declared.is_ipv6 == socket.local.is_ipv6:
+                    continue
+                mapping = PortMapping(
+                    self._world.interfaces,
+                    self._clients,
+                    port=socket.local.port,
+                    is_ipv6=socket.local.is_ipv6,
+                    timings=self._settings.timings,
+                    changed=self._changed,
+                )
+                self._mappings.append(mapping)
+                nursery.start_soon(mapping.run)
+
+    async def leave(self) -> None:
+        """Take all of them back. Bound the time."""
+        async with trio.open_nursery() as nursery:
+            for mapping in self._mappings:
+                nursery.start_soon(mapping.leave)
