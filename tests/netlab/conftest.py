@@ -6,12 +6,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.netlab import SERVER_ADDRESSES, Host, Lab
 
 _PROBE = [sys.executable, "-I", "-S", str(Path(__file__).with_name("probe.py"))]
@@ -30,17 +32,18 @@ SILENCE = 0.3
 
 
 class Behaviour(NamedTuple):
-    """What RFC 5780 finds out about a NAT."""
+    """What RFC 5780 finds out about a NAT, and how it chose ports meanwhile."""
 
-    mapping: str
-    filtering: str
-    keeps_port: bool
+    mapping: Mapping
+    filtering: Filtering
+    allocation: Allocation
 
 
 class Agent:
     """A program on a host that does what it is told."""
 
     def __init__(self, lab: Lab, host: Host) -> None:
+        self._host = host
         self._program = lab.popen(host, [*_PROBE, "agent"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def open(self, port: int = 0, *, ipv6: bool = False) -> int:
@@ -68,6 +71,11 @@ class Agent:
         heard = self._do("hear", within=within)
         return heard and (heard[0], Endpoint(heard[1], heard[2]))
 
+    def exchange(self, to: Endpoint, data: bytes, within: float = SOON) -> bytes | None:
+        """Raw bytes, and the first that come back."""
+        answer = self._do("exchange", to=to, data=data.hex(), within=within)
+        return None if answer is None else bytes.fromhex(answer)
+
     def say(self, to: Endpoint, first: str, within: float = SOON) -> str:
         """Over TCP: what came back, or "reset" or "silence"."""
         return str(self._do("say", to=to, first=first, within=within))
@@ -78,22 +86,30 @@ class Agent:
 
     def behaviour(self) -> Behaviour:
         """RFC 5780 4.3 and 4.4, a fresh socket for each."""
-        port = self.open()
-        first, second, third = (self.seen_by(server) for server in (PRIMARY, OTHER_ADDRESS, OTHER_BOTH))
+        local = Endpoint(self._host.address, self.open())
+        seen = [self.seen_by(server) for server in (PRIMARY, OTHER_ADDRESS, OTHER_BOTH)]
+        first, second, third = seen
         assert first is not None
         if first == second == third:
-            mapping = "endpoint-independent"
+            mapping = Mapping.NONE if first == local else Mapping.ENDPOINT_INDEPENDENT
         else:
-            mapping = "address-dependent" if second == third else "address-and-port-dependent"
-        keeps_port = first.port == port
+            mapping = Mapping.ADDRESS_DEPENDENT if second == third else Mapping.ADDRESS_AND_PORT_DEPENDENT
+        ports = [endpoint.port for endpoint in seen if endpoint is not None]
+        if mapping is Mapping.NONE:
+            allocation = Allocation.UNKNOWN
+        elif set(ports) == {local.port}:
+            allocation = Allocation.PRESERVING
+        else:
+            is_counting = ports == list(range(ports[0], ports[0] + 3))
+            allocation = Allocation.SEQUENTIAL if is_counting else Allocation.RANDOM
         self.open()
         if self.admits(OTHER_BOTH, after_asking=PRIMARY):
-            filtering = "endpoint-independent"
+            filtering = Filtering.NONE if mapping is Mapping.NONE else Filtering.ENDPOINT_INDEPENDENT
         elif self.admits(SAME_ADDRESS, after_asking=PRIMARY):
-            filtering = "address-dependent"
+            filtering = Filtering.ADDRESS_DEPENDENT
         else:
-            filtering = "address-and-port-dependent"
-        return Behaviour(mapping, filtering, keeps_port)
+            filtering = Filtering.ADDRESS_AND_PORT_DEPENDENT
+        return Behaviour(mapping, filtering, allocation)
 
     def close(self) -> None:
         assert self._program.stdin is not None
@@ -109,8 +125,8 @@ class Agent:
         return json.loads(self._program.stdout.readline())
 
 
-@pytest.fixture
-def lab() -> Iterator[Lab]:
+@contextmanager
+def open_echoing_lab() -> Iterator[Lab]:
     """A lab whose server host runs the echo server."""
     with Lab() as lab:
         argv = [*_PROBE, "echo", *SERVER_ADDRESSES]
@@ -119,6 +135,13 @@ def lab() -> Iterator[Lab]:
             assert server.stdout.readline() == b"ready\n"
             yield lab
             server.terminate()
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """An echoing lab of the test's own. A module whose tests leave each other alone has one for all of them instead."""
+    with open_echoing_lab() as lab:
+        yield lab
 
 
 @pytest.fixture

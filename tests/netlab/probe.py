@@ -107,6 +107,12 @@ class Agent:
             self.udp.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
         self.udp.sendto(text.encode(), tuple(to))
 
+    def do_exchange(self, to: list[Any], data: str, within: float) -> str | None:
+        """Send these bytes, in hex, and return what comes back first."""
+        self.udp.sendto(bytes.fromhex(data), tuple(to))
+        heard = self.hear(time.monotonic() + within)
+        return None if heard is None else heard[0].hex()
+
     def do_hear(self, within: float) -> list[Any] | None:
         """The next datagram's text, or None."""
         heard = self.hear(time.monotonic() + within)

@@ -9,7 +9,7 @@ import pytest
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
-from tunnel.netlab import SERVER_ADDRESSES_V6, Host, Kind, Lab
+from tunnel.netlab import SERVER_ADDRESSES, SERVER_ADDRESSES_V6, Host, Kind, Lab
 
 if TYPE_CHECKING:
     from tests.netlab.conftest import Agent
@@ -37,8 +37,21 @@ def test_a_host_without_ipv6_has_no_way_there(lab: Lab) -> None:
         lab.run(site.host, [*PING, SERVER_ADDRESSES_V6[0]])
 
 
-def test_a_router_filters_ipv6_by_state_so_that_both_must_speak(lab: Lab, agent_on: Callable[[Host], Agent]) -> None:
-    sites = lab.add_site("here", Kind.DOUBLE, ipv6=True), lab.add_site("there", Kind.SYMMETRIC, ipv6=True)
+def test_a_host_with_ipv6_alone_has_no_ipv4_and_its_site_needs_no_wish_for_ipv6(lab: Lab) -> None:
+    site = lab.add_site("home", Kind.IPV6_ONLY, hosts=2)
+    for host in site.hosts:
+        assert host.address == host.address_v6
+        assert "inet " not in lab.run(host, ["ip", "address", "show", "dev", "eth0"])
+        assert "1 received" in lab.run(host, [*PING, SERVER_ADDRESSES_V6[1]])
+        with pytest.raises(DeviceError):
+            lab.run(host, ["ping", "-4", "-c", "1", "-W", "5", SERVER_ADDRESSES[0]])
+
+
+@pytest.mark.parametrize("inner", [Kind.DOUBLE, Kind.IPV6_ONLY, Kind.FIREWALL], ids=lambda kind: kind.value)
+def test_a_router_filters_ipv6_by_state_so_that_both_must_speak(
+    lab: Lab, agent_on: Callable[[Host], Agent], inner: Kind
+) -> None:
+    sites = lab.add_site("here", inner, ipv6=True), lab.add_site("there", Kind.SYMMETRIC, ipv6=True)
     here, there = (agent_on(site.host) for site in sites)
     ends = []
     for site, agent in zip(sites, (here, there), strict=True):

@@ -153,6 +153,8 @@ def test_a_lab_that_cannot_be_finished_is_removed(tmp_path: Path, monkeypatch: p
         SiteSpec("home", hosts=0),
         SiteSpec("home", delay=-1),
         SiteSpec("home", lifetime=0),
+        SiteSpec("home", Kind.SYMMETRIC, hairpin=True),
+        SiteSpec("home", Kind.FIREWALL, hairpin=True),
         SiteSpec("taken"),
     ],
 )

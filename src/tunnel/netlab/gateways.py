@@ -50,6 +50,11 @@ class GatewayProgram:
         self._ready = b"NAT-PMP/PCP traffic" if Gateway.PCP in protocols else b"HTTP listening"
         self._program: subprocess.Popen[bytes] | None = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it serves, or would if it were not busy."""
+        return self._program is not None and self._program.poll() is None
+
     def start(self) -> None:
         """Raises DeviceError, with what it said, if it does not come up."""
         if not self._is_prepared:

@@ -29,6 +29,7 @@ from tunnel.netlab.namespaces import (
     run,
     run_scripts,
 )
+from tunnel.netlab.router_rules import LEARNT_TABLES, keeps_tables
 from tunnel.netlab.sites import MAX_SITES, SERVER_ADDRESSES, SERVER_ADDRESSES_V6, Host, Site, SiteSpec
 
 _TERM_PATIENCE = 2.0  # seconds that programs get after SIGTERM when the lab closes
@@ -192,10 +193,9 @@ class Lab:
     def forget_mappings(self, site: Site) -> None:
         """Empty the NAT tables of a site's routers, as a reboot does. Needs the command `conntrack`."""
         check_privilege(["conntrack"])
-        for namespace, kind in zip(site.routers, site.kind.routers, strict=True):
-            if kind in (Kind.FULL_CONE, Kind.ADDR_RESTRICTED):
-                tables = ("map ip nat inside_of", "map ip nat outside_of", "set ip nat permitted")
-                run(command_in(namespace, ["nft", "-f", "-"]), "".join(f"flush {table}\n" for table in tables))
+        for depth, (namespace, kind) in enumerate(zip(site.routers, site.kind.routers, strict=True)):
+            if keeps_tables(kind, hairpin=site.spec.hairpin and depth == 0):
+                run(command_in(namespace, ["nft", "-f", "-"]), "".join(f"flush {table}\n" for table in LEARNT_TABLES))
             run(command_in(namespace, ["conntrack", "-F"]))
 
     # Looking

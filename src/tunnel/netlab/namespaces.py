@@ -14,6 +14,7 @@ from pathlib import Path
 from tunnel.model.errors import DeviceError
 
 _NAMED = Path("/run/netns")  # where iproute2 keeps the namespaces that have names
+_PACKAGES = "iproute2, nftables, conntrack, tcpdump and miniupnpd-nftables"
 _DEATH_PATIENCE = 3.0  # seconds that killed processes get to be gone
 
 
@@ -25,7 +26,7 @@ def check_privilege(tools: Iterable[str] = ("ip", "nft")) -> None:
         raise DeviceError("a netlab makes network namespaces: run it as root")
     for tool in tools:
         if shutil.which(tool) is None:
-            raise DeviceError(f"a netlab needs the command `{tool}`: install iproute2, nftables, conntrack and tcpdump")
+            raise DeviceError(f"a netlab needs the command `{tool}`: install {_PACKAGES}")
 
 
 def command_in(namespace: str, argv: Sequence[str]) -> list[str]:

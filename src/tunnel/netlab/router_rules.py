@@ -18,6 +18,14 @@ MAPPING_LIFETIME = 180
 SEQUENTIAL_PORTS = range(40_000, 44_000)
 """What a `symmetric_sequential` router hands out, one after the other, and from the start again."""
 
+LEARNT_TABLES = ("map ip nat inside_of", "map ip nat outside_of", "set ip nat permitted")
+"""What a router that `keeps_tables` must forget beside its connections."""
+
+
+def keeps_tables(kind: Kind, *, hairpin: bool) -> bool:
+    """Whether it learns its mappings in tables of its own."""
+    return hairpin or kind in (Kind.FULL_CONE, Kind.ADDR_RESTRICTED)
+
 
 def router_rules(kind: Kind, *, gateway: str | None, lifetime: int = MAPPING_LIFETIME, hairpin: bool = False) -> str:
     """The whole nftables ruleset of one router with the interfaces `wan` and `lan`.
@@ -39,6 +47,13 @@ def router_rules(kind: Kind, *, gateway: str | None, lifetime: int = MAPPING_LIF
 
 
 def _nat(kind: Kind, gateway: str | None, lifetime: int, hairpin: bool) -> str:
+    if keeps_tables(kind, hairpin=hairpin):
+        return _LEARNING_NAT.format(
+            lifetime=lifetime,
+            inwards=_INWARDS.get(kind, ""),
+            turn_in=_TURN_IN.format(gateway=gateway) if hairpin else "",
+            turn_out=_TURN_OUT if hairpin else "",
+        )
     match kind:
         case Kind.FIREWALL | Kind.IPV6_ONLY:
             return ""
@@ -46,19 +61,8 @@ def _nat(kind: Kind, gateway: str | None, lifetime: int, hairpin: bool) -> str:
             return _PLAIN_NAT.format(masquerade="masquerade fully-random")
         case Kind.SYMMETRIC_SEQUENTIAL:
             return _PLAIN_NAT.format(masquerade=_COUNTING)
-        case Kind.FULL_CONE:
-            inwards = [_INWARDS.format(admitted="")]
-        case Kind.ADDR_RESTRICTED:
-            inwards = [_INWARDS.format(admitted="ip saddr . udp dport @permitted ")]
-        case _ if hairpin:
-            inwards = []
         case _:
             return _PLAIN_NAT.format(masquerade="masquerade")
-    return _LEARNING_NAT.format(
-        lifetime=lifetime,
-        prerouting="\n    ".join([*inwards, *([_TURN_IN.format(gateway=gateway)] if hairpin else [])]),
-        postrouting=_TURN_OUT if hairpin else "",
-    )
 
 
 _PLAIN_NAT = """
@@ -98,11 +102,12 @@ table ip nat {{
   }}
   chain prerouting {{
     type nat hook prerouting priority dstnat
-    {prerouting}
+    {inwards}
+    {turn_in}
   }}
   chain postrouting {{
     type nat hook postrouting priority srcnat
-    {postrouting}
+    {turn_out}
     oifname "wan" meta l4proto udp masquerade to :ip saddr . udp sport map @outside_of
     oifname "wan" udp sport @inside_of masquerade fully-random
     oifname "wan" masquerade
@@ -125,7 +130,10 @@ table ip nat {{
 }}
 """
 
-_INWARDS = 'iifname "wan" {admitted}dnat ip to udp dport map @inside_of'
+_INWARDS = {
+    Kind.FULL_CONE: 'iifname "wan" dnat ip to udp dport map @inside_of',
+    Kind.ADDR_RESTRICTED: 'iifname "wan" ip saddr . udp dport @permitted dnat ip to udp dport map @inside_of',
+}
 
 # What a host sends to its own outer address comes back from that address, so that the answer takes the same way.
 _TURN_IN = 'iifname "lan" fib daddr type local ip daddr != {gateway} dnat ip to udp dport map @inside_of'
