@@ -68,6 +68,12 @@ class Timings:
     path_in_use: float = 5.0
     """A path counts as in use for so long after the last data we sent."""
     keepalive: float = 15.0
+    """Until the lifetime of an idle mapping was measured; then half of that, within the next two."""
+    keepalive_least: float = 5.0
+    keepalive_most: float = 60.0
+    lifetime_rungs: tuple[float, ...] = (8.0, 18.0, 28.0, 58.0, 118.0, 178.0)
+    """For so long mappings are left idle when their lifetime is measured: two seconds less than NATs are set to."""
+    lifetime_refresh: float = 86400.0
     path_suspect: float = 0.5
     """A heartbeat unanswered for so long (or four round trips, if that is more) puts data on both ways at once."""
     path_suspect_probe: float = 0.25

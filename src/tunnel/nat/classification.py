@@ -38,6 +38,8 @@ class StunAnswer:
     """Seconds."""
     is_own: bool = False
     """From our own server, which proved itself on the link: what its addresses see is one observer's word."""
+    other: Endpoint | None = None
+    """What it calls its other address (RFC 5780), if it says that it has one."""
 
 
 def ranked(answers: Sequence[StunAnswer]) -> tuple[Endpoint, ...]:

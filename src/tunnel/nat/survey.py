@@ -129,7 +129,8 @@ class Survey:
             now = trio.current_time()
             self._settled_at = min(self._settled_at, now + self._timings.survey_settle)
             is_own = not self._own_servers.isdisjoint(destination.servers)
-            self._answers.append(StunAnswer(destination.servers[0], remote, mapped, now - shot.sent_at, is_own))
+            answer = StunAnswer(destination.servers[0], remote, mapped, now - shot.sent_at, is_own, message.other)
+            self._answers.append(answer)
         else:
             return
         destination.settled.set()

@@ -113,10 +113,12 @@ class NodeProgram:
             self.datagrams.sockets,
             world.resolver,
             world.interfaces,
+            datagrams=world.datagrams,
             servers=(*settings.stun, *(PUBLIC_STUN if settings.default_stun else ())) if settings.survey else (),
             timings=settings.timings,
             entropy=world.entropy,
             changed=self._handle_survey,
+            learned=self._handle_inspection,
         )
         self.port_mappings = PortMappings(
             settings, self.identity, world, self.datagrams.sockets, changed=self._handle_port_mapping
@@ -220,7 +222,7 @@ class NodeProgram:
 
     async def check_network(self) -> NetcheckReport:
         """A survey that begins now, and a second opinion on it."""
-        survey = await self.surveyor.survey_now()
+        survey = await self.surveyor.inspect_now()
         server = next((endpoint for endpoint in self.surveyor.own if not endpoint.is_ipv6), None)
         if server is None:
             return NetcheckReport(survey, None)
@@ -302,6 +304,10 @@ class NodeProgram:
         self._beat_all()
 
     def _handle_port_mapping(self) -> None:
+        self.announcer.note_facts()
+        self._beat_all()
+
+    def _handle_inspection(self) -> None:
         self.announcer.note_facts()
         self._beat_all()
 

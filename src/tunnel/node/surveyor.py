@@ -1,25 +1,35 @@
-"""When to look at our NAT, and what was seen last: at the start, on request, and every few minutes."""
+"""When to look at our NAT, and what was seen last: at the start, on request, and every few minutes.
+
+A survey gives the verdict, quickly; the inspector then learns the rest, and its findings join the same report.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import trio
 
 from tunnel.machines.pulse import Pulse
 from tunnel.model.endpoint import Endpoint, split_host_port
+from tunnel.model.nat import NatReport
 from tunnel.model.settings import STUN_PORTS
 from tunnel.model.timings import Timings
+from tunnel.nat.allocation import PortSample
 from tunnel.nat.candidates import own_endpoints
 from tunnel.nat.survey import Survey, SurveyResult
-from tunnel.network.ports import DatagramSocket, Entropy, Interfaces, Resolver
+from tunnel.network.ports import Datagrams, DatagramSocket, Entropy, Interfaces, Resolver
+from tunnel.node.inspector import Inspector
 
 _LEAST_GAP = 1.0
 
 
 class Surveyor:
-    """Run `run()`. `changed(result, before)` is told of each survey that ended. SettingsError: no HOST:PORT."""
+    """Run `run()`. SettingsError: a server that is no HOST:PORT.
+
+    `changed(result, before)` is told of each survey that ended, `learned()` whenever `result` says more than then.
+    """
 
     def __init__(
         self,
@@ -27,10 +37,12 @@ class Surveyor:
         resolver: Resolver,
         interfaces: Interfaces,
         *,
+        datagrams: Datagrams,
         servers: Sequence[str],
         timings: Timings,
         entropy: Entropy,
         changed: Callable[[SurveyResult, SurveyResult | None], None],
+        learned: Callable[[], None],
     ) -> None:
         self._sockets = sockets
         self._resolver = resolver
@@ -39,6 +51,7 @@ class Surveyor:
         self._timings = timings
         self._entropy = entropy
         self._changed = changed
+        self._learned = learned
         for server in servers:
             split_host_port(server, STUN_PORTS[0])
         self._requested = False
@@ -49,6 +62,14 @@ class Surveyor:
         self.own: tuple[Endpoint, ...] = ()
         """STUN endpoints of our own server, known once it has welcomed us."""
         self.result: SurveyResult | None = None
+        """The last survey; its report holds what was learnt since, too."""
+        self.inspector = Inspector(datagrams, timings=timings, entropy=entropy, news=self._note_news)
+        self._verdict = NatReport()
+
+    @property
+    def keepalive(self) -> float:
+        """Seconds between two packets that keep an idle mapping of ours: it follows what was measured."""
+        return self.inspector.keepalive
 
     def request(self) -> None:
         """Survey soon; wishes that come while one runs are one wish."""
@@ -68,15 +89,36 @@ class Surveyor:
         assert self.result is not None
         return self.result
 
+    async def inspect_now(self) -> SurveyResult:
+        """The result of a survey and an inspection that begin now; some three seconds."""
+        await self.survey_now()
+        await self.inspector.inspect_now()
+        assert self.result is not None
+        return self.result
+
+    async def sample_ports(self, count: int = 8) -> tuple[PortSample, ...]:
+        """New mappings made now, from fresh sockets that are closed again: what a NAT that counts is at.
+
+        In the order of their making; those that got no answer are left out. Half a second, `count` packets, 16 sockets
+        at most. Empty while there is nobody to ask.
+        """
+        return await self.inspector.sample_ports(count)
+
     async def run(self) -> None:
-        """For ever. The first survey waits until somebody asks for it, as each registration does.
+        """For ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.inspector.run)
+            nursery.start_soon(self._survey_often)
+
+    async def _survey_often(self) -> None:
+        """The first survey waits until somebody asks for it, as each registration does.
 
         Between surveys one of our own server's endpoints is asked now and then: that keeps the announced mapping alive,
         and an answer that differs (the NAT forgot us, or we are elsewhere) brings the next survey at once.
         """
         due = -math.inf
         while True:
-            with trio.move_on_after(self._timings.keepalive):
+            with trio.move_on_after(self.keepalive):
                 await self._wish.wait_until(lambda: self._requested)
             if not self._requested:
                 if not self.own and not self._servers:
@@ -85,12 +127,23 @@ class Surveyor:
                     continue
             self._requested = False
             self._begun += 1
-            before, self.result = self.result, await self._look(self.own, self._servers)
+            before, result = self.result, await self._look(self.own, self._servers)
+            self._verdict = result.report
+            self.inspector.note(result, self.own)
+            self.result = self._completed(result)
             due = trio.current_time() + self._timings.survey_refresh
             self._ended += 1
             self._done.beat()
             self._changed(self.result, before)
             await trio.sleep(_LEAST_GAP)
+
+    def _note_news(self) -> None:
+        if self.result is not None:
+            self.result = self._completed(self.result)
+            self._learned()
+
+    def _completed(self, result: SurveyResult) -> SurveyResult:
+        return replace(result, report=self.inspector.report_of(self._verdict))
 
     async def _is_mapping_kept(self) -> bool:
         if not self.own or self.result is None:

@@ -1,0 +1,160 @@
+"""The inspection: what a survey's verdict leaves open, learnt afterwards and quietly, from fresh sockets.
+
+    verdict (survey.py) --> inspection: samples --> allocation (allocation.py)
+                                        tests   --> filtering  (filtering.py)
+                                        a pair  --> hairpin    (hairpin.py)
+
+It never uses the node's own sockets, so it neither opens nor disturbs what peers use. Fourteen sockets at most, some
+forty packets, three seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import trio
+
+from tunnel.model.endpoint import Endpoint, Scope, scope_of
+from tunnel.model.errors import DeviceError
+from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport, Udp
+from tunnel.nat.allocation import PortHabits, PortSample, habits_of
+from tunnel.nat.classification import ranked, telling
+from tunnel.nat.filtering import Doors, Heard, filtering_of, learn_filtering
+from tunnel.nat.hairpin import hairpin_of, try_hairpin
+from tunnel.nat.inquiry import Inquiry, open_inquiry
+from tunnel.nat.sampling import Sampled, sample
+from tunnel.nat.survey import SurveyResult
+from tunnel.network.ports import Datagrams, Entropy
+
+CAP = 4.0
+"""Seconds for all of it."""
+SAMPLE_PATIENCE = 0.4
+FIRST_SAMPLES = 6
+"""A NAT that preserves ports is known by these."""
+MORE_SAMPLES = 6
+PAUSE = 0.7
+"""Seconds from the first samples to the others: what strangers take meanwhile is the load."""
+STEADY = (Mapping.NONE, Mapping.ENDPOINT_INDEPENDENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was learnt, in the words of RFC 4787, and how far it could be."""
+
+    filtering: Filtering = Filtering.UNKNOWN
+    habits: PortHabits = PortHabits()
+    hairpin: Hairpin = Hairpin.UNKNOWN
+    both: Heard = Heard.VOID
+    """Whether an answer from another address came in, where none had been sent to."""
+    port: Heard = Heard.VOID
+    """The same for another port of an address that was asked."""
+    doors: Doors | None = None
+    """The endpoints of the server that was asked."""
+    samples: tuple[PortSample, ...] = ()
+
+    def applied_to(self, report: NatReport) -> NatReport:
+        """A verdict's report with what was learnt since."""
+        habits = self.habits
+        if habits.allocation is Allocation.UNKNOWN:
+            habits = PortHabits(report.allocation)
+        return replace(
+            report,
+            filtering=self.filtering,
+            hairpin=self.hairpin,
+            allocation=habits.allocation,
+            step=habits.step,
+            load=habits.load,
+            block=habits.block,
+        )
+
+
+def doors_of(result: SurveyResult, own_servers: Sequence[Endpoint]) -> Doors | None:
+    """Whom to ask: of those that answered our own server first, then one that has two addresses, then any.
+
+    None where nobody from outside answered, or nobody who may be believed: where most agree, those who do not.
+    """
+    answers = [answer for answer in telling(result.answers) if scope_of(answer.mapped.host) is Scope.GLOBAL]
+    if result.report.udp is Udp.BLOCKED or not answers:
+        return None
+    if result.report.mapping in STEADY:
+        favourite = ranked(answers)[0]
+        answers = [answer for answer in answers if answer.mapped == favourite]
+    best = min(answers, key=lambda answer: (not answer.is_own, answer.other is None))
+    base, away = best.remote, best.other
+    if away is not None and (away.host == base.host or away.port == base.port or away.is_ipv6 != base.is_ipv6):
+        away = None
+    if away is not None:
+        return Doors(base, Endpoint(base.host, away.port), away)
+    beside = [one for one in own_servers if best.is_own and one.port != base.port]
+    return Doors(base, Endpoint(base.host, beside[0].port) if beside else None)
+
+
+async def inspect(
+    datagrams: Datagrams, entropy: Entropy, doors: Doors, mapping: Mapping, *, is_sure: bool = True
+) -> Inspection:
+    """Learn what `mapping`, the verdict, leaves open; `CAP` seconds at most. What could not be learnt is unknown.
+
+    `is_sure`: several addresses observed the mapping; else it may depend on them after all.
+    """
+    found = Inspection(doors=doors)
+    with trio.move_on_after(CAP):
+        try:
+            async with open_inquiry(datagrams, entropy) as inquiry:
+                found = await _inspect(inquiry, doors, mapping, is_sure=is_sure)
+        except DeviceError:
+            pass  # no more sockets on this machine: the verdict alone must do
+    return found
+
+
+async def sample_ports(datagrams: Datagrams, entropy: Entropy, server: Endpoint, count: int) -> tuple[PortSample, ...]:
+    """`count` new mappings now, in the order of their making; under a second. Empty when there are no sockets."""
+    try:
+        async with open_inquiry(datagrams, entropy) as inquiry:
+            return tuple(one.sample for one in await sample(inquiry, server, count, SAMPLE_PATIENCE))
+    except DeviceError:
+        return ()
+
+
+async def _inspect(inquiry: Inquiry, doors: Doors, mapping: Mapping, *, is_sure: bool) -> Inspection:
+    is_steady = mapping in STEADY
+    heard = Heard.VOID, Heard.VOID
+    is_turned = None
+
+    async def learn_doors() -> None:
+        nonlocal heard
+        heard = await learn_filtering(inquiry, doors, is_steady=is_steady)
+
+    async def turn(one: Sampled, other: Sampled) -> None:
+        nonlocal is_turned
+        pair = (one.asker, one.sample.mapped), (other.asker, other.sample.mapped)
+        is_turned = await try_hairpin(inquiry, *pair)
+
+    began = trio.current_time()
+    sampled = [] if mapping is Mapping.NONE else await sample(inquiry, doors.base, FIRST_SAMPLES, SAMPLE_PATIENCE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(learn_doors)
+        if (pair := _pair(sampled)) is not None:
+            nursery.start_soon(turn, *pair)
+        if sampled and habits_of([one.sample for one in sampled]).allocation is not Allocation.PRESERVING:
+            await trio.sleep_until(began + PAUSE)
+            sampled += await sample(inquiry, doors.base, MORE_SAMPLES, SAMPLE_PATIENCE)
+    filtering, samples = filtering_of(*heard), tuple(one.sample for one in sampled)
+    return Inspection(
+        filtering=filtering,
+        habits=habits_of(samples),
+        hairpin=hairpin_of(is_turned, is_steady=is_steady and is_sure, filtering=filtering),
+        both=heard[0],
+        port=heard[1],
+        doors=doors,
+        samples=samples,
+    )
+
+
+def _pair(sampled: Sequence[Sampled]) -> tuple[Sampled, Sampled] | None:
+    """The first two sockets that were seen at one outer IPv4 address: IPv6 has no hairpins."""
+    if not sampled or sampled[0].sample.mapped.is_ipv6:
+        return None
+    first, *others = sampled
+    second = next((one for one in others if one.sample.mapped.host == first.sample.mapped.host), None)
+    return None if second is None else (first, second)

@@ -1,0 +1,164 @@
+"""The second look at our NAT: after a verdict, beside the node's life, and again when we are elsewhere.
+
+verdict --> place (where we are seen, behind what) --> inspection --> news
+                                                   `-> lifetime of an idle mapping, some minutes later --> news
+another place: all of it is cancelled and begins anew; the same place again: nothing happens for a day
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import trio
+
+from tunnel.machines.pulse import Pulse
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError
+from tunnel.model.nat import Filtering, Mapping, NatReport
+from tunnel.model.timings import Timings, rung
+from tunnel.nat.allocation import PortSample
+from tunnel.nat.classification import telling
+from tunnel.nat.filtering import Doors
+from tunnel.nat.inspection import Inspection, doors_of, inspect, sample_ports
+from tunnel.nat.lifetime import keepalive_for, measure_lifetime
+from tunnel.nat.survey import SurveyResult
+from tunnel.network.ports import Datagrams, Entropy
+
+_LEAST_GAP = 5.0
+"""Seconds between the beginnings of two inspections at different places: some NATs show many addresses in turn."""
+_MEASURE_RETRIES = (600.0, 3600.0, 86400.0)
+"""Seconds after a lifetime could not be measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What an inspection is about."""
+
+    mapping: Mapping
+    """DEPENDENT for all that do."""
+    is_sure: bool
+    """Several addresses observed it."""
+    hosts: tuple[str, ...]
+    """Where we are seen."""
+
+
+class Inspector:
+    """Run `run()`, tell it each verdict by `note`. `news()` is called when `report_of` or `keepalive` has changed."""
+
+    def __init__(self, datagrams: Datagrams, *, timings: Timings, entropy: Entropy, news: Callable[[], None]) -> None:
+        self._datagrams = datagrams
+        self._timings = timings
+        self._entropy = entropy
+        self._news = news
+        self._pulse = Pulse()
+        self._place: _Place | None = None
+        self._doors: Doors | None = None
+        self._wished = self._begun = self._ended = 0
+        self.inspection = Inspection()
+        """Of the place where we are; empty while nothing is known."""
+        self.lifetime: float | None = None
+
+    @property
+    def keepalive(self) -> float:
+        """Seconds between two packets that keep an idle mapping."""
+        return keepalive_for(self.lifetime, self._timings)
+
+    def note(self, result: SurveyResult, own_servers: Sequence[Endpoint]) -> None:
+        """A survey has ended."""
+        doors = doors_of(result, own_servers)
+        place = None if doors is None else _place_of(result)
+        if place != self._place:
+            self.inspection, self.lifetime = Inspection(), None
+        self._place, self._doors = place, doors or self._doors
+        self._pulse.beat()
+
+    def report_of(self, verdict: NatReport) -> NatReport:
+        """The verdict with all that was learnt since, at this place."""
+        if self._place is None:
+            return verdict
+        return replace(self.inspection.applied_to(verdict), lifetime=self.lifetime)
+
+    async def inspect_now(self) -> None:
+        """Until an inspection that begins now has ended; at once where there is nobody to ask."""
+        self._wished += 1
+        mine = self._begun + 1
+        self._pulse.beat()
+        await self._pulse.wait_until(lambda: self._ended >= mine or self._place is None)
+
+    async def sample_ports(self, count: int) -> tuple[PortSample, ...]:
+        """See `Surveyor.sample_ports`."""
+        if self._place is None or self._doors is None:
+            return ()
+        return await sample_ports(self._datagrams, self._entropy, self._doors.base, count)
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await self._pulse.wait_until(lambda: self._place is not None)
+            place, began = self._place, trio.current_time()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._inspect_often)
+                nursery.start_soon(self._measure_often)
+                await self._wait_elsewhere(place)
+                nursery.cancel_scope.cancel()
+            await trio.sleep_until(began + _LEAST_GAP)
+
+    async def _wait_elsewhere(self, place: _Place | None) -> None:
+        await self._pulse.wait_until(lambda: self._place != place)
+
+    async def _wait_wish(self, handled: int) -> None:
+        await self._pulse.wait_until(lambda: self._wished > handled)
+
+    async def _inspect_often(self) -> None:
+        while True:
+            assert self._place is not None
+            assert self._doors is not None
+            handled, self._begun = self._wished, self._begun + 1
+            found = await inspect(
+                self._datagrams, self._entropy, self._doors, self._place.mapping, is_sure=self._place.is_sure
+            )
+            is_news, self.inspection = found != self.inspection, found
+            self._ended = self._begun
+            if is_news:
+                self._news()
+            self._pulse.beat()
+            with trio.move_on_after(self._timings.lifetime_refresh):
+                await self._wait_wish(handled)
+
+    async def _measure_often(self) -> None:
+        await self._pulse.wait_until(lambda: self.inspection.doors is not None)
+        failures = 0
+        while not self._is_open():
+            found = await self._measure()
+            if found is None:
+                failures += 1
+                await trio.sleep(rung(_MEASURE_RETRIES, failures - 1))
+                continue
+            failures = 0
+            if found != self.lifetime:
+                self.lifetime = found
+                self._news()
+            await trio.sleep(self._timings.lifetime_refresh)
+
+    def _is_open(self) -> bool:
+        """Whether nothing in front of us needs to remember anything."""
+        place = self._place
+        is_open = self.inspection.filtering is Filtering.ENDPOINT_INDEPENDENT
+        return place is not None and place.mapping is Mapping.NONE and is_open
+
+    async def _measure(self) -> float | None:
+        """Ask where nothing else of ours is kept: a NAT may punish an endpoint whose answers come too late."""
+        doors = self.inspection.doors
+        assert doors is not None
+        server = doors.away or doors.beside or doors.base
+        try:
+            return await measure_lifetime(self._datagrams, self._entropy, server, self._timings.lifetime_rungs)
+        except DeviceError:
+            return None
+
+
+def _place_of(result: SurveyResult) -> _Place:
+    report = result.report
+    hosts = sorted({answer.mapped.host for answer in telling(result.answers)})
+    return _Place(Mapping.DEPENDENT if report.is_hard else report.mapping, result.observers > 1, tuple(hosts))
