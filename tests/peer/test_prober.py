@@ -20,7 +20,7 @@ from tunnel.peer.paths import Path, Paths
 from tunnel.peer.prober import MAX_PROBE_BACKS, Prober
 from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.frames import FULL_SIZE, HEADER_BYTES, Kind
-from tunnel.wire.probes import ProbeAnswer, ProbeRequest, decode_probe
+from tunnel.wire.probes import ProbeAnswer, ProbeHint, ProbeRequest, decode_probe
 
 if TYPE_CHECKING:
     from tests.peer.conftest import Bench
@@ -41,6 +41,7 @@ class End:
         self.paths = Paths(DEFAULT_TIMINGS)
         self.answered: list[Path] = []
         self.asked: list[Way] = []
+        self.hints: list[ProbeHint] = []
         self.prober = Prober(
             keys,
             self.paths,
@@ -49,6 +50,7 @@ class End:
             transmit=self._transmit,
             on_answer=self.answered.append,
             on_asked=self.asked.append,
+            on_hint=self.hints.append,
             counter=counter,
         )
 

@@ -15,6 +15,8 @@ class ReasonCode(Enum):
     PEER_OFFLINE = "peer_offline"
     SERVER_UNREACHABLE = "server_unreachable"
     PROBES_UNANSWERED = "probes_unanswered"
+    GUESSING_FAILED = "guessing_failed"
+    PUNCH_BUSY = "punch_busy"
     PATH_TOO_SMALL = "path_too_small"
     PATH_LOST = "path_lost"
     RELAY_ONLY_BY_POLICY = "relay_only_by_policy"
@@ -46,6 +48,15 @@ REMEDIES: dict[ReasonCode, str] = {
     ReasonCode.PROBES_UNANSWERED: (
         "A firewall on the way drops our probes. Allow UDP from any port on both machines, or declare an open port with "
         "--external IP:PORT. We try again by ourselves."
+    ),
+    ReasonCode.GUESSING_FAILED: (
+        "A NAT gives new ports for each peer, and none was guessed within the budget. We try again within the hour. For a "
+        "path at once and for good: switch on UPnP or PCP on either router, open a UDP port there and start that side "
+        "with --udp-port N --external IP:PORT, or use IPv6 on both sides."
+    ),
+    ReasonCode.PUNCH_BUSY: (
+        "A node guesses ports for one peer at a time, and one of the two was at it with another peer. We try again by "
+        "ourselves."
     ),
     ReasonCode.PATH_TOO_SMALL: (
         "The direct way answers small packets but drops full-size ones. Raise the MTU on the way to at least 1360 bytes, "

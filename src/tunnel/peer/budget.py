@@ -1,14 +1,40 @@
-"""How many probes a node may send where nothing is proved: candidates are somebody's word, and may name a victim."""
+"""How many probes a node sends where nothing is proved: candidates are somebody's word, and may name a victim.
+
+    any punch        200 a second in the node (burst 400), 20 a second towards one address (burst 48)
+    a hard punch     one at a time in the node, 1,900 flows and 240 sockets at most; they count in the node's 200
+                     too, and one address is worth a few such punches an hour, whoever asks for them
+
+A flow is a new pair of socket and remote endpoint: what a router on the way must remember (easytier#289).
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import trio
 
 from tunnel.model.rates import RateTable, TokenBucket
 
 NODE_RATE, NODE_BURST = 200.0, 400.0
-"""Probes a second to unproved ways, over all peers: routers must remember each flow (easytier#289)."""
+"""Probes a second to unproved ways, over all peers."""
 HOST_RATE, HOST_BURST = 20.0, 48.0
 """The same to one address. A punch at four candidates of one host asks 28 times within its first second."""
 MAX_HOSTS = 4096
+HARD_FLOWS = 1900
+"""Of one hard punch; 2,048 is what the node may open meanwhile in all."""
+HARD_SOCKETS = 240
+"""Of one hard punch; 256 is what the node may have open in all."""
+SOCKET_RATE = 100.0
+"""Sockets opened a second."""
+HARD_FLOW_RATE = 180.0
+"""Flows opened a second; what is left of the node's rate is for its other peers."""
+HARD_REST = 20.0
+"""Seconds from the end of a hard punch that has opened many flows to the next one: routers forget slowly."""
+FEW_FLOWS = 100
+"""A hard punch that opened no more needs no rest behind it."""
+HARD_HOST_BURST, HARD_HOST_RATE = 4.0, 4.0 / 3600.0
+"""Hard punches at one address: so many at once, so many a second."""
 
 
 class ProbeBudget:
@@ -17,6 +43,9 @@ class ProbeBudget:
     def __init__(self) -> None:
         self._node = TokenBucket(NODE_RATE, NODE_BURST, 0.0)
         self._hosts = RateTable(HOST_RATE, HOST_BURST, MAX_HOSTS)
+        self._hard_hosts = RateTable(HARD_HOST_RATE, HARD_HOST_BURST, MAX_HOSTS)
+        self._rests_until = -math.inf
+        self._turn = trio.Semaphore(1, max_value=1)
         self.refused = 0
 
     def take(self, host: str, now: float) -> bool:
@@ -25,3 +54,63 @@ class ProbeBudget:
             return True
         self.refused += 1
         return False
+
+    async def wait_turn(self, patience: float) -> HardTurn | None:
+        """The right to punch hard, alone in this node; None when it is not to be had within `patience` seconds."""
+        with trio.move_on_after(patience):
+            await self._turn.acquire()
+            try:
+                await trio.sleep_until(self._rests_until)
+            except trio.Cancelled:
+                self._turn.release()
+                raise
+            return HardTurn(self._node, self._hard_hosts, self._end_turn)
+        return None
+
+    def _end_turn(self, turn: HardTurn) -> None:
+        if turn.flows > FEW_FLOWS:
+            self._rests_until = trio.current_time() + HARD_REST
+        self._turn.release()
+
+
+class HardTurn:
+    """The budget of one hard punch. Call `end` once, whatever happened."""
+
+    def __init__(self, node: TokenBucket, hosts: RateTable, on_end: Callable[[HardTurn], None]) -> None:
+        self._node = node
+        self._hosts = hosts
+        self._on_end = on_end
+        self._flow_pace = TokenBucket(HARD_FLOW_RATE, HARD_FLOW_RATE / 10, trio.current_time())
+        self._socket_pace = TokenBucket(SOCKET_RATE, SOCKET_RATE / 10, trio.current_time())
+        self.flows = 0
+        """Opened so far."""
+        self.sockets = 0
+        """Opened so far."""
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether no more flow may be opened."""
+        return self.flows >= HARD_FLOWS
+
+    def may_punch(self, host: str) -> bool:
+        """Whether this address is worth one more hard punch: it may be a victim's. Ask once a punch."""
+        return self._hosts.take(host, trio.current_time())
+
+    def take_flow(self) -> bool:
+        """Whether one more flow may be opened now."""
+        now = trio.current_time()
+        if self.is_spent or not self._flow_pace.take(now) or not self._node.take(now):
+            return False
+        self.flows += 1
+        return True
+
+    def take_socket(self) -> bool:
+        """Whether one more socket may be opened now."""
+        if self.sockets >= HARD_SOCKETS or not self._socket_pace.take(trio.current_time()):
+            return False
+        self.sockets += 1
+        return True
+
+    def end(self) -> None:
+        """Let others have their turn."""
+        self._on_end(self)

@@ -11,6 +11,7 @@ from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import rung
 from tunnel.peer.paths import NEVER, Paths
 from tunnel.peer.surroundings import Surroundings
+from tunnel.wire.probes import ProbeHint
 from tunnel.wire.signals import Introduced, Refusal
 
 _ROUNDING = 0.001
@@ -35,6 +36,8 @@ class PeerFacts:
         """One that no request has taken yet."""
         self.reason: Reason | None = None
         """Why there is no direct path."""
+        self.hint: ProbeHint | None = None
+        """The latest of the peer's in this punch."""
         self.wanted_at = NEVER
         self.not_before = NEVER
         """No request before this time: the last ones were refused."""
@@ -66,7 +69,7 @@ class PeerFacts:
         """Whether the peer has not answered over the relay for 15 s although we asked."""
         relay, trust = self.paths.relay, self.around.timings.relay_trust
         now = trio.current_time()
-        return relay.asked != NEVER and now - max(relay.asked, relay.heard) > trust - _ROUNDING
+        return relay.asked != NEVER and now - max(relay.asked, self.paths.relays.heard) > trust - _ROUNDING
 
     @property
     def outlook(self) -> tuple[object, ...]:
@@ -105,6 +108,11 @@ class PeerFacts:
         self.introduction = (introduction, trio.current_time())
         self.refusal = None
         self._refusals = 0
+        self.pulse.beat()
+
+    def note_hint(self, hint: ProbeHint) -> None:
+        """The peer says how its part of a hard punch goes."""
+        self.hint = hint
         self.pulse.beat()
 
     def note_refused(self, refusal: Refusal) -> None:

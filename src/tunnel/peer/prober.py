@@ -16,9 +16,9 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import Timings
 from tunnel.network.ports import Entropy
 from tunnel.peer.paths import NEVER, Path, Paths
-from tunnel.peer.surroundings import Way
+from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.frames import FULL_SIZE, SEALED_OVERHEAD, Kind
-from tunnel.wire.probes import ProbeAnswer, ProbeRequest, decode_probe, encode_probe
+from tunnel.wire.probes import Probe, ProbeAnswer, ProbeHint, ProbeRequest, decode_probe, encode_probe
 
 MAX_OPEN = 1024
 MAX_PROBE_BACKS = 8
@@ -37,7 +37,7 @@ class Prober:
     """Asks and answers under one pair of probe keys.
 
     `transmit(way, datagram, ttl)` sends; `on_answer(path)` is told of each probe of ours that was answered,
-    `on_asked(way)` of each probe of the peer's.
+    `on_asked(way)` of each probe of the peer's, `on_hint(hint)` of each hint.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Prober:
         transmit: Callable[[Way, bytes, int | None], bool],
         on_answer: Callable[[Path], None],
         on_asked: Callable[[Way], None],
+        on_hint: Callable[[ProbeHint], None],
         counter: int = 0,
     ) -> None:
         """`counter`: that of the first probe. Above 0 where these keys may have been in use before."""
@@ -64,6 +65,7 @@ class Prober:
         self._transmit = transmit
         self._on_answer = on_answer
         self._on_asked = on_asked
+        self._on_hint = on_hint
         self._open: dict[bytes, _Question] = {}
 
     @property
@@ -73,15 +75,18 @@ class Prober:
 
     def ask(self, way: Way, *, full: bool = False, ttl: int | None = None) -> None:
         """Send one probe on this way."""
-        now = trio.current_time()
         path = self._paths.expect(way)
-        transaction = self._entropy.token(TRANSACTION_BYTES)
-        while len(self._open) >= MAX_OPEN:
-            del self._open[next(iter(self._open))]
-        self._open[transaction] = _Question(way, now, full)
         if path.asked == NEVER:
-            path.asked = now
-        self._send(way, ProbeRequest(transaction, _told(way)), FULL_PLAINTEXT if full else 0, ttl)
+            path.asked = trio.current_time()
+        self._question(way, full, ttl)
+
+    def knock(self, way: Way, ttl: int | None = None) -> None:
+        """Send one probe where most likely nobody is: nothing is kept of the way unless an answer comes."""
+        self._question(way, False, ttl)
+
+    def tell(self, hint: ProbeHint) -> None:
+        """Send a hint, over the relay: it may be lost."""
+        self._send(RELAY, hint, 0, None)
 
     def handle_untrusted(self, datagram: bytes, way: Way) -> None:
         """Open a probe and act on it. Raises NotAuthentic or MalformedFrame; then nothing happened."""
@@ -90,6 +95,15 @@ class Prober:
                 self._answer(request, way)
             case ProbeAnswer() as answer:
                 self._note(answer, way)
+            case ProbeHint() as hint:
+                self._on_hint(hint)
+
+    def _question(self, way: Way, full: bool, ttl: int | None) -> None:
+        transaction = self._entropy.token(TRANSACTION_BYTES)
+        while len(self._open) >= MAX_OPEN:
+            del self._open[next(iter(self._open))]
+        self._open[transaction] = _Question(way, trio.current_time(), full)
+        self._send(way, ProbeRequest(transaction, _told(way)), FULL_PLAINTEXT if full else 0, ttl)
 
     def _answer(self, request: ProbeRequest, way: Way) -> None:
         now = trio.current_time()
@@ -98,10 +112,10 @@ class Prober:
             return
         path.heard = now
         self._send(way, ProbeAnswer(request.transaction, _told(way)), request.size, None)
-        if way.is_direct and not path.is_proven and self._may_probe_back(path, now):
+        if way != RELAY and not path.is_proven and self._may_probe_back(path, now):
             path.probed_back = now
             path.probe_backs += 1
-            self.ask(way, full=path.answered != NEVER)
+            self.ask(way, full=path.answered != NEVER or bool(way.circuit))
         self._on_asked(way)
 
     def _may_probe_back(self, path: Path, now: float) -> bool:
@@ -112,9 +126,7 @@ class Prober:
         if question is None or question.way != way:
             return
         del self._open[answer.transaction]
-        path = self._paths.at(way)
-        if path is None:
-            return
+        path = self._paths.at(way) or self._paths.expect(way)
         now = trio.current_time()
         path.note_answer(now, now - question.at)
         if question.is_full and answer.size >= FULL_PLAINTEXT:
@@ -124,7 +136,7 @@ class Prober:
             self.ask(way, full=True)
         self._on_answer(path)
 
-    def _send(self, way: Way, probe: ProbeRequest | ProbeAnswer, size: int, ttl: int | None) -> None:
+    def _send(self, way: Way, probe: Probe, size: int, ttl: int | None) -> None:
         datagram = self._sealer.seal(Kind.PROBE, self._send_index, encode_probe(probe, size))
         self._transmit(way, datagram, ttl)
 

@@ -12,6 +12,7 @@ from tunnel.peer.paths import NEVER, Path
 from tunnel.peer.prober import Prober
 from tunnel.peer.surroundings import Indexed, Way
 from tunnel.wire.frames import Kind
+from tunnel.wire.probes import ProbeHint
 
 
 class Probing:
@@ -67,6 +68,7 @@ class Probing:
             transmit=lambda way, datagram, ttl: self._around.transmit(way, node, datagram, ttl),
             on_answer=self._on_answer,
             on_asked=self._on_asked,
+            on_hint=self._facts.note_hint,
             counter=self._counter,
         )
         self._around.claim_index(Kind.PROBE, keys.receive_index, self._owner)
@@ -82,7 +84,17 @@ class Probing:
         has_answered = path is not None and path.answered != NEVER
         if way.is_direct and way.remote and not has_answered and not self._around.may_probe(way.remote.host):
             return
-        self._prober.ask(way, full=path is not None and path.is_proven, ttl=ttl)
+        self._prober.ask(way, full=path is not None and (path.is_proven or bool(way.circuit)), ttl=ttl)
+
+    def knock(self, way: Way, ttl: int | None = None) -> None:
+        """Send one probe where most likely nobody is; a hard punch's own budget allowed it."""
+        if self._prober is not None:
+            self._prober.knock(way, ttl)
+
+    def tell(self, hint: ProbeHint) -> None:
+        """Send a hint over the relay."""
+        if self._prober is not None:
+            self._prober.tell(hint)
 
     def handle_untrusted(self, datagram: bytes, way: Way) -> None:
         """One probe datagram. Raises NotAuthentic or MalformedFrame; then nothing happened."""

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from tunnel.model.announcement import Announcement
 from tunnel.model.candidate import Candidate, CandidateKind
-from tunnel.model.endpoint import is_usable
+from tunnel.model.endpoint import Endpoint, Scope, is_usable, scope_of
 from tunnel.model.nat import Udp
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import Timings
 from tunnel.nat.candidates import order
+from tunnel.peer.hard_tactics import HardTactic, choose_hard, is_hard
 from tunnel.peer.surroundings import Way
 
 HOPELESS_PATIENCE = 1.2
@@ -32,6 +33,8 @@ class Plan:
     otherwise: Reason
     is_hopeless: bool = False
     """The reports speak against it: it is tried once, and again when they change."""
+    hard: HardTactic | None = None
+    """What comes after the simultaneous tactic, where a port must be guessed."""
 
     @property
     def is_empty(self) -> bool:
@@ -45,8 +48,12 @@ def plan_punch(
     sockets: Sequence[tuple[int, bool]],
     timings: Timings,
     known: Sequence[Way] = (),
+    attempt: int = 0,
 ) -> Plan:
-    """The simultaneous tactic: their candidates from each socket of the family, then ways that answered before."""
+    """The simultaneous tactic: their candidates from each socket of the family, then ways that answered before.
+
+    It always runs; what the reports say of hard NATs only adds to it, or shortens it.
+    """
     candidates = [
         Way(number, candidate.endpoint)
         for candidate in _few_of_each_host(order(own.candidates, theirs.candidates))
@@ -66,7 +73,10 @@ def plan_punch(
             (), 0.0, Reason(ReasonCode.NO_CANDIDATES, f"{len(theirs.candidates)} candidates, none of our family")
         )
     evidence = f"{len(ways)} ways probed; mapping here {own.nat.mapping.value}, there {theirs.nat.mapping.value}"
-    if own.nat.is_hard and theirs.nat.is_hard and not _has_open_door(own) and not _has_open_door(theirs):
+    hard = choose_hard(own, theirs, attempt)
+    if hard is not None:
+        return Plan(ways, timings.hard_patience, Reason(ReasonCode.GUESSING_FAILED, evidence), hard=hard)
+    if is_hard(own) and is_hard(theirs):
         return Plan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.BOTH_HARD_NATS, evidence), is_hopeless=True)
     return Plan(ways, timings.punch_patience, Reason(ReasonCode.PROBES_UNANSWERED, evidence))
 
@@ -80,6 +90,19 @@ def _few_of_each_host(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
             yield candidate
 
 
-def _has_open_door(body: Announcement) -> bool:
-    """Whether somebody vouches for an endpoint: mapped by the gateway or declared by the user."""
-    return any(candidate.kind in (CandidateKind.MAPPED, CandidateKind.DECLARED) for candidate in body.candidates)
+def outer_endpoints(theirs: Announcement) -> tuple[Endpoint, ...]:
+    """Where NATs show the peer on the IPv4 internet, each once, the best first: where hard punches may go."""
+    return tuple(
+        dict.fromkeys(
+            candidate.endpoint
+            for candidate in theirs.candidates
+            if candidate.kind in _OUTER
+            and not candidate.endpoint.is_ipv6
+            and is_usable(candidate.endpoint)
+            and scope_of(candidate.endpoint.host) is Scope.GLOBAL
+        )
+    )
+
+
+_OUTER = (CandidateKind.MAPPED, CandidateKind.DECLARED, CandidateKind.REFLEXIVE, CandidateKind.LAN)
+"""LAN too: a public host's own address is one."""

@@ -1,24 +1,44 @@
-"""What a probe says, once it is unsealed: "do you hear me?" and "yes, and I saw you there" (docs/protocol.md).
+"""What a probe says, unsealed: "do you hear me?", "yes, and I saw you there", and "this is how I punch now".
 
      0      1                 9        10                  10 + n
-    | word | transaction (8) | n (1)  | endpoint (n bytes) | zeros up to the wanted size ...
+    | word | transaction (8) | n (1)  | endpoint (n bytes) | zeros up to the wanted size ...          word 1, 2
+    | word | zeros (8)       | n (1)  | endpoint (n bytes) | stage attempt sockets flows step | spans   word 3
 
-The word is 1 for a request, 2 for an answer; n is 0, 6 or 18 (packed_endpoint.py). An answer never triggers an answer.
-What stands behind the endpoint is padding and is not looked at: it makes the probe as big as the path must carry.
+The word is 1 for a request, 2 for an answer, 3 for a hint; n is 0, 6 or 18 (packed_endpoint.py). An answer never
+triggers an answer, and a hint is answered by nothing. What stands behind the endpoint of a request or an answer is
+padding and is not looked at: it makes the probe as big as the path must carry. What stands behind the spans of a hint
+is a newer peer's and is ignored.
 """
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
-from typing import assert_never
+from enum import IntEnum
+from typing import TypeAlias, assert_never
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame
 from tunnel.wire.packed_endpoint import decode_endpoint, encode_endpoint
 
 TRANSACTION_BYTES = 8
-_REQUEST, _ANSWER = 1, 2
+MAX_SPANS = 16
+_REQUEST, _ANSWER, _HINT = 1, 2, 3
 _HEAD_BYTES = 1 + TRANSACTION_BYTES + 1
+_HINT_FIELDS = struct.Struct("!BBHHhB")
+_SPAN = struct.Struct("!HH")
+
+
+class Stage(IntEnum):
+    """Where a side is in a hard punch."""
+
+    READY = 1
+    """It has its turn and begins as soon as the peer is ready too."""
+    UNDER_WAY = 2
+    OVER = 3
+    """It has done all that it may."""
+    BUSY = 4
+    """It has no turn: another hard punch of its node goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +65,44 @@ class ProbeAnswer:
     """Set by `decode_probe`: how many plaintext bytes came."""
 
 
-def encode_probe(probe: ProbeRequest | ProbeAnswer, size: int = 0) -> bytes:
+@dataclass(frozen=True, slots=True)
+class ProbeHint:
+    """What one side of a hard punch tells the other while it goes on, over the relay."""
+
+    stage: Stage
+    attempt: int = 0
+    """The how manieth hard punch of this pair it is, as the speaker counts; the higher count holds."""
+    place: Endpoint | None = None
+    """Where its outer ports are: only the host counts. None while it has nothing to say of ports."""
+    spans: tuple[tuple[int, int], ...] = ()
+    """First and last port of each range in which ports of its sockets are now, the best first; at most 16."""
+    step: int = 0
+    """From one of its ports to the next, signed; 0: not known."""
+    sockets: int = 0
+    """How many it has opened."""
+    flows: int = 0
+    """How many pairs of socket and remote endpoint it has probed."""
+
+
+Probe: TypeAlias = ProbeRequest | ProbeAnswer | ProbeHint
+
+
+def encode_probe(probe: Probe, size: int = 0) -> bytes:
     """The plaintext of a probe, zeros behind it up to `size` bytes (a smaller size adds none)."""
     match probe:
         case ProbeRequest():
-            word, endpoint = _REQUEST, probe.sent_to
+            word, transaction, endpoint, rest = _REQUEST, probe.transaction, probe.sent_to, b""
         case ProbeAnswer():
-            word, endpoint = _ANSWER, probe.observed
+            word, transaction, endpoint, rest = _ANSWER, probe.transaction, probe.observed, b""
+        case ProbeHint():
+            word, transaction, endpoint, rest = _HINT, bytes(TRANSACTION_BYTES), probe.place, _encode_hint(probe)
         case _:
             assert_never(probe)
     packed = b"" if endpoint is None else encode_endpoint(endpoint)
-    return (bytes((word,)) + probe.transaction + bytes((len(packed),)) + packed).ljust(size, b"\0")
+    return (bytes((word,)) + transaction + bytes((len(packed),)) + packed + rest).ljust(size, b"\0")
 
 
-def decode_probe(plaintext: bytes) -> ProbeRequest | ProbeAnswer:
+def decode_probe(plaintext: bytes) -> Probe:
     """A probe, with its length in `size`. Raises MalformedFrame."""
     if len(plaintext) < _HEAD_BYTES:
         raise MalformedFrame(f"a probe of {len(plaintext)} bytes")
@@ -72,5 +116,34 @@ def decode_probe(plaintext: bytes) -> ProbeRequest | ProbeAnswer:
             return ProbeRequest(transaction, endpoint, len(plaintext))
         case 2:
             return ProbeAnswer(transaction, endpoint, len(plaintext))
+        case 3:
+            return _decode_hint(endpoint, plaintext[_HEAD_BYTES + length :])
         case word:
             raise MalformedFrame(f"a probe that says {word}")
+
+
+def _encode_hint(hint: ProbeHint) -> bytes:
+    spans = hint.spans[:MAX_SPANS]
+    fields = _HINT_FIELDS.pack(
+        hint.stage, hint.attempt & 0xFF, hint.sockets & 0xFFFF, hint.flows & 0xFFFF, _signed(hint.step), len(spans)
+    )
+    return fields + b"".join(_SPAN.pack(*span) for span in spans)
+
+
+def _decode_hint(place: Endpoint | None, rest: bytes) -> ProbeHint:
+    if len(rest) < _HINT_FIELDS.size:
+        raise MalformedFrame(f"a hint of {len(rest)} bytes behind its endpoint")
+    stage, attempt, sockets, flows, step, count = _HINT_FIELDS.unpack_from(rest)
+    if stage not in Stage.__members__.values() or count > MAX_SPANS:
+        raise MalformedFrame(f"a hint of stage {stage} with {count} spans")
+    packed = rest[_HINT_FIELDS.size : _HINT_FIELDS.size + count * _SPAN.size]
+    if len(packed) != count * _SPAN.size:
+        raise MalformedFrame("a hint ends inside its spans")
+    spans = tuple(_SPAN.iter_unpack(packed))
+    if any(not 0 < first <= last for first, last in spans):
+        raise MalformedFrame("a span of ports that begins behind its end, or at port 0")
+    return ProbeHint(Stage(stage), attempt, place, spans, step, sockets, flows)
+
+
+def _signed(step: int) -> int:
+    return max(-(1 << 15), min((1 << 15) - 1, step))

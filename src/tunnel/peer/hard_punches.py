@@ -1,0 +1,84 @@
+"""The hard punches of one peer: the turn in the node, the sockets, what became of the last one."""
+
+from __future__ import annotations
+
+from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.peer.facts import PeerFacts
+from tunnel.peer.hard_punch import HardPunch, Knock, Tell
+from tunnel.peer.hard_tactics import HardTactic
+from tunnel.peer.surroundings import Way
+from tunnel.peer.tactics import outer_endpoints
+from tunnel.wire.probes import ProbeHint, Stage
+
+MAX_AIMS = 2
+"""Endpoints at which an opener's sockets knock: a NAT with a known port shows one, seldom two."""
+
+
+class HardPunches:
+    """`knock(way, ttl)` sends a probe of which nothing is kept, `tell(hint)` a hint over the relay."""
+
+    def __init__(self, facts: PeerFacts, *, knock: Knock, tell: Tell) -> None:
+        self._facts = facts
+        self._around = facts.around
+        self._knock = knock
+        self._tell = tell
+        self._sockets: list[int] = []
+        self.attempt = 0
+        """How many were made: roles that both may play change with it."""
+        self.failure: Reason | None = None
+        """Why the last one proved nothing; None if there was none in this punch."""
+        self.is_spent = False
+        """The budget of this punch is spent: another one waits for long, or for a change."""
+
+    def begin(self) -> None:
+        """Another punch begins."""
+        self.failure = None
+        self.is_spent = False
+        self._facts.hint = None
+
+    async def run(self, tactic: HardTactic) -> None:
+        """Wait for our turn, then punch. Returns when nothing is left to try; `failure` says why."""
+        card = self._facts.card
+        assert card is not None
+        endpoints = outer_endpoints(card.body)
+        hosts = tuple(dict.fromkeys(endpoint.host for endpoint in endpoints))
+        mine = next((number for number, is_ipv6 in self._around.sockets() if not is_ipv6), None)
+        if not hosts or mine is None:
+            self.failure = Reason(ReasonCode.NO_CANDIDATES, "nowhere to guess: no IPv4 endpoint of the other side")
+            return
+        turn = await self._around.wait_hard_turn(self._around.timings.hard_turn)
+        if turn is None:
+            self._tell(ProbeHint(Stage.BUSY))
+            self.failure = Reason(ReasonCode.PUNCH_BUSY, "here: another hard punch goes on, or has just ended")
+            return
+        try:
+            if not turn.may_punch(hosts[0]):
+                self._tell(ProbeHint(Stage.BUSY))
+                self.failure = Reason(ReasonCode.PUNCH_BUSY, f"here: {hosts[0]} was punched at too often")
+                return
+            self.attempt += 1
+            punch = HardPunch(
+                self._facts,
+                tactic,
+                turn,
+                self._sockets,
+                attempt=self.attempt,
+                aims=endpoints[:MAX_AIMS],
+                hosts=hosts,
+                guess_from=mine,
+                knock=self._knock,
+                tell=self._tell,
+            )
+            self.failure = await punch.run()
+            self.is_spent = self.failure.code is not ReasonCode.PUNCH_BUSY
+        finally:
+            turn.end()
+
+    def release(self, keep: Way | None = None) -> None:
+        """Close all sockets but those of the chosen way and of `keep`."""
+        paths = self._facts.paths
+        kept = {way.socket for way in (keep, paths.chosen.way if paths.chosen is not None else None) if way is not None}
+        for number in [number for number in self._sockets if number not in kept]:
+            self._sockets.remove(number)
+            self._around.close_punch_socket(number)
+            paths.forget_socket(number)
