@@ -236,7 +236,7 @@ class Lab:
         self._make_namespaces(namespaces)
         lines = [line for site in built for line in wiring.site_links(self._middle, site)]
         run(["ip", "-batch", "-"], "\n".join(lines) + "\n")
-        if not self._has_ipv6 and any(site.has_ipv6 for site in built):
+        if not self._has_ipv6 and any(site.spec.has_ipv6 for site in built):
             run_scripts(wiring.middle_scripts_v6(self._middle))
             self._has_ipv6 = True
             self.server = replace(self.server, address_v6=SERVER_ADDRESSES_V6[0])

@@ -53,6 +53,11 @@ class SiteSpec:
     """Whether two hosts behind the router at the internet reach each other by its public address, as seen from it."""
 
     @property
+    def has_ipv6(self) -> bool:
+        """Asked for, or all it has."""
+        return self.ipv6 or not self.kind.has_ipv4
+
+    @property
     def truth(self) -> NatReport:
         """What a perfect survey from a host of this site would report; what stays unknown is not claimed."""
         truth = replace(self.kind.truth, hairpin=Hairpin.YES) if self.hairpin else self.kind.truth
@@ -94,7 +99,7 @@ class Site:
             numbers = range(10, 10 + self.spec.hosts)
             addresses = [(f"{self.lan}.{i}", f"{self.network_v6}:1::{i}") for i in numbers]
         self.hosts = tuple(
-            Host(name, self.prefix + name, v4 if self.kind.has_ipv4 else v6, v6 if self.has_ipv6 else None)
+            Host(name, self.prefix + name, v4 if self.kind.has_ipv4 else v6, v6 if self.spec.has_ipv6 else None)
             for (v4, v6), name in zip(addresses, self._host_names(), strict=True)
         )
 
@@ -143,11 +148,6 @@ class Site:
     def public_network(self) -> str:
         """The first 16 bits of all its public IPv4 addresses, as text."""
         return f"25.{self.number}"
-
-    @property
-    def has_ipv6(self) -> bool:
-        """Asked for, or all it has."""
-        return self.spec.ipv6 or not self.kind.has_ipv4
 
     @property
     def mac(self) -> str:

@@ -101,7 +101,7 @@ def site_links(middle: Middle, site: Site) -> list[str]:
 
 def site_scripts(site: Site) -> dict[str, str]:
     """Sets up each namespace of a site, once its links exist."""
-    ipv6 = site.has_ipv6
+    ipv6 = site.spec.has_ipv6
     scripts = {}
     if not site.routers:
         return {
@@ -128,7 +128,7 @@ def internet_script(sites: Iterable[Site]) -> str:
     script = ""
     for site in sites:
         lines = [f"link set dev {site.name} up", *_reach(site)]
-        if site.has_ipv6:
+        if site.spec.has_ipv6:
             script += _with_ipv6(site.name)
             lines += [
                 f"neigh add {site.wan_v6} lladdr {site.mac} dev {site.name} nud permanent",
@@ -207,7 +207,7 @@ table inet internet {
 
 def _router_script(site: Site, depth: int) -> str:
     """One router of a site; depth 0 is the one at the internet."""
-    ipv6, network = site.has_ipv6, site.network_v6
+    ipv6, network = site.spec.has_ipv6, site.network_v6
     is_last = depth == len(site.routers) - 1
     gateway = f"{site.lan if is_last else site.between}.1" if site.kind.has_ipv4 else None
     lines = ["link set dev lo up", "link set dev lan up"]
