@@ -133,6 +133,11 @@ class Household:
         """The same node on the same host again, after its end."""
         return self.start_node(self.nodes[name].host, name)
 
+    def stop_node(self, name: str) -> None:
+        """As a service manager does."""
+        self.nodes[name].process.terminate()
+        self.nodes[name].process.wait()
+
     def kill_node(self, name: str) -> None:
         """As `kill -9` does."""
         self.nodes[name].process.kill()
