@@ -27,7 +27,7 @@ from tunnel.model.status import Move
 from tunnel.model.timings import DEFAULT_TIMINGS, Timings
 from tunnel.network.memory_machine import MemoryClock, MemoryEntropy
 from tunnel.node.indices import Indices
-from tunnel.peer.budget import ProbeBudget
+from tunnel.peer.budget import HardTurn, ProbeBudget
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.surroundings import RELAY, Indexed, Way
 from tunnel.wire.frames import Kind, decode_header
@@ -35,6 +35,7 @@ from tunnel.wire.signals import Connect, Introduced, Signal
 
 LATENCY = 0.02
 NETWORK = NetworkId(bytes(16))
+CIRCUIT = Way(0, Endpoint("25.0.0.1", 3478), 77)
 EASY = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT, udp=Udp.OPEN)
 
 
@@ -58,6 +59,10 @@ class Side:
     registrations: int = 1
     is_registered: bool = True
     suspicions: int = 0
+    circuit_wishes: int = 0
+    circuit_doubts: int = 0
+    opened: int = 0
+    punch_sockets: list[int] = field(default_factory=list)
     budget: ProbeBudget = field(default_factory=ProbeBudget)
     signals: list[Signal] = field(default_factory=list)
     received: list[bytes] = field(default_factory=list)
@@ -94,6 +99,29 @@ class Side:
     def may_probe(self, host: str) -> bool:
         return self.budget.take(host, trio.current_time())
 
+    async def wait_hard_turn(self, patience: float) -> HardTurn | None:
+        return await self.budget.wait_turn(patience)
+
+    async def open_punch_socket(self) -> int | None:
+        self.punch_sockets.append(100 + self.opened)
+        self.opened += 1
+        return self.punch_sockets[-1]
+
+    def close_punch_socket(self, number: int) -> None:
+        if number in self.punch_sockets:
+            self.punch_sockets.remove(number)
+
+    async def enclose(self, number: int, act: Callable[[], None]) -> tuple[Endpoint | None, Endpoint | None]:
+        act()
+        return None, None
+
+    def want_circuit(self, peer: NodeId) -> None:
+        self.circuit_wishes += 1
+        self.bench.wish_circuit()
+
+    def doubt_circuit(self, peer: NodeId) -> None:
+        self.circuit_doubts += 1
+
     def suspect_network(self) -> None:
         self.suspicions += 1
 
@@ -128,11 +156,16 @@ class Side:
 
 
 class Bench:
-    """Both sides and the wires between them. `direct` and `relay` may be cut, `drop` looks at each datagram."""
+    """Both sides and the wires between them. `direct`, `relay` and `circuit` may be cut, `drop` looks at each datagram.
+
+    Who wants a circuit gets one where there `has_udp_relay`.
+    """
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.nursery = nursery
         self.direct = self.relay = True
+        self.has_udp_relay = False
+        self.circuit = True
         self.drop: Callable[[Side, Way, bytes], bool] = lambda side, way, datagram: False
         self.introduces = True
         self.tape: list[tuple[Side, Way, bytes]] = []
@@ -188,14 +221,25 @@ class Bench:
 
     def carry(self, side: Side, way: Way, datagram: bytes) -> None:
         self.tape.append((side, way, datagram))
-        if not (self.relay if way == RELAY else self.direct) or self.drop(side, way, datagram):
+        is_up = self.circuit if way.circuit else self.direct if way.is_direct else self.relay
+        if not is_up or self.drop(side, way, datagram):
             return
-        if way != RELAY and way.remote != self.other(side).endpoint:
+        if way.is_direct and way.remote != self.other(side).endpoint:
             return
-        due = trio.current_time() + LATENCY * (2 if way == RELAY else 1)
-        arriving = RELAY if way == RELAY else Way(0, side.endpoint)
+        due = trio.current_time() + LATENCY * (2 if way.is_relay else 1)
+        arriving = way if way.is_relay else Way(0, side.endpoint)
         heapq.heappush(self._under_way, (due, next(self._numbers), self.other(side), arriving, datagram))
         self._more.beat()
+
+    def wish_circuit(self) -> None:
+        """Both are told of one, unless they have it."""
+        if self.has_udp_relay:
+            self.nursery.start_soon(self._give_circuit)
+
+    async def _give_circuit(self) -> None:
+        await trio.sleep(LATENCY)
+        for side in (self.left, self.right):
+            side.peer.note_circuit(CIRCUIT)
 
     async def deliver(self) -> None:
         """Datagrams arrive in the order of their times, then of their sending."""

@@ -96,6 +96,22 @@ class Timings:
     key_life: float = 180.0
 
     # Peers.
+    # Circuits of the UDP relay.
+    circuit_delay: float = 1.0
+    """A pair gets one when it has been without a direct path for so long: most have one by then."""
+    circuit_probes: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 5.0)
+    """Between two probes over one that is not proved."""
+    circuit_keepalive: float = 15.0
+    """Between two binds of one that stands, and between two probes over one that is idle."""
+    circuit_binds: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
+    """Between two binds that nobody answers; after the last one it is given up."""
+    circuit_halves: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0)
+    """Between two binds while the peer has not bound its side."""
+    circuit_asks: tuple[float, ...] = (5.0, 10.0, 30.0, 60.0, 300.0)
+    """Between two requests for one, when none came or none worked."""
+    circuit_idle: float = 60.0
+    """One that nobody uses for so long is let go."""
+
     wanted: float = 10.0
     """A peer counts as wanted for so long after somebody last sent to it or asked for it."""
     blind_punch: float = 5.0

@@ -1,7 +1,13 @@
-"""The node's UDP sockets and the way of each datagram: by its first byte to the survey, or by its index to a peer."""
+"""The node's UDP sockets and the way of each datagram: by its first byte to the survey, or by its index to a peer.
+
+One socket a family stays as long as the node. Punches open more and close them again; a number is never used twice, so
+what is said of a socket that is gone is never taken for another one.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +19,14 @@ from tunnel.model.errors import DeviceError, MalformedFrame, NotAuthentic
 from tunnel.network.ports import Datagrams, DatagramSocket
 from tunnel.node.indices import Indices
 from tunnel.peer.surroundings import Way
+from tunnel.wire.circuits import encode_passed
 from tunnel.wire.frames import HEADER, HEADER_BYTES, Kind
 from tunnel.wire.stun import is_stun
 
 log = logging.getLogger(__name__)
 
+FIRST_EXTRA = 2
+"""There is one socket a family that stays."""
 _KINDS = {int(kind): kind for kind in (Kind.DATA, Kind.CONTROL, Kind.HANDSHAKE, Kind.PROBE)}
 
 
@@ -36,14 +45,27 @@ class DatagramCounts:
 class DatagramPlane:
     """Opens one socket a family, receives on all of them, and hands each datagram to whom it is for."""
 
-    def __init__(self, indices: Indices, on_stun: Callable[[int, bytes, Endpoint], None]) -> None:
+    def __init__(
+        self,
+        indices: Indices,
+        on_stun: Callable[[int, bytes, Endpoint], None],
+        on_relayed: Callable[[bytes, Endpoint], None] | None = None,
+    ) -> None:
+        """`on_stun(socket, datagram, remote)` takes what is STUN, `on_relayed(datagram, remote)` what a UDP relay says."""
         self._indices = indices
         self._on_stun = on_stun
+        self._on_relayed = on_relayed
         self.sockets: list[DatagramSocket] = []
+        """Those that stay, by number."""
+        self._extra: dict[int, DatagramSocket] = {}
+        self._numbers = itertools.count(FIRST_EXTRA)
+        self._datagrams: Datagrams | None = None
+        self._nursery: trio.Nursery | None = None
         self.counts = DatagramCounts()
 
     async def open(self, datagrams: Datagrams, port: int) -> None:
         """IPv4, and IPv6 on the same port where the machine has it. Raises DeviceError when not even IPv4 works."""
+        self._datagrams = datagrams
         first = await datagrams.open_socket(Endpoint("0.0.0.0", port))
         self.sockets.append(first)
         try:
@@ -52,25 +74,50 @@ class DatagramPlane:
             log.info("no IPv6 socket", extra={"error": error})
 
     def families(self) -> list[tuple[int, bool]]:
-        """Number and family (True: IPv6) of each socket."""
+        """Number and family (True: IPv6) of each socket that stays."""
         return [(number, socket.local.is_ipv6) for number, socket in enumerate(self.sockets)]
 
-    def send(self, way: Way, datagram: bytes, ttl: int | None) -> bool:
-        """Send on one of our sockets, now or not at all."""
+    def send(self, way: Way, datagram: bytes, ttl: int | None = None) -> bool:
+        """Send on one of our sockets, now or not at all. One that is closed sends nothing."""
         assert way.remote is not None
-        if self.sockets[way.socket].send_nowait(datagram, way.remote, ttl):
+        if way.circuit:
+            datagram = encode_passed(way.circuit, datagram)
+        socket = self.sockets[way.socket] if way.socket < len(self.sockets) else self._extra.get(way.socket)
+        if socket is not None and socket.send_nowait(datagram, way.remote, ttl):
             return True
         self.counts.unsent += 1
         return False
 
+    async def open_extra(self) -> int:
+        """One more IPv4 socket on any port, its number; it receives until `close_extra`.
+
+        Raises DeviceError, also before the node receives at all.
+        """
+        if self._datagrams is None or self._nursery is None:
+            raise DeviceError("the node receives nothing yet")
+        socket = await self._datagrams.open_socket(Endpoint("0.0.0.0", 0))
+        number = next(self._numbers)
+        self._extra[number] = socket
+        self._nursery.start_soon(self._receive_extra, number, socket)
+        return number
+
+    def close_extra(self, number: int) -> None:
+        """Close one of those; a number that is closed already is nothing."""
+        socket = self._extra.pop(number, None)
+        if socket is not None:
+            socket.close()
+
     async def receive_all(self) -> None:
         """Receive on every socket, for ever."""
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             for number, socket in enumerate(self.sockets):
                 nursery.start_soon(self._receive, number, socket)
 
     def close(self) -> None:
         """Close the sockets."""
+        for number in list(self._extra):
+            self.close_extra(number)
         for socket in self.sockets:
             socket.close()
 
@@ -85,7 +132,10 @@ class DatagramPlane:
         kind_byte, _, _, index, _ = HEADER.unpack_from(datagram)
         kind = _KINDS.get(kind_byte)
         if kind is None:
-            self.counts.malformed += 1
+            if kind_byte == Kind.RELAYED and way.is_direct and way.remote is not None and self._on_relayed is not None:
+                self._on_relayed(datagram, way.remote)
+            else:
+                self.counts.malformed += 1
             return
         owners = self._indices.owners(kind_byte, index)
         if not owners:
@@ -108,3 +158,7 @@ class DatagramPlane:
         while True:
             for datagram, remote in await socket.receive_batch():
                 self.dispatch_untrusted(datagram, Way(number, remote))
+
+    async def _receive_extra(self, number: int, socket: DatagramSocket) -> None:
+        with contextlib.suppress(trio.ClosedResourceError):
+            await self._receive(number, socket)

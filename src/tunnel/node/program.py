@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
@@ -26,6 +26,7 @@ from tunnel.nat.survey import SurveyResult
 from tunnel.network.background import bare_errors
 from tunnel.network.ports import World
 from tunnel.node.announcer import Announcer
+from tunnel.node.circuits import Circuits
 from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.dialling import Connection, open_connection
 from tunnel.node.directory import Directory
@@ -40,8 +41,8 @@ from tunnel.node.surroundings import NodeSurroundings
 from tunnel.node.surveyor import Surveyor
 from tunnel.node.waking import watch_sleep
 from tunnel.peer.connection import PeerConnection
-from tunnel.peer.surroundings import RELAY
-from tunnel.wire.signals import Announced, Signal
+from tunnel.peer.surroundings import RELAY, Way
+from tunnel.wire.signals import Announced, Circuit, NoCircuit, Signal
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class NodeProgram:
         """Beats when anything that `status` shows may have changed."""
         self._indices = Indices(world.entropy)
         self.directory = Directory(network.network_id, self.identity.keys.id)
-        self.datagrams = DatagramPlane(self._indices, self._handle_stun)
+        self.datagrams = DatagramPlane(self._indices, self._handle_stun, self._handle_relayed_udp)
         self.tun = TunPlane(self.directory.holder_of)
         self.neighbourhood = Neighbourhood(
             network,
@@ -123,6 +124,15 @@ class NodeProgram:
         self.port_mappings = PortMappings(
             settings, self.identity, world, self.datagrams.sockets, changed=self._handle_port_mapping
         )
+        self.circuits = Circuits(
+            settings.timings,
+            families=self.datagrams.families,
+            send=self.datagrams.send,
+            send_signal=self.link.send_signal,
+            deliver=self.datagrams.dispatch_untrusted,
+            changed=self._handle_circuit,
+            knows=lambda node: self.directory.at(node) is not None,
+        )
         self.surroundings = NodeSurroundings(
             settings,
             self.identity,
@@ -131,6 +141,7 @@ class NodeProgram:
             announcer=self.announcer,
             link=self.link,
             datagrams=self.datagrams,
+            circuits=self.circuits,
             indices=self._indices,
             suspect=self._suspect_network,
         )
@@ -190,6 +201,7 @@ class NodeProgram:
                 nursery.start_soon(self.announcer.living.run)
                 nursery.start_soon(self.link.run)
                 nursery.start_soon(self._watch_interfaces)
+                nursery.start_soon(self.circuits.run)
                 nursery.start_soon(watch_sleep, self._world.clock, self._handle_waking)
                 if self._interface is not None:
                     nursery.start_soon(self._interface.run)
@@ -252,12 +264,10 @@ class NodeProgram:
         self._lease.take(welcome.address, welcome.leased_since)
         self.directory.claim_own(self.settings.name, self._lease.interfaces, self._lease.since)
         if self.settings.survey:
-            self.surveyor.own = tuple(
-                Endpoint(connection.server.host, stun.port) if stun.host in ("0.0.0.0", "::") else stun
-                for stun in welcome.stun
-            )
+            self.surveyor.own = _reached(welcome.stun, connection.server)
             self.surveyor.request()
         self.announcer.note_registered()
+        self.circuits.note_registered(_reached(welcome.relay, connection.server))
         for peer in self.directory:
             peer.note_registered()
         self._beat_all()
@@ -271,6 +281,8 @@ class NodeProgram:
             if isinstance(signal, Announced):
                 self.announcer.note_acknowledged(signal.seq)
             else:
+            elif isinstance(signal, Circuit | NoCircuit):
+                self.circuits.hear_untrusted(signal)
                 self.neighbourhood.handle_untrusted(signal)
         except Exception as error:  # a bug of ours costs the peer that it is about, never the link
             log.exception("signal failed", extra={"kind": type(signal).__name__})
@@ -289,6 +301,13 @@ class NodeProgram:
             self.datagrams.dispatch_untrusted(datagram, RELAY)
 
     def _handle_stun(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
+    def _handle_relayed_udp(self, datagram: bytes, remote: Endpoint) -> None:
+        self.circuits.handle_untrusted(datagram, remote)
+
+    def _handle_circuit(self, node: NodeId, way: Way | None) -> None:
+        if (peer := self.directory.at(node)) is not None:
+            peer.note_circuit(way)
+
         self.surveyor.handle_untrusted(socket, datagram, remote)
 
     def _handle_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
@@ -316,6 +335,7 @@ class NodeProgram:
         self.link.check()
         self.port_mappings.doubt()
         self.surveyor.request()
+        self.circuits.doubt_all()
 
     async def _watch_interfaces(self) -> None:
         while True:
@@ -378,3 +398,11 @@ class NodeProgram:
         for peer in self.directory:
             peer.note_surroundings()
         self.pulse.beat()
+
+
+def _reached(endpoints: Sequence[Endpoint], server: Endpoint) -> tuple[Endpoint, ...]:
+    """Endpoints of the server; where it does not know its own address, that which we reached it at."""
+    return tuple(
+        Endpoint(server.host, endpoint.port) if endpoint.host in ("0.0.0.0", "::") else endpoint
+        for endpoint in endpoints
+    )

@@ -17,6 +17,7 @@ from tunnel.node.announcer import Announcer
 from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.identity import Identity
 from tunnel.node.indices import Indices
+from tunnel.node.circuits import Circuits
 from tunnel.node.server_link import ServerLink
 from tunnel.peer.budget import ProbeBudget
 from tunnel.peer.surroundings import RELAY, Indexed, Way
@@ -46,6 +47,7 @@ class NodeSurroundings:
         self._world = world
         self._announcer = announcer
         self._link = link
+        circuits: Circuits,
         self._datagrams = datagrams
         self._indices = indices
         self._suspect = suspect
@@ -57,6 +59,7 @@ class NodeSurroundings:
         return self._identity.keys
 
     @property
+        self._circuits = circuits
     def network(self) -> NetworkId:
         """The network that we are in."""
         return self._network.network_id
@@ -140,3 +143,11 @@ class NodeSurroundings:
     def suspect_network(self) -> None:
         """A path went silent: is it the peer, or are we somewhere else now?"""
         self._suspect()
+    def want_circuit(self, peer: NodeId) -> None:
+        """Get a circuit to this peer, and keep it."""
+        self._circuits.want(peer)
+
+    def doubt_circuit(self, peer: NodeId) -> None:
+        """Bind it anew, now."""
+        self._circuits.doubt(peer)
+

@@ -23,6 +23,7 @@ from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.model.timings import rung
 from tunnel.network.background import bare_errors
+from tunnel.peer.circuit_keeper import CircuitKeeper
 from tunnel.peer.facts import PeerFacts
 from tunnel.peer.keeper import PathKeeper
 from tunnel.peer.messages import Echo, EchoReply, Farewell, Keep, decode_control, encode_control
@@ -107,6 +108,9 @@ class PeerConnection:
                 "detecting": requesting.detect,
                 "announced": requesting.idle,
                 "requested": requesting.request,
+        self._circuit_keeper = CircuitKeeper(
+            facts, state=lambda: self.state, ask=self._probing.ask, changed=self._routing.update
+        )
                 "punching": self._reaching.punch,
                 "connected": self._reaching.stay_connected,
                 "relayed": self._reaching.stay_relayed,
@@ -196,6 +200,12 @@ class PeerConnection:
         """Somebody wants this peer: an introduction is asked for, keys are made."""
         self._facts.wanted_at = trio.current_time()
         if not self.session.is_established:
+    def note_circuit(self, way: Way | None) -> None:
+        """A circuit of the UDP relay leads to the peer from now on, or none does."""
+        if self.paths.relays.use(way):
+            self._circuit_keeper.note_wanted()
+            self.note_surroundings()
+
             self.session.want()
         if self.state == "announced":
             self._facts.pulse.beat()
@@ -203,6 +213,7 @@ class PeerConnection:
     def send_packet(self, packet: bytes) -> None:
         """Send one IP packet."""
         self.send(Kind.DATA, packet)
+        self._circuit_keeper.note_wanted()
 
     def send(self, kind: Kind, plaintext: bytes) -> None:
         """Seal and send; without keys or a way it waits, at most 64 packets do."""
@@ -269,6 +280,7 @@ class PeerConnection:
             except Exception as error:
                 log.exception("peer failed peer=%s", self.node)
                 self._facts.reason = Reason(ReasonCode.INTERNAL_ERROR, type(error).__name__)
+                        nursery.start_soon(self._circuit_keeper.run)
                 self.session.close()
                 await trio.sleep(rung(self._timings.crash_backoff, crashes))
                 crashes += 1

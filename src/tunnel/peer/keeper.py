@@ -100,7 +100,7 @@ class PathKeeper:
         while True:
             now = trio.current_time()
             relay = self._paths.relay
-            is_used = self._is_used(now) and carries()
+            is_used = self._is_used(now) and carries() and RELAY in self._paths.route
             if is_used and relay.is_silent(now, timings) and now - last_suspicion >= timings.heartbeat:
                 last_suspicion = now
                 self._suspect()

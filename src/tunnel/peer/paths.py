@@ -2,64 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
-from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.timings import Timings
-from tunnel.peer.surroundings import RELAY, Way
+from tunnel.peer.path import NEVER, Path
+from tunnel.peer.relays import Relays
+from tunnel.peer.surroundings import Way
 
-NEVER = float("-inf")
+__all__ = ["MAX_DIRECT", "NEVER", "Path", "Paths"]
+
 MAX_DIRECT = 32
-_WIDE_AREA_COST = 0.020
-_IPV6_COST = 0.015
 _HYSTERESIS_SHARE = 0.2
 _HYSTERESIS_LEAST = 0.010
-
-
-@dataclass(slots=True, eq=False)
-class Path:
-    """One way to the peer. Times are Trio's, round trips in seconds."""
-
-    way: Way
-    rtt: float | None = None
-    heard: float = NEVER
-    """When an authenticated packet last came in on it."""
-    answered: float = NEVER
-    """When a probe of ours was last answered on it."""
-    is_proven: bool = False
-    """A full-size probe of ours was answered at full size since the keys were made."""
-    asked: float = NEVER
-    """When the oldest unanswered heartbeat went out; NEVER when none is open."""
-    probed_back: float = NEVER
-    probe_backs: int = 0
-    """How often a probe of the peer's made us probe back in this round: bounded, or two sides could go on for ever."""
-
-    def note_answer(self, now: float, rtt: float) -> None:
-        """A probe was answered: keep a smoothed round trip (RFC 6298: an eighth of the new)."""
-        self.rtt = rtt if self.rtt is None else self.rtt + (rtt - self.rtt) / 8
-        self.heard = self.answered = now
-        self.asked = NEVER
-
-    def is_silent(self, now: float, timings: Timings) -> bool:
-        """Whether a probe has waited for its answer for longer than a healthy path takes.
-
-        What we merely hear proves nothing: a path that works inwards only must be found out.
-        """
-        return now > self.silent_from(timings)
-
-    def silent_from(self, timings: Timings) -> float:
-        """From when on it is silent if no answer comes; infinity while no probe waits for one."""
-        return math.inf if self.asked == NEVER else self.asked + max(timings.path_suspect, 4 * (self.rtt or 0.0))
-
-    @property
-    def cost(self) -> float:
-        """What choosing costs: the round trip, and a handicap for ways that leave the house."""
-        assert self.way.remote is not None
-        rtt = 1.0 if self.rtt is None else self.rtt
-        if scope_of(self.way.remote.host) in (Scope.GLOBAL, Scope.CARRIER):
-            return rtt + (_IPV6_COST if self.way.remote.is_ipv6 else _WIDE_AREA_COST)
-        return rtt
 
 
 @dataclass(slots=True)
@@ -67,7 +21,7 @@ class Paths:
     """All ways to one peer. `route` is what the hot path reads: the ways that each datagram takes."""
 
     timings: Timings
-    relay: Path = field(default_factory=lambda: Path(RELAY))
+    relays: Relays = field(init=False)
     direct: dict[Way, Path] = field(default_factory=dict)
     chosen: Path | None = None
     """The direct path in use."""
@@ -75,15 +29,25 @@ class Paths:
     answered_small: bool = False
     """Some way answered small probes in this round, whatever became of the full-size ones."""
 
+    def __post_init__(self) -> None:
+        self.relays = Relays(self.timings)
+
+    @property
+    def relay(self) -> Path:
+        """The WebSocket link to the server."""
+        return self.relays.websocket
+
     def at(self, way: Way) -> Path | None:
         """The path of this way, if it is known."""
-        return self.relay if way == RELAY else self.direct.get(way)
+        return self.relays.at(way) if way.is_relay else self.direct.get(way)
 
     def expect(self, way: Way) -> Path:
         """The path of a way that we mean to probe: made if it is new."""
         known = self.at(way)
         if known is not None:
             return known
+        if way.is_relay:
+            return Path(way)  # of a circuit that was in use a moment ago: nobody keeps it
         if len(self.direct) >= MAX_DIRECT:
             oldest = min(
                 (path for path in self.direct.values() if path is not self.chosen),
@@ -99,7 +63,7 @@ class Paths:
         One that was not heard for long is no longer open: it takes nobody's place for ever.
         """
         known = self.at(way)
-        if known is not None:
+        if known is not None or way.is_relay:
             return known
         since = now - self.timings.path_burial
         unverified = sum(1 for path in self.direct.values() if path.answered == NEVER and path.heard > since)
@@ -125,9 +89,9 @@ class Paths:
         """The path on the route that gets data through: one that merely gets copies, on suspicion, does not."""
         chosen = self.chosen
         if chosen is None or chosen.way not in self.route:
-            return self.relay
+            return self.relays.best(now)
         is_doubted = not chosen.is_proven or chosen.is_silent(now, self.timings)
-        return self.relay if is_doubted and RELAY in self.route else chosen
+        return self.relays.best(now) if is_doubted and any(way.is_relay for way in self.route) else chosen
 
     def begin_round(self) -> None:
         """A punch begins: old proofs are void, an answer must come again; the old choice goes on carrying."""
@@ -141,9 +105,14 @@ class Paths:
         """The chosen path gets no more data."""
         self.chosen = None
 
+    def forget_socket(self, number: int) -> None:
+        """This socket is closed: its ways lead nowhere."""
+        for way in [way for way in self.direct if way.socket == number]:
+            del self.direct[way]
+
     def forget_all(self) -> None:
         """The peer or its keys are new: nothing is known of any way."""
         self.direct.clear()
-        self.relay = Path(RELAY)
+        self.relays.forget()
         self.chosen = None
         self.route = ()

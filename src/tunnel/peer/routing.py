@@ -43,7 +43,7 @@ class Routing:
     def update(self) -> None:
         """Make the route anew; what waited for one goes out."""
         chosen, before = self._paths.chosen, self._paths.route
-        relay = (RELAY,) if self._facts.relay_carries else ()
+        relay = self._relay_ways() if self._facts.relay_carries else ()
         if chosen is None:
             self._paths.route = relay
         elif self._keeper.is_doubted or self._state() != "connected":
@@ -58,6 +58,9 @@ class Routing:
 
     def note_answer(self, path: Path) -> None:
         """A probe of ours was answered."""
+        if path.way.is_relay:
+            self.update()
+            return
         if not path.is_proven:
             return
         if self._paths.promote(trio.current_time()):
@@ -84,15 +87,19 @@ class Routing:
             self._keeper.note_relayed(now)
 
     def transmit_handshake(self, datagram: bytes) -> None:
-        """Send it over the relay and the path in use alike."""
-        ways = [RELAY] if self._facts.relay_carries else []
+        """Send it over the relay, by both its ways, and the path in use alike."""
+        ways = dict.fromkeys((RELAY, *self._relay_ways())) if self._facts.relay_carries else {}
         if self._paths.chosen is not None:
-            ways.append(self._paths.chosen.way)
+            ways[self._paths.chosen.way] = None
         for way in ways:
             self._around.transmit(way, self._facts.node, datagram)
 
     def path_status(self) -> PathStatus:
         """The path that carries now."""
         path = self._paths.carrier(trio.current_time())
-        kind = "relay-websocket" if path.way == RELAY else "direct"
+        kind = "direct" if path.way.is_direct else "relay-udp" if path.way.circuit else "relay-websocket"
         return PathStatus(kind, path.way.remote, path.rtt, self._around.mtu)
+
+    def _relay_ways(self) -> tuple[Way, ...]:
+        """Nobody probes a circuit while there is a path: who falls back to the relay takes what surely carries."""
+        return (RELAY,) if self._state() == "connected" else self._paths.relays.ways(trio.current_time())

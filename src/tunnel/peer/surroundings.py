@@ -137,6 +137,14 @@ class Surroundings(Protocol):
         ...
 
     def may_probe(self, host: str) -> bool:
+    def want_circuit(self, peer: NodeId) -> None:
+        """The relay carries to this peer and is in use: get a circuit and keep it bound. To be said again and again."""
+        ...
+
+    def doubt_circuit(self, peer: NodeId) -> None:
+        """Nothing is answered over the circuit: bind it anew, now."""
+        ...
+
         """Whether the node's budget has one more probe for a way to this address that is not proved."""
         ...
 

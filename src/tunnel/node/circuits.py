@@ -1,0 +1,234 @@
+"""The node's circuits of the UDP relay: asked for, bound, kept bound while somebody wants them, and let go.
+
+    want(peer) --allocate--> server --circuit--> bind, bind ... bound: whole? --changed(peer, way)--> the peer probes it
+
+Nothing here knows what goes over a circuit. Binds go from the socket that all else goes from, and so keep the mapping
+alive by which the server sees it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from tunnel.crypto.circuit_seal import open_binding, seal_binding
+from tunnel.machines.pulse import Pulse
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import MalformedFrame, NotAuthentic
+from tunnel.model.identity import NodeId
+from tunnel.model.timings import Timings, rung
+from tunnel.peer.surroundings import Way
+from tunnel.wire.circuits import HEAD_BYTES, Binding, Word, decode_head
+from tunnel.wire.signals import Allocate, Circuit, NoCircuit, Signal
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Bound:
+    """A circuit that we were told of."""
+
+    id: int
+    key: bytes
+    way: Way
+    counter: int = 0
+    unanswered: int = 0
+    """Binds since the last answer."""
+    halves: int = 0
+    """Answers in a row that said that the peer has not bound its side."""
+    is_whole: bool = False
+    due: float = -math.inf
+    """When to bind again."""
+
+
+@dataclass(slots=True, eq=False)
+class _Wish:
+    """A peer to which somebody wants a circuit, or the server says that the peer does."""
+
+    node: NodeId
+    until: float
+    ask_at: float = -math.inf
+    asked: int = 0
+    """Requests since a circuit worked."""
+    circuit: _Bound | None = None
+
+
+class Circuits:
+    """Run `run` in a task. Peers call `want` and `doubt`, the node `hear`, `note_...` and `handle_untrusted`.
+
+    `families()` tells number and family (True: IPv6) of the sockets, `send(way, datagram)` sends on one of them as it
+    is, `deliver(datagram, way)` takes what came over a circuit. `changed(peer, way)` is told when a circuit can be used
+    or (None) cannot any more; `knows(peer)` says whether there is such a peer at all.
+    """
+
+    def __init__(
+        self,
+        timings: Timings,
+        *,
+        families: Callable[[], Sequence[tuple[int, bool]]],
+        send: Callable[[Way, bytes], object],
+        send_signal: Callable[[Signal], bool],
+        deliver: Callable[[bytes, Way], None],
+        changed: Callable[[NodeId, Way | None], None],
+        knows: Callable[[NodeId], bool],
+    ) -> None:
+        self._timings = timings
+        self._families = families
+        self._send = send
+        self._send_signal = send_signal
+        self._deliver = deliver
+        self._changed = changed
+        self._knows = knows
+        self._servers: tuple[Endpoint, ...] = ()
+        self._wishes: dict[NodeId, _Wish] = {}
+        self._by_id: dict[int, _Wish] = {}
+        self._woken = Pulse()
+        self.refused = 0
+        """Datagrams that pretended to be the relay's, or were of no circuit of ours."""
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    # What others say.
+
+    def want(self, node: NodeId) -> None:
+        """Somebody uses the relay to this peer: see that there is a circuit, for some time from now on."""
+        until = trio.current_time() + self._timings.circuit_idle
+        wish = self._wishes.get(node)
+        if wish is None:
+            self._wishes[node] = _Wish(node, until)
+            self._woken.beat()
+        else:
+            wish.until = until
+
+    def doubt(self, node: NodeId) -> None:
+        """Nothing is answered over this circuit: bind it now, a NAT may have moved us."""
+        wish = self._wishes.get(node)
+        if wish is not None and wish.circuit is not None and not wish.circuit.unanswered:
+            wish.circuit.due = -math.inf
+            self._woken.beat()
+
+    def doubt_all(self) -> None:
+        """Our addresses may have changed."""
+        for wish in self._wishes.values():
+            self.doubt(wish.node)
+
+    def note_registered(self, servers: Sequence[Endpoint]) -> None:
+        """The server has welcomed us; its relay is there. It may have started anew and know none of our circuits."""
+        self._servers = tuple(servers)
+        for wish in self._wishes.values():
+            wish.asked, wish.ask_at = 0, -math.inf
+        self.doubt_all()
+        self._woken.beat()
+
+    def hear_untrusted(self, signal: Circuit | NoCircuit) -> None:
+        """What the server says of circuits. One to somebody whom we do not know is none."""
+        node, now = NodeId(signal.peer), trio.current_time()
+        if isinstance(signal, NoCircuit):
+            if (wish := self._wishes.get(node)) is not None:
+                log.debug("no circuit", extra={"peer": node, "why": signal.why})
+                wish.asked = len(self._timings.circuit_asks)
+                wish.ask_at = now + self._timings.circuit_asks[-2]
+            return
+        ways = self._ways(signal.circuit)
+        if not self._knows(node) or not ways or signal.circuit in self._by_id:
+            return
+        wish = self._wishes.setdefault(node, _Wish(node, now + self._timings.circuit_idle))
+        self._drop(wish)
+        wish.circuit = _Bound(signal.circuit, signal.key, ways[0])
+        self._by_id[signal.circuit] = wish
+        self._woken.beat()
+
+    def handle_untrusted(self, datagram: bytes, remote: Endpoint) -> None:
+        """A datagram that says it is the relay's. Whatever it holds, it costs a count at most."""
+        try:
+            word, number = decode_head(datagram)
+            wish = self._by_id.get(number)
+            if wish is None or wish.circuit is None or remote not in self._servers:
+                self.refused += 1
+            elif word is Word.PASS:
+                self._deliver(datagram[HEAD_BYTES:], wish.circuit.way)
+            elif word is Word.BOUND:
+                self._note_bound(wish, wish.circuit, open_binding(wish.circuit.key, datagram))
+            else:
+                self.refused += 1
+        except (MalformedFrame, NotAuthentic):
+            self.refused += 1
+
+    # What we do.
+
+    async def run(self) -> None:
+        """Ask, bind and let go, each when it is due, until cancelled."""
+        while True:
+            now = trio.current_time()
+            for wish in tuple(self._wishes.values()):
+                self._tend(wish, now)
+            due = min((self._due(wish) for wish in self._wishes.values()), default=math.inf)
+            with trio.move_on_at(due):
+                await self._woken.wait()
+
+    def _due(self, wish: _Wish) -> float:
+        """When this one needs us next."""
+        if wish.circuit is not None:
+            return min(wish.until, wish.circuit.due)
+        return min(wish.until, wish.ask_at) if self._servers else wish.until
+
+    def _tend(self, wish: _Wish, now: float) -> None:
+        circuit, timings = wish.circuit, self._timings
+        if now >= wish.until:
+            self._drop(wish)
+            del self._wishes[wish.node]
+        elif circuit is None:
+            if self._servers and now >= wish.ask_at:
+                wish.ask_at = now + rung(timings.circuit_asks, wish.asked)
+                wish.asked += self._send_signal(Allocate(wish.node.raw))
+        elif now >= circuit.due:
+            if circuit.unanswered >= len(timings.circuit_binds):
+                log.info("circuit given up", extra={"peer": wish.node})
+                self._drop(wish)
+                self._tend(wish, now)
+            else:
+                self._bind(circuit, now)
+
+    def _bind(self, circuit: _Bound, now: float) -> None:
+        ways = self._ways(circuit.id)
+        if circuit.unanswered > 1 and ways:  # another port or family of the server may get through
+            circuit.way = ways[(ways.index(circuit.way) + 1) % len(ways) if circuit.way in ways else 0]
+        circuit.counter += 1
+        circuit.due = now + rung(self._timings.circuit_binds, circuit.unanswered)
+        circuit.unanswered += 1
+        binding = Binding(Word.BIND, circuit.id, circuit.counter)
+        self._send(circuit.way._replace(circuit=0), seal_binding(circuit.key, binding))
+
+    def _note_bound(self, wish: _Wish, circuit: _Bound, bound: Binding) -> None:
+        """The server answered our latest bind, or says of it that the peer has come."""
+        if bound.counter != circuit.counter or (circuit.is_whole and not circuit.unanswered and not bound.is_whole):
+            return
+        circuit.unanswered = 0
+        circuit.is_whole = bound.is_whole
+        wait = self._timings.circuit_keepalive if bound.is_whole else rung(self._timings.circuit_halves, circuit.halves)
+        circuit.due = trio.current_time() + wait
+        circuit.halves = 0 if bound.is_whole else circuit.halves + 1
+        if bound.is_whole:
+            wish.asked, wish.ask_at = 0, -math.inf
+        self._woken.beat()
+        self._changed(wish.node, circuit.way if bound.is_whole else None)
+
+    def _drop(self, wish: _Wish) -> None:
+        if wish.circuit is not None:
+            del self._by_id[wish.circuit.id]
+            wish.circuit = None
+            self._changed(wish.node, None)
+
+    def _ways(self, circuit: int) -> list[Way]:
+        """From each socket to each port of the server in its family."""
+        return [
+            Way(number, server, circuit)
+            for server in self._servers
+            for number, is_ipv6 in self._families()
+            if server.is_ipv6 == is_ipv6
+        ]

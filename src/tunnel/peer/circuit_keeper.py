@@ -1,0 +1,111 @@
+"""Gets a circuit of the UDP relay for a pair that has no direct path, proves it, and judges it while it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from tunnel.machines.pulse import Pulse
+from tunnel.model.timings import rung
+from tunnel.peer.facts import PeerFacts
+from tunnel.peer.path import NEVER, Path
+from tunnel.peer.surroundings import Way
+
+_STATES = ("punching", "relayed")
+"""In which the relay carries, if anything does."""
+_LEAST = 0.01
+"""Seconds between two looks, at least."""
+
+
+class CircuitKeeper:
+    """One a peer connection; `run` lives as long. Call `note_wanted` when somebody sends after a pause.
+
+    `state()` is the chart's; `ask(way)` sends a probe, `changed()` is called when the relay ways that carry may have.
+    """
+
+    def __init__(
+        self,
+        facts: PeerFacts,
+        *,
+        state: Callable[[], str],
+        ask: Callable[[Way], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._facts = facts
+        self._around = facts.around
+        self._timings = facts.around.timings
+        self._relays = facts.paths.relays
+        self._state = state
+        self._ask = ask
+        self._changed = changed
+        self._woken = Pulse()
+
+    def note_wanted(self) -> None:
+        """Look now, not when the next look is due."""
+        self._woken.beat()
+
+    async def run(self) -> None:
+        """For ever: whenever the relay carries and is in use, see that a circuit does."""
+        while True:
+            await self._facts.pulse.wait_until(self._is_relayed)
+            with trio.move_on_after(self._timings.circuit_delay):
+                await self._facts.pulse.wait_until(lambda: not self._is_relayed())
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep)
+                await self._facts.pulse.wait_until(lambda: not self._is_relayed())
+                nursery.cancel_scope.cancel()
+
+    def _is_relayed(self) -> bool:
+        return self._state() in _STATES and self._facts.relay_carries
+
+    async def _keep(self) -> None:
+        while True:
+            now = trio.current_time()
+            circuit = self._relays.circuit
+            if not self._is_wanted(now):
+                await self._doze_until(now + (self._timings.relay_heartbeat if circuit else self._timings.circuit_idle))
+            elif circuit is None:
+                self._around.want_circuit(self._facts.node)
+                await self._doze_until(now + self._timings.relay_heartbeat)
+            else:
+                await self._watch(circuit)
+
+    async def _watch(self, circuit: Path) -> None:
+        """Probe this circuit while it is in use: ever more seldom where nothing answers, often where it carries."""
+        timings, asked_at, tries = self._timings, NEVER, 0
+        ways: tuple[Way, ...] = ()
+        while self._relays.circuit is circuit and self._is_wanted(now := trio.current_time()):
+            self._around.want_circuit(self._facts.node)
+            self._relays.doubt(now)
+            if ways != (ways := self._relays.ways(now)):
+                self._changed()
+            if now >= asked_at + self._gap(circuit, tries, now):
+                tries = 0 if circuit.is_proven else tries + 1
+                if circuit.asked != NEVER and now - circuit.asked >= timings.path_suspect:
+                    self._around.doubt_circuit(self._facts.node)
+                asked_at = now
+                self._ask(circuit.way)
+            due = asked_at + self._gap(circuit, tries, now)
+            if circuit.is_proven and circuit.asked != NEVER:
+                turns = (circuit.silent_from(timings), circuit.asked + timings.path_trust)
+                due = min(due, *(turn for turn in turns if turn > now))
+            await self._doze_until(max(due, now + _LEAST))
+
+    def _gap(self, circuit: Path, tries: int, now: float) -> float:
+        timings = self._timings
+        if not circuit.is_proven:
+            return rung(timings.circuit_probes, max(tries - 1, 0))
+        if now - self._facts.wanted_at >= timings.path_in_use:
+            return timings.circuit_keepalive
+        return timings.path_suspect_probe if circuit.is_silent(now, timings) else timings.heartbeat
+
+    async def _doze_until(self, deadline: float) -> None:
+        with trio.move_on_at(deadline):
+            await self._woken.wait()
+
+    def _is_wanted(self, now: float) -> bool:
+        """Whether we sent, or the peer spoke over the circuit, not long ago."""
+        circuit = self._relays.circuit
+        heard = NEVER if circuit is None else circuit.heard
+        return now - max(self._facts.wanted_at, heard) < self._timings.circuit_idle

@@ -1,0 +1,71 @@
+"""The relay ways to one peer: the WebSocket link always, a circuit of the UDP relay while there is one. Pure.
+
+A circuit is a way like a direct one: it carries once a full-size probe went over it both ways, gets company as soon as
+a probe waits for its answer too long, and carries no more when none came for long. It is never a direct path.
+"""
+
+from __future__ import annotations
+
+from tunnel.model.timings import Timings
+from tunnel.peer.path import NEVER, Path
+from tunnel.peer.surroundings import RELAY, Way
+
+
+class Relays:
+    """One a peer. `use` says which circuit there is; `ways` and `best` which relay ways carry now."""
+
+    def __init__(self, timings: Timings) -> None:
+        self._timings = timings
+        self.websocket = Path(RELAY)
+        self.circuit: Path | None = None
+
+    def use(self, way: Way | None) -> bool:
+        """From now on this is the circuit, or there is none. True when that is news."""
+        if way == (None if self.circuit is None else self.circuit.way):
+            return False
+        self.circuit = None if way is None else Path(way)
+        return True
+
+    def at(self, way: Way) -> Path | None:
+        """The path of a relay way; None for a circuit that is not in use."""
+        if way == RELAY:
+            return self.websocket
+        return self.circuit if self.circuit is not None and self.circuit.way == way else None
+
+    def best(self, now: float) -> Path:
+        """What gets data through: the circuit where it is proved and not in doubt."""
+        circuit = self.circuit
+        if circuit is None or not self._is_trusted(circuit, now) or circuit.is_silent(now, self._timings):
+            return self.websocket
+        return circuit
+
+    def ways(self, now: float) -> tuple[Way, ...]:
+        """What each datagram takes: the best one, and both while the circuit is in doubt."""
+        circuit = self.circuit
+        if circuit is None or not self._is_trusted(circuit, now):
+            return (RELAY,)
+        return (circuit.way, RELAY) if circuit.is_silent(now, self._timings) else (circuit.way,)
+
+    @property
+    def heard(self) -> float:
+        """When the peer last said something over any relay."""
+        return max(self.websocket.heard, NEVER if self.circuit is None else self.circuit.heard)
+
+    def doubt(self, now: float) -> None:
+        """Take the proof from a circuit on which no answer came for long."""
+        circuit = self.circuit
+        if circuit is not None and circuit.is_proven and not self._is_trusted(circuit, now):
+            circuit.is_proven = False
+
+    def forget(self) -> None:
+        """The peer or its keys are new: a proof under the old ones is none."""
+        self.websocket = Path(RELAY)
+        if self.circuit is not None:
+            self.circuit = Path(self.circuit.way)
+
+    def _is_trusted(self, circuit: Path, now: float) -> bool:
+        """Whether it was proved, and answered since within what an idle one may take."""
+        timings = self._timings
+        if not circuit.is_proven or now - circuit.answered > timings.circuit_keepalive + timings.path_suspect:
+            return False
+        return circuit.asked == NEVER or now - circuit.asked < timings.path_trust
