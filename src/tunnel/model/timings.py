@@ -88,14 +88,6 @@ class Timings:
     old_path_patience: float = 120.0
     """After a path was lost its endpoint is still probed for so long, once each `old_path_probe`."""
 
-    # Sessions.
-    handshake_retries: tuple[float, ...] = (0.3, 0.6, 1.2, 2.4, 4.8)
-    handshake_slow_retry: float = 10.0
-    reassembly: float = 2.0
-    rekey_after: float = 120.0
-    key_life: float = 180.0
-
-    # Peers.
     # Circuits of the UDP relay.
     circuit_delay: float = 1.0
     """A pair gets one when it has been without a direct path for so long: most have one by then."""
@@ -112,6 +104,14 @@ class Timings:
     circuit_idle: float = 60.0
     """One that nobody uses for so long is let go."""
 
+    # Sessions.
+    handshake_retries: tuple[float, ...] = (0.3, 0.6, 1.2, 2.4, 4.8)
+    handshake_slow_retry: float = 10.0
+    reassembly: float = 2.0
+    rekey_after: float = 120.0
+    key_life: float = 180.0
+
+    # Peers.
     wanted: float = 10.0
     """A peer counts as wanted for so long after somebody last sent to it or asked for it."""
     blind_punch: float = 5.0

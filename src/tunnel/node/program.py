@@ -200,8 +200,8 @@ class NodeProgram:
                 nursery.start_soon(self.port_mappings.run)
                 nursery.start_soon(self.announcer.living.run)
                 nursery.start_soon(self.link.run)
-                nursery.start_soon(self._watch_interfaces)
                 nursery.start_soon(self.circuits.run)
+                nursery.start_soon(self._watch_interfaces)
                 nursery.start_soon(watch_sleep, self._world.clock, self._handle_waking)
                 if self._interface is not None:
                     nursery.start_soon(self._interface.run)
@@ -266,8 +266,8 @@ class NodeProgram:
         if self.settings.survey:
             self.surveyor.own = _reached(welcome.stun, connection.server)
             self.surveyor.request()
-        self.announcer.note_registered()
         self.circuits.note_registered(_reached(welcome.relay, connection.server))
+        self.announcer.note_registered()
         for peer in self.directory:
             peer.note_registered()
         self._beat_all()
@@ -280,9 +280,9 @@ class NodeProgram:
         try:
             if isinstance(signal, Announced):
                 self.announcer.note_acknowledged(signal.seq)
-            else:
             elif isinstance(signal, Circuit | NoCircuit):
                 self.circuits.hear_untrusted(signal)
+            else:
                 self.neighbourhood.handle_untrusted(signal)
         except Exception as error:  # a bug of ours costs the peer that it is about, never the link
             log.exception("signal failed", extra={"kind": type(signal).__name__})
@@ -300,7 +300,6 @@ class NodeProgram:
         if self.neighbourhood.knows(handle):
             self.datagrams.dispatch_untrusted(datagram, RELAY)
 
-    def _handle_stun(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
     def _handle_relayed_udp(self, datagram: bytes, remote: Endpoint) -> None:
         self.circuits.handle_untrusted(datagram, remote)
 
@@ -308,6 +307,7 @@ class NodeProgram:
         if (peer := self.directory.at(node)) is not None:
             peer.note_circuit(way)
 
+    def _handle_stun(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
         self.surveyor.handle_untrusted(socket, datagram, remote)
 
     def _handle_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
@@ -333,9 +333,9 @@ class NodeProgram:
     def _suspect_network(self) -> None:
         """A path went silent, or an address changed: does the server hear us, and are we somewhere else now?"""
         self.link.check()
+        self.circuits.doubt_all()
         self.port_mappings.doubt()
         self.surveyor.request()
-        self.circuits.doubt_all()
 
     async def _watch_interfaces(self) -> None:
         while True:

@@ -14,10 +14,10 @@ from tunnel.model.settings import NodeSettings
 from tunnel.model.timings import Timings
 from tunnel.network.ports import Clock, Entropy, World
 from tunnel.node.announcer import Announcer
+from tunnel.node.circuits import Circuits
 from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.identity import Identity
 from tunnel.node.indices import Indices
-from tunnel.node.circuits import Circuits
 from tunnel.node.server_link import ServerLink
 from tunnel.peer.budget import ProbeBudget
 from tunnel.peer.surroundings import RELAY, Indexed, Way
@@ -38,6 +38,7 @@ class NodeSurroundings:
         announcer: Announcer,
         link: ServerLink,
         datagrams: DatagramPlane,
+        circuits: Circuits,
         indices: Indices,
         suspect: Callable[[], None],
     ) -> None:
@@ -47,8 +48,8 @@ class NodeSurroundings:
         self._world = world
         self._announcer = announcer
         self._link = link
-        circuits: Circuits,
         self._datagrams = datagrams
+        self._circuits = circuits
         self._indices = indices
         self._suspect = suspect
         self._probe_budget = ProbeBudget()
@@ -59,7 +60,6 @@ class NodeSurroundings:
         return self._identity.keys
 
     @property
-        self._circuits = circuits
     def network(self) -> NetworkId:
         """The network that we are in."""
         return self._network.network_id
@@ -136,13 +136,6 @@ class NodeSurroundings:
         """No longer."""
         self._indices.release(kind, index, owner)
 
-    def may_probe(self, host: str) -> bool:
-        """Whether the budget of unproved ways has one more probe for this address."""
-        return self._probe_budget.take(host, trio.current_time())
-
-    def suspect_network(self) -> None:
-        """A path went silent: is it the peer, or are we somewhere else now?"""
-        self._suspect()
     def want_circuit(self, peer: NodeId) -> None:
         """Get a circuit to this peer, and keep it."""
         self._circuits.want(peer)
@@ -151,3 +144,10 @@ class NodeSurroundings:
         """Bind it anew, now."""
         self._circuits.doubt(peer)
 
+    def may_probe(self, host: str) -> bool:
+        """Whether the budget of unproved ways has one more probe for this address."""
+        return self._probe_budget.take(host, trio.current_time())
+
+    def suspect_network(self) -> None:
+        """A path went silent: is it the peer, or are we somewhere else now?"""
+        self._suspect()

@@ -102,15 +102,15 @@ class PeerConnection:
             facts, self._keeper, ask=self._probe, send=self._send_signal, reroute=self._routing.update
         )
         self._routing.begin(self._keeper, self.session, self._probing.ask)
+        self._circuit_keeper = CircuitKeeper(
+            facts, state=lambda: self.state, ask=self._probing.ask, changed=self._routing.update
+        )
         self._living = Living(
             PeerConnectionChart(),
             {
                 "detecting": requesting.detect,
                 "announced": requesting.idle,
                 "requested": requesting.request,
-        self._circuit_keeper = CircuitKeeper(
-            facts, state=lambda: self.state, ask=self._probing.ask, changed=self._routing.update
-        )
                 "punching": self._reaching.punch,
                 "connected": self._reaching.stay_connected,
                 "relayed": self._reaching.stay_relayed,
@@ -194,26 +194,26 @@ class PeerConnection:
         self._routing.update()
         self._facts.pulse.beat()
 
-    # Data.
-
-    def want(self) -> None:
-        """Somebody wants this peer: an introduction is asked for, keys are made."""
-        self._facts.wanted_at = trio.current_time()
-        if not self.session.is_established:
     def note_circuit(self, way: Way | None) -> None:
         """A circuit of the UDP relay leads to the peer from now on, or none does."""
         if self.paths.relays.use(way):
             self._circuit_keeper.note_wanted()
             self.note_surroundings()
 
+    # Data.
+
+    def want(self) -> None:
+        """Somebody wants this peer: an introduction is asked for, keys are made."""
+        self._facts.wanted_at = trio.current_time()
+        if not self.session.is_established:
             self.session.want()
+        self._circuit_keeper.note_wanted()
         if self.state == "announced":
             self._facts.pulse.beat()
 
     def send_packet(self, packet: bytes) -> None:
         """Send one IP packet."""
         self.send(Kind.DATA, packet)
-        self._circuit_keeper.note_wanted()
 
     def send(self, kind: Kind, plaintext: bytes) -> None:
         """Seal and send; without keys or a way it waits, at most 64 packets do."""
@@ -274,13 +274,13 @@ class PeerConnection:
                 with bare_errors():
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self.session.living.run)
+                        nursery.start_soon(self._circuit_keeper.run)
                         nursery.start_soon(self._wait_failure)
                         await self._living.run()
                         nursery.cancel_scope.cancel()
             except Exception as error:
                 log.exception("peer failed peer=%s", self.node)
                 self._facts.reason = Reason(ReasonCode.INTERNAL_ERROR, type(error).__name__)
-                        nursery.start_soon(self._circuit_keeper.run)
                 self.session.close()
                 await trio.sleep(rung(self._timings.crash_backoff, crashes))
                 crashes += 1

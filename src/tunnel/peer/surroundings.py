@@ -136,7 +136,6 @@ class Surroundings(Protocol):
         """No longer."""
         ...
 
-    def may_probe(self, host: str) -> bool:
     def want_circuit(self, peer: NodeId) -> None:
         """The relay carries to this peer and is in use: get a circuit and keep it bound. To be said again and again."""
         ...
@@ -145,6 +144,7 @@ class Surroundings(Protocol):
         """Nothing is answered over the circuit: bind it anew, now."""
         ...
 
+    def may_probe(self, host: str) -> bool:
         """Whether the node's budget has one more probe for a way to this address that is not proved."""
         ...
 
