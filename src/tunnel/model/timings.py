@@ -59,6 +59,14 @@ class Timings:
     punch_low_ttl_shots: int = 2
     """Volleys before the first that may arrive. A peer that begins later than that one comes finds its NAT poisoned, if
     it is a sloppy one: with one opening volley a stall of 70 ms did it (measured, on a busy machine), two bear 120."""
+    hard_patience: float = 20.0
+    """A punch in which a port must be guessed."""
+    hard_after: float = 1.2
+    """Before that, plain probes have so long: a STUN server may have lied, and no guess is needed."""
+    hard_turn: float = 3.0
+    """So long a hard punch waits for another one of this node to end."""
+    hard_agreement: float = 5.0
+    """So long it waits for the peer to join: longer than the peer may wait for its turn."""
     unverified_addresses: int = 8
     unverified_gap: float = 0.2
     """At least so long between two probes back to one unverified address."""

@@ -144,6 +144,7 @@ class NodeProgram:
             circuits=self.circuits,
             indices=self._indices,
             suspect=self._suspect_network,
+            stun_servers=lambda: self.surveyor.own,
         )
 
     @property
@@ -309,6 +310,7 @@ class NodeProgram:
 
     def _handle_stun(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
         self.surveyor.handle_untrusted(socket, datagram, remote)
+        self.surroundings.sampler.handle_untrusted(socket, datagram, remote)
 
     def _handle_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
         """A link that was dialled from where we were before is worth nothing: dial again, and wait for no ping."""

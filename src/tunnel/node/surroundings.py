@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import trio
@@ -9,6 +10,8 @@ import trio
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.model.announcement import PeerCard
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.settings import NodeSettings
 from tunnel.model.timings import Timings
@@ -18,15 +21,21 @@ from tunnel.node.circuits import Circuits
 from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.identity import Identity
 from tunnel.node.indices import Indices
+from tunnel.node.port_sampler import PortSampler
 from tunnel.node.server_link import ServerLink
-from tunnel.peer.budget import ProbeBudget
+from tunnel.peer.budget import HardTurn, ProbeBudget
 from tunnel.peer.surroundings import RELAY, Indexed, Way
 from tunnel.wire.frames import Kind
 from tunnel.wire.signals import Signal
 
+log = logging.getLogger(__name__)
+
 
 class NodeSurroundings:
-    """Implements `peer.surroundings.Surroundings`. `suspect()` is called when a path in use went silent."""
+    """Implements `peer.surroundings.Surroundings`.
+
+    `suspect()` is called when a path in use went silent, `stun_servers()` says where our own server answers STUN.
+    """
 
     def __init__(
         self,
@@ -41,6 +50,7 @@ class NodeSurroundings:
         circuits: Circuits,
         indices: Indices,
         suspect: Callable[[], None],
+        stun_servers: Callable[[], Sequence[Endpoint]],
     ) -> None:
         self._settings = settings
         self._identity = identity
@@ -52,7 +62,11 @@ class NodeSurroundings:
         self._circuits = circuits
         self._indices = indices
         self._suspect = suspect
+        self._stun_servers = stun_servers
         self._probe_budget = ProbeBudget()
+        self.sampler = PortSampler(
+            lambda number, datagram, remote: datagrams.send(Way(number, remote), datagram, None), world.entropy.token
+        )
 
     @property
     def keys(self) -> NodeKeys:
@@ -147,6 +161,27 @@ class NodeSurroundings:
     def may_probe(self, host: str) -> bool:
         """Whether the budget of unproved ways has one more probe for this address."""
         return self._probe_budget.take(host, trio.current_time())
+
+    async def wait_hard_turn(self, patience: float) -> HardTurn | None:
+        """The right to punch hard."""
+        return await self._probe_budget.wait_turn(patience)
+
+    async def open_punch_socket(self) -> int | None:
+        """One more socket."""
+        try:
+            return await self._datagrams.open_extra()
+        except DeviceError as error:
+            log.info("no more sockets error=%s", error)
+            return None
+
+    def close_punch_socket(self, number: int) -> None:
+        """Close it."""
+        self._datagrams.close_extra(number)
+
+    async def enclose(self, number: int, act: Callable[[], None]) -> tuple[Endpoint | None, Endpoint | None]:
+        """Where our server saw a socket before and after an act."""
+        servers = [server for server in self._stun_servers() if not server.is_ipv6]
+        return await self.sampler.enclose(number, servers, act, self.timings.stun_retransmits[-1])
 
     def suspect_network(self) -> None:
         """A path went silent: is it the peer, or are we somewhere else now?"""

@@ -25,6 +25,7 @@ from tunnel.model.timings import rung
 from tunnel.network.background import bare_errors
 from tunnel.peer.circuit_keeper import CircuitKeeper
 from tunnel.peer.facts import PeerFacts
+from tunnel.peer.hard_punches import HardPunches
 from tunnel.peer.keeper import PathKeeper
 from tunnel.peer.messages import Echo, EchoReply, Farewell, Keep, decode_control, encode_control
 from tunnel.peer.probing import Probing
@@ -99,7 +100,12 @@ class PeerConnection:
         )
         requesting = Requesting(facts, send=self._send_signal)
         self._reaching = Reaching(
-            facts, self._keeper, ask=self._probe, send=self._send_signal, reroute=self._routing.update
+            facts,
+            self._keeper,
+            ask=self._probe,
+            hard=HardPunches(facts, knock=self._probing.knock, tell=self._probing.tell),
+            send=self._send_signal,
+            reroute=self._routing.update,
         )
         self._routing.begin(self._keeper, self.session, self._probing.ask)
         self._circuit_keeper = CircuitKeeper(
@@ -282,6 +288,7 @@ class PeerConnection:
                 log.exception("peer failed peer=%s", self.node)
                 self._facts.reason = Reason(ReasonCode.INTERNAL_ERROR, type(error).__name__)
                 self.session.close()
+                self._reaching.release()
                 await trio.sleep(rung(self._timings.crash_backoff, crashes))
                 crashes += 1
                 self._begin()
@@ -290,6 +297,7 @@ class PeerConnection:
         self.session.close()
         self._probing.close()
         self.paths.forget_all()
+        self._reaching.release()
 
     def fail(self, error: Exception) -> None:
         """A call of ours from outside raised what nobody foresaw: `run` treats it as its own."""
@@ -356,6 +364,7 @@ class PeerConnection:
             facts.reason = self._reaching.plan().otherwise
         if target in ("announced", "closed"):
             self.paths.bury()
+            self._reaching.release()
         move = Move(self._around.clock.wall(), source, event, target)
         if source != target:
             self.since = move.at

@@ -10,6 +10,7 @@ import trio
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import rung
 from tunnel.peer.facts import PeerFacts
+from tunnel.peer.hard_punches import HardPunches
 from tunnel.peer.keeper import PathKeeper
 from tunnel.peer.paths import NEVER
 from tunnel.peer.punching import Ask, shoot
@@ -27,8 +28,8 @@ _USED_UP = 1.0
 class Reaching:
     """The activities of `punching`, `connected` and `relayed`.
 
-    `ask(way, ttl)` sends a probe, `send(signal)` a signal to the server, `reroute()` is called when the choice of
-    paths changed.
+    `ask(way, ttl)` sends a probe, `hard` guesses ports, `send(signal)` sends a signal to the server, `reroute()` is
+    called when the choice of paths changed.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Reaching:
         keeper: PathKeeper,
         *,
         ask: Ask,
+        hard: HardPunches,
         send: Callable[[Signal], bool],
         reroute: Callable[[], None],
     ) -> None:
@@ -46,6 +48,7 @@ class Reaching:
         self._timings = facts.around.timings
         self._keeper = keeper
         self._ask = ask
+        self._hard = hard
         self._send = send
         self._reroute = reroute
         self._plan = Plan((), 0.0, Reason(ReasonCode.NO_CANDIDATES))
@@ -59,7 +62,9 @@ class Reaching:
         own, card = self._around.own_card, self._facts.card
         if own is not None and card is not None:
             answered = [path.way for path in self._paths.direct.values() if path.answered != NEVER]
-            self._plan = plan_punch(own.body, card.body, self._around.sockets(), self._timings, known=answered)
+            self._plan = plan_punch(
+                own.body, card.body, self._around.sockets(), self._timings, known=answered, attempt=self._hard.attempt
+            )
         return self._plan
 
     def next_upgrade(self) -> float:
@@ -69,7 +74,7 @@ class Reaching:
         """
         if not self._facts.is_direct_allowed:
             return math.inf
-        if self._plan.is_hopeless:
+        if self._plan.is_hopeless or self._hard.is_spent:
             return self._timings.upgrade_ladder[-1]
         wait = rung(self._timings.upgrade_ladder, self._upgrades)
         self._upgrades += 1
@@ -80,7 +85,7 @@ class Reaching:
         """Why the punch that just ended proved nothing."""
         if self._paths.answered_small:
             return Reason(ReasonCode.PATH_TOO_SMALL, "small probes were answered, full-size ones were not")
-        return self._plan.otherwise
+        return self._hard.failure or self._plan.otherwise
 
     async def punch(self) -> str:
         """Shoot until a path is proved. The chart's patience is the plan's."""
@@ -90,18 +95,23 @@ class Reaching:
             self._send(Connect(self._around.entropy.chance.getrandbits(31), facts.node.raw))
         self._tried = facts.outlook
         self._paths.begin_round()
+        self._hard.begin()
         if self.plan().is_empty:
             facts.reason = self._plan.otherwise
             return "paths_exhausted"
         if introduction is not None:
             await trio.sleep_until(introduction[1] + introduction[0].start_in)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._shoot, True)
-            nursery.start_soon(self._bury_in_time)
-            nursery.start_soon(self._keeper.keep_relay, lambda: facts.relay_carries)
-            nursery.start_soon(self._give_up_in_time, nursery.cancel_scope)
-            await facts.pulse.wait_until(lambda: facts.has_proof)
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._shoot, True)
+                nursery.start_soon(self._bury_in_time)
+                nursery.start_soon(self._keeper.keep_relay, lambda: facts.relay_carries)
+                nursery.start_soon(self._give_up_in_time, nursery.cancel_scope)
+                nursery.start_soon(self._punch_hard, nursery.cancel_scope)
+                await facts.pulse.wait_until(lambda: facts.has_proof)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._hard.release()
         if facts.has_proof:
             return "path_verified"
         facts.reason = self.failure
@@ -126,6 +136,7 @@ class Reaching:
         """Keep the relay measured; leave when a path is proved, something changed, or the relay is gone."""
         facts = self._facts
         self._paths.bury()
+        self._hard.release(None if self._lost is None else self._lost[0])
         self._reroute()
         if facts.introduction is not None and trio.current_time() - facts.introduction[1] > _USED_UP:
             facts.introduction = None
@@ -193,6 +204,19 @@ class Reaching:
         await trio.sleep(self._plan.patience)
         self._tried = self._facts.outlook
         punch.cancel()
+
+    async def _punch_hard(self, punch: trio.CancelScope) -> None:
+        """After the plain probes have had their chance: guess, where the reports say that a port must be guessed."""
+        await trio.sleep(self._timings.hard_after)
+        await self._facts.pulse.wait_until(lambda: self.plan().hard is not None)
+        assert self._plan.hard is not None
+        await self._hard.run(self._plan.hard)
+        self._tried = self._facts.outlook
+        punch.cancel()
+
+    def release(self) -> None:
+        """Nothing is left of what was tried: no socket stays open for it."""
+        self._hard.release()
 
     async def _shoot(self, opening: bool) -> None:
         await shoot(self.plan, self._ask, self._timings, opening=opening)

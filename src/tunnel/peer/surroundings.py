@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from tunnel.crypto.node_keys import NodeKeys
@@ -11,6 +11,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.timings import Timings
 from tunnel.network.ports import Clock, Entropy
+from tunnel.peer.budget import HardTurn
 from tunnel.wire.frames import Kind
 from tunnel.wire.signals import Signal
 
@@ -146,6 +147,22 @@ class Surroundings(Protocol):
 
     def may_probe(self, host: str) -> bool:
         """Whether the node's budget has one more probe for a way to this address that is not proved."""
+        ...
+
+    async def wait_hard_turn(self, patience: float) -> HardTurn | None:
+        """The right to punch hard, alone in this node, and its budget; None where it is not to be had in time."""
+        ...
+
+    async def open_punch_socket(self) -> int | None:
+        """One more IPv4 socket, until it is closed; None when the machine gives none."""
+        ...
+
+    def close_punch_socket(self, number: int) -> None:
+        """Close it; one that is closed already is nothing."""
+        ...
+
+    async def enclose(self, number: int, act: Callable[[], None]) -> tuple[Endpoint | None, Endpoint | None]:
+        """Where our server saw a socket just before and just after `act`, which is called at once; None: not seen."""
         ...
 
     def suspect_network(self) -> None:
