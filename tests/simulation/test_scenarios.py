@@ -38,6 +38,8 @@ NEVER: dict[tuple[str, str, str], str] = {
     ("announcement", "*", "close"): NOBODY_CLOSES,
     ("server_link", "*", "close"): NOBODY_CLOSES,
     ("peer_connection", "*", "close"): "a peer is evicted when 4096 others are known, and a network has 1024 nodes",
+    ("port_mapping", "*", "close"): NOBODY_CLOSES,
+    ("port_mapping", "probing", "patience_ended"): "no simulated gateway takes as long as a real search might",
     ("session", "*", "close"): RUNS_NO_MORE,
     ("announcement", "announcing", "registered"): LINK_LOST_FIRST,
     ("announcement", "acknowledged", "registered"): LINK_LOST_FIRST,

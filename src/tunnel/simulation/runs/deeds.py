@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from tunnel.model.errors import Refused, Unreachable
-from tunnel.simulation.internet.picture import Udp
+from tunnel.simulation.internet.picture import Lie, Udp
 from tunnel.simulation.runs.stage import Stage
 from tunnel.simulation.scenarios.scenario import (
     ChangeLine,
@@ -22,6 +22,7 @@ from tunnel.simulation.scenarios.scenario import (
     Lift,
     LoseNames,
     MapPort,
+    Mislead,
     Plug,
     Reboot,
     Renumber,
@@ -70,6 +71,11 @@ def _change_line(stage: Stage, deed: ChangeLine, _: trio.Nursery) -> None:
 def _shut(stage: Stage, deed: Shut, _: trio.Nursery) -> None:
     router = stage.town.routers[deed.router]
     router.spec = replace(router.spec, udp=Udp(deed.udp))
+
+
+def _mislead(stage: Stage, deed: Mislead, _: trio.Nursery) -> None:
+    router = stage.town.routers[deed.router]
+    router.spec = replace(router.spec, gateway=replace(router.spec.gateway, lie=Lie(deed.lie)))
 
 
 def _sleep(stage: Stage, deed: Sleep, nursery: trio.Nursery) -> None:
@@ -126,6 +132,7 @@ _ACTS: dict[type[Deed], Callable[[Stage, Any, trio.Nursery], None]] = {
     Reboot: _on_town(lambda stage, deed: stage.town.routers[deed.router].reboot()),
     Renumber: _on_town(lambda stage, deed: stage.town.routers[deed.router].change_address(deed.address)),
     Shut: _shut,
+    Mislead: _mislead,
     Roam: _on_town(lambda stage, deed: stage.town.move(deed.host, deed.behind, *deed.addresses)),
     Unplug: _on_town(lambda stage, deed: stage.town.unplug(deed.host)),
     Plug: _on_town(lambda stage, deed: stage.town.plug(deed.host)),

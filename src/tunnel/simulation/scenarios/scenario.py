@@ -146,6 +146,15 @@ class Shut(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mislead(Deed):
+    """A router's gateway lies in another way from now on, or no more: `lie` is a word of a gateway's."""
+
+    word: ClassVar[str] = "mislead"
+    router: str
+    lie: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Roam(Deed):
     """A host moves to another network and gets other addresses there."""
 
@@ -231,6 +240,7 @@ ANY_DEED: tuple[type[Deed], ...] = (
     Reboot,
     Renumber,
     Shut,
+    Mislead,
     Roam,
     Unplug,
     Plug,

@@ -13,7 +13,7 @@ from tunnel.model.nat import Udp as SeenUdp
 from tunnel.model.port_mapping import PortProtocol
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.settings import TUNNEL_MTU
-from tunnel.simulation.internet.picture import Udp
+from tunnel.simulation.internet.picture import Lie, Udp
 from tunnel.simulation.scenarios.scenario import (
     LEAST_SIZE,
     Clone,
@@ -30,6 +30,7 @@ from tunnel.simulation.scenarios.scenario import (
     Lift,
     LoseNames,
     MapPort,
+    Mislead,
     Moment,
     Plug,
     Reboot,
@@ -113,7 +114,7 @@ class Vetting:
             case Cut(one=one, other=other) | Lift(one=one, other=other):
                 self._is_in(self._places, one, path, "one")
                 self._is_in(self._places, other, path, "other")
-            case Reboot(router=router) | Renumber(router=router) | Shut(router=router):
+            case Reboot(router=router) | Renumber(router=router) | Shut(router=router) | Mislead(router=router):
                 self._is_in(self._routers, router, path, "router")
             case Roam(host=host, behind=behind):
                 self._is_in(self._hosts, host, path, "host")
@@ -131,6 +132,8 @@ class Vetting:
         match deed:
             case Shut(udp=udp):
                 self._is_in([each.value for each in Udp], udp, path, "udp")
+            case Mislead(lie=lie):
+                self._is_in([each.value for each in Lie], lie, path, "lie")
             case Renumber(address=address):
                 vet_address(self._reader, address, (*path, "address"), version=4)
             case Roam(addresses=addresses):
