@@ -280,7 +280,8 @@ class _Inbox:
         self._pulse.beat()
 
     async def take(self) -> bytes:
-        await trio.lowlevel.checkpoint()
+        if self._waiting:
+            await trio.lowlevel.checkpoint()
         await self._pulse.wait_until(lambda: bool(self._waiting))
         return self._waiting.popleft()
 
@@ -297,7 +298,8 @@ class _Watcher:
         self._pulse.beat()
 
     async def take(self) -> PeerChange:
-        await trio.lowlevel.checkpoint()
+        if self._waiting:
+            await trio.lowlevel.checkpoint()
         await self._pulse.wait_until(lambda: bool(self._waiting))
         return self._waiting.popleft()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, zip_longest
 
 from tunnel.model.announcement import MAX_CANDIDATES
@@ -130,6 +131,7 @@ def _kind_of_mapped(endpoint: Endpoint, survey: SurveyResult | None) -> Candidat
     return None if is_contradicted or ipaddress.ip_address(endpoint.host).is_reserved else CandidateKind.MAPPED
 
 
+@lru_cache(4096)
 def _lan_of(host: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(f"{host}/{64 if ':' in host else 24}", strict=False)
 

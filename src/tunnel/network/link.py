@@ -145,7 +145,6 @@ class Link:
         """
         try:
             while True:
-                await self._work.wait()
                 if self._broken is not None:
                     raise trio.BrokenResourceError(self._broken)
                 if self._signals:
@@ -158,6 +157,7 @@ class Link:
                     self._relay_sent += len(batch)
                 elif not self._relay:
                     self._work = trio.Event()
+                    await self._work.wait()
         finally:
             self._break("the link's writer ended")
 

@@ -17,6 +17,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import NoReturn, Protocol, runtime_checkable
 
 import trio
 
@@ -27,6 +28,26 @@ from tunnel.network.memory_packet import Fate, MemoryPacket, Network, Owner
 DEFAULT_LATENCY = 0.01
 HOPS = 8
 """Routers between any two owners of addresses: a packet with no higher TTL dies on the way."""
+
+
+class Agenda(Protocol):
+    """Events to come."""
+
+    @property
+    def next_due(self) -> float:
+        """When the next one happens; infinity while none is planned."""
+        ...
+
+    def act_untasked(self) -> None:
+        """Let all happen that is due by now. Called between the turns of tasks; never raises."""
+        ...
+
+
+@runtime_checkable
+class Timekeeper(Protocol):
+    """A clock that jumps, and lets events happen as it goes by: cheaper than a task that sleeps until each."""
+
+    agenda: Agenda | None
 
 
 class MemoryInternet:
@@ -49,6 +70,8 @@ class MemoryInternet:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._sleep = trio.CancelScope()
+        self._failed = trio.Event()
+        self._failure: Exception | None = None
 
     def add_host(self, name: str, *addresses: str, network: Network | None = None) -> MemoryHost:
         """A host with these addresses, plugged into the internet or into `network`. Its name resolves to them."""
@@ -99,12 +122,40 @@ class MemoryInternet:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Let time pass here, until cancelled."""
         task_status.started()
+        clock = trio.lowlevel.current_clock()
+        if isinstance(clock, Timekeeper):
+            await self._be_kept(clock)
         while True:
-            with trio.CancelScope(deadline=self._events[0][0] if self._events else math.inf) as self._sleep:
+            with trio.CancelScope(deadline=self.next_due) as self._sleep:
                 await trio.sleep_forever()
-            while self._events and self._events[0][0] <= trio.current_time():
-                _, _, action = heapq.heappop(self._events)
-                action()
+            self._act()
+
+    @property
+    def next_due(self) -> float:
+        """When the next event happens; infinity while none is planned."""
+        return self._events[0][0] if self._events else math.inf
+
+    def act_untasked(self) -> None:
+        """Let all happen that is due by now; what goes wrong is raised in `run`."""
+        try:
+            self._act()
+        except Exception as error:
+            self._failure = error
+            self._failed.set()
+
+    def _act(self) -> None:
+        while self._events and self._events[0][0] <= trio.current_time():
+            _, _, action = heapq.heappop(self._events)
+            action()
+
+    async def _be_kept(self, clock: Timekeeper) -> NoReturn:
+        clock.agenda = self
+        try:
+            await self._failed.wait()
+        finally:
+            clock.agenda = None
+        assert self._failure is not None
+        raise self._failure
 
     def _arrive(self, packet: MemoryPacket) -> None:
         owner = self._owners.get(packet.destination.host)

@@ -69,7 +69,11 @@ class MessageChannel:
         """Send one message. A send that is cancelled may have left half a frame behind, so it breaks the channel."""
         if len(message) > self._max_message:
             raise LocalProtocolError(f"a message of {len(message)} bytes is longer than {self._max_message}")
-        async with self._sending:
+        try:
+            self._sending.acquire_nowait()  # the library lets others have their turn
+        except trio.WouldBlock:
+            await self._sending.acquire()
+        try:
             self._check_open()
             try:
                 await self._connection.send_message(message)
@@ -79,6 +83,8 @@ class MessageChannel:
             except BaseException:
                 self._break()
                 raise
+        finally:
+            self._sending.release()
 
     async def receive(self) -> bytes:
         """The next message."""

@@ -125,6 +125,8 @@ class Directory:
         raise PeerUnreachable(f"no peer {wanted!r} here; {hint}")
 
     def _holder_at(self, text: str) -> PeerConnection | None:
+        if "." not in text and ":" not in text:
+            return None
         try:
             return self.holder_of(_packed(text))
         except ValueError:

@@ -32,6 +32,8 @@ from tunnel.wire.frames import Kind, decode_header
 FIRST, SECOND, ASK = b"\x01", b"\x02", b"\x03"
 MAX_WAITING = 64
 REKEY_PACKETS = 2**32
+_USE_GAP = 1.0
+"""So often an old key that nobody used lately is looked at: use makes it worth a new one."""
 _KEEP = Kind.CONTROL, encode_control(Keep())
 
 
@@ -225,8 +227,11 @@ class Session:
         keys = self.slots.current
         if keys is None:
             return "keys_expired"
-        while not (self.is_initiator and self._is_rekey_due(keys)):  # noqa: ASYNC110 - the hot path beats no pulse
-            await trio.sleep(1.0)
+        if not self.is_initiator:
+            await trio.sleep_forever()
+        await trio.sleep_until(keys.born + self._timings.rekey_after)  # sooner than REKEY_PACKETS are sent
+        while not self._is_rekey_due(keys):  # noqa: ASYNC110 - the hot path beats no pulse
+            await trio.sleep(_USE_GAP)
         return "rekey_due"
 
     def _is_rekey_due(self, keys: Keys) -> bool:

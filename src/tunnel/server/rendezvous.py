@@ -27,7 +27,7 @@ from tunnel.wire.signals import MAX_SIGNAL
 
 MAX_FIRST = MAX_SIGNAL + 64
 """Bytes that a stranger may send after the handshake and before we know him: one signal in its frame."""
-FORGET_INTERVAL = 1.0
+FORGET_INTERVAL = 2.0
 ACCEPT_PAUSE = 0.1
 """Seconds to wait when the system cannot accept (no file descriptors left)."""
 

@@ -14,6 +14,8 @@ from typing import TypeVar
 import trio
 from trio._core import _run
 
+from tunnel.network.memory import Agenda
+
 _Result = TypeVar("_Result")
 _SWITCH = "_ALLOW_DETERMINISTIC_SCHEDULING"
 
@@ -27,6 +29,8 @@ class VirtualClock(trio.abc.Clock):
 
     def __init__(self) -> None:
         self._now = 0.0
+        self.agenda: Agenda | None = None
+        """Whose events happen on the way; of a deadline at the same moment they come first."""
 
     def start_clock(self) -> None:
         """Trio calls this once, at the start."""
@@ -36,7 +40,14 @@ class VirtualClock(trio.abc.Clock):
         return self._now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
-        """Jump there; no time is slept. Where nobody waits for a moment Trio itself has something to wake for."""
+        """Jump there, or to an event before it; no time is slept.
+
+        Where nobody waits for a moment Trio itself has something to wake for.
+        """
+        if self.agenda is not None and (due := self.agenda.next_due) <= deadline and due != math.inf:
+            self._now = max(self._now, due)
+            self.agenda.act_untasked()
+            return 0.0
         if deadline == math.inf:
             return deadline
         self._now = max(self._now, deadline)
