@@ -4,10 +4,10 @@
     python bench/pairs.py --kinds symmetric,upnp_symmetric  # only these, each with each
     python bench/pairs.py --write                           # also writes docs/reach.md
 
-One lab with two sites of each kind, one server. Each pair meets with freshly started nodes: pings through the tunnel, then
-both are asked what they came to, for as long as a direct path is promised and not there. Some pairs meet at once, on
-sites of their own. Ends with 1 if a pair that is promised a direct path (tunnel.netlab.promises) has none, or one has
-no path at all; how long it took is told, never judged.
+One lab with two sites of each kind, one server. Each pair meets with freshly started nodes: pings through the tunnel,
+then both are asked what they came to, for as long as a direct path is promised and not there. Some pairs meet at once,
+on sites of their own. Ends with 1 if a pair that is promised a direct path (tunnel.netlab.promises) has none, or one
+has no path at all; how long it took is told, never judged.
 """
 
 from __future__ import annotations
@@ -78,12 +78,13 @@ HEAD = """\
 The real program, a server and two nodes, on hosts behind real kernel NATs ([the lab](netlab.md) says what each kind
 is), {round_trip:g} ms round trip between any two sites. Made as root by `python bench/pairs.py --write`.
 
-{count} pairs: {direct} direct, {relayed} relayed, {failed} failed; {lost} of {pings} pings lost. Promised by what each side
-is alone: {promised} direct{missing}.
+{count} pairs: {direct} direct, {relayed} relayed, {failed} failed; {lost} of {pings} pings lost. By what each side is alone,
+{promised} are promised to be direct{missing}.
 """
 SUMMARY = """
-The seven kinds {kinds}, each with each, make 49 cells: {direct} direct ({promised} promised), {relayed} relayed, {failed}
-failed. In the same cells other tools came to 24 (n2n, ICE with a TURN server), 23 (tinc) and 20 (nebula) direct ones.
+The seven kinds {kinds}, each with
+each, make 49 cells: {direct} direct ({promised} promised), {relayed} relayed, {failed} failed. In the same cells other tools
+came to 24 (n2n, ICE with a TURN server), 23 (tinc) and 20 (nebula) direct ones.
 """
 LEGEND = """
 *First answer* and *direct after* are seconds from the first ping on, *direct after* at the later of both ends. The
@@ -283,13 +284,21 @@ def _meet(lab: Lab, household: Household, meeting: Meeting) -> Outcome:
     hosts = {host.name: host for spec in meeting.specs for host in lab.sites[spec.name].hosts}
     for name in names:
         household.start_node(hosts[name], name)
+    try:
+        return _outcome(household, meeting, names)
+    except Unreachable as error:
+        return Outcome(meeting, "none", "", str(error), None, None, PINGS)
+    finally:
+        for name in names:
+            household.stop_node(name)
+
+
+def _outcome(household: Household, meeting: Meeting, names: tuple[str, str]) -> Outcome:
     household.wait_ready(*names)
     pings = household.start_ping(*names, count=PINGS, interval=INTERVAL).finish()
     first = pings.first
     asked = time.time() - PINGS * INTERVAL if first is None else first.asked
     entries = _settle(household, names, meeting.is_direct_promised)
-    for name in names:
-        household.stop_node(name)
     carriers = ("none" if entry["path"] is None else str(entry["path"]["kind"]) for entry in entries)
     moments = [moment for entry in entries if (moment := _connected_at(entry)) is not None]
     reason = entries[0]["reason"] or entries[1]["reason"]
