@@ -78,13 +78,13 @@ HEAD = """\
 The real program, a server and two nodes, on hosts behind real kernel NATs ([the lab](netlab.md) says what each kind
 is), {round_trip:g} ms round trip between any two sites. Made as root by `python bench/pairs.py --write`.
 
-{count} pairs: {direct} direct, {relayed} relayed, {failed} failed; {lost} of {pings} pings lost. By what each side is alone,
-{promised} are promised to be direct{missing}.
+{count} pairs: {direct} direct, {relayed} relayed, {failed} failed; {lost} of {pings} pings lost.
+By what each side is alone, {promised} are promised to be direct{missing}.
 """
 SUMMARY = """
 The seven kinds {kinds}, each with
-each, make 49 cells: {direct} direct ({promised} promised), {relayed} relayed, {failed} failed. In the same cells other tools
-came to 24 (n2n, ICE with a TURN server), 23 (tinc) and 20 (nebula) direct ones.
+each, make 49 cells: {direct} direct ({promised} promised), {relayed} relayed, {failed} failed. In the same cells other
+tools came to 24 (n2n, ICE with a TURN server), 23 (tinc) and 20 (nebula) direct ones.
 """
 LEGEND = """
 *First answer* and *direct after* are seconds from the first ping on, *direct after* at the later of both ends. The
