@@ -271,7 +271,7 @@ class _Brewing:
                 node=host,
                 peer=other,
                 state="connected" if must_be_direct else "connected relayed punching",
-                path="direct" if must_be_direct else "direct relay-websocket",
+                path="direct" if must_be_direct else "direct relay-udp relay-websocket",
                 by=length,
                 after=length - CALM,
             )

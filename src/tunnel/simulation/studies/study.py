@@ -29,7 +29,7 @@ class PairResult:
     state: str
     """Of `one`, in the end."""
     path: str
-    """direct, relay-websocket, or none."""
+    """direct, relay-udp, relay-websocket, or none."""
     reason: str
     """Why not direct; none where it is."""
     first_byte: float | None
