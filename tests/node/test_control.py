@@ -28,12 +28,17 @@ from tunnel.model.errors import (
     Unreachable,
 )
 from tunnel.model.invite import Invite
-from tunnel.model.nat import Mapping, NatReport, Udp
+from tunnel.model.nat import Allocation, Mapping, NatReport, Udp
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus, ServerStatus
+from tunnel.nat.captive_portal import CaptivePortal
 from tunnel.nat.classification import StunAnswer
+from tunnel.nat.filtering import Heard
+from tunnel.nat.inspection import Inspection
+from tunnel.nat.ipv6 import Ipv6Sight
 from tunnel.nat.netcheck import NetcheckReport
 from tunnel.nat.second_opinion import SecondOpinion
+from tunnel.nat.server_health import ServerHealth
 from tunnel.nat.survey import SurveyResult
 from tunnel.node.control import MAX_CONNECTIONS, MAX_LINE, serve_control
 from tunnel.node.control_client import ControlChannel, ask, open_control
@@ -121,10 +126,26 @@ class FakeNode:
     async def netcheck(self) -> NetcheckReport:
         await trio.lowlevel.checkpoint()
         mapped = Endpoint("198.51.100.4", 40000)
-        report = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT, udp=Udp.OPEN)
+        report = NatReport(
+            mapping=Mapping.ENDPOINT_INDEPENDENT,
+            udp=Udp.OPEN,
+            allocation=Allocation.SEQUENTIAL,
+            step=2,
+            load=12.5,
+            lifetime=58.0,
+        )
         answer = StunAnswer("stun.example.org:3478", Endpoint("198.51.100.1", 3478), mapped, 0.02)
         return NetcheckReport(
-            SurveyResult(report, (mapped,), (answer,), ("stun.test:3478",)), SecondOpinion("Full Cone")
+            SurveyResult(report, (mapped,), (answer,), ("stun.test:3478",)),
+            SecondOpinion("Full Cone"),
+            inspection=Inspection(both=Heard.NO, port=Heard.YES),
+            ipv6=Ipv6Sight(has_address=True, is_reached=False),
+            captive_portal=CaptivePortal.NO,
+            servers=(
+                ServerHealth("a.test:3478", 1.234, 0.02),
+                ServerHealth("b.test:3478", silences=4, is_resolved=False),
+            ),
+            keepalive=29.0,
         )
 
 
@@ -219,6 +240,22 @@ async def test_netcheck_tells_who_answered_and_who_did_not() -> None:
     assert survey["answers"] == [{"server": "stun.example.org:3478", "mapped": "198.51.100.4:40000", "rtt_ms": 20.0}]
     assert survey["silent"] == ["stun.test:3478"]
     assert survey["second_opinion"] == {"classic": "Full Cone", "note": "", "agrees": True}
+
+
+async def test_netcheck_tells_each_property_by_a_key_of_its_own() -> None:
+    """docs/status.md promises them."""
+    async with served(FakeNode()) as socket:
+        survey = await ask(socket, SOCKET, {"do": "netcheck"})
+    assert {key: survey[key] for key in survey["nat"]} == survey["nat"]
+    assert (survey["allocation"], survey["step"], survey["load"]) == ("sequential", 2, 12.5)
+    assert (survey["block"], survey["lifetime"], survey["keepalive"]) == (None, 58.0, 29.0)
+    assert survey["heard"] == {"other_address": "no", "other_port": "yes"}
+    assert survey["ipv6"] == {"address": True, "reached": False, "filtering": "unknown"}
+    assert survey["captive_portal"] == "no"
+    assert survey["servers"] == [
+        {"server": "a.test:3478", "resolved": True, "answered_s_ago": 1.2, "rtt_ms": 20.0, "silences": 0},
+        {"server": "b.test:3478", "resolved": False, "answered_s_ago": None, "rtt_ms": None, "silences": 4},
+    ]
 
 
 async def test_the_invite_comes_back_whole() -> None:

@@ -96,7 +96,7 @@ async def ping(
 
 async def netcheck(*, as_json: JsonOption = False, asking: AskingOption = None) -> int:
     """Look at the NAT in front of this machine. It is the running node's own socket that asks. 3 if nobody answers."""
-    from tunnel.cli.tables import netcheck_view
+    from tunnel.cli.netcheck_view import netcheck_view
 
     found = await ask(programs.this_machine(None).controls, (asking or Asking()).socket, {"do": "netcheck"})
     _print_json(found) if as_json else _print(netcheck_view(found))

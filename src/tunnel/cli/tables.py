@@ -72,25 +72,6 @@ def peer_view(peer: Json, now: float) -> Group:
     return Group(facts, *([Text("\nhow it came here"), *moves] if moves else []))
 
 
-def netcheck_view(survey: Json) -> Group:
-    """What a survey found."""
-    facts = Table.grid(padding=(0, 2))
-    for key, value in survey["nat"].items():
-        facts.add_row(_plain(key).replace("_", " "), _text(value))
-    facts.add_row("seen as", _text(", ".join(survey["reflexive"]) or "nothing: no server answered"))
-    if (second := survey["second_opinion"]) is not None:
-        verdict = {True: "agrees", False: "DISAGREES", None: "cannot tell"}[second["agrees"]]
-        facts.add_row("second opinion", _text(f"{second['classic'] or second['note']} (RFC 3489): {verdict}"))
-    servers = Table("STUN server", "sees us as", "round trip", box=None, header_style="bold", pad_edge=False)
-    for answer in survey["answers"]:
-        servers.add_row(_text(answer["server"]), _text(answer["mapped"]), _rtt(answer["rtt_ms"]))
-    for server in survey["silent"]:
-        servers.add_row(_text(server), Text("no answer", style="dim"), "")
-    for server in survey["unresolved"]:
-        servers.add_row(_text(server), Text("name not found", style="dim"), "")
-    return Group(facts, Text(""), servers)
-
-
 def nat_words(nat: Mapping[str, str]) -> str:
     """A NAT report in one line, what is unknown left out."""
     known = [f"{key.replace('_', ' ')} {value}" for key, value in nat.items() if value not in ("unknown", "none")]

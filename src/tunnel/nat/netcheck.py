@@ -1,4 +1,4 @@
-"""A full look at the NAT in front of this machine: our survey, and the classic second opinion beside it."""
+"""A full look at the NAT in front of this machine: survey, inspection, and the classic second opinion beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Udp
+from tunnel.nat.captive_portal import CaptivePortal
+from tunnel.nat.inspection import Inspection
+from tunnel.nat.ipv6 import Ipv6Sight
 from tunnel.nat.second_opinion import SecondOpinion
+from tunnel.nat.server_health import ServerHealth
 from tunnel.nat.survey import SurveyResult
 
 
@@ -15,8 +19,15 @@ class NetcheckReport:
     """What `netcheck` shows."""
 
     survey: SurveyResult
+    """Its report holds all that is known of the NAT."""
     second_opinion: SecondOpinion | None
     """By RFC 3489, against our own server; None if it has told us no IPv4 STUN endpoint."""
+    inspection: Inspection = Inspection()
+    ipv6: Ipv6Sight = Ipv6Sight()
+    captive_portal: CaptivePortal = CaptivePortal.UNKNOWN
+    servers: tuple[ServerHealth, ...] = ()
+    keepalive: float = 0.0
+    """Seconds between two packets that keep an idle path."""
 
     @property
     def agrees(self) -> bool | None:

@@ -9,7 +9,7 @@ transaction of its own, so an answer tells its true round trip, and a repeated a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -62,6 +62,7 @@ class Survey:
 
     `own` are the endpoints that our sockets have on our interfaces (address and bound port), `own_servers` the STUN
     endpoints that our own server told us (the host may be its name). Of several sockets of a family the first one asks.
+    Servers of `faint` (HOST:PORT), which hardly ever answer, are asked once more only.
     Raises SettingsError if a server is not HOST:PORT.
     """
 
@@ -75,6 +76,7 @@ class Survey:
         timings: Timings,
         token: Callable[[int], bytes],
         own_servers: Sequence[Endpoint] = (),
+        faint: Collection[str] = (),
     ) -> None:
         self._sockets: dict[bool, DatagramSocket] = {}
         for socket in sockets:
@@ -85,6 +87,7 @@ class Survey:
         self._servers = {
             server: split_host_port(server, STUN_PORTS[0]) for server in (*map(str, own_servers), *servers)
         }
+        self._faint = frozenset(faint)
         self._timings = timings
         self._token = token
         self._destinations: dict[Endpoint, _Destination] = {}
@@ -110,6 +113,20 @@ class Survey:
                 await self._wait_verdict()
                 nursery.cancel_scope.cancel()
         return self._result()
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Whom it asks (HOST:PORT)."""
+        return tuple(self._servers)
+
+    @property
+    def unresolved(self) -> frozenset[str]:
+        """Those whose name led nowhere."""
+        return frozenset(self._unresolved)
+
+    def heard(self) -> dict[str, float]:
+        """The round trips (seconds) of those that have answered by now, also after the verdict."""
+        return {server: answer.rtt for answer in self._answers for server in self._destinations[answer.remote].servers}
 
     def receive_untrusted(self, socket: DatagramSocket, datagram: bytes, remote: Endpoint) -> None:
         """Take what may be an answer. What does not answer a question of ours, from whom we asked, changes nothing."""
@@ -155,7 +172,8 @@ class Survey:
             self._news.set()
 
     async def _repeat(self, destination: _Destination) -> None:
-        for wait in self._timings.stun_retransmits:
+        waits = self._timings.stun_retransmits
+        for wait in waits[:1] if self._faint.issuperset(destination.servers) else waits:
             with trio.move_on_after(wait):
                 await destination.settled.wait()
                 return

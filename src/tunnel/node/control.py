@@ -184,10 +184,23 @@ def change_to_json(change: Change) -> dict[str, Any]:
 
 def netcheck_to_json(report: NetcheckReport) -> dict[str, Any]:
     """What `netcheck --json` prints (docs/status.md)."""
-    survey, second = report.survey, report.second_opinion
+    survey, nat, second = report.survey, report.survey.report, report.second_opinion
     return {
         "version": 1,
-        "nat": nat_to_json(survey.report),
+        "nat": nat_to_json(nat),
+        **nat_to_json(nat),
+        "step": nat.step or None,
+        "load": round(nat.load, 1) if nat.step else None,
+        "block": None if nat.block is None else list(nat.block),
+        "lifetime": nat.lifetime,
+        "keepalive": report.keepalive,
+        "heard": {"other_address": report.inspection.both.value, "other_port": report.inspection.port.value},
+        "ipv6": {
+            "address": report.ipv6.has_address,
+            "reached": report.ipv6.is_reached,
+            "filtering": report.ipv6.filtering.value,
+        },
+        "captive_portal": report.captive_portal.value,
         "reflexive": [str(endpoint) for endpoint in survey.reflexive],
         "answers": [
             {"server": answer.server, "mapped": str(answer.mapped), "rtt_ms": round(answer.rtt * 1000, 3)}
@@ -196,6 +209,16 @@ def netcheck_to_json(report: NetcheckReport) -> dict[str, Any]:
         "observers": survey.observers,
         "silent": list(survey.silent),
         "unresolved": list(survey.unresolved),
+        "servers": [
+            {
+                "server": health.server,
+                "resolved": health.is_resolved,
+                "answered_s_ago": None if health.answered_ago is None else round(health.answered_ago, 1),
+                "rtt_ms": None if health.rtt is None else round(health.rtt * 1000, 3),
+                "silences": health.silences,
+            }
+            for health in report.servers
+        ],
         "second_opinion": None
         if second is None
         else {"classic": second.classic, "note": second.note, "agrees": report.agrees},

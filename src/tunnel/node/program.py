@@ -14,14 +14,14 @@ from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.machines.pulse import Pulse
 from tunnel.model.announcement import Announcement
-from tunnel.model.endpoint import Endpoint, Scope, scope_of
+from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
 from tunnel.model.nat import NatReport
 from tunnel.model.settings import PUBLIC_STUN, NodeSettings
 from tunnel.model.status import Move, NodeStatus, ServerStatus
 from tunnel.nat.candidates import gather
-from tunnel.nat.netcheck import NetcheckReport, in_the_light_of
+from tunnel.nat.netcheck import NetcheckReport
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.background import bare_errors
 from tunnel.network.ports import World
@@ -35,6 +35,7 @@ from tunnel.node.indices import Indices
 from tunnel.node.interface import Interface
 from tunnel.node.lease import Lease
 from tunnel.node.neighbourhood import Neighbourhood
+from tunnel.node.network_check import check_network
 from tunnel.node.port_mappings import PortMappings
 from tunnel.node.server_link import ServerLink
 from tunnel.node.surroundings import NodeSurroundings
@@ -234,22 +235,8 @@ class NodeProgram:
         )
 
     async def check_network(self) -> NetcheckReport:
-        """A survey that begins now, and a second opinion on it."""
-        survey = await self.surveyor.inspect_now()
-        server = next((endpoint for endpoint in self.surveyor.own if not endpoint.is_ipv6), None)
-        if server is None:
-            return NetcheckReport(survey, None)
-        from tunnel.nat.second_opinion import ask_second_opinion  # its libraries are slow to load and seldom needed
-
-        here = [host for host in self._world.interfaces.addresses() if ":" not in host and host not in self.addresses]
-        mapped = [endpoint.host for endpoint in survey.reflexive if endpoint.host in here]
-        outer = [host for host in here if scope_of(host) is not Scope.LOOPBACK]
-        source = next(iter((*mapped, *outer)), "0.0.0.0")
-        opinion = await ask_second_opinion(self._world.datagrams, server, source=source)
-        report = NetcheckReport(survey, in_the_light_of(survey, server, opinion))
-        if report.agrees is False:
-            log.info("second opinion disagrees ours=%s classic=%s", survey.report.mapping, report.second_opinion)
-        return report
+        """All that can be said of the network now, and a second opinion on it."""
+        return await check_network(self._world, self.surveyor, self.link, report=self._report, exclude=self.addresses)
 
     # What comes in.
 

@@ -85,6 +85,11 @@ class ServerLink:
         return self.living.state
 
     @property
+    def failure(self) -> Exception | None:
+        """What ended the link, or the last attempt; None while it stands."""
+        return self._failure
+
+    @property
     def is_registered(self) -> bool:
         """Whether a signal sent now goes out."""
         return self._connection is not None and self.living.state == "registered"

@@ -18,6 +18,7 @@ from tunnel.model.settings import STUN_PORTS
 from tunnel.model.timings import Timings
 from tunnel.nat.allocation import PortSample
 from tunnel.nat.candidates import own_endpoints
+from tunnel.nat.server_health import ServerHealth, ServerRecords
 from tunnel.nat.survey import Survey, SurveyResult
 from tunnel.network.ports import Datagrams, DatagramSocket, Entropy, Interfaces, Resolver
 from tunnel.node.inspector import Inspector
@@ -55,7 +56,7 @@ class Surveyor:
         for server in servers:
             split_host_port(server, STUN_PORTS[0])
         self._requested = False
-        self._begun = self._ended = 0
+        self._begun = self._ended = self._noted = 0
         self._wish = Pulse()
         self._done = Pulse()
         self._survey: Survey | None = None
@@ -65,11 +66,16 @@ class Surveyor:
         """The last survey; its report holds what was learnt since, too."""
         self.inspector = Inspector(datagrams, timings=timings, entropy=entropy, news=self._note_news)
         self._verdict = NatReport()
+        self._records = ServerRecords()
 
     @property
     def keepalive(self) -> float:
         """Seconds between two packets that keep an idle mapping of ours: it follows what was measured."""
         return self.inspector.keepalive
+
+    def health(self) -> tuple[ServerHealth, ...]:
+        """What is remembered of each STUN server."""
+        return self._records.health(trio.current_time())
 
     def request(self) -> None:
         """Survey soon; wishes that come while one runs are one wish."""
@@ -90,9 +96,11 @@ class Surveyor:
         return self.result
 
     async def inspect_now(self) -> SurveyResult:
-        """The result of a survey and an inspection that begin now; some three seconds."""
+        """The result of a survey and an inspection that begin now; some three seconds. `health()` knows of it then."""
         await self.survey_now()
+        mine = self._ended
         await self.inspector.inspect_now()
+        await self._done.wait_until(lambda: self._noted >= mine)
         assert self.result is not None
         return self.result
 
@@ -135,7 +143,12 @@ class Surveyor:
             self._ended += 1
             self._done.beat()
             self._changed(self.result, before)
-            await trio.sleep(_LEAST_GAP)
+            await trio.sleep(_LEAST_GAP)  # late answers count for the servers' health
+            survey, self._survey = self._survey, None
+            if survey is not None:
+                self._records.note(survey.servers, survey.heard(), survey.unresolved, trio.current_time())
+            self._noted = self._ended
+            self._done.beat()
 
     def _note_news(self) -> None:
         if self.result is not None:
@@ -162,8 +175,6 @@ class Surveyor:
             servers=servers,
             timings=self._timings,
             token=self._entropy.token,
+            faint=self._records.faint(),
         )
-        try:
-            return await self._survey.run()
-        finally:
-            self._survey = None
+        return await self._survey.run()

@@ -1,0 +1,209 @@
+"""`netcheck` for people: what was seen of the network, what it means for a direct path, and what to do about it.
+
+The JSON of the control socket in, rich tables out; all of it counts as untrusted. A word that this version does not
+know is shown as it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from tunnel.cli.text import printable
+
+Json = Mapping[str, Any]
+
+_FORWARD = "switch UPnP, NAT-PMP or PCP on in the router, or forward a UDP port and name it with --external"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    what: str
+    seen: str
+    meaning: str = ""
+    remedy: str = ""
+
+
+def netcheck_view(found: Json) -> Group:
+    """The whole `netcheck --json` document (docs/status.md)."""
+    table = Table(
+        "property", "seen", "for a direct path", "what you can do", box=None, header_style="bold", pad_edge=False
+    )
+    for row in _rows(found):
+        table.add_row(row.what, _text(row.seen), _text(row.meaning), _text(row.remedy))
+    return Group(table, Text(""), _servers(found))
+
+
+def _rows(found: Json) -> Iterator[_Row]:
+    yield _Row("seen as", ", ".join(found["reflexive"]) or "nothing: no server answered")
+    yield _known("udp", found, _UDP)
+    yield _mapping(found)
+    yield _filtering(found)
+    yield _allocation(found)
+    if found["mapping"] != "none":
+        yield _known("hairpin", found, _HAIRPIN)
+    yield _lifetime(found)
+    yield _ipv6(found["ipv6"])
+    yield _port_mapping(found)
+    if found["captive_portal"] != "unknown":
+        yield _known("captive_portal", found, _PORTAL)
+    if (second := found["second_opinion"]) is not None:
+        verdict = {True: "agrees", False: "DISAGREES", None: "cannot tell"}[second["agrees"]]
+        yield _Row("second opinion", f"{second['classic'] or second['note']} (RFC 3489)", f"{verdict}; decides nothing")
+
+
+def _known(key: str, found: Json, words: Mapping[str, tuple[str, str]]) -> _Row:
+    value = found[key]
+    return _Row(key.replace("_", " "), _words(value), *words.get(value, ("", "")))
+
+
+def _mapping(found: Json) -> _Row:
+    value = found["mapping"]
+    meaning, remedy = _MAPPING.get(value, ("", ""))
+    if value in ("endpoint_independent", "dependent") and found["observers"] < 2:
+        meaning += "; seen from one server address alone"
+        remedy = remedy or "more addresses say more: --stun, or a second --udp address of the server"
+    return _Row("mapping", "no NAT" if value == "none" else _words(value), meaning, remedy)
+
+
+def _filtering(found: Json) -> _Row:
+    value = found["filtering"]
+    meaning, remedy = _FILTERING.get(value, ("", ""))
+    if value == "unknown" and found["heard"]["other_port"] == "yes":
+        return _Row(
+            "filtering",
+            "not port dependent",
+            "whoever we sent to gets in, from any port; perhaps everybody",
+            "a server with two addresses could tell: see docs/howto-server.md",
+        )
+    return _Row("filtering", _words(value), meaning, remedy)
+
+
+def _allocation(found: Json) -> _Row:
+    value = found["allocation"]
+    meaning, remedy = _ALLOCATION.get(value, ("", ""))
+    seen = _words(value)
+    if value == "sequential" and found["step"]:
+        seen += f", {found['step']:+d} each time"
+        if found["load"]:
+            seen += f", others take {found['load']:g} a second"
+    if value == "block" and found["block"]:
+        first, last = found["block"]
+        seen += f", {first} to {last}"
+    is_easy = found["mapping"] in ("none", "endpoint_independent")
+    return _Row("allocation", seen, "the mapping is known, so it does not matter" if is_easy else meaning, remedy)
+
+
+def _lifetime(found: Json) -> _Row:
+    seconds, keepalive = found["lifetime"], found["keepalive"]
+    seen = "not measured yet" if seconds is None else f"{seconds:g} s and more"
+    meaning = f"an idle path is kept by a packet each {keepalive:g} s"
+    return _Row(
+        "mapping lifetime", seen, meaning, "" if seconds is not None else "ask again some minutes after the start"
+    )
+
+
+def _ipv6(sight: Json) -> _Row:
+    if not sight["address"]:
+        return _Row("ipv6", "no global address", "IPv4 alone", "IPv6 from your provider would spare you the NAT")
+    if sight["reached"] is None:
+        return _Row("ipv6", "an address, nobody to ask", "peers with IPv6 are tried over it")
+    if not sight["reached"]:
+        return _Row(
+            "ipv6", "an address, no answer", "IPv4 alone", "the route or a firewall: does `ping -6` get anywhere?"
+        )
+    firewall = {"unknown": "reached", "endpoint_independent": "reached, no firewall seen"}
+    seen = firewall.get(sight["filtering"], "reached, behind a firewall")
+    return _Row("ipv6", seen, "direct with every peer that has IPv6 too")
+
+
+def _port_mapping(found: Json) -> _Row:
+    value = found["port_mapping"]
+    if value != "none":
+        return _Row("port mapping", _words(value), "the router has opened a port: every peer reaches it")
+    is_needed = found["mapping"] in ("address_dependent", "address_and_port_dependent", "dependent")
+    return _Row("port mapping", "none", "no router has opened a port", _FORWARD if is_needed else "")
+
+
+def _servers(found: Json) -> Table:
+    table = Table("STUN server", "sees us as", "round trip", "lately", box=None, header_style="bold", pad_edge=False)
+    health = {one["server"]: one for one in found["servers"]}
+    for answer in found["answers"]:
+        table.add_row(_text(answer["server"]), _text(answer["mapped"]), _milliseconds(answer["rtt_ms"]), "")
+    for server in (*found["silent"], *found["unresolved"]):
+        said = "no answer" if server in found["silent"] else "name not found"
+        table.add_row(_text(server), Text(said, style="dim"), "", _text(_lately(health.get(server))))
+    return table
+
+
+def _lately(health: Json | None) -> str:
+    """A server that did not answer before the verdict may have done so since, or long ago."""
+    if health is None:
+        return ""
+    ago, silences = health["answered_s_ago"], health["silences"]
+    if ago is not None and not silences:
+        return f"answered after the verdict, in {health['rtt_ms']:.1f} ms"
+    told = f"silent {silences} times in a row" if silences > 1 else ""
+    return told if ago is None else f"{told}; last heard {ago:.0f} s ago".removeprefix("; ")
+
+
+def _words(value: object) -> str:
+    return str(value).replace("_", " ")
+
+
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f} ms"
+
+
+def _text(text: object) -> Text:
+    return Text(printable(str(text)))
+
+
+_UDP = {
+    "open": ("datagrams pass", ""),
+    "limited": ("single datagrams pass, bursts are lost: slow, if at all", "ask who runs the network"),
+    "blocked": (
+        "none: everything goes over the relay",
+        "let UDP out to the internet; until then the relay carries",
+    ),
+    "unknown": ("not known: no server could be asked", "name a STUN server with --stun, or drop --no-default-stun"),
+}
+_MAPPING = {
+    "none": ("peers can reach this machine at its own address", ""),
+    "endpoint_independent": ("easy: one outer port for everybody, and peers are told which", ""),
+    "address_dependent": ("hard: each peer sees another outer port", _FORWARD),
+    "address_and_port_dependent": ("hard: each peer sees another outer port", _FORWARD),
+    "dependent": ("hard: each peer sees another outer port", _FORWARD),
+    "unknown": ("too few answers, or they contradict each other", "ask again; name more servers with --stun"),
+}
+_FILTERING = {
+    "none": ("everybody gets in", ""),
+    "endpoint_independent": ("once we have sent anything, everybody gets in", ""),
+    "address_dependent": ("who we sent to gets in, from any port: guessing is easier", ""),
+    "address_and_port_dependent": ("only whom we sent to gets in: both sides must send at the same time, and do", ""),
+    "unknown": ("not known: both sides send at the same time anyway", ""),
+}
+_ALLOCATION = {
+    "preserving": ("the outer port is the inner one, the first time", ""),
+    "sequential": ("the next port can be foretold", ""),
+    "block": ("the port is one of few: a punch can try them all", ""),
+    "random": ("the port is one of all: hundreds must be tried", ""),
+    "unknown": ("not known", ""),
+}
+_HAIRPIN = {
+    "yes": ("two nodes behind this NAT reach each other by its outer address too", ""),
+    "no": ("two nodes behind this NAT need a common network inside", ""),
+    "unknown": ("not known", ""),
+}
+_PORTAL = {
+    "no": ("the server itself answers", ""),
+    "suspected": (
+        "somebody else answers in the server's name, and no datagram passes",
+        "open a web page: the network may want you to log in first",
+    ),
+}

@@ -1,0 +1,77 @@
+"""`netcheck`: everything that can be said of the network now, from a survey that begins now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+import trio
+
+from tunnel.model.endpoint import Endpoint, Scope, scope_of
+from tunnel.model.nat import NatReport
+from tunnel.nat.captive_portal import captive_portal_of
+from tunnel.nat.ipv6 import Ipv6Sight, look_at_ipv6
+from tunnel.nat.netcheck import NetcheckReport, in_the_light_of
+from tunnel.nat.second_opinion import SecondOpinion, ask_second_opinion
+from tunnel.nat.survey import SurveyResult
+from tunnel.network.ports import World
+from tunnel.node.server_link import ServerLink
+from tunnel.node.surveyor import Surveyor
+
+log = logging.getLogger(__name__)
+
+
+async def check_network(
+    world: World,
+    surveyor: Surveyor,
+    link: ServerLink,
+    *,
+    report: Callable[[], NatReport],
+    exclude: Collection[str],
+) -> NetcheckReport:
+    """Survey, inspect, look at IPv6, and ask for a second opinion; a dozen seconds at most, four as a rule.
+
+    `report()` is what the node says of its NAT, `exclude` are our tunnel addresses.
+    """
+    survey = await surveyor.inspect_now()
+    here = [host for host in world.interfaces.addresses() if host not in exclude]
+    sight, opinion = Ipv6Sight(), None
+
+    async def look() -> None:
+        nonlocal sight
+        servers = [answer.remote for answer in survey.answers]
+        sight = await look_at_ipv6(world.datagrams, world.entropy, here, servers, surveyor.own)
+
+    async def ask() -> None:
+        nonlocal opinion
+        opinion = await _second_opinion(world, survey, surveyor.own, here)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        nursery.start_soon(ask)
+    found = NetcheckReport(
+        replace(survey, report=report()),
+        opinion,
+        inspection=surveyor.inspector.inspection,
+        ipv6=sight,
+        captive_portal=captive_portal_of(survey.report.udp, link.failure, is_registered=link.is_registered),
+        servers=surveyor.health(),
+        keepalive=surveyor.keepalive,
+    )
+    if found.agrees is False:
+        log.info("second opinion disagrees ours=%s classic=%s", survey.report.mapping, opinion)
+    return found
+
+
+async def _second_opinion(
+    world: World, survey: SurveyResult, own_servers: Sequence[Endpoint], here: Sequence[str]
+) -> SecondOpinion | None:
+    server = next((endpoint for endpoint in own_servers if not endpoint.is_ipv6), None)
+    if server is None:
+        return None
+    own = [host for host in here if ":" not in host]
+    mapped = [endpoint.host for endpoint in survey.reflexive if endpoint.host in own]
+    outer = [host for host in own if scope_of(host) is not Scope.LOOPBACK]
+    source = next(iter((*mapped, *outer)), "0.0.0.0")
+    return in_the_light_of(survey, server, await ask_second_opinion(world.datagrams, server, source=source))
