@@ -224,10 +224,12 @@ class Household:
         """What a node says of a peer, as soon as it is in this state."""
         return self.wait_peer(name, peer, lambda entry: bool(entry["state"] == state), state, patience)
 
-    def wait_ready(self, *names: str) -> None:
+    def wait_ready(self, *names: str, patience: float = PATIENCE) -> None:
         """Until each of these nodes knows each other, and has told all it knows of itself (no peer is `detecting`)."""
         for one, other in permutations(names, 2):
-            self.wait_peer(one, other, lambda entry: bool(entry["state"] != "detecting"), "known and surveyed")
+            self.wait_peer(
+                one, other, lambda entry: bool(entry["state"] != "detecting"), "known and surveyed", patience
+            )
 
     def wait_direct(self, one: str, other: str, patience: float = PATIENCE) -> tuple[dict[str, Any], dict[str, Any]]:
         """What both say of each other, as soon as both carry on a direct path."""
