@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.peer.bout import Bout, Knock, Tell
 from tunnel.peer.facts import PeerFacts
-from tunnel.peer.hard_punch import HardPunch, Knock, Tell
+from tunnel.peer.hard_punch import punch_hard
 from tunnel.peer.hard_tactics import HardTactic
 from tunnel.peer.surroundings import Way
 from tunnel.peer.tactics import outer_endpoints
 from tunnel.wire.probes import ProbeHint, Stage
-
-MAX_AIMS = 2
-"""Endpoints at which an opener's sockets knock: a NAT with a known port shows one, seldom two."""
 
 
 class HardPunches:
@@ -38,12 +36,12 @@ class HardPunches:
 
     async def run(self, tactic: HardTactic) -> None:
         """Wait for our turn, then punch. Returns when nothing is left to try; `failure` says why."""
-        card = self._facts.card
+        own, card = self._around.own_card, self._facts.card
+        assert own is not None
         assert card is not None
         endpoints = outer_endpoints(card.body)
-        hosts = tuple(dict.fromkeys(endpoint.host for endpoint in endpoints))
-        mine = next((number for number, is_ipv6 in self._around.sockets() if not is_ipv6), None)
-        if not hosts or mine is None:
+        stays = next((number for number, is_ipv6 in self._around.sockets() if not is_ipv6), None)
+        if not endpoints or stays is None:
             self.failure = Reason(ReasonCode.NO_CANDIDATES, "nowhere to guess: no IPv4 endpoint of the other side")
             return
         turn = await self._around.wait_hard_turn(self._around.timings.hard_turn)
@@ -52,24 +50,26 @@ class HardPunches:
             self.failure = Reason(ReasonCode.PUNCH_BUSY, "here: another hard punch goes on, or has just ended")
             return
         try:
-            if not turn.may_punch(hosts[0]):
+            host = endpoints[0].host
+            if not turn.may_punch(host):
                 self._tell(ProbeHint(Stage.BUSY))
-                self.failure = Reason(ReasonCode.PUNCH_BUSY, f"here: {hosts[0]} was punched at too often")
+                self.failure = Reason(ReasonCode.PUNCH_BUSY, f"here: {host} was punched at too often")
                 return
             self.attempt += 1
-            punch = HardPunch(
+            bout = Bout(
                 self._facts,
                 tactic,
                 turn,
                 self._sockets,
                 attempt=self.attempt,
-                aims=endpoints[:MAX_AIMS],
-                hosts=hosts,
-                guess_from=mine,
+                endpoints=endpoints,
+                own=own.body.nat,
+                theirs=card.body.nat,
+                stays=stays,
                 knock=self._knock,
                 tell=self._tell,
             )
-            self.failure = await punch.run()
+            self.failure = await punch_hard(bout, self._around.timings.hard_agreement)
             self.is_spent = self.failure.code is not ReasonCode.PUNCH_BUSY
         finally:
             turn.end()

@@ -22,7 +22,7 @@ from tunnel.model.errors import MalformedFrame
 from tunnel.wire.packed_endpoint import decode_endpoint, encode_endpoint
 
 TRANSACTION_BYTES = 8
-MAX_SPANS = 16
+MAX_SPANS = 32
 _REQUEST, _ANSWER, _HINT = 1, 2, 3
 _HEAD_BYTES = 1 + TRANSACTION_BYTES + 1
 _HINT_FIELDS = struct.Struct("!BBHHhB")
@@ -75,7 +75,7 @@ class ProbeHint:
     place: Endpoint | None = None
     """Where its outer ports are: only the host counts. None while it has nothing to say of ports."""
     spans: tuple[tuple[int, int], ...] = ()
-    """First and last port of each range in which ports of its sockets are now, the best first; at most 16."""
+    """First and last port of each range in which ports of its sockets are, as it learned them; at most 32."""
     step: int = 0
     """From one of its ports to the next, signed; 0: not known."""
     sockets: int = 0

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import combinations_with_replacement, product
 
+from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.model.reasons import ReasonCode
+from tunnel.model.settings import STUN_PORTS
 from tunnel.simulation.internet.oracle import Cause, Possibility, Verdict, direct_path_possible
-from tunnel.simulation.internet.picture import Hairpinning, Host, Line, Nat, Picture, Router, Udp
+from tunnel.simulation.internet.picture import Hairpinning, Host, Line, Nat, Picture, Router, Server, Udp
 from tunnel.simulation.internet.standing import standings
 from tunnel.simulation.runs.batch import run_all
 from tunnel.simulation.studies.population_draw import public_stun_servers
@@ -67,6 +69,8 @@ class Kind:
 
 
 KINDS = tuple(Kind(*one) for one in product(MAPPINGS, FILTERINGS, ALLOCATIONS))
+SERVER = Server(stun=tuple(Endpoint(host, port) for host in ("25.0.0.1", "25.0.0.2") for port in STUN_PORTS))
+"""With two addresses its STUN service tells how NATs filter (RFC 5780)."""
 COMMON = Kind("EIM", "APDF", Allocation.PRESERVING)
 """What most homes have."""
 
@@ -232,5 +236,6 @@ def _picture(one: _Site, other: _Site, *, carrier: Router | None = None) -> Pict
     return Picture(
         hosts={ONE: one.host, OTHER: other.host},
         routers=routers | dict((*one.routers, *other.routers)),
+        server=SERVER,
         stun_servers=public_stun_servers()[:3],
     )
