@@ -100,12 +100,17 @@ def test_a_nat_that_draws_from_all_ports_is_random_and_never_a_block(count: int)
 @pytest.mark.parametrize("size", [256, 512, 2048, 4096, 8192])
 def test_an_aligned_block_is_told_to_the_port(size: int) -> None:
     """Carriers cut blocks at powers of two: most of the time the two ends come out right."""
-    found = drawn(
-        lambda chance: 8 * size + chance.randrange(size) if size > 512 else 40960 + chance.randrange(size), 2000, 12
-    )
-    first = 8 * size if size > 512 else 40960
+    first = 40960
+    found = drawn(lambda chance: first + chance.randrange(size), 2000, 12)
     assert sum(habits.allocation is Allocation.BLOCK for habits in found) >= 1998
     assert sum(habits.block == (first, first + size - 1) for habits in found) >= 1800
+
+
+@pytest.mark.parametrize("size", [512, 2048, 4096])
+def test_blocks_that_are_counted_from_the_first_port_are_told_too(size: int) -> None:
+    first = 1024 + 7 * size
+    found = drawn(lambda chance: first + chance.randrange(size), 2000, 12)
+    assert sum(habits.block == (first, first + size - 1) for habits in found) >= 1700
 
 
 @pytest.mark.parametrize("first", [40100, 33333])

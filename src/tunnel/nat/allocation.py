@@ -21,8 +21,9 @@ from itertools import pairwise
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
 
-ALL_PORTS = 64512
-"""1024 to 65535: what a NAT without blocks draws from."""
+FIRST_PORT, LAST_PORT = 1024, 65535
+ALL_PORTS = LAST_PORT - FIRST_PORT + 1
+"""What a NAT without blocks draws from."""
 LARGEST_BLOCK = 16384
 """A wider range is no use: a punch could not cover it."""
 FALSE_BLOCKS = 1e-5
@@ -114,10 +115,18 @@ def _block(ports: Sequence[int]) -> PortHabits | None:
     size = (last - first + 1) * (count + 1) / (count - 1)  # the range of n uniform draws is (n - 1) / (n + 1) of all
     if chance > FALSE_BLOCKS or size > LARGEST_BLOCK:
         return None
-    aligned = 1 << max(0, (first ^ last).bit_length())
-    if aligned <= 2 * size and first // aligned * aligned >= 1024:  # carriers cut blocks at powers of two
-        return PortHabits(
-            Allocation.BLOCK, block=(first // aligned * aligned, first // aligned * aligned + aligned - 1)
-        )
+    if (aligned := _aligned(first, last)) is not None and aligned[1] - aligned[0] < 2 * size:
+        return PortHabits(Allocation.BLOCK, block=aligned)
     margin = math.ceil((size - (last - first + 1)) / 2)
-    return PortHabits(Allocation.BLOCK, block=(max(1024, first - margin), min(65535, last + margin)))
+    return PortHabits(Allocation.BLOCK, block=(max(FIRST_PORT, first - margin), min(LAST_PORT, last + margin)))
+
+
+def _aligned(first: int, last: int) -> tuple[int, int] | None:
+    """The smallest block that carriers would cut and that holds both: a power of two, counted from 0 or from 1024."""
+    for power in range(LARGEST_BLOCK.bit_length()):
+        size = 1 << power
+        for origin in (0, FIRST_PORT):
+            begin = (first - origin) // size * size + origin
+            if begin >= FIRST_PORT and last < begin + size <= LAST_PORT + 1:
+                return begin, begin + size - 1
+    return None

@@ -1,0 +1,49 @@
+"""Hairpins: what a try means, and a try on a machine that hears itself."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.nat import Filtering, Hairpin
+from tunnel.nat.hairpin import hairpin_of, try_hairpin
+from tunnel.nat.inquiry import open_inquiry
+from tunnel.network.memory import open_memory_internet
+from tunnel.network.memory_machine import MemoryEntropy
+
+EVERYBODY, SOMEBODY = Filtering.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT
+
+
+@pytest.mark.parametrize(
+    ("is_heard", "is_steady", "filtering", "hairpin"),
+    [
+        (True, True, SOMEBODY, Hairpin.YES),
+        (True, False, SOMEBODY, Hairpin.YES),
+        (False, True, SOMEBODY, Hairpin.NO),
+        (False, True, Filtering.UNKNOWN, Hairpin.NO),
+        (False, False, EVERYBODY, Hairpin.NO),
+        (False, False, SOMEBODY, Hairpin.UNKNOWN),
+        (False, False, Filtering.UNKNOWN, Hairpin.UNKNOWN),
+        (None, True, SOMEBODY, Hairpin.UNKNOWN),
+    ],
+)
+def test_what_a_try_means(is_heard: bool | None, is_steady: bool, filtering: Filtering, hairpin: Hairpin) -> None:
+    assert hairpin_of(is_heard, is_steady=is_steady, filtering=filtering) is hairpin
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+async def test_a_shot_counts_at_the_socket_that_it_was_meant_for(
+    autojump_clock: trio.testing.MockClock, is_right: bool
+) -> None:
+    """Two sockets of one host reach each other; a shot that comes back to its own sender is no hairpin."""
+    async with open_memory_internet() as internet:
+        host = internet.add_host("home", "26.0.0.1")
+        async with open_inquiry(host, MemoryEntropy(random.Random(1))) as inquiry:
+            one, other = await inquiry.open_asker(), await inquiry.open_asker()
+            mapped = [Endpoint("26.0.0.1", asker.socket.local.port) for asker in (one, other)]
+            if not is_right:
+                mapped.reverse()
+            assert await try_hairpin(inquiry, (one, mapped[0]), (other, mapped[1])) is is_right

@@ -1,0 +1,139 @@
+"""Lifetimes of idle mappings, against NATs in memory that forget."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.nat.lifetime import CONTROL, SETTLING, keepalive_for, measure_lifetime
+from tunnel.network.memory import MemoryInternet, open_memory_internet
+from tunnel.network.memory_machine import MemoryEntropy
+from tunnel.network.memory_packet import MemoryPacket
+from tunnel.network.ports import DatagramSocket
+from tunnel.server.stun_service import serve_stun
+from tunnel.wire.stun import binding_success, decode_stun, encode_stun
+
+SERVER = Endpoint("25.0.0.1", 3478)
+INSIDE, OUTSIDE = "192.168.1.2", "26.0.0.1"
+RUNGS = DEFAULT_TIMINGS.lifetime_rungs
+
+
+class ForgetfulNat:
+    """Endpoint-independent, lets everybody in, keeps ports or not; a mapping dies when idle for `lifetime`."""
+
+    def __init__(self, internet: MemoryInternet, lifetime: float, *, refresh_inbound: bool, preserving: bool) -> None:
+        self._route = internet.transmit
+        self._lifetime = lifetime
+        self._refresh_inbound = refresh_inbound
+        self._preserving = preserving
+        self._live: dict[int, tuple[int, float]] = {}
+        """By outer port: inner port, last use."""
+        self._next = 50000
+        self.left: list[tuple[float, Endpoint]] = []
+        internet.transmit = self.transmit  # type: ignore[method-assign]
+
+    def transmit(self, packet: MemoryPacket) -> None:
+        now = trio.current_time()
+        self._live = {outer: one for outer, one in self._live.items() if now - one[1] < self._lifetime}
+        if packet.source.host == INSIDE:
+            self.left.append((now, packet.source))
+            inner = packet.source.port
+            outer = next((port for port, one in self._live.items() if one[0] == inner), None)
+            if outer is None:
+                self._next += 1
+                outer = inner if self._preserving else self._next
+            self._live[outer] = inner, now
+            self._route(replace(packet, source=Endpoint(OUTSIDE, outer)))
+        elif packet.destination.host == OUTSIDE:
+            if (found := self._live.get(packet.destination.port)) is not None:
+                if self._refresh_inbound:
+                    self._live[packet.destination.port] = found[0], now
+                self._route(replace(packet, destination=Endpoint(INSIDE, found[0])))
+        else:
+            self._route(packet)
+
+
+async def measured(
+    lifetime: float, *, refresh_inbound: bool = True, preserving: bool = True
+) -> tuple[float | None, float, int]:
+    """What is measured, in how many seconds, with how many packets."""
+    async with open_memory_internet() as internet, trio.open_nursery() as nursery:
+        server = internet.add_host("server", SERVER.host)
+        nursery.start_soon(partial(serve_stun, [await server.open_socket(SERVER)], rate_per_source=100.0))
+        home = internet.add_host("home", INSIDE)
+        nat = ForgetfulNat(internet, lifetime, refresh_inbound=refresh_inbound, preserving=preserving)
+        began = trio.current_time()
+        found = await measure_lifetime(home, MemoryEntropy(random.Random(1)), SERVER, RUNGS)
+        took = trio.current_time() - began
+        nursery.cancel_scope.cancel()
+    return found, took, len(nat.left)
+
+
+@pytest.mark.parametrize("preserving", [True, False])
+@pytest.mark.parametrize("refresh_inbound", [True, False])
+@pytest.mark.parametrize(
+    ("lifetime", "told"),
+    [
+        (6.0, CONTROL),
+        (10.0, 8.0),
+        (20.0, 18.0),
+        (30.0, 28.0),
+        (65.0, 58.0),
+        (120.0, 118.0),
+        (180.0, 178.0),
+        (9e9, 178.0),
+    ],
+)
+async def test_the_longest_rung_that_a_mapping_outlives_is_told(
+    autojump_clock: trio.testing.MockClock, lifetime: float, told: float, refresh_inbound: bool, preserving: bool
+) -> None:
+    """A NAT that keeps ports gives a dead mapping its old port back, so only who asks from outside finds out."""
+    found, took, packets = await measured(lifetime, refresh_inbound=refresh_inbound, preserving=preserving)
+    assert found == told
+    assert took < max(told, 10.0) * 2.2 + SETTLING + 3.0
+    assert packets <= 40
+
+
+async def test_a_server_that_answers_at_no_other_port_measures_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """It may ignore the wish, or refuse it."""
+    async with open_memory_internet() as internet, trio.open_nursery() as nursery:
+        server = internet.add_host("server", SERVER.host)
+        nursery.start_soon(answer_the_asker, await server.open_socket(SERVER))
+        home = internet.add_host("home", OUTSIDE)
+        assert await measure_lifetime(home, MemoryEntropy(random.Random(1)), SERVER, RUNGS) is None
+        nursery.cancel_scope.cancel()
+
+
+async def answer_the_asker(socket: DatagramSocket) -> None:
+    while True:
+        for datagram, remote in await socket.receive_batch():
+            socket.send_nowait(encode_stun(binding_success(decode_stun(datagram), remote)), remote)
+
+
+async def test_a_server_that_falls_silent_measures_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """Its silence must not pass for that of a NAT."""
+    async with open_memory_internet() as internet, trio.open_nursery() as nursery:
+        server = internet.add_host("server", SERVER.host)
+        nursery.start_soon(serve_for, 20.0, await server.open_socket(SERVER))
+        home = internet.add_host("home", OUTSIDE)
+        assert await measure_lifetime(home, MemoryEntropy(random.Random(1)), SERVER, RUNGS) is None
+        nursery.cancel_scope.cancel()
+
+
+async def serve_for(seconds: float, socket: DatagramSocket) -> None:
+    with trio.move_on_after(seconds):
+        await serve_stun([socket], rate_per_source=100.0)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "keepalive"),
+    [(None, 15.0), (CONTROL, 5.0), (8.0, 5.0), (18.0, 9.0), (28.0, 14.0), (58.0, 29.0), (118.0, 59.0), (178.0, 60.0)],
+)
+def test_the_keepalive_is_half_of_what_was_measured_within_bounds(lifetime: float | None, keepalive: float) -> None:
+    assert keepalive_for(lifetime, DEFAULT_TIMINGS) == keepalive
