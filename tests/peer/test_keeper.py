@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import trio
 
@@ -32,6 +34,7 @@ async def test_a_path_given_up_leaves_the_relay_on_the_route_to_the_end(
         paths,
         DEFAULT_TIMINGS,
         ask=lambda way: None,
+        keepalive=lambda: DEFAULT_TIMINGS.keepalive,
         suspect=lambda: None,
         changed=lambda: doubts.append(keeper.is_doubted),
     )
@@ -49,3 +52,26 @@ async def test_a_path_given_up_leaves_the_relay_on_the_route_to_the_end(
     assert trio.current_time() - began == pytest.approx(DEFAULT_TIMINGS.path_trust, abs=0.2)
     assert doubts == [True]
     assert not keeper.is_doubted
+
+
+async def test_an_idle_path_is_asked_as_often_as_our_nat_forgets(
+    autojump_clock: trio.testing.MockClock, paths: Paths
+) -> None:
+    """The lifetime of its mappings may come to be known meanwhile."""
+    lifetime = 40.0
+    asked: list[float] = []
+    keeper = PathKeeper(
+        paths,
+        DEFAULT_TIMINGS,
+        ask=lambda way: asked.append(trio.current_time()),
+        keepalive=lambda: lifetime / 2,
+        suspect=lambda: None,
+        changed=lambda: None,
+    )
+    with trio.move_on_after(50.0):
+        await keeper.keep()
+    lifetime = 10.0
+    with trio.move_on_after(16.0):
+        await keeper.keep()
+    gaps = [later - sooner for sooner, later in pairwise(asked)]
+    assert gaps == pytest.approx([20.0, 20.0, 10.0, 5.0, 5.0, 5.0])

@@ -22,6 +22,7 @@ from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.model.timings import rung
+from tunnel.nat.lifetime import keepalive_for
 from tunnel.network.background import bare_errors
 from tunnel.peer.circuit_keeper import CircuitKeeper
 from tunnel.peer.facts import PeerFacts
@@ -88,7 +89,12 @@ class PeerConnection:
         """A new chart and all that lives with it."""
         facts = self._facts
         self._keeper = PathKeeper(
-            self.paths, self._timings, ask=self._probe, suspect=self._suspect, changed=self._routing.update
+            self.paths,
+            self._timings,
+            ask=self._probe,
+            keepalive=self._keepalive,
+            suspect=self._suspect,
+            changed=self._routing.update,
         )
         self.session = Session(
             self._around,
@@ -391,6 +397,11 @@ class PeerConnection:
                 self.note_down("left")
             case Keep():
                 pass
+
+    def _keepalive(self) -> float:
+        """It follows how long our own NAT keeps an idle mapping; the peer sees to its own."""
+        card = self._around.own_card
+        return keepalive_for(None if card is None else card.body.nat.lifetime, self._timings)
 
     def _suspect(self) -> None:
         self._around.suspect_network()

@@ -20,8 +20,8 @@ _LEAST = 0.01
 class PathKeeper:
     """One a peer. The hot path calls `note_sent`; `keep` runs while the peer is connected.
 
-    `ask(way)` sends a probe, `suspect()` is called once a second while the path is silent, `changed()` when
-    `is_doubted` turned.
+    `ask(way)` sends a probe, `keepalive()` is the seconds between two on an idle path, `suspect()` is called once a
+    second while the path is silent, `changed()` when `is_doubted` turned.
     """
 
     def __init__(
@@ -30,12 +30,14 @@ class PathKeeper:
         timings: Timings,
         *,
         ask: Callable[[Way], None],
+        keepalive: Callable[[], float],
         suspect: Callable[[], None],
         changed: Callable[[], None],
     ) -> None:
         self._paths = paths
         self._timings = timings
         self._ask = ask
+        self._keepalive = keepalive
         self._suspect = suspect
         self._changed = changed
         self._woken = Pulse()
@@ -81,7 +83,7 @@ class PathKeeper:
                     last_probe = now
                     self._ask(path.way)
                 if not is_used:
-                    await self._doze_until(last_probe + timings.keepalive)
+                    await self._doze_until(last_probe + self._keepalive())
                 elif is_silent or self.is_doubted:
                     await trio.sleep(_TICK)
                 else:
@@ -121,7 +123,7 @@ class PathKeeper:
 
     def _probe_gap(self, is_used: bool, is_silent: bool) -> float:
         if not is_used:
-            return self._timings.keepalive
+            return self._keepalive()
         return self._timings.path_suspect_probe if is_silent else self._timings.heartbeat
 
     def _doubt(self, is_doubted: bool) -> None:
