@@ -109,6 +109,8 @@ class Timings:
     """Between two binds while the peer has not bound its side."""
     circuit_asks: tuple[float, ...] = (5.0, 10.0, 30.0, 60.0, 300.0)
     """Between two requests for one, when none came or none worked."""
+    circuit_alone: float = 3.0
+    """When the link to the server breaks, a circuit carries on for so long after it was last heard."""
     circuit_idle: float = 60.0
     """One that nobody uses for so long is let go."""
 

@@ -55,6 +55,14 @@ class CircuitKeeper:
                 nursery.start_soon(self._keep)
                 await self._facts.pulse.wait_until(lambda: not self._is_relayed())
                 nursery.cancel_scope.cancel()
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Without a link to the server the circuit carries on for a while: say so when it no longer does."""
+        while not self._is_relayed() and self._relays.ways_alone(trio.current_time()):
+            with trio.move_on_after(self._timings.heartbeat):
+                await self._facts.pulse.wait_until(self._is_relayed)
+        self._changed()
 
     def _is_relayed(self) -> bool:
         return self._state() in _STATES and self._facts.relay_carries
@@ -105,7 +113,5 @@ class CircuitKeeper:
             await self._woken.wait()
 
     def _is_wanted(self, now: float) -> bool:
-        """Whether we sent, or the peer spoke over the circuit, not long ago."""
-        circuit = self._relays.circuit
-        heard = NEVER if circuit is None else circuit.heard
-        return now - max(self._facts.wanted_at, heard) < self._timings.circuit_idle
+        """Whether we sent, or the peer did over the circuit, not long ago."""
+        return now - max(self._facts.wanted_at, self._relays.carried) < self._timings.circuit_idle

@@ -102,12 +102,13 @@ class PathKeeper:
         while True:
             now = trio.current_time()
             relay = self._paths.relay
-            is_used = self._is_used(now) and carries() and RELAY in self._paths.route
+            is_used = self._is_used(now) and carries()
             if is_used and relay.is_silent(now, timings) and now - last_suspicion >= timings.heartbeat:
                 last_suspicion = now
                 self._suspect()
+            is_needed = RELAY in self._paths.route  # else a circuit carries what we send
             is_quiet = now >= max(relay.heard, last_probe) + timings.path_suspect
-            if now >= last_probe + timings.relay_heartbeat or (is_used and is_quiet):
+            if now >= last_probe + timings.relay_heartbeat or (is_used and is_quiet and is_needed):
                 last_probe = now
                 self._ask(RELAY)
             if not is_used:
@@ -115,7 +116,7 @@ class PathKeeper:
             elif relay.is_silent(now, timings):
                 await trio.sleep(_TICK)
             else:
-                quiet_from = max(relay.heard, last_probe) + timings.path_suspect
+                quiet_from = max(relay.heard, last_probe, NEVER if is_needed else now) + timings.path_suspect
                 await trio.sleep_until(max(min(quiet_from, relay.silent_from(timings)), now + _LEAST))
 
     def _is_used(self, now: float) -> bool:

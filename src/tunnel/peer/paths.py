@@ -87,11 +87,11 @@ class Paths:
 
     def carrier(self, now: float) -> Path:
         """The path on the route that gets data through: one that merely gets copies, on suspicion, does not."""
-        chosen = self.chosen
+        chosen, relay = self.chosen, self.relays.carrier(self.route, now)
         if chosen is None or chosen.way not in self.route:
-            return self.relays.best(now)
+            return relay or self.relay
         is_doubted = not chosen.is_proven or chosen.is_silent(now, self.timings)
-        return self.relays.best(now) if is_doubted and any(way.is_relay for way in self.route) else chosen
+        return relay if is_doubted and relay is not None else chosen
 
     def begin_round(self) -> None:
         """A punch begins: old proofs are void, an answer must come again; the old choice goes on carrying."""

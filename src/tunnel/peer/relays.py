@@ -6,18 +6,22 @@ a probe waits for its answer too long, and carries no more when none came for lo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tunnel.model.timings import Timings
 from tunnel.peer.path import NEVER, Path
 from tunnel.peer.surroundings import RELAY, Way
 
 
 class Relays:
-    """One a peer. `use` says which circuit there is; `ways` and `best` which relay ways carry now."""
+    """One a peer. `use` says which circuit there is; `ways` which relay ways carry now."""
 
     def __init__(self, timings: Timings) -> None:
         self._timings = timings
         self.websocket = Path(RELAY)
         self.circuit: Path | None = None
+        self.carried = NEVER
+        """When data last came in over a circuit: probes alone must not keep one for ever."""
 
     def use(self, way: Way | None) -> bool:
         """From now on this is the circuit, or there is none. True when that is news."""
@@ -32,12 +36,12 @@ class Relays:
             return self.websocket
         return self.circuit if self.circuit is not None and self.circuit.way == way else None
 
-    def best(self, now: float) -> Path:
-        """What gets data through: the circuit where it is proved and not in doubt."""
+    def carrier(self, route: Sequence[Way], now: float) -> Path | None:
+        """The relay way of these that gets data through: the circuit, unless both are there since it is silent."""
         circuit = self.circuit
-        if circuit is None or not self._is_trusted(circuit, now) or circuit.is_silent(now, self._timings):
-            return self.websocket
-        return circuit
+        if circuit is not None and circuit.way in route:
+            return self.websocket if RELAY in route and circuit.is_silent(now, self._timings) else circuit
+        return self.websocket if RELAY in route else None
 
     def ways(self, now: float) -> tuple[Way, ...]:
         """What each datagram takes: the best one, and both while the circuit is in doubt."""
@@ -45,6 +49,14 @@ class Relays:
         if circuit is None or not self._is_trusted(circuit, now):
             return (RELAY,)
         return (circuit.way, RELAY) if circuit.is_silent(now, self._timings) else (circuit.way,)
+
+    def ways_alone(self, now: float) -> tuple[Way, ...]:
+        """What still carries while the link to the server is dialled again: a circuit that just did."""
+        circuit = self.circuit
+        if circuit is None or not circuit.is_proven:
+            return ()
+        is_fresh = now - max(circuit.answered, circuit.heard) < self._timings.circuit_alone
+        return (circuit.way,) if is_fresh else ()
 
     @property
     def heard(self) -> float:

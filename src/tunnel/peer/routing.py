@@ -43,7 +43,7 @@ class Routing:
     def update(self) -> None:
         """Make the route anew; what waited for one goes out."""
         chosen, before = self._paths.chosen, self._paths.route
-        relay = self._relay_ways() if self._facts.relay_carries else ()
+        relay = self._relay_ways()
         if chosen is None:
             self._paths.route = relay
         elif self._keeper.is_doubted or self._state() != "connected":
@@ -78,6 +78,8 @@ class Routing:
         if path.heard == NEVER and way.is_direct:
             self._ask(way)
         path.heard = now
+        if way.circuit:
+            self._paths.relays.carried = now
         self.note_asked(way)
 
     def note_asked(self, way: Way) -> None:
@@ -88,7 +90,7 @@ class Routing:
 
     def transmit_handshake(self, datagram: bytes) -> None:
         """Send it over the relay, by both its ways, and the path in use alike."""
-        ways = dict.fromkeys((RELAY, *self._relay_ways())) if self._facts.relay_carries else {}
+        ways = dict.fromkeys((*((RELAY,) if self._facts.relay_carries else ()), *self._relay_ways()))
         if self._paths.chosen is not None:
             ways[self._paths.chosen.way] = None
         for way in ways:
@@ -102,4 +104,7 @@ class Routing:
 
     def _relay_ways(self) -> tuple[Way, ...]:
         """Nobody probes a circuit while there is a path: who falls back to the relay takes what surely carries."""
-        return (RELAY,) if self._state() == "connected" else self._paths.relays.ways(trio.current_time())
+        now = trio.current_time()
+        if not self._facts.relay_carries:
+            return () if self._state() == "connected" else self._paths.relays.ways_alone(now)
+        return (RELAY,) if self._state() == "connected" else self._paths.relays.ways(now)
