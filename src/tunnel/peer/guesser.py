@@ -10,7 +10,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
 from tunnel.peer.bout import FLOWS_A_TICK, Bout, Knocks, tick
 from tunnel.peer.hard_tactics import Aim, Span
-from tunnel.peer.opener import AHEAD_GAP, AHEAD_GAP_PRESERVING, CROSSED_TTL, ports_ahead
+from tunnel.peer.opener import AHEAD_GAP, AHEAD_GAP_PRESERVING, CROSSED_TTL, ports_ahead, spans_told
 from tunnel.peer.surroundings import Way
 
 MARGIN = 4
@@ -19,6 +19,8 @@ AGAIN = 1.0
 """Seconds after which ports that were told of are asked again, where that costs no flow."""
 GRACE = 2.0
 """Seconds for late answers, when all guesses are made."""
+ALL_TOLD = 1.2
+"""Seconds for the opener to tell of all its ports, before our own count goes on."""
 DRY = 8.0
 """Seconds without a new port to ask after which there will be none."""
 
@@ -41,10 +43,8 @@ class Guesser:
                 self._sources = [self._bout.stays]
                 await self._ask_all()
             case Aim.TOLD:
-                async with trio.open_nursery() as nursery:
-                    await self._tell_port(nursery)
-                    await self._ask_all()
-                    nursery.cancel_scope.cancel()
+                await self._tell_port()
+                await self._ask_all()
             case Aim.PICKED:
                 await self._fill()
             case Aim.AHEAD:
@@ -74,23 +74,19 @@ class Guesser:
                 return
             await tick()
 
-    async def _tell_port(self, nursery: trio.Nursery) -> None:
+    async def _tell_port(self) -> None:
         """Open the one socket to guess from, and find out where it comes out towards the opener."""
         bout = self._bout
         while not self._sources:
             self._sources = await bout.open_sockets(1)
             await tick()
-        nursery.start_soon(self._enclose_first_knock, self._sources[0])
-
-    async def _enclose_first_knock(self, number: int) -> None:
-        bout, step = self._bout, self._bout.step
-        way = Way(number, bout.endpoints[0])
+        way, step = Way(self._sources[0], bout.endpoints[0]), bout.step
 
         def act() -> None:
             if bout.turn.take_flow():
                 bout.knock(way, CROSSED_TTL)
 
-        before, after = await bout.enclose(number, act)
+        before, after = await bout.enclose(way.socket, act)
         seen = before or after
         if seen is not None:
             port = before.port + step if before is not None else seen.port - step
@@ -126,6 +122,8 @@ class Guesser:
         async with trio.open_nursery() as nursery:
             await count.begin()
             await bout.wait_hint(lambda: bool(bout.told) or bout.is_peer_done)
+            with trio.move_on_after(ALL_TOLD):
+                await bout.wait_hint(lambda: len(bout.told) >= spans_told(bout) or bout.is_peer_done)
             ends = trio.current_time() + DRY
             while not bout.is_peer_done and not bout.turn.is_spent and trio.current_time() < ends:
                 await count.step(nursery)

@@ -59,9 +59,7 @@ class Opener:
                 opened = await bout.open_sockets(self._sockets_now(aims))
                 for number in opened:
                     self._fresh.add([(number, aim) for aim in self._aims_of_next(aims)])
-                    if self._is_told_alone:
-                        self._knock(nursery, number)
-                if opened and not self._is_told_alone:
+                if opened:
                     self._knock(nursery, opened[0])
                 self._knock_again()
                 await tick()
@@ -106,9 +104,10 @@ class Opener:
         left = self._tactic.sockets - self._bout.turn.sockets
         if not aims or left <= 0 or len(self._fresh):
             return 0
-        if self._tactic.aim is Aim.SWEPT:
+        if self._is_told_alone:
             return 1
-        return min(BATCH, left, max(1, FLOWS_A_TICK // len(aims))) if self._tactic.aim is not Aim.AHEAD else BATCH
+        each = 1 if self._tactic.aim is Aim.AHEAD else len(aims)
+        return min(BATCH, left, max(1, FLOWS_A_TICK // each))
 
     def _aims_of_next(self, aims: deque[Endpoint]) -> list[Endpoint]:
         """What the next socket aims at."""
@@ -182,3 +181,9 @@ def ports_ahead(counted: int, bout: Bout) -> list[int]:
     else:
         first, gap, step = AHEAD_GAP + math.ceil(nat.load * AHEAD_SECONDS), AHEAD_GAP, nat.step or 1
     return [counted + step * (first + gap * index) for index in range(AHEAD)]
+
+
+def spans_told(bout: Bout) -> int:
+    """How many spans the opener tells of when it has opened all sockets that it aims ahead."""
+    nat = bout.own if bout.tactic.we_open else bout.theirs
+    return bout.tactic.sockets if nat.allocation is Allocation.PRESERVING else math.ceil(bout.tactic.sockets / BATCH)
