@@ -51,6 +51,7 @@ class CircuitKeeper:
             await self._facts.pulse.wait_until(self._is_relayed)
             with trio.move_on_after(self._timings.circuit_delay):
                 await self._facts.pulse.wait_until(lambda: not self._is_relayed())
+                continue
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep)
                 await self._facts.pulse.wait_until(lambda: not self._is_relayed())
@@ -96,8 +97,8 @@ class CircuitKeeper:
                 self._ask(circuit.way)
             due = asked_at + self._gap(circuit, tries, now)
             if circuit.is_proven and circuit.asked != NEVER:
-                turns = (circuit.silent_from(timings), circuit.asked + timings.path_trust)
-                due = min(due, *(turn for turn in turns if turn > now))
+                turns = (circuit.silent_from(timings) + _LEAST, circuit.asked + timings.path_trust)
+                due = min((due, *(turn for turn in turns if turn > now)))
             await self._doze_until(max(due, now + _LEAST))
 
     def _gap(self, circuit: Path, tries: int, now: float) -> float:

@@ -38,7 +38,7 @@ def test_two_hard_nats_stay_relayed_and_say_why() -> None:
     result = study_pair(behind(HARD, HARD), 1)
     assert result.failures == ()
     assert not result.is_direct
-    assert (result.state, result.path, result.reason) == ("relayed", "relay-websocket", "both_hard_nats")
+    assert (result.state, result.path, result.reason) == ("relayed", "relay-udp", "both_hard_nats")
     assert result.first_byte is not None
 
 

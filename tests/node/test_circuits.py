@@ -1,0 +1,250 @@
+"""The node's circuits: asked for once, bound until both sides are, kept while somebody wants them, else given up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnel.crypto.circuit_seal import open_binding, seal_binding
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.identity import NodeId
+from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.node.circuits import Circuits
+from tunnel.peer.surroundings import Way
+from tunnel.wire.circuits import Binding, Word, encode_passed
+from tunnel.wire.signals import Allocate, Circuit, NoCircuit, Signal
+
+TILL = NodeId(b"till".ljust(16, b"."))
+STRANGER = NodeId(b"stranger".ljust(16, b"."))
+SERVER = Endpoint("25.0.0.1", 3478)
+SECOND = Endpoint("25.0.0.1", 3479)
+SERVER6 = Endpoint("2001:db8::1", 3478)
+KEY = b"k" * 32
+TOLD = Circuit(TILL.raw, 77, KEY)
+WAY = Way(0, SERVER, 77)
+
+
+@dataclass
+class Desk:
+    """Circuits, and everything around them written down."""
+
+    families: list[tuple[int, bool]] = field(default_factory=lambda: [(0, False), (1, True)])
+    has_link: bool = True
+    sent: list[tuple[float, Way, Binding]] = field(default_factory=list)
+    signals: list[tuple[float, Signal]] = field(default_factory=list)
+    delivered: list[tuple[bytes, Way]] = field(default_factory=list)
+    changes: list[tuple[NodeId, Way | None]] = field(default_factory=list)
+    """What was told of circuits."""
+    circuits: Circuits = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.circuits = Circuits(
+            DEFAULT_TIMINGS,
+            families=lambda: self.families,
+            send=self._send,
+            send_signal=self._send_signal,
+            deliver=lambda datagram, way: self.delivered.append((datagram, way)),
+            changed=lambda node, way: self.changes.append((node, way)),
+            knows=lambda node: node == TILL,
+        )
+        self.circuits.note_registered((SERVER, SECOND, SERVER6))
+
+    def _send(self, way: Way, datagram: bytes) -> None:
+        self.sent.append((trio.current_time(), way, open_binding(KEY, datagram)))
+
+    def _send_signal(self, signal: Signal) -> bool:
+        if self.has_link:
+            self.signals.append((trio.current_time(), signal))
+        return self.has_link
+
+    def bound(self, *, is_whole: bool, counter: int | None = None, key: bytes = KEY, remote: Endpoint = SERVER) -> None:
+        """The server answers the latest bind."""
+        latest = self.sent[-1][2].counter if counter is None else counter
+        self.circuits.handle_untrusted(seal_binding(key, Binding(Word.BOUND, 77, latest, is_whole)), remote)
+
+    async def told(self) -> None:
+        """The peer wants a circuit, and the server has one."""
+        self.circuits.want(TILL)
+        await trio.sleep(0.01)
+        self.circuits.hear_untrusted(TOLD)
+        await trio.sleep(0.01)
+
+
+@pytest.fixture
+async def desk(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Desk]:
+    async with trio.open_nursery() as nursery:
+        desk = Desk()
+        nursery.start_soon(desk.circuits.run)
+        yield desk
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_circuit_is_asked_for_once_bound_and_told_of_when_it_is_whole(desk: Desk) -> None:
+    await desk.told()
+    assert [signal for _, signal in desk.signals] == [Allocate(TILL.raw)]
+    assert [(way, binding) for _, way, binding in desk.sent] == [(Way(0, SERVER), Binding(Word.BIND, 77, 1))]
+    desk.bound(is_whole=False)
+    desk.bound(is_whole=True)
+    assert desk.changes == [(TILL, None), (TILL, WAY)]
+
+
+async def test_a_bind_that_nobody_answers_is_sent_again_to_all_places_and_then_given_up(desk: Desk) -> None:
+    await desk.told()
+    desk.has_link = False
+    await trio.sleep(sum(DEFAULT_TIMINGS.circuit_binds) + 0.1)
+    began = desk.sent[0][0]
+    assert [round(at - began, 2) for at, _, _ in desk.sent] == [0.0, 0.25, 0.75, 1.75]
+    assert [way.remote for _, way, _ in desk.sent] == [SERVER, SERVER, SECOND, SERVER6]
+    assert [binding.counter for _, _, binding in desk.sent] == [1, 2, 3, 4]
+    assert desk.changes == [(TILL, None)]
+    assert len(desk.circuits) == 0
+
+
+async def test_a_circuit_in_use_is_bound_every_fifteen_seconds(desk: Desk) -> None:
+    await desk.told()
+    for _ in range(6):
+        desk.bound(is_whole=True)
+        desk.circuits.want(TILL)
+        await trio.sleep(DEFAULT_TIMINGS.circuit_keepalive + 0.01)
+    assert [round(at - desk.sent[0][0]) for at, _, _ in desk.sent] == [0, 15, 30, 45, 60, 75, 90]
+
+
+async def test_a_circuit_that_nobody_wants_any_more_is_let_go(desk: Desk) -> None:
+    await desk.told()
+    desk.bound(is_whole=True)
+    for _ in range(3):
+        await trio.sleep(15.0)
+        desk.bound(is_whole=True)
+    assert desk.changes[-1][1] == WAY
+    await trio.sleep(DEFAULT_TIMINGS.circuit_idle)
+    assert desk.changes[-1][1] is None
+    sent = len(desk.sent)
+    await trio.sleep(300.0)
+    assert len(desk.sent) == sent
+    assert len(desk.circuits) == 0
+
+
+async def test_a_doubted_circuit_is_bound_at_once_but_not_twice_at_a_time(desk: Desk) -> None:
+    """A NAT has moved us: the bind moves our side. Until it is answered another one helps nobody."""
+    await desk.told()
+    desk.bound(is_whole=True)
+    await trio.sleep(3.0)
+    for _ in range(5):
+        desk.circuits.doubt(TILL)
+        await trio.sleep(0.01)
+    assert len(desk.sent) == 2
+
+
+async def test_the_same_circuit_told_again_changes_nothing(desk: Desk) -> None:
+    await desk.told()
+    desk.bound(is_whole=True)
+    desk.circuits.hear_untrusted(TOLD)
+    await trio.sleep(0.1)
+    assert desk.changes[-1] == (TILL, WAY)
+    assert len(desk.sent) == 1
+
+
+async def test_a_newer_circuit_takes_the_place_of_the_old_one(desk: Desk) -> None:
+    await desk.told()
+    desk.bound(is_whole=True)
+    desk.circuits.hear_untrusted(Circuit(TILL.raw, 78, KEY))
+    await trio.sleep(0.01)
+    assert desk.changes[-1] == (TILL, None)
+    assert desk.sent[-1][2] == Binding(Word.BIND, 78, 1)
+    assert len(desk.circuits) == 1
+
+
+async def test_a_circuit_to_somebody_unknown_is_not_bound(desk: Desk) -> None:
+    """A server may tell what it likes: it makes us keep and send nothing."""
+    desk.circuits.hear_untrusted(Circuit(STRANGER.raw, 79, KEY))
+    await trio.sleep(1.0)
+    assert desk.sent == []
+    assert len(desk.circuits) == 0
+
+
+async def test_requests_without_an_answer_become_rare(desk: Desk) -> None:
+    for _ in range(700):
+        desk.circuits.want(TILL)
+        await trio.sleep(1.0)
+    times = [at for at, _ in desk.signals]
+    assert [round(later - earlier) for earlier, later in pairwise(times)] == [5, 10, 30, 60, 300]
+
+
+async def test_after_a_refusal_the_next_request_waits_a_minute(desk: Desk) -> None:
+    desk.circuits.want(TILL)
+    await trio.sleep(0.1)
+    desk.circuits.hear_untrusted(NoCircuit(TILL.raw, "full"))
+    for _ in range(90):
+        desk.circuits.want(TILL)
+        await trio.sleep(1.0)
+    assert [round(at) for at, _ in desk.signals] == [0, 60]
+
+
+async def test_without_a_udp_relay_at_the_server_nothing_is_asked(desk: Desk) -> None:
+    desk.circuits.note_registered(())
+    desk.circuits.want(TILL)
+    await trio.sleep(10.0)
+    assert desk.signals == []
+
+
+async def test_without_a_socket_of_the_server_s_family_nothing_is_bound(desk: Desk) -> None:
+    desk.families = []
+    await desk.told()
+    await trio.sleep(1.0)
+    assert desk.sent == []
+
+
+async def test_a_new_registration_binds_what_there_is_anew(desk: Desk) -> None:
+    """The server may have been started again, and know none of it."""
+    await desk.told()
+    desk.bound(is_whole=True)
+    await trio.sleep(1.0)
+    desk.circuits.note_registered((SERVER, SECOND))
+    await trio.sleep(0.01)
+    assert len(desk.sent) == 2
+    await trio.sleep(sum(DEFAULT_TIMINGS.circuit_binds))
+    assert desk.changes[-1] == (TILL, None)
+    assert [signal for _, signal in desk.signals] == [Allocate(TILL.raw)] * 2
+
+
+async def test_what_comes_over_a_circuit_is_delivered_under_its_way(desk: Desk) -> None:
+    await desk.told()
+    desk.circuits.handle_untrusted(encode_passed(77, b"inner"), SECOND)
+    assert desk.delivered == [(b"inner", WAY)]
+
+
+async def test_what_is_not_from_the_server_or_of_no_circuit_is_refused(desk: Desk) -> None:
+    await desk.told()
+    desk.circuits.handle_untrusted(encode_passed(77, b"inner"), Endpoint("66.6.6.6", 3478))
+    desk.circuits.handle_untrusted(encode_passed(78, b"inner"), SERVER)
+    desk.circuits.handle_untrusted(seal_binding(KEY, Binding(Word.BIND, 77, 1)), SERVER)
+    assert desk.delivered == []
+    assert desk.circuits.refused == 3
+
+
+async def test_a_bound_that_is_forged_old_or_late_says_nothing(desk: Desk) -> None:
+    await desk.told()
+    desk.bound(is_whole=True, key=b"?" * 32)
+    desk.bound(is_whole=True, counter=0)
+    assert desk.changes == []
+    desk.bound(is_whole=True)
+    desk.bound(is_whole=False)  # said before the peer came, and overtaken
+    assert desk.changes == [(TILL, WAY)]
+
+
+@given(st.binary(max_size=64) | st.binary(max_size=40).map(lambda rest: b"\x14" + rest))
+def test_junk_costs_a_count(junk: bytes) -> None:
+    async def judge() -> None:
+        desk = Desk()
+        desk.circuits.hear_untrusted(TOLD)
+        desk.circuits.handle_untrusted(junk, SERVER)
+        assert desk.circuits.refused == 1
+        assert desk.delivered == []
+
+    trio.run(judge)
