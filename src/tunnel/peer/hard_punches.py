@@ -11,9 +11,6 @@ from tunnel.peer.surroundings import Way
 from tunnel.peer.tactics import outer_endpoints
 from tunnel.wire.probes import ProbeHint, Stage
 
-MOST_UNVERIFIED = 256
-"""Ways that were heard and have not answered, at once, while a hard punch brings them about."""
-
 
 class HardPunches:
     """`knock(way, ttl)` sends a probe of which nothing is kept, `tell(hint)` a hint over the relay."""
@@ -59,7 +56,6 @@ class HardPunches:
                 self.failure = Reason(ReasonCode.PUNCH_BUSY, f"here: {host} was punched at too often")
                 return
             self.attempt += 1
-            self._facts.paths.most_unverified = MOST_UNVERIFIED
             bout = Bout(
                 self._facts,
                 tactic,
@@ -76,7 +72,7 @@ class HardPunches:
             self.failure = await punch_hard(bout, self._around.timings.hard_agreement)
             self.is_spent = self.failure.code is not ReasonCode.PUNCH_BUSY
         finally:
-            self._facts.paths.most_unverified = self._around.timings.unverified_addresses
+            self._facts.paths.awaited.clear()
             turn.end()
 
     def release(self, keep: Way | None = None) -> None:

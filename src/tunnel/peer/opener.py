@@ -110,7 +110,7 @@ class Opener:
         return min(BATCH, left, max(1, FLOWS_A_TICK // each))
 
     def _aims_of_next(self, aims: deque[Endpoint]) -> list[Endpoint]:
-        """What the next socket aims at."""
+        """What the next socket aims at. Where the guesser was heard from is better than what it announced."""
         match self._tactic.aim:
             case Aim.SWEPT:
                 most = FLOWS_A_TICK if self._tells and self._tactic.sockets > 1 else len(aims)
@@ -119,7 +119,7 @@ class Opener:
                 each = math.ceil(self._tactic.sockets / AHEAD)
                 return [aims[min(len(aims) - 1, (self._bout.turn.sockets - 1) // each)]]
             case _:
-                return list(aims)
+                return self._heard or list(aims)
 
     # Knocking.
 
@@ -157,7 +157,7 @@ class Opener:
 
     def _retarget(self) -> None:
         """The guesser was heard from where we do not aim: there it comes from, so there we aim too."""
-        for endpoint in self._bout.heard():
+        for endpoint in self._bout.heard() if not self._tactic.is_crossed else ():
             if endpoint not in self._heard and len(self._heard) < MAX_AIMS:
                 self._heard.append(endpoint)
                 self._fresh.add([(number, endpoint) for number in self._bout.numbers])

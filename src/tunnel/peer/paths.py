@@ -26,14 +26,13 @@ class Paths:
     chosen: Path | None = None
     """The direct path in use."""
     route: tuple[Way, ...] = ()
-    most_unverified: int = field(init=False)
-    """Of ways that were heard and have not answered, at once. A hard punch bears more: it brings them about."""
+    awaited: set[Way] = field(default_factory=set)
+    """Ways of a hard punch at which we knocked, each within its budget: who is heard there is no stranger."""
     answered_small: bool = False
     """Some way answered small probes in this round, whatever became of the full-size ones."""
 
     def __post_init__(self) -> None:
         self.relays = Relays(self.timings)
-        self.most_unverified = self.timings.unverified_addresses
 
     @property
     def relay(self) -> Path:
@@ -68,9 +67,11 @@ class Paths:
         known = self.at(way)
         if known is not None or way.is_relay:
             return known
+        if way in self.awaited:
+            return self.expect(way)
         since = now - self.timings.path_burial
         unverified = sum(1 for path in self.direct.values() if path.answered == NEVER and path.heard > since)
-        return None if unverified >= self.most_unverified else self.expect(way)
+        return None if unverified >= self.timings.unverified_addresses else self.expect(way)
 
     def promote(self, now: float) -> bool:
         """Choose the best proven path, with hysteresis; a silent one yields at once. True when the choice changed."""

@@ -81,7 +81,8 @@ class Prober:
         self._question(way, full, ttl)
 
     def knock(self, way: Way, ttl: int | None = None) -> None:
-        """Send one probe where most likely nobody is: nothing is kept of the way unless an answer comes."""
+        """Send one probe where most likely nobody is: no path is made of the way unless somebody is heard there."""
+        self._paths.awaited.add(way)
         self._question(way, False, ttl)
 
     def tell(self, hint: ProbeHint) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.simulation.internet.picture import Gateway, Host, Lie, Nat, Picture, Router
-from tunnel.simulation.internet.standing import Stage, Standing, side_of, standings
+from tunnel.simulation.internet.standing import Stage, Standing, reach_of, side_of, standings
 
 
 def router(nat: Nat | None, gateway: Gateway | None = None) -> Router:
@@ -46,16 +46,16 @@ def test_standings_come_from_the_picture() -> None:
 def test_each_router_is_a_stage_the_nearest_first() -> None:
     firewall = replace(router(None), filtering6=Filtering.ADDRESS_DEPENDENT)
     assert stages(router(Nat()), router(STRICT), firewall) == (
-        Stage(Mapping.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT),
-        Stage(Mapping.ADDRESS_AND_PORT_DEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT, in_reach=False),
+        Stage(Mapping.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT, keeps_port=True),
+        Stage(Mapping.ADDRESS_AND_PORT_DEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT, 64512),
         Stage(Mapping.NONE, Filtering.ADDRESS_DEPENDENT),
     )
 
 
 def test_a_steady_port_need_not_be_foretold() -> None:
-    (stage,) = stages(router(Nat(allocation=Allocation.RANDOM)))
-    assert stage.is_steady
-    assert stage.in_reach
+    side = stages(router(Nat(allocation=Allocation.RANDOM)))
+    assert side[0].is_steady
+    assert reach_of(side) == 1
 
 
 def test_a_short_lived_mapping_expires_unless_it_gets_its_port_again() -> None:
@@ -65,7 +65,7 @@ def test_a_short_lived_mapping_expires_unless_it_gets_its_port_again() -> None:
 
 
 def test_only_the_nearest_router_is_asked_for_a_port_and_only_an_honest_one_gives_it() -> None:
-    open_to_all = Stage(Mapping.ENDPOINT_INDEPENDENT, Filtering.ENDPOINT_INDEPENDENT)
+    open_to_all = Stage(Mapping.ENDPOINT_INDEPENDENT, Filtering.ENDPOINT_INDEPENDENT, 64512)
     asked = router(STRICT, Gateway(nat_pmp=True))
     assert stages(asked, asked, maps_port=True)[0] == open_to_all
     assert stages(asked, asked, maps_port=True)[1] == stages(router(STRICT))[0]

@@ -26,7 +26,12 @@ from typing import TypeAlias
 
 from tunnel.model.nat import Filtering, Mapping
 from tunnel.simulation.internet.picture import Hairpinning, Nat, Router, Udp
-from tunnel.simulation.internet.standing import OPEN, STEADY, Side, Standing, side_of
+from tunnel.simulation.internet.standing import OPEN, STEADY, Side, Standing, reach_of, side_of
+
+FLOWS = 2048
+"""Pairs of socket and remote endpoint that one side may open in a punch: more than that, routers must not bear."""
+FEW = 64
+"""Ports: a steady one of so few is as good as announced."""
 
 
 class Possibility(Enum):
@@ -138,15 +143,21 @@ def _by_tactics(sides: _Sides) -> Verdict:
     # foretells the next. Whether that is enough follows from the same closure, with that side's ports known.
     if _meet(sides, known=0) or _meet(sides, known=1):
         return Verdict(Possibility.TACTICS, Cause.ONE_PORT_UNKNOWN)
-    # Two: a guess must hit the port that the other's guess has just made. Chance is hopeless over the whole range
-    # (2,048 probes: 0.1 %), so both must be foretold or lie in small blocks. One of them is enough if it is steady,
-    # that is, the same to all ports of the peer (section 4.1, address-dependent): foretold, it is as good as announced.
-    in_reach = [side for side in sides if all(stage.in_reach for stage in side)]
-    if len(in_reach) == 2:
-        return Verdict(Possibility.TACTICS, Cause.PORTS_IN_REACH)
-    if any(all(stage.mapping is not Mapping.ADDRESS_AND_PORT_DEPENDENT for stage in side) for side in in_reach):
-        return Verdict(Possibility.TACTICS, Cause.ONE_PORT_UNKNOWN)
-    return Verdict(Possibility.IMPOSSIBLE, Cause.BOTH_HARD)
+    # Two: a guess must hit the port that the other's guess has just made. A flow is a pair (own port, port aimed at);
+    # each side can open FLOWS of them, and two that are each other's mirror are a path. Of A x B pairs of ports they
+    # cover so many that FLOWS^2 / (A B) mirrors are to be expected: 1 is 63 %. A side with a new port for each flow
+    # (section 4.1, address- and port-dependent) opens no more than it has ports.
+    ports = [reach_of(side) for side in sides]
+    flows = [FLOWS if _has_one_port(side) else min(FLOWS, reach) for side, reach in zip(sides, ports, strict=True)]
+    if flows[0] * flows[1] < ports[0] * ports[1]:
+        return Verdict(Possibility.IMPOSSIBLE, Cause.BOTH_HARD)
+    is_one_foretold = any(_has_one_port(side) and reach <= FEW for side, reach in zip(sides, ports, strict=True))
+    return Verdict(Possibility.TACTICS, Cause.ONE_PORT_UNKNOWN if is_one_foretold else Cause.PORTS_IN_REACH)
+
+
+def _has_one_port(side: Side) -> bool:
+    """Whether a socket has one port for all endpoints of the peer's address (section 4.1, address-dependent)."""
+    return all(stage.mapping is not Mapping.ADDRESS_AND_PORT_DEPENDENT for stage in side)
 
 
 # --- The closure ---

@@ -15,10 +15,11 @@ from tunnel.simulation.internet.picture import Lie, Nat, Picture, Router
 
 PUNCH = 10.0
 """Seconds that a punch may take."""
-PREDICTABLE_LOAD = 35.0
-"""Foreign mappings a second under which a sequential port can be foretold (Klinec and Matyas 2014)."""
-LEARNABLE_BLOCK = 2048
-"""Ports: with 2,048 probes a side, two unknown ports in blocks of this size meet in 1 - exp(-1) = 63 % of all cases."""
+FORESIGHT = 1.0
+"""Seconds from the sight of a counter to the use of what it gives next, at most: what others take meanwhile is unknown.
+
+Klinec and Matyas (2014) foretell ports up to 35 foreign mappings a second; those that are 1 in 36 are few, as theirs.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +54,10 @@ class Stage:
 
     mapping: Mapping
     filtering: Filtering
-    in_reach: bool = True
-    """Its next port can be foretold, is one of few, or is the one that is known."""
+    reach: int = 1
+    """Of how many ports its next one is, given all that can be learned: 1 for one that is known or foretold."""
+    keeps_port: bool = False
+    """The port behind it is the one before it: what is in reach there is in reach here."""
     expires: bool = False
     """What STUN servers saw may be gone within a punch, and its port with it."""
 
@@ -66,6 +69,19 @@ class Stage:
 
 Side: TypeAlias = tuple[Stage, ...]
 """The stages in front of a host, the nearest first. Two NATs in a row come out as the worse of each dimension."""
+
+
+def reach_of(side: Side) -> int:
+    """Of how many ports the next outer port of a side is, if a new one is needed.
+
+    From the first NAT with dependent mapping on each one further out gives a new port too; the outermost chooses it.
+    """
+    reach, is_new = 1, False
+    for stage in side:
+        is_new = is_new or not stage.is_steady
+        if is_new:
+            reach = max(reach if stage.keeps_port else 1, stage.reach)
+    return reach
 
 
 def standings(picture: Picture, one: str, other: str, *, maps_port: bool = False) -> tuple[Standing, Standing]:
@@ -97,7 +113,8 @@ def _stage_of(router: Router, nat: Nat | None) -> Stage:
         return Stage(Mapping.NONE, router.filtering6)
     if nat.mapping in (Mapping.UNKNOWN, Mapping.DEPENDENT) or nat.filtering is Filtering.UNKNOWN:
         raise ValueError("a picture says how a NAT maps and filters")
-    return Stage(nat.mapping, nat.filtering, _is_in_reach(nat) or nat.mapping in STEADY, _expires(nat))
+    keeps_port = nat.allocation is Allocation.PRESERVING
+    return Stage(nat.mapping, nat.filtering, _reach(nat), keeps_port=keeps_port, expires=_expires(nat))
 
 
 def _asked_for_port(router: Router) -> Nat | None:
@@ -111,17 +128,17 @@ def _asked_for_port(router: Router) -> Nat | None:
     )
 
 
-def _is_in_reach(nat: Nat) -> bool:
+def _reach(nat: Nat) -> int:
     ports = nat.last_port - nat.first_port + 1
     match nat.allocation:
         case Allocation.PRESERVING:
-            return True  # the own port if it is free, else the next above: as good as sequential
+            return 1  # the own port if it is free, else the next above
         case Allocation.SEQUENTIAL:
-            return nat.foreign_load <= PREDICTABLE_LOAD or ports <= LEARNABLE_BLOCK
+            return min(ports, 1 + round(nat.foreign_load * FORESIGHT))
         case Allocation.BLOCK:
-            return min(nat.block_size, ports) <= LEARNABLE_BLOCK
+            return min(nat.block_size, ports)
         case Allocation.RANDOM:
-            return ports <= LEARNABLE_BLOCK
+            return ports
         case Allocation.UNKNOWN:
             raise ValueError("a picture says how ports are chosen")
 
