@@ -32,7 +32,15 @@ def with_candidates(*endpoints: Endpoint) -> Announcement:
 
 
 def test_each_candidate_is_tried_from_the_socket_of_its_family() -> None:
-    assert set(plan(theirs=with_candidates(THEIR4, THEIR6)).ways) == {Way(0, THEIR4), Way(1, THEIR6)}
+    ours = with_candidates(Endpoint("25.1.1.1", 7), Endpoint("2001:db8::1", 7))
+    assert set(plan(ours, with_candidates(THEIR4, THEIR6)).ways) == {Way(0, THEIR4), Way(1, THEIR6)}
+
+
+def test_a_family_in_which_we_have_no_address_is_not_tried_though_there_is_a_socket_for_it() -> None:
+    found = plan(theirs=with_candidates(THEIR6))
+    assert found.is_empty
+    assert found.otherwise.code is ReasonCode.NO_CANDIDATES
+    assert plan(theirs=with_candidates(THEIR6, THEIR4)).ways == (Way(0, THEIR4),)
 
 
 def test_a_way_that_answered_before_is_tried_too_and_once() -> None:

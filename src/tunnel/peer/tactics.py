@@ -54,11 +54,12 @@ def plan_punch(
 
     It always runs; what the reports say of hard NATs only adds to it, or shortens it.
     """
+    families = {candidate.endpoint.is_ipv6 for candidate in own.candidates}  # a socket alone is no address to send from
     candidates = [
         Way(number, candidate.endpoint)
         for candidate in _few_of_each_host(order(own.candidates, theirs.candidates))
         for number, is_ipv6 in sockets
-        if candidate.endpoint.is_ipv6 == is_ipv6 and is_usable(candidate.endpoint)
+        if candidate.endpoint.is_ipv6 == is_ipv6 and is_ipv6 in families and is_usable(candidate.endpoint)
     ]
     ways = tuple(dict.fromkeys((*candidates, *known)))
     if own.relay_only or theirs.relay_only:
