@@ -1,4 +1,5 @@
-"""A TCP stream between two public hosts: bare kernel, direct path, relay. Prints Gbit/s and its ratio to the bare path.
+"""A TCP stream between two public hosts: bare kernel, direct path, both relays. Prints Gbit/s and its ratio to the bare
+path, and what the UDP relay carries for each bit of the WebSocket's.
 
 Run as root: python bench/tunnel_tcp.py [SECONDS]. Needs iperf3; uses network namespaces of its own.
 """
@@ -13,6 +14,13 @@ from pathlib import Path
 
 from tunnel.netlab import Kind, Lab, Site, SiteSpec
 from tunnel.netlab.household import Household
+
+WAYS = (
+    ("direct", (), ()),
+    ("relay over UDP", ("--relay-only",), ()),
+    ("relay over WebSocket", ("--relay-only",), ("--no-udp-relay",)),
+)
+"""Name, options of the nodes, options of the server."""
 
 
 def measure(lab: Lab, listener: Site, sender: Site, address: str, seconds: int) -> float:
@@ -32,19 +40,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Lab(*sites) as lab, Household(lab, Path(folder)) as household:
         home, office = lab.sites["home"], lab.sites["office"]
         bare = measure(lab, office, home, office.host.address, seconds)
-        print(f"{'path':<22}{'Gbit/s':>8}{'of bare':>10}\n{'bare kernel':<22}{bare:>8.2f}{1:>10.3f}")
-        household.start_server()
-        for name, options in (("direct", ()), ("relay over WebSocket", ("--relay-only",))):
+        print(f"{'path':<22}{'Gbit/s':>8}{'of bare':>10}\n{'bare kernel':<22}{bare:>8.4f}{1:>10.3f}")
+        carried: dict[str, float] = {}
+        for name, options, server_options in WAYS:
+            household.start_server(*server_options)
             for node, site in (("desk", home), ("laptop", office)):
                 household.start_node(site.host, node, *options)
             household.wait_ready("desk", "laptop")
             household.command("desk", "ping", "laptop", "--count", "1")
             household.wait_state("desk", "laptop", "relayed" if options else "connected")
-            carried = measure(lab, office, home, household.address("laptop"), seconds)
-            print(f"{name:<22}{carried:>8.2f}{carried / bare:>10.3f}")
+            measure(lab, office, home, household.address("laptop"), 3)  # a circuit comes when the relay is in use
+            carried[name] = measure(lab, office, home, household.address("laptop"), seconds)
+            path = household.peer("desk", "laptop")
+            assert path is not None
+            told = path["path"]["kind"]
+            print(f"{name:<22}{carried[name]:>8.4f}{carried[name] / bare:>10.3f}   {told}")
             for node in ("desk", "laptop"):
                 household.nodes[node].process.terminate()
                 household.nodes[node].process.wait()
+            household.kill_server()
+        print(f"relay over UDP / WebSocket: {carried['relay over UDP'] / carried['relay over WebSocket']:.2f}")
 
 
 if __name__ == "__main__":
