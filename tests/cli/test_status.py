@@ -25,6 +25,24 @@ NAT = {
     "udp": "open",
     "port_mapping": "none",
 }
+OPEN_PORT = {
+    "family": "ipv4",
+    "state": "mapped",
+    "protocol": "upnp",
+    "gateway": "192.168.1.1",
+    "external": "198.51.100.4:40000",
+    "lease_s": 7200,
+    "note": "",
+}
+NO_PORT = {
+    **OPEN_PORT,
+    "state": "unsupported",
+    "protocol": None,
+    "gateway": None,
+    "external": None,
+    "lease_s": None,
+    "note": "upnp: no UPnP gateway answers",
+}
 DIRECT = {"kind": "direct", "endpoint": "192.0.2.7:4242", "rtt_ms": 12.5, "mtu": 1360}
 RELAYED: dict[str, Any] = {"kind": "relay-websocket", "endpoint": None, "rtt_ms": None, "mtu": 1360}
 
@@ -58,6 +76,7 @@ def document(*peers: dict[str, Any], name: str = "desk") -> dict[str, Any]:
             "name": name,
             "addresses": ["10.86.0.1"],
             "nat": NAT,
+            "port_mappings": [],
             "announcement": "acknowledged",
             "notes": ["the address 10.86.0.1 is claimed by shed too"],
         },
@@ -232,6 +251,7 @@ SURVEY: dict[str, Any] = {
     "heard": {"other_address": "void", "other_port": "void"},
     "ipv6": {"address": False, "reached": None, "filtering": "unknown"},
     "captive_portal": "no",
+    "port_mappings": [NO_PORT],
     "reflexive": ["198.51.100.4:40000"],
     "answers": [{"server": "stun.test:3478", "mapped": "198.51.100.4:40000", "rtt_ms": 20.0}],
     "silent": ["mute.test:3478"],
@@ -257,6 +277,34 @@ def test_netcheck_tells_the_nat_and_the_servers(machine: Machine, command: Comma
         assert word in ended.out
     machine.answers["netcheck"] = [SURVEY]
     assert json.loads(command("netcheck", "--json").out) == SURVEY
+
+
+@pytest.mark.parametrize(
+    ("mapping", "words"),
+    [
+        (OPEN_PORT, "198.51.100.4:40000 by upnp, for 2 h"),
+        ({**OPEN_PORT, "lease_s": None}, "until we leave"),
+        ({**OPEN_PORT, "external": "10.0.0.4:40000", "note": "another NAT"}, "another NAT"),
+        ({**OPEN_PORT, "family": "ipv6", "external": "[2001:db8::4]:40000"}, "ipv6 pinhole"),
+        (NO_PORT, "upnp: no UPnP gateway answers"),
+        ({**NO_PORT, "state": "probing", "note": ""}, "asking"),
+        (None, "not asked for"),
+    ],
+)
+def test_netcheck_tells_what_a_gateway_opened_or_why_it_did_not(
+    machine: Machine, command: Command, mapping: dict[str, Any] | None, words: str
+) -> None:
+    machine.answers["netcheck"] = [{**SURVEY, "port_mappings": [] if mapping is None else [mapping]}]
+    assert words in " ".join(command("netcheck").out.split())
+
+
+def test_status_tells_the_port_that_a_gateway_opened(machine: Machine, command: Command) -> None:
+    told = document()
+    told["node"]["port_mappings"] = [OPEN_PORT, {**NO_PORT, "family": "ipv6"}]
+    machine.answers["status"] = [told]
+    said = command("status").out
+    assert "198.51.100.4:40000 by upnp, for 2 h" in said
+    assert "no UPnP gateway" not in said
 
 
 @pytest.mark.parametrize("argv", [[], ["--json"]], ids=["table", "json"])

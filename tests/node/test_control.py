@@ -29,6 +29,7 @@ from tunnel.model.errors import (
 )
 from tunnel.model.invite import Invite
 from tunnel.model.nat import Allocation, Mapping, NatReport, Udp
+from tunnel.model.port_mapping import PortMappingStatus, PortProtocol
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus, ServerStatus
 from tunnel.nat.captive_portal import CaptivePortal
@@ -141,6 +142,10 @@ class FakeNode:
             inspection=Inspection(both=Heard.NO, port=Heard.YES),
             ipv6=Ipv6Sight(has_address=True, is_reached=False),
             captive_portal=CaptivePortal.NO,
+            port_mappings=(
+                PortMappingStatus("ipv4", "mapped", PortProtocol.PCP, "192.168.1.1", mapped, 7199.6),
+                PortMappingStatus("ipv6", "unsupported", note="no gateway on the way out"),
+            ),
             servers=(
                 ServerHealth("a.test:3478", 1.234, 0.02),
                 ServerHealth("b.test:3478", silences=4, is_resolved=False),
@@ -252,6 +257,26 @@ async def test_netcheck_tells_each_property_by_a_key_of_its_own() -> None:
     assert survey["heard"] == {"other_address": "no", "other_port": "yes"}
     assert survey["ipv6"] == {"address": True, "reached": False, "filtering": "unknown"}
     assert survey["captive_portal"] == "no"
+    assert survey["port_mappings"] == [
+        {
+            "family": "ipv4",
+            "state": "mapped",
+            "protocol": "pcp",
+            "gateway": "192.168.1.1",
+            "external": survey["reflexive"][0],
+            "lease_s": 7200,
+            "note": "",
+        },
+        {
+            "family": "ipv6",
+            "state": "unsupported",
+            "protocol": None,
+            "gateway": None,
+            "external": None,
+            "lease_s": None,
+            "note": "no gateway on the way out",
+        },
+    ]
     assert survey["servers"] == [
         {"server": "a.test:3478", "resolved": True, "answered_s_ago": 1.2, "rtt_ms": 20.0, "silences": 0},
         {"server": "b.test:3478", "resolved": False, "answered_s_ago": None, "rtt_ms": None, "silences": 4},

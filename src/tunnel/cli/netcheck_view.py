@@ -14,11 +14,14 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from tunnel.cli.tables import port_mapping_words
 from tunnel.cli.text import printable
 
 Json = Mapping[str, Any]
 
 _FORWARD = "switch UPnP, NAT-PMP or PCP on in the router, or forward a UDP port and name it with --external"
+
+_FORWARD_OUTER = "forward a UDP port on the outer router too, and name it with --external"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ def _rows(found: Json) -> Iterator[_Row]:
         yield _known("hairpin", found, _HAIRPIN)
     yield _lifetime(found)
     yield _ipv6(found["ipv6"])
-    yield _port_mapping(found)
+    yield from _port_mappings(found)
     if found["captive_portal"] != "unknown":
         yield _known("captive_portal", found, _PORTAL)
     if (second := found["second_opinion"]) is not None:
@@ -122,12 +125,19 @@ def _ipv6(sight: Json) -> _Row:
     return _Row("ipv6", seen, "direct with every peer that has IPv6 too")
 
 
-def _port_mapping(found: Json) -> _Row:
-    value = found["port_mapping"]
-    if value != "none":
-        return _Row("port mapping", _words(value), "the router has opened a port: every peer reaches it")
-    is_needed = found["mapping"] in ("address_dependent", "address_and_port_dependent", "dependent")
-    return _Row("port mapping", "none", "no router has opened a port", _FORWARD if is_needed else "")
+def _port_mappings(found: Json) -> Iterator[_Row]:
+    for mapping in found["port_mappings"]:
+        what = "port mapping" if mapping["family"] == "ipv4" else "ipv6 pinhole"
+        if mapping["external"] is not None:
+            seen = port_mapping_words({**mapping, "note": ""})
+            meaning = mapping["note"] or "the router has opened a port: every peer reaches it"
+            yield _Row(what, seen, meaning, _FORWARD_OUTER if mapping["note"] else "")
+        elif mapping["family"] == "ipv4":
+            is_needed = found["mapping"] in ("address_dependent", "address_and_port_dependent", "dependent")
+            seen = "asking" if mapping["state"] == "probing" else "none"
+            yield _Row(what, seen, mapping["note"] or "no router has opened a port", _FORWARD if is_needed else "")
+    if not found["port_mappings"]:
+        yield _Row("port mapping", "not asked for", "")
 
 
 def _servers(found: Json) -> Table:

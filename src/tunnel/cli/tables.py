@@ -29,6 +29,9 @@ def status_view(status: Json, now: float) -> Group:
     facts.add_row("node", _text(f"{node['name']}  {', '.join(node['addresses']) or 'no address yet'}"))
     facts.add_row("id", _text(node["id"]))
     facts.add_row("nat", _text(nat_words(node["nat"])))
+    for mapping in node["port_mappings"]:
+        if mapping["external"] is not None:
+            facts.add_row("open port", _text(port_mapping_words(mapping)))
     facts.add_row("announcement", _state(announcement_words(node["announcement"]), node["announcement"]))
     reached = _state(server_words(server["state"]), server["state"])
     facts.add_row("server", reached.append(f"  {_plain(server['url'])}  {_rtt(server['rtt_ms'])}"))
@@ -78,6 +81,14 @@ def nat_words(nat: Mapping[str, str]) -> str:
     if nat.get("mapping") == "none":
         known.insert(0, "no NAT")
     return ", ".join(word.replace("_", " ") for word in known) or "not known yet"
+
+
+def port_mapping_words(mapping: Json) -> str:
+    """What a gateway opened, and for how long."""
+    left = mapping["lease_s"]
+    lease = "until we leave" if left is None else f"for {age(left)}"
+    note = f" ({mapping['note']})" if mapping["note"] else ""
+    return f"{mapping['external']} by {mapping['protocol']}, {lease}{note}"
 
 
 def path_words(path: Json | None) -> str:

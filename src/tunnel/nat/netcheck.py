@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Udp
+from tunnel.model.port_mapping import PortMappingStatus
 from tunnel.nat.captive_portal import CaptivePortal
 from tunnel.nat.inspection import Inspection
 from tunnel.nat.ipv6 import Ipv6Sight
@@ -26,6 +27,8 @@ class NetcheckReport:
     ipv6: Ipv6Sight = Ipv6Sight()
     captive_portal: CaptivePortal = CaptivePortal.UNKNOWN
     servers: tuple[ServerHealth, ...] = ()
+    port_mappings: tuple[PortMappingStatus, ...] = ()
+    """One an address family; none where no gateway is asked."""
     keepalive: float = 0.0
     """Seconds between two packets that keep an idle path."""
 

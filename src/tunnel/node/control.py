@@ -19,7 +19,7 @@ from typing import Any
 import trio
 
 from tunnel.model.errors import MalformedFrame, SettingsError, TunnelError
-from tunnel.model.status import nat_to_json, path_to_json, peer_to_json, status_to_json
+from tunnel.model.status import nat_to_json, path_to_json, peer_to_json, port_mapping_to_json, status_to_json
 from tunnel.nat.netcheck import NetcheckReport
 from tunnel.network.ports import StreamListener
 from tunnel.node.control_lines import Lines, decode_line, encode_line, failure, failure_of
@@ -201,6 +201,7 @@ def netcheck_to_json(report: NetcheckReport) -> dict[str, Any]:
             "filtering": report.ipv6.filtering.value,
         },
         "captive_portal": report.captive_portal.value,
+        "port_mappings": [port_mapping_to_json(mapping) for mapping in report.port_mappings],
         "reflexive": [str(endpoint) for endpoint in survey.reflexive],
         "answers": [
             {"server": answer.server, "mapped": str(answer.mapped), "rtt_ms": round(answer.rtt * 1000, 3)}

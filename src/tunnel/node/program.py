@@ -236,7 +236,8 @@ class NodeProgram:
 
     async def check_network(self) -> NetcheckReport:
         """All that can be said of the network now, and a second opinion on it."""
-        return await check_network(self._world, self.surveyor, self.link, report=self._report, exclude=self.addresses)
+        found = await check_network(self._world, self.surveyor, self.link, report=self._report, exclude=self.addresses)
+        return replace(found, port_mappings=self.port_mappings.statuses())
 
     # What comes in.
 
