@@ -12,7 +12,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Filtering
-from tunnel.nat.filtering import Doors, Heard, filtering_of, learn_filtering
+from tunnel.nat.filtering import Doors, Findings, Heard, filtering_of, learn_filtering
 from tunnel.nat.inquiry import open_inquiry
 from tunnel.network.memory import open_memory_internet
 from tunnel.network.memory_machine import MemoryEntropy
@@ -92,9 +92,9 @@ async def learned(
 
         internet.transmit = transmit  # type: ignore[method-assign]
         async with open_inquiry(host, MemoryEntropy(random.Random(3))) as inquiry:
-            both, port = await learn_filtering(inquiry, doors, is_steady=is_steady)
+            found = await learn_filtering(inquiry, [doors], is_steady=is_steady)
         nursery.cancel_scope.cancel()
-    return both, port, sent
+    return found.both, found.port, sent
 
 
 @pytest.mark.parametrize(
@@ -150,6 +150,20 @@ async def test_a_server_that_is_alone_in_truth_proves_nothing(autojump_clock: tr
     assert (both, port) == (VOID, VOID)
 
 
+async def test_a_server_that_can_is_asked_after_one_that_cannot(autojump_clock: trio.testing.MockClock) -> None:
+    """As coturn, which answers from elsewhere when it is asked at one of its endpoints and not at all of them."""
+    async with open_memory_internet() as internet, trio.open_nursery() as nursery:
+        server = internet.add_host("server", "25.0.0.1", "25.0.0.2", "25.0.0.3")
+        nursery.start_soon(partial(serve_stun, [await server.open_socket(one) for one in FOUR], rate_per_source=100.0))
+        poor = Endpoint("25.0.0.3", 3478)
+        nursery.start_soon(answer_from_here, await server.open_socket(poor))
+        async with open_inquiry(internet.add_host("home", HOME), MemoryEntropy(random.Random(3))) as inquiry:
+            found = await learn_filtering(inquiry, [Doors(poor, None, FOUR[3]), DOORS], is_steady=True)
+        nursery.cancel_scope.cancel()
+    assert found.doors == DOORS
+    assert found.both is YES
+
+
 async def test_silence_of_the_whole_line_is_no_filter(autojump_clock: trio.testing.MockClock) -> None:
     """The line dies after the control: not even plain questions are answered then."""
     box = Box(lambda remote: remote)
@@ -171,7 +185,7 @@ async def test_an_answer_from_where_we_asked_fulfils_no_wish(autojump_clock: tri
         for endpoint in FOUR:
             nursery.start_soon(answer_from_here, await server.open_socket(endpoint))
         async with open_inquiry(internet.add_host("home", HOME), MemoryEntropy(random.Random(3))) as inquiry:
-            assert await learn_filtering(inquiry, DOORS, is_steady=True) == (VOID, VOID)
+            assert await learn_filtering(inquiry, [DOORS], is_steady=True) == Findings(DOORS, VOID, VOID)
         nursery.cancel_scope.cancel()
 
 

@@ -11,6 +11,7 @@ questions of the same moment are answered. With one address a server shows wheth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -22,6 +23,7 @@ from tunnel.wire.stun import Change, StunClass
 VOLLEYS = (0.25, 0.35, 0.6)
 """Seconds after each volley of the test."""
 CONTROL = (0.3, 0.5)
+MOST_SERVERS = 2
 _LEAST_PLAIN = 2
 """So many plain questions of the test must be answered before silence counts."""
 BOTH = Change.ADDRESS | Change.PORT
@@ -57,13 +59,31 @@ def filtering_of(both: Heard, port: Heard) -> Filtering:
     return Filtering.UNKNOWN
 
 
-async def learn_filtering(inquiry: Inquiry, doors: Doors, *, is_steady: bool) -> tuple[Heard, Heard]:
-    """Run control and tests from two fresh sockets: (both, port). `is_steady`: one mapping for all destinations.
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What both tests showed, and at whose doors."""
 
-    At most 19 packets and about 2 s. Raises DeviceError when no socket can be had.
+    doors: Doors
+    both: Heard = Heard.VOID
+    port: Heard = Heard.VOID
+
+
+async def learn_filtering(inquiry: Inquiry, servers: Sequence[Doors], *, is_steady: bool) -> Findings:
+    """Run control and tests from fresh sockets, at the first server that can do what is wished.
+
+    `is_steady`: one mapping for all destinations. At most `MOST_SERVERS` are tried, 10 packets each; the tests are 9
+    packets. About 2 s. Raises DeviceError when no socket can be had.
     """
-    control = await inquiry.open_asker(is_ipv6=doors.base.is_ipv6)
-    can_both, can_port = await _control(inquiry, control, doors, is_steady=is_steady)
+    for doors in servers[:MOST_SERVERS]:
+        control = await inquiry.open_asker(is_ipv6=doors.base.is_ipv6)
+        can_both, can_port = await _control(inquiry, control, doors, is_steady=is_steady)
+        if can_both or can_port:
+            both, port = await _test(inquiry, doors, can_both=can_both, can_port=can_port)
+            return Findings(doors, both, port)
+    return Findings(servers[0])
+
+
+async def _test(inquiry: Inquiry, doors: Doors, *, can_both: bool, can_port: bool) -> tuple[Heard, Heard]:
     tester = await inquiry.open_asker(is_ipv6=doors.base.is_ipv6)
     plain = tester.question(doors.base)
     both, port = tester.question(doors.base, BOTH), tester.question(doors.base, Change.PORT)

@@ -19,8 +19,8 @@ from tunnel.model.endpoint import Endpoint, Scope, scope_of
 from tunnel.model.errors import DeviceError
 from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport, Udp
 from tunnel.nat.allocation import PortHabits, PortSample, habits_of
-from tunnel.nat.classification import ranked, telling
-from tunnel.nat.filtering import Doors, Heard, filtering_of, learn_filtering
+from tunnel.nat.classification import StunAnswer, ranked, telling
+from tunnel.nat.filtering import Doors, Findings, Heard, filtering_of, learn_filtering
 from tunnel.nat.hairpin import hairpin_of, try_hairpin
 from tunnel.nat.inquiry import Inquiry, open_inquiry
 from tunnel.nat.sampling import Sampled, sample
@@ -69,39 +69,42 @@ class Inspection:
         )
 
 
-def doors_of(result: SurveyResult, own_servers: Sequence[Endpoint]) -> Doors | None:
-    """Whom to ask: of those that answered our own server first, then one that has two addresses, then any.
+def doors_of(result: SurveyResult, own_servers: Sequence[Endpoint]) -> tuple[Doors, ...]:
+    """Whom to ask: of those that answered our own server first, then those that have two addresses, then the others.
 
     None where nobody from outside answered, or nobody who may be believed: where most agree, those who do not.
     """
     answers = [answer for answer in telling(result.answers) if scope_of(answer.mapped.host) is Scope.GLOBAL]
     if result.report.udp is Udp.BLOCKED or not answers:
-        return None
+        return ()
     if result.report.mapping in STEADY:
         favourite = ranked(answers)[0]
         answers = [answer for answer in answers if answer.mapped == favourite]
-    best = min(answers, key=lambda answer: (not answer.is_own, answer.other is None))
-    base, away = best.remote, best.other
-    if away is not None and (away.host == base.host or away.port == base.port or away.is_ipv6 != base.is_ipv6):
-        away = None
-    if away is not None:
+    answers.sort(key=lambda answer: (not answer.is_own, answer.other is None))
+    return tuple(_doors(answer, own_servers) for answer in answers)
+
+
+def _doors(answer: StunAnswer, own_servers: Sequence[Endpoint]) -> Doors:
+    base, away = answer.remote, answer.other
+    if away is not None and away.host != base.host and away.port != base.port and away.is_ipv6 == base.is_ipv6:
         return Doors(base, Endpoint(base.host, away.port), away)
-    beside = [one for one in own_servers if best.is_own and one.port != base.port]
+    beside = [one for one in own_servers if answer.is_own and one.port != base.port]
     return Doors(base, Endpoint(base.host, beside[0].port) if beside else None)
 
 
 async def inspect(
-    datagrams: Datagrams, entropy: Entropy, doors: Doors, mapping: Mapping, *, is_sure: bool = True
+    datagrams: Datagrams, entropy: Entropy, servers: Sequence[Doors], mapping: Mapping, *, is_sure: bool = True
 ) -> Inspection:
     """Learn what `mapping`, the verdict, leaves open; `CAP` seconds at most. What could not be learnt is unknown.
 
-    `is_sure`: several addresses observed the mapping; else it may depend on them after all.
+    `servers` (one at least) stand in the order in which they are to be asked. `is_sure`: several addresses observed
+    the mapping; else it may depend on them after all.
     """
-    found = Inspection(doors=doors)
+    found = Inspection(doors=servers[0])
     with trio.move_on_after(CAP):
         try:
             async with open_inquiry(datagrams, entropy) as inquiry:
-                found = await _inspect(inquiry, doors, mapping, is_sure=is_sure)
+                found = await _inspect(inquiry, servers, mapping, is_sure=is_sure)
         except DeviceError:
             pass  # no more sockets on this machine: the verdict alone must do
     return found
@@ -116,14 +119,14 @@ async def sample_ports(datagrams: Datagrams, entropy: Entropy, server: Endpoint,
         return ()
 
 
-async def _inspect(inquiry: Inquiry, doors: Doors, mapping: Mapping, *, is_sure: bool) -> Inspection:
+async def _inspect(inquiry: Inquiry, servers: Sequence[Doors], mapping: Mapping, *, is_sure: bool) -> Inspection:
     is_steady = mapping in STEADY
-    heard = Heard.VOID, Heard.VOID
+    tests = Findings(servers[0])
     is_turned = None
 
     async def learn_doors() -> None:
-        nonlocal heard
-        heard = await learn_filtering(inquiry, doors, is_steady=is_steady)
+        nonlocal tests
+        tests = await learn_filtering(inquiry, servers, is_steady=is_steady)
 
     async def turn(one: Sampled, other: Sampled) -> None:
         nonlocal is_turned
@@ -131,22 +134,22 @@ async def _inspect(inquiry: Inquiry, doors: Doors, mapping: Mapping, *, is_sure:
         is_turned = await try_hairpin(inquiry, *pair)
 
     began = trio.current_time()
-    sampled = [] if mapping is Mapping.NONE else await sample(inquiry, doors.base, FIRST_SAMPLES, SAMPLE_PATIENCE)
+    sampled = [] if mapping is Mapping.NONE else await sample(inquiry, servers[0].base, FIRST_SAMPLES, SAMPLE_PATIENCE)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(learn_doors)
         if (pair := _pair(sampled)) is not None:
             nursery.start_soon(turn, *pair)
         if sampled and habits_of([one.sample for one in sampled]).allocation is not Allocation.PRESERVING:
             await trio.sleep_until(began + PAUSE)
-            sampled += await sample(inquiry, doors.base, MORE_SAMPLES, SAMPLE_PATIENCE)
-    filtering, samples = filtering_of(*heard), tuple(one.sample for one in sampled)
+            sampled += await sample(inquiry, servers[0].base, MORE_SAMPLES, SAMPLE_PATIENCE)
+    filtering, samples = filtering_of(tests.both, tests.port), tuple(one.sample for one in sampled)
     return Inspection(
         filtering=filtering,
         habits=habits_of(samples),
         hairpin=hairpin_of(is_turned, is_steady=is_steady and is_sure, filtering=filtering),
-        both=heard[0],
-        port=heard[1],
-        doors=doors,
+        both=tests.both,
+        port=tests.port,
+        doors=tests.doors,
         samples=samples,
     )
 

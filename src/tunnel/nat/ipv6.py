@@ -56,8 +56,9 @@ async def look_at_ipv6(
                         doors = Doors(server, Endpoint(server.host, away.port), away)
                     else:
                         doors = Doors(server, beside)
-                    heard = await learn_filtering(inquiry, doors, is_steady=True)
-                    return Ipv6Sight(has_address=True, is_reached=True, filtering=filtering_of(*heard))
+                    found = await learn_filtering(inquiry, [doors], is_steady=True)
+                    filtering = filtering_of(found.both, found.port)
+                    return Ipv6Sight(has_address=True, is_reached=True, filtering=filtering)
     except DeviceError:
         return Ipv6Sight(has_address=True)
     return Ipv6Sight(has_address=True, is_reached=False)

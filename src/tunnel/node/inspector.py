@@ -53,7 +53,7 @@ class Inspector:
         self._news = news
         self._pulse = Pulse()
         self._place: _Place | None = None
-        self._doors: Doors | None = None
+        self._servers: tuple[Doors, ...] = ()
         self._wished = self._begun = self._ended = 0
         self.inspection = Inspection()
         """Of the place where we are; empty while nothing is known."""
@@ -66,11 +66,11 @@ class Inspector:
 
     def note(self, result: SurveyResult, own_servers: Sequence[Endpoint]) -> None:
         """A survey has ended."""
-        doors = doors_of(result, own_servers)
-        place = None if doors is None else _place_of(result)
+        servers = doors_of(result, own_servers)
+        place = _place_of(result) if servers else None
         if place != self._place:
             self.inspection, self.lifetime = Inspection(), None
-        self._place, self._doors = place, doors or self._doors
+        self._place, self._servers = place, servers
         self._pulse.beat()
 
     def report_of(self, verdict: NatReport) -> NatReport:
@@ -88,9 +88,9 @@ class Inspector:
 
     async def sample_ports(self, count: int) -> tuple[PortSample, ...]:
         """See `Surveyor.sample_ports`."""
-        if self._place is None or self._doors is None:
+        if not self._servers:
             return ()
-        return await sample_ports(self._datagrams, self._entropy, self._doors.base, count)
+        return await sample_ports(self._datagrams, self._entropy, self._servers[0].base, count)
 
     async def run(self) -> None:
         """For ever."""
@@ -113,10 +113,9 @@ class Inspector:
     async def _inspect_often(self) -> None:
         while True:
             assert self._place is not None
-            assert self._doors is not None
             handled, self._begun = self._wished, self._begun + 1
             found = await inspect(
-                self._datagrams, self._entropy, self._doors, self._place.mapping, is_sure=self._place.is_sure
+                self._datagrams, self._entropy, self._servers, self._place.mapping, is_sure=self._place.is_sure
             )
             is_news, self.inspection = found != self.inspection, found
             self._ended = self._begun
