@@ -17,6 +17,7 @@ from tunnel.network.memory_machine import MemoryEntropy
 from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.indices import Indices
 from tunnel.peer.surroundings import RELAY, Way
+from tunnel.wire.circuits import encode_passed
 from tunnel.wire.frames import HEADER, Kind
 from tunnel.wire.stun import binding_request, encode_stun
 
@@ -114,6 +115,29 @@ def test_stun_goes_to_the_survey_and_never_over_the_relay(plane: DatagramPlane, 
     assert plane.counts.malformed == 1
 
 
+def test_what_a_udp_relay_passes_on_goes_to_the_circuits_once(indices: Indices) -> None:
+    """A relayed datagram inside a relayed datagram is nobody's."""
+    relayed: list[bytes] = []
+    plane = DatagramPlane(indices, lambda *_: None, lambda datagram, remote: relayed.append(datagram))
+    datagram = encode_passed(77, datagram_for(7))
+    plane.dispatch_untrusted(datagram, SOMEWHERE)
+    assert relayed == [datagram]
+    plane.dispatch_untrusted(datagram, SOMEWHERE._replace(circuit=77))
+    plane.dispatch_untrusted(datagram, RELAY)
+    assert relayed == [datagram]
+    assert plane.counts.malformed == 2
+
+
+async def test_what_goes_over_a_circuit_goes_to_the_server_with_the_circuit_in_front(
+    plane: DatagramPlane, town: Town
+) -> None:
+    server = await town.server_host.open_socket(Endpoint("25.0.0.1", 3478))
+    await plane.open(town.internet.add_host("desk", "26.0.9.1"), 4242)
+    assert plane.send(Way(0, server.local, 77), b"sealed")
+    assert await server.receive_batch() == [(encode_passed(77, b"sealed"), Endpoint("26.0.9.1", 4242))]
+    plane.close()
+
+
 def test_a_bug_that_a_datagram_finds_is_its_owner_s_trouble(plane: DatagramPlane, indices: Indices) -> None:
     owner, bug = Owner(RuntimeError("a bug")), RuntimeError("a bug")
     owner.error = bug
@@ -143,6 +167,35 @@ async def test_an_ipv6_port_that_is_taken_leaves_ipv4(plane: DatagramPlane, town
     await plane.open(host, 4242)
     assert plane.families() == [(0, False)]
     plane.close()
+
+
+async def test_more_sockets_receive_until_they_are_closed_and_no_number_comes_again(
+    plane: DatagramPlane, indices: Indices, town: Town
+) -> None:
+    host, stranger = town.internet.add_host("many", "26.0.9.1"), town.internet.add_host("far", "26.0.9.2")
+    owner = Owner()
+    indices.claim(Kind.PROBE, 7, owner)
+    with pytest.raises(DeviceError):
+        await plane.open_extra()
+    await plane.open(host, 0)
+    source = await stranger.open_socket(Endpoint("0.0.0.0", 0))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(plane.receive_all)
+        await trio.testing.wait_all_tasks_blocked()
+        first, second = await plane.open_extra(), await plane.open_extra()
+        assert plane.families() == [(0, False)], "the ones that stay"
+        assert plane.send(Way(second, source.local_at("26.0.9.2")), b"out", None)
+        (_, seen), *_ = await source.receive_batch()
+        source.send_nowait(datagram_for(7, Kind.PROBE), seen)
+        await trio.sleep(1.0)
+        assert [way.socket for _, _, way in owner.received] == [second]
+        plane.close_extra(second)
+        plane.close_extra(second)
+        assert not plane.send(Way(second, SOMEWHERE.remote), b"out", None)
+        assert await plane.open_extra() not in (first, second)
+        plane.close()
+        assert not plane.send(Way(first, SOMEWHERE.remote), b"out", None)
+        nursery.cancel_scope.cancel()
 
 
 async def test_whatever_comes_in_a_datagram_two_connected_nodes_go_on(

@@ -11,12 +11,14 @@ import pytest
 import trio
 
 from tunnel.crypto.admission import prove
+from tunnel.crypto.circuit_seal import open_binding, seal_binding
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Refused, SettingsError
 from tunnel.model.settings import ServerSettings
 from tunnel.network.real import real_world
 from tunnel.server.program import ServerReady, serve
-from tunnel.wire.signals import Challenge, ErrorSignal, Introduced, PeerUp, Pending
+from tunnel.wire.circuits import Binding, Word, encode_passed
+from tunnel.wire.signals import Allocate, Challenge, Circuit, ErrorSignal, Introduced, NoCircuit, PeerUp, Pending
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,6 +50,48 @@ async def test_two_nodes_register_are_introduced_and_relay(run_server: Serve, di
         assert await laptop.hear_frames(1) == [(desk.handle, b"sealed datagram")]
         assert server.ready.url == "ws://25.0.0.1:8443"
         assert welcome.stun == server.ready.stun == (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.1", 3479))
+
+
+async def test_two_nodes_relay_over_udp(
+    run_server: Serve,
+    dial: Dial,
+    add_client_host: Callable[[str], MemoryHost],
+    fetch: Callable[..., Awaitable[tuple[int, bytes]]],
+) -> None:
+    async with run_server() as server, dial("desk") as desk, dial("laptop") as laptop:
+        assert (await desk.register()).relay == server.ready.stun
+        await laptop.register()
+        desk.say(Allocate(laptop.raw))
+        told, heard = await desk.hear(Circuit), await laptop.hear(Circuit)
+        assert (told.peer, heard.peer, told.circuit) == (laptop.raw, desk.raw, heard.circuit)
+        sockets = [
+            await add_client_host(name).world().datagrams.open_socket(Endpoint("0.0.0.0", 5000))
+            for name in ("desk", "laptop")
+        ]
+        for socket, circuit in zip(sockets, (told, heard), strict=True):
+            bind = seal_binding(circuit.key, Binding(Word.BIND, circuit.circuit, 1))
+            socket.send_nowait(bind, server.ready.stun[0])
+            [(answer, _)] = await socket.receive_batch()
+            assert open_binding(circuit.key, answer).counter == 1
+        datagram = encode_passed(told.circuit, b"sealed datagram")
+        sockets[0].send_nowait(datagram, server.ready.stun[0])
+        assert await sockets[1].receive_batch() == [(datagram, server.ready.stun[0])]
+        status = json.loads((await fetch("/status"))[1])["udp_relay"]
+        assert (status["circuits"], status["binds"], status["datagrams"], status["bytes"]) == (1, 2, 1, 15)
+        metrics = (await fetch("/metrics"))[1].decode().splitlines()
+        assert "p2ptunnel_udp_relay_circuits 1.0" in metrics
+        assert "p2ptunnel_udp_relay_bytes_total 15.0" in metrics
+
+
+async def test_a_server_without_udp_relay_says_so_and_passes_nothing_on(
+    run_server: Serve, dial: Dial, fetch: Callable[..., Awaitable[tuple[int, bytes]]]
+) -> None:
+    async with run_server(udp_relay=False), dial("desk") as desk, dial("laptop") as laptop:
+        assert (await desk.register()).relay == ()
+        await laptop.register()
+        desk.say(Allocate(laptop.raw))
+        assert await desk.hear(NoCircuit) == NoCircuit(laptop.raw, "off")
+        assert json.loads((await fetch("/status"))[1])["udp_relay"] is None
 
 
 async def test_nodes_meet_whichever_of_the_addresses_they_dialled(run_server: Serve, dial: Dial) -> None:
