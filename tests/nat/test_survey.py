@@ -118,7 +118,11 @@ class Internet:
         return tuple(Endpoint(address, port) for address in known)
 
     async def run(
-        self, *asked: str, sockets: tuple[Endpoint, ...] = (LOCAL,), own_servers: tuple[Endpoint, ...] = ()
+        self,
+        *asked: str,
+        sockets: tuple[Endpoint, ...] = (LOCAL,),
+        own_servers: tuple[Endpoint, ...] = (),
+        faint: tuple[str, ...] = (),
     ) -> tuple[SurveyResult, float]:
         """A survey that asks these servers, and how long it took."""
         survey = self.survey = Survey(
@@ -127,6 +131,7 @@ class Internet:
             own=self.own,
             servers=asked,
             own_servers=own_servers,
+            faint=faint,
             timings=DEFAULT_TIMINGS,
             token=random.Random(1).randbytes,
         )
@@ -262,6 +267,25 @@ async def test_each_destination_is_asked_on_the_ladder_until_the_cap(internet: I
     begun = trio.current_time()
     await internet.run("25.0.0.1:3478")
     assert [at - begun for at, _ in internet.sent] == pytest.approx([0.0, 0.25, 0.75, 1.75])
+
+
+async def test_a_server_that_hardly_ever_answers_is_asked_once_more_only(internet: Internet) -> None:
+    internet.servers.clear()
+    begun = trio.current_time()
+    await internet.run("25.0.0.1:3478", "25.0.0.2:3478", faint=("25.0.0.2:3478",))
+    assert [at - begun for at, remote in internet.sent if remote.host == "25.0.0.2"] == pytest.approx([0.0, 0.25])
+    assert len(internet.sent) == 6
+
+
+async def test_answers_after_the_verdict_speak_for_their_servers(internet: Internet) -> None:
+    internet.servers[Endpoint("25.0.0.3", 3478)].delay = 0.4
+    result, _ = await internet.run("25.0.0.1:3478", "25.0.0.2:3478", "25.0.0.3:3478")
+    assert result.silent == ("25.0.0.3:3478",)
+    await trio.sleep(1.0)
+    assert internet.survey is not None
+    assert internet.survey.heard() == pytest.approx(
+        {"25.0.0.1:3478": 0.02, "25.0.0.2:3478": 0.03, "25.0.0.3:3478": 0.4}
+    )
 
 
 async def test_dead_names_alone_are_no_proof_of_blocked_udp(internet: Internet) -> None:

@@ -80,14 +80,17 @@ def doors_of(result: SurveyResult, own_servers: Sequence[Endpoint]) -> tuple[Doo
     if result.report.mapping in STEADY:
         favourite = ranked(answers)[0]
         answers = [answer for answer in answers if answer.mapped == favourite]
-    answers.sort(key=lambda answer: (not answer.is_own, answer.other is None))
-    return tuple(_doors(answer, own_servers) for answer in answers)
+    found = [(answer, _doors(answer, own_servers)) for answer in answers]
+    found.sort(key=lambda one: (not one[0].is_own, one[1].away is None))
+    return tuple(doors for _, doors in found)
 
 
 def _doors(answer: StunAnswer, own_servers: Sequence[Endpoint]) -> Doors:
     base, away = answer.remote, answer.other
     if away is not None and away.host != base.host and away.port != base.port and away.is_ipv6 == base.is_ipv6:
         return Doors(base, Endpoint(base.host, away.port), away)
+    if away is not None and away.host == base.host and away.port != base.port:
+        return Doors(base, away)  # as some servers name at their second address
     beside = [one for one in own_servers if answer.is_own and one.port != base.port]
     return Doors(base, Endpoint(base.host, beside[0].port) if beside else None)
 
