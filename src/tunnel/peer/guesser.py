@@ -9,6 +9,7 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
 from tunnel.peer.bout import FLOWS_A_TICK, Bout, Knocks, tick
+from tunnel.peer.budget import HARD_FLOWS
 from tunnel.peer.hard_tactics import Aim, Span
 from tunnel.peer.opener import AHEAD_GAP, AHEAD_GAP_PRESERVING, CROSSED_TTL, ports_ahead, spans_told
 from tunnel.peer.surroundings import Way
@@ -133,9 +134,15 @@ class Guesser:
     # Which ports.
 
     def _drawn(self) -> list[int]:
-        """Those of the tactic in random order, none twice."""
-        ports = list(_ports(self._tactic.spans))
-        return self._bout.chance.sample(ports, len(ports))
+        """Those of the tactic in random order, none twice, as many as there are flows for.
+
+        Not one more: to shuffle all ports there are takes so long that what the relay carries would stand still.
+        """
+        drawn: list[int] = []
+        for first, last in self._tactic.spans:
+            ports = range(first, last + 1)
+            drawn += self._bout.chance.sample(ports, min(len(ports), HARD_FLOWS))
+        return self._bout.chance.sample(drawn, len(drawn))
 
     def _told(self) -> Iterator[int]:
         told = self._bout.told if not self._tactic.spans else ()
