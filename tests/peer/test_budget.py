@@ -8,7 +8,21 @@ import trio
 
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint
-from tunnel.peer.budget import HOST_BURST, HOST_RATE, NODE_BURST, NODE_RATE, ProbeBudget
+from tunnel.peer.budget import (
+    FEW_FLOWS,
+    HARD_FLOW_RATE,
+    HARD_FLOWS,
+    HARD_HOST_BURST,
+    HARD_REST,
+    HARD_SOCKETS,
+    HOST_BURST,
+    HOST_RATE,
+    NODE_BURST,
+    NODE_RATE,
+    SOCKET_RATE,
+    HardTurn,
+    ProbeBudget,
+)
 from tunnel.peer.tactics import PORTS_OF_A_HOST
 
 if TYPE_CHECKING:
@@ -42,3 +56,85 @@ async def test_a_victim_that_a_member_announces_hears_little(bench: Bench) -> No
     heard = [way.remote for _, way, _, _ in bench.left.sent if way.remote is not None and way.remote.host == victim]
     assert len(set(heard)) == PORTS_OF_A_HOST
     assert len(heard) <= HOST_BURST + 12 * HOST_RATE
+
+
+async def turn_of(budget: ProbeBudget, patience: float = 1.0) -> HardTurn:
+    turn = await budget.wait_turn(patience)
+    assert turn is not None
+    return turn
+
+
+async def test_one_hard_punch_goes_on_at_a_time(autojump_clock: trio.testing.MockClock) -> None:
+    budget = ProbeBudget()
+    first = await turn_of(budget)
+    assert await budget.wait_turn(3.0) is None
+    assert trio.current_time() == 3.0
+    first.end()
+    (await turn_of(budget)).end()
+
+
+async def test_after_a_costly_punch_the_next_one_waits_until_routers_have_forgotten(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    budget = ProbeBudget()
+    turn = await turn_of(budget)
+    while turn.flows <= FEW_FLOWS:
+        turn.take_flow()
+        await trio.sleep(0.01)
+    turn.end()
+    ended = trio.current_time()
+    assert await budget.wait_turn(3.0) is None
+    (await turn_of(budget, 60.0)).end()
+    assert trio.current_time() == ended + HARD_REST
+
+
+async def test_who_gives_up_waiting_leaves_the_turn_to_others(autojump_clock: trio.testing.MockClock) -> None:
+    budget = ProbeBudget()
+    budget._rests_until = 10.0
+    assert await budget.wait_turn(1.0) is None
+    (await turn_of(budget, 10.0)).end()
+    assert trio.current_time() == 10.0
+
+
+async def test_flows_and_sockets_of_a_hard_punch_keep_their_pace_and_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    turn = await turn_of(ProbeBudget())
+    for _ in range(200):
+        while turn.take_flow():
+            pass
+        while turn.take_socket():
+            pass
+        seconds = trio.current_time()
+        assert turn.flows <= min(HARD_FLOWS, HARD_FLOW_RATE * (seconds + 0.1) + 1)
+        assert turn.sockets <= min(HARD_SOCKETS, SOCKET_RATE * (seconds + 0.1) + 1)
+        await trio.sleep(0.1)
+    assert (turn.flows, turn.sockets, turn.is_spent) == (HARD_FLOWS, HARD_SOCKETS, True)
+
+
+async def test_a_hard_punch_leaves_the_other_peers_some_of_the_node_s_rate(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """All flows come out of one bucket: 200 a second in the node, whoever opens them."""
+    budget = ProbeBudget()
+    turn = await turn_of(budget)
+    others = 0
+    for step in range(500):
+        while turn.take_flow():
+            pass
+        others += budget.take(f"25.0.{step % 200}.9", trio.current_time())
+        await trio.sleep(0.01)
+    assert others > NODE_BURST
+    assert others + turn.flows <= NODE_BURST + 5 * NODE_RATE
+
+
+async def test_one_address_is_worth_a_few_hard_punches_an_hour(autojump_clock: trio.testing.MockClock) -> None:
+    """It may be a victim's, whom a hostile member announced as itself."""
+    budget = ProbeBudget()
+    punched = 0
+    for _ in range(24):
+        turn = await turn_of(budget, 1.0)
+        punched += turn.may_punch("66.6.6.6")
+        turn.end()
+        await trio.sleep(150.0)
+    assert punched == HARD_HOST_BURST + 3

@@ -6,13 +6,26 @@ from hypothesis import strategies as st
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame
-from tunnel.wire.probes import ProbeAnswer, ProbeRequest, decode_probe, encode_probe
+from tunnel.wire.probes import MAX_SPANS, ProbeAnswer, ProbeHint, ProbeRequest, Stage, decode_probe, encode_probe
 
 TRANSACTION = bytes(range(8))
 ENDPOINTS = st.sampled_from(
     [None, Endpoint("192.0.2.1", 3478), Endpoint("2001:db8::7", 65535), Endpoint("10.0.0.1", 1)]
 )
 TRANSACTIONS = st.binary(min_size=8, max_size=8)
+PORTS = st.integers(1, 65535)
+SPANS = st.lists(st.tuples(PORTS, PORTS).map(lambda ports: (min(ports), max(ports))), max_size=MAX_SPANS).map(tuple)
+HINTS = st.builds(
+    ProbeHint,
+    st.sampled_from(Stage),
+    st.booleans(),
+    st.integers(0, 255),
+    ENDPOINTS,
+    SPANS,
+    st.integers(-(1 << 15), (1 << 15) - 1),
+    st.integers(0, 65535),
+    st.integers(0, 65535),
+)
 PROBES = st.builds(ProbeRequest, TRANSACTIONS, ENDPOINTS) | st.builds(ProbeAnswer, TRANSACTIONS, ENDPOINTS)
 
 
@@ -56,7 +69,14 @@ def test_junk_is_a_probe_or_malformed(junk: bytes) -> None:
     [
         "",
         "01 0001020304050607",
-        "03 0001020304050607 00",
+        "04 0001020304050607 00",
+        "03 0000000000000000 00",
+        "03 0000000000000000 00 00 00 00 0000 0000 0000 00",
+        "03 0000000000000000 00 01 02 00 0000 0000 0000 00",
+        "03 0000000000000000 00 01 00 00 0000 0000 0000 21",
+        "03 0000000000000000 00 01 00 00 0000 0000 0000 01 0400",
+        "03 0000000000000000 00 01 00 00 0000 0000 0000 01 0400 03ff",
+        "03 0000000000000000 00 01 00 00 0000 0000 0000 01 0000 03ff",
         "01 0001020304050607 06 c0000201 12",
         "01 0001020304050607 05 c0000201 12",
         "01 0001020304050607 06 c0000201 0000",
@@ -64,7 +84,24 @@ def test_junk_is_a_probe_or_malformed(junk: bytes) -> None:
         "02 0001020304050607 06 00000000 1234",
         "02 0001020304050607 12 00000000000000000000ffffc0000201 1234",
     ],
-    ids=["empty", "cut", "unknown word", "cut endpoint", "odd size", "port 0", "multicast", "unspecified", "v4 in v6"],
+    ids=[
+        "empty",
+        "cut",
+        "unknown word",
+        "hint without fields",
+        "no stage",
+        "no role",
+        "too many spans",
+        "span cut",
+        "span backwards",
+        "span at 0",
+        "cut endpoint",
+        "odd size",
+        "port 0",
+        "multicast",
+        "unspecified",
+        "v4 in v6",
+    ],
 )
 def test_a_broken_probe_is_malformed(plaintext: str) -> None:
     with pytest.raises(MalformedFrame):
@@ -74,3 +111,32 @@ def test_a_broken_probe_is_malformed(plaintext: str) -> None:
 def test_what_stands_behind_the_endpoint_is_not_looked_at() -> None:
     """A newer node may put something there."""
     assert decode_probe(bytes.fromhex("01 0001020304050607 00 ffff")) == ProbeRequest(TRANSACTION)
+
+
+def test_a_hint_is_these_bytes() -> None:
+    hint = ProbeHint(
+        Stage.UNDER_WAY,
+        opens=True,
+        attempt=2,
+        place=Endpoint("192.0.2.1", 4660),
+        spans=((1024, 1028), (2048, 2048)),
+        step=-2,
+        sockets=20,
+        flows=515,
+    )
+    expected = "03 0000000000000000 06 c0000201 1234 02 01 02 0014 0203 fffe 02 0400 0404 0800 0800"
+    assert encode_probe(hint) == bytes.fromhex(expected)
+    assert decode_probe(bytes.fromhex(expected)) == hint
+    assert decode_probe(bytes.fromhex(expected) + b"more") == hint, "a newer peer may say more"
+
+
+@given(HINTS)
+def test_a_hint_comes_back_as_it_was(hint: ProbeHint) -> None:
+    assert decode_probe(encode_probe(hint)) == hint
+
+
+def test_a_hint_of_more_spans_than_fit_tells_the_first_ones() -> None:
+    spans = tuple((port, port) for port in range(1, 100))
+    decoded = decode_probe(encode_probe(ProbeHint(Stage.READY, spans=spans, step=1 << 20)))
+    assert isinstance(decoded, ProbeHint)
+    assert (decoded.spans, decoded.step) == (spans[:MAX_SPANS], (1 << 15) - 1)

@@ -112,6 +112,7 @@ class Bout:
         self._tell(
             ProbeHint(
                 stage,
+                opens=self.tactic.we_open,
                 attempt=self._attempt,
                 place=self._place,
                 spans=tuple(self._spans),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import trio
 
 from tunnel.machines.pulse import Pulse
 from tunnel.model.announcement import PeerCard
+from tunnel.model.candidate import CandidateKind
 from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import rung
@@ -75,7 +78,7 @@ class PeerFacts:
     def outlook(self) -> tuple[object, ...]:
         """What decides over a punch: when it differs from what was tried, another one is worth it."""
         own = self.around.own_card
-        return tuple((card.epoch, card.body.candidates, card.body.nat) for card in (own, self.card) if card is not None)
+        return tuple(_standing(card) for card in (own, self.card) if card is not None)
 
     @property
     def absence(self) -> Reason:
@@ -134,3 +137,14 @@ class PeerFacts:
     def _wait_longer(self) -> None:
         self.not_before = trio.current_time() + rung(self.around.timings.crash_backoff, self._refusals)
         self._refusals += 1
+
+
+def _standing(card: PeerCard) -> tuple[object, ...]:
+    """What another punch would depend on. Ports that a hard NAT gives anew each time, and measures, are no news."""
+    nat = card.body.nat
+    candidates = tuple(
+        (one.kind, one.endpoint.host, 0 if nat.is_hard and one.kind is CandidateKind.REFLEXIVE else one.endpoint.port)
+        for one in card.body.candidates
+    )
+    behaviour = replace(nat, step=0, load=0.0, lifetime=None)
+    return card.epoch, tuple(dict.fromkeys(candidates)), behaviour

@@ -32,6 +32,10 @@ async def punch_hard(bout: Bout, patience: float) -> Reason:
         if is_busy:
             return _reason(bout, ReasonCode.PUNCH_BUSY, "there: another hard punch goes on, or has just ended")
         return _reason(bout, ReasonCode.GUESSING_FAILED, "the peer did not join")
+    if bout.hint is not None and bout.hint.opens == bout.tactic.we_open:
+        return _reason(
+            bout, ReasonCode.PUNCH_BUSY, "the two saw different NAT reports, and chose roles that do not fit"
+        )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_repeat, bout, Stage.UNDER_WAY, HINT_EVERY)
         await (Opener(bout) if bout.tactic.we_open else Guesser(bout)).run()

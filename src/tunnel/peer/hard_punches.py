@@ -70,6 +70,8 @@ class HardPunches:
                 tell=self._tell,
             )
             self.failure = await punch_hard(bout, self._around.timings.hard_agreement)
+            hint = self._facts.hint
+            self.attempt = max(self.attempt, 0 if hint is None else hint.attempt)
             self.is_spent = self.failure.code is not ReasonCode.PUNCH_BUSY
         finally:
             self._facts.paths.awaited.clear()

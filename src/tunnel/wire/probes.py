@@ -2,7 +2,7 @@
 
      0      1                 9        10                  10 + n
     | word | transaction (8) | n (1)  | endpoint (n bytes) | zeros up to the wanted size ...          word 1, 2
-    | word | zeros (8)       | n (1)  | endpoint (n bytes) | stage attempt sockets flows step | spans   word 3
+    | word | zeros (8)       | n (1)  | endpoint (n bytes) | stage opens attempt sockets flows step | spans   word 3
 
 The word is 1 for a request, 2 for an answer, 3 for a hint; n is 0, 6 or 18 (packed_endpoint.py). An answer never
 triggers an answer, and a hint is answered by nothing. What stands behind the endpoint of a request or an answer is
@@ -25,7 +25,7 @@ TRANSACTION_BYTES = 8
 MAX_SPANS = 32
 _REQUEST, _ANSWER, _HINT = 1, 2, 3
 _HEAD_BYTES = 1 + TRANSACTION_BYTES + 1
-_HINT_FIELDS = struct.Struct("!BBHHhB")
+_HINT_FIELDS = struct.Struct("!BBBHHhB")
 _SPAN = struct.Struct("!HH")
 
 
@@ -70,6 +70,8 @@ class ProbeHint:
     """What one side of a hard punch tells the other while it goes on, over the relay."""
 
     stage: Stage
+    opens: bool = False
+    """Whether the speaker opens sockets; else it guesses. Where both say the same they saw different reports."""
     attempt: int = 0
     """The how manieth hard punch of this pair it is, as the speaker counts; the higher count holds."""
     place: Endpoint | None = None
@@ -125,7 +127,13 @@ def decode_probe(plaintext: bytes) -> Probe:
 def _encode_hint(hint: ProbeHint) -> bytes:
     spans = hint.spans[:MAX_SPANS]
     fields = _HINT_FIELDS.pack(
-        hint.stage, hint.attempt & 0xFF, hint.sockets & 0xFFFF, hint.flows & 0xFFFF, _signed(hint.step), len(spans)
+        hint.stage,
+        hint.opens,
+        hint.attempt & 0xFF,
+        hint.sockets & 0xFFFF,
+        hint.flows & 0xFFFF,
+        _signed(hint.step),
+        len(spans),
     )
     return fields + b"".join(_SPAN.pack(*span) for span in spans)
 
@@ -133,8 +141,8 @@ def _encode_hint(hint: ProbeHint) -> bytes:
 def _decode_hint(place: Endpoint | None, rest: bytes) -> ProbeHint:
     if len(rest) < _HINT_FIELDS.size:
         raise MalformedFrame(f"a hint of {len(rest)} bytes behind its endpoint")
-    stage, attempt, sockets, flows, step, count = _HINT_FIELDS.unpack_from(rest)
-    if stage not in Stage.__members__.values() or count > MAX_SPANS:
+    stage, opens, attempt, sockets, flows, step, count = _HINT_FIELDS.unpack_from(rest)
+    if stage not in Stage.__members__.values() or opens > 1 or count > MAX_SPANS:
         raise MalformedFrame(f"a hint of stage {stage} with {count} spans")
     packed = rest[_HINT_FIELDS.size : _HINT_FIELDS.size + count * _SPAN.size]
     if len(packed) != count * _SPAN.size:
@@ -142,7 +150,7 @@ def _decode_hint(place: Endpoint | None, rest: bytes) -> ProbeHint:
     spans = tuple(_SPAN.iter_unpack(packed))
     if any(not 0 < first <= last for first, last in spans):
         raise MalformedFrame("a span of ports that begins behind its end, or at port 0")
-    return ProbeHint(Stage(stage), attempt, place, spans, step, sockets, flows)
+    return ProbeHint(Stage(stage), bool(opens), attempt, place, spans, step, sockets, flows)
 
 
 def _signed(step: int) -> int:

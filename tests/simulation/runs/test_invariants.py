@@ -9,14 +9,28 @@ from tests.simulation.pairs import do, pair
 
 from tunnel.crypto.sealing import Sealer
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.nat import Allocation
 from tunnel.network.memory_packet import Fate, MemoryPacket
-from tunnel.peer.budget import ProbeBudget
+from tunnel.peer import opener
+from tunnel.peer.bout import Knocks
+from tunnel.peer.budget import HardTurn, ProbeBudget
 from tunnel.peer.prober import Prober
 from tunnel.server.presence import Member
-from tunnel.simulation.runs.invariants import FLOW_BURST, FLOWS_A_SECOND, SOCKETS, Watchman
+from tunnel.simulation.runs.invariants import (
+    FLOW_BURST,
+    FLOWS_A_SECOND,
+    HARD,
+    PUNCH,
+    SOCKETS,
+    SOCKETS_A_SECOND,
+    Watchman,
+)
 from tunnel.simulation.runs.rehearsal import rehearse
 from tunnel.simulation.runs.schedule import run_seeded
 from tunnel.simulation.runs.traffic import Traffic
+from tunnel.simulation.studies.grid import COMMON, Cell, Position
+from tunnel.simulation.studies.grid import Kind as NatKind
+from tunnel.simulation.studies.study import study_pair
 from tunnel.wire.frames import FULL_SIZE, Kind
 from tunnel.wire.signals import Pending, Signal
 
@@ -24,15 +38,16 @@ PROBE = bytes([Kind.PROBE])
 TALK = do(1.0, "send", who="desk", to="laptop", until=3.0)
 
 
-def run_watched(watch: Watchman, packets: int, *, ports: int = 1, gap: float = 0.0) -> None:
-    """A host sends so many probes, each to another port, from sockets that take turns."""
+def run_watched(watch: Watchman, packets: int, *, ports: int = 1, hosts: int = 1, gap: float = 0.0) -> None:
+    """A host sends so many probes, each to another port, from sockets and to addresses that take turns."""
 
     async def send() -> None:
         import trio
 
         for number in range(packets):
             source = Endpoint("192.168.1.2", 5000 + number % ports)
-            watch.see_sent("desk", MemoryPacket(source, Endpoint("25.0.0.9", 1024 + number), PROBE))
+            remote = Endpoint(f"25.0.0.{9 + number % hosts}", 1024 + number)
+            watch.see_sent("desk", MemoryPacket(source, remote, PROBE))
             await trio.sleep(gap)
 
     run_seeded(send, 0)
@@ -60,6 +75,40 @@ def test_more_sockets_than_a_punch_may_have_are_a_fault() -> None:
     assert watch.faults == []
     run_watched(watch := Watchman(), SOCKETS + 1, ports=SOCKETS + 1, gap=0.01)
     assert watch.faults == ["at 2.560 s desk probes from 257 sockets"]
+    run_watched(watch := Watchman(), 2 * SOCKETS, ports=2 * SOCKETS, gap=PUNCH / SOCKETS)
+    assert watch.faults == [], "those of a punch that was long ago"
+
+
+def test_sockets_opened_all_at_once_are_a_fault() -> None:
+    run_watched(watch := Watchman(), SOCKETS_A_SECOND + 1, ports=SOCKETS_A_SECOND + 1, gap=0.001)
+    assert watch.faults == ["at 0.112 s desk begins to probe from 113 sockets within a second"]
+
+
+def test_two_hard_punches_at_once_are_a_fault() -> None:
+    run_watched(watch := Watchman(), 2 * HARD + 1, hosts=2, gap=0.01)
+    assert watch.faults == []
+    run_watched(watch := Watchman(), 2 * HARD + 2, hosts=2, gap=0.01)
+    assert watch.faults == ["at 2.010 s desk guesses ports at 2 addresses at once"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "fault"),
+    [("take_flow", "flows within a second"), ("take_socket", "sockets within a second")],
+)
+def test_a_hard_punch_without_its_pace_is_found_out(monkeypatch: pytest.MonkeyPatch, limit: str, fault: str) -> None:
+    """As many flows, or sockets, as it likes: nothing else holds it back."""
+    monkeypatch.setattr(opener, "BATCH", 60)
+    monkeypatch.setattr(Knocks.send, "__defaults__", (None, 60))
+
+    def take(self: HardTurn) -> bool:
+        name = limit.removeprefix("take_") + "s"
+        setattr(self, name, getattr(self, name) + 1)
+        return True
+
+    picture = Cell(Position.PAIR, COMMON, NatKind("APDM", "APDF", Allocation.RANDOM)).picture
+    assert study_pair(picture, 0).failures == ()
+    monkeypatch.setattr(HardTurn, limit, take)
+    assert any(fault in failure for failure in study_pair(picture, 0).failures)
 
 
 def test_a_node_without_a_budget_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 
 import trio
@@ -20,6 +20,10 @@ FLOWS_A_PUNCH = 2048
 PUNCH = 20.0
 """Seconds: no punch is longer."""
 SOCKETS = 256
+SOCKETS_A_SECOND = 112
+"""A hundred, those that stay, and what was saved up a moment before."""
+HARD = 100
+"""Flows to one address within a punch: more are guesses, and for one peer at a time."""
 FLOW_MEMORY = 120.0
 """Seconds for which a router remembers a flow: asking there again costs nothing new."""
 PROOF_AGE = 20.0
@@ -34,8 +38,12 @@ class _Flows:
     def __init__(self) -> None:
         self.last: dict[tuple[int, str, int], float] = {}
         """When each was used last: socket's port, remote address, remote port."""
-        self.ports: set[int] = set()
-        self.within_punch: deque[float] = deque()
+        self.ports: dict[int, float] = {}
+        """Sockets' ports, and when each was last given a new flow."""
+        self.new_ports: deque[float] = deque()
+        self.within_punch: deque[tuple[float, str]] = deque()
+        self.to_host: Counter[str] = Counter()
+        """Of `within_punch`, by remote address."""
         self.within_second: deque[float] = deque()
 
     def note(self, flow: tuple[int, str, int], now: float) -> bool:
@@ -43,12 +51,22 @@ class _Flows:
         last, self.last[flow] = self.last.get(flow, -FLOW_MEMORY), now
         if now - last < FLOW_MEMORY:
             return False
-        self.ports.add(flow[0])
-        for times, window in ((self.within_punch, PUNCH), (self.within_second, 1.0)):
-            times.append(now)
-            while times[0] < now - window:
-                times.popleft()
+        port, host, _ = flow
+        if now - self.ports.get(port, -PUNCH) >= PUNCH:
+            _push(self.new_ports, now, 1.0)
+        self.ports[port] = now
+        if len(self.ports) > SOCKETS:
+            self.ports = {port: used for port, used in self.ports.items() if now - used < PUNCH}
+        self.within_punch.append((now, host))
+        self.to_host[host] += 1
+        while self.within_punch[0][0] < now - PUNCH:
+            self.to_host[self.within_punch.popleft()[1]] -= 1
+        _push(self.within_second, now, 1.0)
         return True
+
+    def hard_hosts(self) -> int:
+        """At how many addresses it guesses."""
+        return sum(count > HARD for count in self.to_host.values())
 
 
 class Watchman:
@@ -99,6 +117,10 @@ class Watchman:
             self._report(f"{host} opened {len(flows.within_second)} flows within a second")
         if len(flows.ports) > SOCKETS:
             self._report(f"{host} probes from {len(flows.ports)} sockets")
+        if len(flows.new_ports) > SOCKETS_A_SECOND:
+            self._report(f"{host} begins to probe from {len(flows.new_ports)} sockets within a second")
+        if flows.to_host[flow[1]] == HARD + 1 and flows.hard_hosts() > 1:
+            self._report(f"{host} guesses ports at {flows.hard_hosts()} addresses at once")
 
     def _report(self, fault: str) -> None:
         if len(self.faults) < 20:
@@ -125,6 +147,12 @@ def faults_in_words(stage: Stage) -> Iterator[str]:
                 answered += 1
     if asked > answered:
         yield f"the server was asked for {asked} introductions and answered {answered}"
+
+
+def _push(times: deque[float], now: float, window: float) -> None:
+    times.append(now)
+    while times[0] < now - window:
+        times.popleft()
 
 
 _PROBE = bytes([Kind.PROBE])

@@ -1,0 +1,71 @@
+"""Real nodes behind hard NATs: each hard tactic wins, within its budget and its time."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunnel.model.nat import Allocation
+from tunnel.simulation.internet.oracle import Possibility
+from tunnel.simulation.studies.grid import Cell, CellResult, Kind, Position, run_cell
+
+RANDOM, SEQUENTIAL, BLOCK, PRESERVING = (
+    Allocation.RANDOM,
+    Allocation.SEQUENTIAL,
+    Allocation.BLOCK,
+    Allocation.PRESERVING,
+)
+HOME = Kind("EIM", "APDF", PRESERVING)
+
+
+def run(one: Kind, other: Kind, position: Position = Position.PAIR, seed: int = 0) -> CellResult:
+    found = run_cell((Cell(position, one, other), seed))
+    assert found.verdict.possibility is Possibility.TACTICS
+    assert found.result.failures == ()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("allocation", "seconds", "flows"),
+    [(RANDOM, 12.0, 2100), (BLOCK, 3.0, 500), (SEQUENTIAL, 2.5, 100), (PRESERVING, 2.5, 100)],
+)
+def test_an_easy_nat_finds_the_port_of_a_hard_one(allocation: Allocation, seconds: float, flows: int) -> None:
+    result = run(HOME, Kind("APDM", "APDF", allocation)).result
+    assert result.direct is not None
+    assert result.direct < seconds
+    assert result.flows < flows
+
+
+@pytest.mark.parametrize("allocation", [RANDOM, SEQUENTIAL])
+def test_a_carrier_s_hard_nat_behind_a_home_router_is_opened_too(allocation: Allocation) -> None:
+    """Openers of TTL 2 end at the first router: those of TTL 4, and later ones, go through both."""
+    kind = Kind("APDM", "APDF", allocation)
+    assert run(kind, kind, Position.SECOND).result.is_direct
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Kind("ADM", "APDF", SEQUENTIAL), Kind("APDM", "APDF", RANDOM)),
+        (Kind("ADM", "APDF", BLOCK), Kind("APDM", "APDF", BLOCK)),
+        (Kind("ADM", "APDF", BLOCK), Kind("APDM", "APDF", SEQUENTIAL)),
+        (Kind("APDM", "APDF", SEQUENTIAL), Kind("APDM", "APDF", BLOCK)),
+        (Kind("APDM", "APDF", PRESERVING), Kind("APDM", "APDF", BLOCK)),
+        (Kind("APDM", "APDF", SEQUENTIAL), Kind("APDM", "APDF", SEQUENTIAL)),
+        (Kind("APDM", "APDF", PRESERVING), Kind("APDM", "APDF", PRESERVING)),
+        (Kind("APDM", "APDF", PRESERVING), Kind("APDM", "APDF", SEQUENTIAL)),
+        (Kind("APDM", "APDF", BLOCK), Kind("APDM", "APDF", BLOCK)),
+    ],
+    ids=str,
+)
+def test_two_hard_nats_meet_where_both_ports_are_in_reach(one: Kind, other: Kind) -> None:
+    assert run(one, other).result.is_direct
+
+
+def test_a_hard_nat_that_lets_the_address_in_is_found_by_another_hard_one() -> None:
+    """Neither port is known. The guess that hits shows where the guesser comes from, and the second one is let in."""
+    assert run(Kind("ADM", "APDF", RANDOM), Kind("APDM", "ADF", RANDOM)).result.is_direct
+
+
+def test_two_homes_behind_one_counting_nat_meet_at_its_outer_address() -> None:
+    kind = Kind("APDM", "APDF", SEQUENTIAL)
+    assert run(kind, kind, Position.CARRIER).result.is_direct
