@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import random
+from functools import partial
+
 import pytest
+import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport, Udp
+from tunnel.model.rates import TokenBucket
 from tunnel.nat.allocation import PortHabits
 from tunnel.nat.classification import StunAnswer
 from tunnel.nat.filtering import Doors
-from tunnel.nat.inspection import Inspection, doors_of
+from tunnel.nat.inspection import Inspection, doors_of, inspect
 from tunnel.nat.survey import SurveyResult
+from tunnel.network.memory import open_memory_internet
+from tunnel.network.memory_machine import MemoryEntropy
+from tunnel.network.memory_packet import MemoryPacket
+from tunnel.server.stun_service import serve_stun
 
 A1, A2 = Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.1", 3479)
 B1, B2 = Endpoint("25.0.0.2", 3478), Endpoint("25.0.0.2", 3479)
@@ -94,7 +103,41 @@ VERDICT = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT, allocation=Allocation.
             Inspection(habits=PortHabits(Allocation.BLOCK, block=(40960, 41471))),
             NatReport(Mapping.ENDPOINT_INDEPENDENT, allocation=Allocation.BLOCK, udp=Udp.OPEN, block=(40960, 41471)),
         ),
+        (
+            Inspection(is_limited=True),
+            NatReport(Mapping.ENDPOINT_INDEPENDENT, allocation=Allocation.PRESERVING, udp=Udp.LIMITED),
+        ),
     ],
 )
 def test_what_was_learnt_joins_the_verdict_and_what_was_not_leaves_it(found: Inspection, report: NatReport) -> None:
     assert found.applied_to(VERDICT) == report
+
+
+@pytest.mark.parametrize(
+    ("rate", "mapping", "is_limited"),
+    [
+        (5.0, Mapping.ENDPOINT_INDEPENDENT, True),
+        (5.0, Mapping.NONE, True),
+        (1000.0, Mapping.ENDPOINT_INDEPENDENT, False),
+        (1000.0, Mapping.NONE, False),
+    ],
+)
+async def test_a_limit_on_datagrams_is_found_where_much_is_lost(
+    autojump_clock: trio.testing.MockClock, rate: float, mapping: Mapping, is_limited: bool
+) -> None:
+    async with open_memory_internet() as internet, trio.open_nursery() as nursery:
+        server = internet.add_host("server", A1.host)
+        nursery.start_soon(
+            partial(serve_stun, [await server.open_socket(one) for one in (A1, A2)], rate_per_source=200.0)
+        )
+        host = internet.add_host("home", SEEN.host)
+        bucket, route = TokenBucket(rate, max(3.0, rate), trio.current_time()), internet.transmit
+
+        def transmit(packet: MemoryPacket) -> None:
+            if packet.source.host == A1.host or bucket.take(trio.current_time()):
+                route(packet)
+
+        internet.transmit = transmit  # type: ignore[method-assign]
+        found = await inspect(host, MemoryEntropy(random.Random(1)), [Doors(A1, A2)], mapping)
+        nursery.cancel_scope.cancel()
+    assert found.is_limited is is_limited

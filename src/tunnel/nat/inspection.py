@@ -24,11 +24,12 @@ from tunnel.nat.filtering import Doors, Findings, Heard, filtering_of, learn_fil
 from tunnel.nat.hairpin import hairpin_of, try_hairpin
 from tunnel.nat.inquiry import Inquiry, open_inquiry
 from tunnel.nat.sampling import Sampled, sample
+from tunnel.nat.shaping import is_shaped
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import Datagrams, Entropy
 
 CAP = 4.0
-"""Seconds for all of it."""
+"""Seconds for all of it; where much is lost, five more to see whether something counts our datagrams."""
 SAMPLE_PATIENCE = 0.4
 FIRST_SAMPLES = 6
 """A NAT that preserves ports is known by these."""
@@ -52,6 +53,8 @@ class Inspection:
     doors: Doors | None = None
     """The endpoints of the server that was asked."""
     samples: tuple[PortSample, ...] = ()
+    is_limited: bool = False
+    """Something drops datagrams that come fast."""
 
     def applied_to(self, report: NatReport) -> NatReport:
         """A verdict's report with what was learnt since."""
@@ -66,6 +69,7 @@ class Inspection:
             step=habits.step,
             load=habits.load,
             block=habits.block,
+            udp=Udp.LIMITED if self.is_limited and report.udp is Udp.OPEN else report.udp,
         )
 
 
@@ -104,13 +108,25 @@ async def inspect(
     the mapping; else it may depend on them after all.
     """
     found = Inspection(doors=servers[0])
-    with trio.move_on_after(CAP):
-        try:
+    try:
+        with trio.move_on_after(CAP):
             async with open_inquiry(datagrams, entropy) as inquiry:
                 found = await _inspect(inquiry, servers, mapping, is_sure=is_sure)
-        except DeviceError:
-            pass  # no more sockets on this machine: the verdict alone must do
+        if _is_lossy(found, mapping):
+            async with open_inquiry(datagrams, entropy) as inquiry:
+                found = replace(found, is_limited=await is_shaped(inquiry, servers[0].base))
+    except DeviceError:
+        pass  # no more sockets on this machine: the verdict alone must do
     return found
+
+
+def _is_lossy(found: Inspection, mapping: Mapping) -> bool:
+    """Whether much that should have been answered was not."""
+    doors = found.doors
+    could_tell = doors is not None and (doors.beside is not None or doors.away is not None)
+    if could_tell and found.both is found.port is Heard.VOID:
+        return True
+    return mapping is not Mapping.NONE and 2 * len(found.samples) <= FIRST_SAMPLES
 
 
 async def sample_ports(datagrams: Datagrams, entropy: Entropy, server: Endpoint, count: int) -> tuple[PortSample, ...]:
