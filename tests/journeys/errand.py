@@ -2,6 +2,8 @@
 
     map PORT SECONDS        ask the UPnP gateway for a mapping of this UDP port: ENDPOINT
     unmap PORT              take it back
+    hold PROTOCOL PORT SEC  keep a mapping by this protocol alone (pcp, nat-pmp, upnp): a line at each change, until
+                            stdin ends; then give it back
     exchange ENDPOINT HEX.. send datagrams one by one: what comes back for each, as HEX
     survey SERVER...        what our survey says, asking these STUN servers alone
     classic SERVER SOURCE   what pystun3 calls our NAT, asking this STUN server
@@ -22,20 +24,28 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import trio
 
 from tunnel.model.endpoint import Endpoint, parse_endpoint
-from tunnel.model.errors import TunnelError
-from tunnel.model.timings import Timings
+from tunnel.model.errors import DeviceError, TunnelError
+from tunnel.model.port_mapping import PortProtocol
+from tunnel.model.timings import DEFAULT_TIMINGS, Timings
+from tunnel.nat.gateways.nat_pmp import NatPmpClient
+from tunnel.nat.gateways.pcp import PcpClient
+from tunnel.nat.gateways.race import PortClients
+from tunnel.nat.gateways.upnp import UpnpClient
 from tunnel.nat.second_opinion import ask_second_opinion
 from tunnel.nat.survey import Survey
+from tunnel.network.memory_machine import MemoryStore, NoPortMapper
 from tunnel.network.ports import DatagramSocket
 from tunnel.network.real_datagrams import RealDatagrams
 from tunnel.network.real_interfaces import RealInterfaces
 from tunnel.network.real_port_mapper import RealPortMapper
 from tunnel.network.real_resolver import RealResolver
+from tunnel.node.port_mapping import PortMapping
 from tunnel.wire.stun import Change, binding_request, decode_stun, encode_stun
 
 CHUNK = 1 << 16
@@ -49,6 +59,40 @@ async def map_port(port: str, lease: str) -> Any:
 
 async def unmap_port(port: str) -> Any:
     await RealPortMapper().unmap_port(int(port))
+
+
+async def hold(protocol: str, port: str, lease: str) -> Any:
+    """Looks at the gateway every two seconds."""
+    timings = replace(DEFAULT_TIMINGS, port_lease=float(lease), port_watch=2.0, port_watch_silent=1.0)
+    spoken = PortProtocol(protocol)
+    clients = PortClients(
+        PcpClient(RealDatagrams() if spoken is PortProtocol.PCP else Deaf(), os.urandom(12), timings.port_waits),
+        NatPmpClient(RealDatagrams() if spoken is PortProtocol.NAT_PMP else Deaf(), timings.port_waits),
+        UpnpClient(RealPortMapper() if spoken is PortProtocol.UPNP else NoPortMapper(), MemoryStore()),
+    )
+
+    def tell() -> None:
+        status = mapping.status()
+        told = {
+            "state": status.state,
+            "external": status.external and str(status.external),
+            "left": status.seconds_left,
+        }
+        print(json.dumps(told | {"protocol": status.protocol and status.protocol.value}), flush=True)
+
+    mapping = PortMapping(RealInterfaces(), clients, port=int(port), is_ipv6=False, timings=timings, changed=tell)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mapping.run)
+        await trio.to_thread.run_sync(sys.stdin.buffer.read)
+        await mapping.leave()
+    return "left"
+
+
+class Deaf:
+    """Opens no socket: this protocol is not spoken here."""
+
+    async def open_socket(self, local: Endpoint) -> DatagramSocket:
+        raise DeviceError(f"no socket at {local}")
 
 
 async def exchange(endpoint: str, *datagrams: str) -> Any:
@@ -129,6 +173,7 @@ async def send(endpoint: str, size: str) -> Any:
 WORDS: dict[str, Callable[..., Awaitable[Any]]] = {
     "map": map_port,
     "unmap": unmap_port,
+    "hold": hold,
     "exchange": exchange,
     "survey": survey,
     "classic": classic,

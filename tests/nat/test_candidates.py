@@ -82,6 +82,36 @@ def test_outer_endpoints_come_first_and_each_endpoint_once() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("mapped", "seen", "kind"),
+    [
+        ("25.1.1.1", [], CandidateKind.MAPPED),
+        ("25.1.1.1", ["25.1.1.1"], CandidateKind.MAPPED),
+        ("25.1.1.1", ["25.8.8.8", "25.1.1.1"], CandidateKind.MAPPED),
+        ("25.1.1.1", ["2001:db8::5"], CandidateKind.MAPPED),
+        ("2001:db8::9", ["25.8.8.8"], CandidateKind.MAPPED),
+        ("100.64.0.9", ["25.1.1.1"], LAN),
+        ("192.168.0.9", [], LAN),
+        ("25.1.1.1", ["25.8.8.8"], None),
+        ("240.0.0.1", [], None),
+        ("0.0.0.0", [], None),
+        ("169.254.0.1", [], None),
+        ("127.0.0.1", [], None),
+    ],
+)
+def test_a_mapped_endpoint_is_told_to_those_whom_it_helps(
+    mapped: str, seen: list[str], kind: CandidateKind | None
+) -> None:
+    """An open door for the world must be one: another NAT may stand before the gateway, and gateways lie."""
+    found = gather(["192.168.1.5"], [ANY4], survey=surveyed(*seen) if seen else None, mapped=[Endpoint(mapped, 4500)])
+    assert [one.kind for one in found if one.endpoint == Endpoint(mapped, 4500)] == [kind] * (kind is not None)
+
+
+def test_a_pinhole_is_no_other_candidate_than_the_address_itself() -> None:
+    found = gather(["2001:db8::5"], [ANY6], mapped=[Endpoint("2001:db8::5", 5006)])
+    assert places(found) == [("2001:db8::5", IPV6)]
+
+
 def test_a_hundred_addresses_do_not_push_the_useful_ones_out() -> None:
     bridges = [f"172.17.{number}.1" for number in range(100)]
     found = gather(

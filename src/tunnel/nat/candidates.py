@@ -124,8 +124,9 @@ def _kind_of(endpoint: Endpoint) -> CandidateKind:
 
 
 def _kind_of_mapped(endpoint: Endpoint, survey: SurveyResult | None) -> CandidateKind | None:
-    if scope_of(endpoint.host) in (Scope.PRIVATE, Scope.CARRIER):
-        return CandidateKind.LAN
+    scope = scope_of(endpoint.host)
+    if scope is not Scope.GLOBAL:
+        return CandidateKind.LAN if scope in (Scope.PRIVATE, Scope.CARRIER) else None
     seen = [one.host for one in survey.reflexive if one.is_ipv6 == endpoint.is_ipv6] if survey is not None else []
     is_contradicted = not endpoint.is_ipv6 and bool(seen) and endpoint.host not in seen
     return None if is_contradicted or ipaddress.ip_address(endpoint.host).is_reserved else CandidateKind.MAPPED

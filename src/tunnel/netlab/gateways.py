@@ -33,6 +33,7 @@ class GatewayProgram:
     """
 
     def __init__(self, site: Site, protocols: Collection[Gateway], folder: Path, popen: Popen) -> None:
+        self.folder = folder
         self._popen = popen
         self._is_prepared = False
         self._namespace = site.edge
@@ -127,6 +128,7 @@ enable_natpmp={pcp}
 secure_mode=yes
 uuid=25000000-0000-0000-0000-{number:012d}
 lease_file={leases}
+min_lifetime=10
 upnp_table_name=filter
 upnp_nat_table_name=filter
 upnp_forward_chain=upnp_forward

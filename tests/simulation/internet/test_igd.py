@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -12,6 +13,7 @@ from trio.testing import MockClock
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.transport import Transport
+from tunnel.network.ports import MappedPort
 from tunnel.network.real_port_mapper import TRIES
 from tunnel.simulation.internet.gateway import PRIVATE_ADDRESS, WRONG_ADDRESS, Gatekeeper
 from tunnel.simulation.internet.igd import (
@@ -169,3 +171,35 @@ async def test_a_gateway_may_lie(lie: Lie, named: str, mapped: list[int]) -> Non
     home = street(lie)
     assert (await home.desk.map_port(PORT, LEASE)).external == Endpoint(named, PORT)
     assert list(home.open_ports()) == mapped
+
+
+async def test_a_mapping_is_held_while_the_router_leads_that_endpoint_to_the_host() -> None:
+    home = street()
+    external = (await home.desk.map_port(PORT, LEASE)).external
+    assert await home.desk.holds_port(external, PORT)
+    assert not await home.desk.holds_port(external, PORT + 1)
+    assert not await home.laptop.holds_port(external, PORT)
+    home.router.reboot()
+    assert not await home.desk.holds_port(external, PORT)
+
+
+async def test_a_gateway_that_was_found_is_found_faster_until_it_is_forgotten() -> None:
+    home = street()
+    await home.desk.map_port(PORT, LEASE)
+    for took in (KNOWN_SECONDS, DISCOVERED_SECONDS):
+        began = trio.current_time()
+        await home.desk.map_port(PORT, LEASE)
+        assert trio.current_time() - began == pytest.approx(took)
+        home.desk.forget()
+
+
+async def test_a_router_without_leases_gives_mappings_without_an_end() -> None:
+    home = Street(Gateway(upnp=True, permanent_only=True, max_lease=1e9))
+    assert await home.desk.map_port(PORT, LEASE) == MappedPort(Endpoint(OUTSIDE, PORT), math.inf)
+    await trio.sleep(2 * LEASE)
+    assert home.open_ports() == {PORT: Endpoint(DESK, PORT)}
+
+
+async def test_the_port_that_is_wished_for_is_tried_first() -> None:
+    home = street()
+    assert (await home.desk.map_port(PORT, LEASE, 7000)).external.port == 7000

@@ -1,0 +1,254 @@
+"""Ports opened by real gateways: miniupnpd in each protocol, and gateways that are of no use."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from tests.journeys.conftest import BUSY, OpenHousehold
+from tests.journeys.errand import PATIENCE
+from tests.netlab.conftest import SILENCE, Agent
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.netlab import Gateway, Host, Kind, Lab, Site, SiteSpec
+from tunnel.netlab.gateways import GatewayProgram
+from tunnel.netlab.household import Household
+
+pytestmark = pytest.mark.netlab
+
+ERRAND = Path(__file__).with_name("errand.py")
+HOSTILE = Path(__file__).with_name("hostile_gateway.py")
+PROTOCOLS = ("pcp", "nat-pmp", "upnp")
+LEASE = 10
+"""Seconds; miniupnpd gives no shorter one."""
+
+
+# miniupnpd, by one protocol at a time
+
+
+@dataclass
+class Holding:
+    """A process that keeps one mapping; `told` are its lines so far."""
+
+    process: subprocess.Popen[bytes]
+    told: list[dict[str, Any]]
+
+    def wait(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The next line of which this holds."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.told.append(json.loads(line))
+            if holds(self.told[-1]):
+                return self.told[-1]
+        raise AssertionError(f"it ended, and had told {self.told}")
+
+    def end(self) -> None:
+        """It gives the mapping back first."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(PATIENCE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Street:
+    """A home whose router maps ports, and a stranger outside."""
+
+    lab: Lab
+    home: Site
+    gateway: GatewayProgram
+    stranger: Agent
+    inside: Agent
+
+    def hold(self, protocol: str, port: int, lease: int) -> Holding:
+        argv = [sys.executable, str(ERRAND), "hold", protocol, str(port), str(lease)]
+        process = self.lab.popen(self.home.host, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return Holding(process, [])
+
+    def knocks(self, port: int) -> bool:
+        """Whether a stranger's packet comes in, from a fresh port each time: routers go on passing what they know."""
+        self.stranger.open()
+        self.stranger.send(Endpoint(self.home.wan, port))
+        return self.inside.hear(SILENCE) is not None
+
+
+@pytest.fixture(scope="module")
+def street() -> Iterator[Street]:
+    with Lab(SiteSpec("home", Kind.SYMMETRIC)) as lab:
+        home = lab.sites["home"]
+        gateway = lab.open_gateway(home, *Gateway)
+        stranger, inside = Agent(lab, lab.server), Agent(lab, home.host)
+        yield Street(lab, home, gateway, stranger, inside)
+        stranger.close()
+        inside.close()
+
+
+@pytest.mark.parametrize(("protocol", "port"), [(protocol, 41000 + at) for at, protocol in enumerate(PROTOCOLS)])
+def test_a_port_stays_open_beyond_its_first_lease_and_is_closed_at_the_end(
+    street: Street, protocol: str, port: int
+) -> None:
+    street.inside.open(port)
+    with street.hold(protocol, port, LEASE) as holding:
+        told = holding.wait(lambda told: told["state"] == "mapped")
+        mapped = time.monotonic()
+        assert (told["protocol"], told["external"]) == (protocol, f"{street.home.wan}:{port}")
+        assert 0 < told["left"] <= LEASE
+        assert street.knocks(port)
+        while time.monotonic() < mapped + LEASE + 2:
+            holding.wait(lambda told: told["state"] == "mapped")
+        assert [told for told in holding.told if told["state"] == "lost"] == []
+        assert street.knocks(port)
+        holding.end()
+        assert not street.knocks(port)
+
+
+@pytest.mark.parametrize(("protocol", "port"), [(protocol, 42000 + at) for at, protocol in enumerate(PROTOCOLS)])
+def test_a_gateway_that_starts_again_is_asked_again(street: Street, protocol: str, port: int) -> None:
+    """By its epoch, or by what it says of the port: two seconds until we look, some more until it answers."""
+    street.inside.open(port)
+    with street.hold(protocol, port, 3600) as holding:
+        holding.wait(lambda told: told["state"] == "mapped")
+        time.sleep(5)  # epochs are whole seconds, and may be two late
+        street.gateway.stop()
+        forget_mappings(street)
+        assert not street.knocks(port)
+        street.gateway.start()
+        holding.wait(lambda told: told["state"] == "lost")
+        again = holding.wait(lambda told: told["state"] == "mapped")
+        assert again["external"] == f"{street.home.wan}:{port}"
+        assert street.knocks(port)
+
+
+def forget_mappings(street: Street) -> None:
+    """As in a power cut: rules and leases are gone."""
+    for kept in street.gateway.folder.glob("*.leases"):
+        kept.write_text("")
+    for chain in ("upnp_prerouting", "upnp_forward"):
+        street.lab.run(router_of(street.home), ["nft", f"flush chain inet filter {chain}"])
+
+
+def router_of(site: Site) -> Host:
+    return Host("router", site.edge, site.wan)
+
+
+# The real node
+
+
+@pytest.fixture(scope="module")
+def house(open_household: OpenHousehold) -> tuple[Lab, Household]:
+    """A desk behind a port-restricted NAT; homes behind symmetric ones whose gateways differ."""
+    lab, household = open_household(
+        SiteSpec("office"),
+        SiteSpec("upnp", Kind.SYMMETRIC),
+        SiteSpec("pcp", Kind.SYMMETRIC),
+        *(SiteSpec(mood, Kind.PORT_PRESERVING) for mood in MOODS),
+    )
+    lab.open_gateway(lab.sites["upnp"], Gateway.UPNP)
+    lab.open_gateway(lab.sites["pcp"], Gateway.PCP)
+    household.start_node(lab.sites["office"].host, "desk")
+    return lab, household
+
+
+MOODS = ("silent", "garbage", "lying")
+
+
+@pytest.mark.parametrize("protocol", ["upnp", "pcp"])
+def test_a_node_opens_its_port_meets_its_peer_and_closes_it_on_sigterm(
+    house: tuple[Lab, Household], protocol: str
+) -> None:
+    lab, household = house
+    site = lab.sites[protocol]
+    household.start_node(site.host, protocol)
+    status = household.wait_status(
+        protocol, lambda status: status["node"]["nat"]["port_mapping"] == protocol, "a port mapping"
+    )
+    ipv4 = status["node"]["port_mappings"][0]
+    assert (ipv4["family"], ipv4["state"], ipv4["protocol"]) == ("ipv4", "mapped", protocol)
+    host, _, port = ipv4["external"].partition(":")
+    assert host == site.wan
+    assert mapped_ports(lab, site) == [port]
+    household.start_ping("desk", protocol, count=2).finish()
+    household.wait_peer(
+        "desk", protocol, lambda entry: entry["path"] is not None and entry["path"]["kind"] == "direct", "a direct path"
+    )
+    household.stop_node(protocol)
+    assert household.nodes[protocol].process.returncode == 0
+    assert mapped_ports(lab, site) == []
+
+
+def mapped_ports(lab: Lab, site: Site) -> list[str]:
+    """External UDP ports that the router leads inwards on request."""
+    rules = lab.run(router_of(site), ["nft", "list", "chain", "inet", "filter", "upnp_prerouting"])
+    return [words[words.index("dport") + 1] for words in map(str.split, rules.splitlines()) if "dport" in words]
+
+
+def test_a_node_that_was_told_so_opens_no_port(house: tuple[Lab, Household]) -> None:
+    lab, household = house
+    site = lab.sites["pcp"]
+    household.start_node(site.host, "shy", "--no-port-mapping")
+    status = household.wait_status("shy", is_announced, "an acknowledged announcement")
+    assert status["node"]["port_mappings"] == []
+    assert mapped_ports(lab, site) == []
+    household.stop_node("shy")
+
+
+# Gateways of no use
+
+
+@pytest.mark.parametrize("mood", MOODS)
+def test_a_gateway_of_no_use_delays_nothing(house: tuple[Lab, Household], mood: str) -> None:
+    """The survey has three seconds at most; announcement and path do not wait for the gateway either."""
+    lab, household = house
+    site = lab.sites[mood]
+    router = router_of(site)
+    lab.run(router, ["nft", "insert rule inet filter input iifname lan ip daddr 239.255.255.250 accept"])
+    gateway = lab.popen(
+        router, [sys.executable, "-I", "-S", str(HOSTILE), f"{site.lan}.1", mood], stdout=subprocess.PIPE
+    )
+    assert gateway.stdout is not None
+    with gateway.stdout as said:
+        assert said.readline() == b"ready\n"
+    household.start_node(site.host, mood)
+    household.wait_status(mood, is_registered, "a link to the server")
+    registered = time.monotonic()
+    status = household.wait_status(mood, is_announced, "an acknowledged announcement with a verdict")
+    assert time.monotonic() - registered < 3 + BUSY
+    assert status["node"]["nat"]["mapping"] == "endpoint_independent"
+    household.start_ping("desk", mood, count=2).finish()
+    household.wait_peer(
+        "desk", mood, lambda entry: entry["path"] is not None and entry["path"]["kind"] == "direct", "a direct path"
+    )
+    status = household.wait_status(mood, lambda status: asked_in_vain(status, mood), "the end of asking")
+    assert gateway.poll() is None
+    household.stop_node(mood)
+    assert household.nodes[mood].process.returncode == 0
+
+
+def is_registered(status: dict[str, Any]) -> bool:
+    return bool(status["server"]["state"] == "registered")
+
+
+def is_announced(status: dict[str, Any]) -> bool:
+    node = status["node"]
+    return bool(node["announcement"] == "acknowledged" and node["nat"]["mapping"] != "unknown")
+
+
+def asked_in_vain(status: dict[str, Any], mood: str) -> bool:
+    """A liar is believed to hold something, which nobody outside is told of where STUN says otherwise."""
+    ipv4 = status["node"]["port_mappings"][0]
+    expected = ("mapped", "renewing", "lost", "probing") if mood == "lying" else ("unsupported",)
+    return ipv4["state"] in expected
