@@ -141,6 +141,22 @@ async def test_a_circuit_that_nobody_binds_ends(desk: Desk) -> None:
     assert desk.circuits.statistics.ended == 1
 
 
+async def test_what_has_lasted_its_time_is_swept_away_by_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there are more than are looked at in one go."""
+    monkeypatch.setattr(module, "SWEPT_AT_ONCE", 3)
+    members = [desk.join(f"node {number}") for number in range(6)]
+    for number, member in enumerate(members):
+        for peer in members[number + 1 :]:
+            desk.ask(member, peer)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.circuits.sweep_often)
+        await trio.sleep(BIND_LIFE)
+        assert len(desk.circuits) == 15
+        await trio.sleep(2 * module.SWEEP_INTERVAL)
+        assert len(desk.circuits) == 0
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_circuit_lives_on_while_it_is_bound_until_a_side_is_away_for_long(desk: Desk) -> None:
     laptop, till = desk.join("laptop"), desk.join("till")
     desk.ask(laptop, till)

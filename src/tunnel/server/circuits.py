@@ -34,6 +34,8 @@ ABSENCE = 60.0
 REPEAT_WINDOW = 5.0
 """Seconds in which both sides' requests get the same circuit. Later ones get a new one: somebody has lost the old."""
 SWEEP_INTERVAL = 5.0
+SWEPT_AT_ONCE = 256
+"""Circuits that are looked at before others get their turn."""
 
 
 class Door(NamedTuple):
@@ -157,19 +159,26 @@ class Circuits:
         """End what has lasted its time, again and again, until cancelled."""
         while True:
             await trio.sleep(SWEEP_INTERVAL)
-            self.sweep(trio.current_time())
+            for number, entry in enumerate(tuple(self._by_id.values())):
+                if number % SWEPT_AT_ONCE == SWEPT_AT_ONCE - 1:
+                    await trio.lowlevel.checkpoint()
+                self._sweep(entry, trio.current_time())
 
     def sweep(self, now: float) -> None:
         """Take ends away that were not bound for long, and circuits that nobody binds or one side has left."""
         for entry in tuple(self._by_id.values()):
-            for side in (entry.low, entry.high):
-                if now - side.bound_at > BIND_LIFE:
-                    side.door = None
-                if self.refresh(entry, side):
-                    side.present_at = now
-            left_at = min(entry.low.present_at, entry.high.present_at)
-            if now - entry.last_bound > BIND_LIFE or now - left_at > ABSENCE:
-                self._end(entry)
+            self._sweep(entry, now)
+
+    def _sweep(self, entry: CircuitEntry, now: float) -> None:
+        for side in (entry.low, entry.high):
+            if now - side.bound_at > BIND_LIFE:
+                side.door = None
+            if self.refresh(entry, side):
+                side.present_at = now
+        left_at = min(entry.low.present_at, entry.high.present_at)
+        is_over = now - entry.last_bound > BIND_LIFE or now - left_at > ABSENCE
+        if is_over and entry.id in self._by_id:
+            self._end(entry)
 
     def refresh(self, entry: CircuitEntry, side: Side) -> bool:
         """Whether the side is online; then what it sends is taken from the allowance of its link of now."""
