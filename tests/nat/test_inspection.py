@@ -116,8 +116,8 @@ def test_what_was_learnt_joins_the_verdict_and_what_was_not_leaves_it(found: Ins
 @pytest.mark.parametrize(
     ("rate", "mapping", "is_limited"),
     [
-        (5.0, Mapping.ENDPOINT_INDEPENDENT, True),
-        (5.0, Mapping.NONE, True),
+        (4.0, Mapping.ENDPOINT_INDEPENDENT, True),
+        (4.0, Mapping.NONE, True),
         (1000.0, Mapping.ENDPOINT_INDEPENDENT, False),
         (1000.0, Mapping.NONE, False),
     ],
@@ -131,7 +131,7 @@ async def test_a_limit_on_datagrams_is_found_where_much_is_lost(
             partial(serve_stun, [await server.open_socket(one) for one in (A1, A2)], rate_per_source=200.0)
         )
         host = internet.add_host("home", SEEN.host)
-        bucket, route = TokenBucket(rate, max(3.0, rate), trio.current_time()), internet.transmit
+        bucket, route = TokenBucket(rate, rate, trio.current_time()), internet.transmit
 
         def transmit(packet: MemoryPacket) -> None:
             if packet.source.host == A1.host or bucket.take(trio.current_time()):

@@ -28,7 +28,7 @@ from tunnel.nat.shaping import is_shaped
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import Datagrams, Entropy
 
-CAP = 4.0
+CAP = 5.0
 """Seconds for all of it; where much is lost, five more to see whether something counts our datagrams."""
 SAMPLE_PATIENCE = 0.4
 FIRST_SAMPLES = 6
