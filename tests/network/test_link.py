@@ -77,7 +77,7 @@ async def test_relay_frames_are_batched_up_to_32_kib(autojump_clock: MockClock) 
     assert pairs_of(channel) == [(A, bytes([number]) * 1400) for number in range(40)]
 
 
-async def test_a_busy_circuit_does_not_starve_a_quiet_one(autojump_clock: MockClock) -> None:
+async def test_a_busy_lane_does_not_starve_a_quiet_one(autojump_clock: MockClock) -> None:
     channel = SlowChannel(pace=0.01)
     link = make_link(channel)
     accepted = Counter[bytes]()
@@ -93,13 +93,13 @@ async def test_a_busy_circuit_does_not_starve_a_quiet_one(autojump_clock: MockCl
     assert link.statistics().relay_dropped_full == 200 - accepted[A]
 
 
-async def test_a_circuit_holds_no_more_than_its_bytes(autojump_clock: MockClock) -> None:
+async def test_a_lane_holds_no_more_than_its_bytes(autojump_clock: MockClock) -> None:
     link = make_link(SlowChannel(), relay_queue=10_000)
     accepted = sum(link.send_relay(A, bytes(1000)) for _ in range(100))
     assert 8 <= accepted <= 10
 
 
-async def test_many_circuits_together_hold_a_bounded_amount_and_a_newcomer_finds_room(
+async def test_many_lanes_together_hold_a_bounded_amount_and_a_newcomer_finds_room(
     autojump_clock: MockClock,
 ) -> None:
     """Else a thousand members could fill the memory that a stalled link holds."""

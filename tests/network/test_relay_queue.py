@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel.network.relay_queue import CIRCUITS_WORTH, ENTRY_COST, HELD_UP, QUEUING, RESERVE, QueueBudget, RelayQueue
+from tunnel.network.relay_queue import LANES_WORTH, ENTRY_COST, HELD_UP, QUEUING, RESERVE, QueueBudget, RelayQueue
 
 HANDLES = [bytes([letter]) * 8 for letter in b"abcd"]
-PER_CIRCUIT = 4000
+PER_LANE = 4000
 
 
 @given(
@@ -20,8 +20,8 @@ PER_CIRCUIT = 4000
         max_size=60,
     )
 )
-def test_what_was_taken_in_comes_out_once_in_the_order_of_its_circuit(events: list[tuple[str, bytes, int]]) -> None:
-    queue = RelayQueue(per_circuit=PER_CIRCUIT, max_wait=1000)
+def test_what_was_taken_in_comes_out_once_in_the_order_of_its_lane(events: list[tuple[str, bytes, int]]) -> None:
+    queue = RelayQueue(per_lane=PER_LANE, max_wait=1000)
     accepted: list[tuple[bytes, bytes]] = []
     taken: list[tuple[bytes, bytes]] = []
     for number, (event, handle, size) in enumerate(events):
@@ -31,7 +31,7 @@ def test_what_was_taken_in_comes_out_once_in_the_order_of_its_circuit(events: li
             datagram = number.to_bytes(2, "big") + bytes(size)
             if queue.put(handle, datagram, 0):
                 accepted.append((handle, datagram))
-        assert queue.size <= CIRCUITS_WORTH * PER_CIRCUIT + len(HANDLES) * RESERVE
+        assert queue.size <= LANES_WORTH * PER_LANE + len(HANDLES) * RESERVE
     while queue:
         taken += queue.take_batch(0, 100)
     assert queue.size == 0
@@ -41,7 +41,7 @@ def test_what_was_taken_in_comes_out_once_in_the_order_of_its_circuit(events: li
 
 @given(st.lists(st.integers(1, 1400), min_size=1, max_size=30), st.integers(1500, 10_000))
 def test_a_batch_keeps_to_its_size(sizes: list[int], limit: int) -> None:
-    queue = RelayQueue(per_circuit=100_000, max_wait=1000)
+    queue = RelayQueue(per_lane=100_000, max_wait=1000)
     for size in sizes:
         queue.put(HANDLES[0], bytes(size), 0)
     while queue:
@@ -50,15 +50,15 @@ def test_a_batch_keeps_to_its_size(sizes: list[int], limit: int) -> None:
 
 
 def test_a_datagram_bigger_than_a_batch_goes_alone() -> None:
-    queue = RelayQueue(per_circuit=100_000, max_wait=1000)
+    queue = RelayQueue(per_lane=100_000, max_wait=1000)
     queue.put(HANDLES[0], bytes(60_000), 0)
     queue.put(HANDLES[0], bytes(10), 0)
     assert [len(datagram) for _, datagram in queue.take_batch(0, 32_768)] == [60_000]
     assert [len(datagram) for _, datagram in queue.take_batch(0, 32_768)] == [10]
 
 
-def test_an_old_entry_does_not_hold_up_a_fresh_one_of_another_circuit() -> None:
-    queue = RelayQueue(per_circuit=100_000, max_wait=0.05)
+def test_an_old_entry_does_not_hold_up_a_fresh_one_of_another_lane() -> None:
+    queue = RelayQueue(per_lane=100_000, max_wait=0.05)
     queue.put(HANDLES[0], b"old", 0.0)
     queue.put(HANDLES[1], b"fresh", HELD_UP)
     assert queue.take_batch(HELD_UP + 0.02, 1000) == [(HANDLES[1], b"fresh")]
@@ -66,8 +66,8 @@ def test_an_old_entry_does_not_hold_up_a_fresh_one_of_another_circuit() -> None:
     assert not queue
 
 
-def test_a_circuit_that_queues_drops_what_waited_too_long() -> None:
-    queue = RelayQueue(per_circuit=100_000, max_wait=0.05)
+def test_a_lane_that_queues_drops_what_waited_too_long() -> None:
+    queue = RelayQueue(per_lane=100_000, max_wait=0.05)
     while queue.size <= 2 * QUEUING:
         queue.put(HANDLES[0], bytes(1000), 0.0)
     before = queue.size
@@ -79,7 +79,7 @@ def test_a_circuit_that_queues_drops_what_waited_too_long() -> None:
 
 def test_a_stall_of_a_busy_machine_loses_no_handshake() -> None:
     """Few datagrams that wait are no queue: dropping them slows nobody's sending down, it only costs them a retry."""
-    queue = RelayQueue(per_circuit=100_000, max_wait=0.05)
+    queue = RelayQueue(per_lane=100_000, max_wait=0.05)
     handshake = [(HANDLES[0], bytes(1240)), (HANDLES[0], bytes(300))]
     for handle, datagram in handshake:
         queue.put(handle, datagram, 0.0)
@@ -88,7 +88,7 @@ def test_a_stall_of_a_busy_machine_loses_no_handshake() -> None:
 
 
 def test_when_everything_is_old_nothing_is_left() -> None:
-    queue = RelayQueue(per_circuit=100_000, max_wait=0.05)
+    queue = RelayQueue(per_lane=100_000, max_wait=0.05)
     for handle in HANDLES:
         queue.put(handle, b"old", 0.0)
     assert queue.take_batch(HELD_UP + 0.01, 1000) == []
@@ -98,28 +98,28 @@ def test_when_everything_is_old_nothing_is_left() -> None:
 
 
 def test_tiny_datagrams_cost_what_they_take_in_memory() -> None:
-    queue = RelayQueue(per_circuit=PER_CIRCUIT, max_wait=1)
-    assert sum(queue.put(HANDLES[0], b"x", 0) for _ in range(1000)) == PER_CIRCUIT // (ENTRY_COST + 1)
+    queue = RelayQueue(per_lane=PER_LANE, max_wait=1)
+    assert sum(queue.put(HANDLES[0], b"x", 0) for _ in range(1000)) == PER_LANE // (ENTRY_COST + 1)
 
 
 def test_a_newcomer_finds_room_for_a_full_datagram_among_a_thousand_greedy_ones() -> None:
-    queue = RelayQueue(per_circuit=256 * 1024, max_wait=1)
+    queue = RelayQueue(per_lane=256 * 1024, max_wait=1)
     greedy = [number.to_bytes(8, "big") for number in range(1000)]
     while sum(queue.put(handle, bytes(600), 0) for handle in greedy):
         pass
     assert queue.put(b"newcomer", bytes(1500), 0)
     assert not queue.put(b"newcomer", bytes(1500), 0)
-    assert queue.size <= CIRCUITS_WORTH * 256 * 1024 + 1001 * RESERVE
+    assert queue.size <= LANES_WORTH * 256 * 1024 + 1001 * RESERVE
 
 
 def test_queues_that_are_never_taken_from_leave_room_in_the_budget_they_share() -> None:
     budget = QueueBudget(100_000)
-    stalled = [RelayQueue(per_circuit=50_000, max_wait=0.05, budget=budget) for _ in range(50)]
+    stalled = [RelayQueue(per_lane=50_000, max_wait=0.05, budget=budget) for _ in range(50)]
     for queue in stalled:
         while queue.put(HANDLES[0], bytes(1000), 0.0):
             pass
     assert budget.held == sum(queue.size for queue in stalled) <= 100_000 + 50 * RESERVE
-    fresh = RelayQueue(per_circuit=50_000, max_wait=0.05, budget=budget)
+    fresh = RelayQueue(per_lane=50_000, max_wait=0.05, budget=budget)
     assert fresh.put(HANDLES[0], bytes(600), 0.0)
     for queue in stalled:
         queue.forget_old(HELD_UP + 0.01)

@@ -5,7 +5,7 @@
     send_relay ---> relay queue ---+
 
 Both ends use it alike. A signal is never dropped: a link that cannot take one any more breaks. A relay frame is never
-waited for: it is dropped when its circuit is full or it became old. Nothing here knows what a signal means.
+waited for: it is dropped when its lane is full or it became old. Nothing here knows what a signal means.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Link:
         self._channel = channel
         self._send_patience = timings.send_patience
         self._signals: deque[Signal] = deque()
-        self._relay = RelayQueue(per_circuit=relay_queue, max_wait=timings.relay_max_wait, budget=budget)
+        self._relay = RelayQueue(per_lane=relay_queue, max_wait=timings.relay_max_wait, budget=budget)
         self._work = trio.Event()
         self._progress = trio.lowlevel.ParkingLot()
         self._broken: str | None = None
@@ -102,7 +102,7 @@ class Link:
         self._work.set()
 
     def send_relay(self, handle: bytes, datagram: bytes) -> bool:
-        """Queue a datagram for the circuit `handle` (8 bytes). False: dropped, it is full or the link broke."""
+        """Queue a datagram for the lane `handle` (8 bytes). False: dropped, it is full or the link broke."""
         if self._broken is not None or not self._relay.put(handle, datagram, trio.current_time()):
             return False
         self._work.set()

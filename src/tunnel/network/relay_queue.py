@@ -1,9 +1,9 @@
-"""The datagrams that wait for one WebSocket link: fair between circuits, bounded, and never old.
+"""The datagrams that wait for one WebSocket link: fair between lanes, bounded, and never old.
 
 A relay that queues is worse than one that drops: the tunnel's own TCP streams slow down when packets are lost, and only
-then. So each circuit (each handle) has its own queue; one datagram of each is taken in turn; of a circuit that queues,
-what waited too long is dropped when it comes up; and a circuit may hold at most as much as is still free of the whole,
-so that the more circuits compete the less each can hoard (Choudhury and Hahne's dynamic thresholds). A circuit that
+then. So each lane (each handle) has its own queue; one datagram of each is taken in turn; of a lane that queues,
+what waited too long is dropped when it comes up; and a lane may hold at most as much as is still free of the whole,
+so that the more lanes compete the less each can hoard (Choudhury and Hahne's dynamic thresholds). A lane that
 holds nothing always finds room for one datagram of full size, however many others there are.
 
 Queues may share a budget. By the same rule a queue holds at most as much as is still free of that, and a `RESERVE`
@@ -21,18 +21,18 @@ from tunnel.wire.relay_batch import ENTRY
 ENTRY_COST = 96
 """Bytes that an entry takes in memory beside its datagram: a flood of tiny ones must not escape the bound."""
 
-CIRCUITS_WORTH = 4
-"""The whole queue holds so many times what one circuit may hold, and a `RESERVE` for each circuit."""
+LANES_WORTH = 4
+"""The whole queue holds so many times what one lane may hold, and a `RESERVE` for each lane."""
 
 QUEUING = 16 * 1024
-"""Bytes above which a circuit queues. One that holds less is merely held up, by a busy machine or a short stall, and
+"""Bytes above which a lane queues. One that holds less is merely held up, by a busy machine or a short stall, and
 dropping its few datagrams (a handshake, a ping) would slow nobody's sending down."""
 
 HELD_UP = 1.0
-"""Seconds after which a datagram is worth nothing, however little its circuit holds."""
+"""Seconds after which a datagram is worth nothing, however little its lane holds."""
 
 RESERVE = 1500 + ENTRY_COST
-"""Bytes that each circuit has for itself: one datagram of full size."""
+"""Bytes that each lane has for itself: one datagram of full size."""
 
 
 class QueueBudget:
@@ -49,7 +49,7 @@ class QueueBudget:
 
 
 @dataclass(slots=True)
-class _Circuit:
+class _Lane:
     waiting: deque[tuple[float, bytes]]
     size: int = 0
 
@@ -57,12 +57,12 @@ class _Circuit:
 class RelayQueue:
     """`put` datagrams, `take_batch` what goes into the next message. Times are Trio's; sizes are bytes."""
 
-    def __init__(self, *, per_circuit: int, max_wait: float, budget: QueueBudget | None = None) -> None:
+    def __init__(self, *, per_lane: int, max_wait: float, budget: QueueBudget | None = None) -> None:
         self._budget = budget or QueueBudget(sys.maxsize)
-        self._per_circuit = per_circuit
-        self._whole = CIRCUITS_WORTH * per_circuit
+        self._per_lane = per_lane
+        self._whole = LANES_WORTH * per_lane
         self._max_wait = max_wait
-        self._circuits: dict[bytes, _Circuit] = {}
+        self._lanes: dict[bytes, _Lane] = {}
         self._turns: deque[bytes] = deque()
         self.size = 0
         self.dropped_full = 0
@@ -72,25 +72,25 @@ class RelayQueue:
         return bool(self._turns)
 
     def put(self, handle: bytes, datagram: bytes, now: float) -> bool:
-        """Queue a datagram. False: its circuit is full, and it was dropped."""
+        """Queue a datagram. False: its lane is full, and it was dropped."""
         cost = len(datagram) + ENTRY_COST
-        circuit = self._circuits.get(handle)
-        held = 0 if circuit is None else circuit.size
-        room = min(self._per_circuit, max(self._whole - self.size, 0 if held else RESERVE))
+        lane = self._lanes.get(handle)
+        held = 0 if lane is None else lane.size
+        room = min(self._per_lane, max(self._whole - self.size, 0 if held else RESERVE))
         if held + cost > room or self.size + cost > max(self._budget.free, RESERVE):
             self.dropped_full += 1
             return False
-        if circuit is None:
-            circuit = self._circuits[handle] = _Circuit(deque())
+        if lane is None:
+            lane = self._lanes[handle] = _Lane(deque())
             self._turns.append(handle)
-        circuit.waiting.append((now, datagram))
-        circuit.size += cost
+        lane.waiting.append((now, datagram))
+        lane.size += cost
         self.size += cost
         self._budget.held += cost
         return True
 
     def take_batch(self, now: float, max_bytes: int) -> list[tuple[bytes, bytes]]:
-        """(handle, datagram) pairs, one of each circuit in turn, until the encoded message reaches `max_bytes`.
+        """(handle, datagram) pairs, one of each lane in turn, until the encoded message reaches `max_bytes`.
 
         Empty when everything was too old. The first pair comes whatever its size.
         """
@@ -98,45 +98,45 @@ class RelayQueue:
         room = max_bytes
         while self._turns:
             handle = self._turns[0]
-            circuit = self._circuits[handle]
-            self._drop_old(circuit, now)
-            if circuit.waiting:
-                needed = ENTRY.size + len(circuit.waiting[0][1])
+            lane = self._lanes[handle]
+            self._drop_old(lane, now)
+            if lane.waiting:
+                needed = ENTRY.size + len(lane.waiting[0][1])
                 if batch and needed > room:
                     break
                 room -= needed
-                batch.append((handle, self._pop(circuit)))
+                batch.append((handle, self._pop(lane)))
             self._turns.popleft()
-            if circuit.waiting:
+            if lane.waiting:
                 self._turns.append(handle)
             else:
-                del self._circuits[handle]
+                del self._lanes[handle]
         return batch
 
     def forget_old(self, now: float) -> None:
         """Drop what waited too long, without waiting for it to come up."""
-        for circuit in self._circuits.values():
-            self._drop_old(circuit, now)
+        for lane in self._lanes.values():
+            self._drop_old(lane, now)
 
     def clear(self) -> None:
         """Forget everything: the link has ended."""
         self._budget.held -= self.size
         self.size = 0
-        self._circuits.clear()
+        self._lanes.clear()
         self._turns.clear()
 
-    def _drop_old(self, circuit: _Circuit, now: float) -> None:
-        while circuit.waiting:
-            waited = now - circuit.waiting[0][0]
-            if waited <= (self._max_wait if circuit.size > QUEUING else HELD_UP):
+    def _drop_old(self, lane: _Lane, now: float) -> None:
+        while lane.waiting:
+            waited = now - lane.waiting[0][0]
+            if waited <= (self._max_wait if lane.size > QUEUING else HELD_UP):
                 return
-            self._pop(circuit)
+            self._pop(lane)
             self.dropped_old += 1
 
-    def _pop(self, circuit: _Circuit) -> bytes:
-        datagram = circuit.waiting.popleft()[1]
+    def _pop(self, lane: _Lane) -> bytes:
+        datagram = lane.waiting.popleft()[1]
         cost = len(datagram) + ENTRY_COST
-        circuit.size -= cost
+        lane.size -= cost
         self.size -= cost
         self._budget.held -= cost
         return datagram
