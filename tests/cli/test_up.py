@@ -41,6 +41,7 @@ def test_the_options_become_the_settings() -> None:
         udp_port=4242,
         external="192.0.2.1:4242",
         no_survey=True,
+        no_port_mapping=True,
         relay_only=True,
         stun=("stun.test:3478", "[2001:db8::1]:99"),
         no_default_stun=True,
@@ -54,6 +55,7 @@ def test_the_options_become_the_settings() -> None:
         udp_port=4242,
         external=Endpoint("192.0.2.1", 4242),
         survey=False,
+        port_mapping=False,
         relay_only=True,
         stun=("stun.test:3478", "[2001:db8::1]:99"),
         default_stun=False,
@@ -65,6 +67,7 @@ def test_nothing_chosen_is_a_node_with_a_tun_and_all_servers() -> None:
     assert settings.name
     assert settings.tun == up_module.DEFAULT_TUN
     assert settings.survey
+    assert settings.port_mapping
     assert settings.default_stun
 
 

@@ -47,6 +47,14 @@ def test_a_node_id_is_these_bytes() -> None:
     assert NodeKeys(BOB).id.raw.hex() == "39a198c73c74dfc1d5253d2a0959857f"
 
 
+def test_what_is_derived_is_this_node_s_alone_and_one_for_each_purpose() -> None:
+    derived = NodeKeys(BOB).derive("one", size=12)
+    assert len(derived) == 12
+    assert NodeKeys(BOB).derive("one", size=12) == derived
+    assert NodeKeys(BOB).derive("other", size=12) != derived
+    assert NodeKeys(bytes(31) + b"\1").derive("one", size=12) != derived
+
+
 def test_no_text_of_the_keys_shows_the_private_half() -> None:
     keys = NodeKeys(BOB)
     assert repr(keys) == str(keys) == f"NodeKeys(id={keys.id})"
