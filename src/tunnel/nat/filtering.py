@@ -1,8 +1,8 @@
 """Whose packets a NAT or firewall lets in (RFC 4787 section 5), learnt by RFC 5780 section 4.4, warily.
 
-    fresh socket --plain--------> A:p   answers: the server is there, the packets pass
-                 --change both--> A:p   an answer from B:q: anybody gets in
+    fresh socket --change both--> A:p   an answer from B:q: anybody gets in
                  --change port--> A:p   an answer from A:q: any port of an address that we sent to
+                 --plain--------> A:p   answers: the server is there, the packets before this one passed too
 
 Silence is a fact only where the same wish was fulfilled at a socket that had opened the door before (the control), or,
 behind a mapping that depends on the destination, where the other endpoints answer at all; and only while plain
@@ -88,7 +88,7 @@ async def _test(inquiry: Inquiry, doors: Doors, *, can_both: bool, can_port: boo
     plain = tester.question(doors.base)
     both, port = tester.question(doors.base, BOTH), tester.question(doors.base, Change.PORT)
     for patience in VOLLEYS:
-        for question, is_wanted in ((plain, True), (both, can_both), (port, can_port)):
+        for question, is_wanted in ((both, can_both), (port, can_port), (plain, True)):  # who counts, drops the last
             if is_wanted and (question is plain or question.reply is None):
                 question.shoot()
         await inquiry.wait(lambda: _is_from_away(both, doors) or (port.reply is not None and not can_both), patience)

@@ -50,6 +50,8 @@ class Question:
         self.tries = 0
         self.answered = 0
         """How many tries got a reply."""
+        self.is_plain = change is None and response_port is None
+        """Whether it must be answered where it was asked."""
         self._inquiry = inquiry
         self._asker = asker
         self._change = change
@@ -94,6 +96,7 @@ class Inquiry:
         self._nursery = nursery
         self._pulse = Pulse()
         self._tries: dict[bytes, tuple[Question, float]] = {}
+        self._questions: list[Question] = []
         self.askers: list[Asker] = []
 
     async def open_asker(self, *, is_ipv6: bool = False) -> Asker:
@@ -117,8 +120,15 @@ class Inquiry:
     def register(self, question: Question) -> bytes:
         """A new transaction id for a try that begins now."""
         transaction = self._entropy.token(TRANSACTION_BYTES)
+        if not question.tries:
+            self._questions.append(question)
         self._tries[transaction] = question, trio.current_time()
         return transaction
+
+    def lost(self, *hosts: str) -> int:
+        """How many plain questions to these hosts have got no answer (yet)."""
+        plain = [question for question in self._questions if question.is_plain and question.remote.host in hosts]
+        return sum(question.tries - question.answered for question in plain)
 
     def close(self) -> None:
         """Close the sockets."""

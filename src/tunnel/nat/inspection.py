@@ -36,6 +36,8 @@ FIRST_SAMPLES = 6
 MORE_SAMPLES = 6
 PAUSE = 0.7
 """Seconds from the first samples to the others: what strangers take meanwhile is the load."""
+MUCH_LOST = 3
+"""Plain questions, of some fifteen."""
 STEADY = (Mapping.NONE, Mapping.ENDPOINT_INDEPENDENT)
 
 
@@ -109,24 +111,17 @@ async def inspect(
     """
     found = Inspection(doors=servers[0])
     try:
+        lost = 0
         with trio.move_on_after(CAP):
             async with open_inquiry(datagrams, entropy) as inquiry:
                 found = await _inspect(inquiry, servers, mapping, is_sure=is_sure)
-        if _is_lossy(found, mapping):
+                lost = inquiry.lost(servers[0].base.host)
+        if lost >= MUCH_LOST:
             async with open_inquiry(datagrams, entropy) as inquiry:
                 found = replace(found, is_limited=await is_shaped(inquiry, servers[0].base))
     except DeviceError:
         pass  # no more sockets on this machine: the verdict alone must do
     return found
-
-
-def _is_lossy(found: Inspection, mapping: Mapping) -> bool:
-    """Whether much that should have been answered was not."""
-    doors = found.doors
-    could_tell = doors is not None and (doors.beside is not None or doors.away is not None)
-    if could_tell and found.both is found.port is Heard.VOID:
-        return True
-    return mapping is not Mapping.NONE and 2 * len(found.samples) <= FIRST_SAMPLES
 
 
 async def sample_ports(datagrams: Datagrams, entropy: Entropy, server: Endpoint, count: int) -> tuple[PortSample, ...]:
