@@ -2,8 +2,8 @@
 
     map PORT SECONDS        ask the UPnP gateway for a mapping of this UDP port: ENDPOINT
     unmap PORT              take it back
-    hold PROTOCOL PORT SEC  keep a mapping by this protocol alone (pcp, nat-pmp, upnp): a line at each change, until
-                            stdin ends; then give it back
+    hold PROTOCOL PORT SEC [FAMILY]  keep a mapping by this protocol alone (pcp, nat-pmp, upnp), in ipv4 or ipv6: a line
+                            at each change, until stdin ends; then give it back
     exchange ENDPOINT HEX.. send datagrams one by one: what comes back for each, as HEX
     survey SERVER...        what our survey says, asking these STUN servers alone
     classic SERVER SOURCE   what pystun3 calls our NAT, asking this STUN server
@@ -61,7 +61,7 @@ async def unmap_port(port: str) -> Any:
     await RealPortMapper().unmap_port(int(port))
 
 
-async def hold(protocol: str, port: str, lease: str) -> Any:
+async def hold(protocol: str, port: str, lease: str, family: str = "ipv4") -> Any:
     """Looks at the gateway every two seconds."""
     timings = replace(DEFAULT_TIMINGS, port_lease=float(lease), port_watch=2.0, port_watch_silent=1.0)
     spoken = PortProtocol(protocol)
@@ -80,7 +80,9 @@ async def hold(protocol: str, port: str, lease: str) -> Any:
         }
         print(json.dumps(told | {"protocol": status.protocol and status.protocol.value}), flush=True)
 
-    mapping = PortMapping(RealInterfaces(), clients, port=int(port), is_ipv6=False, timings=timings, changed=tell)
+    mapping = PortMapping(
+        RealInterfaces(), clients, port=int(port), is_ipv6=family == "ipv6", timings=timings, changed=tell
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(mapping.run)
         await trio.to_thread.run_sync(sys.stdin.buffer.read)

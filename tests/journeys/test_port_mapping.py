@@ -64,6 +64,11 @@ class Holding:
         self.process.stdout.close()
 
 
+def hold(lab: Lab, host: Host, *arguments: object) -> Holding:
+    argv = [sys.executable, str(ERRAND), "hold", *map(str, arguments)]
+    return Holding(lab.popen(host, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE), [])
+
+
 @dataclass(frozen=True, slots=True)
 class Street:
     """A home whose router maps ports, and a stranger outside."""
@@ -73,11 +78,6 @@ class Street:
     gateway: GatewayProgram
     stranger: Agent
     inside: Agent
-
-    def hold(self, protocol: str, port: int, lease: int) -> Holding:
-        argv = [sys.executable, str(ERRAND), "hold", protocol, str(port), str(lease)]
-        process = self.lab.popen(self.home.host, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        return Holding(process, [])
 
     def knocks(self, port: int) -> bool:
         """Whether a stranger's packet comes in, from a fresh port each time: routers go on passing what they know."""
@@ -102,7 +102,7 @@ def test_a_port_stays_open_beyond_its_first_lease_and_is_closed_at_the_end(
     street: Street, protocol: str, port: int
 ) -> None:
     street.inside.open(port)
-    with street.hold(protocol, port, LEASE) as holding:
+    with hold(street.lab, street.home.host, protocol, port, LEASE) as holding:
         told = holding.wait(lambda told: told["state"] == "mapped")
         mapped = time.monotonic()
         assert (told["protocol"], told["external"]) == (protocol, f"{street.home.wan}:{port}")
@@ -120,7 +120,7 @@ def test_a_port_stays_open_beyond_its_first_lease_and_is_closed_at_the_end(
 def test_a_gateway_that_starts_again_is_asked_again(street: Street, protocol: str, port: int) -> None:
     """By its epoch, or by what it says of the port: two seconds until we look, some more until it answers."""
     street.inside.open(port)
-    with street.hold(protocol, port, 3600) as holding:
+    with hold(street.lab, street.home.host, protocol, port, 3600) as holding:
         holding.wait(lambda told: told["state"] == "mapped")
         time.sleep(5)  # epochs are whole seconds, and may be two late
         street.gateway.stop()
@@ -143,6 +143,37 @@ def forget_mappings(street: Street) -> None:
 
 def router_of(site: Site) -> Host:
     return Host("router", site.edge, site.wan)
+
+
+# An IPv6 firewall
+
+PINHOLE = 43000
+
+
+def test_a_pinhole_lets_strangers_in_until_it_is_shut() -> None:
+    with Lab(SiteSpec("home", ipv6=True)) as lab:
+        home = lab.sites["home"]
+        lab.open_gateway(home, Gateway.PCP)
+        lab.run(router_of(home), ["nft", "insert rule inet filter forward jump upnp_forward"])
+        inside, stranger = Agent(lab, home.host), Agent(lab, lab.server)
+        assert home.host.address_v6 is not None
+        door = Endpoint(home.host.address_v6, PINHOLE)
+        inside.open(PINHOLE, ipv6=True)
+
+        def knocks() -> bool:
+            stranger.open(ipv6=True)
+            stranger.send(door)
+            return inside.hear(SILENCE) is not None
+
+        assert not knocks()
+        with hold(lab, home.host, "pcp", PINHOLE, LEASE, "ipv6") as holding:
+            told = holding.wait(lambda told: told["state"] == "mapped")
+            assert (told["protocol"], told["external"]) == ("pcp", str(door))
+            assert knocks()
+            holding.end()
+            assert not knocks()
+        inside.close()
+        stranger.close()
 
 
 # The real node
