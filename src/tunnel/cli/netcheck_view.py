@@ -45,12 +45,13 @@ def netcheck_view(found: Json) -> Group:
 def _rows(found: Json) -> Iterator[_Row]:
     yield _Row("seen as", ", ".join(found["reflexive"]) or "nothing: no server answered")
     yield _known("udp", found, _UDP)
-    yield _mapping(found)
-    yield _filtering(found)
-    yield _allocation(found)
-    if found["mapping"] != "none":
-        yield _known("hairpin", found, _HAIRPIN)
-    yield _lifetime(found)
+    if found["reflexive"]:
+        yield _mapping(found)
+        yield _filtering(found)
+        yield _allocation(found)
+        if found["mapping"] != "none":
+            yield _known("hairpin", found, _HAIRPIN)
+        yield _lifetime(found)
     yield _ipv6(found["ipv6"])
     yield from _port_mappings(found)
     if found["captive_portal"] != "unknown":
@@ -104,7 +105,7 @@ def _allocation(found: Json) -> _Row:
 
 def _lifetime(found: Json) -> _Row:
     seconds, keepalive = found["lifetime"], found["keepalive"]
-    seen = "not measured yet" if seconds is None else f"{seconds:g} s and more"
+    seen = "not measured yet" if seconds is None else f"at least {seconds:g} s"
     meaning = f"an idle path is kept by a packet each {keepalive:g} s"
     return _Row(
         "mapping lifetime", seen, meaning, "" if seconds is not None else "ask again some minutes after the start"

@@ -1,0 +1,169 @@
+"""`netcheck` for people: every word of a report has a meaning, and where something can be done it says what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tunnel.cli.netcheck_view import netcheck_view
+from tunnel.model.nat import HARD_MAPPINGS, Allocation, Filtering, Hairpin, Mapping, Udp
+
+EASY: dict[str, Any] = {
+    "mapping": "endpoint_independent",
+    "filtering": "address_dependent",
+    "allocation": "preserving",
+    "hairpin": "no",
+    "udp": "open",
+    "port_mapping": "none",
+    "step": None,
+    "load": None,
+    "block": None,
+    "lifetime": 28.0,
+    "keepalive": 14.0,
+    "heard": {"other_address": "no", "other_port": "yes"},
+    "ipv6": {"address": False, "reached": None, "filtering": "unknown"},
+    "captive_portal": "no",
+    "port_mappings": [],
+    "reflexive": ["198.51.100.4:40000"],
+    "answers": [{"server": "stun.test:3478", "mapped": "198.51.100.4:40000", "rtt_ms": 20.0}],
+    "observers": 2,
+    "silent": [],
+    "unresolved": [],
+    "servers": [],
+    "second_opinion": None,
+}
+NO_PORT = {
+    "family": "ipv4",
+    "state": "unsupported",
+    "protocol": None,
+    "gateway": None,
+    "external": None,
+    "lease_s": None,
+    "note": "",
+}
+
+
+def row(what: str, **changes: Any) -> list[str]:
+    """What is seen, what it means and what to do, of one property; empty without such a row."""
+    for line in told(**changes):
+        if line[0] == what:
+            return line[1:]
+    return []
+
+
+def told(**changes: Any) -> list[list[str]]:
+    console = Console(width=400, highlight=False, force_terminal=False)
+    with console.capture() as capture:
+        console.print(netcheck_view(EASY | changes))
+    return list(columns(capture.get().splitlines()))
+
+
+def columns(lines: Iterable[str]) -> Iterable[list[str]]:
+    for line in lines:
+        yield [cell.strip() for cell in line.split("  ") if cell.strip()] or [""]
+
+
+@pytest.mark.parametrize("word", Mapping, ids=lambda word: word.value)
+def test_every_mapping_has_a_meaning_and_hard_ones_a_remedy(word: Mapping) -> None:
+    seen, meaning, *remedy = row("mapping", mapping=word.value)
+    assert seen
+    assert meaning
+    assert bool(remedy) is (word in HARD_MAPPINGS or word is Mapping.UNKNOWN)
+
+
+@pytest.mark.parametrize("word", Filtering, ids=lambda word: word.value)
+def test_every_filtering_has_a_meaning(word: Filtering) -> None:
+    assert len(row("filtering", filtering=word.value, heard={"other_address": "no", "other_port": "no"})) == 2
+
+
+@pytest.mark.parametrize("word", Allocation, ids=lambda word: word.value)
+def test_every_allocation_has_a_meaning_where_it_matters(word: Allocation) -> None:
+    hard = row("allocation", allocation=word.value, mapping="address_and_port_dependent")
+    easy = row("allocation", allocation=word.value)
+    assert len(hard) == len(easy) == 2
+    assert easy[1] == "the mapping is known, so it does not matter" != hard[1]
+
+
+@pytest.mark.parametrize("word", Hairpin, ids=lambda word: word.value)
+def test_every_hairpin_has_a_meaning_and_none_without_nat(word: Hairpin) -> None:
+    assert len(row("hairpin", hairpin=word.value)) == 2
+    assert row("hairpin", hairpin=word.value, mapping="none") == []
+
+
+@pytest.mark.parametrize("word", Udp, ids=lambda word: word.value)
+def test_every_word_on_udp_has_a_meaning_and_bad_ones_a_remedy(word: Udp) -> None:
+    assert len(row("udp", udp=word.value)) == (2 if word is Udp.OPEN else 3)
+
+
+def test_numbers_stand_beside_their_words() -> None:
+    hard = {"mapping": "address_and_port_dependent"}
+    assert row("allocation", allocation="sequential", step=-2, load=12.5, **hard)[0] == (
+        "sequential, -2 each time, others take 12.5 a second"
+    )
+    assert row("allocation", allocation="block", block=[40960, 41471], **hard)[0] == "block, 40960 to 41471"
+    assert row("mapping lifetime") == ["at least 28 s", "an idle path is kept by a packet each 14 s"]
+    assert row("mapping lifetime", lifetime=None)[0] == "not measured yet"
+
+
+def test_one_address_is_said_to_know_less() -> None:
+    _, meaning, remedy = row("mapping", observers=1)
+    assert "one server address alone" in meaning
+    assert "--stun" in remedy
+    heard = {"other_address": "void", "other_port": "yes"}
+    seen, meaning, remedy = row("filtering", filtering="unknown", heard=heard)
+    assert seen == "not port dependent"
+    assert "two addresses" in remedy
+
+
+def test_without_udp_nothing_is_said_of_the_nat() -> None:
+    blocked = {"udp": "blocked", "mapping": "unknown", "reflexive": [], "answers": []}
+    assert row("udp", **blocked)[0] == "blocked"
+    for what in ("mapping", "filtering", "allocation", "hairpin", "mapping lifetime"):
+        assert row(what, **blocked) == []
+
+
+@pytest.mark.parametrize(
+    ("sight", "seen"),
+    [
+        ({"address": False, "reached": None, "filtering": "unknown"}, "no global address"),
+        ({"address": True, "reached": None, "filtering": "unknown"}, "an address, nobody to ask"),
+        ({"address": True, "reached": False, "filtering": "unknown"}, "an address, no answer"),
+        ({"address": True, "reached": True, "filtering": "unknown"}, "reached"),
+        ({"address": True, "reached": True, "filtering": "endpoint_independent"}, "reached, no firewall seen"),
+        ({"address": True, "reached": True, "filtering": "address_dependent"}, "reached, behind a firewall"),
+    ],
+)
+def test_ipv6_is_told_as_far_as_it_was_seen(sight: dict[str, Any], seen: str) -> None:
+    assert row("ipv6", ipv6=sight)[0] == seen
+
+
+def test_a_captive_portal_is_named_with_what_to_do_and_not_where_nobody_knows() -> None:
+    assert len(row("captive portal", captive_portal="suspected")) == 3
+    assert row("captive portal", captive_portal="unknown") == []
+
+
+def test_a_port_is_asked_for_in_words_where_it_would_help() -> None:
+    assert len(row("port mapping", port_mappings=[NO_PORT], mapping="dependent")) == 3
+    assert len(row("port mapping", port_mappings=[NO_PORT])) == 2
+
+
+def test_a_silent_server_is_told_with_its_past() -> None:
+    servers = [
+        {"server": "late.test:1", "resolved": True, "answered_s_ago": 1.0, "rtt_ms": 300.0, "silences": 0},
+        {"server": "dead.test:1", "resolved": True, "answered_s_ago": None, "rtt_ms": None, "silences": 7},
+        {"server": "lost.test:1", "resolved": True, "answered_s_ago": 60.0, "rtt_ms": 20.0, "silences": 1},
+    ]
+    silent = {"silent": ["late.test:1", "dead.test:1", "lost.test:1", "new.test:1"], "servers": servers}
+    assert row("late.test:1", **silent) == ["no answer", "answered after the verdict, in 300.0 ms"]
+    assert row("dead.test:1", **silent) == ["no answer", "silent 7 times in a row"]
+    assert row("lost.test:1", **silent) == ["no answer", "last heard 60 s ago"]
+    assert row("new.test:1", **silent) == ["no answer"]
+
+
+def test_words_of_a_newer_node_are_shown_as_they_came() -> None:
+    changes = dict.fromkeys(("mapping", "filtering", "allocation", "hairpin", "udp"), "by_moon_phase")
+    assert row("mapping", **changes)[0] == "by moon phase"
+    assert row("udp", udp="\x1b[2J")[0] != "\x1b[2J"
