@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel.network.relay_queue import LANES_WORTH, ENTRY_COST, HELD_UP, QUEUING, RESERVE, QueueBudget, RelayQueue
+from tunnel.network.relay_queue import ENTRY_COST, HELD_UP, LANES_WORTH, QUEUING, RESERVE, QueueBudget, RelayQueue
 
 HANDLES = [bytes([letter]) * 8 for letter in b"abcd"]
 PER_LANE = 4000

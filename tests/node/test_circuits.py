@@ -193,11 +193,16 @@ async def test_without_a_udp_relay_at_the_server_nothing_is_asked(desk: Desk) ->
     assert desk.signals == []
 
 
-async def test_without_a_socket_of_the_server_s_family_nothing_is_bound(desk: Desk) -> None:
+async def test_where_no_udp_passes_nothing_is_asked_or_bound_until_it_does(desk: Desk) -> None:
     desk.families = []
     await desk.told()
-    await trio.sleep(1.0)
+    await trio.sleep(10.0)
     assert desk.sent == []
+    assert desk.signals == []
+    desk.families = [(0, False)]
+    desk.circuits.want(TILL)
+    await trio.sleep(0.01)
+    assert [signal for _, signal in desk.signals] == [Allocate(TILL.raw)]
 
 
 async def test_a_new_registration_binds_what_there_is_anew(desk: Desk) -> None:

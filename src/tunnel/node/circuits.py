@@ -58,11 +58,11 @@ class _Wish:
 
 
 class Circuits:
-    """Run `run` in a task. Peers call `want` and `doubt`, the node `hear`, `note_...` and `handle_untrusted`.
+    """Run `run` in a task. Peers call `want` and `doubt`, the node `hear_untrusted`, `note_...` and `handle_untrusted`.
 
-    `families()` tells number and family (True: IPv6) of the sockets, `send(way, datagram)` sends on one of them as it
-    is, `deliver(datagram, way)` takes what came over a circuit. `changed(peer, way)` is told when a circuit can be used
-    or (None) cannot any more; `knows(peer)` says whether there is such a peer at all.
+    `families()` tells number and family (True: IPv6) of the sockets, none where no UDP passes; `send(way, datagram)`
+    sends on one of them as it is, `deliver(datagram, way)` takes what came over a circuit. `changed(peer, way)` is told
+    when a circuit can be used or (None) cannot any more; `knows(peer)` says whether there is such a peer at all.
     """
 
     def __init__(
@@ -97,13 +97,13 @@ class Circuits:
 
     def want(self, node: NodeId) -> None:
         """Somebody uses the relay to this peer: see that there is a circuit, for some time from now on."""
-        until = trio.current_time() + self._timings.circuit_idle
+        now = trio.current_time()
         wish = self._wishes.get(node)
         if wish is None:
-            self._wishes[node] = _Wish(node, until)
+            wish = self._wishes[node] = _Wish(node, now)
+        wish.until = now + self._timings.circuit_idle
+        if wish.circuit is None and now >= wish.ask_at:
             self._woken.beat()
-        else:
-            wish.until = until
 
     def doubt(self, node: NodeId) -> None:
         """Nothing is answered over this circuit: bind it now, a NAT may have moved us."""
@@ -175,7 +175,7 @@ class Circuits:
         """When this one needs us next."""
         if wish.circuit is not None:
             return min(wish.until, wish.circuit.due)
-        return min(wish.until, wish.ask_at) if self._servers else wish.until
+        return min(wish.until, wish.ask_at) if self._ways(0) else wish.until
 
     def _tend(self, wish: _Wish, now: float) -> None:
         circuit, timings = wish.circuit, self._timings
@@ -183,7 +183,7 @@ class Circuits:
             self._drop(wish)
             del self._wishes[wish.node]
         elif circuit is None:
-            if self._servers and now >= wish.ask_at:
+            if self._ways(0) and now >= wish.ask_at:
                 wish.ask_at = now + rung(timings.circuit_asks, wish.asked)
                 wish.asked += self._send_signal(Allocate(wish.node.raw))
         elif now >= circuit.due:

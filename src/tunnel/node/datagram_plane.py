@@ -51,7 +51,7 @@ class DatagramPlane:
         on_stun: Callable[[int, bytes, Endpoint], None],
         on_relayed: Callable[[bytes, Endpoint], None] | None = None,
     ) -> None:
-        """`on_stun(socket, datagram, remote)` takes what is STUN, `on_relayed(datagram, remote)` what a UDP relay says."""
+        """`on_stun(socket, datagram, remote)` takes STUN, `on_relayed(datagram, remote)` what a UDP relay says."""
         self._indices = indices
         self._on_stun = on_stun
         self._on_relayed = on_relayed

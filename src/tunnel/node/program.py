@@ -17,7 +17,7 @@ from tunnel.model.announcement import Announcement
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
-from tunnel.model.nat import NatReport
+from tunnel.model.nat import NatReport, Udp
 from tunnel.model.settings import PUBLIC_STUN, NodeSettings
 from tunnel.model.status import Move, NodeStatus, ServerStatus
 from tunnel.nat.candidates import gather
@@ -127,7 +127,7 @@ class NodeProgram:
         )
         self.circuits = Circuits(
             settings.timings,
-            families=self.datagrams.families,
+            families=lambda: () if self._report().udp is Udp.BLOCKED else self.datagrams.families(),
             send=self.datagrams.send,
             send_signal=self.link.send_signal,
             deliver=self.datagrams.dispatch_untrusted,

@@ -114,5 +114,5 @@ class CircuitKeeper:
             await self._woken.wait()
 
     def _is_wanted(self, now: float) -> bool:
-        """Whether we sent, or the peer did over the circuit, not long ago."""
+        """Whether we sent, or the peer did over the relay, not long ago."""
         return now - max(self._facts.wanted_at, self._relays.carried) < self._timings.circuit_idle

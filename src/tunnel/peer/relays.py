@@ -21,7 +21,7 @@ class Relays:
         self.websocket = Path(RELAY)
         self.circuit: Path | None = None
         self.carried = NEVER
-        """When data last came in over a circuit: probes alone must not keep one for ever."""
+        """When data last came in over a relay: probes alone must not keep a circuit for ever."""
 
     def use(self, way: Way | None) -> bool:
         """From now on this is the circuit, or there is none. True when that is news."""

@@ -78,7 +78,7 @@ class Routing:
         if path.heard == NEVER and way.is_direct:
             self._ask(way)
         path.heard = now
-        if way.circuit:
+        if way.is_relay:
             self._paths.relays.carried = now
         self.note_asked(way)
 
