@@ -305,3 +305,20 @@ async def test_a_private_outer_address_is_told_as_what_it_is(open_home: OpenHome
     async with open_home(Gateway(pcp=True, lie=Lie.PRIVATE_ADDRESS)) as home:
         await home.wait_state("mapped", SOON)
         assert "another NAT" in home.mapping.status().note
+
+
+async def test_a_bug_costs_the_mapping_and_never_the_node(
+    open_home: OpenHome, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(PcpClient, "holds_port", fail)
+    async with open_home(Gateway(pcp=True)) as home:
+        await home.wait_state("mapped", SOON)
+        home.mapping.doubt()
+        await trio.sleep(5)
+        assert home.mapping.lease is None
+        assert "bug" in home.mapping.status().note
+        assert "ZeroDivisionError" in caplog.text
+        await home.mapping.leave()

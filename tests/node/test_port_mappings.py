@@ -60,6 +60,7 @@ def open_home(autojump_clock: MockClock) -> OpenHome:
                 load_identity(world.store, world.entropy),
                 world,
                 sockets,
+                seen=lambda: (Endpoint("25.8.8.8", 40000),),
                 changed=lambda: None,
             )
             nursery.start_soon(mappings.run)
@@ -76,6 +77,7 @@ async def test_a_port_and_a_pinhole_are_opened_and_shut_at_the_end(open_home: Op
         assert home.mappings.endpoints == (Endpoint(OUTSIDE, 40000), Endpoint(DESK6, 40000))
         assert home.mappings.protocol == "pcp"
         assert [status.family for status in home.mappings.statuses()] == ["ipv4", "ipv6"]
+        assert "we are seen at another address" in home.mappings.statuses()[0].note
         await home.mappings.leave()
         assert home.open_doors == (False, False)
         assert not home.mappings.endpoints

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import chain, zip_longest
 
 from tunnel.model.announcement import MAX_CANDIDATES
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint, Scope, is_usable, scope_of
+from tunnel.nat.gateways.lease import is_contradicted
 from tunnel.nat.survey import SurveyResult
 
 MAX_REFLEXIVE = 8
@@ -127,12 +127,11 @@ def _kind_of_mapped(endpoint: Endpoint, survey: SurveyResult | None) -> Candidat
     scope = scope_of(endpoint.host)
     if scope is not Scope.GLOBAL:
         return CandidateKind.LAN if scope in (Scope.PRIVATE, Scope.CARRIER) else None
-    seen = [one.host for one in survey.reflexive if one.is_ipv6 == endpoint.is_ipv6] if survey is not None else []
-    is_contradicted = not endpoint.is_ipv6 and bool(seen) and endpoint.host not in seen
-    return None if is_contradicted or ipaddress.ip_address(endpoint.host).is_reserved else CandidateKind.MAPPED
+    if survey is not None and is_contradicted(endpoint, survey.reflexive):
+        return None
+    return None if ipaddress.ip_address(endpoint.host).is_reserved else CandidateKind.MAPPED
 
 
-@lru_cache(4096)
 def _lan_of(host: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(f"{host}/{64 if ':' in host else 24}", strict=False)
 

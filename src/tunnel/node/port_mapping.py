@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import trio
@@ -16,10 +16,11 @@ import trio
 from tunnel.machines.live import Living
 from tunnel.machines.port_mapping import PortMappingChart
 from tunnel.machines.pulse import Pulse
+from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.port_mapping import PortMappingStatus
 from tunnel.model.timings import Timings, rung
-from tunnel.nat.gateways.lease import PortLease
+from tunnel.nat.gateways.lease import PortLease, is_contradicted
 from tunnel.nat.gateways.race import PortClients
 from tunnel.network.ports import Gateway, Interfaces
 
@@ -72,13 +73,17 @@ class PortMapping:
         """ipv4 or ipv6."""
         return "ipv6" if self._is_ipv6 else "ipv4"
 
-    def status(self) -> PortMappingStatus:
-        """For people."""
+    def status(self, seen: Sequence[Endpoint] = ()) -> PortMappingStatus:
+        """For people; `seen` is where STUN servers see us."""
         lease = self.lease
         if lease is None:
             return PortMappingStatus(self.family, self.living.state, note=self._refusal)
         left = None if lease.is_permanent else max(0.0, lease.ends - trio.current_time())
-        note = "" if lease.is_public else "that address is not a public one: another NAT stands before the gateway"
+        note = ""
+        if not lease.is_public:
+            note = "that address is not a public one: another NAT stands before the gateway"
+        elif is_contradicted(lease.external, seen):
+            note = "we are seen at another address: another NAT stands before the gateway, or it names a wrong one"
         return PortMappingStatus(
             self.family, self.living.state, lease.protocol, lease.gateway.address, lease.external, left, note
         )
@@ -103,10 +108,14 @@ class PortMapping:
             self._changed()
 
     async def run(self) -> None:
-        """Until `leave`, or until cancelled."""
+        """Until `leave`, or until cancelled. A bug of ours costs the mapping, never the node."""
         try:
             with self._scope:
                 await self.living.run()
+        except Exception:
+            log.exception("port mapping failed", extra={"family": self.family})
+            self.lease, self._refusal = None, "a bug in the node: its log holds a traceback"
+            self._changed()
         finally:
             self._ended.set()
 
@@ -123,6 +132,8 @@ class PortMapping:
 
     async def _probe(self) -> str:
         self._gateway = gateway = self._find_gateway()
+        if self.lease is not None and self.lease.gateway != gateway:
+            self.lease = None
         if gateway is None:
             await trio.lowlevel.checkpoint()
             self._refusal = "no gateway on the way out"
@@ -133,14 +144,13 @@ class PortMapping:
         except Refused as refusal:
             self._refusal = refusal.text
             return "refused"
+        self._is_doubted = False
         return "granted"
 
     async def _watch(self) -> str:
         """A gateway that does not answer may be starting again: it is asked again soon."""
-        lease = self.lease
-        assert lease is not None
+        lease = await self._held()
         wait = self._timings.port_watch
-        self._is_doubted = False
         while True:
             with trio.move_on_after(wait):
                 await self._doubt.wait_until(lambda: self._is_doubted)
@@ -155,8 +165,7 @@ class PortMapping:
                 wait = self._timings.port_watch_silent
 
     async def _renew(self) -> str:
-        lease = self.lease
-        assert lease is not None
+        lease = await self._held()
         while True:
             self.living.check_send("map")
             try:
@@ -172,16 +181,23 @@ class PortMapping:
                 continue
             return "granted"
 
+    async def _held(self) -> PortLease:
+        """The lease of this state. Where the network changed in this very moment there is none, and the state ends."""
+        if self.lease is None:
+            await trio.sleep_forever()
+        assert self.lease is not None
+        return self.lease
+
     def _patience(self, state: str) -> float:
         match state:
             case "probing":
                 return self._timings.port_probe
             case "mapped":
-                assert self.lease is not None
-                return max(self._timings.port_least_renewal, self.lease.ends - self.lease.lifetime / 2 - self._now())
+                half = math.inf if self.lease is None else self.lease.since + self.lease.lifetime / 2
+                return max(self._timings.port_least_renewal, half - trio.current_time())
             case "renewing":
-                assert self.lease is not None
-                return max(self._timings.port_least_renewal, self.lease.ends - self._now())
+                ends = math.inf if self.lease is None else self.lease.ends
+                return max(self._timings.port_least_renewal, ends - trio.current_time())
             case "lost":
                 self._losses += 1
                 return rung(self._timings.port_lost, self._losses - 1)
@@ -211,7 +227,3 @@ class PortMapping:
     def _find_gateway(self) -> Gateway | None:
         found = self._interfaces.gateways()
         return next((gateway for gateway in found if gateway.is_ipv6 == self._is_ipv6), None)
-
-    @staticmethod
-    def _now() -> float:
-        return trio.current_time()

@@ -24,6 +24,8 @@ NO_PROTOCOL = "none"
 class PortMappings:
     """`await run()` once the sockets are open; `await leave()` at the end. `changed()`: other endpoints, or states.
 
+    `seen()` is where STUN servers see us.
+
     None is made where the settings say so, where only the relay is used, and in the family of an endpoint that the user
     has declared: there a port is open already.
     """
@@ -35,8 +37,10 @@ class PortMappings:
         world: World,
         sockets: Sequence[DatagramSocket],
         *,
+        seen: Callable[[], Sequence[Endpoint]],
         changed: Callable[[], None],
     ) -> None:
+        self._seen = seen
         self._settings = settings
         self._world = world
         self._sockets = sockets
@@ -61,7 +65,7 @@ class PortMappings:
 
     def statuses(self) -> tuple[PortMappingStatus, ...]:
         """One a family; none where nothing is asked for."""
-        return tuple(mapping.status() for mapping in self._mappings)
+        return tuple(mapping.status(self._seen()) for mapping in self._mappings)
 
     def doubt(self) -> None:
         """A path went silent, or we are seen at another address."""

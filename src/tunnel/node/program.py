@@ -123,7 +123,12 @@ class NodeProgram:
             learned=self._handle_inspection,
         )
         self.port_mappings = PortMappings(
-            settings, self.identity, world, self.datagrams.sockets, changed=self._handle_port_mapping
+            settings,
+            self.identity,
+            world,
+            self.datagrams.sockets,
+            seen=lambda: () if self.surveyor.result is None else self.surveyor.result.reflexive,
+            changed=self._handle_port_mapping,
         )
         self.circuits = Circuits(
             settings.timings,

@@ -7,7 +7,7 @@ from tests.nat.gateways.conftest import ROUTER
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.port_mapping import PortProtocol
-from tunnel.nat.gateways.lease import PortLease
+from tunnel.nat.gateways.lease import PortLease, is_contradicted
 
 
 def lease(external: str = "25.0.0.9", lifetime: float = 600.0) -> PortLease:
@@ -37,3 +37,21 @@ def test_a_lease_ends_when_its_lifetime_is_over_and_a_permanent_one_never() -> N
 def test_a_lease_is_public_where_the_whole_internet_can_send(external: str, is_public: bool) -> None:
     """Another NAT stands before a gateway that names a private address; a reserved one is a lie."""
     assert lease(external).is_public is is_public
+
+
+@pytest.mark.parametrize(
+    ("external", "seen", "contradicted"),
+    [
+        ("25.0.0.9", [], False),
+        ("25.0.0.9", ["25.0.0.9"], False),
+        ("25.0.0.9", ["25.8.8.8", "25.0.0.9"], False),
+        ("25.0.0.9", ["2001:db8::9"], False),
+        ("25.0.0.9", ["25.8.8.8"], True),
+        ("2001:db8::9", ["25.8.8.8", "2001:db8::8"], False),
+    ],
+)
+def test_stun_contradicts_a_gateway_that_names_an_address_at_which_nobody_sees_us(
+    external: str, seen: list[str], contradicted: bool
+) -> None:
+    endpoints = [Endpoint(host, 40000) for host in seen]
+    assert is_contradicted(Endpoint(external, 40000), endpoints) is contradicted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,6 +46,14 @@ class PortLease:
         """Whether the whole internet can send there: else another NAT stands before the gateway, or it lies."""
         address = ipaddress.ip_address(self.external.host)
         return scope_of(self.external.host) is Scope.GLOBAL and not (address.is_reserved or address.is_unspecified)
+
+
+def is_contradicted(external: Endpoint, seen: Iterable[Endpoint]) -> bool:
+    """Whether STUN servers see us, but none at the address that a gateway names: another NAT stands before it, or it
+    lies. Nothing translates IPv6.
+    """
+    hosts = {endpoint.host for endpoint in seen if not endpoint.is_ipv6}
+    return not external.is_ipv6 and bool(hosts) and external.host not in hosts
 
 
 class PortClient(Protocol):
