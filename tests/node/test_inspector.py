@@ -1,0 +1,163 @@
+"""The second look: once a place, again when we are elsewhere or somebody asks, and what it says joins the verdict."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.nat import Filtering, Mapping, NatReport, Udp
+from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.nat.classification import StunAnswer
+from tunnel.nat.survey import SurveyResult
+from tunnel.network.memory import open_memory_internet
+from tunnel.network.memory_machine import MemoryEntropy
+from tunnel.node.inspector import Inspector
+from tunnel.server.stun_service import serve_stun
+
+OWN = tuple(Endpoint(host, port) for host in ("25.0.0.1", "25.0.0.2") for port in (3478, 3479))
+HERE, THERE = Endpoint("26.0.0.1", 5000), Endpoint("26.0.0.2", 5000)
+VERDICT = NatReport(mapping=Mapping.NONE, udp=Udp.OPEN)
+UNKNOWN, OPEN = Filtering.UNKNOWN, Filtering.ENDPOINT_INDEPENDENT
+
+
+def seen_at(mapped: Endpoint, report: NatReport = VERDICT) -> SurveyResult:
+    """A verdict in which two addresses of our server saw us there."""
+    answers = (StunAnswer(str(one), one, mapped, 0.02, True, other) for one, other in zip(OWN, OWN[::-1], strict=True))
+    return SurveyResult(report, (mapped,), tuple(answers))
+
+
+class Desk:
+    """An inspector on a public machine, what it sent, and when it had news."""
+
+    def __init__(self) -> None:
+        self.sent: list[float] = []
+        self.news: list[float] = []
+        self.inspector: Inspector
+
+    def says(self) -> Filtering:
+        return self.inspector.report_of(VERDICT).filtering
+
+
+@pytest.fixture
+async def desk(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Desk]:
+    async with open_memory_internet() as internet, trio.open_nursery() as nursery:
+        server = internet.add_host("server", "25.0.0.1", "25.0.0.2")
+        nursery.start_soon(partial(serve_stun, [await server.open_socket(one) for one in OWN], rate_per_source=200.0))
+        host = internet.add_host("desk", HERE.host)
+        made = Desk()
+        host.on_sent = lambda _: made.sent.append(trio.current_time())
+        made.inspector = Inspector(
+            host,
+            timings=DEFAULT_TIMINGS,
+            entropy=MemoryEntropy(random.Random(1)),
+            news=lambda: made.news.append(trio.current_time()),
+        )
+        nursery.start_soon(made.inspector.run)
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+async def test_without_a_verdict_nobody_is_asked(desk: Desk) -> None:
+    await trio.sleep(1000.0)
+    assert desk.sent == []
+
+
+async def test_a_verdict_is_completed_within_three_seconds(desk: Desk) -> None:
+    desk.inspector.note(seen_at(HERE), OWN)
+    assert desk.says() is UNKNOWN
+    await trio.sleep(3.0)
+    assert desk.says() is OPEN
+    assert len(desk.news) == 1
+    assert len(desk.sent) <= 40
+
+
+async def test_the_same_place_is_not_looked_at_again_for_a_day(desk: Desk) -> None:
+    desk.inspector.note(seen_at(HERE), OWN)
+    await trio.sleep(5.0)
+    before = len(desk.sent)
+    for _ in range(100):
+        desk.inspector.note(seen_at(HERE), OWN)
+        await trio.sleep(300.0)
+    assert len(desk.sent) == before
+    await trio.sleep(DEFAULT_TIMINGS.lifetime_refresh)
+    assert before < len(desk.sent) <= 3 * before
+
+
+async def test_another_place_is_looked_at_and_nothing_of_the_first_is_said_there(desk: Desk) -> None:
+    desk.inspector.note(seen_at(HERE), OWN)
+    await trio.sleep(5.0)
+    before = len(desk.sent)
+    desk.inspector.note(seen_at(THERE), OWN)
+    assert desk.says() is UNKNOWN
+    await trio.sleep(10.0)
+    assert desk.says() is OPEN
+    assert len(desk.sent) > before
+
+
+async def test_a_mapping_that_turned_hard_is_another_place(desk: Desk) -> None:
+    desk.inspector.note(seen_at(HERE), OWN)
+    await trio.sleep(5.0)
+    desk.inspector.note(seen_at(HERE, replace(VERDICT, mapping=Mapping.ADDRESS_DEPENDENT)), OWN)
+    assert desk.says() is UNKNOWN
+
+
+async def test_where_no_datagram_passes_the_verdict_is_all(desk: Desk) -> None:
+    desk.inspector.note(seen_at(HERE), OWN)
+    await trio.sleep(5.0)
+    before = len(desk.sent)
+    desk.inspector.note(SurveyResult(NatReport(udp=Udp.BLOCKED)), OWN)
+    await trio.sleep(100.0)
+    assert desk.inspector.report_of(NatReport(udp=Udp.BLOCKED)) == NatReport(udp=Udp.BLOCKED)
+    assert await desk.inspector.sample_ports(8) == ()
+    assert len(desk.sent) == before
+
+
+async def test_an_inspection_now_is_one_that_begins_now(desk: Desk) -> None:
+    """One that is under way does not count: what somebody just changed may have come too late for it."""
+    desk.inspector.note(seen_at(HERE), OWN)
+    await trio.sleep(0.01)
+    await desk.inspector.inspect_now()
+    two = len(desk.sent)
+    await desk.inspector.inspect_now()
+    assert desk.says() is OPEN
+    assert len(desk.sent) - two == two // 2
+
+
+async def test_a_wish_with_nobody_to_ask_is_answered_at_once(desk: Desk) -> None:
+    with trio.fail_after(0.1):
+        await desk.inspector.inspect_now()
+
+
+async def test_a_machine_that_nothing_stands_before_has_no_lifetime_to_measure(desk: Desk) -> None:
+    desk.inspector.note(seen_at(HERE), OWN)
+    await trio.sleep(1000.0)
+    assert desk.inspector.lifetime is None
+    assert desk.inspector.keepalive == DEFAULT_TIMINGS.keepalive
+    assert max(desk.sent) < 5.0
+
+
+async def test_a_nat_is_measured_once_and_the_keepalive_follows(desk: Desk) -> None:
+    """Here it is one that forgets nothing."""
+    desk.inspector.note(seen_at(HERE, replace(VERDICT, mapping=Mapping.ENDPOINT_INDEPENDENT)), OWN)
+    await trio.sleep(200.0)
+    assert desk.inspector.lifetime == DEFAULT_TIMINGS.lifetime_rungs[-1]
+    assert desk.inspector.keepalive == DEFAULT_TIMINGS.keepalive_most
+    assert desk.inspector.report_of(VERDICT).lifetime == desk.inspector.lifetime
+    assert len(desk.news) == 2
+    before = len(desk.sent)
+    await trio.sleep(3600.0)
+    assert len(desk.sent) == before
+
+
+async def test_news_of_a_lifetime_dies_with_its_place(desk: Desk) -> None:
+    desk.inspector.note(seen_at(HERE, replace(VERDICT, mapping=Mapping.ENDPOINT_INDEPENDENT)), OWN)
+    await trio.sleep(200.0)
+    desk.inspector.note(seen_at(THERE), OWN)
+    assert desk.inspector.lifetime is None
+    assert desk.inspector.keepalive == DEFAULT_TIMINGS.keepalive
