@@ -24,6 +24,7 @@ _STYLES = {
     "punching": "magenta",
     "requested": "cyan",
     "direct": "green",
+    "relay-udp": "yellow",
     "relay-websocket": "yellow",
 }
 _PIPE_WIDTH = 200

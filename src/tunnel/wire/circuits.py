@@ -37,6 +37,9 @@ class Word(IntEnum):
     BOUND = 2
 
 
+_WORDS = tuple(Word)
+
+
 @dataclass(frozen=True, slots=True)
 class Binding:
     """What is under the MAC of a `bind` (node -> server) or a `bound` (server -> node)."""
@@ -61,9 +64,9 @@ def decode_head(datagram: bytes) -> tuple[Word, int]:
     kind, word, circuit = HEAD.unpack_from(datagram)
     if kind != _RELAYED:
         raise MalformedFrame(f"datagram kind 0x{kind:02x} is not relayed")
-    if word > Word.BOUND:
+    if word >= len(_WORDS):
         raise MalformedFrame(f"a relayed datagram that says {word}")
-    return Word(word), circuit
+    return _WORDS[word], circuit
 
 
 def encode_binding(binding: Binding) -> bytes:
