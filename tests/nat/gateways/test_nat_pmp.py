@@ -133,6 +133,18 @@ async def test_a_lease_is_held_while_epoch_and_address_go_on(
     assert await client.holds_port(lease) is holds
 
 
+async def test_a_lease_that_ended_in_our_sleep_is_made_anew_by_looking_at_it(
+    lan: Lan, router: Router, client: NatPmpClient
+) -> None:
+    """Our clock stands still meanwhile, the gateway's does not, and its epoch runs on."""
+    lease = await client.map_port(ROUTER, 40000, 7200.0)
+    router.epoch += 20_000
+    assert await client.holds_port(lease)
+    assert lan.heard[-1][1] == PmpMapRequest(Transport.UDP, 40000, 41000, 7200)
+    router.external_port = 41001
+    assert not await client.holds_port(lease)
+
+
 async def test_a_gateway_that_is_silent_may_still_hold_it(lan: Lan, router: Router, client: NatPmpClient) -> None:
     lease = await client.map_port(ROUTER, 40000, 7200.0)
     lan.answer = lambda _: None

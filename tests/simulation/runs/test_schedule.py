@@ -17,7 +17,7 @@ from tunnel.simulation.runs.schedule import run_seeded
 from tunnel.simulation.scenarios.library import scenario_files
 from tunnel.simulation.scenarios.scenario_file import read_scenario
 
-FEW = ("easy_pair", "pair_sequential", "loss_asymmetric", "kill_and_return")
+FEW = ("easy_pair", "pair_sequential", "loss_asymmetric", "kill_and_return", "gateway_upnp")
 RUN = """
 import sys
 from pathlib import Path

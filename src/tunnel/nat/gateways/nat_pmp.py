@@ -67,14 +67,20 @@ class NatPmpClient:
         await self._ask_mapping(lease.gateway, PmpMapRequest(Transport.UDP, lease.internal_port, 0, 0))
 
     async def holds_port(self, lease: PortLease) -> bool:
-        """By the gateway's age and outer address. Raises Unreachable."""
+        """By the gateway's age and outer address, and by asking for the very same mapping. Raises Unreachable.
+
+        Age and address alone would not tell of a lease that ended while this machine slept.
+        """
+        now = trio.current_time()
+        lifetime = max(1, round(lease.ends - now))
+        request = PmpMapRequest(Transport.UDP, lease.internal_port, lease.external.port, lifetime)
         try:
             said = await self.ask_address(lease.gateway)
+            mapped = await self._ask_mapping(lease.gateway, request)
         except Refused:
             return False
-        elapsed = trio.current_time() - lease.since
-        is_new = lease.epoch is not None and pmp_lost_mappings(lease.epoch, said.epoch, elapsed)
-        return not is_new and said.address == lease.external.host
+        is_new = lease.epoch is not None and pmp_lost_mappings(lease.epoch, said.epoch, now - lease.since)
+        return not is_new and Endpoint(said.address, mapped.external_port) == lease.external
 
     async def _ask_mapping(self, gateway: Gateway, request: PmpMapRequest) -> PmpMapped:
         def pick(answer: PortAnswer) -> PmpMapped | None:
