@@ -181,9 +181,10 @@ def test_a_pinhole_lets_strangers_in_until_it_is_shut() -> None:
 
 @pytest.fixture(scope="module")
 def house(open_household: OpenHousehold) -> tuple[Lab, Household]:
-    """A desk behind a port-restricted NAT; homes behind symmetric ones whose gateways differ."""
+    """A desk behind a port-restricted NAT, a phone behind a symmetric one; homes whose gateways differ."""
     lab, household = open_household(
         SiteSpec("office"),
+        SiteSpec("hotel", Kind.SYMMETRIC),
         SiteSpec("upnp", Kind.SYMMETRIC),
         SiteSpec("pcp", Kind.SYMMETRIC),
         *(SiteSpec(mood, Kind.PORT_PRESERVING) for mood in MOODS),
@@ -191,6 +192,7 @@ def house(open_household: OpenHousehold) -> tuple[Lab, Household]:
     lab.open_gateway(lab.sites["upnp"], Gateway.UPNP)
     lab.open_gateway(lab.sites["pcp"], Gateway.PCP)
     household.start_node(lab.sites["office"].host, "desk")
+    household.start_node(lab.sites["hotel"].host, "phone")
     return lab, household
 
 
@@ -201,6 +203,7 @@ MOODS = ("silent", "garbage", "lying")
 def test_a_node_opens_its_port_meets_its_peer_and_closes_it_on_sigterm(
     house: tuple[Lab, Household], protocol: str
 ) -> None:
+    """Two symmetric NATs: without that port nobody could guess where the other is."""
     lab, household = house
     site = lab.sites[protocol]
     household.start_node(site.host, protocol)
@@ -212,9 +215,12 @@ def test_a_node_opens_its_port_meets_its_peer_and_closes_it_on_sigterm(
     host, _, port = ipv4["external"].partition(":")
     assert host == site.wan
     assert mapped_ports(lab, site) == [port]
-    household.start_ping("desk", protocol, count=2).finish()
+    household.start_ping("phone", protocol, count=2).finish()
     household.wait_peer(
-        "desk", protocol, lambda entry: entry["path"] is not None and entry["path"]["kind"] == "direct", "a direct path"
+        "phone",
+        protocol,
+        lambda entry: entry["path"] is not None and entry["path"]["kind"] == "direct",
+        "a direct path",
     )
     household.stop_node(protocol)
     assert household.nodes[protocol].process.returncode == 0
