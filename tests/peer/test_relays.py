@@ -62,6 +62,12 @@ def test_a_circuit_that_nobody_has_asked_for_long_is_not_believed(relays: Relays
     assert relays.ways(KEEPALIVE + 1.0) == (RELAY,)
 
 
+def test_a_slow_circuit_has_the_time_that_it_takes(relays: Relays) -> None:
+    """A satellite's answer to the probe of an idle circuit comes after more than half a second."""
+    circuit_of(relays).rtt = 0.7
+    assert relays.ways(KEEPALIVE + 0.8) == (CIRCUIT,)
+
+
 def test_what_is_no_longer_believed_must_be_proved_anew(relays: Relays) -> None:
     relays.doubt(KEEPALIVE)
     assert circuit_of(relays).is_proven

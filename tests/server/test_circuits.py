@@ -98,7 +98,7 @@ async def test_requests_that_cross_get_the_same_circuit(desk: Desk) -> None:
 
 
 async def test_who_asks_again_later_gets_a_new_one_and_two_a_pair_are_the_most(desk: Desk) -> None:
-    """It has lost the old one, or the old one does not work; the old one lives until the new one is bound."""
+    """It has lost the old one, or the old one does not work; what is on its way over that still arrives."""
     laptop, till = desk.join("laptop"), desk.join("till")
     numbers = []
     for _ in range(4):

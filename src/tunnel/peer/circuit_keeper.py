@@ -50,8 +50,9 @@ class CircuitKeeper:
         while True:
             await self._facts.pulse.wait_until(self._is_relayed)
             with trio.move_on_after(self._timings.circuit_delay):
-                await self._facts.pulse.wait_until(lambda: not self._is_relayed())
-                continue
+                await self._facts.pulse.wait_until(lambda: not self._is_relayed() or self._relays.circuit is not None)
+                if not self._is_relayed():
+                    continue
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep)
                 await self._facts.pulse.wait_until(lambda: not self._is_relayed())

@@ -78,6 +78,7 @@ class Relays:
     def _is_trusted(self, circuit: Path, now: float) -> bool:
         """Whether it was proved, and answered since within what an idle one may take."""
         timings = self._timings
-        if not circuit.is_proven or now - circuit.answered > timings.circuit_keepalive + timings.path_suspect:
+        patience = max(timings.path_suspect, 4 * (circuit.rtt or 0.0))
+        if not circuit.is_proven or now - circuit.answered > timings.circuit_keepalive + patience:
             return False
         return circuit.asked == NEVER or now - circuit.asked < timings.path_trust
