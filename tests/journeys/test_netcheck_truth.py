@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -30,6 +31,10 @@ PLACES = {
 FOREIGN = ("full_cone", "addr_restricted", "port_preserving", "symmetric", "symmetric_sequential", "firewall")
 """Kinds that are judged by coturn too."""
 WORDS = ("mapping", "filtering", "allocation", "hairpin", "udp")
+SHORT = SiteSpec("short", Kind.PORT_PRESERVING, lifetime=12)
+"""Its router forgets an idle mapping after so many seconds."""
+MEASURED = 60.0
+"""Seconds by which the lifetime of its mappings must be known, on a busy machine."""
 Said = dict[str, Any]
 
 
@@ -57,13 +62,28 @@ def ask_all(lab: Lab, household: Household, places: Iterable[str], *options: str
 
 @pytest.fixture(scope="module")
 def house(open_household: OpenHousehold) -> tuple[Lab, Household]:
-    return open_household(*PLACES.values(), stun_ports=OUR_PORTS)
+    return open_household(*PLACES.values(), SHORT, stun_ports=OUR_PORTS)
 
 
 @pytest.fixture(scope="module")
 def told(house: tuple[Lab, Household]) -> dict[str, Said]:
     """By our own server, which has two addresses."""
     return ask_all(*house, PLACES)
+
+
+def test_the_lifetime_of_a_mapping_is_measured_and_the_keepalive_follows(house: tuple[Lab, Household]) -> None:
+    """netfilter's own clock: what lived 8 s idle is gone after 18."""
+    lab, household = house
+    host = lab.sites[SHORT.name].host
+    household.start_node(host, host.name)
+    household.wait_status(host.name, lambda status: bool(status["node"]["announcement"] == "acknowledged"), "announced")
+    ends = time.monotonic() + MEASURED
+    said: Said = {"lifetime": None}
+    while said["lifetime"] is None and time.monotonic() < ends:
+        time.sleep(5.0)
+        said = json.loads(household.command(host.name, "netcheck", "--json"))
+    household.stop_node(host.name)
+    assert (said["lifetime"], said["keepalive"]) == (8.0, 5.0)
 
 
 @pytest.fixture(scope="module")
