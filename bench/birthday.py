@@ -31,8 +31,6 @@ ONE_WAY = 10.0
 """Milliseconds between a site and the internet."""
 IN_TIME = 15.0
 GOAL = 0.94
-STARTING = 60.0
-"""Seconds that nodes get to start: the machine may have other work."""
 INSISTING = 30.0
 """Seconds until a run is given up."""
 MAX_SOCKETS, MAX_FLOWS = 256, 2048
@@ -137,7 +135,7 @@ def punch(lab: Lab, household: Household, easy: Site, hard: Site) -> Run:
         lab.forget_mappings(site)
         household.start_node(site.host, site.name)
     try:
-        household.wait_ready(*names, patience=STARTING)
+        household.wait_ready(*names)
         pinging = household.start_ping(*names)
         asked = pinging.wait_answer().asked
         try:

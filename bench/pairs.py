@@ -35,8 +35,6 @@ PINGS = 10
 INTERVAL = 0.2
 SETTLING = 40.0
 """Seconds that a pair gets to make up its mind."""
-STARTING = 60.0
-"""Seconds that nodes get to start: the machine may have other work."""
 INSISTING = 60.0
 """Seconds that one gets that is promised a direct path: the ladder of retries has 5, 10 and 30 s steps."""
 TOGETHER = 3
@@ -296,7 +294,7 @@ def _meet(lab: Lab, household: Household, meeting: Meeting) -> Outcome:
 
 
 def _outcome(household: Household, meeting: Meeting, names: tuple[str, str]) -> Outcome:
-    household.wait_ready(*names, patience=STARTING)
+    household.wait_ready(*names)
     pings = household.start_ping(*names, count=PINGS, interval=INTERVAL).finish()
     first = pings.first
     asked = time.time() - PINGS * INTERVAL if first is None else first.asked

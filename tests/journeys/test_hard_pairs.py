@@ -32,7 +32,7 @@ def street(open_household: OpenHousehold) -> tuple[Lab, Household]:
     lab, household = open_household(*(SiteSpec(name, kind, delay=ONE_WAY) for name, kind in SITES.items()))
     for name, site in lab.sites.items():
         household.start_node(site.host, name)
-    household.wait_ready(*SITES, patience=60.0)
+    household.wait_ready(*SITES)
     return lab, household
 
 

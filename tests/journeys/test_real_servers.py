@@ -44,12 +44,13 @@ def errand_argv(*arguments: object) -> Sequence[str]:
 def house(open_household: OpenHousehold, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Household]]:
     """Nodes that are told of coturn: a desk and a laptop behind port-preserving NATs, a phone behind a symmetric one.
 
-    The desk meets the laptop directly, and over the relay a till that wants no other path.
+    The desk meets the laptop directly, and over the relay a till that wants no other path, and a kiosk that has none.
     """
     lab, household = open_household(
         SiteSpec("home"),
         SiteSpec("office"),
         SiteSpec("shop"),
+        SiteSpec("station", Kind.UDP_BLOCKED),
         SiteSpec("hotel", Kind.SYMMETRIC),
         SiteSpec("rented", Kind.PUBLIC),
         stun_ports=OUR_PORTS,
@@ -59,7 +60,8 @@ def house(open_household: OpenHousehold, tmp_path_factory: pytest.TempPathFactor
     for site, name in (("home", "desk"), ("office", "laptop"), ("hotel", "phone")):
         household.start_node(lab.sites[site].host, name, *told)
     household.start_node(lab.sites["shop"].host, "till", "--relay-only")
-    household.wait_ready("desk", "laptop", "till", "phone")
+    household.start_node(lab.sites["station"].host, "kiosk")
+    household.wait_ready("desk", "laptop", "till", "kiosk", "phone")
     yield lab, household
     assert household.server is not None
     programs = {"server": household.server} | {name: node.process for name, node in household.nodes.items()}
@@ -220,7 +222,7 @@ def test_without_a_gateway_mapping_ends_in_unreachable_soon(street: Street) -> N
 SIZE = 50_000_000
 FITS = TUNNEL_MTU - 28
 """Bytes of a ping's payload: what the IPv4 and ICMP headers leave."""
-PEERS = {"laptop": "direct", "till": "relay-websocket"}
+PEERS = {"laptop": "direct", "till": "relay-udp", "kiosk": "relay-websocket"}
 
 
 @pytest.fixture

@@ -36,7 +36,9 @@ COMMAND = (sys.executable, "-m", "tunnel")
 SERVER_PORT = 443
 """Where the server listens: what still leaves a network that blocks UDP."""
 PATIENCE = 20.0
-"""Seconds that programs get to start, and peers to come where they are waited for."""
+"""Seconds that peers get to come where they are waited for."""
+STARTING = 60.0
+"""Seconds that nodes get to start and to survey, all at once on a machine that has other work."""
 _LOOK_AGAIN = 0.05
 _BOTH_FAMILIES = (SERVER_ADDRESSES, SERVER_ADDRESSES_V6)
 
@@ -224,7 +226,7 @@ class Household:
         """What a node says of a peer, as soon as it is in this state."""
         return self.wait_peer(name, peer, lambda entry: bool(entry["state"] == state), state, patience)
 
-    def wait_ready(self, *names: str, patience: float = PATIENCE) -> None:
+    def wait_ready(self, *names: str, patience: float = STARTING) -> None:
         """Until each of these nodes knows each other, and has told all it knows of itself (no peer is `detecting`)."""
         for one, other in permutations(names, 2):
             self.wait_peer(
