@@ -23,7 +23,9 @@ async def test_hello_reaches_a_peer_and_says_how(tmp_path: Path) -> None:
             invite = encode_invite(make_invite(url, pin, "examples"))
             file = tmp_path / "invite"
             file.write_text(f"{invite}\n")
-            async with open_node(invite=invite, settings=NodeSettings(name="laptop", default_stun=False)) as node:
+            async with open_node(
+                invite=invite, settings=NodeSettings(name="laptop", default_stun=False, port_mapping=False)
+            ) as node:
                 argv = [sys.executable, str(HELLO), str(file), "laptop"]
                 async with trio.open_nursery() as nursery:
                     run = await nursery.start(_run, argv)
