@@ -8,7 +8,16 @@ from tunnel.model.settings import PUBLIC_STUN
 from tunnel.simulation.internet.oracle import Cause, Possibility, Verdict, direct_path_possible
 from tunnel.simulation.internet.standing import standings
 from tunnel.simulation.scenarios.library import simulations_folder
-from tunnel.simulation.studies.population import Job, PairRun, Program, Region, run_pair, run_population, tally
+from tunnel.simulation.studies.population import (
+    Job,
+    PairRun,
+    Program,
+    Region,
+    run_pair,
+    run_plainly,
+    run_population,
+    tally,
+)
 from tunnel.simulation.studies.population_mix import FILE, read_mix
 from tunnel.simulation.studies.statistics import Share
 from tunnel.simulation.studies.study import ONE, OTHER
@@ -40,6 +49,18 @@ def test_our_nodes_get_what_the_oracle_says() -> None:
         if run.verdict.possibility is not Possibility.TACTICS:
             assert (run.direct is not None) == (run.verdict.possibility is Possibility.PLAIN), run
     assert any(run.direct is not None for run in runs)
+
+
+def test_plain_punching_leaves_hard_nats_to_the_relay_and_changes_nothing_else() -> None:
+    """Runs in which no NAT is hard are not made again: they would be the same."""
+    numbers = (5, 0, 1)
+    runs = run_population([Job(MIX, 0, number, ipv6=False) for number in numbers], processes=1)
+    assert [run.is_hard for run in runs] == [True, False, False]
+    plain = run_plainly(runs, processes=1)
+    assert [run.direct is None for run in plain] == [True, runs[1].direct is None, runs[2].direct is None]
+    assert runs[0].direct is not None
+    again = run_pair(replace(runs[1].job, guesses=False))
+    assert replace(again, job=runs[1].job) == runs[1] == plain[1]
 
 
 def test_all_programs_meet_the_same_pairs_in_all_regions() -> None:

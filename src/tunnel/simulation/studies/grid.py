@@ -174,11 +174,12 @@ class CellResult:
         return self.result.reason in [code.value for code in REASONS.get(self.verdict.cause, ())]
 
 
+_GUESSED = (ReasonCode.GUESSING_FAILED, ReasonCode.PROBES_UNANSWERED, ReasonCode.BOTH_HARD_NATS)
 REASONS: dict[Cause, tuple[ReasonCode, ...]] = {
     Cause.UDP_BLOCKED: (ReasonCode.UDP_BLOCKED,),
-    Cause.NO_HAIRPIN: (ReasonCode.PROBES_UNANSWERED, ReasonCode.BOTH_HARD_NATS),
-    Cause.ONE_PORT_UNKNOWN: (ReasonCode.PROBES_UNANSWERED, ReasonCode.BOTH_HARD_NATS),
-    Cause.PORTS_IN_REACH: (ReasonCode.PROBES_UNANSWERED, ReasonCode.BOTH_HARD_NATS),
+    Cause.NO_HAIRPIN: _GUESSED,
+    Cause.ONE_PORT_UNKNOWN: _GUESSED,
+    Cause.PORTS_IN_REACH: _GUESSED,
     Cause.BOTH_HARD: (ReasonCode.BOTH_HARD_NATS,),
 }
 """What a node may say where there is no direct path. Two hard NATs are told by that name where nothing can be done."""

@@ -74,6 +74,8 @@ class Job:
     moment: Moment = Moment.AT_ONCE
     ipv6: bool = True
     """Else nobody has it: what punching alone can do."""
+    guesses: bool = True
+    """Of our nodes: else they punch plainly, and leave hard NATs to the relay."""
 
     @property
     def picture(self) -> Picture:
@@ -105,6 +107,8 @@ class PairRun:
     flows: int | None
     """Pairs of socket and remote endpoint that probes made routers remember."""
     failures: tuple[str, ...] = ()
+    is_hard: bool = False
+    """Whether a node of ours found itself behind a hard NAT: else nobody guesses in any case."""
 
 
 def without_ipv6(picture: Picture) -> Picture:
@@ -126,6 +130,13 @@ def run_population(
     return run_all(run_pair, jobs, processes=processes, on_done=on_done)
 
 
+def run_plainly(runs: Sequence[PairRun], *, processes: int | None = None) -> list[PairRun]:
+    """The same pairs with the same chance by plain punching. Where no NAT is hard the run would be the same one."""
+    jobs = [replace(run.job, guesses=False) for run in runs if run.is_hard]
+    plain = {run.job: run for run in run_population(jobs, processes=processes)}
+    return [plain[replace(run.job, guesses=False)] if run.is_hard else run for run in runs]
+
+
 def run_pair(job: Job) -> PairRun:
     """Run one."""
     picture = job.picture
@@ -140,7 +151,7 @@ def run_pair(job: Job) -> PairRun:
 
 
 def _run_ours(job: Job, picture: Picture, verdict: Verdict) -> PairRun:
-    result = study_pair(picture, job.number, ready=job.moment.value)
+    result = study_pair(picture, job.number, ready=job.moment.value, guesses=job.guesses)
     is_met = result.state in ("connected", "relayed", "punching")
     return PairRun(
         job=job,
@@ -154,6 +165,7 @@ def _run_ours(job: Job, picture: Picture, verdict: Verdict) -> PairRun:
         probes=result.probes,
         flows=result.flows,
         failures=result.failures,
+        is_hard=any(nat is not None and nat.is_hard for nat in result.nats),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tunnel.simulation.internet.oracle import Cause, Possibility, Verdict, direct_path_possible
 from tunnel.simulation.internet.picture import Udp
-from tunnel.simulation.internet.standing import Side, Standing, side_of
+from tunnel.simulation.internet.standing import Standing, reach_of, side_of
 from tunnel.simulation.studies.choices import Chooser, every_draw
 from tunnel.simulation.studies.population_draw import Site, draw_site
 from tunnel.simulation.studies.population_mix import Mix
@@ -41,13 +41,15 @@ def _kinds_of(mix: Mix, *, ipv6: bool, maps_port: bool) -> list[tuple[float, Sta
     def draw(choose: Chooser) -> Site:
         return draw_site(mix, choose, "one", 1)
 
-    shares: dict[tuple[Side, bool, bool], float] = {}
-    examples: dict[tuple[Side, bool, bool], Standing] = {}
+    shares: dict[tuple[object, ...], float] = {}
+    examples: dict[tuple[object, ...], Standing] = {}
     for share, site in every_draw(draw):
         has_ipv6 = ipv6 and any(":" in address for address in site.host.addresses)
         standing = Standing(routers=tuple(site.routers.values()), ipv6=has_ipv6, maps_port=maps_port)
         is_blocked = any(router.udp is not Udp.OPEN for router in standing.routers)
-        kind = (side_of(standing.routers, standing), has_ipv6, is_blocked)
+        side = side_of(standing.routers, standing)
+        ways = tuple((stage.mapping, stage.filtering, stage.expires) for stage in side)
+        kind = (ways, reach_of(side), has_ipv6, is_blocked)
         shares[kind] = shares.get(kind, 0.0) + share
         examples.setdefault(kind, standing)
     return [(share, examples[kind]) for kind, share in shares.items()]

@@ -18,7 +18,7 @@ from tunnel.simulation.runs.batch import cores
 from tunnel.simulation.scenarios.library import simulations_folder
 from tunnel.simulation.studies.grid import all_cells, run_grid
 from tunnel.simulation.studies.plot import draw_strips
-from tunnel.simulation.studies.population import Job, Moment, Program, Region, run_population
+from tunnel.simulation.studies.population import Job, Moment, Program, Region, run_plainly, run_population
 from tunnel.simulation.studies.population_forecast import forecast
 from tunnel.simulation.studies.population_mix import FILE, Mix, read_mix
 from tunnel.simulation.studies.report_grid import grid_strips, grid_text
@@ -85,11 +85,17 @@ def _grid(docs: Path, seeds: int, processes: int) -> str:
 def _population(docs: Path, mix: Mix, count: int, seed: int, processes: int) -> str:
     jobs = [Job(mix, seed, number, ipv6=ipv6) for ipv6 in (True, False) for number in range(count)]
     runs = run_population(jobs, processes=processes, on_done=_counter("pairs", len(jobs)))
-    runs, without = runs[:count], runs[count:]
+    plain = run_plainly(runs, processes=processes)
+    rows = [
+        ("IPv4 alone", runs[count:], forecast(mix, ipv6=False)),
+        ("IPv4 alone, plain punching", plain[count:], forecast(mix, ipv6=False)),
+        ("with IPv6", runs[:count], forecast(mix)),
+        ("with IPv6, plain punching", plain[:count], forecast(mix)),
+    ]
+    runs = runs[:count]
     plot = draw_strips("Time to direct in the population", population_strips(runs))
     (docs / "simulation-population.svg").write_text(plot, encoding="utf-8")
     made = f"Made by `{COMMAND} --population {count} --seed {seed}`."
-    rows = [("IPv4 alone", without, forecast(mix, ipv6=False)), ("with IPv6", runs, forecast(mix))]
     return f"{made}\n\n{summary_text(rows)}\n\nWith IPv6, in detail:\n\n{population_text(runs)}"
 
 

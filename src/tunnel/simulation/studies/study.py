@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import trio
 
 from tunnel.model.nat import NatReport
 from tunnel.model.settings import NodeSettings
+from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.simulation.internet.picture import Picture
 from tunnel.simulation.runs.rehearsal import rehearse
 from tunnel.simulation.runs.stage import Stage
@@ -51,14 +53,20 @@ class PairResult:
         return self.direct is not None
 
 
-def study_pair(picture: Picture, seed: int, *, patience: float = PATIENCE, ready: float = READY) -> PairResult:
+def study_pair(
+    picture: Picture, seed: int, *, patience: float = PATIENCE, ready: float = READY, guesses: bool = True
+) -> PairResult:
     """Run two real nodes on the hosts `one` and `other` of the picture, and its server.
 
     The nodes ask the server's STUN service and the picture's public servers. The first packet is sent `ready` seconds
-    after the start. Deterministic in all arguments.
+    after the start. Without `guesses` they punch plainly, whatever their NATs. Deterministic in all arguments.
     """
     stun = tuple(f"{server.name}:{server.port}" for server in picture.stun_servers)
-    plans = {host: NodePlan(settings=NodeSettings(name=host, default_stun=False, stun=stun)) for host in (ONE, OTHER)}
+    timings = DEFAULT_TIMINGS if guesses else replace(DEFAULT_TIMINGS, hard_after=math.inf)
+    plans = {
+        host: NodePlan(settings=NodeSettings(name=host, default_stun=False, stun=stun, timings=timings))
+        for host in (ONE, OTHER)
+    }
     watch = _Watch(patience, ready)
     scenario = Scenario(name="pair", title="a pair", picture=picture, nodes=plans)
     outcome = rehearse(scenario, seed, script=watch.look_on)
