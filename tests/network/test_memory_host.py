@@ -192,13 +192,16 @@ async def test_the_clocks_go_with_trios(internet: MemoryInternet, host: MemoryHo
     assert clock.wall() < wall
 
 
-async def test_there_is_no_upnp_gateway_unless_a_test_puts_one_there(
-    internet: MemoryInternet, host: MemoryHost
-) -> None:
+async def test_there_is_no_gateway_unless_a_test_puts_one_there(internet: MemoryInternet, host: MemoryHost) -> None:
+    world = host.world()
+    assert world.interfaces.gateways() == ()
+    world.port_mapper.forget()
     with pytest.raises(Unreachable):
-        await host.world().port_mapper.map_port(1, 1)
+        await world.port_mapper.map_port(1, 1)
     with pytest.raises(Unreachable):
-        await host.world().port_mapper.unmap_port(1)
+        await world.port_mapper.unmap_port(1)
+    with pytest.raises(Unreachable):
+        await world.port_mapper.holds_port(Endpoint("25.0.0.9", 1), 1)
 
 
 async def test_an_unplugged_host_reaches_nobody_and_comes_back(internet: MemoryInternet, host: MemoryHost) -> None:

@@ -83,7 +83,7 @@ class PortMappings:
             return
         declared = self._settings.external
         async with trio.open_nursery() as nursery:
-            for socket in self._sockets[:2]:
+            for socket in self._sockets:
                 if declared is not None and declared.is_ipv6 == socket.local.is_ipv6:
                     continue
                 mapping = PortMapping(
