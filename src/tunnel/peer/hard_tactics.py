@@ -153,7 +153,7 @@ def _aimed(own: NatReport, theirs: NatReport, aim: Aim, *, we_open: bool) -> Har
     sockets, block, guess_sockets = alone.sockets, guesser.block, 1
     match aim:
         case Aim.SWEPT:
-            sockets = 1 if not _is_counter(opener) else HARD_SOCKETS
+            sockets = HARD_SOCKETS if counts(opener) else 1
             guess_sockets = 0
         case Aim.PICKED:
             assert block is not None
