@@ -126,6 +126,13 @@ def test_a_block_that_lies_askew_is_covered_in_the_main(first: int) -> None:
     assert sum(covered) / len(covered) > 0.9
 
 
+def test_a_range_that_chance_might_have_made_is_no_block() -> None:
+    """Eight ports from all of them lie within 12,000 once in 15,000 times, twelve once in two hundred million."""
+    ports = [30000, 41900, 35000, 33000, 39000, 31000, 37000, 34000, 40000, 32000, 38000, 36000]
+    assert habits_of(samples(ports[:8])).allocation is Allocation.RANDOM
+    assert habits_of(samples(ports)).allocation is Allocation.BLOCK
+
+
 def test_half_of_all_ports_is_hardly_ever_a_block() -> None:
     """And then it is one that covers what was seen."""
     found = drawn(lambda chance: chance.randint(32768, 60999), 2000, 12)

@@ -19,7 +19,7 @@ from tunnel.network.memory_machine import MemoryEntropy
 from tunnel.network.memory_packet import MemoryPacket
 from tunnel.network.ports import DatagramSocket
 from tunnel.server.stun_service import serve_stun
-from tunnel.wire.stun import binding_success, decode_stun, encode_stun
+from tunnel.wire.stun import StunClass, binding_success, decode_stun, encode_stun
 
 YES, NO, VOID = Heard.YES, Heard.NO, Heard.VOID
 FOUR = tuple(Endpoint(host, port) for host in ("25.0.0.1", "25.0.0.2") for port in (3478, 3479))
@@ -144,9 +144,16 @@ async def test_a_server_that_cannot_answer_from_elsewhere_proves_nothing(
     assert (both, port) == (VOID, VOID)
 
 
-async def test_a_server_that_is_alone_in_truth_proves_nothing(autojump_clock: trio.testing.MockClock) -> None:
-    """It claims another address that nobody answers at."""
-    both, port, _ = await learned(lambda *_: True, served=FOUR[:1])
+@pytest.mark.parametrize("is_steady", [True, False])
+async def test_a_server_that_is_alone_in_truth_proves_nothing(
+    autojump_clock: trio.testing.MockClock, is_steady: bool
+) -> None:
+    """It claims another address that nobody answers at, and is silent about wishes that it cannot fulfil."""
+
+    def lets(packet: MemoryPacket, _: int) -> bool:
+        return decode_stun(packet.payload).kind is StunClass.SUCCESS
+
+    both, port, _ = await learned(lets, served=FOUR[:1], is_steady=is_steady)
     assert (both, port) == (VOID, VOID)
 
 

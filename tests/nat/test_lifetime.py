@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
@@ -24,6 +24,16 @@ INSIDE, OUTSIDE = "192.168.1.2", "26.0.0.1"
 RUNGS = DEFAULT_TIMINGS.lifetime_rungs
 
 
+@dataclass
+class _Live:
+    inner: int
+    outer: Endpoint
+    made: float
+    used: float
+    is_old: bool = False
+    """It was used again two seconds after it was made."""
+
+
 class ForgetfulNat:
     """Endpoint-independent, lets everybody in, keeps ports or not; a mapping dies when idle for `lifetime`."""
 
@@ -32,35 +42,50 @@ class ForgetfulNat:
         self._lifetime = lifetime
         self._refresh_inbound = refresh_inbound
         self._preserving = preserving
-        self._live: dict[int, tuple[int, float]] = {}
-        """By outer port: inner port, last use."""
-        self._next = 50000
+        self._live: list[_Live] = []
+        self._made = 0
+        self.new_lifetime = lifetime
+        """While it has not been used for two seconds."""
+        self.pool: tuple[str, ...] = (OUTSIDE,)
+        """Its outer addresses, which new mappings get in turn."""
         self.left: list[tuple[float, Endpoint]] = []
         internet.transmit = self.transmit  # type: ignore[method-assign]
 
     def transmit(self, packet: MemoryPacket) -> None:
         now = trio.current_time()
-        self._live = {outer: one for outer, one in self._live.items() if now - one[1] < self._lifetime}
+        self._live = [
+            one for one in self._live if now - one.used < (self._lifetime if one.is_old else self.new_lifetime)
+        ]
         if packet.source.host == INSIDE:
             self.left.append((now, packet.source))
-            inner = packet.source.port
-            outer = next((port for port, one in self._live.items() if one[0] == inner), None)
-            if outer is None:
-                self._next += 1
-                outer = inner if self._preserving else self._next
-            self._live[outer] = inner, now
-            self._route(replace(packet, source=Endpoint(OUTSIDE, outer)))
-        elif packet.destination.host == OUTSIDE:
-            if (found := self._live.get(packet.destination.port)) is not None:
-                if self._refresh_inbound:
-                    self._live[packet.destination.port] = found[0], now
-                self._route(replace(packet, destination=Endpoint(INSIDE, found[0])))
+            found = next((one for one in self._live if one.inner == packet.source.port), None) or self._make(
+                packet, now
+            )
+            found.used, found.is_old = now, found.is_old or now - found.made > 2.0
+            self._route(replace(packet, source=found.outer))
+        elif packet.destination.host in self.pool:
+            target = next((one for one in self._live if one.outer == packet.destination), None)
+            if target is not None:
+                target.used = now if self._refresh_inbound else target.used
+                self._route(replace(packet, destination=Endpoint(INSIDE, target.inner)))
         else:
             self._route(packet)
 
+    def _make(self, packet: MemoryPacket, now: float) -> _Live:
+        self._made += 1
+        port = packet.source.port if self._preserving else 50000 + self._made
+        made = _Live(packet.source.port, Endpoint(self.pool[self._made % len(self.pool)], port), now, now)
+        self._live.append(made)
+        return made
+
 
 async def measured(
-    lifetime: float, *, refresh_inbound: bool = True, preserving: bool = True
+    lifetime: float,
+    *,
+    refresh_inbound: bool = True,
+    preserving: bool = True,
+    new_lifetime: float | None = None,
+    pool: tuple[str, ...] = (OUTSIDE,),
 ) -> tuple[float | None, float, int]:
     """What is measured, in how many seconds, with how many packets."""
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
@@ -68,6 +93,7 @@ async def measured(
         nursery.start_soon(partial(serve_stun, [await server.open_socket(SERVER)], rate_per_source=100.0))
         home = internet.add_host("home", INSIDE)
         nat = ForgetfulNat(internet, lifetime, refresh_inbound=refresh_inbound, preserving=preserving)
+        nat.new_lifetime, nat.pool = new_lifetime or lifetime, pool
         began = trio.current_time()
         found = await measure_lifetime(home, MemoryEntropy(random.Random(1)), SERVER, RUNGS)
         took = trio.current_time() - began
@@ -98,6 +124,18 @@ async def test_the_longest_rung_that_a_mapping_outlives_is_told(
     assert found == told
     assert took < max(told, 10.0) * 2.2 + SETTLING + 3.0
     assert packets <= 40
+
+
+async def test_a_mapping_is_measured_as_one_that_was_used(autojump_clock: trio.testing.MockClock) -> None:
+    """netfilter keeps a flow for 30 s until it has been used for 2 s, and 120 s from then on."""
+    found, _, _ = await measured(120.0, new_lifetime=30.0)
+    assert found == 118.0
+
+
+async def test_with_several_outer_addresses_nothing_is_measured(autojump_clock: trio.testing.MockClock) -> None:
+    """The messenger would have the answer sent to an address where the holder is not."""
+    found, _, _ = await measured(120.0, pool=(OUTSIDE, "26.0.0.2"))
+    assert found is None
 
 
 async def test_a_server_that_answers_at_no_other_port_measures_nothing(autojump_clock: trio.testing.MockClock) -> None:
