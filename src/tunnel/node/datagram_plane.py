@@ -88,6 +88,11 @@ class DatagramPlane:
         self.counts.unsent += 1
         return False
 
+    @property
+    def extra(self) -> tuple[int, ...]:
+        """Numbers of those that were opened beyond them, and are open."""
+        return tuple(self._extra)
+
     async def open_extra(self) -> int:
         """One more IPv4 socket on any port, its number; it receives until `close_extra`.
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from tunnel.model.nat import Allocation
+from tunnel.model.settings import NodeSettings
 from tunnel.simulation.internet.oracle import Possibility
+from tunnel.simulation.runs.rehearsal import rehearse
+from tunnel.simulation.runs.stage import Stage
+from tunnel.simulation.scenarios.scenario import NodePlan, Scenario
 from tunnel.simulation.studies.grid import Cell, CellResult, Kind, Position, run_cell
+from tunnel.simulation.studies.study import ONE, OTHER
 
 RANDOM, SEQUENTIAL, BLOCK, PRESERVING = (
     Allocation.RANDOM,
@@ -69,3 +75,31 @@ def test_a_hard_nat_that_lets_the_address_in_is_found_by_another_hard_one() -> N
 def test_two_homes_behind_one_counting_nat_meet_at_its_outer_address() -> None:
     kind = Kind("APDM", "APDF", SEQUENTIAL)
     assert run(kind, kind, Position.CARRIER).result.is_direct
+
+
+def test_the_socket_that_won_stays_with_its_path_and_all_others_are_closed() -> None:
+    """For as long as the path does: here until the opener's peer has left."""
+    cell = Cell(Position.PAIR, HOME, Kind("APDM", "APDF", BLOCK))
+    plans = {host: NodePlan(settings=NodeSettings(name=host, default_stun=False)) for host in (ONE, OTHER)}
+    opened: list[tuple[int, ...]] = []
+
+    async def look_on(stage: Stage) -> None:
+        await trio.sleep_until(4.0)
+        await stage.want(ONE, OTHER)
+        while (peer := stage.peer(OTHER, ONE)) is None or peer.state != "connected":
+            opened.append(stage.nodes[OTHER].program.datagrams.extra)
+            await trio.sleep(0.1)
+        chosen = [each.paths.chosen for each in stage.nodes[OTHER].program.directory]
+        assert [one.way.socket for one in chosen if one is not None] == list(extra(stage))
+        opened.append(extra(stage))
+        stage.kill(ONE)
+        await trio.sleep(200.0)
+        opened.append(extra(stage))
+
+    def extra(stage: Stage) -> tuple[int, ...]:
+        return stage.nodes[OTHER].program.datagrams.extra
+
+    outcome = rehearse(Scenario(name="pair", title="a pair", picture=cell.picture, nodes=plans), 0, script=look_on)
+    assert outcome.failures == ()
+    assert 1 < max(map(len, opened)) <= 16
+    assert [len(numbers) for numbers in opened[-2:]] == [1, 0]
