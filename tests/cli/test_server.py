@@ -45,6 +45,11 @@ def test_the_options_become_the_settings() -> None:
     )
 
 
+def test_the_udp_relay_is_on_unless_it_is_switched_off() -> None:
+    assert ServerOptions().settings().udp_relay
+    assert not ServerOptions(no_udp_relay=True).settings().udp_relay
+
+
 @pytest.mark.parametrize(
     ("listen", "endpoint", "http"),
     [
