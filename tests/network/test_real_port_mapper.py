@@ -163,6 +163,26 @@ async def test_a_port_of_another_machine_is_not_taken_from_it(gateway: type[Gate
     assert 40000 in gateway.mapped
 
 
+@pytest.mark.parametrize("is_made", [True, False])
+async def test_a_lost_answer_is_looked_up_and_no_second_port_is_opened(
+    gateway: type[Gateway], monkeypatch: pytest.MonkeyPatch, is_made: bool
+) -> None:
+    """A busy router maps the port, and its answer comes too late."""
+
+    def fail(self: Gateway, outer: int, _: str, host: str, inner: int, __: str, ___: str, lease: int) -> bool:
+        if is_made:
+            self.mapped[outer] = (host, inner, lease)
+        raise Exception("HTTP error")
+
+    monkeypatch.setattr(gateway, "addportmapping", fail)
+    if is_made:
+        assert (await RealPortMapper().map_port(40000, 60)).external == Endpoint("25.0.0.9", 40000)
+    else:
+        with pytest.raises(Refused, match="HTTP error"):
+            await RealPortMapper().map_port(40000, 60)
+    assert list(gateway.mapped) == [40000] * is_made
+
+
 @pytest.mark.parametrize("outside", ["", "0", "not an address"])
 async def test_a_gateway_without_an_address_refuses(gateway: type[Gateway], outside: str) -> None:
     gateway.outside = outside

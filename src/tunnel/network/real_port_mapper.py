@@ -31,6 +31,8 @@ LABEL = "p2ptunnel-trio"
 
 _PERMANENT_ONLY = ("OnlyPermanentLeasesSupported", "Invalid Args")
 """UPnP errors 725, and 402 as some gateways say it: ask again for a mapping without an end."""
+_CONFLICTS = ("ConflictInMappingEntry", "ConflictWithOtherMechanisms")
+"""UPnP errors 718 and 729: another port may do."""
 
 Outcome = TypeVar("Outcome")
 
@@ -129,9 +131,12 @@ def _map(gateway: _Gateway, call: _Call, internal_port: int, first: int, lease: 
                 upnp.addportmapping(external_port, "UDP", upnp.lanaddr, internal_port, LABEL, "", seconds)
             except Exception as error:
                 refusal = str(error)
-                if refusal not in _PERMANENT_ONLY:
+                if refusal in _PERMANENT_ONLY:
+                    continue
+                if refusal in _CONFLICTS:
                     break
-                continue
+                if not _leads_here(upnp, external_port, internal_port):  # or only the answer was lost
+                    raise Refused("not_mapped", refusal) from error
             if call.is_abandoned:
                 upnp.deleteportmapping(external_port, "UDP")
                 call.check()
@@ -155,10 +160,13 @@ def _holds(gateway: _Gateway, external: Endpoint, internal_port: int) -> bool:
     upnp = gateway.upnp
     if upnp.externalipaddress() != external.host:
         return False
-    entry = _entry(upnp, external.port)
-    if entry is None:
-        return not gateway.tells_entries
-    return (entry[0], int(entry[1])) == (upnp.lanaddr, internal_port)
+    return _leads_here(upnp, external.port, internal_port, untold=not gateway.tells_entries)
+
+
+def _leads_here(upnp: Any, external_port: int, internal_port: int, *, untold: bool = False) -> bool:
+    """Whether the gateway says that a mapping leads to this machine; `untold` where it says nothing."""
+    entry = _entry(upnp, external_port)
+    return untold if entry is None else (entry[0], int(entry[1])) == (upnp.lanaddr, internal_port)
 
 
 def _entry(upnp: Any, external_port: int) -> Any:
