@@ -92,8 +92,8 @@ def test_the_socket_that_won_stays_with_its_path_and_all_others_are_closed() -> 
         chosen = [each.paths.chosen for each in stage.nodes[OTHER].program.directory]
         assert [one.way.socket for one in chosen if one is not None] == list(extra(stage))
         opened.append(extra(stage))
-        stage.kill(ONE)
-        await trio.sleep(200.0)
+        stage.stop(ONE)
+        await trio.sleep(10.0)
         opened.append(extra(stage))
 
     def extra(stage: Stage) -> tuple[int, ...]:
