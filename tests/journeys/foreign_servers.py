@@ -1,4 +1,4 @@
-"""Other people's servers, in a lab: coturn, a STUN server, and miniupnpd, which opens ports of a router."""
+"""Another project's server, in a lab: coturn, for STUN. The lab itself has miniupnpd, which opens ports of a router."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.netlab import SERVER_ADDRESSES, Gateway, Lab, Site
+from tunnel.netlab import SERVER_ADDRESSES, Lab
 from tunnel.netlab.gateways import wait_said
 
 COTURN_PORTS = (3478, 3479)
@@ -24,8 +24,3 @@ def start_coturn(lab: Lab, folder: Path) -> None:
     argv += ["--pidfile", str(folder / "coturn.pid"), "--userdb", str(folder / "coturn.db")]
     daemon = lab.popen(lab.server, argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     wait_said(daemon, b"SQLite DB connection success")
-
-
-def start_port_mapping(lab: Lab, site: Site, _: Path) -> None:
-    """Make this site's router one that can be asked for ports: in UPnP, NAT-PMP and PCP."""
-    lab.open_gateway(site, *Gateway)

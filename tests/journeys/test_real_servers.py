@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 from tests.journeys.conftest import BUSY, OpenHousehold
-from tests.journeys.foreign_servers import COTURN, start_coturn, start_port_mapping
+from tests.journeys.foreign_servers import COTURN, start_coturn
 from tests.netlab.conftest import SILENCE, Agent
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.settings import TUNNEL_MTU
-from tunnel.netlab import SERVER_ADDRESSES, Host, Kind, Lab, Site, SiteSpec
+from tunnel.netlab import SERVER_ADDRESSES, Gateway, Host, Kind, Lab, Site, SiteSpec
 from tunnel.netlab.household import Household
 from tunnel.wire.stun import Change
 
@@ -162,11 +162,11 @@ class Street:
 
 
 @pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
+def street() -> Iterator[Street]:
     with Lab(SiteSpec("home", hosts=2), SiteSpec("office")) as lab:
         search = errand_argv("map", PORT, LEASE)
         searching = lab.popen(lab.sites["office"].host, search, stdout=subprocess.PIPE)
-        start_port_mapping(lab, lab.sites["home"], tmp_path_factory.mktemp("miniupnpd"))
+        lab.open_gateway(lab.sites["home"], *Gateway)
         with searching:
             yield Street(lab, lab.sites["home"], searching)
 

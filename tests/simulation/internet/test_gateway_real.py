@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 
 import pytest
 from tests.journeys import errand
-from tests.journeys.foreign_servers import start_port_mapping
 from tests.netlab.conftest import SILENCE, Agent
 from tests.simulation.lone_router import OUTSIDE, make_router
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.transport import Transport
+from tunnel.netlab import Gateway as Protocol
 from tunnel.netlab import Host, Lab, Site, SiteSpec
 from tunnel.simulation.internet.gateway import Gatekeeper
 from tunnel.simulation.internet.picture import Gateway
@@ -101,10 +100,10 @@ async def test_the_simulated_router_holds_the_conversation() -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[tuple[Lab, Site]]:
+def home() -> Iterator[tuple[Lab, Site]]:
     """Two hosts behind a router on which miniupnpd runs."""
     with Lab(SiteSpec("home", hosts=2)) as lab:
-        start_port_mapping(lab, lab.sites["home"], tmp_path)
+        lab.open_gateway(lab.sites["home"], *Protocol)
         yield lab, lab.sites["home"]
 
 
