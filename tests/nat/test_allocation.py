@@ -62,6 +62,13 @@ def test_ports_that_others_take_are_its_load(step: int) -> None:
     assert found.load == pytest.approx(35 / 0.8)
 
 
+def test_ports_that_we_took_ourselves_are_no_load() -> None:
+    ports = counting(40000, 1, between=(0, 0, 0, 0, 0, 4))
+    assert habits_of(samples(ports)).load == pytest.approx(4 / 0.8)
+    assert habits_of(samples(ports), ours=4).load == 0.0
+    assert habits_of(samples(ports), ours=5) == PortHabits(Allocation.SEQUENTIAL, step=1)
+
+
 def test_a_counter_that_begins_anew_stays_one() -> None:
     found = habits_of(samples(counting(65532, 1)))
     assert found == PortHabits(Allocation.SEQUENTIAL, step=1)

@@ -61,8 +61,11 @@ class PortHabits:
     block: tuple[int, int] | None = None
 
 
-def habits_of(samples: Sequence[PortSample]) -> PortHabits:
-    """Judge samples that stand in the order in which they left. Of several outer addresses the most seen one counts."""
+def habits_of(samples: Sequence[PortSample], ours: int = 0) -> PortHabits:
+    """Judge samples that stand in the order in which they left. Of several outer addresses the most seen one counts.
+
+    `ours` are the ports that we took ourselves meanwhile, for other ends: they are no load.
+    """
     if not samples:
         return PortHabits()
     host = Counter(sample.mapped.host for sample in samples).most_common(1)[0][0]
@@ -75,10 +78,12 @@ def habits_of(samples: Sequence[PortSample]) -> PortHabits:
         return PortHabits()
     if 4 * preserved > count:
         return PortHabits()
-    return _sequence(samples) or _block([sample.mapped.port for sample in samples]) or PortHabits(Allocation.RANDOM)
+    return (
+        _sequence(samples, ours) or _block([sample.mapped.port for sample in samples]) or PortHabits(Allocation.RANDOM)
+    )
 
 
-def _sequence(samples: Sequence[PortSample]) -> PortHabits | None:
+def _sequence(samples: Sequence[PortSample], ours: int) -> PortHabits | None:
     """All steps go one way and are small; one may not: the range began anew, or two packets overtook each other."""
     ports, times = [sample.mapped.port for sample in samples], [sample.at for sample in samples]
     sign = 1 if sum(later > sooner for sooner, later in pairwise(ports)) * 2 >= len(ports) else -1
@@ -96,7 +101,7 @@ def _sequence(samples: Sequence[PortSample]) -> PortHabits | None:
         if index not in strays
     ]
     size = math.gcd(*(step for step, _ in good))
-    taken, seconds = sum(step // size - 1 for step, _ in good), sum(gap for _, gap in good)
+    taken, seconds = max(0, sum(step // size - 1 for step, _ in good) - ours), sum(gap for _, gap in good)
     return PortHabits(Allocation.SEQUENTIAL, step=sign * size, load=taken / seconds if taken and seconds else 0.0)
 
 

@@ -53,7 +53,7 @@ class Question:
         self.is_plain = change is None and response_port is None
         """Whether it must be answered where it was asked."""
         self._inquiry = inquiry
-        self._asker = asker
+        self.asker = asker
         self._change = change
         self._response_port = response_port
 
@@ -61,7 +61,7 @@ class Question:
         """Ask (again)."""
         transaction = self._inquiry.register(self)
         self.tries += 1
-        self._asker.socket.send_nowait(
+        self.asker.socket.send_nowait(
             encode_stun(binding_request(transaction, self._change, self._response_port)), self.remote
         )
 
@@ -129,6 +129,10 @@ class Inquiry:
         """How many plain questions to these hosts have got no answer (yet)."""
         plain = [question for question in self._questions if question.is_plain and question.remote.host in hosts]
         return sum(question.tries - question.answered for question in plain)
+
+    def flows(self, *hosts: str) -> int:
+        """How many pairs of one of our sockets and an endpoint of these hosts a NAT has seen."""
+        return len({(question.asker, question.remote) for question in self._questions if question.remote.host in hosts})
 
     def close(self) -> None:
         """Close the sockets."""

@@ -38,6 +38,8 @@ PAUSE = 0.7
 """Seconds from the first samples to the others: what strangers take meanwhile is the load."""
 MUCH_LOST = 3
 """Plain questions, of some fifteen."""
+_TESTS_OF_ONE_MAPPING = 2
+"""Sockets that the filtering tests use: so many mappings, where one serves all destinations."""
 STEADY = (Mapping.NONE, Mapping.ENDPOINT_INDEPENDENT)
 
 
@@ -156,10 +158,11 @@ async def _inspect(inquiry: Inquiry, servers: Sequence[Doors], mapping: Mapping,
         if sampled and habits_of([one.sample for one in sampled]).allocation is not Allocation.PRESERVING:
             await trio.sleep_until(began + PAUSE)
             sampled += await sample(inquiry, servers[0].base, MORE_SAMPLES, SAMPLE_PATIENCE)
+    ours = inquiry.flows(servers[0].base.host, *([] if tests.doors.away is None else [tests.doors.away.host]))
     filtering, samples = filtering_of(tests.both, tests.port), tuple(one.sample for one in sampled)
     return Inspection(
         filtering=filtering,
-        habits=habits_of(samples),
+        habits=habits_of(samples, _TESTS_OF_ONE_MAPPING if is_steady else max(0, ours - FIRST_SAMPLES - MORE_SAMPLES)),
         hairpin=hairpin_of(is_turned, is_steady=is_steady and is_sure, filtering=filtering),
         both=tests.both,
         port=tests.port,
