@@ -73,5 +73,7 @@ async def test_the_announced_port_is_the_one_that_the_nat_gave_to_the_socket_of_
         assert there.path.endpoint == Endpoint(OUTSIDE, FIRST_PORT)
         server, there_host = town.server_host.addresses[0], town.hosts["laptop"].addresses[0]
         [socket] = {inner for inner, destination in nat.left_by if destination.host == there_host}
-        asked = {destination.port for inner, destination in nat.left_by if (inner, destination.host) == (socket, server)}
+        asked = {
+            destination.port for inner, destination in nat.left_by if (inner, destination.host) == (socket, server)
+        }
         assert asked == {3478, 3479}
