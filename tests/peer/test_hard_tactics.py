@@ -17,11 +17,7 @@ from tunnel.peer.hard_tactics import Aim, TacticName, choose_hard, sockets_for
 EASY = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT)
 APDM, ADM = Mapping.ADDRESS_AND_PORT_DEPENDENT, Mapping.ADDRESS_DEPENDENT
 BLOCKS = (None, (2048, 2559), (4096, 6143), (8192, 16383))
-MIRRORED = {
-    "mappings": tuple(Mapping),
-    "filterings": (Filtering.UNKNOWN, Filtering.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT),
-    "allocations": tuple(Allocation),
-}
+FILTERINGS = (Filtering.UNKNOWN, Filtering.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT)
 
 
 def body(nat: NatReport, *, key: int = 1, kind: CandidateKind = CandidateKind.REFLEXIVE) -> Announcement:
@@ -36,7 +32,10 @@ def hard(allocation: Allocation = Allocation.RANDOM, mapping: Mapping = APDM, **
 
 
 def reports() -> list[NatReport]:
-    plain = [NatReport(*words) for words in product(*MIRRORED.values())]
+    plain = [
+        NatReport(mapping, filtering, allocation)
+        for mapping, filtering, allocation in product(Mapping, FILTERINGS, Allocation)
+    ]
     return plain + [NatReport(APDM, allocation=Allocation.BLOCK, block=block) for block in BLOCKS] + [hard(mapping=ADM)]
 
 

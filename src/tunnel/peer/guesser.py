@@ -18,6 +18,8 @@ MARGIN = 4
 """Ports beyond the ends of a span that was told that are tried too."""
 AGAIN = 1.0
 """Seconds after which ports that were told of are asked again, where that costs no flow."""
+MOST_AGAIN = 90
+"""Ports that are asked again at a time."""
 GRACE = 2.0
 """Seconds for late answers, when all guesses are made."""
 ALL_TOLD = 1.2
@@ -54,10 +56,9 @@ class Guesser:
     # One port of ours.
 
     async def _ask_all(self) -> None:
-        """All ports of the spans, those told first; told ones again and again."""
+        """All ports of the spans, or those that are told: these again and again."""
         bout = self._bout
         self._learn(self._drawn())
-        asked: list[tuple[int, Endpoint]] = []
         repeat_at = idle_since = trio.current_time()
         while not bout.is_peer_done:
             now = trio.current_time()
@@ -66,14 +67,18 @@ class Guesser:
                 idle_since = now
             if bout.told and now >= repeat_at:
                 repeat_at = now + AGAIN
-                asked = [(source, port) for source in self._sources for port in self._told_endpoints()]
-                for number, endpoint in asked[: 10 * FLOWS_A_TICK]:
-                    if endpoint.port in self._known and not len(self._waiting):
-                        bout.knock(Way(number, endpoint), None)
+                self._ask_again()
             patience = GRACE if self._tactic.spans or bout.turn.is_spent else DRY
             if now - idle_since >= patience:
                 return
             await tick()
+
+    def _ask_again(self) -> None:
+        """What was told of and asked already: a guess may have been lost, or have come too early."""
+        if not len(self._waiting):
+            for port in list(dict.fromkeys(self._told()))[:MOST_AGAIN]:
+                for source in self._sources:
+                    self._bout.knock(Way(source, self._at(port)), None)
 
     async def _tell_port(self) -> None:
         """Open the one socket to guess from, and find out where it comes out towards the opener."""
@@ -150,9 +155,6 @@ class Guesser:
         for first, last in told if self._tactic.aim in (Aim.ANNOUNCED, Aim.TOLD) else ():
             yield from (port for port in range(last + 1, last + 1 + MARGIN) if port <= 0xFFFF)
             yield from (port for port in range(first - MARGIN, first) if port > 0)
-
-    def _told_endpoints(self) -> list[Endpoint]:
-        return [self._at(port) for port in dict.fromkeys(self._told())]
 
     def _learn(self, ports: Iterable[int]) -> None:
         news = [port for port in ports if port not in self._known]
