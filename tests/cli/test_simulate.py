@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -185,3 +189,21 @@ def test_a_storm_is_drawn_from_its_seed_and_kept_as_a_file(
     run(["simulate", "kept/storm_5.toml", "--seed", "5", "--json"])
     again = json.loads(capsys.readouterr().out)["runs"][0]
     assert again["digest"] == run_["digest"]
+
+
+def test_an_impatient_person_ends_runs_in_several_processes_at_once(tmp_path: Path) -> None:
+    """Interrupts go to the whole group, as a terminal sends them; the second one must not show a traceback."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tunnel", "simulate", "--storm", "0..999", "--processes", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        assert "of 1000 runs" in process.stderr.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err

@@ -5,8 +5,14 @@ from __future__ import annotations
 
 def main() -> None:
     """The entry point of the installed command; leaves with the exit codes of exits.py."""
+    import signal
     import sys
 
-    from tunnel.cli.program import run
+    try:
+        from tunnel.cli.program import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # a second one, while the first was told; or one that came before all else
+        code = 130
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient one must not show how the interpreter ends
+    sys.exit(code)

@@ -1,18 +1,33 @@
-"""Many runs on all cores: each in a process of its own kind, results in the order of the jobs."""
+"""Many runs on all cores: workers are processes of their own, results come in the order of the jobs.
+
+    run_all --job--> worker        one pipe a worker, one job at a time: nobody holds work that nobody asked for yet
+            <--result--            a worker ends when its pipe does, and when its parent does, whatever it is doing
+
+An interrupt is the parent's alone: workers do not see it, the parent ends them.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from typing import TypeVar
+import signal
+import traceback
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess, parent_process
+from multiprocessing.reduction import ForkingPickler
+from threading import Thread
+from typing import Generic, TypeVar
+
+from tunnel.model.errors import TunnelError
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
-AHEAD = 4
-"""Jobs that wait at each process, at most: enough to keep it busy, few enough to stop soon."""
+
+class WorkerLost(TunnelError):
+    """A worker died over a job: killed by somebody, or out of memory."""
 
 
 def cores() -> int:
@@ -26,31 +41,151 @@ def run_all(
     *,
     processes: int | None = None,
     on_done: Callable[[_Result], None] = lambda _: None,
+    on_error: Callable[[_Job, Exception], _Result] | None = None,
 ) -> list[_Result]:
     """`task` of each job; `task` is a function of a module, jobs and results can be pickled.
 
     `on_done` is called as results come, in any order. `processes`: all cores if left out; with one, or one job,
-    everything happens here. What a task raises leaves here, and the jobs not yet begun are dropped.
+    everything happens here. What a task raises, or WorkerLost, becomes what `on_error` makes of it; without one it
+    leaves here, and the jobs not yet begun are dropped.
     """
     count = min(processes or cores(), len(jobs))
-    if count <= 1:
-        results = []
-        for job in jobs:
-            results.append(task(job))
-            on_done(results[-1])
-        return results
     done: dict[int, _Result] = {}
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting: dict[Future[_Result], int] = {}
-        todo = iter(range(len(jobs)))
-        try:
-            while len(done) < len(jobs):
-                while len(waiting) < count * AHEAD and (at := next(todo, None)) is not None:
-                    waiting[pool.submit(task, jobs[at])] = at
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    result = done[waiting.pop(future)] = future.result()
-                    on_done(result)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with closing(_here(task, jobs) if count <= 1 else _elsewhere(task, jobs, count)) as answers:
+        for at, answer in answers:
+            if isinstance(answer, _Raised):
+                if on_error is None:
+                    raise answer.error
+                done[at] = on_error(jobs[at], answer.error)
+            else:
+                done[at] = answer
+            on_done(done[at])
     return [done[at] for at in range(len(jobs))]
+
+
+class _Raised:
+    """Instead of a result. Where it happened is among the error's notes: tracebacks cannot be sent."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _here(
+    task: Callable[[_Job], _Result], jobs: Sequence[_Job]
+) -> Generator[tuple[int, _Result | _Raised], None, None]:
+    for at, job in enumerate(jobs):
+        try:
+            answer: _Result | _Raised = task(job)
+        except Exception as error:
+            answer = _Raised(error)
+        yield at, answer
+
+
+def _elsewhere(
+    task: Callable[[_Job], _Result], jobs: Sequence[_Job], count: int
+) -> Generator[tuple[int, _Result | _Raised], None, None]:
+    todo = iter(range(len(jobs)))
+    busy: dict[Connection, tuple[int, _Worker[_Job]]] = {}
+    workers: list[_Worker[_Job]] = []
+
+    def employ(worker: _Worker[_Job] | None) -> None:
+        at = next(todo, None)
+        if at is None:
+            return
+        if worker is None:
+            with _uninterrupted():  # a process begins with the signals masked that are masked here
+                workers.append(worker := _Worker(task))
+        with suppress(OSError):  # it is dead: that shows where its answer is awaited
+            worker.pipe.send(jobs[at])
+        busy[worker.pipe] = at, worker
+
+    try:
+        for _ in range(count):
+            employ(None)
+        while busy:
+            for pipe in wait(list(busy)):
+                assert isinstance(pipe, Connection)
+                at, worker = busy.pop(pipe)
+                try:
+                    answer = pipe.recv()
+                except (EOFError, OSError):
+                    yield at, _Raised(worker.lost())
+                    employ(None)
+                else:
+                    yield at, answer
+                    employ(worker)
+    finally:
+        with _uninterrupted():
+            for worker in workers:
+                worker.end()
+
+
+class _Worker(Generic[_Job]):
+    """One process. It has nothing to tidy up, so it is killed at the end."""
+
+    def __init__(self, task: Callable[[_Job], object]) -> None:
+        self.pipe, far = multiprocessing.Pipe()
+        self._process: BaseProcess = multiprocessing.get_context("spawn").Process(
+            target=_work, args=(task, far), daemon=True
+        )
+        self._process.start()
+        far.close()
+
+    def lost(self) -> WorkerLost:
+        """Why it does not answer."""
+        self._process.join()
+        code = self._process.exitcode or 0
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
+        return WorkerLost(f"the process of this run {how}")
+
+    def end(self) -> None:
+        self.pipe.close()
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+
+
+def _work(task: Callable[[object], object], pipe: Connection) -> None:
+    """The life of a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        try:
+            answer = ForkingPickler.dumps(task(job))
+        except Exception as error:
+            error.add_note(traceback.format_exc())
+            answer = ForkingPickler.dumps(_Raised(_sendable(error)))
+        try:
+            pipe.send_bytes(answer)
+        except OSError:
+            return  # nobody asks any more
+
+
+def _sendable(error: Exception) -> Exception:
+    """The same, or its words where it does not survive pickling."""
+    try:
+        ForkingPickler.loads(ForkingPickler.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """An interrupt waits until the end of this."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
