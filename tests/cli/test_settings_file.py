@@ -96,6 +96,7 @@ no-survey = true
 relay-only = true
 stun = ["a.test:1", "b.test:2"]
 no-default-stun = true
+no-port-mapping = true
 invite-file = "/srv/invite"
 log-level = "debug"
 """
@@ -121,6 +122,7 @@ def test_every_option_of_up_may_stand_in_the_file(
             relay_only=True,
             stun=("a.test:1", "b.test:2"),
             no_default_stun=True,
+            no_port_mapping=True,
         )
     ]
     named = {line.partition(" ")[0] for line in ALL_OF_UP.splitlines() if " = " in line}

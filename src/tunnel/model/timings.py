@@ -17,7 +17,7 @@ class Timings:
     survey_refresh: float = 300.0
 
     # Port mapping (RFC 6886 section 3.1; RFC 6887 section 11.2.1).
-    port_waits: tuple[float, ...] = (0.25, 0.5, 1.0, 1.0)
+    port_waits: tuple[float, ...] = (0.25, 0.5, 1.0)
     """Between sending a question to a gateway again; the last one until it is given up."""
     port_probe: float = 16.0
     """A UPnP search takes up to eight seconds, and a gateway that was found and says nothing six more."""

@@ -46,6 +46,8 @@ async def ask_gateway(
             socket.send_nowait(datagram, ear.remote)
             with trio.move_on_after(wait):
                 return await ear.hear(pick)
+    except trio.ClosedResourceError as error:
+        raise Unreachable("this machine took our socket away") from error
     finally:
         socket.close()
     raise Unreachable(f"{gateway.address} {'talks nonsense' if ear.noise else 'does not answer'}")
