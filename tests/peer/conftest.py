@@ -29,7 +29,7 @@ from tunnel.network.memory_machine import MemoryClock, MemoryEntropy
 from tunnel.node.indices import Indices
 from tunnel.peer.budget import HardTurn, ProbeBudget
 from tunnel.peer.connection import PeerConnection
-from tunnel.peer.surroundings import RELAY, Indexed, Way
+from tunnel.peer.surroundings import Indexed, Way
 from tunnel.wire.frames import Kind, decode_header
 from tunnel.wire.signals import Connect, Introduced, Signal
 
