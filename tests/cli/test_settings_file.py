@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tunnel.cli import up as up_module
-from tunnel.cli.program import COMMANDS, build_app
+from tunnel.cli.exits import USAGE
+from tunnel.cli.program import COMMANDS, build_app, run
 from tunnel.cli.settings_file import options_of_command, settings_for
 from tunnel.model.errors import SettingsError
 
@@ -168,3 +169,19 @@ def test_a_missing_file_is_a_usage_error(command: Callable[..., Any], tmp_path: 
     ended = command("up", "--config", str(tmp_path / "none.toml"))
     assert ended.code == 2
     assert "cannot read settings" in ended.err
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["a = " + "[" * 20_000, "a." * 20_000 + "b = 1", "processes = " + "9" * 5000, "processes = 0x" + "f" * 9000],
+)
+def test_a_hostile_settings_file_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(content)
+    assert run(["simulate", "--config", str(file)]) == USAGE
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert str(file) in err
+    assert len(err) < 300

@@ -11,7 +11,6 @@ of the wrong kind one that names the right kind.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +18,15 @@ from typing import TYPE_CHECKING, Any
 from tunnel.cli.kinds import expectation, fits
 from tunnel.cli.text import or_nearest
 from tunnel.model.errors import SettingsError
+from tunnel.model.toml_file import parse_toml, read_text, shown
 
 if TYPE_CHECKING:
     from cyclopts import App
     from cyclopts.argument import ArgumentCollection
 
 OPTION = "--config"
+_MOST = (1 << 63) - 1
+"""Of whole numbers, as in other TOML readers."""
 
 
 def settings_for(document: Mapping[str, Any], command: str, known: Mapping[str, frozenset[str]]) -> dict[str, Any]:
@@ -60,11 +62,9 @@ def read_settings(root: App, app: App, commands: tuple[str, ...], arguments: Arg
         return
     path = Path(chosen.tokens[-1].value)
     try:
-        document = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"cannot read settings from {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not TOML: {error}") from None
+        document = parse_toml(read_text(path), str(path))
+    except SettingsError as error:
+        raise SettingsError(f"cannot read settings: {error}") from None
     names = [name for name in root if not name.startswith("-")]
     known = {name: options_of_command(root, name) for name in names}
     try:
@@ -93,8 +93,10 @@ def _dashed(key: str) -> str:
 def _check_values(settings: Mapping[str, Any], arguments: ArgumentCollection) -> None:
     hints = {name: argument.hint for argument in arguments for name in argument.names}
     for key, value in settings.items():
+        if isinstance(value, int) and abs(value) > _MOST:
+            raise SettingsError(f"setting {key!r}: {shown(value)} is beyond {_MOST}")
         if not fits(value, hint := hints[f"--{key}"]):
-            raise SettingsError(f"setting {key!r}: {value!r} is not {expectation(hint)}")
+            raise SettingsError(f"setting {key!r}: {shown(value)} is not {expectation(hint)}")
 
 
 def _check(name: str, known: frozenset[str], where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,67 @@ FAULTS = {
         pair_text(expect(host="desk", signal="announce")),
         "scenario:14: expect.0: nothing is expected: name at_least or at_most",
     ),
+    "a length without an end": ('title = "x"\nlength = inf\n' + HOST, "scenario:2: length: inf is not between"),
+    "a length that is no number": ('title = "x"\nlength = nan\n' + HOST, "scenario:2: length: nan is not between"),
+    "a length of more than a day": (
+        'title = "x"\nlength = 86401\n' + HOST,
+        "scenario:2: length: 86401.0 is not between 0.001 and 86400",
+    ),
+    "a length of many digits": (
+        f'title = "x"\nlength = {"9" * 400}\n' + HOST,
+        f"scenario:2: length: a number is expected, not {'9' * 77}...",
+    ),
+    "a port of very many digits": (
+        f'title = "x"\n[hosts.desk]\nudp_port = 0x{"f" * 9000}\n',
+        "scenario:3: hosts.desk.udp_port: a huge number is not between 0 and 65535",
+    ),
+    "a number that Python does not read": (f'title = "x"\nlength = {"9" * 5000}\n' + HOST, "scenario: not TOML: "),
+    "a start before the beginning": (
+        'title = "x"\n[hosts.desk]\nstart = -5\n',
+        "scenario:3: hosts.desk.start: -5.0 is not between 0 and 86400",
+    ),
+    "a start that never comes": ('title = "x"\n[server]\nstart = nan\n' + HOST, "scenario:3: server.start: nan is not"),
+    "a sleep that never ends": (
+        pair_text(do(3.0, "sleep", host="desk", seconds=float("inf"))),
+        "scenario:18: do.0.seconds: inf is not between 0 and 86400",
+    ),
+    "a sleep back in time": (
+        pair_text(do(3.0, "sleep", host="desk", seconds=-5)),
+        "scenario:18: do.0.seconds: -5.0 is not between 0 and 86400",
+    ),
+    "a clock that shows no time": (
+        pair_text(do(3.0, "jump_clock", host="desk", seconds=float("nan"))),
+        "scenario:18: do.0.seconds: nan is not between -1e+09 and 1e+09",
+    ),
+    "a router that is a number": (
+        'title = "x"\n[routers.1]\n[hosts.desk]\nbehind = 1\n',
+        "scenario:4: hosts.desk.behind: a text is expected, not 1",
+    ),
+    "a router that is a list": (
+        'title = "x"\n[routers."[]"]\n[routers.home]\nbehind = []\n' + HOST,
+        "scenario:4: routers.home.behind: a text is expected, not []",
+    ),
+    "a NAT that is a list": (
+        'title = "x"\n[routers.home]\nnat = ["none"]\n' + HOST,
+        "scenario:3: routers.home.nat: ['none'] is none of none, full_cone",
+    ),
+    "a line that carries nothing": (
+        'title = "x"\n[hosts.desk]\n[hosts.desk.line]\nrate_up = 0\n',
+        "scenario:4: hosts.desk.line.rate_up: 0.0 is not between 1 and 1e+09",
+    ),
+    "a NAT without room": (
+        'title = "x"\n[routers.home.nat]\nmax_mappings = 0\n' + HOST,
+        "scenario:3: routers.home.nat.max_mappings: 0 is not between 1 and 65535",
+    ),
+    "a server without a port": (
+        'title = "x"\n[server]\nport = 0\n' + HOST,
+        "scenario:3: server.port: 0 is not between 1",
+    ),
+    "an arrival that is no arrival": (
+        pair_text(expect(who="desk", to="laptop", arrived_at_least=0)),
+        "scenario:17: expect.0.arrived_at_least: 0 is not between 1",
+    ),
+    "a key of two lines": ('title = "x"\n"two\\nlines" = 1\n' + HOST, "scenario:2: 'two\\nlines': unknown key: one of"),
     "a node that is not there": (
         pair_text(expect(by=2.0, node="dsk", server="registered")),
         "scenario:16: expect.0.node: 'dsk' is none of desk, laptop",
@@ -246,6 +308,17 @@ def test_a_fault_is_told_with_its_line_and_key(fault: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_scenario(text, name="x")
     assert str(caught.value).startswith(told)
+
+
+def test_a_fault_after_a_text_of_many_lines_has_the_right_line() -> None:
+    text = 'title = """\n[hosts.desk]\nbehind = "gone"\n"""\n' + HOST + "\n[[do]]\nat = 1.0\n"
+    with pytest.raises(SettingsError, match=r"^scenario:8: do\.0\.do: None is none of start"):
+        parse_scenario(text, name="x")
+
+
+def test_what_a_terminal_would_heed_is_written_so_that_it_reads_as_itself() -> None:
+    odd = "".join(map(chr, range(128))) + "\x85\u2028é"
+    assert tomllib.loads(f"odd = {toml_text(odd)}") == {"odd": odd}
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

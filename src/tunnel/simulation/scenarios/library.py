@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from tunnel.model.errors import SettingsError
@@ -24,16 +25,24 @@ def scenario_files(wanted: Sequence[Path]) -> list[Path]:
     ours = simulations_folder() / "scenarios"
     files: list[Path] = []
     for each in wanted or (ours,):
-        named = ours / f"{each}.toml"
-        if each.is_dir():
-            found = sorted(each.glob("*.toml"))
-            if not found:
-                raise SettingsError(f"{each}: no scenario in this folder (*.toml)")
-            files += found
-        elif each.is_file():
-            files.append(each)
-        elif named.is_file():
-            files.append(named)
-        else:
-            raise SettingsError(f"{each}: no such file or folder, and no scenario that comes with the program")
+        try:
+            files += _files_of(each, ours)
+        except OSError as error:
+            raise SettingsError(f"{each}: cannot be read: {error.strerror}") from None
     return list(dict.fromkeys(files))
+
+
+def _files_of(wanted: Path, ours: Path) -> list[Path]:
+    if wanted.is_dir():
+        found = sorted(entry for entry in wanted.iterdir() if entry.suffix == ".toml")
+        if not found:
+            raise SettingsError(f"{wanted}: no scenario in this folder (*.toml)")
+        return found
+    if wanted.exists():
+        return [wanted]
+    named = ours / f"{wanted}.toml"
+    if named.is_file():
+        return [named]
+    near = get_close_matches(str(wanted), [file.stem for file in sorted(ours.glob("*.toml"))], n=1)
+    hint = f": did you mean {near[0]!r}?" if near else ""
+    raise SettingsError(f"{wanted}: no such file or folder, and no scenario that comes with the program{hint}")

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.model.errors import SettingsError
 from tunnel.model.settings import PUBLIC_STUN, NodeSettings
+from tunnel.model.toml_file import parse_toml, read_text, shown
 from tunnel.simulation.internet.picture import Host, Nat, Picture, Router, Server, StunServer
 from tunnel.simulation.internet.presets import NATS
 from tunnel.simulation.scenarios.scenario import (
@@ -33,7 +32,7 @@ from tunnel.simulation.scenarios.scenario import (
     Scenario,
     ServerPlan,
 )
-from tunnel.simulation.scenarios.structure import Reader, as_table, hints_of, toml_text
+from tunnel.simulation.scenarios.structure import Reader, as_table, hints_of, meant, toml_text
 from tunnel.simulation.scenarios.toml_lines import Lines
 from tunnel.simulation.scenarios.toml_lines import Path as KeyPath
 from tunnel.simulation.scenarios.vetting import Vetting, vet_address
@@ -47,19 +46,12 @@ _DEEDS = {deed.word: deed for deed in ANY_DEED}
 
 def read_scenario(file: Path) -> Scenario:
     """Read one file. Raises SettingsError naming file, line and key."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file}: cannot be read: {error}") from None
-    return parse_scenario(text, name=file.stem, file=str(file))
+    return parse_scenario(read_text(file), name=file.stem, file=str(file))
 
 
 def parse_scenario(text: str, *, name: str, file: str = "scenario") -> Scenario:
     """Read a file's content. Raises SettingsError naming file, line and key."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file}: not TOML: {error}") from None
+    document = parse_toml(text, file)
     return _Parsing(Reader(file, Lines(text)), document, name).scenario()
 
 
@@ -112,7 +104,9 @@ class _Parsing:
         self._reader.check_keys(table, keys, ("server",))
         plan = ServerPlan(
             start=self._start(table.pop("start", 0.0), ("server", "start")),
-            introduction_wait=self._reader.value(float | None, table.pop("introduction_wait"), ("server",))
+            introduction_wait=self._reader.value(
+                float | None, table.pop("introduction_wait"), ("server", "introduction_wait")
+            )
             if "introduction_wait" in table
             else None,
         )
@@ -146,8 +140,9 @@ class _Parsing:
             given = dict(self._reader.table(table, path))
             self._reader.check_keys(given, hints_of(Router), path)
             behind = given.get("behind")
-            if behind is not None and str(behind) not in routers:
-                self._reader.fail((*path, "behind"), f"{behind!r} is no router that stands above this one")
+            if behind is not None and self._text(behind, (*path, "behind")) not in routers:
+                hint = meant(behind, routers)
+                self._reader.fail((*path, "behind"), f"{shown(behind)} is no router that stands above this one{hint}")
             given.setdefault("address", f"26.0.{at}.1" if behind is None else _address_in(routers[behind].inner, at))
             is_carrier = any(isinstance(each, dict) and each.get("behind") == name for each in tables.values())
             given.setdefault("inner", f"100.64.{at}.1" if is_carrier else f"192.168.{at}.1")
@@ -169,10 +164,11 @@ class _Parsing:
             )
         if value == "none":
             return None
-        name = str(value)
-        if name not in NATS:
-            self._reader.fail(path, f"{value!r} is none of none, {', '.join(NATS)}, and no table")
-        return NATS[name]
+        if not isinstance(value, str) or value not in NATS:
+            self._reader.fail(
+                path, f"{shown(value)} is none of none, {', '.join(NATS)}, and no table{meant(value, NATS)}"
+            )
+        return NATS[value]
 
     def _hosts(
         self, routers: Mapping[str, Router], stun: tuple[StunServer, ...]
@@ -184,8 +180,8 @@ class _Parsing:
             given = dict(self._reader.table(table, path))
             self._reader.check_keys(given, (*hints_of(Host), *_NODE_KEYS, "start", "network"), path)
             behind = given.get("behind")
-            if behind is not None and str(behind) not in routers:
-                self._reader.fail((*path, "behind"), f"{behind!r} is no router")
+            if behind is not None and self._text(behind, (*path, "behind")) not in routers:
+                self._reader.fail((*path, "behind"), f"{shown(behind)} is no router{meant(behind, routers)}")
             given.setdefault(
                 "addresses", [f"27.0.0.{at}" if behind is None else _address_in(routers[behind].inner, at)]
             )
@@ -210,14 +206,14 @@ class _Parsing:
         if value == "never":
             return None
         if not isinstance(value, int | float) or isinstance(value, bool):
-            self._reader.fail(path, f"seconds or 'never' are expected, not {value!r}")
-        return float(value)
+            self._reader.fail(path, f"seconds or 'never' are expected, not {shown(value)}")
+        return float(self._reader.value(float, value, path))
 
     def _deed(self, value: object, path: KeyPath) -> Deed:
         table = dict(self._reader.table(value, path))
-        word = str(table.pop("do", None))
-        if word not in _DEEDS:
-            self._reader.fail((*path, "do"), f"{word!r} is none of {', '.join(_DEEDS)}")
+        word = table.pop("do", None)
+        if not isinstance(word, str) or word not in _DEEDS:
+            self._reader.fail((*path, "do"), f"{shown(word)} is none of {', '.join(_DEEDS)}{meant(word, _DEEDS)}")
         deed: Deed = self._reader.read(_DEEDS[word], table, path)
         self._vetting.vet_deed(deed, path)
         return deed
@@ -251,6 +247,9 @@ class _Parsing:
         if not isinstance(value, list):
             self._reader.fail((key,), f"write [[{key}]]")
         return value
+
+    def _text(self, value: object, path: KeyPath) -> str:
+        return str(self._reader.value(str, value, path))
 
     def _number(self, key: str, default: float) -> float:
         return float(self._reader.value(float, self._document.get(key, default), (key,)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -13,12 +14,13 @@ from typing import Any, NoReturn, TypeVar
 
 from tunnel.model.endpoint import Endpoint, parse_endpoint
 from tunnel.model.errors import SettingsError
+from tunnel.model.toml_file import LONGEST_SHOWN, shown
+from tunnel.simulation.scenarios.ranges import SHARE, range_of
 from tunnel.simulation.scenarios.toml_lines import Lines, Path
 
 _Value = TypeVar("_Value")
-_SHARES = ("loss_up", "loss_down", "reorder", "duplicate")
-MOST = 65535
-"""Of whole numbers: all are ports, bytes of a datagram, or counts of such."""
+_EXACT = 1 << 53
+"""Whole numbers beyond are no floats; those are in no range either."""
 
 
 class Reader:
@@ -30,7 +32,7 @@ class Reader:
 
     def fail(self, path: Path, text: str) -> NoReturn:
         """Say what is wrong, and where."""
-        key = ".".join(str(part) for part in path) or "the file"
+        key = ".".join(_part(part) for part in path) or "the file"
         raise SettingsError(f"{self._file}:{self._lines.line_of(path)}: {key}: {text}")
 
     def check_keys(self, table: Mapping[str, Any], known: Iterable[str], path: Path) -> None:
@@ -38,14 +40,13 @@ class Reader:
         names = list(known)
         for key in table:
             if key not in names:
-                near = difflib.get_close_matches(key, names, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(sorted(names))}"
+                hint = meant(key, names).removeprefix(": ") or f"one of {', '.join(sorted(names))}"
                 self.fail((*path, key), f"unknown key: {hint}")
 
     def table(self, value: object, path: Path) -> dict[str, Any]:
         """A table, or it is a fault."""
         if not isinstance(value, dict):
-            self.fail(path, f"a table is expected, not {value!r}")
+            self.fail(path, f"a table is expected, not {shown(value)}")
         return value
 
     def read(self, kind: type[_Value], table: object, path: Path) -> _Value:
@@ -57,15 +58,18 @@ class Reader:
             is_owed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             if is_owed and field.name not in fields:
                 self.fail(path, f"{field.name!r} is missing")
-        return kind(**{name: self.value(hints[name], value, (*path, name)) for name, value in fields.items()})
+        name_of_kind = typing.cast("type", kind).__name__
+        return kind(
+            **{name: self.value(hints[name], value, (*path, name), name_of_kind) for name, value in fields.items()}
+        )
 
-    def value(self, hint: Any, value: object, path: Path) -> Any:
-        """One value by its type hint."""
+    def value(self, hint: Any, value: object, path: Path, kind: str = "") -> Any:
+        """One value by its type hint. `kind` is the class that it is for: some have ranges of their own."""
         if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-            return self.value(next(arm for arm in typing.get_args(hint) if arm is not type(None)), value, path)
+            return self.value(next(arm for arm in typing.get_args(hint) if arm is not type(None)), value, path, kind)
         if typing.get_origin(hint) is tuple:
             if not isinstance(value, list):
-                self.fail(path, f"a list is expected, not {value!r}")
+                self.fail(path, f"a list is expected, not {shown(value)}")
             return tuple(self.value(typing.get_args(hint)[0], item, (*path, at)) for at, item in enumerate(value))
         if dataclasses.is_dataclass(hint):
             return self.read(typing.cast("type[Any]", hint), value, path)
@@ -73,35 +77,45 @@ class Reader:
             return self._word(hint, value, path)
         if hint is Endpoint:
             return self._endpoint(value, path)
-        if hint is float and type(value) is int:
+        if hint is float and type(value) is int and abs(value) < _EXACT:
             value = float(value)
         if type(value) is not hint:
-            self.fail(path, f"{_NAMES.get(hint, hint)} is expected, not {value!r}")
-        if hint is float and not 0.0 <= typing.cast("float", value) < 1e9 and path[-1] != "seconds":
-            self.fail(path, f"{value!r} is not between 0 and 1e9")
-        if path[-1] in _SHARES and typing.cast("float", value) > 1.0:
-            self.fail(path, f"{value!r} is no share: 0 to 1")
-        if hint is int and not 0 <= typing.cast("int", value) <= MOST:
-            self.fail(path, f"{value!r} is not between 0 and {MOST}")
+            self.fail(path, f"{_NAMES.get(hint, hint)} is expected, not {shown(value)}")
+        if hint in (int, float):
+            self._vet_number(typing.cast("float", value), kind, path)
         return value
+
+    def _vet_number(self, value: float, kind: str, path: Path) -> None:
+        """Finite, and in its range."""
+        key = next(part for part in reversed(path) if isinstance(part, str))
+        limits = range_of(kind, key, is_whole=isinstance(value, int))
+        if limits is SHARE and not 0.0 <= value <= 1.0:
+            self.fail(path, f"{shown(value)} is no share: 0 to 1")
+        if not limits.least <= value <= limits.most:
+            self.fail(path, f"{shown(value)} is not between {limits}")
 
     def _word(self, hint: type[Enum], value: object, path: Path) -> Enum:
         try:
             return hint(value)
         except ValueError:
             words = [str(member.value) for member in hint]
-            near = difflib.get_close_matches(str(value), words, n=1)
-            self.fail(
-                path, f"{value!r} is none of {', '.join(words)}" + (f": did you mean {near[0]!r}?" if near else "")
-            )
+            self.fail(path, f"{shown(value)} is none of {', '.join(words)}{meant(value, words)}")
 
     def _endpoint(self, value: object, path: Path) -> Endpoint:
         if not isinstance(value, str):
-            self.fail(path, f"IP:PORT is expected, not {value!r}")
+            self.fail(path, f"IP:PORT is expected, not {shown(value)}")
         try:
             return parse_endpoint(value)
         except SettingsError as error:
             self.fail(path, str(error))
+
+
+def meant(word: object, known: Iterable[str]) -> str:
+    """What follows a complaint about a word that is not known: the one that is nearest, if any is near."""
+    if not isinstance(word, str):
+        return ""
+    near = difflib.get_close_matches(word[:LONGEST_SHOWN], list(known), n=1)
+    return f": did you mean {near[0]!r}?" if near else ""
 
 
 @cache
@@ -130,13 +144,19 @@ def toml_text(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case list():
             return "[" + ", ".join(toml_text(item) for item in value) + "]"
         case dict():
             return "{ " + ", ".join(f"{key} = {toml_text(item)}" for key, item in value.items()) + " }"
         case _:
             return repr(value)
+
+
+def _part(part: str | int) -> str:
+    """Of a key, in a message."""
+    text = str(part)
+    return text if text.isprintable() and len(text) <= LONGEST_SHOWN else shown(part)
 
 
 def _plain(content: Any) -> Any:

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import re
+from tunnel.model.toml_file import statements
 
 Path = tuple[str | int, ...]
 """The way to a value: keys of tables, places in arrays."""
-
-_HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?$")
-_ARRAY_HEADER = re.compile(r"\s*\[\[\s*([^\[\]]+?)\s*\]\]\s*(?:#.*)?$")
-_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
-_WORD = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 
 
 class Lines:
     """The lines of a file's tables and keys. What is inside an inline table stands where that begins."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, file: str = "") -> None:
         self._lines: dict[Path, int] = {(): 1}
         table: Path = ()
         counts: dict[Path, int] = {}
-        for number, line in enumerate(text.splitlines(), start=1):
-            if match := _ARRAY_HEADER.match(line):
-                name = _words(match[1])
-                counts[name] = counts.get(name, -1) + 1
-                table = (*name, counts[name])
-                self._lines.setdefault(table, number)
-            elif match := _HEADER.match(line):
-                table = _words(match[1])
-                for depth in range(1, len(table) + 1):
-                    self._lines.setdefault(table[:depth], number)
-            elif match := _KEY.match(line):
-                self._lines.setdefault((*table, *_words(match[1])), number)
+        for line, opener, key in statements(text, file):
+            if opener == "=":
+                self._note(table, key, line)
+                continue
+            table = ()
+            for part in key[:-1]:
+                table = (*table, part)
+                if table in counts:  # the last one so far is meant
+                    table = (*table, counts[table])
+            if opener == "[[":
+                counts[*table, key[-1]] = counts.get((*table, key[-1]), -1) + 1
+                self._note(table, key[-1:], line)
+                table = (*table, key[-1], counts[*table, key[-1]])
+                self._note(table, (), line)
+            else:
+                self._note(table, key[-1:], line)
+                table = (*table, key[-1])
 
     def line_of(self, path: Path) -> int:
         """The line of a value, or of the nearest table around it."""
@@ -39,6 +39,6 @@ class Lines:
             path = path[:-1]
         return self._lines[path]
 
-
-def _words(dotted: str) -> Path:
-    return tuple(word.strip("\"'") for word in _WORD.findall(dotted))
+    def _note(self, table: Path, key: Path, line: int) -> None:
+        for depth in range(len(table) + len(key), 0, -1):
+            self._lines.setdefault((*table, *key)[:depth], line)

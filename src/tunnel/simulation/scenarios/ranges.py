@@ -1,0 +1,66 @@
+"""In which range each number of a scenario must be: seconds, bytes a second, shares, ports and counts, all finite."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+DAY = 86400.0
+PORTS = 65535
+
+
+class Range(NamedTuple):
+    """Both ends are included."""
+
+    least: float
+    most: float
+
+    def __str__(self) -> str:
+        """As a message says it."""
+        return f"{_plain(self.least)} and {_plain(self.most)}"
+
+
+TIME = Range(0.0, 1e9)
+"""Of numbers that have no range of their own: most are held to the scenario's length beside it."""
+COUNT = Range(0, PORTS)
+"""Of whole numbers: all are ports, bytes of a datagram, or counts of such."""
+_PORT = Range(1, PORTS)
+_RATE = Range(1.0, 1e9)
+_PACKET = Range(68, PORTS)
+"""From the smallest that every link must carry (RFC 791)."""
+SHARE = Range(0.0, 1.0)
+_RANGES = {
+    "length": Range(0.001, DAY),
+    "start": Range(0.0, DAY),
+    "loss_up": SHARE,
+    "loss_down": SHARE,
+    "reorder": SHARE,
+    "duplicate": SHARE,
+    "latency": Range(0.0, 60.0),
+    "jitter": Range(0.0, 60.0),
+    "reorder_delay": Range(0.0, 60.0),
+    "queue": Range(0.0, 60.0),
+    "rate_up": _RATE,
+    "rate_down": _RATE,
+    "mtu_up": _PACKET,
+    "mtu_down": _PACKET,
+    "foreign_load": Range(0.0, 1e5),
+    "step": _PORT,
+    "first_port": _PORT,
+    "last_port": _PORT,
+    "block_size": _PORT,
+    "max_mappings": _PORT,
+    "port": _PORT,
+    "introduction_wait": Range(0.0, DAY),
+    "seconds": Range(0.0, DAY),
+    "JumpClock.seconds": Range(-1e9, 1e9),
+    "arrived_at_least": _PORT,
+}
+
+
+def range_of(kind: str, key: str, *, is_whole: bool) -> Range:
+    """Of a field of a class; `kind` is the class's name."""
+    return _RANGES.get(f"{kind}.{key}") or _RANGES.get(key) or (COUNT if is_whole else TIME)
+
+
+def _plain(number: float) -> str:
+    return f"{number:g}" if abs(number) >= 1e6 or number % 1 else f"{number:.0f}"
