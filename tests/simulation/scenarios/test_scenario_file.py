@@ -295,6 +295,124 @@ FAULTS = {
         "scenario:17: expect.0.arrived_at_least: 0 is not between 1",
     ),
     "a key of two lines": ('title = "x"\n"two\\nlines" = 1\n' + HOST, "scenario:2: 'two\\nlines': unknown key: one of"),
+    "an address of everybody": (
+        'title = "x"\n[routers.home]\ninner = "255.255.255.255"\n' + HOST,
+        "scenario:3: routers.home.inner: '255.255.255.255' is no address that a machine could have",
+    ),
+    "an address of nobody": (
+        'title = "x"\n[hosts.desk]\naddresses = ["0.0.0.0"]\n',
+        "scenario:3: hosts.desk.addresses: '0.0.0.0' is no address that a machine could have",
+    ),
+    "an address of a group": (
+        'title = "x"\n[server]\naddress = "224.0.0.1"\n' + HOST,
+        "scenario:3: server.address: '224.0.0.1' is no address that a machine could have",
+    ),
+    "an address of oneself": (
+        'title = "x"\n[stun_servers.s]\naddress = "127.0.0.1"\n' + HOST,
+        "scenario:3: stun_servers.s.address: '127.0.0.1' is no address that a machine could have",
+    ),
+    "an address in capitals": (
+        'title = "x"\n[hosts.desk]\naddresses = ["2001:DB8::1"]\n',
+        "scenario:3: hosts.desk.addresses: write '2001:DB8::1' as 2001:db8::1",
+    ),
+    "no address at all": (
+        'title = "x"\n[hosts.desk]\naddresses = []\n',
+        "scenario:3: hosts.desk.addresses: at least one address is expected",
+    ),
+    "an address of another LAN": (
+        'title = "x"\n[routers.home]\n[hosts.desk]\nbehind = "home"\naddresses = ["192.168.2.2"]\n',
+        "scenario:5: hosts.desk.addresses: 192.168.2.2 is not of its router's LAN, which is 192.168.1.0/24",
+    ),
+    "a LAN that is full": (
+        'title = "x"\n[routers.home]\ninner = "192.168.1.254"\n[hosts.desk]\nbehind = "home"\n',
+        "scenario:4: hosts.desk: no address is left for it behind 192.168.1.254: name one",
+    ),
+    "an address that two have": (
+        'title = "x"\n[hosts.desk]\n[hosts.laptop]\naddresses = ["27.0.0.1"]\n',
+        "scenario:4: hosts.laptop.addresses: the picture is impossible: 27.0.0.1 belongs to desk",
+    ),
+    "an outer address that is taken": (
+        pair_text(do(3.0, "renumber", router="home", address="26.0.2.1")),
+        "scenario:18: do.0.address: the picture is impossible: 26.0.2.1 belongs to office",
+    ),
+    "a move to an address that is taken": (
+        pair_text(do(3.0, "roam", host="desk", behind="office", addresses=["192.168.2.3"])),
+        "scenario:19: do.0.addresses: the picture is impossible: 192.168.2.3 belongs to laptop",
+    ),
+    "an address that was taken meanwhile": (
+        pair_text(
+            do(4.5, "plug", host="desk"),
+            do(3.0, "unplug", host="desk"),
+            do(4.0, "roam", host="laptop", behind="home", addresses=["192.168.1.2"]),
+        ),
+        "scenario:14: do.0: the picture is impossible: 192.168.1.2 belongs to laptop",
+    ),
+    "a server without a STUN port": (
+        'title = "x"\n[server]\nstun = ["25.0.0.1:0"]\n' + HOST,
+        "scenario:3: server.stun.0: 25.0.0.1:0 is no port",
+    ),
+    "a STUN port twice": (
+        'title = "x"\n[server]\nstun = ["25.0.0.1:3478", "25.0.0.1:3478"]\n' + HOST,
+        "scenario:3: server.stun.1: 25.0.0.1:3478 stands there twice",
+    ),
+    "a name that moves the cursor": (
+        'title = "x"\n[hosts."\\u001b[2J"]\n',
+        "scenario:2: hosts.'\\x1b[2J': a name has 1 to 63",
+    ),
+    "a name that is too long": (
+        f'title = "x"\n[routers.{"n" * 64}]\n' + HOST,
+        f"scenario:2: routers.{'n' * 64}: a name has",
+    ),
+    "a name that is empty": (
+        'title = "x"\n[stun_servers.""]\naddress = "24.0.0.1"\n' + HOST,
+        "scenario:2: stun_servers.: a",
+    ),
+    "a network that is too long": (
+        f'title = "x"\n[hosts.desk]\nnetwork = "{"n" * 64}"\n',
+        "scenario:3: hosts.desk.network: a name has 1 to 63 bytes, all printable",
+    ),
+    "the name of two things": (
+        'title = "x"\n[routers.desk]\n[hosts.desk]\n',
+        "scenario:3: hosts.desk: 'desk' is the name of two things",
+    ),
+    "a host that is called as the server": (
+        'title = "x"\n[hosts.server]\n',
+        "scenario:2: hosts.server: 'server' is the",
+    ),
+    "too many hosts": (
+        'title = "x"\n' + "".join(f"[hosts.h{at}]\n" for at in range(255)),
+        "scenario:2: hosts: 255 are too many: at most 254 are possible",
+    ),
+    "a chain that is too deep": (
+        'title = "x"\n[routers.r0]\n'
+        + "".join(f'[routers.r{at}]\nbehind = "r{at - 1}"\n' for at in range(1, 9))
+        + HOST,
+        "scenario:18: routers.r8.behind: more than 8 routers behind each other",
+    ),
+    "a start after the end": (
+        'title = "x"\nlength = 5\n[hosts.desk]\nstart = 5\n',
+        "scenario:4: hosts.desk.start: 5 is after the end, which is at 5",
+    ),
+    "a send after the end": (
+        pair_text(do(3.0, "send", who="desk", to="laptop", until=6.0)),
+        "scenario:19: do.0.until: 6 is after the end, which is at 5",
+    ),
+    "a peer that is the node": (
+        pair_text(expect(by=2.0, node="desk", peer="desk", path="direct")),
+        "scenario:17: expect.0.peer: 'desk' is node as well",
+    ),
+    "a state without a word": (
+        pair_text(expect(by=2.0, node="desk", peer="laptop", state=" ")),
+        "scenario:18: expect.0.state: a word is expected",
+    ),
+    "signals before they may be said": (
+        pair_text(expect(host="desk", signal="announce", after=3.0, before=2.0, at_most=0)),
+        "scenario:17: expect.0.after: 3 is not before 2",
+    ),
+    "a host that is nearly one": (
+        pair_text(do(1.0, "kill", who="dsk")),
+        "scenario:17: do.0.who: 'dsk' is none of desk, laptop, server: did you mean 'desk'?",
+    ),
     "a node that is not there": (
         pair_text(expect(by=2.0, node="dsk", server="registered")),
         "scenario:16: expect.0.node: 'dsk' is none of desk, laptop",
@@ -331,6 +449,12 @@ def test_a_text_with_quotes_and_lines_is_written_so_that_it_reads_as_itself() ->
     assert scenario.about == 'say "hi"\nC:\\dir'
     assert parse_scenario(write_scenario(scenario), name="x") == scenario
     assert toml_text([True, 1.5, {"a": "b"}]) == '[true, 1.5, { a = "b" }]'
+
+
+def test_names_that_are_no_bare_keys_are_written_so_that_they_read_as_themselves() -> None:
+    scenario = parse_scenario('title = "x"\n[routers."my home"]\n[hosts."é.d"]\nbehind = "my home"\n', name="x")
+    assert list(scenario.picture.hosts) == ["é.d"]
+    assert parse_scenario(write_scenario(scenario), name="x") == scenario
 
 
 def test_a_nat_that_is_the_default_is_written_as_an_empty_table() -> None:

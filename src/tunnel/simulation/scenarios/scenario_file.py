@@ -9,7 +9,6 @@ title, about, length
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from tunnel.model.settings import PUBLIC_STUN, NodeSettings
 from tunnel.model.toml_file import parse_toml, read_text, shown
 from tunnel.simulation.internet.picture import Host, Nat, Picture, Router, Server, StunServer
 from tunnel.simulation.internet.presets import NATS
+from tunnel.simulation.scenarios.addresses import vet_address, vet_addresses, vet_standing
 from tunnel.simulation.scenarios.scenario import (
     ANY_DEED,
     DEFAULT_LENGTH,
@@ -35,10 +35,14 @@ from tunnel.simulation.scenarios.scenario import (
 from tunnel.simulation.scenarios.structure import Reader, as_table, hints_of, meant, toml_text
 from tunnel.simulation.scenarios.toml_lines import Lines
 from tunnel.simulation.scenarios.toml_lines import Path as KeyPath
-from tunnel.simulation.scenarios.vetting import Vetting, vet_address
+from tunnel.simulation.scenarios.vetting import Vetting, vet_name
 
 SERVER = "server"
 EVERY = "*"
+MOST_OF_A_KIND = 254
+"""Hosts, and routers: so many addresses a /24 has."""
+DEEPEST_CHAIN = 8
+"""Routers one behind the other: packets have no more hops to give."""
 _TOP = ("title", "about", "length", "latency", "server", "routers", "hosts", "stun", "stun_servers", "do", "expect")
 _NODE_KEYS = ("relay_only", "survey", "stun", "external", "udp_port", "port_mapping")
 _DEEDS = {deed.word: deed for deed in ANY_DEED}
@@ -62,6 +66,7 @@ class _Parsing:
         self._reader = reader
         self._document = document
         self._name = name
+        self._names: dict[str, None] = {SERVER: None}
 
     def scenario(self) -> Scenario:
         document, reader = self._document, self._reader
@@ -82,6 +87,11 @@ class _Parsing:
         )
         length = self._number("length", DEFAULT_LENGTH)
         self._vetting = Vetting(reader, hosts=hosts, routers=routers, others=(SERVER, *stun_names), length=length)
+        for name, plan in nodes.items():
+            self._check_start(plan.start, length, ("hosts", name, "start"))
+        self._check_start(server_plan.start, length, ("server", "start"))
+        deeds = tuple(self._deed(each, ("do", at)) for at, each in enumerate(self._list("do")))
+        vet_standing(reader, picture, deeds)
         return Scenario(
             name=self._name,
             title=reader.value(str, document["title"], ("title",)),
@@ -89,7 +99,7 @@ class _Parsing:
             picture=picture,
             nodes=nodes,
             server=server_plan,
-            deeds=tuple(self._deed(each, ("do", at)) for at, each in enumerate(self._list("do"))),
+            deeds=deeds,
             expectations=tuple(
                 self._expectation(each, ("expect", at))
                 for at, table in enumerate(self._list("expect"))
@@ -115,6 +125,11 @@ class _Parsing:
         if "address" in table and "stun" not in table:
             stun = tuple(Endpoint(server.address, port) for port in (3478, 3479))
             server = dataclasses.replace(server, stun=stun)
+        for at, endpoint in enumerate(server.stun):
+            path = ("server", "stun", at)
+            vet_address(self._reader, endpoint.host, path)
+            if endpoint.port == 0 or endpoint in server.stun[:at]:
+                self._reader.fail(path, f"{endpoint} " + ("stands there twice" if endpoint.port else "is no port"))
         return server, plan
 
     def _stun_servers(self) -> tuple[StunServer, ...]:
@@ -124,34 +139,49 @@ class _Parsing:
         if self._reader.value(bool, table.get("public", False), (*path, "public")):
             for at, known in enumerate(PUBLIC_STUN, start=1):
                 name, _, port = known.rpartition(":")
+                self._claim(name, path)
                 servers.append(StunServer(name=name, address=f"24.0.{at}.1", port=int(port)))
         for name, each in self._table("stun_servers").items():
             given = self._reader.table(each, ("stun_servers", name))
             server = self._reader.read(StunServer, {"name": name, **given}, ("stun_servers", name))
             vet_address(self._reader, server.address, ("stun_servers", name, "address"))
+            self._claim(name, ("stun_servers", name))
             servers.append(server)
         return tuple(servers)
 
     def _routers(self) -> dict[str, Router]:
-        tables = self._table("routers")
+        tables = self._tables("routers")
         routers: dict[str, Router] = {}
+        depths: dict[str, int] = {}
         for at, (name, table) in enumerate(tables.items(), start=1):
             path = ("routers", name)
+            self._claim(name, path)
             given = dict(self._reader.table(table, path))
             self._reader.check_keys(given, hints_of(Router), path)
             behind = given.get("behind")
             if behind is not None and self._text(behind, (*path, "behind")) not in routers:
                 hint = meant(behind, routers)
                 self._reader.fail((*path, "behind"), f"{shown(behind)} is no router that stands above this one{hint}")
-            given.setdefault("address", f"26.0.{at}.1" if behind is None else _address_in(routers[behind].inner, at))
+            if "address" not in given:
+                given["address"] = f"26.0.{at}.1" if behind is None else self._address_in(routers[behind], at, path)
             is_carrier = any(isinstance(each, dict) and each.get("behind") == name for each in tables.values())
             given.setdefault("inner", f"100.64.{at}.1" if is_carrier else f"192.168.{at}.1")
+            depths[name] = 1 if behind is None else depths[behind] + 1
+            if depths[name] > DEEPEST_CHAIN:
+                self._reader.fail((*path, "behind"), f"more than {DEEPEST_CHAIN} routers behind each other")
             nat = self._nat(given.pop("nat", "port_restricted"), (*path, "nat"))
             router = self._reader.read(Router, given, path)
             for key in ("address", "inner"):
                 vet_address(self._reader, getattr(router, key), (*path, key), version=4)
             routers[name] = dataclasses.replace(router, nat=nat)
         return routers
+
+    def _tables(self, key: str) -> dict[str, Any]:
+        """The hosts or the routers, at most so many that each can be given an address."""
+        tables = self._table(key)
+        if len(tables) > MOST_OF_A_KIND:
+            self._reader.fail((key,), f"{len(tables)} are too many: at most {MOST_OF_A_KIND} are possible")
+        return tables
 
     def _nat(self, value: object, path: KeyPath) -> Nat | None:
         """A preset's name, "none", or a table; a table may begin with a preset."""
@@ -175,23 +205,24 @@ class _Parsing:
     ) -> tuple[dict[str, Host], dict[str, NodePlan]]:
         hosts: dict[str, Host] = {}
         nodes: dict[str, NodePlan] = {}
-        for at, (name, table) in enumerate(self._table("hosts").items(), start=1):
+        for at, (name, table) in enumerate(self._tables("hosts").items(), start=1):
             path = ("hosts", name)
+            self._claim(name, path)
             given = dict(self._reader.table(table, path))
             self._reader.check_keys(given, (*hints_of(Host), *_NODE_KEYS, "start", "network"), path)
             behind = given.get("behind")
             if behind is not None and self._text(behind, (*path, "behind")) not in routers:
                 self._reader.fail((*path, "behind"), f"{shown(behind)} is no router{meant(behind, routers)}")
-            given.setdefault(
-                "addresses", [f"27.0.0.{at}" if behind is None else _address_in(routers[behind].inner, at)]
-            )
+            if "addresses" not in given:
+                given["addresses"] = [f"27.0.0.{at}" if behind is None else self._address_in(routers[behind], at, path)]
             start = self._start(given.pop("start", 0.0), (*path, "start"))
             network = self._reader.value(str, given.pop("network", "home"), (*path, "network"))
+            vet_name(self._reader, network, (*path, "network"))
             settings = self._settings(name, {key: given.pop(key) for key in _NODE_KEYS if key in given}, stun, path)
             nodes[name] = NodePlan(settings=settings, start=start, network=network)
             hosts[name] = self._reader.read(Host, given, path)
-            for address in hosts[name].addresses:
-                vet_address(self._reader, address, (*path, "addresses"))
+            router = None if behind is None else routers[behind]
+            vet_addresses(self._reader, hosts[name].addresses, router, (*path, "addresses"))
         if not hosts:
             self._reader.fail(("hosts",), "there is no host: write [hosts.NAME]")
         return hosts, nodes
@@ -248,6 +279,24 @@ class _Parsing:
             self._reader.fail((key,), f"write [[{key}]]")
         return value
 
+    def _claim(self, name: str, path: KeyPath) -> None:
+        """A name that nobody else has."""
+        vet_name(self._reader, name, path)
+        if name in self._names:
+            self._reader.fail(path, f"{shown(name)} is the name of two things")
+        self._names[name] = None
+
+    def _check_start(self, start: float | None, length: float, path: KeyPath) -> None:
+        if start is not None and start >= length:
+            self._reader.fail(path, f"{start:g} is after the end, which is at {length:g}")
+
+    def _address_in(self, router: Router, at: int, path: KeyPath) -> str:
+        """An address in the /24 that a router's inner address lies in."""
+        lan, _, last = router.inner.rpartition(".")
+        if int(last) + at > 254:
+            self._reader.fail(path, f"no address is left for it behind {router.inner}: name one")
+        return f"{lan}.{int(last) + at}"
+
     def _text(self, value: object, path: KeyPath) -> str:
         return str(self._reader.value(str, value, path))
 
@@ -274,7 +323,7 @@ def write_scenario(scenario: Scenario) -> str:
     for name, router in picture.routers.items():
         table = as_table(router)
         table["nat"] = "none" if router.nat is None else as_table(router.nat)
-        lines += _section(f"[routers.{name}]", table)
+        lines += _section(f"[routers.{_key(name)}]", table)
     for name, host in picture.hosts.items():
         plan = scenario.nodes[name]
         table = as_table(host)
@@ -284,7 +333,7 @@ def write_scenario(scenario: Scenario) -> str:
             table["start"] = "never" if plan.start is None else plan.start
         if plan.network != "home":
             table["network"] = plan.network
-        lines += _section(f"[hosts.{name}]", table)
+        lines += _section(f"[hosts.{_key(name)}]", table)
     for deed in scenario.deeds:
         lines += _section("[[do]]", {"do": deed.word, **as_table(deed)})
     for expectation in scenario.expectations:
@@ -296,6 +345,6 @@ def _section(header: str, table: Mapping[str, Any]) -> list[str]:
     return ["", header, *(f"{key} = {toml_text(value)}" for key, value in table.items())]
 
 
-def _address_in(inner: str, at: int) -> str:
-    """An address in the /24 that a router's inner address lies in."""
-    return str(ipaddress.IPv4Address(inner) + at)
+def _key(name: str) -> str:
+    """Bare where TOML lets it be."""
+    return name if name.isascii() and name.replace("-", "a").replace("_", "a").isalnum() else toml_text(name)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import NoReturn
 
 from tunnel.machines.diagrams import CHARTS
-from tunnel.model.nat import Mapping
+from tunnel.model.announcement import MAX_NAME
+from tunnel.model.nat import Mapping as NatMapping
 from tunnel.model.nat import Udp as SeenUdp
 from tunnel.model.port_mapping import PortProtocol
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.settings import TUNNEL_MTU
-from tunnel.simulation.internet.picture import Lie, Udp
+from tunnel.model.toml_file import shown
+from tunnel.simulation.internet.picture import Lie, Router, Udp
+from tunnel.simulation.scenarios.addresses import vet_address, vet_addresses
 from tunnel.simulation.scenarios.scenario import (
     LEAST_SIZE,
     Clone,
@@ -43,7 +45,7 @@ from tunnel.simulation.scenarios.scenario import (
     Stop,
     Unplug,
 )
-from tunnel.simulation.scenarios.structure import Reader
+from tunnel.simulation.scenarios.structure import Reader, meant
 from tunnel.simulation.scenarios.toml_lines import Path
 from tunnel.wire.signals import TAGS
 
@@ -63,21 +65,17 @@ WORDS: dict[str, tuple[str, ...]] = {
     "reason": (*(code.value for code in ReasonCode), ABSENT),
     "server": _states_of("server_link"),
     "announcement": _states_of("announcement"),
-    "mapping": tuple(mapping.value for mapping in Mapping),
+    "mapping": tuple(mapping.value for mapping in NatMapping),
     "udp": tuple(udp.value for udp in SeenUdp),
     "port_mapping": (*(protocol.value for protocol in PortProtocol), ABSENT),
 }
 """What an expectation may ask for: any of these, several with spaces between."""
 
 
-def vet_address(reader: Reader, address: str, path: Path, *, version: int | None = None) -> None:
-    """A numeric address, of this IP version where one is given."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        reader.fail(path, f"{address!r} is no IP address")
-    if version is not None and found.version != version:
-        reader.fail(path, f"{address!r} is no IPv{version} address")
+def vet_name(reader: Reader, name: str, path: Path) -> None:
+    """Of a host, router, server or network: as the program would take it from a person."""
+    if not 0 < len(name.encode()) <= MAX_NAME or not name.isprintable() or name != name.strip():
+        reader.fail(path, f"a name has 1 to {MAX_NAME} bytes, all printable, and no space around it")
 
 
 class Vetting:
@@ -88,7 +86,7 @@ class Vetting:
         reader: Reader,
         *,
         hosts: Collection[str],
-        routers: Collection[str],
+        routers: Mapping[str, Router],
         others: Collection[str],
         length: float,
     ) -> None:
@@ -109,8 +107,7 @@ class Vetting:
             case Send():
                 self._vet_send(deed, path)
             case Connect(who=who, to=to):
-                self._is_in(self._hosts, who, path, "who")
-                self._is_in(self._hosts, to, path, "to")
+                self._are_two(who, to, path, "who", "to")
             case Cut(one=one, other=other) | Lift(one=one, other=other):
                 self._is_in(self._places, one, path, "one")
                 self._is_in(self._places, other, path, "other")
@@ -136,9 +133,9 @@ class Vetting:
                 self._is_in([each.value for each in Lie], lie, path, "lie")
             case Renumber(address=address):
                 vet_address(self._reader, address, (*path, "address"), version=4)
-            case Roam(addresses=addresses):
-                for address in addresses:
-                    vet_address(self._reader, address, (*path, "addresses"))
+            case Roam(addresses=addresses, behind=behind):
+                above = None if behind is None else self._routers[behind]
+                vet_addresses(self._reader, addresses, above, (*path, "addresses"))
             case _:
                 pass
 
@@ -149,27 +146,37 @@ class Vetting:
                 self._vet_moment(expectation, path)
                 self._is_in(self._hosts, expectation.node, path, "node")
                 if isinstance(expectation, ExpectPeer):
-                    self._is_in(self._hosts, expectation.peer, path, "peer")
+                    self._are_two(expectation.node, expectation.peer, path, "node", "peer")
                 self._vet_words(expectation, path)
             case ExpectTraffic(who=who, to=to):
-                self._is_in(self._hosts, who, path, "who")
-                self._is_in(self._hosts, to, path, "to")
+                self._are_two(who, to, path, "who", "to")
                 self._asks_for(expectation, path, "who", "to")
-            case ExpectSignals(host=host, signal=signal, at_least=least, at_most=most):
+            case ExpectSignals(host=host, signal=signal, at_least=least, at_most=most, after=after, before=before):
                 self._is_in(self._programs, host, path, "host")
                 self._is_in(list(TAGS), signal, path, "signal")
                 if not least and most is None:
                     self._reader.fail(path, "nothing is expected: name at_least or at_most")
+                if after > self._length or (before is not None and before <= after):
+                    end = self._length if before is None else before
+                    self._fail(path, "after", f"{after:g} is not before {end:g}")
+
+    def _are_two(self, one: str, other: str, path: Path, key: str, other_key: str) -> None:
+        """Hosts, and not the same."""
+        self._is_in(self._hosts, one, path, key)
+        self._is_in(self._hosts, other, path, other_key)
+        if one == other:
+            self._fail(path, other_key, f"{shown(other)} is {key} as well")
 
     def _vet_send(self, deed: Send, path: Path) -> None:
-        self._is_in(self._hosts, deed.who, path, "who")
-        self._is_in(self._hosts, deed.to, path, "to")
+        self._are_two(deed.who, deed.to, path, "who", "to")
         if not LEAST_SIZE <= deed.size <= MOST_SIZE:
             self._fail(path, "size", f"{deed.size} is not between {LEAST_SIZE} and {MOST_SIZE} bytes")
         if deed.every < LEAST_GAP:
             self._fail(path, "every", f"{deed.every:g} is less than {LEAST_GAP:g} s")
         if deed.until <= deed.at:
             self._fail(path, "until", f"{deed.until:g} is not after {deed.at:g}: it is a moment, not a length")
+        if deed.until > self._length:
+            self._fail(path, "until", f"{deed.until:g} is after the end, which is at {self._length:g}")
 
     def _vet_moment(self, moment: Moment, path: Path) -> None:
         kinds = (moment.by is not None, moment.at is not None, moment.since is not None or moment.until is not None)
@@ -188,7 +195,10 @@ class Vetting:
     def _vet_words(self, expectation: ExpectPeer | ExpectNode, path: Path) -> None:
         self._asks_for(expectation, path, "node", "peer", "by", "at", "since", "until", "after")
         for key, known in WORDS.items():
-            for word in (getattr(expectation, key, None) or "").split():
+            said = getattr(expectation, key, None)
+            if said is not None and not said.split():
+                self._fail(path, key, "a word is expected")
+            for word in (said or "").split():
                 self._is_in(known, word, path, key)
 
     def _asks_for(self, expectation: Expectation, path: Path, *names: str) -> None:
@@ -199,8 +209,8 @@ class Vetting:
 
     def _is_in(self, known: Collection[str], name: str, path: Path, key: str) -> None:
         if name not in known:
-            few = ", ".join(list(known)[:12])
-            self._fail(path, key, f"{name!r} is none of {few}" + (" ..." if len(known) > 12 else ""))
+            few = ", ".join(list(known)[:12]) + (" ..." if len(known) > 12 else "")
+            self._fail(path, key, f"{shown(name)} is none of {few}{meant(name, known)}")
 
     def _fail(self, path: Path, key: str, text: str) -> NoReturn:
         self._reader.fail((*path, key), text)
