@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -105,14 +106,19 @@ def test_the_same_command_prints_the_same(folder: Path, capsys: pytest.CaptureFi
 def test_the_trace_and_the_diagram_of_a_single_run_are_written(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["simulate", "good.toml", "--trace", "out/trace.txt", "--diagram", "out/diagram.md"]) == 0
+    (folder / "out").mkdir()
+    assert run(["simulate", "good.toml", "--trace", "out/trace.txt", "--diagram", "out/diagram.mmd"]) == 0
     assert "desk ServerLinkChart() connecting --welcomed[]--> registered" in (folder / "out/trace.txt").read_text()
-    assert (folder / "out/diagram.md").read_text().startswith("sequenceDiagram")
+    assert (folder / "out/diagram.mmd").read_text().startswith("sequenceDiagram")
     assert "```mermaid" not in capsys.readouterr().out
+    assert run(["simulate", "good.toml", "--diagram", "out/diagram.md"]) == 0
+    drawn = (folder / "out/diagram.mmd").read_text()
+    assert (folder / "out/diagram.md").read_text() == f"```mermaid\n{drawn}```\n"
 
 
-def test_of_many_runs_the_first_failure_is_written(folder: Path) -> None:
+def test_of_many_runs_the_first_failure_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["simulate", "good.toml", "bad.toml", "--seeds", "0..1", "--trace", "t", "--processes", "1"]) == 1
+    assert "simulate: t: of bad, seed 0\n" in capsys.readouterr().err
     one = (folder / "t").read_text()
     assert run(["simulate", "bad.toml", "--trace", "t"]) == 1
     assert (folder / "t").read_text() == one
@@ -132,15 +138,121 @@ def test_a_place_that_cannot_be_written_is_told(folder: Path, capsys: pytest.Cap
         (["good.toml", "--seeds", "some"], "--seeds 'some': a number or A..B is expected"),
         (["good.toml", "--processes", "0"], "--processes 0: at least one"),
         (["good.toml", "--storm", "1"], "--storm makes its own scenarios"),
+        (["good.toml", "--keep", "k"], "--keep keeps the scenarios of a storm: it goes with --storm"),
+        (["--storm", "1", "--keep", "good.toml"], "--keep good.toml: a folder is expected, and this is a file"),
+        (["good.toml", "--trace", "./good.toml"], "--trace good.toml: good.toml would be overwritten"),
+        (["good.toml", "--diagram", "link.toml"], "--diagram link.toml: good.toml would be overwritten"),
+        (["good.toml", "--trace", "t", "--diagram", "./t"], "--diagram t: t would be overwritten"),
+        (["good.toml", "--config", "c.toml", "--trace", "c.toml"], "--trace c.toml: c.toml would be overwritten"),
+        (["good.toml", "--seed", "1.5"], "--seed '1.5' is not a whole number"),
+        (["good.toml", "--seed", "-1"], "--seed"),
+        (["good.toml", "--seeds", "-3..-1"], "--seeds '-3..-1': a number or A..B is expected"),
+        (["good.toml", "--seeds", "\u0663"], "--seeds '\u0663': a number or A..B is expected"),
+        (["good.toml", "--seeds", "9" * 5000], f"--seeds '{'9' * 76}...: a number or A..B is expected"),
+        (["good.toml", "--seed", "9" * 5000], "is not a whole number"),
+        (["good.toml", "--processes", "\u0663"], "--processes '\u0663' is not a whole number"),
+        (["n" * 300], ": cannot be read: File name too long"),
+        (["server_stops_amid_helo"], "did you mean 'server_stops_amid_hello'?"),
+        (["pipe.toml"], "pipe.toml: cannot be read: no regular file"),
+        (["zero.toml"], "zero.toml: cannot be read: no regular file"),
     ],
 )
 def test_what_cannot_be_done_ends_with_2_and_a_reason(
     folder: Path, capsys: pytest.CaptureFixture[str], argv: Sequence[str], told: str
 ) -> None:
+    (folder / "c.toml").write_text("")
+    (folder / "link.toml").symlink_to("good.toml")
+    (folder / "zero.toml").symlink_to("/dev/zero")
+    os.mkfifo(folder / "pipe.toml")
     assert run(["simulate", *argv]) == 2
+    assert (folder / "good.toml").read_text() == PASSING
     out, err = capsys.readouterr()
     assert told in err
     assert out == ""
+
+
+@pytest.mark.parametrize("target", ["gone/t", "good.toml/t", ".", "n" * 300])
+@pytest.mark.parametrize("option", ["--trace", "--diagram"])
+def test_a_target_that_cannot_be_written_is_told_before_anything_runs(
+    folder: Path, capsys: pytest.CaptureFixture[str], option: str, target: str
+) -> None:
+    assert run(["simulate", "good.toml", option, target]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{target} cannot be written: " in err
+    assert not (folder / "gone").exists()
+
+
+def test_a_target_of_many_runs_that_all_pass_is_not_written_and_that_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["simulate", "good.toml", "--seeds", "0..1", "--trace", "t", "--processes", "1"]) == 0
+    assert "simulate: no run has failed: t not written" in capsys.readouterr().err
+    assert not (folder / "t").exists()
+
+
+def test_a_run_that_breaks_is_one_failure_and_the_others_count(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_one(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> Outcome:
+        if seed == 1:
+            raise ExceptionGroup("two", [ValueError("26.0.0.1 is \x1b[2J taken"), KeyError()])
+        return rehearse(scenario, seed, keep_trace=keep_trace)
+
+    monkeypatch.setattr(module, "rehearse", break_one)
+    assert run(["simulate", "good.toml", "--seeds", "0..2", "--processes", "1"]) == 1
+    out, err = capsys.readouterr()
+    assert "2 of 3 runs passed" in out
+    assert re.search(r"the run broke: ValueError: 26\.0\.0\.1 is \\x1b\[2J taken \(test_simulate\.py:\d+\)", out)
+    assert "good with seed 1 broke" in err
+
+
+def test_two_files_of_one_name_are_two_rows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "other").mkdir()
+    (folder / "other/good.toml").write_text(FAILING)
+    assert run(["simulate", "good.toml", "other", "--processes", "1"]) == 1
+    out = capsys.readouterr().out
+    assert re.search(r"^ *good +1 +1 ", out, re.M)
+    assert re.search(r"^ *other/good +1 +0 ", out, re.M)
+    assert "FAILED other/good, seed 0" in out
+
+
+def test_no_name_of_a_file_reaches_the_terminal_as_it_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "\x1b[2J.toml").write_text(FAILING)
+    assert run(["simulate", "\x1b[2J.toml"]) == 1
+    out, err = capsys.readouterr()
+    assert out.count("\\x1b[2J") == 4  # row, heading, rerun line and title of the diagram
+    assert "\x1b[2J" not in out + err
+
+
+def test_a_scenario_that_vanishes_once_it_is_read_loses_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanish(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> Outcome:
+        (folder / "bad.toml").unlink(missing_ok=True)
+        return rehearse(scenario, seed, keep_trace=keep_trace)
+
+    monkeypatch.setattr(module, "rehearse", vanish)
+    assert run(["simulate", "bad.toml"]) == 1
+    assert "FAILED bad, seed 0" in capsys.readouterr().out
+
+
+def test_a_file_that_expects_nothing_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "vague.toml").write_text(PASSING.partition("[[expect]]")[0])
+    assert run(["simulate", "vague.toml"]) == 0
+    assert "simulate: vague.toml: nothing is expected: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "told"),
+    [(">/dev/full", 1, "p2ptunnel-trio: the output cannot be written: No space left on device\n"), (">&-", 0, "")],
+)
+def test_an_output_that_is_full_or_closed_shows_no_traceback(
+    folder: Path, redirection: str, code: int, told: str
+) -> None:
+    line = f"exec {shlex.quote(sys.executable)} -m tunnel simulate good.toml {redirection}"
+    ended = subprocess.run(["/bin/sh", "-c", line], stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (code, told)
 
 
 def test_an_empty_folder_holds_no_scenario(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from tunnel.cli.usage import usage_text
 from tunnel.model.errors import TunnelError
 
 NAME = "p2ptunnel-trio"
+
+_OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What becomes of writing to stdout when its reader has gone, its disk is full or its terminal is gone."""
 
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("server", "tunnel.cli.server:server", "Run the meeting point: rendezvous, STUN and relay."),
@@ -58,6 +62,7 @@ def build_app() -> App:
 
 def run(argv: Sequence[str]) -> int:
     """Run one command to its end. Every error is told on stderr in one line, and becomes its exit code."""
+    _open_missing_outputs()
     app = build_app()
     try:
         result = app(argv, print_error=False, exit_on_error=False, verbose=False, result_action="return_value")
@@ -70,6 +75,13 @@ def run(argv: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _open_missing_outputs() -> None:
+    """Who closed stdout or stderr wants to see nothing, and no file of ours must get its number."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the program
+
+
 def _shown_default(value: object) -> str | None:
     """A default as the help shows it. That a switch is off and a list empty goes without saying."""
     return None if value is None or value is False or value == () else str(value)
@@ -79,8 +91,11 @@ def _told(error: BaseException) -> int:
     leaves = leaves_of(error)
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
         return INTERRUPTED
-    if all(isinstance(leaf, BrokenPipeError) for leaf in leaves):
+    lost = [leaf for leaf in leaves if isinstance(leaf, OSError) and leaf.errno in _OUTPUT_LOST and not leaf.filename]
+    if len(lost) == len(leaves):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the flush at exit fails again
+        if not isinstance(lost[0], BrokenPipeError):
+            _complain(f"the output cannot be written: {lost[0].strerror}")
         return FAILED
     strangers = [leaf for leaf in leaves if not isinstance(leaf, TunnelError)]
     if strangers:

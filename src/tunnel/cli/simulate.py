@@ -7,26 +7,46 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from rich.console import Console
 
 from tunnel.cli.options import ConfigOption
 from tunnel.cli.progress import Progress
-from tunnel.cli.simulate_view import failure_lines, outcomes_table, summary_json
-from tunnel.model.errors import DeviceError, SettingsError
+from tunnel.cli.simulate_view import failure_lines, fenced, outcomes_table, summary_json
+from tunnel.cli.targets import vet_folder, vet_target, write_into, write_target
+from tunnel.cli.text import presentable, printable
+from tunnel.model.errors import SettingsError
+from tunnel.model.toml_file import shown
 from tunnel.simulation.runs.batch import run_all
 from tunnel.simulation.runs.diagram import draw
-from tunnel.simulation.runs.rehearsal import Outcome, rehearse
+from tunnel.simulation.runs.rehearsal import Outcome, broken_outcome, rehearse
 from tunnel.simulation.scenarios.library import scenario_files
 from tunnel.simulation.scenarios.scenario import Scenario
 from tunnel.simulation.scenarios.scenario_file import read_scenario, write_scenario
 from tunnel.simulation.scenarios.storm import brew
 
-_RANGE = re.compile(r"(\d+)(?:\.\.(\d+))?")
+_RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18}))?")
 MOST_SEEDS = 1_000_000
+
+
+def _whole(_: object, tokens: Sequence[Token]) -> int:
+    """Cyclopts would take 1.5 for 1, and other digits than ours."""
+    text = tokens[0].value
+    if re.fullmatch("[0-9]{1,18}", text) is None:
+        raise ValueError(f"{text!r} is no whole number")
+    return int(text)
+
+
+class _Job(NamedTuple):
+    """One run. Without a file it is the storm of its seed."""
+
+    file: Path | None
+    scenario: Scenario | None
+    seed: int
 
 
 def simulate(
@@ -35,17 +55,29 @@ def simulate(
     ] = (),
     /,
     *,
-    seed: Annotated[int | None, Parameter(help="The seed of one run; 0 if nothing is said.")] = None,
-    seeds: Annotated[str | None, Parameter(help="Many runs of each scenario: seeds A..B, both included.")] = None,
+    seed: Annotated[int | None, Parameter(converter=_whole, help="The seed of one run; 0 if nothing is said.")] = None,
+    seeds: Annotated[
+        str | None, Parameter(allow_leading_hyphen=True, help="Many runs of each scenario: seeds A..B, both included.")
+    ] = None,
     storm: Annotated[
-        str | None, Parameter(help="Random scenarios instead of files: one of each seed A..B, with random faults.")
+        str | None,
+        Parameter(
+            allow_leading_hyphen=True,
+            help="Random scenarios instead of files: one of each seed A..B, with random faults.",
+        ),
     ] = None,
     json_: Annotated[bool, Parameter(name="--json", help="Print one JSON document.")] = False,
-    trace: Annotated[Path | None, Parameter(help="Write the trace of the first failure, or of a single run.")] = None,
-    diagram: Annotated[Path | None, Parameter(help="The same as a Mermaid sequence diagram.")] = None,
+    trace: Annotated[
+        Path | None, Parameter(help="Write the trace of the first failure, or of a single run; says of which.")
+    ] = None,
+    diagram: Annotated[
+        Path | None, Parameter(help="The same as a Mermaid sequence diagram; fenced, if the name ends in .md.")
+    ] = None,
     keep: Annotated[Path | None, Parameter(help="Folder for the scenario files of a storm's failures.")] = None,
-    processes: Annotated[int | None, Parameter(help="How many runs at once; one a core if left out.")] = None,
-    config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
+    processes: Annotated[
+        int | None, Parameter(converter=_whole, help="How many runs at once; one a core if left out.")
+    ] = None,
+    config: ConfigOption = None,
 ) -> int:
     """Run scenarios on a virtual internet, in virtual time.
 
@@ -57,58 +89,86 @@ def simulate(
         raise SettingsError("--storm makes its own scenarios: it goes with no file, --seed or --seeds")
     if processes is not None and processes < 1:
         raise SettingsError(f"--processes {processes}: at least one")
-    jobs: list[tuple[Path | None, int]]
+    if keep is not None and storm is None:
+        raise SettingsError("--keep keeps the scenarios of a storm: it goes with --storm")
+    sources = [] if config is None else [config]
     if storm is not None:
-        jobs = [(None, each) for each in _range(storm, "--storm")]
+        jobs = [_Job(None, None, each) for each in _range(storm, "--storm")]
     else:
         chosen = _range(seeds, "--seeds") if seeds is not None else range(seed or 0, (seed or 0) + 1)
-        found = scenario_files(files)
-        for file in found:
-            read_scenario(file)  # every file is looked at before the first run
-        jobs = [(file, each) for each in chosen for file in found]
+        scenarios = _read(scenario_files(files))  # each is read once, before the first run
+        sources += scenarios
+        jobs = [_Job(file, scenario, each) for each in chosen for file, scenario in scenarios.items()]
+    vet_target("--trace", trace, sources)
+    vet_target("--diagram", diagram, [*sources, *([] if trace is None else [trace])])
+    vet_folder("--keep", keep)
     with Progress("runs", len(jobs), is_shown=not json_) as progress:
         outcomes = run_all(
-            _run, jobs, processes=processes, on_done=lambda outcome: progress.step(is_bad=not outcome.has_passed)
+            _run,
+            jobs,
+            processes=processes,
+            on_done=lambda outcome: progress.step(is_bad=not outcome.has_passed),
+            on_error=_broken,
         )
     _show(outcomes, jobs, is_whole=storm is None and not files, is_json=json_)
+    if keep is not None:
+        for outcome in outcomes:
+            if not outcome.has_passed:
+                write_into(keep, f"storm_{outcome.seed}.toml", write_scenario(brew(outcome.seed)))
     _explain(outcomes, jobs, trace=trace, diagram=diagram, is_shown=not json_)
-    if keep is not None and storm is not None:
-        _keep(outcomes, keep)
     return 0 if all(outcome.has_passed for outcome in outcomes) else 1
 
 
-def _run(job: tuple[Path | None, int]) -> Outcome:
-    file, seed = job
-    return rehearse(_scenario_of(file, seed), seed)
+def _read(files: Sequence[Path]) -> dict[Path, Scenario]:
+    """All of them; those whose names are the same are called by their paths. Says which expect nothing."""
+    scenarios = {file: read_scenario(file) for file in files}
+    names = [scenario.name for scenario in scenarios.values()]
+    for file, scenario in scenarios.items():
+        if not scenario.expectations:
+            _note(f"{file}: nothing is expected: only what must hold in every run is judged")
+        if names.count(scenario.name) > 1:
+            scenarios[file] = replace(scenario, name=str(file.with_suffix("")))
+    return scenarios
 
 
-def _scenario_of(file: Path | None, seed: int) -> Scenario:
-    return brew(seed) if file is None else read_scenario(file)
+def _run(job: _Job) -> Outcome:
+    """A run that breaks has failed, and no other has."""
+    try:
+        return rehearse(_scenario_of(job), job.seed)
+    except Exception as error:
+        return _broken(job, error)
+
+
+def _broken(job: _Job, error: Exception) -> Outcome:
+    return broken_outcome(_scenario_of(job).name, job.seed, error)
+
+
+def _scenario_of(job: _Job) -> Scenario:
+    return brew(job.seed) if job.scenario is None else job.scenario
 
 
 def _range(text: str, option: str) -> range:
     match = _RANGE.fullmatch(text)
     if match is None:
-        raise SettingsError(f"{option} {text!r}: a number or A..B is expected")
+        raise SettingsError(
+            f"{option} {shown(text)}: a number or A..B is expected, both from 0 and of 18 digits at most"
+        )
     first, last = int(match[1]), int(match[2] or match[1])
     if last < first or last - first >= MOST_SEEDS:
         raise SettingsError(f"{option} {text}: A..B needs A <= B, and at most {MOST_SEEDS:,} seeds")
     return range(first, last + 1)
 
 
-def _rerun(job: tuple[Path | None, int]) -> str:
-    file, seed = job
-    argv = ["--storm", str(seed)] if file is None else [str(file), "--seed", str(seed)]
+def _rerun(job: _Job) -> str:
+    argv = ["--storm", str(job.seed)] if job.file is None else [str(job.file), "--seed", str(job.seed)]
     return "p2ptunnel-trio simulate " + shlex.join(argv)
 
 
-def _show(
-    outcomes: Sequence[Outcome], jobs: Sequence[tuple[Path | None, int]], *, is_whole: bool, is_json: bool
-) -> None:
+def _show(outcomes: Sequence[Outcome], jobs: Sequence[_Job], *, is_whole: bool, is_json: bool) -> None:
     if is_json:
         print(json.dumps(summary_json(outcomes, [_rerun(job) for job in jobs]), indent=1))
         return
-    titles = {file.stem: read_scenario(file).title for file, _ in jobs if file is not None}
+    titles = {job.scenario.name: job.scenario.title for job in jobs if job.scenario is not None}
     Console(highlight=False).print(outcomes_table(outcomes, titles, is_whole=is_whole))
     for outcome, job in zip(outcomes, jobs, strict=True):
         if not outcome.has_passed:
@@ -117,7 +177,7 @@ def _show(
 
 def _explain(
     outcomes: Sequence[Outcome],
-    jobs: Sequence[tuple[Path | None, int]],
+    jobs: Sequence[_Job],
     *,
     trace: Path | None,
     diagram: Path | None,
@@ -127,32 +187,31 @@ def _explain(
     at = next((at for at, outcome in enumerate(outcomes) if not outcome.has_passed), None)
     if at is None and len(jobs) == 1:
         at, is_shown = 0, False
-    if at is None or not (trace or diagram or is_shown):
+    targets = [str(target) for target in (trace, diagram) if target is not None]
+    if at is None and targets:
+        _note(f"no run has failed: {' and '.join(targets)} not written; name one scenario and one --seed")
+    if at is None or not (targets or is_shown):
         return
-    file, seed = jobs[at]
-    scenario = _scenario_of(file, seed)
-    again = rehearse(scenario, seed, keep_trace=True)
+    seed, scenario = jobs[at].seed, _scenario_of(jobs[at])
+    try:
+        again = rehearse(scenario, seed, keep_trace=True)
+    except Exception:
+        _note(f"{scenario.name} with seed {seed} broke: it has no trace and no diagram")
+        return
     if again.digest != outcomes[at].digest:
-        print(f"simulate: {scenario.name} with seed {seed} did not repeat itself: this is a bug", file=sys.stderr)
+        _note(f"{scenario.name} with seed {seed} did not repeat itself: this is a bug")
     assert again.trace is not None
     if trace is not None:
-        _write(trace, "".join(f"{line}\n" for line in again.trace.lines()))
+        write_target(trace, "".join(f"{line}\n" for line in again.trace.lines()))
+    drawn = draw(again, scenario)
     if diagram is not None:
-        _write(diagram, draw(again, scenario))
+        write_target(diagram, fenced(drawn) if diagram.suffix == ".md" else drawn)
     elif is_shown:
-        print(f"\n{scenario.name}, seed {seed}, as a sequence diagram (Mermaid):\n")
-        print(f"```mermaid\n{draw(again, scenario)}```")
+        print(printable(f"{scenario.name}, seed {seed}, as a sequence diagram (Mermaid):").join(("\n", "\n")))
+        print(presentable(fenced(drawn)), end="")
+    if targets and len(jobs) > 1:
+        _note(f"{' and '.join(targets)}: of {scenario.name}, seed {seed}")
 
 
-def _keep(outcomes: Sequence[Outcome], folder: Path) -> None:
-    for outcome in outcomes:
-        if not outcome.has_passed:
-            _write(folder / f"storm_{outcome.seed}.toml", write_scenario(brew(outcome.seed)))
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DeviceError(f"{file} cannot be written: {error.strerror}") from None
+def _note(text: str) -> None:
+    print(f"simulate: {printable(text)}", file=sys.stderr)

@@ -54,7 +54,12 @@ def failure_lines(outcome: Outcome, rerun: str) -> list[str]:
     more = len(outcome.failures) - len(shown)
     if more:
         shown.append(f"  and {more} more")
-    return [f"\nFAILED {printable(outcome.scenario)}, seed {outcome.seed}", *shown, f"  again: {rerun}"]
+    return [f"\nFAILED {printable(outcome.scenario)}, seed {outcome.seed}", *shown, f"  again: {printable(rerun)}"]
+
+
+def fenced(diagram: str) -> str:
+    """A Mermaid diagram as Markdown shows it."""
+    return f"```mermaid\n{diagram}```\n"
 
 
 def summary_json(outcomes: Sequence[Outcome], reruns: Sequence[str]) -> dict[str, Any]:

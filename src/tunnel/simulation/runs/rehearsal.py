@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -52,6 +54,17 @@ class Outcome:
     def has_passed(self) -> bool:
         """Whether everything held."""
         return not self.failures
+
+
+def broken_outcome(scenario: str, seed: int, error: Exception) -> Outcome:
+    """Of a run that did not come to its end: a bug, or something impossible that nobody noticed before it began."""
+    leaf: BaseException = error
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    frames = traceback.extract_tb(leaf.__traceback__ or error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    failure = f"the run broke: {type(leaf).__name__}: {leaf}{where}"
+    return Outcome(scenario, seed, (failure,), "", frozenset(), 0, 0.0, {}, {})
 
 
 Script = Callable[[Stage], Awaitable[None]]
