@@ -20,6 +20,7 @@ from tunnel.network.memory_machine import MemoryEntropy
 from tunnel.node.inspector import Inspector
 from tunnel.server.stun_service import serve_stun
 
+AT_ONCE = replace(DEFAULT_TIMINGS, inspection_calm=0.0)
 OWN = tuple(Endpoint(host, port) for host in ("25.0.0.1", "25.0.0.2") for port in (3478, 3479))
 HERE, THERE = Endpoint("26.0.0.1", 5000), Endpoint("26.0.0.2", 5000)
 VERDICT = NatReport(mapping=Mapping.NONE, udp=Udp.OPEN)
@@ -54,7 +55,7 @@ async def desk(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Desk]:
         host.on_sent = lambda _: made.sent.append(trio.current_time())
         made.inspector = Inspector(
             host,
-            timings=DEFAULT_TIMINGS,
+            timings=AT_ONCE,
             entropy=MemoryEntropy(random.Random(1)),
             news=lambda: made.news.append(trio.current_time()),
         )

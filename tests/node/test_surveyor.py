@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -20,6 +21,7 @@ from tunnel.network.ports import DatagramSocket
 from tunnel.node.surveyor import Surveyor
 from tunnel.server.stun_service import serve_stun
 
+AT_ONCE = replace(DEFAULT_TIMINGS, inspection_calm=0.0)
 OWN = (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.1", 3479))
 
 
@@ -36,7 +38,7 @@ class Home:
             world.interfaces,
             datagrams=world.datagrams,
             servers=servers,
-            timings=DEFAULT_TIMINGS,
+            timings=AT_ONCE,
             entropy=MemoryEntropy(random.Random(1)),
             changed=lambda result, before: self.changes.append((trio.current_time(), result, before)),
             learned=lambda: self.learned.append(trio.current_time()),

@@ -33,6 +33,7 @@ from tunnel.simulation.internet.picture import Udp as LetsOut
 from tunnel.simulation.internet.town import build_town
 from tunnel.simulation.runs.stun_liar import serve_lies
 
+AT_ONCE = replace(DEFAULT_TIMINGS, inspection_calm=0.0)
 ONE_ADDRESS = tuple(Endpoint("25.0.0.1", port) for port in (3478, 3479))
 TWO_ADDRESSES = (*ONE_ADDRESS, *(Endpoint("25.0.0.2", port) for port in (3478, 3479)))
 LIAR = Endpoint("25.0.0.9", 3478)
@@ -91,7 +92,7 @@ def look(
                 desk.interfaces,
                 datagrams=desk.datagrams,
                 servers=[str(LIAR)] if liar else [],
-                timings=DEFAULT_TIMINGS,
+                timings=AT_ONCE,
                 entropy=desk.entropy,
                 changed=lambda *_: verdicts.append(trio.current_time() - began),
                 learned=lambda: news.append(trio.current_time() - began),

@@ -1,6 +1,7 @@
 """The second look at our NAT: after a verdict, beside the node's life, and again when we are elsewhere.
 
-verdict --> place (where we are seen, behind what) --> inspection --> news
+verdict --> place (where we are seen, behind what) --> inspection --> news      at once where the NAT is hard: peers
+                                                   |                            need it; else when the start is over
                                                    `-> lifetime of an idle mapping, some minutes later --> news
 another place: all of it is cancelled and begins anew; the same place again: nothing happens for a day
 """
@@ -54,7 +55,7 @@ class Inspector:
         self._pulse = Pulse()
         self._place: _Place | None = None
         self._servers: tuple[Doors, ...] = ()
-        self._wished = self._begun = self._ended = 0
+        self._wished = self._handled = self._begun = self._ended = 0
         self.inspection = Inspection()
         """Of the place where we are; empty while nothing is known."""
         self.lifetime: float | None = None
@@ -107,13 +108,14 @@ class Inspector:
     async def _wait_elsewhere(self, place: _Place | None) -> None:
         await self._pulse.wait_until(lambda: self._place != place)
 
-    async def _wait_wish(self, handled: int) -> None:
-        await self._pulse.wait_until(lambda: self._wished > handled)
-
     async def _inspect_often(self) -> None:
+        assert self._place is not None
+        patience = 0.0 if self._place.mapping is Mapping.DEPENDENT else self._timings.inspection_calm
         while True:
-            assert self._place is not None
-            handled, self._begun = self._wished, self._begun + 1
+            with trio.move_on_after(patience):
+                await self._pulse.wait_until(lambda: self._wished > self._handled)
+            patience = self._timings.lifetime_refresh
+            self._handled, self._begun = self._wished, self._begun + 1
             found = await inspect(
                 self._datagrams, self._entropy, self._servers, self._place.mapping, is_sure=self._place.is_sure
             )
@@ -122,8 +124,6 @@ class Inspector:
             if is_news:
                 self._news()
             self._pulse.beat()
-            with trio.move_on_after(self._timings.lifetime_refresh):
-                await self._wait_wish(handled)
 
     async def _measure_often(self) -> None:
         await self._pulse.wait_until(lambda: self.inspection.doors is not None)
