@@ -126,7 +126,7 @@ def test_of_many_runs_the_first_failure_is_written(folder: Path, capsys: pytest.
 
 def test_a_place_that_cannot_be_written_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["simulate", "good.toml", "--trace", "good.toml/trace"]) == 1
-    assert "good.toml/trace cannot be written: " in capsys.readouterr().err
+    assert "cannot write good.toml/trace: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_target_that_cannot_be_written_is_told_before_anything_runs(
     assert run(["simulate", "good.toml", option, target]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"{target} cannot be written: " in err
+    assert f"cannot write {target}: " in err
     assert not (folder / "gone").exists()
 
 

@@ -15,7 +15,8 @@ from rich.text import Text
 from tunnel.cli.options import ConfigOption
 from tunnel.cli.progress import Progress
 from tunnel.cli.tables import Trimmed
-from tunnel.model.errors import DeviceError, SettingsError
+from tunnel.cli.targets import vet_target, write_target
+from tunnel.model.errors import SettingsError
 from tunnel.proof.prover import Explored, Proof, count_jobs
 from tunnel.proof.prover import prove as prove_all
 from tunnel.proof.survivors import reason_of
@@ -29,11 +30,12 @@ def prove(
     json_: Annotated[bool, Parameter(name="--json", help="Print one JSON document.")] = False,
     diagram: Annotated[Path | None, Parameter(help="Write a shortest way to a violation, as Mermaid.")] = None,
     processes: Annotated[int | None, Parameter(help="How many cores to use; all if left out.")] = None,
-    config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
+    config: ConfigOption = None,
 ) -> int:
     """Explore every state that two nodes and their server can reach together. Exit code 1 if a property is broken."""
     if processes is not None and processes < 1:
         raise SettingsError(f"--processes {processes}: at least one")
+    vet_target("--diagram", diagram, [] if config is None else [config])
     with Progress("explorations", count_jobs(with_mutants=mutants), is_shown=not json_) as progress:
         proof = prove_all(
             with_mutants=mutants, processes=processes, on_done=lambda is_good: progress.step(is_bad=not is_good)
@@ -45,10 +47,7 @@ def prove(
         print("\n".join(verdict_lines(proof)))
     shown = next((weather.diagram for weather in proof.explored if weather.diagram), "")
     if diagram is not None and shown:
-        try:
-            diagram.write_text(shown, encoding="utf-8")
-        except OSError as error:
-            raise DeviceError(f"cannot write {diagram}: {error.strerror}") from None
+        write_target(diagram, shown)
     elif shown and not json_:
         print(f"\n{shown}", end="")
     return 0 if proof.holds else 1

@@ -71,4 +71,4 @@ def _check_access(place: Path) -> None:
 
 
 def _unwritable(target: Path, error: OSError) -> DeviceError:
-    return DeviceError(f"{target} cannot be written: {error.strerror}")
+    return DeviceError(f"cannot write {target}: {error.strerror}")

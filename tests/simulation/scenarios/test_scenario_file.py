@@ -371,6 +371,30 @@ FAULTS = {
         f'title = "x"\n[hosts.desk]\nnetwork = "{"n" * 64}"\n',
         "scenario:3: hosts.desk.network: a name has 1 to 63 bytes, all printable",
     ),
+    "ports in the wrong order": (
+        'title = "x"\n[routers.home.nat]\nfirst_port = 9\nlast_port = 8\n' + HOST,
+        "scenario:2: routers.home.nat: no room from first_port 9 to last_port 8",
+    ),
+    "a NAT that nobody knows": (
+        'title = "x"\n[routers.home.nat]\nallocation = "unknown"\n' + HOST,
+        "scenario:3: routers.home.nat.allocation: a NAT of a picture is a known one",
+    ),
+    "a block that is greater than all": (
+        'title = "x"\n[routers.home.nat]\npreset = "block"\nlast_port = 1200\n' + HOST,
+        "scenario:2: routers.home.nat: no room from first_port 1024 to last_port 1200",
+    ),
+    "a STUN server to ask that is none": (
+        'title = "x"\n[hosts.desk]\nstun = ["stun.example:x"]\n',
+        "scenario:3: hosts.desk.stun.0: NAME:PORT is expected, not 'stun.example:x'",
+    ),
+    "a declared endpoint without a port": (
+        'title = "x"\n[hosts.desk]\nexternal = "26.0.0.1:0"\n',
+        "scenario:3: hosts.desk.external: 26.0.0.1:0 cannot be reached by anybody",
+    ),
+    "an endpoint that is very long": (
+        f'title = "x"\n[hosts.desk]\nexternal = "{"n" * 999}"\n',
+        f"scenario:3: hosts.desk.external: IP:PORT is expected, not '{'n' * 76}...",
+    ),
     "the name of two things": (
         'title = "x"\n[routers.desk]\n[hosts.desk]\n',
         "scenario:3: hosts.desk: 'desk' is the name of two things",

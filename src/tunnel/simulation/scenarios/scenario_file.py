@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunnel.model.endpoint import Endpoint
-from tunnel.model.settings import PUBLIC_STUN, NodeSettings
+from tunnel.model.endpoint import Endpoint, is_usable, split_host_port
+from tunnel.model.errors import SettingsError
+from tunnel.model.settings import PUBLIC_STUN, STUN_PORTS, NodeSettings
 from tunnel.model.toml_file import parse_toml, read_text, shown
 from tunnel.simulation.internet.picture import Host, Nat, Picture, Router, Server, StunServer
 from tunnel.simulation.internet.presets import NATS
@@ -35,7 +36,7 @@ from tunnel.simulation.scenarios.scenario import (
 from tunnel.simulation.scenarios.structure import Reader, as_table, hints_of, meant, toml_text
 from tunnel.simulation.scenarios.toml_lines import Lines
 from tunnel.simulation.scenarios.toml_lines import Path as KeyPath
-from tunnel.simulation.scenarios.vetting import Vetting, vet_name
+from tunnel.simulation.scenarios.vetting import Vetting, vet_name, vet_nat
 
 SERVER = "server"
 EVERY = "*"
@@ -189,9 +190,11 @@ class _Parsing:
             given = dict(value)
             preset = self._nat(given.pop("preset", "port_restricted"), (*path, "preset"))
             changed = self._reader.read(Nat, given, path)
-            return (
-                None if preset is None else dataclasses.replace(preset, **{key: getattr(changed, key) for key in given})
-            )
+            if preset is None:
+                return None
+            nat = dataclasses.replace(preset, **{key: getattr(changed, key) for key in given})
+            vet_nat(self._reader, nat, path)
+            return nat
         if value == "none":
             return None
         if not isinstance(value, str) or value not in NATS:
@@ -230,6 +233,13 @@ class _Parsing:
     def _settings(self, name: str, given: dict[str, Any], stun: tuple[StunServer, ...], path: KeyPath) -> NodeSettings:
         hints = hints_of(NodeSettings)
         chosen = {key: self._reader.value(hints[key], value, (*path, key)) for key, value in given.items()}
+        for at, server in enumerate(chosen.get("stun", ())):
+            try:
+                split_host_port(server, STUN_PORTS[0])
+            except SettingsError:
+                self._reader.fail((*path, "stun", at), f"NAME:PORT is expected, not {shown(server)}")
+        if "external" in chosen and not is_usable(chosen["external"]):
+            self._reader.fail((*path, "external"), f"{chosen['external']} cannot be reached by anybody")
         chosen.setdefault("stun", tuple(f"{server.name}:{server.port}" for server in stun))
         return NodeSettings(name=name, default_stun=False, **chosen)
 

@@ -107,7 +107,7 @@ class Reader:
         try:
             return parse_endpoint(value)
         except SettingsError as error:
-            self.fail(path, str(error))
+            self.fail(path, str(error) if len(value) <= LONGEST_SHOWN else f"IP:PORT is expected, not {shown(value)}")
 
 
 def meant(word: object, known: Iterable[str]) -> str:

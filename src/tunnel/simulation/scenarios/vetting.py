@@ -8,13 +8,14 @@ from typing import NoReturn
 
 from tunnel.machines.diagrams import CHARTS
 from tunnel.model.announcement import MAX_NAME
+from tunnel.model.nat import Allocation
 from tunnel.model.nat import Mapping as NatMapping
 from tunnel.model.nat import Udp as SeenUdp
 from tunnel.model.port_mapping import PortProtocol
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.settings import TUNNEL_MTU
 from tunnel.model.toml_file import shown
-from tunnel.simulation.internet.picture import Lie, Router, Udp
+from tunnel.simulation.internet.picture import Lie, Nat, Router, Udp
 from tunnel.simulation.scenarios.addresses import vet_address, vet_addresses
 from tunnel.simulation.scenarios.scenario import (
     LEAST_SIZE,
@@ -76,6 +77,16 @@ def vet_name(reader: Reader, name: str, path: Path) -> None:
     """Of a host, router, server or network: as the program would take it from a person."""
     if not 0 < len(name.encode()) <= MAX_NAME or not name.isprintable() or name != name.strip():
         reader.fail(path, f"a name has 1 to {MAX_NAME} bytes, all printable, and no space around it")
+
+
+def vet_nat(reader: Reader, nat: Nat, path: Path) -> None:
+    """Words that only a node says of a NAT that it does not know, and port ranges that hold nothing."""
+    for key in ("mapping", "filtering", "allocation"):
+        if getattr(nat, key).value in ("unknown", "none"):
+            reader.fail((*path, key), "a NAT of a picture is a known one")
+    room = nat.block_size if nat.allocation is Allocation.BLOCK else 1
+    if nat.first_port + room > nat.last_port + 1:
+        reader.fail(path, f"no room from first_port {nat.first_port} to last_port {nat.last_port}")
 
 
 class Vetting:
