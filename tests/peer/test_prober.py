@@ -68,7 +68,9 @@ def a_pair() -> tuple[End, End]:
 
 def read(sender: End, datagram: bytes) -> ProbeRequest | ProbeAnswer:
     """What a probe says, to somebody who has the key."""
-    return decode_probe(Opener(sender.keys.send_key).open(datagram))
+    probe = decode_probe(Opener(sender.keys.send_key).open(datagram))
+    assert not isinstance(probe, ProbeHint)
+    return probe
 
 
 async def test_an_answer_says_which_question_and_from_where_it_came() -> None:

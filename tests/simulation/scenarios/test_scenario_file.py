@@ -264,7 +264,7 @@ FAULTS = {
     ),
     "a clock that shows no time": (
         pair_text(do(3.0, "jump_clock", host="desk", seconds=float("nan"))),
-        "scenario:18: do.0.seconds: nan is not between -1e+09 and 1e+09",
+        "scenario:18: do.0.seconds: nan is not between -1e9 and 1e9",
     ),
     "a router that is a number": (
         'title = "x"\n[routers.1]\n[hosts.desk]\nbehind = 1\n',
@@ -280,7 +280,7 @@ FAULTS = {
     ),
     "a line that carries nothing": (
         'title = "x"\n[hosts.desk]\n[hosts.desk.line]\nrate_up = 0\n',
-        "scenario:4: hosts.desk.line.rate_up: 0.0 is not between 1 and 1e+09",
+        "scenario:4: hosts.desk.line.rate_up: 0.0 is not between 1 and 1e9",
     ),
     "a NAT without room": (
         'title = "x"\n[routers.home.nat]\nmax_mappings = 0\n' + HOST,

@@ -63,4 +63,4 @@ def range_of(kind: str, key: str, *, is_whole: bool) -> Range:
 
 
 def _plain(number: float) -> str:
-    return f"{number:g}" if abs(number) >= 1e6 or number % 1 else f"{number:.0f}"
+    return f"{number:g}".replace("e+0", "e") if abs(number) >= 1e6 or number % 1 else f"{number:.0f}"
