@@ -5,6 +5,7 @@ from __future__ import annotations
 
 def main() -> None:
     """The entry point of the installed command; leaves with the exit codes of exits.py."""
+    import atexit
     import signal
     import sys
 
@@ -14,5 +15,6 @@ def main() -> None:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # a second one, while the first was told; or one that came before all else
         code = 130
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient one must not show how the interpreter ends
+    # An impatient one must not show how the interpreter ends. Before that whoever called us keeps its own handler.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
