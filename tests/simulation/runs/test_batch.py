@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -104,13 +105,17 @@ def test_workers_end_with_their_parent_however_it_ends(tmp_path: Path, number: s
     parent = subprocess.Popen(
         [sys.executable, str(script), str(fifo)], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    with fifo.open() as told:
-        pids = [int(told.readline()) for _ in range(2)]
-    if number is signal.SIGINT:
-        os.killpg(parent.pid, number)
-    else:
-        parent.send_signal(number)
-    _, said = parent.communicate(timeout=30)  # ends when the last process that holds stderr has ended
+    try:
+        with fifo.open() as told:
+            pids = [int(told.readline()) for _ in range(2)]
+        if number is signal.SIGINT:
+            os.killpg(parent.pid, number)
+        else:
+            parent.send_signal(number)
+        _, said = parent.communicate(timeout=30)  # ends when the last process that holds stderr has ended
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)
     assert parent.returncode == -number
     assert all(_has_ended(pid) for pid in pids)
     assert "leaked" not in said
