@@ -131,7 +131,7 @@ async def test_a_link_to_the_server_that_dies_without_a_word_makes_a_short_hole(
 async def test_a_relay_that_nobody_uses_is_asked_seldom(town: Town, open_in: OpenNode) -> None:
     async with town.server(), open_in("desk", relay_only=True) as desk, open_in("laptop"):
         await desk.connect("laptop")
-        await trio.sleep(60.0)
+        await trio.sleep(120.0)
         sent = 0
 
         def count(packet: MemoryPacket) -> bool:

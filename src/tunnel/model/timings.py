@@ -15,7 +15,7 @@ class Timings:
     """After the first answer, wait so long for a second opinion."""
     survey_cap: float = 3.0
     survey_refresh: float = 300.0
-    inspection_calm: float = 30.0
+    inspection_calm: float = 60.0
     """A node whose mapping is easy leaves it at the verdict for so long: nothing that a peer needs is missing."""
 
     # Port mapping (RFC 6886 section 3.1; RFC 6887 section 11.2.1).
