@@ -30,7 +30,7 @@ async def check_network(
     report: Callable[[], NatReport],
     exclude: Collection[str],
 ) -> NetcheckReport:
-    """Survey, inspect, look at IPv6, and ask for a second opinion; a dozen seconds at most, four as a rule.
+    """Survey, inspect, look at IPv6, and ask for a second opinion; a dozen seconds at most.
 
     `report()` is what the node says of its NAT, `exclude` are our tunnel addresses.
     """
