@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import trio
 
 from tunnel.model.errors import DeviceError
 from tunnel.network.real import real_world
@@ -17,7 +18,12 @@ from tunnel.network.real_machine import RealClock, RealEntropy, RealStore, raise
 
 def test_the_clocks_are_the_machines() -> None:
     assert abs(RealClock().wall() - time.time()) < 5
-    assert 0 < RealClock().boot() <= RealClock().boot()
+
+
+async def test_a_machine_that_is_awake_is_not_told_that_it_slept(autojump_clock: trio.testing.MockClock) -> None:
+    with trio.move_on_after(60) as awake:
+        await RealClock().wait_slept()
+    assert awake.cancelled_caught
 
 
 def test_tokens_have_their_length_and_differ() -> None:

@@ -47,6 +47,11 @@ class Chart(StateMachine):
     facts: ClassVar[frozenset[str]] = NOTHING
     events_of: ClassVar[Mapping[str, frozenset[str]]] = {}
     sends_of: ClassVar[Mapping[str, frozenset[str]]] = {}
+    _answers: ClassVar[dict[tuple[str, str, frozenset[str]], bool]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._answers = {}
 
     @property
     def here(self) -> str:
@@ -54,8 +59,15 @@ class Chart(StateMachine):
         return str(self.current_state_value)
 
     def is_enabled(self, event: str, facts: Mapping[str, bool]) -> bool:
-        """Whether the event would take a transition from here, its guards included."""
-        return event in self.enabled_events(**facts)
+        """Whether the event would take a transition from here, its guards included.
+
+        Guards are pure and facts few: each question is answered by the library once, and remembered for the class.
+        """
+        question = self.here, event, frozenset(fact for fact, holds in facts.items() if holds)
+        answer = self._answers.get(question)
+        if answer is None:
+            answer = self._answers[question] = event in self.enabled_events(**facts)
+        return answer
 
     def take(self, event: str, facts: Mapping[str, bool]) -> None:
         """Take the event's transition. Raises statemachine's TransitionNotAllowed where it is not enabled."""

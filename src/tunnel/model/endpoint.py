@@ -36,6 +36,11 @@ class Endpoint(NamedTuple):
         """Whether the address is an IPv6 one."""
         return ":" in self.host
 
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether a socket bound to it listens on every address of its family."""
+        return self.host in ("0.0.0.0", "::")
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"
 
@@ -53,6 +58,12 @@ def scope_of(host: str) -> Scope:
     if any(address in network for network in _PRIVATE if network.version == address.version):
         return Scope.PRIVATE
     return Scope.GLOBAL
+
+
+@lru_cache(4096)
+def packed_host(host: str) -> bytes:
+    """4 or 16 bytes of a numeric address, in network order; a zone index is left out. Raises ValueError."""
+    return ipaddress.ip_address(host.partition("%")[0]).packed
 
 
 @lru_cache(4096)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, zip_longest
 
 from tunnel.model.announcement import MAX_CANDIDATES
 from tunnel.model.candidate import Candidate, CandidateKind
-from tunnel.model.endpoint import Endpoint, Scope, is_usable, scope_of
+from tunnel.model.endpoint import Endpoint, Scope, is_usable, packed_host, scope_of
 from tunnel.nat.gateways.lease import is_contradicted
 from tunnel.nat.survey import SurveyResult
 
@@ -28,7 +29,7 @@ def own_endpoints(addresses: Iterable[str], bound: Iterable[Endpoint]) -> tuple[
     addresses = tuple(addresses)
     found: dict[Endpoint, None] = {}
     for local in bound:
-        if ipaddress.ip_address(local.host).is_unspecified:
+        if local.is_wildcard:
             hosts: tuple[str, ...] = tuple(host for host in addresses if (":" in host) == local.is_ipv6)
         else:
             hosts = (local.host,)
@@ -52,7 +53,7 @@ def gather(
     `exclude` are prefixes or addresses, the tunnel's own above all: a tunnel through itself would bite its tail.
     Loopback is offered only by a machine that has nothing else.
     """
-    excluded = [ipaddress.ip_network(prefix, strict=False) for prefix in exclude]
+    excluded = [_network(prefix) for prefix in exclude]
     own = [endpoint for endpoint in own_endpoints(addresses, bound) if not _is_within(endpoint.host, excluded)]
     near = [endpoint for endpoint in own if scope_of(endpoint.host) not in (Scope.LOOPBACK, Scope.LINK)]
     has_loopback_only = not near and declared is None
@@ -132,8 +133,15 @@ def _kind_of_mapped(endpoint: Endpoint, survey: SurveyResult | None) -> Candidat
     return None if ipaddress.ip_address(endpoint.host).is_reserved else CandidateKind.MAPPED
 
 
-def _lan_of(host: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    return ipaddress.ip_network(f"{host}/{64 if ':' in host else 24}", strict=False)
+def _lan_of(host: str) -> bytes:
+    """The first 64 bits of an IPv6 address, the first 24 of an IPv4 one."""
+    packed = packed_host(host)
+    return packed[:8] if len(packed) == 16 else packed[:3]
+
+
+@lru_cache(64)
+def _network(prefix: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(prefix, strict=False)
 
 
 def _is_within(host: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:

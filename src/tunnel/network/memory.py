@@ -144,7 +144,8 @@ class MemoryInternet:
             self._failed.set()
 
     def _act(self) -> None:
-        while self._events and self._events[0][0] <= trio.current_time():
+        now = trio.current_time()
+        while self._events and self._events[0][0] <= now:
             _, _, action = heapq.heappop(self._events)
             action()
 

@@ -140,7 +140,7 @@ class MemoryHost:
         """The endpoint that a packet from a socket bound to `local` comes from; None if there is no such address."""
         if local.is_ipv6 != remote.is_ipv6:
             return None
-        if not _is_wildcard(local.host):
+        if not local.is_wildcard:
             return local
         if _is_loopback(remote.host):
             return Endpoint(remote.host, local.port)
@@ -207,12 +207,12 @@ class MemoryHost:
         return host in self._addresses or _is_loopback(host)
 
     def _bind(self, local: Endpoint, taken: Iterable[Endpoint]) -> Endpoint:
-        if not _is_wildcard(local.host) and not self._owns(local.host):
+        if not local.is_wildcard and not self._owns(local.host):
             raise DeviceError(f"{local.host} is not an address of {self.name}: use one that is, or 0.0.0.0")
         if local.port == 0:
             return Endpoint(local.host, next(self._ports))
         for other in taken:
-            clash = local.host == other.host or _is_wildcard(local.host) or _is_wildcard(other.host)
+            clash = local.host == other.host or local.is_wildcard or other.is_wildcard
             if clash and other.port == local.port and other.is_ipv6 == local.is_ipv6:
                 raise DeviceError(f"port {local.port} of {self.name} is taken: choose another, or 0 for a free one")
         return local
@@ -221,10 +221,6 @@ class MemoryHost:
 def _is_loopback(host: str) -> bool:
     """Asked for each packet: no parsing."""
     return host.startswith("127.") or host == "::1"
-
-
-def _is_wildcard(host: str) -> bool:
-    return host in ("0.0.0.0", "::")
 
 
 def _bound_to(endpoint: Endpoint, table: dict[Endpoint, _Bound]) -> _Bound | None:

@@ -17,19 +17,27 @@ WALL_AT_ZERO = 1_800_000_000.0
 
 
 class MemoryClock:
-    """Wall and boot time that go with Trio's clock; `wall_offset` makes the wall clock jump, `slept` is time asleep."""
+    """Wall time that goes with Trio's clock; `wall_offset` makes it jump, `wake` says that the machine slept."""
 
     def __init__(self) -> None:
         self.wall_offset = 0.0
         self.slept = 0.0
+        self._waiters = trio.lowlevel.ParkingLot()
 
     def wall(self) -> float:
         """Unix time."""
         return WALL_AT_ZERO + self.wall_offset + trio.current_time()
 
-    def boot(self) -> float:
-        """Seconds since boot."""
-        return trio.current_time() + self.slept
+    async def wait_slept(self) -> float:
+        """Return after the next sleep: its seconds."""
+        before = self.slept
+        await self._waiters.park()
+        return self.slept - before
+
+    def wake(self, slept: float) -> None:
+        """The machine has slept for so many seconds until now."""
+        self.slept += slept
+        self._waiters.unpark_all()
 
 
 class MemoryEntropy:

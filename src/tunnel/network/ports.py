@@ -126,8 +126,8 @@ class Clock(Protocol):
         """Unix time, for people and leases; it may jump."""
         ...
 
-    def boot(self) -> float:
-        """Seconds since boot, counted through suspends (CLOCK_BOOTTIME)."""
+    async def wait_slept(self) -> float:
+        """Return when this machine has woken from its next sleep: its seconds, for which Trio's clock stood still."""
         ...
 
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from tunnel.model.errors import DeviceError
+from tunnel.network.suspends import wait_slept
 
 
 class RealClock:
@@ -20,9 +21,9 @@ class RealClock:
         """Unix time."""
         return time.time()
 
-    def boot(self) -> float:
-        """Seconds since boot, counted through suspends."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    async def wait_slept(self) -> float:
+        """Return after the next sleep of the machine: its seconds."""
+        return await wait_slept(lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 class RealEntropy:

@@ -16,6 +16,8 @@ import sys
 from collections import deque
 from dataclasses import dataclass
 
+import trio
+
 from tunnel.wire.relay_batch import ENTRY
 
 ENTRY_COST = 96
@@ -40,12 +42,29 @@ class QueueBudget:
 
     def __init__(self, total: int) -> None:
         self._total = total
+        self._waiters = trio.lowlevel.ParkingLot()
         self.held = 0
 
     @property
     def free(self) -> int:
         """Bytes that nobody holds."""
         return self._total - self.held
+
+    def take(self, size: int) -> None:
+        """A queue holds so many bytes more."""
+        self.held += size
+        self._waiters.unpark_all()
+
+    def give_back(self, size: int) -> None:
+        """A queue holds so many bytes less."""
+        self.held -= size
+
+    async def wait_held(self) -> None:
+        """Return while anything is held."""
+        if self.held:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._waiters.park()
 
 
 @dataclass(slots=True)
@@ -86,7 +105,7 @@ class RelayQueue:
         lane.waiting.append((now, datagram))
         lane.size += cost
         self.size += cost
-        self._budget.held += cost
+        self._budget.take(cost)
         return True
 
     def take_batch(self, now: float, max_bytes: int) -> list[tuple[bytes, bytes]]:
@@ -120,7 +139,7 @@ class RelayQueue:
 
     def clear(self) -> None:
         """Forget everything: the link has ended."""
-        self._budget.held -= self.size
+        self._budget.give_back(self.size)
         self.size = 0
         self._lanes.clear()
         self._turns.clear()
@@ -138,5 +157,5 @@ class RelayQueue:
         cost = len(datagram) + ENTRY_COST
         lane.size -= cost
         self.size -= cost
-        self._budget.held -= cost
+        self._budget.give_back(cost)
         return datagram

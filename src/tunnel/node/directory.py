@@ -13,6 +13,7 @@ from difflib import get_close_matches
 
 from tunnel.crypto.network_keys import tunnel_address6
 from tunnel.model.announcement import PeerCard
+from tunnel.model.endpoint import packed_host
 from tunnel.model.errors import PeerUnreachable
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.peer.connection import PeerConnection
@@ -160,4 +161,4 @@ def _text(packed: bytes) -> str:
 
 
 def _packed(address: str) -> bytes:
-    return ipaddress.ip_address(address.partition("/")[0]).packed
+    return packed_host(address.partition("/")[0])

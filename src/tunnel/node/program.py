@@ -40,7 +40,6 @@ from tunnel.node.port_mappings import PortMappings
 from tunnel.node.server_link import ServerLink
 from tunnel.node.surroundings import NodeSurroundings
 from tunnel.node.surveyor import Surveyor
-from tunnel.node.waking import watch_sleep
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.signals import Announced, Circuit, NoCircuit, Signal
@@ -209,7 +208,7 @@ class NodeProgram:
                 nursery.start_soon(self.link.run)
                 nursery.start_soon(self.circuits.run)
                 nursery.start_soon(self._watch_interfaces)
-                nursery.start_soon(watch_sleep, self._world.clock, self._handle_waking)
+                nursery.start_soon(self._watch_sleep)
                 if self._interface is not None:
                     nursery.start_soon(self._interface.run)
 
@@ -341,10 +340,12 @@ class NodeProgram:
             self._suspect_network()
             self.announcer.note_facts()
 
-    def _handle_waking(self, slept: float) -> None:
-        log.info("this machine slept seconds=%.0f", slept)
-        self.link.hasten()
-        self._suspect_network()
+    async def _watch_sleep(self) -> None:
+        while True:
+            slept = await self._world.clock.wait_slept()
+            log.info("this machine slept seconds=%.0f", slept)
+            self.link.hasten()
+            self._suspect_network()
 
     def _deliver(self, peer: PeerConnection, plaintext: bytes) -> None:
         if plaintext[:1] == b"\x00":

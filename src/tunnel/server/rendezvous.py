@@ -27,7 +27,7 @@ from tunnel.wire.signals import MAX_SIGNAL
 
 MAX_FIRST = MAX_SIGNAL + 64
 """Bytes that a stranger may send after the handshake and before we know him: one signal in its frame."""
-FORGET_INTERVAL = 2.0
+FORGET_INTERVAL = 1.0
 ACCEPT_PAUSE = 0.1
 """Seconds to wait when the system cannot accept (no file descriptors left)."""
 
@@ -93,6 +93,7 @@ class Rendezvous:
     async def forget_old_frames(self) -> None:
         """Free the memory of relay frames that came too late, again and again, until cancelled."""
         while True:
+            await self.relay_budget.wait_held()
             await trio.sleep(FORGET_INTERVAL)
             for link in self._connections.values():
                 link.forget_old_relay()

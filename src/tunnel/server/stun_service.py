@@ -12,7 +12,6 @@ It must not know networks or nodes.
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -195,13 +194,13 @@ class _StunService:
             differs = Change.NOTHING if other.port == own.port else Change.PORT
             if other.host != own.host:
                 differs |= Change.ADDRESS
-            is_known = Change.ADDRESS not in differs or not (_is_wild(own) or _is_wild(other))
+            is_known = Change.ADDRESS not in differs or not (own.is_wildcard or other.is_wildcard)
             if differs == change and is_known and other.is_ipv6 == own.is_ipv6:
                 return index
         return None
 
     def _named(self, index: int | None) -> Endpoint | None:
-        return None if index is None or _is_wild(self._known_as[index]) else self._known_as[index]
+        return None if index is None or self._known_as[index].is_wildcard else self._known_as[index]
 
 
 class _Askers:
@@ -218,7 +217,3 @@ class _Askers:
 
     def has(self, remote: Endpoint, now: float) -> bool:
         return now - self._since.get(remote, -ASKER_MEMORY - 1.0) <= ASKER_MEMORY
-
-
-def _is_wild(endpoint: Endpoint) -> bool:
-    return ipaddress.ip_address(endpoint.host).is_unspecified

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from functools import lru_cache
 
-from tunnel.model.endpoint import Endpoint, is_usable
+from tunnel.model.endpoint import Endpoint, is_usable, packed_host
 from tunnel.model.errors import MalformedFrame
 
 IPV4_ENDPOINT_BYTES = 6
@@ -15,7 +15,7 @@ IPV6_ENDPOINT_BYTES = 18
 @lru_cache(4096)
 def encode_endpoint(endpoint: Endpoint) -> bytes:
     """6 or 18 bytes. The host must be numeric (a zone index is left out), the port below 65536."""
-    return ipaddress.ip_address(endpoint.host.partition("%")[0]).packed + endpoint.port.to_bytes(2, "big")
+    return packed_host(endpoint.host) + endpoint.port.to_bytes(2, "big")
 
 
 @lru_cache(4096)

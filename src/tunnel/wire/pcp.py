@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias, assert_never
 
-from tunnel.model.endpoint import Endpoint
+from tunnel.model.endpoint import Endpoint, packed_host
 from tunnel.model.errors import MalformedFrame
 from tunnel.model.transport import Transport
 from tunnel.wire.nat_pmp import ANSWER_BIT
@@ -268,8 +268,8 @@ def _decode_options(options: bytes) -> tuple[str | None, bool]:
 
 def _packed(host: str) -> bytes:
     """16 bytes; an IPv4 address inside an IPv6 one (RFC 6887, section 5)."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    return address.packed if address.version == 6 else b"\0" * 10 + b"\xff\xff" + address.packed
+    address = packed_host(host)
+    return address if len(address) == 16 else bytes(10) + b"\xff\xff" + address
 
 
 def _unpacked(packed: bytes) -> str:

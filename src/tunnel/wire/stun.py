@@ -19,7 +19,7 @@ import zlib
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
-from tunnel.model.endpoint import Endpoint
+from tunnel.model.endpoint import Endpoint, packed_host
 from tunnel.model.errors import MalformedFrame
 
 MAGIC_COOKIE = 0x2112A442
@@ -247,7 +247,7 @@ def _masked(data: bytes, pad: bytes) -> bytes:
 
 
 def _encode_address(endpoint: Endpoint, pad: bytes = bytes(16)) -> bytes:
-    address = ipaddress.ip_address(endpoint.host.partition("%")[0]).packed
+    address = packed_host(endpoint.host)
     port = _masked(endpoint.port.to_bytes(2, "big"), pad)
     return bytes((0, 1 if len(address) == 4 else 2)) + port + _masked(address, pad)
 

@@ -154,7 +154,7 @@ def test_a_cable_is_pulled_and_put_back() -> None:
     assert look(unplug, plug, at=2.5, see=addresses) == ("192.168.1.2",)
 
 
-def test_a_host_that_slept_is_told_by_its_boot_clock() -> None:
+def test_a_host_that_slept_is_told_when_it_wakes() -> None:
     slept = lambda stage: (stage.town.hosts["desk"].addresses, stage.town.hosts["desk"].clock.slept)  # noqa: E731
     deed = do(0.5, "sleep", host="desk", seconds=10.0)
     assert look(deed, at=5.0, see=slept) == ((), 0.0)

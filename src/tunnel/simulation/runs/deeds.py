@@ -85,7 +85,7 @@ def _sleep(stage: Stage, deed: Sleep, nursery: trio.Nursery) -> None:
 async def _sleep_through(stage: Stage, deed: Sleep) -> None:
     stage.town.unplug(deed.host)
     await trio.sleep(deed.seconds)
-    stage.town.hosts[deed.host].clock.slept += deed.seconds
+    stage.town.hosts[deed.host].clock.wake(deed.seconds)
     stage.town.plug(deed.host)
     stage.trace.happen(f"{deed.host} wakes")
 

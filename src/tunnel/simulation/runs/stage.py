@@ -143,7 +143,7 @@ class Stage:
             datagram = traffic.next_datagram(size, now)
             peer = self.peer(who, to)
             if peer is not None:
-                await peer.send_datagram(datagram)
+                peer.send_datagram_nowait(datagram)
             await trio.sleep_until(now + every)
 
     def traffic_between(self, who: str, to: str) -> Traffic:

@@ -6,18 +6,16 @@ from collections.abc import Callable
 
 import trio
 
-from tunnel.network.ports import Clock
-
 LOOK_GAP = 2.0
 LEAST_SLEEP = 2.0
 """Seconds: less is a busy machine, and what a path notices by itself."""
 
 
-async def watch_sleep(clock: Clock, woke: Callable[[float], None]) -> None:
-    """Call `woke(seconds)` after each sleep, for ever: mappings and connections may be gone, and nobody has said so."""
-    lead = clock.boot() - trio.current_time()
+async def wait_slept(boot: Callable[[], float]) -> float:
+    """Return after the next sleep, within LOOK_GAP: how many seconds it lasted. `boot` reads the boot clock."""
+    lead = boot() - trio.current_time()
     while True:
         await trio.sleep(LOOK_GAP)
-        before, lead = lead, clock.boot() - trio.current_time()
+        before, lead = lead, boot() - trio.current_time()
         if lead - before >= LEAST_SLEEP:
-            woke(lead - before)
+            return lead - before
