@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cache
+from typing import ClassVar, TypeAlias
 
 from statemachine import StateMachine
 
@@ -40,6 +41,10 @@ class Transition:
         return " and ".join(guard.replace("!", "not ") for guard in self.guards)
 
 
+_Question: TypeAlias = tuple[str, str, frozenset[str]]
+"""A state, an event, and the facts that hold."""
+
+
 class Chart(StateMachine):
     """Base of all charts: an event that is not legal here raises, and so does an error in a guard."""
 
@@ -47,32 +52,48 @@ class Chart(StateMachine):
     facts: ClassVar[frozenset[str]] = NOTHING
     events_of: ClassVar[Mapping[str, frozenset[str]]] = {}
     sends_of: ClassVar[Mapping[str, frozenset[str]]] = {}
-    _answers: ClassVar[dict[tuple[str, str, frozenset[str]], bool]]
+    _targets: ClassVar[dict[_Question, str | None]]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls._answers = {}
+        cls._targets = {}
 
     @property
     def here(self) -> str:
         """The id of the state that the chart is in."""
         return str(self.current_state_value)
 
-    def is_enabled(self, event: str, facts: Mapping[str, bool]) -> bool:
-        """Whether the event would take a transition from here, its guards included.
+    @property
+    def is_terminated(self) -> bool:
+        """Whether the chart is in a final state."""
+        return self.here in self._finals()
 
-        Guards are pure and facts few: each question is answered by the library once, and remembered for the class.
-        """
-        question = self.here, event, frozenset(fact for fact, holds in facts.items() if holds)
-        answer = self._answers.get(question)
-        if answer is None:
-            answer = self._answers[question] = event in self.enabled_events(**facts)
-        return answer
+    def is_enabled(self, event: str, facts: Mapping[str, bool]) -> bool:
+        """Whether the event would take a transition from here, its guards included."""
+        question = _ask(self.here, event, facts)
+        if question not in self._targets and event in self.enabled_events(**facts):
+            return True
+        return self._targets.setdefault(question, None) is not None
 
     def take(self, event: str, facts: Mapping[str, bool]) -> None:
-        """Take the event's transition. Raises statemachine's TransitionNotAllowed where it is not enabled."""
-        send: Callable[..., object] = self.send
-        send(event, **facts)
+        """Take the event's transition. Raises statemachine's TransitionNotAllowed where it is not enabled.
+
+        The library makes each move once for a class of charts: guards are pure and there are no hooks, so what it did
+        is all that it would do again.
+        """
+        question = _ask(self.here, event, facts)
+        target = self._targets.get(question)
+        if target is None:
+            send: Callable[..., object] = self.send
+            send(event, **facts)
+            self._targets[question] = self.here
+        else:
+            self.current_state_value = target
+
+    @classmethod
+    @cache
+    def _finals(cls) -> frozenset[str]:
+        return frozenset(state.id for state in cls.states if state.final)
 
     @classmethod
     def event_names(cls) -> tuple[str, ...]:
@@ -89,3 +110,7 @@ class Chart(StateMachine):
             for event in arrow.events
             if arrow.target is not None
         )
+
+
+def _ask(state: str, event: str, facts: Mapping[str, bool]) -> _Question:
+    return state, event, frozenset(fact for fact, holds in facts.items() if holds)
