@@ -45,6 +45,13 @@ _Question: TypeAlias = tuple[str, str, frozenset[str]]
 """A state, an event, and the facts that hold."""
 
 
+@dataclass(slots=True)
+class _Place:
+    """What the library calls the model: where a chart is. Given to it, nothing needs to happen for a chart to begin."""
+
+    state: str
+
+
 class Chart(StateMachine):
     """Base of all charts: an event that is not legal here raises, and so does an error in a guard."""
 
@@ -57,6 +64,9 @@ class Chart(StateMachine):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls._targets = {}
+
+    def __init__(self, start_value: str | None = None) -> None:
+        super().__init__(_Place(start_value or self._initial()))
 
     @property
     def here(self) -> str:
@@ -89,6 +99,11 @@ class Chart(StateMachine):
             self._targets[question] = self.here
         else:
             self.current_state_value = target
+
+    @classmethod
+    @cache
+    def _initial(cls) -> str:
+        return str(next(state.id for state in cls.states if state.initial))
 
     @classmethod
     @cache

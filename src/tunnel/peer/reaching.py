@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypeAlias
 
 import trio
 
+from tunnel.model.announcement import Announcement
 from tunnel.model.reasons import Reason, ReasonCode
-from tunnel.model.timings import rung
+from tunnel.model.timings import Timings, rung
 from tunnel.peer.facts import PeerFacts
 from tunnel.peer.hard_punches import HardPunches
 from tunnel.peer.keeper import PathKeeper
@@ -23,6 +25,9 @@ _PROMOTION_WINDOW = 3.0
 
 _USED_UP = 1.0
 """An introduction that came so long before a punch ended had its volleys: it brings no second punch."""
+
+_Basis: TypeAlias = tuple[Announcement, Announcement, tuple[tuple[int, bool], ...], Timings, tuple[Way, ...], int]
+"""What a plan is made of: see `plan_punch`."""
 
 
 class Reaching:
@@ -52,6 +57,7 @@ class Reaching:
         self._send = send
         self._reroute = reroute
         self._plan = Plan((), 0.0, Reason(ReasonCode.NO_CANDIDATES))
+        self._basis: _Basis | None = None
         self._tried: tuple[object, ...] | None = None
         self._lost: tuple[Way, float] | None = None
         self._upgrades = 0
@@ -61,10 +67,10 @@ class Reaching:
         """The plan as both announcements stand now."""
         own, card = self._around.own_card, self._facts.card
         if own is not None and card is not None:
-            answered = [path.way for path in self._paths.direct.values() if path.answered != NEVER]
-            self._plan = plan_punch(
-                own.body, card.body, self._around.sockets(), self._timings, known=answered, attempt=self._hard.attempt
-            )
+            answered = tuple(path.way for path in self._paths.direct.values() if path.answered != NEVER)
+            basis = own.body, card.body, tuple(self._around.sockets()), self._timings, answered, self._hard.attempt
+            if basis != self._basis:
+                self._basis, self._plan = basis, plan_punch(*basis)
         return self._plan
 
     def next_upgrade(self) -> float:
