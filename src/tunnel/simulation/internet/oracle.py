@@ -22,11 +22,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from typing import TypeAlias
 
 from tunnel.model.nat import Filtering, Mapping
 from tunnel.simulation.internet.picture import Hairpinning, Nat, Router, Udp
-from tunnel.simulation.internet.standing import OPEN, STEADY, Side, Standing, reach_of, side_of
+from tunnel.simulation.internet.standing import OPEN, STEADY, Side, Stage, Standing, reach_of, side_of
 
 FLOWS = 2048
 """Pairs of socket and remote endpoint that one side may open in a punch: more than that, routers must not bear."""
@@ -184,9 +185,19 @@ _STUN_SERVER = _Place(_STUN, ())
 
 
 def _meet(
-    sides: _Sides, *, announced: Sequence[bool] = (True, True), known: int | None = None, mirrored: bool = False
+    sides: _Sides, *, announced: tuple[bool, ...] = (True, True), known: int | None = None, mirrored: bool = False
 ) -> bool:
     """Whether a path comes about. The ports of `known` are guessed; `mirrored` probes come back from inside."""
+    return _close((_bare(sides[0]), _bare(sides[1])), announced, known, mirrored)
+
+
+def _bare(side: Side) -> Side:
+    """What of it decides who meets: how many ports are in reach does not."""
+    return tuple(Stage(stage.mapping, stage.filtering) for stage in side)
+
+
+@lru_cache(1 << 16)
+def _close(sides: _Sides, announced: tuple[bool, ...], known: int | None, mirrored: bool) -> bool:
     asked: list[dict[_Place, None]] = [{_STUN_SERVER: None}, {_STUN_SERVER: None}]
     """By side, where it has sent something to, in that order."""
     for side in (0, 1):
