@@ -32,7 +32,6 @@ from tunnel.node.program import NodeProgram
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.messages import APPLICATION
 from tunnel.wire.announcement_body import check_name
-from tunnel.wire.frames import Kind
 from tunnel.wire.invites import encode_invite
 
 INBOX = 256
@@ -122,7 +121,7 @@ class Peer:
         """The same without a checkpoint: for those who pace themselves, and for callers outside async functions."""
         if len(datagram) > MAX_APPLICATION_DATAGRAM:
             raise SettingsError(f"a datagram has at most {MAX_APPLICATION_DATAGRAM} bytes, this one {len(datagram)}")
-        self._connection.send(Kind.DATA, APPLICATION + datagram)
+        self._connection.send_packet(APPLICATION + datagram)
 
     async def receive_datagram(self) -> bytes:
         """The next datagram from this peer. At most 256 wait; the oldest is dropped."""

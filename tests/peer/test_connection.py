@@ -50,7 +50,7 @@ async def test_the_first_packet_goes_over_the_relay_and_nothing_is_lost(bench: B
     bench.meet()
     await trio.sleep(1.0)
     for number in range(10):
-        bench.left.peer.send(Kind.DATA, b"\x00%d" % number)
+        bench.left.peer.send_packet(b"\x00%d" % number)
     await trio.sleep(0.3)
     assert bench.right.received == [b"\x00%d" % number for number in range(10)]
 

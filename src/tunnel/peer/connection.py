@@ -24,11 +24,11 @@ from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.model.timings import rung
 from tunnel.nat.lifetime import keepalive_for
 from tunnel.network.background import bare_errors
+from tunnel.peer.carriage import Carriage
 from tunnel.peer.circuit_keeper import CircuitKeeper
 from tunnel.peer.facts import PeerFacts
 from tunnel.peer.hard_punches import HardPunches
 from tunnel.peer.keeper import PathKeeper
-from tunnel.peer.messages import Echo, EchoReply, Farewell, Keep, decode_control, encode_control
 from tunnel.peer.probing import Probing
 from tunnel.peer.reaching import Reaching
 from tunnel.peer.requesting import Requesting
@@ -42,8 +42,6 @@ log = logging.getLogger(__name__)
 
 HISTORY = 64
 _LEAST_PATIENCE = 0.1
-_WANT_GAP = 1.0
-"""Sending refreshes the wish for the peer at most so often: the hot path stays short."""
 
 
 class PeerConnection:
@@ -65,14 +63,11 @@ class PeerConnection:
         self.node = node
         self._around = surroundings
         self._timings = surroundings.timings
-        self._deliver = deliver
         self._on_change = changed
         self._facts = PeerFacts(node, surroundings)
         self.paths = self._facts.paths
         self.history: deque[Move] = deque(maxlen=HISTORY)
         self.since = surroundings.clock.wall()
-        self.tx_bytes = self.rx_bytes = 0
-        self._echoes: dict[bytes, trio.Event] = {}
         self._routing = Routing(self._facts, state=lambda: self.state, connected_at=lambda: self._reaching.connected_at)
         self._probing = Probing(
             self._facts,
@@ -80,6 +75,13 @@ class PeerConnection:
             counter=probe_counter,
             on_answer=self._routing.note_answer,
             on_asked=self._routing.note_asked,
+        )
+        self._carriage = Carriage(
+            self._facts,
+            deliver=lambda plaintext: deliver(self, plaintext),
+            want=self.want,
+            heard=self._routing.note_heard,
+            left=lambda: self.note_down("left"),
         )
         self._is_closing = False
         self._failure: Exception | None = None
@@ -101,7 +103,7 @@ class PeerConnection:
             self.node,
             self,
             transmit=self._routing.transmit_handshake,
-            send=self.send,
+            send=self._carriage.send,
             changed=facts.pulse.beat,
         )
         requesting = Requesting(facts, send=self._send_signal)
@@ -114,6 +116,7 @@ class PeerConnection:
             reroute=self._routing.update,
         )
         self._routing.begin(self._keeper, self.session, self._probing.ask)
+        self._carriage.begin(self.session, self._keeper)
         self._circuit_keeper = CircuitKeeper(
             facts, state=lambda: self.state, ask=self._probing.ask, changed=self._routing.update
         )
@@ -161,7 +164,7 @@ class PeerConnection:
     @property
     def can_carry(self) -> bool:
         """Whether a datagram sent now has keys and a way."""
-        return self.session.is_established and bool(self.paths.route)
+        return self._carriage.is_ready
 
     # What the server says.
 
@@ -224,39 +227,14 @@ class PeerConnection:
             self._facts.pulse.beat()
 
     def send_packet(self, packet: bytes) -> None:
-        """Send one IP packet."""
-        self.send(Kind.DATA, packet)
-
-    def send(self, kind: Kind, plaintext: bytes) -> None:
-        """Seal and send; without keys or a way it waits, at most 64 packets do."""
-        now = trio.current_time()
-        if now - self._facts.wanted_at > _WANT_GAP:
-            self.want()
-        route = self.paths.route
-        if not route:
-            self.session.hold(kind, plaintext)
-            return
-        datagram = self.session.seal(kind, plaintext)
-        if datagram is None:
-            return
-        for way in route:
-            self._around.transmit(way, self.node, datagram)
-        self.tx_bytes += len(plaintext)
-        self._keeper.note_sent(now)
+        """Send one packet of data, as the tunnel carries it; without keys or a way it waits, at most 64 do."""
+        self._carriage.send(Kind.DATA, packet)
 
     def handle_untrusted(self, kind: Kind, datagram: bytes, way: Way) -> None:
         """One datagram for one of our indices. Raises MalformedFrame or NotAuthentic; then nothing happened."""
         match kind:
-            case Kind.DATA:
-                plaintext = self.session.open_untrusted(datagram)
-                self._routing.note_heard(way)
-                self.rx_bytes += len(plaintext)
-                self._deliver(self, plaintext)
-            case Kind.CONTROL:
-                plaintext = self.session.open_untrusted(datagram)
-                self._routing.note_heard(way)
-                self.rx_bytes += len(plaintext)
-                self._obey(plaintext)
+            case Kind.DATA | Kind.CONTROL:
+                self._carriage.open_untrusted(kind, datagram, way)
             case Kind.PROBE:
                 self._probing.handle_untrusted(datagram, way)
             case Kind.HANDSHAKE:
@@ -266,15 +244,7 @@ class PeerConnection:
 
     async def echo(self) -> float:
         """Round trip of one control packet inside the session, in seconds. Never returns if nobody answers."""
-        token = self._around.entropy.token(8)
-        answered = self._echoes[token] = trio.Event()
-        began = trio.current_time()
-        try:
-            self.send(Kind.CONTROL, encode_control(Echo(token)))
-            await answered.wait()
-        finally:
-            del self._echoes[token]
-        return trio.current_time() - began
+        return await self._carriage.echo()
 
     # Life.
 
@@ -323,8 +293,7 @@ class PeerConnection:
 
     def say_farewell(self) -> None:
         """Tell the peer that we leave, if there is a way to say it."""
-        if self.can_carry:
-            self.send(Kind.CONTROL, encode_control(Farewell()))
+        self._carriage.say_farewell()
 
     def status(self) -> PeerStatus:
         """A frozen view for people and machines."""
@@ -337,8 +306,8 @@ class PeerConnection:
             path=self.path_status(),
             reason=None if self.state == "connected" else self._facts.reason,
             since=self.since,
-            tx_bytes=self.tx_bytes,
-            rx_bytes=self.rx_bytes,
+            tx_bytes=self._carriage.tx_bytes,
+            rx_bytes=self._carriage.rx_bytes,
             history=tuple(self.history),
         )
 
@@ -385,18 +354,6 @@ class PeerConnection:
     def _send_signal(self, signal: Signal) -> bool:
         self._living.check_send(tag_of(signal))
         return self._around.send_signal(signal)
-
-    def _obey(self, plaintext: bytes) -> None:
-        match decode_control(plaintext):
-            case Echo(token):
-                self.send(Kind.CONTROL, encode_control(EchoReply(token)))
-            case EchoReply(token):
-                if token in self._echoes:
-                    self._echoes[token].set()
-            case Farewell():
-                self.note_down("left")
-            case Keep():
-                pass
 
     def _keepalive(self) -> float:
         """It follows how long our own NAT keeps an idle mapping; the peer sees to its own."""

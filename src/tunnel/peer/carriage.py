@@ -1,0 +1,110 @@
+"""What flows through a peer connection: sealed and sent by the route, opened and handed on. No data turns the chart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from tunnel.peer.facts import PeerFacts
+from tunnel.peer.keeper import PathKeeper
+from tunnel.peer.messages import Echo, EchoReply, Farewell, Keep, decode_control, encode_control
+from tunnel.peer.session import Session
+from tunnel.peer.surroundings import Way
+from tunnel.wire.frames import Kind
+
+_WANT_GAP = 1.0
+"""Sending refreshes the wish for the peer at most so often: the hot path stays short."""
+
+
+class Carriage:
+    """One a peer connection, `begin` before all else.
+
+    `deliver(plaintext)` takes what DATA packets carry, `want()` is told that somebody sends, `heard(way)` by which way
+    something authentic came, `left()` that the peer said farewell.
+    """
+
+    def __init__(
+        self,
+        facts: PeerFacts,
+        *,
+        deliver: Callable[[bytes], None],
+        want: Callable[[], None],
+        heard: Callable[[Way], None],
+        left: Callable[[], None],
+    ) -> None:
+        self._facts = facts
+        self._paths = facts.paths
+        self._around = facts.around
+        self._deliver = deliver
+        self._want = want
+        self._heard = heard
+        self._left = left
+        self._echoes: dict[bytes, trio.Event] = {}
+        self.tx_bytes = self.rx_bytes = 0
+
+    def begin(self, session: Session, keeper: PathKeeper) -> None:
+        """A new chart, and what lives with it."""
+        self._session = session
+        self._keeper = keeper
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a datagram sent now has keys and a way."""
+        return self._session.is_established and bool(self._paths.route)
+
+    def send(self, kind: Kind, plaintext: bytes) -> None:
+        """Seal and send; without keys or a way it waits, at most 64 packets do."""
+        now = trio.current_time()
+        if now - self._facts.wanted_at > _WANT_GAP:
+            self._want()
+        route = self._paths.route
+        if not route:
+            self._session.hold(kind, plaintext)
+            return
+        datagram = self._session.seal(kind, plaintext)
+        if datagram is None:
+            return
+        for way in route:
+            self._around.transmit(way, self._facts.node, datagram)
+        self.tx_bytes += len(plaintext)
+        self._keeper.note_sent(now)
+
+    def open_untrusted(self, kind: Kind, datagram: bytes, way: Way) -> None:
+        """A DATA or CONTROL packet. Raises MalformedFrame or NotAuthentic; then nothing happened."""
+        plaintext = self._session.open_untrusted(datagram)
+        self._heard(way)
+        self.rx_bytes += len(plaintext)
+        if kind is Kind.DATA:
+            self._deliver(plaintext)
+        else:
+            self._obey(plaintext)
+
+    async def echo(self) -> float:
+        """Round trip of one control packet inside the session, in seconds. Never returns if nobody answers."""
+        token = self._around.entropy.token(8)
+        answered = self._echoes[token] = trio.Event()
+        began = trio.current_time()
+        try:
+            self.send(Kind.CONTROL, encode_control(Echo(token)))
+            await answered.wait()
+        finally:
+            del self._echoes[token]
+        return trio.current_time() - began
+
+    def say_farewell(self) -> None:
+        """Tell the peer that we leave, if there is a way to say it."""
+        if self.is_ready:
+            self.send(Kind.CONTROL, encode_control(Farewell()))
+
+    def _obey(self, plaintext: bytes) -> None:
+        match decode_control(plaintext):
+            case Echo(token):
+                self.send(Kind.CONTROL, encode_control(EchoReply(token)))
+            case EchoReply(token):
+                if token in self._echoes:
+                    self._echoes[token].set()
+            case Farewell():
+                self._left()
+            case Keep():
+                pass
