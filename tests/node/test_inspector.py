@@ -46,7 +46,7 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Desk]:
+async def desk(autojump_clock: trio.testing.MockClock, request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         server = internet.add_host("server", "25.0.0.1", "25.0.0.2")
         nursery.start_soon(partial(serve_stun, [await server.open_socket(one) for one in OWN], rate_per_source=200.0))
@@ -55,7 +55,7 @@ async def desk(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Desk]:
         host.on_sent = lambda _: made.sent.append(trio.current_time())
         made.inspector = Inspector(
             host,
-            timings=AT_ONCE,
+            timings=getattr(request, "param", AT_ONCE),
             entropy=MemoryEntropy(random.Random(1)),
             news=lambda: made.news.append(trio.current_time()),
         )
@@ -99,6 +99,35 @@ async def test_another_place_is_looked_at_and_nothing_of_the_first_is_said_there
     await trio.sleep(10.0)
     assert desk.says() is OPEN
     assert len(desk.sent) > before
+
+
+async def ask_from_place_to_place(desk: Desk, places: int) -> float:
+    """Seconds that a wish takes while we are seen somewhere else again and again, so many times."""
+    desk.inspector.note(seen_at(HERE), OWN)
+    await trio.sleep(1.0)
+    began = trio.current_time()
+
+    async def wander() -> None:
+        for turn in range(places):
+            await trio.sleep(0.03)  # an inspection takes twice as long
+            desk.inspector.note(seen_at((THERE, HERE)[turn % 2]), OWN)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wander)
+        await desk.inspector.inspect_now()
+        nursery.cancel_scope.cancel()
+    return trio.current_time() - began
+
+
+@pytest.mark.parametrize("desk", [DEFAULT_TIMINGS], indirect=True)
+async def test_a_wish_outlives_the_place_in_which_it_was_made(desk: Desk) -> None:
+    """Else it would wait until the calm is over, a minute: longer than anybody who asked."""
+    assert await ask_from_place_to_place(desk, 1) <= 10.0
+    assert desk.says() is OPEN
+
+
+async def test_who_is_never_long_in_one_place_is_not_waited_for_any_longer(desk: Desk) -> None:
+    assert await ask_from_place_to_place(desk, 1000) == pytest.approx(15.0)
 
 
 async def test_a_mapping_that_turned_hard_is_another_place(desk: Desk) -> None:

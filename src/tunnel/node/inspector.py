@@ -28,6 +28,8 @@ from tunnel.network.ports import Datagrams, Entropy
 
 _LEAST_GAP = 5.0
 """Seconds between the beginnings of two inspections at different places: some NATs show many addresses in turn."""
+_INSPECTION_PATIENCE = 15.0
+"""Seconds for an inspection that somebody waits for: with a change of place in its midst it takes ten."""
 _MEASURE_RETRIES = (600.0, 3600.0, 86400.0)
 """Seconds after a lifetime could not be measured."""
 
@@ -81,11 +83,13 @@ class Inspector:
         return replace(self.inspection.applied_to(verdict), lifetime=self.lifetime)
 
     async def inspect_now(self) -> None:
-        """Until an inspection that begins now has ended; at once where there is nobody to ask."""
+        """Until an inspection that begins now has ended, a quarter of a minute at most where we are never long in one
+        place; at once where there is nobody to ask."""
         self._wished += 1
         mine = self._begun + 1
         self._pulse.beat()
-        await self._pulse.wait_until(lambda: self._ended >= mine or self._place is None)
+        with trio.move_on_after(_INSPECTION_PATIENCE):
+            await self._pulse.wait_until(lambda: self._ended >= mine or self._place is None)
 
     async def sample_ports(self, count: int) -> tuple[PortSample, ...]:
         """See `Surveyor.sample_ports`."""
@@ -115,12 +119,12 @@ class Inspector:
             with trio.move_on_after(patience):
                 await self._pulse.wait_until(lambda: self._wished > self._handled)
             patience = self._timings.lifetime_refresh
-            self._handled, self._begun = self._wished, self._begun + 1
+            wished, self._begun = self._wished, self._begun + 1
             found = await inspect(
                 self._datagrams, self._entropy, self._servers, self._place.mapping, is_sure=self._place.is_sure
             )
             is_news, self.inspection = found != self.inspection, found
-            self._ended = self._begun
+            self._handled, self._ended = wished, self._begun  # one that was cancelled has fulfilled no wish
             if is_news:
                 self._news()
             self._pulse.beat()
