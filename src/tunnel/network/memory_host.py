@@ -19,6 +19,8 @@ from tunnel.network.memory_streams import MemoryListener, MemoryStream
 from tunnel.network.ports import PortMapper, World
 
 FIRST_EPHEMERAL_PORT = 40000
+EPHEMERAL_STARTS = 8192
+"""A host's own ports begin so far above that at most: two hosts behind one NAT do not ask it for the same ones."""
 _Bound = TypeVar("_Bound", MemoryDatagramSocket, MemoryListener)
 
 
@@ -54,7 +56,8 @@ class MemoryHost:
         self._controls = MemoryControls(self)
         self._seed = seed
         self._starts = itertools.count()
-        self._ports = itertools.count(FIRST_EPHEMERAL_PORT)
+        start = random.Random(f"{seed}/{name}/ports").randrange(EPHEMERAL_STARTS)  # noqa: S311 - repeatable on purpose
+        self._ports = itertools.count(FIRST_EPHEMERAL_PORT + start)
         self._addresses: tuple[str, ...] = ()
         self._sockets: dict[Endpoint, MemoryDatagramSocket] = {}
         self._listeners: dict[Endpoint, MemoryListener] = {}

@@ -77,6 +77,7 @@ DIRECT = PairResult(
     probes=4,
     flows=1,
     nats=(None, None),
+    relay_rtt=0.05,
     failures=(),
 )
 RELAYED = replace(DIRECT, state="relayed", path="relay-websocket", direct=None)

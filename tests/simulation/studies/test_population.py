@@ -45,6 +45,11 @@ def test_our_nodes_get_what_the_oracle_says() -> None:
     for run in runs:
         assert run.failures == ()
         assert run.first_byte is not None
+        assert run.relay_rtt is not None
+        if run.verdict.cause is not Cause.UDP_BLOCKED:
+            assert run.first_byte <= 2.5 * run.relay_rtt + 0.001, (
+                "asked, agreed and confirmed in two, half a one for it"
+            )
         assert run.is_introduced
         if run.verdict.possibility is not Possibility.TACTICS:
             assert (run.direct is not None) == (run.verdict.possibility is Possibility.PLAIN), run

@@ -27,6 +27,7 @@ RUN = PairRun(
     reason="none",
     probes=20,
     flows=4,
+    relay_rtt=0.1,
 )
 RELAYED = replace(RUN, verdict=BLOCKED, detected=0, direct=None, is_claimed=False, reason="udp_blocked")
 
@@ -37,7 +38,9 @@ def test_a_share_stands_with_its_interval_and_what_was_expected() -> None:
     assert "| IPv4 alone | 4 | **75.0%** | 30.1% to 95.4% | 70.0% | 0.0% |" in summary
     text = population_text(runs)
     assert "| plain | known_ports | 3 | 100.0% | 43.9% to 100.0% |" in text
+    assert "| the same, in round trips by way of the server | 1.25 | 1.25 | 1.25 |" in text
     assert "| direct path, s after the first packet | 0.25 | 0.25 | 0.25 |" in text
+    assert "| the same, of pairs that plain punching can win | 0.25 | 0.25 | 0.25 |" in text
     assert "no direct path: 1 udp_blocked. Invariants broken: none." in text
 
 

@@ -197,6 +197,10 @@ class StunServer:
     honesty: Honesty = Honesty.TRUE
 
 
+SERVER = "server"
+"""Its name in every picture."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The machine of the rendezvous server. Its second address, if it has one, lets its STUN service tell more."""

@@ -20,10 +20,8 @@ from tunnel.network.ports import Gateway
 from tunnel.simulation.internet.gateway import Gatekeeper
 from tunnel.simulation.internet.igd import Doorstep, VirtualIgd
 from tunnel.simulation.internet.line import AccessLine
-from tunnel.simulation.internet.picture import Line, Picture
+from tunnel.simulation.internet.picture import SERVER, Line, Picture
 from tunnel.simulation.internet.router import INNER6, RouterBox
-
-SERVER = "server"
 
 
 @dataclass(frozen=True, slots=True)

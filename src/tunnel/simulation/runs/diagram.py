@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from tunnel.machines.sequence import Arrow, SequenceDiagram
 from tunnel.network.memory_packet import Fate
+from tunnel.simulation.internet.picture import SERVER
 from tunnel.simulation.runs.rehearsal import Outcome
-from tunnel.simulation.runs.stage import SERVER
 from tunnel.simulation.runs.trace import Ended, Happened, Moved, Passed, Record, Signalled
 from tunnel.simulation.scenarios.scenario import Scenario
 

@@ -13,13 +13,14 @@ import trio
 
 from tunnel.network.memory import open_memory_internet
 from tunnel.network.memory_packet import Fate, MemoryPacket
+from tunnel.simulation.internet.picture import SERVER
 from tunnel.simulation.internet.town import build_town
 from tunnel.simulation.runs.conformance import Arrow, arrows_of, faults_of
 from tunnel.simulation.runs.deeds import perform
 from tunnel.simulation.runs.expectations import Judge
 from tunnel.simulation.runs.invariants import Watchman, faults_in_traffic, faults_in_words
 from tunnel.simulation.runs.schedule import run_seeded
-from tunnel.simulation.runs.stage import SERVER, Stage
+from tunnel.simulation.runs.stage import Stage
 from tunnel.simulation.runs.trace import Moved, Trace
 from tunnel.simulation.scenarios.scenario import Scenario
 

@@ -23,7 +23,7 @@ from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.memory_host import MemoryHost
 from tunnel.server.program import serve
 from tunnel.server.stun_service import serve_stun
-from tunnel.simulation.internet.picture import Honesty, StunServer
+from tunnel.simulation.internet.picture import SERVER, Honesty, StunServer
 from tunnel.simulation.internet.town import Town
 from tunnel.simulation.runs.stun_liar import serve_lies
 from tunnel.simulation.runs.trace import HostWitness, Moved, Trace
@@ -32,7 +32,6 @@ from tunnel.simulation.scenarios.scenario import NodePlan, Scenario
 
 log = logging.getLogger(__name__)
 
-SERVER = "server"
 WANTED = 30.0
 
 

@@ -8,13 +8,11 @@ from functools import partial
 
 from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.toml_file import shown
-from tunnel.simulation.internet.picture import Picture, Router
+from tunnel.simulation.internet.picture import SERVER, Picture, Router
 from tunnel.simulation.internet.router import INNER6
 from tunnel.simulation.scenarios.scenario import Deed, Plug, Renumber, Roam, Sleep, Unplug
 from tunnel.simulation.scenarios.structure import Reader
 from tunnel.simulation.scenarios.toml_lines import Path
-
-SERVER = "server"
 
 
 def vet_address(reader: Reader, address: str, path: Path, *, version: int | None = None) -> None:

@@ -17,7 +17,7 @@ from tunnel.model.endpoint import Endpoint, is_usable, split_host_port
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import PUBLIC_STUN, STUN_PORTS, NodeSettings
 from tunnel.model.toml_file import parse_toml, read_text, shown
-from tunnel.simulation.internet.picture import Host, Nat, Picture, Router, Server, StunServer
+from tunnel.simulation.internet.picture import SERVER, Host, Nat, Picture, Router, Server, StunServer
 from tunnel.simulation.internet.presets import NATS
 from tunnel.simulation.scenarios.addresses import vet_address, vet_addresses, vet_standing
 from tunnel.simulation.scenarios.scenario import (
@@ -38,7 +38,6 @@ from tunnel.simulation.scenarios.toml_lines import Lines
 from tunnel.simulation.scenarios.toml_lines import Path as KeyPath
 from tunnel.simulation.scenarios.vetting import Vetting, vet_name, vet_nat
 
-SERVER = "server"
 EVERY = "*"
 MOST_OF_A_KIND = 254
 """Hosts, and routers: so many addresses a /24 has."""

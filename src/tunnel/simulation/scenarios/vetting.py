@@ -15,7 +15,7 @@ from tunnel.model.port_mapping import PortProtocol
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.settings import TUNNEL_MTU
 from tunnel.model.toml_file import shown
-from tunnel.simulation.internet.picture import Lie, Nat, Router, Udp
+from tunnel.simulation.internet.picture import SERVER, Lie, Nat, Router, Udp
 from tunnel.simulation.scenarios.addresses import vet_address, vet_addresses
 from tunnel.simulation.scenarios.scenario import (
     LEAST_SIZE,
@@ -50,7 +50,6 @@ from tunnel.simulation.scenarios.structure import Reader, meant
 from tunnel.simulation.scenarios.toml_lines import Path
 from tunnel.wire.signals import TAGS
 
-SERVER = "server"
 ABSENT = "none"
 MOST_SIZE = TUNNEL_MTU - 1
 LEAST_GAP = 0.001

@@ -15,7 +15,7 @@ from enum import Enum
 from tunnel.model.nat import Udp
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.settings import PUBLIC_STUN
-from tunnel.simulation.internet.oracle import Verdict, direct_path_possible
+from tunnel.simulation.internet.oracle import Possibility, Verdict, direct_path_possible
 from tunnel.simulation.internet.picture import Picture
 from tunnel.simulation.internet.standing import standings
 from tunnel.simulation.runs.batch import run_all
@@ -107,6 +107,8 @@ class PairRun:
     flows: int | None
     """Pairs of socket and remote endpoint that probes made routers remember."""
     failures: tuple[str, ...] = ()
+    relay_rtt: float | None = None
+    """Seconds of a round trip by way of the server."""
     is_hard: bool = False
     """Whether a node of ours found itself behind a hard NAT: else nobody guesses in any case."""
 
@@ -165,6 +167,7 @@ def _run_ours(job: Job, picture: Picture, verdict: Verdict) -> PairRun:
         probes=result.probes,
         flows=result.flows,
         failures=result.failures,
+        relay_rtt=result.relay_rtt,
         is_hard=any(nat is not None and nat.is_hard for nat in result.nats),
     )
 
@@ -195,8 +198,12 @@ class Tally:
     direct: Share
     claimed: Share
     first_byte: Spread | None
+    first_byte_trips: Spread | None
+    """The same in round trips by way of the server."""
     seconds: Spread | None
     """To a direct path, of those that got one."""
+    easy_seconds: Spread | None
+    """The same of those that need no tactics."""
     probes: Spread | None
     flows: Spread | None
     reasons: dict[str, int]
@@ -219,7 +226,13 @@ def tally(runs: Iterable[PairRun]) -> Tally:
         direct=Share(len(direct), len(runs)),
         claimed=Share(sum(run.is_claimed for run in runs), len(runs)),
         first_byte=Spread.of([run.first_byte for run in runs if run.first_byte is not None]),
+        first_byte_trips=Spread.of(
+            [run.first_byte / run.relay_rtt for run in runs if run.first_byte is not None and run.relay_rtt]
+        ),
         seconds=Spread.of(direct),
+        easy_seconds=Spread.of(
+            [run.direct for run in runs if run.direct is not None and run.verdict.possibility is Possibility.PLAIN]
+        ),
         probes=Spread.of([run.probes for run in runs if run.probes is not None]),
         flows=Spread.of([run.flows for run in runs if run.flows is not None]),
         reasons=dict(reasons.most_common()),

@@ -19,8 +19,8 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.settings import PUBLIC_STUN
 from tunnel.network.memory import open_memory_internet
-from tunnel.simulation.internet.picture import Picture
-from tunnel.simulation.internet.town import SERVER, build_town
+from tunnel.simulation.internet.picture import SERVER, Picture
+from tunnel.simulation.internet.town import build_town
 from tunnel.simulation.runs.schedule import run_seeded
 from tunnel.simulation.studies.reenactment_client import Client, Habits
 from tunnel.simulation.studies.reenactment_detection import serve_public_stun

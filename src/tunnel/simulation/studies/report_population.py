@@ -64,7 +64,9 @@ def population_text(runs: Sequence[PairRun]) -> str:
     lines += ["", "| | p50 | p95 | p99 |", "|---|---|---|---|"]
     spreads = {
         "first byte, s after the first packet": (found.first_byte, 2),
+        "the same, in round trips by way of the server": (found.first_byte_trips, 2),
         "direct path, s after the first packet": (found.seconds, 2),
+        "the same, of pairs that plain punching can win": (found.easy_seconds, 2),
         "probes of both": (found.probes, 0),
         "flows that routers had to remember": (found.flows, 0),
     }

@@ -10,7 +10,7 @@ import trio
 from tunnel.model.nat import NatReport
 from tunnel.model.settings import NodeSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.simulation.internet.picture import Picture
+from tunnel.simulation.internet.picture import SERVER, Picture
 from tunnel.simulation.runs.rehearsal import rehearse
 from tunnel.simulation.runs.stage import Stage
 from tunnel.simulation.scenarios.scenario import NodePlan, Scenario
@@ -44,6 +44,8 @@ class PairResult:
     """What both together made routers remember."""
     nats: tuple[NatReport | None, ...]
     """What each of the two knew of its NAT in the end; None of a node that did not run."""
+    relay_rtt: float
+    """Of packets from one to the other by way of the server, on lines without load."""
     failures: tuple[str, ...]
     """Invariants that did not hold."""
 
@@ -79,8 +81,20 @@ def study_pair(
         probes=sum(outcome.probes.values()),
         flows=sum(outcome.flows.values()),
         nats=watch.nats,
+        relay_rtt=2.0 * sum(_seconds_to_server(picture, host) for host in (ONE, OTHER)),
         failures=outcome.failures,
     )
+
+
+def _seconds_to_server(picture: Picture, host: str) -> float:
+    """One way, on a line without load."""
+    name, behind = host, picture.hosts[host].behind
+    seconds = picture.hosts[host].line.latency
+    while behind is not None:
+        name, router = behind, picture.routers[behind]
+        seconds, behind = seconds + router.line.latency, router.behind
+    ways = picture.latencies
+    return seconds + ways.get((name, SERVER), ways.get((SERVER, name), picture.latency))
 
 
 class _Watch:
