@@ -8,6 +8,7 @@ An interrupt is the parent's alone: workers do not see it, the parent ends them.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -149,6 +150,7 @@ def _work(task: Callable[[object], object], pipe: Connection) -> None:
     """The life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
+    gc.freeze()  # what is imported by now is never garbage: collecting what a run leaves need not look at it
     while True:
         try:
             job = pipe.recv()

@@ -154,6 +154,8 @@ class HostWitness:
 def as_line(record: Record) -> str:
     """One record as text, stable and exact."""
     match record:
+        case Passed(at, source, destination, length, what, number, fate):  # most are
+            return f"{at!r} {source} > {destination} {what} {number} {length} B {fate}"
         case Happened(at, what):
             return f"{at!r} * {what}"
         case Ended(at, host):
@@ -162,8 +164,6 @@ def as_line(record: Record) -> str:
             return f"{at!r} {host} {chart}({about}) {source} --{event}[{' '.join(facts)}]--> {target}"
         case Signalled(at, host, is_sent, tag, content):
             return f"{at!r} {host} {'says' if is_sent else 'hears'} {tag} {content}"
-        case Passed(at, source, destination, length, what, number, fate):
-            return f"{at!r} {source} > {destination} {what} {number} {length} B {fate}"
 
 
 def _name_datagram(payload: bytes) -> tuple[str, str]:
