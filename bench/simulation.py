@@ -18,8 +18,10 @@ from tunnel.model.settings import NodeSettings
 from tunnel.simulation.internet.picture import Host, Picture
 from tunnel.simulation.runs.rehearsal import rehearse
 from tunnel.simulation.runs.schedule import run_seeded
+from tunnel.simulation.scenarios.deed import Connect
+from tunnel.simulation.scenarios.expectation import ExpectPeer
 from tunnel.simulation.scenarios.library import scenario_files
-from tunnel.simulation.scenarios.scenario import Connect, ExpectPeer, NodePlan, Scenario
+from tunnel.simulation.scenarios.scenario import NodePlan, Scenario
 
 HOUR = 3600.0
 HOUR_BOUND = 3.0

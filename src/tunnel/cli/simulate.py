@@ -26,7 +26,8 @@ from tunnel.simulation.runs.diagram import draw
 from tunnel.simulation.runs.rehearsal import Outcome, broken_outcome, rehearse
 from tunnel.simulation.scenarios.library import scenario_files
 from tunnel.simulation.scenarios.scenario import Scenario
-from tunnel.simulation.scenarios.scenario_file import read_scenario, write_scenario
+from tunnel.simulation.scenarios.scenario_file import read_scenario
+from tunnel.simulation.scenarios.scenario_text import write_scenario
 from tunnel.simulation.scenarios.storm import brew
 
 _RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18}))?")

@@ -14,7 +14,7 @@ from tunnel.simulation.internet.picture import Line, Udp
 from tunnel.simulation.runs.rehearsal import rehearse
 from tunnel.simulation.runs.stage import Stage
 from tunnel.simulation.runs.trace import Happened
-from tunnel.simulation.scenarios.scenario import ANY_DEED, Kill, Send
+from tunnel.simulation.scenarios.deed import ANY_DEED, Kill, Send
 
 
 def look(*blocks: str, at: float, see: Callable[[Stage], object]) -> object:

@@ -7,7 +7,7 @@ from tests.simulation.pairs import do, expect, pair
 
 from tunnel.simulation.runs.expectations import describe
 from tunnel.simulation.runs.rehearsal import rehearse
-from tunnel.simulation.scenarios.scenario import ExpectPeer
+from tunnel.simulation.scenarios.expectation import ExpectPeer
 
 TALK = do(1.0, "send", who="desk", to="laptop", until=3.0)
 KILL = do(2.0, "kill", who="laptop")

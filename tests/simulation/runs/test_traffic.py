@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunnel.simulation.runs.traffic import Traffic, encode_datagram
-from tunnel.simulation.scenarios.scenario import LEAST_SIZE
+from tunnel.simulation.scenarios.deed import LEAST_SIZE
 
 
 def ten_sent() -> tuple[Traffic, list[bytes]]:

@@ -13,9 +13,10 @@ from tunnel.model.nat import Filtering, Mapping
 from tunnel.model.settings import PUBLIC_STUN
 from tunnel.simulation.internet.picture import Hairpinning, Nat, Router
 from tunnel.simulation.internet.presets import NATS
+from tunnel.simulation.scenarios.expectation import ExpectNode, ExpectPeer
 from tunnel.simulation.scenarios.library import scenario_files
-from tunnel.simulation.scenarios.scenario import ExpectNode, ExpectPeer
-from tunnel.simulation.scenarios.scenario_file import parse_scenario, read_scenario, write_scenario
+from tunnel.simulation.scenarios.scenario_file import parse_scenario, read_scenario
+from tunnel.simulation.scenarios.scenario_text import write_scenario
 from tunnel.simulation.scenarios.structure import toml_text
 
 LIBRARY = scenario_files([])

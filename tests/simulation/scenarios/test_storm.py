@@ -7,8 +7,9 @@ from itertools import chain
 import pytest
 
 from tunnel.simulation.runs.rehearsal import rehearse
-from tunnel.simulation.scenarios.scenario import Cut, Kill, Lift, Plug, Send, Start, Unplug
-from tunnel.simulation.scenarios.scenario_file import parse_scenario, write_scenario
+from tunnel.simulation.scenarios.deed import Cut, Kill, Lift, Plug, Send, Start, Unplug
+from tunnel.simulation.scenarios.scenario_file import parse_scenario
+from tunnel.simulation.scenarios.scenario_text import write_scenario
 from tunnel.simulation.scenarios.storm import QUIET, TROUBLE, brew
 
 SEEDS = range(200)

@@ -11,7 +11,7 @@ import trio
 from tunnel.model.errors import Refused, Unreachable
 from tunnel.simulation.internet.picture import Lie, Udp
 from tunnel.simulation.runs.stage import Stage
-from tunnel.simulation.scenarios.scenario import (
+from tunnel.simulation.scenarios.deed import (
     ChangeLine,
     Clone,
     Connect,

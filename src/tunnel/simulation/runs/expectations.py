@@ -10,13 +10,7 @@ import trio
 
 from tunnel.simulation.runs.stage import Stage
 from tunnel.simulation.runs.trace import Signalled
-from tunnel.simulation.scenarios.scenario import (
-    Expectation,
-    ExpectNode,
-    ExpectPeer,
-    ExpectSignals,
-    ExpectTraffic,
-)
+from tunnel.simulation.scenarios.expectation import Expectation, ExpectNode, ExpectPeer, ExpectSignals, ExpectTraffic
 
 LOOK_GAP = 0.5
 """Something may change without anybody saying so: look again after so long."""

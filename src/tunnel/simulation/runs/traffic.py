@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from tunnel.simulation.scenarios.scenario import LEAST_SIZE
+from tunnel.simulation.scenarios.deed import LEAST_SIZE
 
 _HEAD = struct.Struct("!12sQ")
 MARK = b"in the clear"

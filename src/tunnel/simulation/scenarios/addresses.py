@@ -10,7 +10,7 @@ from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.toml_file import shown
 from tunnel.simulation.internet.picture import SERVER, Picture, Router
 from tunnel.simulation.internet.router import INNER6
-from tunnel.simulation.scenarios.scenario import Deed, Plug, Renumber, Roam, Sleep, Unplug
+from tunnel.simulation.scenarios.deed import Deed, Plug, Renumber, Roam, Sleep, Unplug
 from tunnel.simulation.scenarios.structure import Reader
 from tunnel.simulation.scenarios.toml_lines import Path
 

@@ -1,4 +1,4 @@
-"""Scenarios as TOML files (docs/scenarios.md): read with the line and key of each fault, and written again.
+"""Scenarios as TOML files (docs/scenarios.md), read with the line and key of each fault. scenario_text.py writes them.
 
 title, about, length
 [server]  [routers.NAME]  [hosts.NAME]  [stun]  [stun_servers.NAME]
@@ -20,20 +20,10 @@ from tunnel.model.toml_file import parse_toml, read_text, shown
 from tunnel.simulation.internet.picture import SERVER, Host, Nat, Picture, Router, Server, StunServer
 from tunnel.simulation.internet.presets import NATS
 from tunnel.simulation.scenarios.addresses import vet_address, vet_addresses, vet_standing
-from tunnel.simulation.scenarios.scenario import (
-    ANY_DEED,
-    DEFAULT_LENGTH,
-    Deed,
-    Expectation,
-    ExpectNode,
-    ExpectPeer,
-    ExpectSignals,
-    ExpectTraffic,
-    NodePlan,
-    Scenario,
-    ServerPlan,
-)
-from tunnel.simulation.scenarios.structure import Reader, as_table, hints_of, meant, toml_text
+from tunnel.simulation.scenarios.deed import ANY_DEED, Deed
+from tunnel.simulation.scenarios.expectation import Expectation, ExpectNode, ExpectPeer, ExpectSignals, ExpectTraffic
+from tunnel.simulation.scenarios.scenario import DEFAULT_LENGTH, NodePlan, Scenario, ServerPlan
+from tunnel.simulation.scenarios.structure import Reader, hints_of, meant
 from tunnel.simulation.scenarios.toml_lines import Lines
 from tunnel.simulation.scenarios.toml_lines import Path as KeyPath
 from tunnel.simulation.scenarios.vetting import Vetting, vet_name, vet_nat
@@ -44,7 +34,7 @@ MOST_OF_A_KIND = 254
 DEEPEST_CHAIN = 8
 """Routers one behind the other: packets have no more hops to give."""
 _TOP = ("title", "about", "length", "latency", "server", "routers", "hosts", "stun", "stun_servers", "do", "expect")
-_NODE_KEYS = ("relay_only", "survey", "stun", "external", "udp_port", "port_mapping")
+NODE_KEYS = ("relay_only", "survey", "stun", "external", "udp_port", "port_mapping")
 _DEEDS = {deed.word: deed for deed in ANY_DEED}
 
 
@@ -211,7 +201,7 @@ class _Parsing:
             path = ("hosts", name)
             self._claim(name, path)
             given = dict(self._reader.table(table, path))
-            self._reader.check_keys(given, (*hints_of(Host), *_NODE_KEYS, "start", "network"), path)
+            self._reader.check_keys(given, (*hints_of(Host), *NODE_KEYS, "start", "network"), path)
             behind = given.get("behind")
             if behind is not None and self._text(behind, (*path, "behind")) not in routers:
                 self._reader.fail((*path, "behind"), f"{shown(behind)} is no router{meant(behind, routers)}")
@@ -220,7 +210,7 @@ class _Parsing:
             start = self._start(given.pop("start", 0.0), (*path, "start"))
             network = self._reader.value(str, given.pop("network", "home"), (*path, "network"))
             vet_name(self._reader, network, (*path, "network"))
-            settings = self._settings(name, {key: given.pop(key) for key in _NODE_KEYS if key in given}, stun, path)
+            settings = self._settings(name, {key: given.pop(key) for key in NODE_KEYS if key in given}, stun, path)
             nodes[name] = NodePlan(settings=settings, start=start, network=network)
             hosts[name] = self._reader.read(Host, given, path)
             router = None if behind is None else routers[behind]
@@ -311,49 +301,3 @@ class _Parsing:
 
     def _number(self, key: str, default: float) -> float:
         return float(self._reader.value(float, self._document.get(key, default), (key,)))
-
-
-def write_scenario(scenario: Scenario) -> str:
-    """A file that reads as this scenario again."""
-    picture = scenario.picture
-    lines = [f"title = {toml_text(scenario.title)}"]
-    if scenario.about:
-        lines.append(f"about = {toml_text(scenario.about)}")
-    lines += [f"length = {scenario.length!r}", f"latency = {picture.latency!r}"]
-    server = as_table(picture.server)
-    if scenario.server.start != 0.0:
-        server["start"] = "never" if scenario.server.start is None else scenario.server.start
-    if scenario.server.introduction_wait is not None:
-        server["introduction_wait"] = scenario.server.introduction_wait
-    lines += _section("[server]", server)
-    for stun in picture.stun_servers:
-        table = as_table(stun)
-        lines += _section(f"[stun_servers.{toml_text(table.pop('name'))}]", table)
-    for name, router in picture.routers.items():
-        table = as_table(router)
-        table["nat"] = "none" if router.nat is None else as_table(router.nat)
-        lines += _section(f"[routers.{_key(name)}]", table)
-    for name, host in picture.hosts.items():
-        plan = scenario.nodes[name]
-        table = as_table(host)
-        settings = as_table(plan.settings)
-        table |= {key: settings[key] for key in _NODE_KEYS if key in settings}
-        if plan.start != 0.0:
-            table["start"] = "never" if plan.start is None else plan.start
-        if plan.network != "home":
-            table["network"] = plan.network
-        lines += _section(f"[hosts.{_key(name)}]", table)
-    for deed in scenario.deeds:
-        lines += _section("[[do]]", {"do": deed.word, **as_table(deed)})
-    for expectation in scenario.expectations:
-        lines += _section("[[expect]]", as_table(expectation))
-    return "\n".join(lines) + "\n"
-
-
-def _section(header: str, table: Mapping[str, Any]) -> list[str]:
-    return ["", header, *(f"{key} = {toml_text(value)}" for key, value in table.items())]
-
-
-def _key(name: str) -> str:
-    """Bare where TOML lets it be."""
-    return name if name.isascii() and name.replace("-", "a").replace("_", "a").isalnum() else toml_text(name)

@@ -27,23 +27,18 @@ from tunnel.simulation.internet.picture import (
     Unsolicited,
 )
 from tunnel.simulation.internet.standing import standings
-from tunnel.simulation.scenarios.scenario import (
+from tunnel.simulation.scenarios.deed import (
     ChangeLine,
     Cut,
     Deed,
-    Expectation,
-    ExpectPeer,
-    ExpectTraffic,
     JumpClock,
     Kill,
     Lift,
     LoseNames,
-    NodePlan,
     Plug,
     Reboot,
     Renumber,
     Roam,
-    Scenario,
     Send,
     Shut,
     Sleep,
@@ -51,6 +46,8 @@ from tunnel.simulation.scenarios.scenario import (
     Stop,
     Unplug,
 )
+from tunnel.simulation.scenarios.expectation import Expectation, ExpectPeer, ExpectTraffic
+from tunnel.simulation.scenarios.scenario import NodePlan, Scenario
 
 TROUBLE = (6.0, 36.0)
 """When the faults begin, and when the last one has ended."""

@@ -17,24 +17,18 @@ from tunnel.model.settings import TUNNEL_MTU
 from tunnel.model.toml_file import shown
 from tunnel.simulation.internet.picture import SERVER, Lie, Nat, Router, Udp
 from tunnel.simulation.scenarios.addresses import vet_address, vet_addresses
-from tunnel.simulation.scenarios.scenario import (
+from tunnel.simulation.scenarios.deed import (
     LEAST_SIZE,
     Clone,
     Connect,
     Cut,
     Deed,
-    Expectation,
-    ExpectNode,
-    ExpectPeer,
-    ExpectSignals,
-    ExpectTraffic,
     JumpClock,
     Kill,
     Lift,
     LoseNames,
     MapPort,
     Mislead,
-    Moment,
     Plug,
     Reboot,
     Renumber,
@@ -45,6 +39,14 @@ from tunnel.simulation.scenarios.scenario import (
     Start,
     Stop,
     Unplug,
+)
+from tunnel.simulation.scenarios.expectation import (
+    Expectation,
+    ExpectNode,
+    ExpectPeer,
+    ExpectSignals,
+    ExpectTraffic,
+    Moment,
 )
 from tunnel.simulation.scenarios.structure import Reader, meant
 from tunnel.simulation.scenarios.toml_lines import Path
