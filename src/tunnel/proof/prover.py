@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from multiprocessing import get_context
+from operator import itemgetter
 
 from tunnel.machines.table import Ambiguous
 from tunnel.proof.counterexample import draw
@@ -19,6 +18,7 @@ from tunnel.proof.properties import check
 from tunnel.proof.rules import Charts, Rules, Weather, read_charts
 from tunnel.proof.survivors import outdated, reason_of
 from tunnel.proof.weathers import WEATHERS
+from tunnel.workers import run_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +91,13 @@ def count_jobs(*, with_mutants: bool) -> int:
 
 
 def prove(
-    *, with_mutants: bool = True, processes: int | None = None, on_done: Callable[[bool], None] | None = None
+    *, with_mutants: bool = True, processes: int | None = None, on_done: Callable[[bool], None] = lambda _: None
 ) -> Proof:
     """Explore all weathers and judge all mutants. `on_done(is_good)` is called for each as it ends."""
     jobs = range(count_jobs(with_mutants=with_mutants))
     spread = sorted(jobs, key=lambda job: job * len(jobs) // (2 * len(WEATHERS)) if job < len(WEATHERS) else job)
-    results: dict[int, Explored | Verdict] = {}
-    with get_context("spawn").Pool(processes or os.cpu_count() or 1, gc.disable) as pool:
-        for job, result in pool.imap_unordered(_do, spread):
-            results[job] = result
-            if on_done is not None:
-                on_done(_is_good(result))
-    ordered = [results[job] for job in jobs]
+    results = run_all(_do, spread, processes=processes, on_done=lambda result: on_done(_is_good(result)))
+    ordered = [result for _, result in sorted(zip(spread, results, strict=True), key=itemgetter(0))]
     return Proof(
         tuple(result for result in ordered if isinstance(result, Explored)),
         tuple(result for result in ordered if isinstance(result, Verdict)),
@@ -115,11 +110,17 @@ def _is_good(result: Explored | Verdict) -> bool:
     return bool(result.killed_by or reason_of(result.mutant))
 
 
-def _do(job: int) -> tuple[int, Explored | Verdict]:
+def _do(job: int) -> Explored | Verdict:
     """In a process of its own: the job's number says all."""
-    if job < len(WEATHERS):
-        return job, explore_weather(read_charts(), WEATHERS[job])
-    return job, judge(_mutants()[job - len(WEATHERS)])
+    was_collecting = gc.isenabled()
+    gc.disable()  # a space has no cycles, and is too large to be searched for them
+    try:
+        if job < len(WEATHERS):
+            return explore_weather(read_charts(), WEATHERS[job])
+        return judge(_mutants()[job - len(WEATHERS)])
+    finally:
+        if was_collecting:
+            gc.enable()
 
 
 @cache

@@ -19,9 +19,9 @@ from tunnel.model.settings import STUN_PORTS
 from tunnel.simulation.internet.oracle import Cause, Possibility, Verdict, direct_path_possible
 from tunnel.simulation.internet.picture import Hairpinning, Host, Line, Nat, Picture, Router, Server, Udp
 from tunnel.simulation.internet.standing import standings
-from tunnel.simulation.runs.batch import run_all
 from tunnel.simulation.studies.population_draw import public_stun_servers
 from tunnel.simulation.studies.study import ONE, OTHER, PairResult, study_pair
+from tunnel.workers import run_all
 
 ACCESS = Line(latency=0.005)
 """With the picture's core this makes 60 ms round trip between any two sites."""

@@ -18,12 +18,12 @@ from tunnel.model.settings import PUBLIC_STUN
 from tunnel.simulation.internet.oracle import Possibility, Verdict, direct_path_possible
 from tunnel.simulation.internet.picture import Picture
 from tunnel.simulation.internet.standing import standings
-from tunnel.simulation.runs.batch import run_all
 from tunnel.simulation.studies.population_draw import draw_pair
 from tunnel.simulation.studies.population_mix import Mix
 from tunnel.simulation.studies.reenactment import Strategy, reenact
 from tunnel.simulation.studies.statistics import Share, Spread
 from tunnel.simulation.studies.study import ONE, OTHER, READY, study_pair
+from tunnel.workers import run_all
 
 _NAMES = tuple(known.rpartition(":")[0] for known in PUBLIC_STUN)
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tunnel.model.errors import SettingsError
-from tunnel.simulation.runs.batch import cores
 from tunnel.simulation.scenarios.library import simulations_folder
 from tunnel.simulation.studies.grid import all_cells, run_grid
 from tunnel.simulation.studies.plot import draw_strips
@@ -28,6 +27,7 @@ from tunnel.simulation.studies.report_population import (
     population_text,
     summary_text,
 )
+from tunnel.workers import cores
 
 PAGE = "simulation.md"
 COMMAND = "python -m tunnel.simulation.studies.report"

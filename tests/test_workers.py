@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tunnel.simulation.runs.batch import WorkerLost, cores, run_all
+from tunnel.workers import WorkerLost, cores, run_all
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -78,7 +78,7 @@ def _tell(_: object, error: Exception) -> Any:
 
 PARENT = """
 import os, sys
-from tunnel.simulation.runs.batch import run_all
+from tunnel.workers import run_all
 def spin(fifo):
     os.write(os.open(fifo, os.O_WRONLY), b"%d\\n" % os.getpid())
     while True: pass

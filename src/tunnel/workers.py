@@ -1,4 +1,4 @@
-"""Many runs on all cores: workers are processes of their own, results come in the order of the jobs.
+"""Many jobs on all cores: workers are processes of their own, results come in the order of the jobs.
 
     run_all --job--> worker        one pipe a worker, one job at a time: nobody holds work that nobody asked for yet
             <--result--            a worker ends when its pipe does, and when its parent does, whatever it is doing
