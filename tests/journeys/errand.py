@@ -54,11 +54,11 @@ UNSPECIFIED = Endpoint("0.0.0.0", 0)
 
 
 async def map_port(port: str, lease: str) -> Any:
-    return str((await RealPortMapper().map_port(int(port), float(lease))).external)
+    return str((await RealPortMapper(RealInterfaces()).map_port(int(port), float(lease))).external)
 
 
 async def unmap_port(port: str) -> Any:
-    await RealPortMapper().unmap_port(int(port))
+    await RealPortMapper(RealInterfaces()).unmap_port(int(port))
 
 
 async def hold(protocol: str, port: str, lease: str, family: str = "ipv4") -> Any:
@@ -68,7 +68,7 @@ async def hold(protocol: str, port: str, lease: str, family: str = "ipv4") -> An
     clients = PortClients(
         PcpClient(RealDatagrams() if spoken is PortProtocol.PCP else Deaf(), os.urandom(12), timings.port_waits),
         NatPmpClient(RealDatagrams() if spoken is PortProtocol.NAT_PMP else Deaf(), timings.port_waits),
-        UpnpClient(RealPortMapper() if spoken is PortProtocol.UPNP else NoPortMapper(), MemoryStore()),
+        UpnpClient(RealPortMapper(RealInterfaces()) if spoken is PortProtocol.UPNP else NoPortMapper(), MemoryStore()),
     )
 
     def tell() -> None:

@@ -1,17 +1,34 @@
-"""UPnP through a gateway double that fails as miniupnpc does: with plain exceptions."""
+"""UPnP through a miniupnpc double that fails as the true one does, with plain exceptions; and in true processes."""
 
 from __future__ import annotations
 
+import json
 import math
 import threading
+import time
+from functools import partial
 
 import pytest
 import trio
+from tests.network.igd_double import IgdDouble, open_igd
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
+from tunnel.network import ports, real_port_mapper
+from tunnel.network.igd_errand import MAX_MEMORY, TRIES, IsAbandoned, run_errand
+from tunnel.network.memory_machine import MemoryInterfaces
 from tunnel.network.ports import MappedPort
-from tunnel.network.real_port_mapper import TRIES, RealPortMapper
+from tunnel.network.real_port_mapper import RealPortMapper, run_apart
+
+ROUTER = ports.Gateway("192.168.1.1", "192.168.1.7")
+URL = f"http://{ROUTER.address}:5000/igd.xml"
+LOOPBACK = ports.Gateway("127.0.0.1", "127.0.0.1")
+
+
+def stand_behind(*gateways: ports.Gateway) -> MemoryInterfaces:
+    interfaces = MemoryInterfaces()
+    interfaces.find_gateways = lambda: gateways
+    return interfaces
 
 
 class Gateway:
@@ -27,18 +44,27 @@ class Gateway:
     breaks = False
     mapped: dict[int, tuple[str, int, int]]
     made: list[Gateway]
-    discoverdelay = 0
+    searched: list[ports.Gateway]
 
     def __init__(self) -> None:
         self.made.append(self)
 
-    def discover(self) -> int:
-        if self.found == 0:
-            raise Exception("Success")
-        return self.found
+    @classmethod
+    async def search(cls, gateway: ports.Gateway) -> str:
+        cls.searched.append(gateway)
+        await trio.lowlevel.checkpoint()
+        return URL
 
-    def selectigd(self) -> None:
-        pass
+    @classmethod
+    def mapper(cls) -> RealPortMapper:
+        """One whose errands are done in this process."""
+        return RealPortMapper(stand_behind(ROUTER), search=cls.search, run=run_errand)
+
+    def selectigd(self, url: str) -> str:
+        assert url == URL
+        if self.found == 0:
+            raise Exception("No UPnP device discovered")
+        return f"http://{ROUTER.address}:5000/control"
 
     def externalipaddress(self) -> str:
         if self.breaks:
@@ -71,13 +97,13 @@ class Gateway:
 
 @pytest.fixture
 def gateway(monkeypatch: pytest.MonkeyPatch) -> type[Gateway]:
-    scene = type("Scene", (Gateway,), {"mapped": {}, "made": []})
+    scene = type("Scene", (Gateway,), {"mapped": {}, "made": [], "searched": []})
     monkeypatch.setattr("miniupnpc.UPnP", scene)
     return scene
 
 
 async def test_a_port_is_mapped_towards_this_machine_and_unmapped(gateway: type[Gateway]) -> None:
-    mapper = RealPortMapper()
+    mapper = gateway.mapper()
     assert await mapper.map_port(40000, 7200.0) == MappedPort(Endpoint("25.0.0.9", 40000), 7200.0)
     assert gateway.mapped == {40000: ("192.168.1.7", 40000, 7200)}
     await mapper.unmap_port(40000)
@@ -88,15 +114,15 @@ async def test_a_port_is_mapped_towards_this_machine_and_unmapped(gateway: type[
 
 async def test_a_taken_port_is_passed_over(gateway: type[Gateway]) -> None:
     gateway.taken = frozenset({40000, 40001})
-    assert (await RealPortMapper().map_port(40000, 60)).external == Endpoint("25.0.0.9", 40002)
+    assert (await gateway.mapper().map_port(40000, 60)).external == Endpoint("25.0.0.9", 40002)
     gateway.taken = frozenset(range(40000, 40000 + TRIES))
     with pytest.raises(Refused, match="ConflictInMappingEntry"):
-        await RealPortMapper().map_port(40000, 60)
+        await gateway.mapper().map_port(40000, 60)
 
 
 async def test_the_port_that_is_wished_for_is_tried_first(gateway: type[Gateway]) -> None:
     """A mapping that is renewed must stay where peers know it."""
-    assert (await RealPortMapper().map_port(40000, 60, 50000)).external.port == 50000
+    assert (await gateway.mapper().map_port(40000, 60, 50000)).external.port == 50000
     assert gateway.mapped == {50000: ("192.168.1.7", 40000, 60)}
 
 
@@ -104,37 +130,62 @@ async def test_the_port_that_is_wished_for_is_tried_first(gateway: type[Gateway]
 async def test_a_gateway_that_knows_only_permanent_mappings_gives_one(gateway: type[Gateway], leases: str) -> None:
     gateway.leases = leases
     gateway.taken = frozenset({40000})
-    assert await RealPortMapper().map_port(40000, 60) == MappedPort(Endpoint("25.0.0.9", 40001), math.inf)
+    assert await gateway.mapper().map_port(40000, 60) == MappedPort(Endpoint("25.0.0.9", 40001), math.inf)
     assert gateway.mapped == {40001: ("192.168.1.7", 40000, 0)}
 
 
 async def test_a_gateway_that_was_found_is_not_searched_for_again(gateway: type[Gateway]) -> None:
     """A search takes a second, and what is to be deleted at the exit has less."""
-    mapper = RealPortMapper()
+    mapper = gateway.mapper()
     await mapper.map_port(40000, 60)
     assert await mapper.holds_port(Endpoint("25.0.0.9", 40000), 40000)
     await mapper.unmap_port(40000)
-    assert len(gateway.made) == 1
+    assert gateway.searched == [ROUTER]
     mapper.forget()
     await mapper.map_port(40000, 60)
-    assert len(gateway.made) == 2
+    assert gateway.searched == [ROUTER, ROUTER]
 
 
 async def test_a_gateway_that_fails_is_searched_for_once_more_and_then_unreachable(gateway: type[Gateway]) -> None:
     """It may have started again elsewhere: what was found before leads nowhere."""
-    mapper = RealPortMapper()
+    mapper = gateway.mapper()
     await mapper.map_port(40000, 60)
     gateway.breaks = True
     with pytest.raises(Unreachable, match="HTTP error"):
         await mapper.holds_port(Endpoint("25.0.0.9", 40000), 40000)
-    assert len(gateway.made) == 2
+    assert len(gateway.searched) == 2
     gateway.breaks = False
     assert await mapper.holds_port(Endpoint("25.0.0.9", 40000), 40000)
-    assert len(gateway.made) == 3
+    assert len(gateway.searched) == 3
+
+
+async def test_what_was_found_at_one_gateway_is_not_asked_behind_another(gateway: type[Gateway]) -> None:
+    """Before anybody could say `forget`."""
+    interfaces = stand_behind(ROUTER)
+    mapper = RealPortMapper(interfaces, search=gateway.search, run=run_errand)
+    await mapper.map_port(40000, 60)
+    other = ROUTER._replace(own="192.168.1.8")
+    interfaces.find_gateways = lambda: (other,)
+    await mapper.map_port(40000, 60)
+    assert gateway.searched == [ROUTER, other]
+
+
+async def test_without_an_ipv4_gateway_nothing_is_searched_for(gateway: type[Gateway]) -> None:
+    interfaces = stand_behind(ports.Gateway("fe80::1%2", "2001:db8::2"))
+    with pytest.raises(Unreachable, match="no gateway on the way out"):
+        await RealPortMapper(interfaces, search=gateway.search, run=run_errand).map_port(40000, 60)
+
+    def fail() -> tuple[ports.Gateway, ...]:
+        raise OSError("no netlink")
+
+    interfaces.find_gateways = fail
+    with pytest.raises(Unreachable, match="no netlink"):
+        await RealPortMapper(interfaces, search=gateway.search, run=run_errand).map_port(40000, 60)
+    assert gateway.searched == []
 
 
 async def test_a_mapping_is_held_while_the_gateway_leads_that_endpoint_here(gateway: type[Gateway]) -> None:
-    mapper = RealPortMapper()
+    mapper = gateway.mapper()
     external, _ = await mapper.map_port(40000, 60)
     assert await mapper.holds_port(external, 40000)
     assert not await mapper.holds_port(external, 40001)
@@ -150,7 +201,7 @@ async def test_a_mapping_is_held_while_the_gateway_leads_that_endpoint_here(gate
 async def test_a_gateway_that_never_tells_its_mappings_is_not_asked_for_them(gateway: type[Gateway]) -> None:
     """Else each look would find the mapping lost, and announce it anew."""
     gateway.tells = False
-    mapper = RealPortMapper()
+    mapper = gateway.mapper()
     external, _ = await mapper.map_port(40000, 60)
     assert await mapper.holds_port(external, 40000)
 
@@ -159,7 +210,7 @@ async def test_a_port_of_another_machine_is_not_taken_from_it(gateway: type[Gate
     """Gateways without a secure mode would do it."""
     gateway.mapped[40000] = ("192.168.1.8", 40000, 60)
     with pytest.raises(Refused, match=r"192\.168\.1\.8"):
-        await RealPortMapper().unmap_port(40000)
+        await gateway.mapper().unmap_port(40000)
     assert 40000 in gateway.mapped
 
 
@@ -176,10 +227,10 @@ async def test_a_lost_answer_is_looked_up_and_no_second_port_is_opened(
 
     monkeypatch.setattr(gateway, "addportmapping", fail)
     if is_made:
-        assert (await RealPortMapper().map_port(40000, 60)).external == Endpoint("25.0.0.9", 40000)
+        assert (await gateway.mapper().map_port(40000, 60)).external == Endpoint("25.0.0.9", 40000)
     else:
         with pytest.raises(Refused, match="HTTP error"):
-            await RealPortMapper().map_port(40000, 60)
+            await gateway.mapper().map_port(40000, 60)
     assert list(gateway.mapped) == [40000] * is_made
 
 
@@ -187,16 +238,16 @@ async def test_a_lost_answer_is_looked_up_and_no_second_port_is_opened(
 async def test_a_gateway_without_an_address_refuses(gateway: type[Gateway], outside: str) -> None:
     gateway.outside = outside
     with pytest.raises(Refused, match="no_external_address"):
-        await RealPortMapper().map_port(40000, 60)
+        await gateway.mapper().map_port(40000, 60)
 
 
 async def test_no_gateway_is_unreachable(gateway: type[Gateway]) -> None:
     gateway.found = 0
     with pytest.raises(Unreachable, match="no UPnP gateway"):
-        await RealPortMapper().map_port(40000, 60)
+        await gateway.mapper().map_port(40000, 60)
 
 
-@pytest.mark.parametrize("stuck_in", ["discover", "externalipaddress", "addportmapping"])
+@pytest.mark.parametrize("stuck_in", ["selectigd", "externalipaddress", "addportmapping"])
 async def test_a_call_that_was_left_leaves_no_mapping_and_its_gateway_is_not_used_again(
     gateway: type[Gateway], monkeypatch: pytest.MonkeyPatch, stuck_in: str
 ) -> None:
@@ -211,7 +262,7 @@ async def test_a_call_that_was_left_leaves_no_mapping_and_its_gateway_is_not_use
         return usual(self, *arguments)
 
     monkeypatch.setattr(gateway, stuck_in, hang)
-    mapper = RealPortMapper()
+    mapper = gateway.mapper()
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(mapper.map_port, 40000, 60)
@@ -223,11 +274,102 @@ async def test_a_call_that_was_left_leaves_no_mapping_and_its_gateway_is_not_use
     assert len(gateway.made) == 2
 
 
+async def test_a_port_that_was_mapped_in_the_moment_of_leaving_is_taken_back(gateway: type[Gateway]) -> None:
+    """The errand was not told in time, and has answered."""
+    go_on, stuck = threading.Event(), threading.Event()
+
+    def run(request: bytes, _: IsAbandoned) -> bytes:
+        answer = run_errand(request, lambda: False)
+        stuck.set()
+        assert go_on.wait(10)
+        return answer
+
+    mapper = RealPortMapper(stand_behind(ROUTER), search=gateway.search, run=run)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(mapper.map_port, 40000, 60)
+            await trio.to_thread.run_sync(stuck.wait, 10)
+            assert list(gateway.mapped) == [40000]
+            nursery.cancel_scope.cancel()
+        go_on.set()
+        await mapper.map_port(50000, 60)
+    assert list(gateway.mapped) == [50000]
+
+
 async def test_cancelling_does_not_wait_for_the_thread(gateway: type[Gateway], monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(gateway, "discover", lambda self: release.wait(10))
+    monkeypatch.setattr(gateway, "selectigd", lambda self, url: release.wait(10))
     with trio.fail_after(5):
         with trio.move_on_after(0.01) as scope:
-            await RealPortMapper().map_port(40000, 60)
+            await gateway.mapper().map_port(40000, 60)
         assert scope.cancelled_caught
     release.set()
+
+
+# In a process of its own
+
+
+def real_mapper(igd: IgdDouble, *paths: str) -> RealPortMapper:
+    """Each search finds the next of the paths at this gateway."""
+    found = iter(paths)
+
+    async def search(_: ports.Gateway) -> str:
+        await trio.lowlevel.checkpoint()
+        return igd.url(next(found))
+
+    return RealPortMapper(stand_behind(LOOPBACK), search=search)
+
+
+async def test_a_process_asks_the_gateway_and_says_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
+    with open_igd() as igd:
+        with pytest.raises(Refused, match="no_external_address"):
+            await real_mapper(igd, "/igd.xml").map_port(40000, 60)
+        assert igd.posted == ["GetExternalIPAddress"]
+    with pytest.raises(Unreachable, match="no UPnP gateway answers"):
+        await real_mapper(igd, "/igd.xml").map_port(40000, 60)
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_a_description_without_end_fills_no_memory() -> None:
+    """What it sends beyond the limit of the process is never taken."""
+    with open_igd() as igd:
+        mapper = real_mapper(igd, "/endless", "/igd.xml")
+        with pytest.raises(Unreachable):
+            await mapper.map_port(40000, 60)
+        assert igd.sent < MAX_MEMORY + (32 << 20)
+        with pytest.raises(Refused, match="no_external_address"):
+            await mapper.map_port(40000, 60)
+
+
+async def test_a_dripping_description_is_left_when_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next call finds nobody in its way."""
+    monkeypatch.setattr(real_port_mapper, "PATIENCE", 0.5)
+    with open_igd() as igd, trio.fail_after(10):
+        mapper = real_mapper(igd, "/drip", "/drip")
+        for _ in range(2):
+            with pytest.raises(Unreachable, match="takes too long"):
+                await mapper.map_port(40000, 60)
+
+
+@pytest.mark.parametrize("is_abandoned", [True, False])
+def test_an_errand_ends_when_its_patience_does_whoever_waits(
+    monkeypatch: pytest.MonkeyPatch, is_abandoned: bool
+) -> None:
+    monkeypatch.setattr(real_port_mapper, "PATIENCE", 0.5)
+    asked = iter([False])
+    with open_igd() as igd:
+        request = json.dumps({"word": "unmap", "url": igd.url("/drip"), "arguments": {"external_port": 1}}).encode()
+        started = time.monotonic()
+        assert run_apart(request, partial(next, asked, is_abandoned)) == b""
+        assert 0.4 < time.monotonic() - started < 5
+
+
+async def test_without_a_process_the_gateway_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    with open_igd() as igd, pytest.raises(Unreachable, match="no process"):
+        await real_mapper(igd, "/igd.xml").map_port(40000, 60)
+
+
+def test_an_errand_that_nobody_waits_for_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.Popen", None)
+    assert run_apart(b"{}", lambda: True) == b""

@@ -22,7 +22,7 @@ class Timings:
     port_waits: tuple[float, ...] = (0.25, 0.5, 1.0)
     """Between sending a question to a gateway again; the last one until it is given up."""
     port_probe: float = 16.0
-    """A UPnP search takes up to eight seconds, and a gateway that was found and says nothing six more."""
+    """A UPnP search takes up to three seconds, and an errand to a gateway that was found up to ten more."""
     port_lease: float = 7200.0
     port_least_renewal: float = 4.0
     """No gateway makes us ask more often, however short its leases are."""

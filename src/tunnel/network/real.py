@@ -18,15 +18,16 @@ from tunnel.network.real_streams import RealStreams
 
 def real_world(state: Path | None) -> World:
     """All ports of this machine. Files are kept in `state`; with None nothing outlives the process."""
+    interfaces = RealInterfaces()
     return World(
         datagrams=RealDatagrams(),
         streams=RealStreams(),
         resolver=RealResolver(),
-        interfaces=RealInterfaces(),
+        interfaces=interfaces,
         clock=RealClock(),
         entropy=RealEntropy(),
         store=MemoryStore() if state is None else RealStore(state),
         devices=RealDevices(),
         controls=RealControls(),
-        port_mapper=RealPortMapper(),
+        port_mapper=RealPortMapper(interfaces),
     )

@@ -1,191 +1,187 @@
-"""The gateway's UPnP service, by miniupnpc: a blocking library, so each call has a worker thread.
+"""The gateway's UPnP service: searched for here, asked by a process of its own for each call.
 
     free --take--> in use --give back--> free          a call that ended keeps what it found for the next one
                      | cancelled, or failed
                      v
-                  thrown away                          nobody else ever touches an object that was left in mid-call
+                  thrown away
 
-Discovering takes a second at least and eight at most, and only plain `Exception`s come out of it. So one call at a
-time, in a thread that is abandoned on cancellation; an abandoned call that maps a port all the same takes it back.
-The one file that names miniupnpc.
+Only the gateway on the way out is asked, nobody else who answers a search. What speaks with it (`igd_errand`) may
+block, swell or hang, so it is a process with limits, and a thread waits for that one: one at a time, abandoned on
+cancellation. A process that nobody waits for takes back what it maps, and has its patience for that, no more.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import json
 import math
-from collections.abc import Callable
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
-from tunnel.network.ports import MappedPort
+from tunnel.network.igd_errand import MAX_LINE, IsAbandoned
+from tunnel.network.ports import Gateway, Interfaces, MappedPort
+from tunnel.network.real_ssdp import find_description
 
-DISCOVER_MILLISECONDS = 1000
-TRIES = 4
-"""External ports that are tried, from the wanted one upwards, when the gateway says that one is taken."""
-LABEL = "p2ptunnel-trio"
+PATIENCE = 10.0
+"""Seconds that one errand may take, from the start of its process to the end."""
 
-_PERMANENT_ONLY = ("OnlyPermanentLeasesSupported", "Invalid Args")
-"""UPnP errors 725, and 402 as some gateways say it: ask again for a mapping without an end."""
-_CONFLICTS = ("ConflictInMappingEntry", "ConflictWithOtherMechanisms")
-"""UPnP errors 718 and 729: another port may do."""
+_LOOK_GAP = 0.1
+"""Seconds between looking whether anybody still waits for a process."""
+_PROGRAM = ("-P", "-m", "tunnel.network.igd_errand")
+"""Without -P a file in the node's working directory could be run in its place."""
 
-Outcome = TypeVar("Outcome")
+Search = Callable[[Gateway], Awaitable[str]]
+"""Where a gateway describes its service. Raises Unreachable."""
+Run = Callable[[bytes, IsAbandoned], bytes]
+"""Does one errand, blocking: the answer, empty where it came to none."""
 
 
 @dataclass(slots=True)
-class _Gateway:
-    """A gateway that was found."""
+class _Service:
+    """A gateway's service that was found."""
 
-    upnp: Any
+    gateway: Gateway
+    url: str
     tells_entries: bool = True
     """Whether it showed us the mapping that it had just made: if not, its word that there is none means nothing."""
 
 
 @dataclass(slots=True)
 class _Call:
-    """One call into the library, as its thread and its task see it."""
+    """One errand, as its thread and its task see it."""
 
     is_abandoned: bool = False
 
-    def check(self) -> None:
-        """Go no further where nobody waits for the outcome."""
-        if self.is_abandoned:
-            raise Unreachable("nobody waits for this any more")
+
+def run_apart(request: bytes, is_abandoned: IsAbandoned) -> bytes:
+    """Do an errand in a process that inherits no socket and has ended when this returns, PATIENCE later at most.
+
+    Its stdin ends when the errand is abandoned, or with this process. A terminal's Ctrl-C is not for it: the node then
+    takes its mappings back.
+    """
+    if is_abandoned():
+        return b""
+    ends = time.monotonic() + PATIENCE
+    with subprocess.Popen(  # noqa: S603  (our own program)
+        [sys.executable, *_PROGRAM, str(PATIENCE)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        start_new_session=True,
+    ) as errand:
+        assert errand.stdin is not None
+        assert errand.stdout is not None
+        answered = select.poll()
+        answered.register(errand.stdout, select.POLLIN)
+        try:
+            os.write(errand.stdin.fileno(), request)
+            while time.monotonic() < ends:
+                if answered.poll(_LOOK_GAP * 1000):
+                    return os.read(errand.stdout.fileno(), MAX_LINE)
+                if is_abandoned():
+                    errand.stdin.close()
+        except BrokenPipeError:
+            pass  # it could not even start
+        finally:
+            errand.kill()
+    return b""
 
 
 class RealPortMapper:
-    """Asks the first gateway that answers."""
+    """Asks the gateway of this machine's preferred default route."""
 
-    def __init__(self) -> None:
+    def __init__(self, interfaces: Interfaces, *, search: Search = find_description, run: Run = run_apart) -> None:
+        self._interfaces = interfaces
+        self._search = search
+        self._run = run
         self._limiter = trio.CapacityLimiter(1)
-        self._free: _Gateway | None = None
-        """A gateway that was found, and that no call has in use."""
+        self._free: _Service | None = None
+        """A service that was found, and that no call has in use."""
 
     async def map_port(self, internal_port: int, lease: float, external_port: int = 0) -> MappedPort:
         """Map a UDP port towards this machine for `lease` seconds. Raises Unreachable or Refused."""
         first = external_port or internal_port
-        return await self._ask(lambda gateway, call: _map(gateway, call, internal_port, first, round(lease)))
+        service, mapped = await self._ask("map", internal_port=internal_port, first_port=first, lease=round(lease))
+        service.tells_entries = mapped["tells_entries"]
+        return MappedPort(Endpoint(mapped["host"], mapped["port"]), float(mapped["lease"]) or math.inf)
 
     async def unmap_port(self, external_port: int) -> None:
         """Take a mapping of this machine back. Raises Unreachable or Refused."""
-        await self._ask(lambda gateway, _: _unmap(gateway, external_port))
+        await self._ask("unmap", external_port=external_port)
 
     async def holds_port(self, external: Endpoint, internal_port: int) -> bool:
         """Whether the gateway still maps that endpoint to this machine. Raises Unreachable."""
-        return await self._ask(lambda gateway, _: _holds(gateway, external, internal_port))
+        service, holds = await self._ask(
+            "holds", host=external.host, external_port=external.port, internal_port=internal_port
+        )
+        return not service.tells_entries if holds is None else bool(holds)
 
     def forget(self) -> None:
         """This machine stands elsewhere now: search again."""
         self._free = None
 
-    async def _ask(self, question: Callable[[_Gateway, _Call], Outcome]) -> Outcome:
-        """The answer of the gateway that is known, or of one that is searched for."""
-        call = _Call()
+    async def _ask(self, word: str, **arguments: str | int) -> tuple[_Service, Any]:
+        """The service that is known, or one that is searched for, and what it says. Raises Unreachable or Refused."""
+        gateway = self._gateway()
         known, self._free = self._free, None
+        if known is not None and known.gateway == gateway:
+            try:
+                return await self._converse(known, word, arguments)
+            except (Refused, Unreachable):
+                pass  # it may have started again elsewhere
+        return await self._converse(_Service(gateway, await self._search(gateway)), word, arguments)
+
+    async def _converse(self, service: _Service, word: str, arguments: dict[str, str | int]) -> tuple[_Service, Any]:
+        """One errand. A service that has answered is kept, also if it refused."""
+        call = _Call()
         try:
-            gateway, outcome = await trio.to_thread.run_sync(
-                _converse, known, call, question, abandon_on_cancel=True, limiter=self._limiter
+            answer = await trio.to_thread.run_sync(
+                self._run_kept, call, service.url, word, arguments, abandon_on_cancel=True, limiter=self._limiter
             )
+        except OSError as error:
+            raise Unreachable(f"no process can be started for UPnP: {error}") from error
         finally:
             call.is_abandoned = True
-        self._free = gateway
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        match answer:
+            case {"said": said}:
+                self._free = service
+                return service, said
+            case {"refused": [code, text]}:
+                self._free = service
+                raise Refused(code, text)
+            case {"failed": text}:
+                raise Unreachable(text)
+            case _:
+                raise Unreachable("the gateway's UPnP service takes too long, or too much memory")
 
+    def _run_kept(self, call: _Call, url: str, word: str, arguments: dict[str, str | int]) -> Any:
+        """The answer, in a thread. A port that was mapped for nobody, in the errand's last moment, is taken back."""
+        answer = json.loads(self._run(_request(url, word, arguments), lambda: call.is_abandoned) or b"{}")
+        match answer:
+            case {"said": {"port": port}} if call.is_abandoned:
+                self._run(_request(url, "unmap", {"external_port": port}), lambda: False)
+        return answer
 
-def _converse(
-    known: _Gateway | None, call: _Call, question: Callable[[_Gateway, _Call], Outcome]
-) -> tuple[_Gateway, Outcome | Refused]:
-    """The gateway that answered, and its answer; a refusal is one. In a thread. Raises Unreachable."""
-    for kept in (known, None):
-        gateway = kept or _find_gateway()
-        call.check()
+    def _gateway(self) -> Gateway:
         try:
-            return gateway, question(gateway, call)
-        except Refused as refusal:
-            if gateway is not known:
-                return gateway, refusal
-        except Exception as error:
-            if gateway is not known:
-                raise Unreachable(str(error)) from error
-    raise AssertionError("a gateway that was searched for has answered or failed")
+            found = self._interfaces.gateways()
+        except OSError as error:
+            raise Unreachable(f"the way out is unknown: {error}") from error
+        for gateway in found:
+            if not gateway.is_ipv6:
+                return gateway
+        raise Unreachable("no gateway on the way out")
 
 
-def _map(gateway: _Gateway, call: _Call, internal_port: int, first: int, lease: int) -> MappedPort:
-    upnp = gateway.upnp
-    try:
-        outside = str(ipaddress.IPv4Address(upnp.externalipaddress()))
-    except Exception as error:
-        raise Refused("no_external_address", str(error)) from error
-    refusal = ""
-    for external_port in range(first, min(first + TRIES, 65536)):
-        for seconds in (lease, 0) if lease else (0,):
-            call.check()
-            try:
-                upnp.addportmapping(external_port, "UDP", upnp.lanaddr, internal_port, LABEL, "", seconds)
-            except Exception as error:
-                refusal = str(error)
-                if refusal in _PERMANENT_ONLY:
-                    continue
-                if refusal in _CONFLICTS:
-                    break
-                if not _leads_here(upnp, external_port, internal_port):  # or only the answer was lost
-                    raise Refused("not_mapped", refusal) from error
-            if call.is_abandoned:
-                upnp.deleteportmapping(external_port, "UDP")
-                call.check()
-            gateway.tells_entries = _entry(upnp, external_port) is not None
-            return MappedPort(Endpoint(outside, external_port), float(seconds) or math.inf)
-    raise Refused("not_mapped", refusal)
-
-
-def _unmap(gateway: _Gateway, external_port: int) -> None:
-    upnp = gateway.upnp
-    entry = _entry(upnp, external_port)
-    if entry is not None and entry[0] != upnp.lanaddr:
-        raise Refused("not_unmapped", f"the port belongs to {entry[0]}")
-    try:
-        upnp.deleteportmapping(external_port, "UDP")
-    except Exception as error:
-        raise Refused("not_unmapped", str(error)) from error
-
-
-def _holds(gateway: _Gateway, external: Endpoint, internal_port: int) -> bool:
-    upnp = gateway.upnp
-    if upnp.externalipaddress() != external.host:
-        return False
-    return _leads_here(upnp, external.port, internal_port, untold=not gateway.tells_entries)
-
-
-def _leads_here(upnp: Any, external_port: int, internal_port: int, *, untold: bool = False) -> bool:
-    """Whether the gateway says that a mapping leads to this machine; `untold` where it says nothing."""
-    entry = _entry(upnp, external_port)
-    return untold if entry is None else (entry[0], int(entry[1])) == (upnp.lanaddr, internal_port)
-
-
-def _entry(upnp: Any, external_port: int) -> Any:
-    """Inner host and port of a mapping first; None: there is none, or the gateway does not tell."""
-    try:
-        return upnp.getspecificportmapping(external_port, "UDP")
-    except Exception:
-        return None
-
-
-def _find_gateway() -> _Gateway:
-    import miniupnpc
-
-    upnp = miniupnpc.UPnP()
-    upnp.discoverdelay = DISCOVER_MILLISECONDS
-    try:
-        if upnp.discover() > 0:
-            upnp.selectigd()
-            return _Gateway(upnp)
-    except Exception as error:
-        raise Unreachable(f"no UPnP gateway answers ({error})") from error
-    raise Unreachable("no UPnP gateway answers")
+def _request(url: str, word: str, arguments: dict[str, str | int]) -> bytes:
+    return json.dumps({"word": word, "url": url, "arguments": arguments}).encode()

@@ -6,8 +6,9 @@ import pytest
 from tests.nat.gateways.conftest import ROUTER
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import Refused
 from tunnel.model.port_mapping import PortProtocol
-from tunnel.nat.gateways.lease import PortLease, is_contradicted
+from tunnel.nat.gateways.lease import PortLease, check_outside, is_contradicted
 
 
 def lease(external: str = "25.0.0.9", lifetime: float = 600.0) -> PortLease:
@@ -55,3 +56,16 @@ def test_stun_contradicts_a_gateway_that_names_an_address_at_which_nobody_sees_u
 ) -> None:
     endpoints = [Endpoint(host, 40000) for host in seen]
     assert is_contradicted(Endpoint(external, 40000), endpoints) is contradicted
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "127.0.0.1", "127.8.8.8", "224.0.0.1", "255.255.255.255", "::", "::1", "ff02::1"]
+)
+def test_an_address_that_leads_to_nobody_is_refused(host: str) -> None:
+    with pytest.raises(Refused, match="no_external_address"):
+        check_outside(Endpoint(host, 40000))
+
+
+@pytest.mark.parametrize("host", ["25.0.0.9", "192.168.0.9", "100.64.0.9", "2001:db8::9"])
+def test_an_address_at_which_anybody_is_reached_is_not_refused(host: str) -> None:
+    check_outside(Endpoint(host, 40000))

@@ -76,10 +76,12 @@ async def test_a_lease_is_taken_back_by_a_lifetime_and_a_port_of_nothing(
     assert lan.heard[-1][1] == PmpMapRequest(Transport.UDP, 40000, 0, 0)
 
 
-async def test_a_gateway_that_is_not_connected_itself_maps_nothing(
-    lan: Lan, router: Router, client: NatPmpClient
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1", "224.0.0.1"])
+async def test_a_gateway_whose_address_leads_to_nobody_maps_nothing(
+    lan: Lan, router: Router, client: NatPmpClient, address: str
 ) -> None:
-    router.address = "0.0.0.0"
+    """The first is that of one that is not connected itself."""
+    router.address = address
     with pytest.raises(Refused, match="no_external_address"):
         await client.map_port(ROUTER, 40000, 7200.0)
     assert [request for _, request in lan.heard] == [PmpAddressRequest()]

@@ -85,6 +85,14 @@ async def test_a_grant_of_nothing_is_a_refusal(lan: Lan, gateway: Gateway, exter
         await client(lan).map_port(gateway, 40000, 7200.0)
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "224.0.0.1"])
+async def test_an_address_that_leads_to_nobody_is_a_refusal(lan: Lan, host: str) -> None:
+    """Else it would win the race, and show as a mapped port."""
+    lan.answer = grant(external=Endpoint(host, 41000))
+    with pytest.raises(Refused, match="no_external_address"):
+        await client(lan).map_port(ROUTER, 40000, 7200.0)
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [

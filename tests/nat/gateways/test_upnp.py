@@ -26,6 +26,7 @@ class Mapper:
 
     def __init__(self, *, permanent: bool = False) -> None:
         self.permanent = permanent
+        self.host = HOST
         self.mapped: dict[int, int] = {}
         self.wishes: list[int] = []
         self.forgot = 0
@@ -36,7 +37,7 @@ class Mapper:
         self.wishes.append(external_port)
         port = external_port or internal_port
         self.mapped[port] = internal_port
-        return MappedPort(Endpoint(HOST, port), math.inf if self.permanent else lease)
+        return MappedPort(Endpoint(self.host, port), math.inf if self.permanent else lease)
 
     async def unmap_port(self, external_port: int) -> None:
         await trio.lowlevel.checkpoint()
@@ -138,3 +139,13 @@ async def test_elsewhere_the_gateway_is_searched_for_again(autojump_clock: MockC
     mapper = Mapper()
     UpnpClient(mapper, MemoryStore()).forget()
     assert mapper.forgot == 1
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "224.0.0.1"])
+async def test_a_mapping_that_leads_to_nobody_is_refused_and_taken_back(host: str) -> None:
+    mapper, store = Mapper(permanent=True), MemoryStore()
+    mapper.host = host
+    with pytest.raises(Refused, match="no_external_address"):
+        await UpnpClient(mapper, store).map_port(ROUTER, 40000, 7200.0)
+    assert mapper.mapped == {}
+    assert not store.read(PERMANENT_FILE)

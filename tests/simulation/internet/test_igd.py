@@ -13,8 +13,8 @@ from trio.testing import MockClock
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.transport import Transport
+from tunnel.network.igd_errand import TRIES
 from tunnel.network.ports import MappedPort
-from tunnel.network.real_port_mapper import TRIES
 from tunnel.simulation.internet.gateway import PRIVATE_ADDRESS, WRONG_ADDRESS, Gatekeeper
 from tunnel.simulation.internet.igd import (
     BLACK_HOLE_SECONDS,

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tunnel.model.endpoint import Endpoint, Scope, scope_of
+from tunnel.model.endpoint import Endpoint, Scope, is_usable, scope_of
+from tunnel.model.errors import Refused
 from tunnel.model.port_mapping import PortProtocol
 from tunnel.network.ports import Gateway
 
@@ -46,6 +47,15 @@ class PortLease:
         """Whether the whole internet can send there: else another NAT stands before the gateway, or it lies."""
         address = ipaddress.ip_address(self.external.host)
         return scope_of(self.external.host) is Scope.GLOBAL and not (address.is_reserved or address.is_unspecified)
+
+
+def check_outside(external: Endpoint) -> None:
+    """Whatever protocol names it: raises Refused where nobody but this machine could send, or nobody at all.
+
+    A private address is no such one: who is within the same network may use it.
+    """
+    if not is_usable(external) or scope_of(external.host) is Scope.LOOPBACK:
+        raise Refused("no_external_address", f"the gateway names {external.host}, which leads to nobody")
 
 
 def is_contradicted(external: Endpoint, seen: Iterable[Endpoint]) -> bool:

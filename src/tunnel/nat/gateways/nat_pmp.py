@@ -11,7 +11,7 @@ from tunnel.model.errors import Refused
 from tunnel.model.port_mapping import PortProtocol
 from tunnel.model.transport import Transport
 from tunnel.nat.gateways.exchange import ask_gateway
-from tunnel.nat.gateways.lease import PortLease
+from tunnel.nat.gateways.lease import LOWEST_PORT, PortLease, check_outside
 from tunnel.network.ports import Datagrams, Gateway
 from tunnel.wire.nat_pmp import (
     PmpAddress,
@@ -25,8 +25,6 @@ from tunnel.wire.nat_pmp import (
 from tunnel.wire.pcp import PcpRefusal
 from tunnel.wire.port_control import PortAnswer
 
-_NO_ADDRESS = "0.0.0.0"
-
 
 class NatPmpClient:
     """`waits`: seconds between sending a question again, the last until it is given up."""
@@ -36,10 +34,12 @@ class NatPmpClient:
         self._waits = waits
 
     async def ask_address(self, gateway: Gateway) -> PmpAddress:
-        """The outer address, and by that whether the gateway speaks NAT-PMP. Asking changes nothing there."""
+        """The outer address, and by that whether the gateway speaks NAT-PMP. Asking changes nothing there.
+
+        Raises Unreachable or Refused: one that is not connected itself names 0.0.0.0.
+        """
         answer = await ask_gateway(self._datagrams, gateway, PmpAddressRequest(), _pick_address, waits=self._waits)
-        if answer.address == _NO_ADDRESS:
-            raise Refused("no_external_address", "the gateway is not connected itself")
+        check_outside(Endpoint(answer.address, LOWEST_PORT))
         return answer
 
     async def map_port(

@@ -15,7 +15,7 @@ from tunnel.model.errors import Refused
 from tunnel.model.port_mapping import PortProtocol
 from tunnel.model.transport import Transport
 from tunnel.nat.gateways.exchange import ask_gateway
-from tunnel.nat.gateways.lease import PortLease
+from tunnel.nat.gateways.lease import PortLease, check_outside
 from tunnel.network.ports import Datagrams, Gateway
 from tunnel.wire.nat_pmp import PmpRefusal
 from tunnel.wire.pcp import PcpCode, PcpMapped, PcpMapRequest, PcpRefusal, pcp_lost_mappings
@@ -38,6 +38,7 @@ class PcpClient:
         mapped = await self._ask(gateway, internal_port, wish, round(lifetime))
         if mapped.external.port == 0 or mapped.lifetime == 0 or mapped.external.is_ipv6 != gateway.is_ipv6:
             raise Refused("not_mapped", "the gateway granted nothing of use")
+        check_outside(mapped.external)
         return PortLease(
             PortProtocol.PCP,
             gateway,

@@ -2,7 +2,7 @@
 
     PCP      map ------------------------------------> granted     one round trip
     NAT-PMP  outer address --(PCP said no)--> map ---> granted     the same port of the same gateway: in turn
-    UPnP     search for a second ------------> map --> granted     in a thread
+    UPnP     search for a second ------------> map --> granted     in a process of its own
 
 PCP and NAT-PMP speak to one service with one table, so NAT-PMP asks for a port only when PCP has failed, or has had its
 time. A loser is cancelled; a UPnP search that is cancelled maps nothing, or takes it back.

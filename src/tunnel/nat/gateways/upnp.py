@@ -13,7 +13,7 @@ import trio
 
 from tunnel.model.errors import DeviceError, Refused, Unreachable
 from tunnel.model.port_mapping import PortProtocol
-from tunnel.nat.gateways.lease import PortLease
+from tunnel.nat.gateways.lease import PortLease, check_outside
 from tunnel.network.ports import Gateway, PortMapper, Store
 
 PERMANENT_FILE = "permanent-port"
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class UpnpClient:
-    """Asks whichever gateway the search finds first."""
+    """Asks the gateway that the mapper finds."""
 
     def __init__(self, mapper: PortMapper, store: Store) -> None:
         self._mapper = mapper
@@ -34,6 +34,11 @@ class UpnpClient:
         """Map a UDP port, or renew. Raises Unreachable or Refused."""
         wish = 0 if held is None else held.external.port
         mapped = await self._mapper.map_port(internal_port, lifetime, wish)
+        try:
+            check_outside(mapped.external)
+        except Refused:
+            await self._take_back(mapped.external.port)
+            raise
         now = trio.current_time()
         lease = PortLease(PortProtocol.UPNP, gateway, internal_port, mapped.external, now, mapped.lease)
         left_over = self._remembered()
@@ -61,9 +66,14 @@ class UpnpClient:
 
     async def _sweep(self, port: int) -> None:
         """A process before us was killed: what it left open is closed, where it still leads to this machine."""
+        if await self._take_back(port):
+            log.info("took back a port mapping that an earlier process left", extra={"port": port})
+
+    async def _take_back(self, port: int) -> bool:
         with suppress(Unreachable, Refused):
             await self._mapper.unmap_port(port)
-            log.info("took back a port mapping that an earlier process left", extra={"port": port})
+            return True
+        return False
 
     def _remembered(self) -> int | None:
         try:

@@ -1,6 +1,6 @@
 """The UPnP service of the router that a host stands behind, as the host's program sees it through its `PortMapper`.
 
-It takes the time that miniupnpc takes (it searches for a second at least, and for four where nobody answers) and ends
+It takes no less time than the real one (which searches for up to a second, and for three where nobody answers) and ends
 in the same errors. UPnP itself, which is HTTP, is not spoken.
 """
 
@@ -15,8 +15,8 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.transport import Transport
+from tunnel.network.igd_errand import TRIES
 from tunnel.network.ports import MappedPort
-from tunnel.network.real_port_mapper import TRIES
 from tunnel.simulation.internet.gateway import Gatekeeper
 from tunnel.simulation.internet.picture import Lie
 
