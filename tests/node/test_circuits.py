@@ -15,7 +15,7 @@ from tunnel.crypto.circuit_seal import open_binding, seal_binding
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.node.circuits import Circuits
+from tunnel.node.circuits import BINDS_AT_ONCE, Circuits
 from tunnel.peer.surroundings import Way
 from tunnel.wire.circuits import Binding, Word, encode_passed
 from tunnel.wire.signals import Allocate, Circuit, NoCircuit, Signal
@@ -51,7 +51,6 @@ class Desk:
             send_signal=self._send_signal,
             deliver=lambda datagram, way: self.delivered.append((datagram, way)),
             changed=lambda node, way: self.changes.append((node, way)),
-            knows=lambda node: node == TILL,
         )
         self.circuits.note_registered((SERVER, SECOND, SERVER6))
 
@@ -67,6 +66,11 @@ class Desk:
         """The server answers the latest bind."""
         latest = self.sent[-1][2].counter if counter is None else counter
         self.circuits.handle_untrusted(seal_binding(key, Binding(Word.BOUND, 77, latest, is_whole)), remote)
+
+    def prove(self, cookie: bytes, *, counter: int | None = None, remote: Endpoint = SERVER) -> None:
+        """The server wants this repeated from where it saw the latest bind come from."""
+        latest = self.sent[-1][2].counter if counter is None else counter
+        self.circuits.handle_untrusted(seal_binding(KEY, Binding(Word.PROVE, 77, latest, cookie=cookie)), remote)
 
     async def told(self) -> None:
         """The peer wants a circuit, and the server has one."""
@@ -160,12 +164,88 @@ async def test_a_newer_circuit_takes_the_place_of_the_old_one(desk: Desk) -> Non
     assert len(desk.circuits) == 1
 
 
-async def test_a_circuit_to_somebody_unknown_is_not_bound(desk: Desk) -> None:
+async def test_what_the_server_wants_proved_is_proved_at_once_and_said_again_from_then_on(desk: Desk) -> None:
+    await desk.told()
+    desk.prove(b"cookie 1")
+    assert [binding for _, _, binding in desk.sent[1:]] == [Binding(Word.BIND, 77, 2, cookie=b"cookie 1")]
+    assert desk.sent[1][0] == trio.current_time()
+    await trio.sleep(0.2)
+    desk.bound(is_whole=True)
+    assert desk.changes == [(TILL, WAY)]
+    await trio.sleep(DEFAULT_TIMINGS.circuit_keepalive - 0.1)
+    assert len(desk.sent) == 2
+    await trio.sleep(0.2)
+    assert len(desk.sent) == 3
+
+
+async def test_the_cookie_of_the_latest_answer_is_repeated(desk: Desk) -> None:
+    await desk.told()
+    bound = Binding(Word.BOUND, 77, 1, is_whole=True, cookie=b"cookie 2")
+    desk.circuits.handle_untrusted(seal_binding(KEY, bound), SERVER)
+    await trio.sleep(DEFAULT_TIMINGS.circuit_keepalive + 0.1)
+    assert desk.sent[-1][2].cookie == b"cookie 2"
+
+
+async def test_a_late_prove_is_answered_too(desk: Desk) -> None:
+    """Where a round trip takes longer than the first wait, the answer to each bind would come after the next one."""
+    await desk.told()
+    await trio.sleep(0.3)
+    assert len(desk.sent) == 2
+    desk.prove(b"cookie 1", counter=1)
+    assert desk.sent[-1][2] == Binding(Word.BIND, 77, 3, cookie=b"cookie 1")
+    desk.prove(b"cookie 1", counter=2)
+    assert len(desk.sent) == 3
+
+
+async def test_one_bind_that_is_due_makes_us_prove_once(desk: Desk) -> None:
+    """A server that is never content makes us send two datagrams where one was due."""
+    await desk.told()
+    for number in range(1, 50):
+        desk.prove(number.to_bytes(8, "big"))
+    assert len(desk.sent) == 2
+
+
+@pytest.mark.parametrize(
+    ("counter", "remote"), [(0, SERVER), (2, SERVER), (1, SECOND), (1, Endpoint("66.6.6.6", 3478))]
+)
+async def test_a_prove_that_is_no_answer_to_our_bind_is_not_answered(
+    desk: Desk, counter: int, remote: Endpoint
+) -> None:
+    await desk.told()
+    desk.prove(b"cookie 1", counter=counter, remote=remote)
+    assert len(desk.sent) == 1
+
+
+async def test_a_circuit_that_nobody_wished_is_not_bound(desk: Desk) -> None:
     """A server may tell what it likes: it makes us keep and send nothing."""
     desk.circuits.hear_untrusted(Circuit(STRANGER.raw, 79, KEY))
+    desk.circuits.hear_untrusted(TOLD)
     await trio.sleep(1.0)
     assert desk.sent == []
     assert len(desk.circuits) == 0
+
+
+async def test_new_circuits_make_no_more_binds(desk: Desk) -> None:
+    """A server that names a victim as its relay, and a new circuit again and again, gets what is due for one peer."""
+    desk.circuits.want(TILL)
+    for number in range(4000):
+        desk.circuits.hear_untrusted(Circuit(TILL.raw, 1000 + number, KEY))
+        await trio.sleep(0.01)
+    more = 40.0 / DEFAULT_TIMINGS.circuit_bind_gap
+    assert BINDS_AT_ONCE <= len(desk.sent) <= BINDS_AT_ONCE + more
+
+
+async def test_a_server_that_answers_all_binds_gets_no_more_of_them(desk: Desk) -> None:
+    """Nor by having each of them proved."""
+    await desk.told()
+    for number in range(2000):
+        desk.circuits.want(TILL)
+        desk.prove(number.to_bytes(8, "big"))
+        desk.bound(is_whole=bool(number % 2))
+        desk.circuits.doubt(TILL)
+        await trio.sleep(0.05)
+    more = 100.0 / DEFAULT_TIMINGS.circuit_bind_gap
+    assert len(desk.sent) <= 2 * (BINDS_AT_ONCE + more)
 
 
 async def test_requests_without_an_answer_become_rare(desk: Desk) -> None:
@@ -247,6 +327,7 @@ async def test_a_bound_that_is_forged_old_or_late_says_nothing(desk: Desk) -> No
 def test_junk_costs_a_count(junk: bytes) -> None:
     async def judge() -> None:
         desk = Desk()
+        desk.circuits.want(TILL)
         desk.circuits.hear_untrusted(TOLD)
         desk.circuits.handle_untrusted(junk, SERVER)
         assert desk.circuits.refused == 1

@@ -69,10 +69,13 @@ async def test_two_nodes_relay_over_udp(
             for name in ("desk", "laptop")
         ]
         for socket, circuit in zip(sockets, (told, heard), strict=True):
-            bind = seal_binding(circuit.key, Binding(Word.BIND, circuit.circuit, 1))
-            socket.send_nowait(bind, server.ready.stun[0])
-            [(answer, _)] = await socket.receive_batch()
-            assert open_binding(circuit.key, answer).counter == 1
+            answer = Binding(Word.PROVE, circuit.circuit, 0)
+            for word in (Word.PROVE, Word.BOUND):
+                bind = Binding(Word.BIND, circuit.circuit, 1, cookie=answer.cookie)
+                socket.send_nowait(seal_binding(circuit.key, bind), server.ready.stun[0])
+                [(datagram, _)] = await socket.receive_batch()
+                answer = open_binding(circuit.key, datagram)
+                assert (answer.word, answer.counter) == (word, 1)
         datagram = encode_passed(told.circuit, b"sealed datagram")
         sockets[0].send_nowait(datagram, server.ready.stun[0])
         assert await sockets[1].receive_batch() == [(datagram, server.ready.stun[0])]

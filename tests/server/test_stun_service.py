@@ -30,6 +30,7 @@ from tunnel.wire.stun import (
 TRANSACTION = bytes(range(12))
 CLIENT = Endpoint("25.9.9.9", 5000)
 FOUR = tuple(Endpoint(host, port) for host in ("25.0.0.1", "25.0.0.2") for port in (3478, 3479))
+FOUR6 = tuple(Endpoint(host, port) for host in ("2001:db8::1", "2001:db8::2") for port in (3478, 3479))
 ONE_ADDRESS = FOUR[:2]
 CLASSIC = bytes.fromhex("00010000") + bytes(16)
 CLASSIC_CHANGE = bytes.fromhex("00010008") + bytes(16) + bytes.fromhex("0003000400000006")
@@ -296,11 +297,18 @@ async def test_an_ipv6_subscriber_is_one_source(autojump_clock: trio.testing.Moc
         assert answers == 3
 
 
-async def test_an_answer_is_hardly_longer_than_its_request_on_the_wire() -> None:
-    """A spoofed source must not make us an amplifier worth using."""
-    async with serving(FOUR) as service:
-        await service.ask([REQUEST])
-        assert len(service.log[0][2]) + 28 <= 2 * (len(REQUEST) + 28)
+@pytest.mark.parametrize(
+    ("server", "client", "expected"), [(FOUR, CLIENT, 56), (FOUR6, Endpoint("2001:db8:9::9", 5000), 92)]
+)
+async def test_the_least_question_gets_so_many_bytes(
+    server: tuple[Endpoint, ...], client: Endpoint, expected: int
+) -> None:
+    """docs/security.md says how little an amplifier this is; RFC 5780 asks for both attributes that make it one."""
+    question = encode_stun(binding_request(TRANSACTION))
+    async with serving(server) as service:
+        await service.ask([question], client)
+        assert [len(answer) for _, _, answer in service.log] == [expected]
+        assert len(question) == 20
 
 
 async def ask_classic(service: Any, datagram: bytes) -> list[tuple[Endpoint, bytes]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import trio
@@ -12,11 +12,12 @@ from tunnel.crypto.circuit_seal import open_binding, seal_binding
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.rates import TokenBucket
-from tunnel.server.circuits import BIND_LIFE, Circuits
+from tunnel.server.circuits import BIND_LIFE, PROVES_A_SECOND, Circuits
+from tunnel.server.door_cookies import COOKIE_TURN
 from tunnel.server.presence import Member, Presence
 from tunnel.server.relay import FRAME_COST
 from tunnel.server.udp_relay import UdpRelay
-from tunnel.wire.circuits import Binding, Word, encode_passed
+from tunnel.wire.circuits import NO_COOKIE, Binding, Word, encode_passed
 from tunnel.wire.signals import Allocate, Circuit, Signal
 
 HOME = NetworkId(b"h" * 16)
@@ -68,7 +69,7 @@ class Room:
             token=lambda size: next(keys).to_bytes(size, "big"),
         )
         self.sockets = [Socket(Endpoint("25.0.0.1", 3478)), Socket(Endpoint("25.0.0.1", 3479))]
-        self.relay = UdpRelay(self.circuits, self.sockets, 50.0)
+        self.relay = UdpRelay(self.circuits, self.sockets, b"secret" * 5)
         self.laptop, self.till = self._join("laptop"), self._join("till")
         self.circuits.allocate(self.laptop, Allocate(self.till.node.raw))
 
@@ -85,9 +86,26 @@ class Room:
         assert isinstance(words[1], Circuit)
         return words[0], words[1]
 
-    def bind(self, circuit: Circuit, counter: int, remote: Endpoint, socket: int = 0) -> None:
-        datagram = seal_binding(circuit.key, Binding(Word.BIND, circuit.circuit, counter))
+    def ask(
+        self, circuit: Circuit, counter: int, remote: Endpoint, socket: int = 0, *, cookie: bytes = NO_COOKIE
+    ) -> None:
+        """One bind."""
+        datagram = seal_binding(circuit.key, Binding(Word.BIND, circuit.circuit, counter, cookie=cookie))
         self.relay.handle_untrusted(socket, datagram, remote)
+
+    def cookie(self, circuit: Circuit, counter: int, remote: Endpoint, socket: int = 0) -> bytes:
+        """What the server sends to a door that nothing is bound to."""
+        self.ask(circuit, counter, remote, socket)
+        answer, to = self.sockets[socket].sent.pop()
+        assert to == remote
+        proof = open_binding(circuit.key, answer)
+        assert proof == Binding(Word.PROVE, circuit.circuit, counter, cookie=proof.cookie)
+        return proof.cookie
+
+    def bind(self, circuit: Circuit, counter: int, remote: Endpoint, socket: int = 0) -> None:
+        """What a node does that hears the server there."""
+        cookie = self.cookie(circuit, counter, remote, socket)
+        self.ask(circuit, counter, remote, socket, cookie=cookie)
 
     def take(self, socket: int = 0) -> list[tuple[bytes, Endpoint]]:
         sent, self.sockets[socket].sent = self.sockets[socket].sent, []
@@ -102,6 +120,11 @@ class Room:
         return laptop, till
 
 
+def said(circuit: Circuit, answer: bytes) -> Binding:
+    """An answer but for its cookie."""
+    return replace(open_binding(circuit.key, answer), cookie=NO_COOKIE)
+
+
 @pytest.fixture
 async def room(autojump_clock: trio.testing.MockClock) -> Room:
     return Room()
@@ -113,14 +136,14 @@ async def test_each_side_is_told_when_the_circuit_is_whole(room: Room) -> None:
     room.bind(laptop, 7, LAPTOP)
     [(answer, to)] = room.take()
     assert to == LAPTOP
-    assert open_binding(laptop.key, answer) == Binding(Word.BOUND, laptop.circuit, 7, is_whole=False)
+    assert said(laptop, answer) == Binding(Word.BOUND, laptop.circuit, 7, is_whole=False)
     room.bind(till, 0, TILL, socket=1)
     [(answer, to)] = room.take(1)
     assert to == TILL
-    assert open_binding(till.key, answer) == Binding(Word.BOUND, till.circuit, 0, is_whole=True)
+    assert said(till, answer) == Binding(Word.BOUND, till.circuit, 0, is_whole=True)
     [(answer, to)] = room.take(0)
     assert to == LAPTOP
-    assert open_binding(laptop.key, answer) == Binding(Word.BOUND, laptop.circuit, 7, is_whole=True)
+    assert said(laptop, answer) == Binding(Word.BOUND, laptop.circuit, 7, is_whole=True)
 
 
 async def test_datagrams_go_on_as_they_are_between_the_bound_ends(room: Room) -> None:
@@ -179,7 +202,7 @@ async def test_a_recorded_bind_moves_nothing_and_is_not_answered(room: Room, cou
     laptop, till = await room.bound()
     room.bind(laptop, 5, LAPTOP)
     room.take()
-    room.bind(laptop, counter, ELSEWHERE)
+    room.ask(laptop, counter, ELSEWHERE)
     back = encode_passed(till.circuit, b"back")
     room.relay.handle_untrusted(0, back, TILL)
     assert room.take() == [(back, LAPTOP)]
@@ -190,28 +213,105 @@ async def test_who_holds_no_key_of_the_circuit_binds_nothing_and_hears_nothing(r
     laptop, _ = await room.bound()
     stranger = Circuit(laptop.peer, laptop.circuit, b"?" * 32)
     nowhere = Circuit(laptop.peer, laptop.circuit + 1, laptop.key)
-    room.bind(stranger, 9, ELSEWHERE)
-    room.bind(nowhere, 9, ELSEWHERE)
+    room.ask(stranger, 9, ELSEWHERE)
+    room.ask(nowhere, 9, ELSEWHERE)
     assert room.take() == []
     assert room.relay.statistics.binds_refused == 2
 
 
 async def test_an_answer_is_not_longer_than_its_question(room: Room) -> None:
     laptop, _ = await room.hear()
-    question = seal_binding(laptop.key, Binding(Word.BIND, laptop.circuit, 0))
-    room.relay.handle_untrusted(0, question, LAPTOP)
-    assert [len(answer) for answer, _ in room.take()] == [len(question)]
+    for cookie in (NO_COOKIE, room.cookie(laptop, 0, LAPTOP)):
+        question = seal_binding(laptop.key, Binding(Word.BIND, laptop.circuit, 0, cookie=cookie))
+        room.relay.handle_untrusted(0, question, LAPTOP)
+        assert [len(answer) for answer, _ in room.take()] == [len(question)]
 
 
-async def test_one_source_has_only_so_many_binds_looked_at(room: Room) -> None:
-    laptop, _ = await room.bound()
-    for counter in range(1, 80):
-        room.bind(laptop, counter, LAPTOP)
-    assert room.relay.statistics.binds_limited == 30
-    await trio.sleep(1.0)
+async def test_nothing_is_aimed_at_who_did_not_answer(room: Room) -> None:
+    """Else a forged source would send all that the other side sends to a victim (RFC 9000 section 8.1)."""
+    laptop, till = await room.hear()
+    room.bind(laptop, 0, LAPTOP)
+    room.ask(till, 0, TILL)
+    for number, cookie in enumerate((NO_COOKIE, bytes(range(8)), room.cookie(till, 1, LAPTOP)), 2):
+        room.ask(till, number, TILL, cookie=cookie)
     room.take()
+    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"flood"), LAPTOP)
+    assert room.take() == []
+    assert room.relay.statistics.dropped_half_bound == 1
+    assert room.relay.statistics.binds == 1
+
+
+async def test_until_the_new_end_is_proved_the_old_one_stays(room: Room) -> None:
+    laptop, till = await room.bound()
+    room.ask(laptop, 1, ELSEWHERE)
+    room.take()
+    back = encode_passed(till.circuit, b"back")
+    room.relay.handle_untrusted(0, back, TILL)
+    assert room.take() == [(back, LAPTOP)]
+    assert room.relay.statistics.moves == 0
+
+
+async def test_a_cookie_is_of_one_side_one_socket_one_endpoint_and_some_time(room: Room) -> None:
+    laptop, till = await room.hear()
+    cookies = {
+        room.cookie(laptop, 0, LAPTOP),
+        room.cookie(till, 0, LAPTOP),
+        room.cookie(laptop, 0, LAPTOP, socket=1),
+        room.cookie(laptop, 0, LAPTOP._replace(port=1)),
+        room.cookie(laptop, 0, LAPTOP._replace(host="25.1.0.2")),
+    }
+    await trio.sleep(COOKIE_TURN)
+    assert len({*cookies, room.cookie(laptop, 0, LAPTOP)}) == 6
+
+
+async def test_who_keeps_bound_hears_a_fresh_cookie_each_time_and_who_does_not_hear_it_is_not_kept(room: Room) -> None:
+    """Who has left an address cannot have it flooded for longer than the cookies last that he heard there."""
+    laptop, _ = await room.bound()
+    first = cookie = room.cookie(laptop, 1, LAPTOP)
+    for counter in range(1, 10):
+        room.ask(laptop, counter, LAPTOP, cookie=cookie)
+        [(answer, _)] = room.take()
+        bound = open_binding(laptop.key, answer)
+        assert bound.word is Word.BOUND
+        cookie = bound.cookie
+        await trio.sleep(15.0)
+    room.ask(laptop, 10, LAPTOP, cookie=first)
+    [(answer, _)] = room.take()
+    assert open_binding(laptop.key, answer).word is Word.PROVE
+
+
+async def test_one_side_is_sent_only_so_many_cookies(room: Room) -> None:
+    laptop, _ = await room.hear()
+    for counter in range(30):
+        room.ask(laptop, counter, LAPTOP)
+    assert len(room.take()) == PROVES_A_SECOND
+    assert room.relay.statistics.binds_limited == 30 - PROVES_A_SECOND
+    await trio.sleep(1.0)
     room.bind(laptop, 100, LAPTOP)
     assert len(room.take()) == 1
+
+
+async def test_recordings_of_a_bind_that_was_not_taken_do_not_keep_the_next_one_out(room: Room) -> None:
+    laptop, _ = await room.hear()
+    cookie = room.cookie(laptop, 0, LAPTOP)
+    for _ in range(30):
+        room.ask(laptop, 0, ELSEWHERE)
+    assert room.relay.statistics.binds_limited > 0
+    room.take()
+    room.ask(laptop, 1, LAPTOP, cookie=cookie)
+    assert [said(laptop, answer).word for answer, _ in room.take()] == [Word.BOUND]
+
+
+async def test_nobody_else_uses_up_the_binds_of_a_side(room: Room) -> None:
+    """In its name: from its address, of no circuit, of its circuit under no key, and of the other side."""
+    laptop, till = await room.hear()
+    for counter in range(1000):
+        room.ask(Circuit(laptop.peer, 12345, laptop.key), counter, LAPTOP)
+        room.ask(Circuit(laptop.peer, laptop.circuit, b"?" * 32), counter, LAPTOP)
+        room.ask(till, counter, LAPTOP)
+    room.take()
+    room.bind(laptop, 0, LAPTOP)
+    assert [said(laptop, answer).word for answer, _ in room.take()] == [Word.BOUND]
 
 
 async def test_a_node_s_rate_covers_what_it_sends_over_both_relays(room: Room) -> None:
@@ -244,7 +344,9 @@ async def test_what_the_kernel_does_not_take_is_counted(room: Room) -> None:
     assert room.relay.statistics.datagrams == 0
 
 
-@pytest.mark.parametrize("junk", [b"\x14", b"\x14" + bytes(9), b"\x14\x07" + bytes(40), b"\x14\x02" + bytes(33)])
+@pytest.mark.parametrize(
+    "junk", [b"\x14", b"\x14" + bytes(9), b"\x14\x07" + bytes(40), b"\x14\x02" + bytes(41), b"\x14\x03" + bytes(41)]
+)
 async def test_junk_costs_a_count(room: Room, junk: bytes) -> None:
     await room.bound()
     room.relay.handle_untrusted(0, junk, LAPTOP)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tunnel.model.errors import MalformedFrame
 from tunnel.wire.circuits import (
     BINDING_BYTES,
+    COOKIE_BYTES,
     HEAD_BYTES,
     MAC_BYTES,
     Binding,
@@ -20,15 +21,21 @@ from tunnel.wire.frames import FULL_SIZE
 
 CIRCUIT = 0x0102030405060708
 NUMBERS = st.integers(0, 2**64 - 1)
-BINDINGS = st.builds(Binding, st.sampled_from([Word.BIND, Word.BOUND]), NUMBERS, NUMBERS, st.booleans())
+COOKIE = bytes.fromhex("c0c1c2c3c4c5c6c7")
+COOKIES = st.binary(min_size=COOKIE_BYTES, max_size=COOKIE_BYTES)
+BINDINGS = st.builds(Binding, st.sampled_from([*Word][1:]), NUMBERS, NUMBERS, st.booleans(), COOKIES)
 IPV6_AND_UDP = 48
 
 
 @pytest.mark.parametrize(
     ("binding", "expected"),
     [
-        (Binding(Word.BIND, CIRCUIT, 7), "14 01 0102030405060708 0000000000000007 00"),
-        (Binding(Word.BOUND, CIRCUIT, 7, is_whole=True), "14 02 0102030405060708 0000000000000007 01"),
+        (Binding(Word.BIND, CIRCUIT, 7), "14 01 0102030405060708 0000000000000007 00 0000000000000000"),
+        (
+            Binding(Word.BOUND, CIRCUIT, 7, is_whole=True, cookie=COOKIE),
+            "14 02 0102030405060708 0000000000000007 01 c0c1c2c3c4c5c6c7",
+        ),
+        (Binding(Word.PROVE, CIRCUIT, 7, cookie=COOKIE), "14 03 0102030405060708 0000000000000007 00 c0c1c2c3c4c5c6c7"),
     ],
 )
 def test_a_binding_is_these_bytes(binding: Binding, expected: str) -> None:
@@ -58,7 +65,7 @@ def test_a_binding_comes_back(binding: Binding, mac: bytes) -> None:
 @given(
     st.binary(max_size=64)
     | st.binary(max_size=40).map(lambda rest: b"\x14" + rest)
-    | st.binary(min_size=33, max_size=33).map(lambda rest: b"\x14\x01" + rest)
+    | st.binary(min_size=41, max_size=41).map(lambda rest: b"\x14\x01" + rest)
 )
 def test_junk_is_a_binding_or_malformed(junk: bytes) -> None:
     try:
@@ -74,7 +81,7 @@ def test_junk_is_a_binding_or_malformed(junk: bytes) -> None:
         b"",
         bytes.fromhex("14 00 0102030405060708"),  # nothing inside
         bytes.fromhex("10 00 0102030405060708 00"),  # another kind
-        bytes.fromhex("14 03 0102030405060708 00"),  # no such word
+        bytes.fromhex("14 04 0102030405060708 00"),  # no such word
     ],
 )
 def test_what_has_no_head_is_malformed(datagram: bytes) -> None:
@@ -85,10 +92,10 @@ def test_what_has_no_head_is_malformed(datagram: bytes) -> None:
 @pytest.mark.parametrize(
     "datagram",
     [
-        bytes.fromhex("14 00 0102030405060708 0000000000000007 00") + bytes(MAC_BYTES),  # passed on
-        bytes.fromhex("14 01 0102030405060708 0000000000000007 00") + bytes(MAC_BYTES - 1),
-        bytes.fromhex("14 01 0102030405060708 0000000000000007 00") + bytes(MAC_BYTES + 1),
-        bytes.fromhex("14 02 0102030405060708 0000000000000007 02") + bytes(MAC_BYTES),
+        bytes.fromhex("14 00 0102030405060708 0000000000000007 00 0000000000000000") + bytes(MAC_BYTES),  # passed on
+        bytes.fromhex("14 01 0102030405060708 0000000000000007 00 0000000000000000") + bytes(MAC_BYTES - 1),
+        bytes.fromhex("14 01 0102030405060708 0000000000000007 00 0000000000000000") + bytes(MAC_BYTES + 1),
+        bytes.fromhex("14 02 0102030405060708 0000000000000007 02 0000000000000000") + bytes(MAC_BYTES),
     ],
 )
 def test_what_is_no_binding_is_malformed(datagram: bytes) -> None:

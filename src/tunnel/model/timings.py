@@ -107,6 +107,8 @@ class Timings:
     """Between two binds of one that stands, and between two probes over one that is idle."""
     circuit_binds: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
     """Between two binds that nobody answers; after the last one it is given up."""
+    circuit_bind_gap: float = 5.0
+    """Between two binds for one peer in the long run, whatever the server says."""
     circuit_halves: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0)
     """Between two binds while the peer has not bound its side."""
     circuit_asks: tuple[float, ...] = (5.0, 10.0, 30.0, 60.0, 300.0)

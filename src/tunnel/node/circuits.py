@@ -1,9 +1,11 @@
 """The node's circuits of the UDP relay: asked for, bound, kept bound while somebody wants them, and let go.
 
     want(peer) --allocate--> server --circuit--> bind, bind ... bound: whole? --changed(peer, way)--> the peer probes it
+                                                 prove -> bind, at once
 
 Nothing here knows what goes over a circuit. Binds go from the socket that all else goes from, and so keep the mapping
-alive by which the server sees it.
+alive by which the server sees it. A server may name any endpoint as its relay, so what it says makes us send little: a
+circuit that nobody here wants is ignored, and all circuits that it gives for one peer share one allowance of binds.
 """
 
 from __future__ import annotations
@@ -20,12 +22,16 @@ from tunnel.machines.pulse import Pulse
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
+from tunnel.model.rates import TokenBucket
 from tunnel.model.timings import Timings, rung
 from tunnel.peer.surroundings import Way
-from tunnel.wire.circuits import HEAD_BYTES, Binding, Word, decode_head
+from tunnel.wire.circuits import HEAD_BYTES, NO_COOKIE, Binding, Word, decode_head
 from tunnel.wire.signals import Allocate, Circuit, NoCircuit, Signal
 
 log = logging.getLogger(__name__)
+
+BINDS_AT_ONCE = 16
+"""For one peer, each followed by one that proves at most; then one each `Timings.circuit_bind_gap`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,6 +42,12 @@ class _Bound:
     key: bytes
     way: Way
     counter: int = 0
+    heard: int = 0
+    """Counter of the latest bind that was answered."""
+    cookie: bytes = NO_COOKIE
+    """What the server wants to be told again."""
+    may_prove: bool = False
+    """One `prove` since the latest bind that was due may be answered at once."""
     unanswered: int = 0
     """Binds since the last answer."""
     halves: int = 0
@@ -47,10 +59,12 @@ class _Bound:
 
 @dataclass(slots=True, eq=False)
 class _Wish:
-    """A peer to which somebody wants a circuit, or the server says that the peer does."""
+    """A peer to which somebody wants a circuit."""
 
     node: NodeId
     until: float
+    binds: TokenBucket
+    """Of all its circuits together."""
     ask_at: float = -math.inf
     asked: int = 0
     """Requests since a circuit worked."""
@@ -62,7 +76,7 @@ class Circuits:
 
     `families()` tells number and family (True: IPv6) of the sockets, none where no UDP passes; `send(way, datagram)`
     sends on one of them as it is, `deliver(datagram, way)` takes what came over a circuit. `changed(peer, way)` is told
-    when a circuit can be used or (None) cannot any more; `knows(peer)` says whether there is such a peer at all.
+    when a circuit can be used or (None) cannot any more.
     """
 
     def __init__(
@@ -74,7 +88,6 @@ class Circuits:
         send_signal: Callable[[Signal], bool],
         deliver: Callable[[bytes, Way], None],
         changed: Callable[[NodeId, Way | None], None],
-        knows: Callable[[NodeId], bool],
     ) -> None:
         self._timings = timings
         self._families = families
@@ -82,7 +95,6 @@ class Circuits:
         self._send_signal = send_signal
         self._deliver = deliver
         self._changed = changed
-        self._knows = knows
         self._servers: tuple[Endpoint, ...] = ()
         self._wishes: dict[NodeId, _Wish] = {}
         self._by_id: dict[int, _Wish] = {}
@@ -100,7 +112,8 @@ class Circuits:
         now = trio.current_time()
         wish = self._wishes.get(node)
         if wish is None:
-            wish = self._wishes[node] = _Wish(node, now)
+            binds = TokenBucket(1 / self._timings.circuit_bind_gap, BINDS_AT_ONCE, now)
+            wish = self._wishes[node] = _Wish(node, now, binds)
         wish.until = now + self._timings.circuit_idle
         if wish.circuit is None and now >= wish.ask_at:
             self._woken.beat()
@@ -126,18 +139,19 @@ class Circuits:
         self._woken.beat()
 
     def hear_untrusted(self, signal: Circuit | NoCircuit) -> None:
-        """What the server says of circuits. One to somebody whom we do not know is none."""
-        node, now = NodeId(signal.peer), trio.current_time()
+        """What the server says of circuits. One that nobody wants is none: who wants it later asks, and is told."""
+        node = NodeId(signal.peer)
+        wish = self._wishes.get(node)
+        if wish is None:
+            return
         if isinstance(signal, NoCircuit):
-            if (wish := self._wishes.get(node)) is not None:
-                log.debug("no circuit", extra={"peer": node, "why": signal.why})
-                wish.asked = len(self._timings.circuit_asks)
-                wish.ask_at = now + self._timings.circuit_asks[-2]
+            log.debug("no circuit", extra={"peer": node, "why": signal.why})
+            wish.asked = len(self._timings.circuit_asks)
+            wish.ask_at = trio.current_time() + self._timings.circuit_asks[-2]
             return
         ways = self._ways(signal.circuit)
-        if not self._knows(node) or not ways or signal.circuit in self._by_id:
+        if not ways or signal.circuit in self._by_id:
             return
-        wish = self._wishes.setdefault(node, _Wish(node, now + self._timings.circuit_idle))
         self._drop(wish)
         wish.circuit = _Bound(signal.circuit, signal.key, ways[0])
         self._by_id[signal.circuit] = wish
@@ -154,6 +168,8 @@ class Circuits:
                 self._deliver(datagram[HEAD_BYTES:], wish.circuit.way)
             elif word is Word.BOUND:
                 self._note_bound(wish, wish.circuit, open_binding(wish.circuit.key, datagram))
+            elif word is Word.PROVE:
+                self._prove(wish.circuit, open_binding(wish.circuit.key, datagram), remote)
             else:
                 self.refused += 1
         except (MalformedFrame, NotAuthentic):
@@ -191,24 +207,41 @@ class Circuits:
                 log.info("circuit given up", extra={"peer": wish.node})
                 self._drop(wish)
                 self._tend(wish, now)
-            else:
+            elif wish.binds.take(now):
                 self._bind(circuit, now)
+            else:
+                circuit.due = now + timings.circuit_bind_gap
 
     def _bind(self, circuit: _Bound, now: float) -> None:
         ways = self._ways(circuit.id)
         if circuit.unanswered > 1 and ways:  # another port or family of the server may get through
             circuit.way = ways[(ways.index(circuit.way) + 1) % len(ways) if circuit.way in ways else 0]
-        circuit.counter += 1
-        circuit.due = now + rung(self._timings.circuit_binds, circuit.unanswered)
         circuit.unanswered += 1
-        binding = Binding(Word.BIND, circuit.id, circuit.counter)
+        circuit.may_prove = True
+        self._send_bind(circuit, now)
+
+    def _prove(self, circuit: _Bound, wanted: Binding, server: Endpoint) -> None:
+        """The server asks for a sign that we hear it where we are: give it, once for each bind that was due."""
+        if not circuit.heard < wanted.counter <= circuit.counter or server != circuit.way.remote:
+            return
+        circuit.heard = wanted.counter
+        is_new, circuit.cookie = wanted.cookie != circuit.cookie, wanted.cookie
+        if is_new and circuit.may_prove:
+            circuit.may_prove = False
+            self._send_bind(circuit, trio.current_time())
+
+    def _send_bind(self, circuit: _Bound, now: float) -> None:
+        circuit.counter += 1
+        circuit.due = now + rung(self._timings.circuit_binds, circuit.unanswered - 1)
+        binding = Binding(Word.BIND, circuit.id, circuit.counter, cookie=circuit.cookie)
         self._send(circuit.way._replace(circuit=0), seal_binding(circuit.key, binding))
 
     def _note_bound(self, wish: _Wish, circuit: _Bound, bound: Binding) -> None:
         """The server answered our latest bind, or says of it that the peer has come."""
         if bound.counter != circuit.counter or (circuit.is_whole and not circuit.unanswered and not bound.is_whole):
             return
-        circuit.unanswered = 0
+        circuit.unanswered, circuit.may_prove = 0, False
+        circuit.heard, circuit.cookie = bound.counter, bound.cookie
         circuit.is_whole = bound.is_whole
         wait = self._timings.circuit_keepalive if bound.is_whole else rung(self._timings.circuit_halves, circuit.halves)
         circuit.due = trio.current_time() + wait

@@ -136,7 +136,6 @@ class NodeProgram:
             send_signal=self.link.send_signal,
             deliver=self.datagrams.dispatch_untrusted,
             changed=self._handle_circuit,
-            knows=lambda node: self.directory.at(node) is not None,
         )
         self.surroundings = NodeSurroundings(
             settings,

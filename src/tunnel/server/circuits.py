@@ -34,6 +34,8 @@ ABSENCE = 60.0
 REPEAT_WINDOW = 5.0
 """Seconds in which both sides' requests get the same circuit. Later ones get a new one: somebody has lost the old."""
 SWEEP_INTERVAL = 5.0
+PROVES_A_SECOND = 10.0
+"""That are sent for one side, and as many at once: a node that looks for a way asks for four in four seconds."""
 SWEPT_AT_ONCE = 256
 """Circuits that are looked at before others get their turn."""
 
@@ -55,6 +57,8 @@ class Side:
     allowance: TokenBucket
     """Shared with what the node sends through the WebSocket relay."""
     present_at: float
+    proves: TokenBucket
+    """What is sent to doors that are not proved is taken from this."""
     door: Door | None = None
     bound_at: float = float("-inf")
     counter: int = -1
@@ -203,7 +207,8 @@ class Circuits:
         return entry
 
     def _side(self, member: Member, now: float) -> Side:
-        return Side(member, self._token(KEY_BYTES), member.allowance or self._open_allowance(now), now)
+        allowance = member.allowance or self._open_allowance(now)
+        return Side(member, self._token(KEY_BYTES), allowance, now, TokenBucket(PROVES_A_SECOND, PROVES_A_SECOND, now))
 
     def _make_room(self, pair: _Pair) -> bool:
         """Whether one more may be made for this pair; the oldest one of another network may have to give way."""

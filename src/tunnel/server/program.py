@@ -24,6 +24,7 @@ from tunnel.network.tls import server_tls
 from tunnel.server.certificate import ServerCertificate, open_certificate
 from tunnel.server.circuits import Circuits
 from tunnel.server.connection import House
+from tunnel.server.door_cookies import SECRET_BYTES
 from tunnel.server.http import Page, serve_http
 from tunnel.server.introductions import Introductions
 from tunnel.server.presence import Presence
@@ -109,7 +110,7 @@ def _furnish(settings: ServerSettings, world: World, registry: Registry, udp: tu
                 token=world.entropy.token,
             ),
             udp,
-            settings.stun_rate,
+            world.entropy.token(SECRET_BYTES),
         )
         if settings.udp_relay
         else None,

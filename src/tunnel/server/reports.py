@@ -140,6 +140,7 @@ def _udp_relay_metrics(relay: UdpRelay) -> Iterator[Metric]:
         {
             "bound": counts["binds"],
             "moved": counts["moves"],
+            "unproved": counts["binds_unproved"],
             "limited": counts["binds_limited"],
             "refused": counts["binds_refused"],
         },

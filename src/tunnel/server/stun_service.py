@@ -4,10 +4,12 @@
                             -- change address -> 25.0.0.2:3478
                             -- change both ----> 25.0.0.2:3479   = OTHER-ADDRESS, with two addresses only
 
-An answer is hardly longer than its question, goes to nobody who did not ask, and so often to one source. RESPONSE-PORT,
-by which a client learns how long its NAT keeps a mapping, is honoured for a port that asked the same socket itself not
-long ago, and seldom. Responses and indications are never answered, so two servers cannot talk to each other for ever.
-It must not know networks or nodes.
+The least question, 20 bytes, gets 56 bytes over IPv4 and 92 over IPv6 (with the headers of IP and UDP: 48 gets 84, 68
+gets 140): RFC 5780 wants OTHER-ADDRESS and RESPONSE-ORIGIN in every answer. Who forges a source so aims 1.8 or 2.1
+times what he sends there, `rate_per_source` times a second at most. RESPONSE-PORT, by which a client learns how long
+its NAT keeps a mapping, is honoured for a port that asked the same socket itself not long ago, and seldom. Responses
+and indications are never answered, so two servers cannot talk to each other for ever. It must not know networks or
+nodes.
 """
 
 from __future__ import annotations

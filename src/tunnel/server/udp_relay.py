@@ -4,8 +4,13 @@
 
 It answers nobody who does not hold a key of the circuit, and then with as many bytes as came. A datagram goes on if it
 comes from where one side is bound, to where the other one is; everything else is dropped and counted. What a side sends
-is taken from its node's allowance, which it shares with the WebSocket relay. An end moves by a bind alone, and by one
-that is newer than all before it: a recording moves nothing.
+is taken from its node's allowance, which it shares with the WebSocket relay. An end moves by a bind alone, by one that
+is newer than all before it (a recording moves nothing), and that repeats what was last sent to where it comes from
+(door_cookies.py): else a forged source would aim what the other side sends at somebody who never asked.
+
+How often a cookie is sent is limited for each side, after its MAC was found true, and a bind with a cookie is not: a
+limit for each source could be used up in its name by anybody, and one for all binds by recordings of one that was not
+taken. What is junk costs a look-up, or two MACs for who knows a circuit's id: about as much as a STUN question.
 """
 
 from __future__ import annotations
@@ -18,10 +23,9 @@ import trio
 from tunnel.crypto.circuit_seal import open_binding, seal_binding
 from tunnel.model.endpoint import Endpoint, is_usable
 from tunnel.model.errors import MalformedFrame, NotAuthentic
-from tunnel.model.rates import RateTable
 from tunnel.network.ports import DatagramSocket
 from tunnel.server.circuits import BIND_LIFE, CircuitEntry, Circuits, Door, Side
-from tunnel.server.limits import source_of
+from tunnel.server.door_cookies import DoorCookies
 from tunnel.server.relay import FRAME_COST
 from tunnel.wire.circuits import HEAD_BYTES, Binding, Word, decode_head
 
@@ -33,7 +37,10 @@ class UdpRelayStatistics:
     binds: int = 0
     moves: int = 0
     """Binds that came from elsewhere than the one before."""
+    binds_unproved: int = 0
+    """Without a fresh cookie of where they came from: that was sent there, and nothing bound."""
     binds_limited: int = 0
+    """The same, but too many of that side: not answered."""
     binds_refused: int = 0
     """Of no circuit, under no key of it, or not newer than the last one."""
     datagrams: int = 0
@@ -51,11 +58,11 @@ class UdpRelayStatistics:
 class UdpRelay:
     """Call `handle_untrusted` for each datagram that is a relay's. One for the whole server."""
 
-    def __init__(self, circuits: Circuits, sockets: Sequence[DatagramSocket], bind_rate: float) -> None:
-        """`bind_rate`: binds a second that are looked at from one source (IPv6: one /64)."""
+    def __init__(self, circuits: Circuits, sockets: Sequence[DatagramSocket], secret: bytes) -> None:
+        """`secret`: unguessable bytes, told nobody."""
         self.circuits = circuits
         self._sockets = sockets
-        self._limits = RateTable(bind_rate, max(bind_rate, 1.0))
+        self._cookies = DoorCookies(secret)
         self.statistics = UdpRelayStatistics()
 
     def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
@@ -92,28 +99,32 @@ class UdpRelay:
 
     def _bind(self, circuit: int, door: Door, datagram: bytes) -> None:
         statistics, now = self.statistics, trio.current_time()
-        if not self._limits.take(source_of(door.remote.host), now):
-            statistics.binds_limited += 1
-            return
         entry = self.circuits.find(circuit)
         opened = None if entry is None else _open(entry, datagram)
         if entry is None or opened is None:
             statistics.binds_refused += 1
             return
         side, other, binding = opened
+        if not self._cookies.is_fresh(binding.cookie, side.key, door, now):
+            if side.proves.take(now):
+                statistics.binds_unproved += 1
+                self._answer(Word.PROVE, entry, side, door, binding.counter)
+            else:
+                statistics.binds_limited += 1
+            return
         was_bound = side.door is not None
         statistics.binds += 1
         statistics.moves += was_bound and side.door != door
         side.door, side.bound_at, side.counter = door, now, binding.counter
         self.circuits.refresh(entry, side)
-        self._answer(entry, side)
-        if not was_bound and entry.is_whole:
-            self._answer(entry, other)  # it has asked before, and has waited for this
+        self._answer(Word.BOUND, entry, side, door, side.counter)
+        if not was_bound and other.door is not None:
+            self._answer(Word.BOUND, entry, other, other.door, other.counter)  # it waits for this
 
-    def _answer(self, entry: CircuitEntry, side: Side) -> None:
-        if side.door is not None:
-            bound = Binding(Word.BOUND, entry.id, side.counter, entry.is_whole)
-            self._sockets[side.door.socket].send_nowait(seal_binding(side.key, bound), side.door.remote)
+    def _answer(self, word: Word, entry: CircuitEntry, side: Side, door: Door, counter: int) -> None:
+        cookie = self._cookies.cookie_for(side.key, door, trio.current_time())
+        answer = Binding(word, entry.id, counter, word is Word.BOUND and entry.is_whole, cookie)
+        self._sockets[door.socket].send_nowait(seal_binding(side.key, answer), door.remote)
 
 
 def _open(entry: CircuitEntry, datagram: bytes) -> tuple[Side, Side, Binding] | None:
