@@ -13,14 +13,12 @@ from tunnel.carriers.tun_plane import TunPlane
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.machines.pulse import Pulse
-from tunnel.model.announcement import Announcement
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
-from tunnel.model.nat import NatReport, Udp
+from tunnel.model.nat import Udp
 from tunnel.model.settings import PUBLIC_STUN, NodeSettings
 from tunnel.model.status import Move, NodeStatus, ServerStatus
-from tunnel.nat.candidates import gather
 from tunnel.nat.netcheck import NetcheckReport
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.background import bare_errors
@@ -37,6 +35,7 @@ from tunnel.node.lease import Lease
 from tunnel.node.neighbourhood import Neighbourhood
 from tunnel.node.network_check import check_network
 from tunnel.node.port_mappings import PortMappings
+from tunnel.node.portrait import Portrait
 from tunnel.node.server_link import ServerLink
 from tunnel.node.surroundings import NodeSurroundings
 from tunnel.node.surveyor import Surveyor
@@ -45,8 +44,6 @@ from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.signals import Announced, Circuit, NoCircuit, Signal
 
 log = logging.getLogger(__name__)
-
-_UNKNOWN_SURVEY = NatReport()
 
 
 class NodeProgram:
@@ -101,15 +98,6 @@ class NodeProgram:
             on_relay=self._handle_relayed,
             on_lost=self._handle_lost,
         )
-        self.announcer = Announcer(
-            self.identity,
-            network,
-            timings=settings.timings,
-            entropy=world.entropy,
-            compose=self._compose,
-            send=self.link.send_signal,
-            changed=self._beat_all,
-        )
         self.surveyor = Surveyor(
             self.datagrams.sockets,
             world.resolver,
@@ -119,7 +107,7 @@ class NodeProgram:
             timings=settings.timings,
             entropy=world.entropy,
             changed=self._handle_survey,
-            learned=self._handle_inspection,
+            learned=self._handle_news,
         )
         self.port_mappings = PortMappings(
             settings,
@@ -127,11 +115,29 @@ class NodeProgram:
             world,
             self.datagrams.sockets,
             seen=lambda: () if self.surveyor.result is None else self.surveyor.result.reflexive,
-            changed=self._handle_port_mapping,
+            changed=self._handle_news,
+        )
+        self.portrait = Portrait(
+            settings,
+            self.identity,
+            self._lease,
+            interfaces=world.interfaces,
+            sockets=self.datagrams.sockets,
+            surveyor=self.surveyor,
+            port_mappings=self.port_mappings,
+        )
+        self.announcer = Announcer(
+            self.identity,
+            network,
+            timings=settings.timings,
+            entropy=world.entropy,
+            compose=self.portrait.announcement,
+            send=self.link.send_signal,
+            changed=self._beat_all,
         )
         self.circuits = Circuits(
             settings.timings,
-            families=lambda: () if self._report().udp is Udp.BLOCKED else self.datagrams.families(),
+            families=lambda: () if self.portrait.nat().udp is Udp.BLOCKED else self.datagrams.families(),
             send=self.datagrams.send,
             send_signal=self.link.send_signal,
             deliver=self.datagrams.dispatch_untrusted,
@@ -224,7 +230,7 @@ class NodeProgram:
             id=str(self.keys.id),
             name=self.settings.name,
             addresses=self.addresses,
-            nat=self._report(),
+            nat=self.portrait.nat(),
             announcement=self.announcer.state,
             server=ServerStatus(
                 self.invite.server,
@@ -239,7 +245,9 @@ class NodeProgram:
 
     async def check_network(self) -> NetcheckReport:
         """All that can be said of the network now, and a second opinion on it."""
-        found = await check_network(self._world, self.surveyor, self.link, report=self._report, exclude=self.addresses)
+        found = await check_network(
+            self._world, self.surveyor, self.link, report=self.portrait.nat, exclude=self.addresses
+        )
         return replace(found, port_mappings=self.port_mappings.statuses())
 
     # What comes in.
@@ -312,14 +320,10 @@ class NodeProgram:
         if here and there and here.isdisjoint(there) and self._observed not in here:
             log.info("public address changed")
             self.link.redial()
-        self.announcer.note_facts()
-        self._beat_all()
+        self._handle_news()
 
-    def _handle_port_mapping(self) -> None:
-        self.announcer.note_facts()
-        self._beat_all()
-
-    def _handle_inspection(self) -> None:
+    def _handle_news(self) -> None:
+        """Something that we announce has changed."""
         self.announcer.note_facts()
         self._beat_all()
 
@@ -356,39 +360,6 @@ class NodeProgram:
         self._moved(peer, move)
         self.pulse.beat()
 
-    # What we say.
-
-    def _compose(self) -> tuple[Announcement, bool]:
-        """The announcement as the facts are now, and whether a survey's verdict is in it."""
-        survey = self.surveyor.result
-        has_verdict = survey is not None or not self.settings.survey
-        candidates = (
-            ()
-            if self.settings.relay_only
-            else gather(
-                self._world.interfaces.addresses(),
-                [socket.local for socket in self.datagrams.sockets],
-                survey=survey,
-                declared=self.settings.external,
-                mapped=self.port_mappings.endpoints,
-                exclude=self.addresses,
-            )
-        )
-        body = Announcement(
-            name=self.settings.name,
-            static_key=self.keys.public,
-            addresses=self.addresses,
-            candidates=candidates,
-            nat=self._report(),
-            relay_only=self.settings.relay_only,
-            claimed_since=self._lease.since,
-        )
-        return body, has_verdict
-
-    def _report(self) -> NatReport:
-        report = _UNKNOWN_SURVEY if self.surveyor.result is None else self.surveyor.result.report
-        return replace(report, port_mapping=self.port_mappings.protocol)
-
     def _beat_all(self) -> None:
         for peer in self.directory:
             peer.note_surroundings()
@@ -397,7 +368,4 @@ class NodeProgram:
 
 def _reached(endpoints: Sequence[Endpoint], server: Endpoint) -> tuple[Endpoint, ...]:
     """Endpoints of the server; where it does not know its own address, that which we reached it at."""
-    return tuple(
-        Endpoint(server.host, endpoint.port) if endpoint.host in ("0.0.0.0", "::") else endpoint
-        for endpoint in endpoints
-    )
+    return tuple(Endpoint(server.host, endpoint.port) if endpoint.is_wildcard else endpoint for endpoint in endpoints)
