@@ -8,6 +8,7 @@ import trio
 
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.identity import ID_BYTES, NodeId
 from tunnel.peer.budget import (
     FEW_FLOWS,
     HARD_FLOW_RATE,
@@ -56,6 +57,10 @@ async def test_a_victim_that_a_member_announces_hears_little(bench: Bench) -> No
     heard = [way.remote for _, way, _, _ in bench.left.sent if way.remote is not None and way.remote.host == victim]
     assert len(set(heard)) == PORTS_OF_A_HOST
     assert len(heard) <= HOST_BURST + 12 * HOST_RATE
+
+
+def node(number: int) -> NodeId:
+    return NodeId(bytes([number]) * ID_BYTES)
 
 
 async def turn_of(budget: ProbeBudget, patience: float = 1.0) -> HardTurn:
@@ -132,9 +137,23 @@ async def test_one_address_is_worth_a_few_hard_punches_an_hour(autojump_clock: t
     """It may be a victim's, whom a hostile member announced as itself."""
     budget = ProbeBudget()
     punched = 0
-    for _ in range(24):
+    for number in range(24):
         turn = await turn_of(budget, 1.0)
-        punched += turn.may_punch("66.6.6.6")
+        punched += turn.may_punch(node(number), "66.6.6.6")
         turn.end()
         await trio.sleep(150.0)
     assert punched == HARD_HOST_BURST + 3
+
+
+async def test_one_peer_is_worth_as_few_wherever_it_says_that_it_is(autojump_clock: trio.testing.MockClock) -> None:
+    """With a new address each time it would have strangers scanned in turn, and leave no turn to other peers."""
+    budget = ProbeBudget()
+    punched = 0
+    for number in range(24):
+        turn = await turn_of(budget, 1.0)
+        punched += turn.may_punch(node(1), f"66.6.6.{number}")
+        turn.end()
+        await trio.sleep(150.0)
+    assert punched == HARD_HOST_BURST + 3
+    turn = await turn_of(budget, 1.0)
+    assert turn.may_punch(node(2), "66.6.6.99"), "what one has used up is not another's"
