@@ -24,6 +24,8 @@ from tunnel.peer.budget import (
     HardTurn,
     ProbeBudget,
 )
+from tunnel.peer.prober import MAX_PROBE_BACKS
+from tunnel.peer.surroundings import Way
 from tunnel.peer.tactics import PORTS_OF_A_HOST
 
 if TYPE_CHECKING:
@@ -157,3 +159,34 @@ async def test_one_peer_is_worth_as_few_wherever_it_says_that_it_is(autojump_clo
     assert punched == HARD_HOST_BURST + 3
     turn = await turn_of(budget, 1.0)
     assert turn.may_punch(node(2), "66.6.6.99"), "what one has used up is not another's"
+
+
+def test_answers_have_a_rate_of_their_own() -> None:
+    """A peer's volley comes as often as ours goes: neither silences the other."""
+    budget = ProbeBudget()
+    times = [step / 1000 for step in range(10_000)]
+    probes = [budget.take("25.0.0.9", now) for now in times]
+    assert sum(budget.take_answer("25.0.0.9", now) for now in times) == sum(probes)
+
+
+async def test_a_victim_in_whose_name_a_member_asks_gets_few_answers(bench: Bench) -> None:
+    """The source of a probe is easily forged, and its answer is as big as it is."""
+    await bench.connect()
+    await trio.sleep(5.0)
+    victim = Way(0, Endpoint("66.6.6.6", 5300))
+    prober = bench.right.peer._probing._prober
+    assert prober is not None
+    before = len(bench.left.sent)
+    forged: list[bytes] = []
+
+    def forge(way: Way, datagram: bytes, ttl: int | None) -> bool:
+        forged.append(datagram)
+        return True
+
+    prober._transmit = forge
+    for _ in range(3000):
+        prober.ask(victim, full=True)
+        bench.left.receive(forged.pop(), victim)
+        await trio.sleep(0.001)
+    heard = [way for _, way, _, _ in bench.left.sent[before:] if way == victim]
+    assert len(heard) <= HOST_BURST + 3 * HOST_RATE + MAX_PROBE_BACKS + 1

@@ -1,6 +1,7 @@
 """How many probes a node sends where nothing is proved: candidates are somebody's word, and may name a victim.
 
     any punch        200 a second in the node (burst 400), 20 a second towards one address (burst 48)
+    an answer        20 a second towards one address (burst 48), until a probe of ours was answered from there
     a hard punch     one at a time in the node, 1,900 flows and 240 sockets at most; they count in the node's 200
                      too. Knocks again count in its 3,800 packets. One address is worth a few such punches an hour,
                      whoever asks for them, and so is one peer, whatever address it announces
@@ -47,6 +48,7 @@ class ProbeBudget:
     def __init__(self) -> None:
         self._node = TokenBucket(NODE_RATE, NODE_BURST, 0.0)
         self._hosts = RateTable(HOST_RATE, HOST_BURST, MAX_HOSTS)
+        self._answers = RateTable(HOST_RATE, HOST_BURST, MAX_HOSTS)
         self._hard_hosts = RateTable(HARD_HOST_RATE, HARD_HOST_BURST, MAX_HOSTS)
         self._hard_peers = RateTable(HARD_HOST_RATE, HARD_HOST_BURST, MAX_HOSTS)
         self._rests_until = -math.inf
@@ -56,6 +58,16 @@ class ProbeBudget:
     def take(self, host: str, now: float) -> bool:
         """Whether one more probe may go to this address now."""
         if self._hosts.take(host, now) and self._node.take(now):
+            return True
+        self.refused += 1
+        return False
+
+    def take_answer(self, host: str, now: float) -> bool:
+        """Whether one more answer may go to this address now, from where nobody has answered us yet.
+
+        Our own probes there do not count: a volley of the peer's must not silence ours.
+        """
+        if self._answers.take(host, now):
             return True
         self.refused += 1
         return False
