@@ -99,6 +99,9 @@ class Side:
     def may_probe(self, host: str) -> bool:
         return self.budget.take(host, trio.current_time())
 
+    def may_answer(self, host: str) -> bool:
+        return self.budget.take_answer(host, trio.current_time())
+
     async def wait_hard_turn(self, patience: float) -> HardTurn | None:
         return await self.budget.wait_turn(patience)
 

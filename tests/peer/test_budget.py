@@ -8,6 +8,7 @@ import trio
 
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.identity import ID_BYTES, NodeId
 from tunnel.peer.budget import (
     FEW_FLOWS,
     HARD_FLOW_RATE,
@@ -23,6 +24,8 @@ from tunnel.peer.budget import (
     HardTurn,
     ProbeBudget,
 )
+from tunnel.peer.prober import MAX_PROBE_BACKS
+from tunnel.peer.surroundings import Way
 from tunnel.peer.tactics import PORTS_OF_A_HOST
 
 if TYPE_CHECKING:
@@ -56,6 +59,10 @@ async def test_a_victim_that_a_member_announces_hears_little(bench: Bench) -> No
     heard = [way.remote for _, way, _, _ in bench.left.sent if way.remote is not None and way.remote.host == victim]
     assert len(set(heard)) == PORTS_OF_A_HOST
     assert len(heard) <= HOST_BURST + 12 * HOST_RATE
+
+
+def node(number: int) -> NodeId:
+    return NodeId(bytes([number]) * ID_BYTES)
 
 
 async def turn_of(budget: ProbeBudget, patience: float = 1.0) -> HardTurn:
@@ -132,9 +139,54 @@ async def test_one_address_is_worth_a_few_hard_punches_an_hour(autojump_clock: t
     """It may be a victim's, whom a hostile member announced as itself."""
     budget = ProbeBudget()
     punched = 0
-    for _ in range(24):
+    for number in range(24):
         turn = await turn_of(budget, 1.0)
-        punched += turn.may_punch("66.6.6.6")
+        punched += turn.may_punch(node(number), "66.6.6.6")
         turn.end()
         await trio.sleep(150.0)
     assert punched == HARD_HOST_BURST + 3
+
+
+async def test_one_peer_is_worth_as_few_wherever_it_says_that_it_is(autojump_clock: trio.testing.MockClock) -> None:
+    """With a new address each time it would have strangers scanned in turn, and leave no turn to other peers."""
+    budget = ProbeBudget()
+    punched = 0
+    for number in range(24):
+        turn = await turn_of(budget, 1.0)
+        punched += turn.may_punch(node(1), f"66.6.6.{number}")
+        turn.end()
+        await trio.sleep(150.0)
+    assert punched == HARD_HOST_BURST + 3
+    turn = await turn_of(budget, 1.0)
+    assert turn.may_punch(node(2), "66.6.6.99"), "what one has used up is not another's"
+
+
+def test_answers_have_a_rate_of_their_own() -> None:
+    """A peer's volley comes as often as ours goes: neither silences the other."""
+    budget = ProbeBudget()
+    times = [step / 1000 for step in range(10_000)]
+    probes = [budget.take("25.0.0.9", now) for now in times]
+    assert sum(budget.take_answer("25.0.0.9", now) for now in times) == sum(probes)
+
+
+async def test_a_victim_in_whose_name_a_member_asks_gets_few_answers(bench: Bench) -> None:
+    """The source of a probe is easily forged, and its answer is as big as it is."""
+    await bench.connect()
+    await trio.sleep(5.0)
+    victim = Way(0, Endpoint("66.6.6.6", 5300))
+    prober = bench.right.peer._probing._prober
+    assert prober is not None
+    before = len(bench.left.sent)
+    forged: list[bytes] = []
+
+    def forge(way: Way, datagram: bytes, ttl: int | None) -> bool:
+        forged.append(datagram)
+        return True
+
+    prober._transmit = forge
+    for _ in range(3000):
+        prober.ask(victim, full=True)
+        bench.left.receive(forged.pop(), victim)
+        await trio.sleep(0.001)
+    heard = [way for _, way, _, _ in bench.left.sent[before:] if way == victim]
+    assert len(heard) <= HOST_BURST + 3 * HOST_RATE + MAX_PROBE_BACKS + 1

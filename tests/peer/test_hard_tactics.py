@@ -133,6 +133,28 @@ def test_two_hard_nats_are_crossed_where_both_ports_are_in_reach(one: NatReport,
         assert tactic.we_open is (aim is Aim.PICKED and one.allocation is Allocation.SEQUENTIAL), "who is named guesses"
 
 
+@pytest.mark.parametrize(
+    ("announced", "aimed"), [((1, 1800), (1024, 1800)), ((1, 65535), (1024, 65535)), ((2048, 2559), (2048, 2559))]
+)
+def test_no_port_of_a_service_is_aimed_at_whatever_block_was_announced(
+    announced: tuple[int, int], aimed: tuple[int, int]
+) -> None:
+    """A report may be made up, and the address a victim's."""
+    guessed = choose_hard(body(EASY), body(hard(Allocation.BLOCK, block=announced), key=2))
+    assert guessed is not None
+    assert guessed.spans == (aimed,)
+    swept = choose_hard(body(hard(Allocation.SEQUENTIAL)), body(hard(Allocation.BLOCK, ADM, block=announced), key=2))
+    assert (None if swept is None else swept.aim_block) == (aimed if aimed[1] < 65535 else None)
+
+
+def test_a_block_of_services_alone_is_no_block() -> None:
+    low = hard(Allocation.BLOCK, block=(1, 1023))
+    tactic = choose_hard(body(EASY), body(low, key=2))
+    assert tactic is not None
+    assert tactic.name is TacticName.BIRTHDAY
+    assert choose_hard(body(hard(Allocation.SEQUENTIAL)), body(low, key=2)) is None
+
+
 @pytest.mark.parametrize("ports", [512, 1024, 2048, 4096, 16384, 64512])
 def test_as_many_sockets_as_half_of_the_flows_need(ports: int) -> None:
     """All guesses miss with (1 - sockets / ports) ** guesses."""

@@ -42,12 +42,15 @@ class End:
         self.answered: list[Path] = []
         self.asked: list[Way] = []
         self.hints: list[ProbeHint] = []
+        self.is_generous = True
+        """Whether its budget has an answer left for who is not proved."""
         self.prober = Prober(
             keys,
             self.paths,
             timings=DEFAULT_TIMINGS,
             entropy=MemoryEntropy(random.Random(seed)),
             transmit=self._transmit,
+            may_answer=lambda host: self.is_generous,
             on_answer=self.answered.append,
             on_asked=self.asked.append,
             on_hint=self.hints.append,
@@ -103,6 +106,24 @@ async def test_a_probe_over_the_relay_is_answered_and_not_probed_back() -> None:
     us.prober.handle_untrusted(them.take(), RELAY)
     assert [way for way, _ in us.sent] == [RELAY]
     assert read(us, us.take()) == ProbeAnswer(next(iter(them.prober._open)), None)
+
+
+async def test_who_has_answered_us_is_answered_whatever_the_budget_says() -> None:
+    """It is where it says: nobody else could have answered. Before that its address may be a victim's."""
+    us, them = a_pair()
+    us.is_generous = False
+    them.prober.ask(THEM)
+    us.prober.handle_untrusted(them.take(), THEM)
+    assert isinstance(read(us, us.take()), ProbeRequest), "probed back, as often as that is allowed, and not answered"
+    assert not us.sent
+    us.prober.ask(THEM)
+    them.prober.handle_untrusted(us.take(), THEM)
+    us.prober.handle_untrusted(them.take(), THEM)
+    us.sent.clear()
+    them.sent.clear()
+    them.prober.ask(THEM)
+    us.prober.handle_untrusted(them.take(), THEM)
+    assert isinstance(read(us, us.take()), ProbeAnswer)
 
 
 async def test_an_answer_never_triggers_an_answer() -> None:

@@ -162,6 +162,10 @@ class NodeSurroundings:
         """Whether the budget of unproved ways has one more probe for this address."""
         return self._probe_budget.take(host, trio.current_time())
 
+    def may_answer(self, host: str) -> bool:
+        """Whether the budget of unproved ways has one more answer for this address."""
+        return self._probe_budget.take_answer(host, trio.current_time())
+
     async def wait_hard_turn(self, patience: float) -> HardTurn | None:
         """The right to punch hard."""
         return await self._probe_budget.wait_turn(patience)

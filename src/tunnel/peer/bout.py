@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import trio
 
@@ -12,7 +12,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import NatReport
 from tunnel.peer.budget import HardTurn
 from tunnel.peer.facts import PeerFacts
-from tunnel.peer.hard_tactics import HardTactic, Span
+from tunnel.peer.hard_tactics import FIRST_PORT, LAST_PORT, HardTactic, Span
 from tunnel.peer.paths import NEVER
 from tunnel.peer.surroundings import Way
 from tunnel.wire.probes import MAX_SPANS, ProbeHint, Stage
@@ -25,6 +25,8 @@ Tell = Callable[[ProbeHint], None]
 TICK = 0.05
 """Seconds between two steps: a few flows and sockets each."""
 FLOWS_A_TICK = 9
+MOST_TOLD = 2048
+"""Ports of the peer's that are heeded: there are flows for fewer. A span is four bytes, and may be of all ports."""
 HEARD_BEFORE = 2.0
 """Seconds before a hard punch, in which the plain one was heard already."""
 
@@ -80,11 +82,14 @@ class Bout:
 
     @property
     def told(self) -> tuple[Span, ...]:
-        """Spans in which the peer says that its ports are; none about an address that it did not announce."""
+        """Spans in which the peer says that its ports are; none about an address that it did not announce.
+
+        They hold `MOST_TOLD` ports at most, and none below `FIRST_PORT`: services of a victim's may be there.
+        """
         hint = self.hint
         if hint is None or hint.place is None or hint.place.host != self.host:
             return ()
-        return hint.spans
+        return tuple(_first_of(hint.spans, MOST_TOLD))
 
     def heard(self) -> list[Endpoint]:
         """From where else at its address the peer was heard, in vain so far: we have not aimed there."""
@@ -123,7 +128,10 @@ class Bout:
         )
 
     def note_span(self, place: Endpoint, span: Span) -> None:
-        """Ports of ours are here: tell it, in the order in which we learned it."""
+        """Ports of ours are here: tell it, in the order in which we learned it. Nothing where no such ports are."""
+        first, last = span
+        if not 0 < first <= last <= LAST_PORT:
+            return
         self._place = place
         self._spans.append(span)
         while len(self._spans) > MAX_SPANS:
@@ -145,6 +153,13 @@ class Bout:
             self.numbers.append(number)
             opened.append(number)
         return opened
+
+    def knock_again(self, way: Way) -> bool:
+        """Knock where we knocked before, so as to arrive; False when the budget has no packet left."""
+        if not self.turn.take_repeat():
+            return False
+        self.knock(way, None)
+        return True
 
     async def enclose(self, number: int, act: Callable[[], None]) -> tuple[Endpoint | None, Endpoint | None]:
         """Where our server saw this socket just before and just after the act."""
@@ -178,6 +193,16 @@ class Knocks:
 async def tick() -> None:
     """One step."""
     await trio.sleep(TICK)
+
+
+def _first_of(spans: Sequence[Span], most: int) -> Iterator[Span]:
+    """The first so many ports of these spans, from `FIRST_PORT` on."""
+    for begin, end in spans:
+        first = max(begin, FIRST_PORT)
+        last = min(end, first + most - 1)
+        if first <= last:
+            most -= last - first + 1
+            yield first, last
 
 
 def _joined(spans: Sequence[Span]) -> list[Span]:

@@ -1,8 +1,10 @@
 """How many probes a node sends where nothing is proved: candidates are somebody's word, and may name a victim.
 
     any punch        200 a second in the node (burst 400), 20 a second towards one address (burst 48)
+    an answer        20 a second towards one address (burst 48), until a probe of ours was answered from there
     a hard punch     one at a time in the node, 1,900 flows and 240 sockets at most; they count in the node's 200
-                     too, and one address is worth a few such punches an hour, whoever asks for them
+                     too. Knocks again count in its 3,800 packets. One address is worth a few such punches an hour,
+                     whoever asks for them, and so is one peer, whatever address it announces
 
 A flow is a new pair of socket and remote endpoint: what a router on the way must remember (easytier#289).
 """
@@ -14,6 +16,7 @@ from collections.abc import Callable
 
 import trio
 
+from tunnel.model.identity import NodeId
 from tunnel.model.rates import RateTable, TokenBucket
 
 NODE_RATE, NODE_BURST = 200.0, 400.0
@@ -23,6 +26,8 @@ HOST_RATE, HOST_BURST = 20.0, 48.0
 MAX_HOSTS = 4096
 HARD_FLOWS = 1900
 """Of one hard punch; 2,048 is what the node may open meanwhile in all."""
+HARD_PACKETS = 2 * HARD_FLOWS
+"""Of one hard punch, those on flows that are open already among them."""
 HARD_SOCKETS = 240
 """Of one hard punch; 256 is what the node may have open in all."""
 SOCKET_RATE = 100.0
@@ -34,7 +39,7 @@ HARD_REST = 20.0
 FEW_FLOWS = 100
 """A hard punch that opened no more needs no rest behind it."""
 HARD_HOST_BURST, HARD_HOST_RATE = 4.0, 4.0 / 3600.0
-"""Hard punches at one address: so many at once, so many a second."""
+"""Hard punches at one address, and with one peer: so many at once, so many a second."""
 
 
 class ProbeBudget:
@@ -43,7 +48,9 @@ class ProbeBudget:
     def __init__(self) -> None:
         self._node = TokenBucket(NODE_RATE, NODE_BURST, 0.0)
         self._hosts = RateTable(HOST_RATE, HOST_BURST, MAX_HOSTS)
+        self._answers = RateTable(HOST_RATE, HOST_BURST, MAX_HOSTS)
         self._hard_hosts = RateTable(HARD_HOST_RATE, HARD_HOST_BURST, MAX_HOSTS)
+        self._hard_peers = RateTable(HARD_HOST_RATE, HARD_HOST_BURST, MAX_HOSTS)
         self._rests_until = -math.inf
         self._turn = trio.Semaphore(1, max_value=1)
         self.refused = 0
@@ -51,6 +58,16 @@ class ProbeBudget:
     def take(self, host: str, now: float) -> bool:
         """Whether one more probe may go to this address now."""
         if self._hosts.take(host, now) and self._node.take(now):
+            return True
+        self.refused += 1
+        return False
+
+    def take_answer(self, host: str, now: float) -> bool:
+        """Whether one more answer may go to this address now, from where nobody has answered us yet.
+
+        Our own probes there do not count: a volley of the peer's must not silence ours.
+        """
+        if self._answers.take(host, now):
             return True
         self.refused += 1
         return False
@@ -64,7 +81,7 @@ class ProbeBudget:
             except trio.Cancelled:
                 self._turn.release()
                 raise
-            return HardTurn(self._node, self._hard_hosts, self._end_turn)
+            return HardTurn(self._node, self._hard_hosts, self._hard_peers, self._end_turn)
         return None
 
     def _end_turn(self, turn: HardTurn) -> None:
@@ -76,25 +93,34 @@ class ProbeBudget:
 class HardTurn:
     """The budget of one hard punch. Call `end` once, whatever happened."""
 
-    def __init__(self, node: TokenBucket, hosts: RateTable, on_end: Callable[[HardTurn], None]) -> None:
+    def __init__(
+        self, node: TokenBucket, hosts: RateTable, peers: RateTable, on_end: Callable[[HardTurn], None]
+    ) -> None:
         self._node = node
         self._hosts = hosts
+        self._peers = peers
         self._on_end = on_end
         self._flow_pace = TokenBucket(HARD_FLOW_RATE, HARD_FLOW_RATE / 10, trio.current_time())
         self._socket_pace = TokenBucket(SOCKET_RATE, SOCKET_RATE / 10, trio.current_time())
         self.flows = 0
         """Opened so far."""
+        self.packets = 0
+        """Sent so far, on new flows and on old ones."""
         self.sockets = 0
         """Opened so far."""
 
     @property
     def is_spent(self) -> bool:
         """Whether no more flow may be opened."""
-        return self.flows >= HARD_FLOWS
+        return self.flows >= HARD_FLOWS or self.packets >= HARD_PACKETS
 
-    def may_punch(self, host: str) -> bool:
-        """Whether this address is worth one more hard punch: it may be a victim's. Ask once a punch."""
-        return self._hosts.take(host, trio.current_time())
+    def may_punch(self, peer: NodeId, host: str) -> bool:
+        """Whether this peer, and this address of its, are worth one more hard punch. Ask once a punch.
+
+        The address may be a victim's, and a peer that has a new one each time would leave no turn to the others.
+        """
+        now = trio.current_time()
+        return self._peers.take(str(peer), now) and self._hosts.take(host, now)
 
     def take_flow(self) -> bool:
         """Whether one more flow may be opened now."""
@@ -102,6 +128,14 @@ class HardTurn:
         if self.is_spent or not self._flow_pace.take(now) or not self._node.take(now):
             return False
         self.flows += 1
+        self.packets += 1
+        return True
+
+    def take_repeat(self) -> bool:
+        """Whether one more packet may go on a flow that is open already."""
+        if self.packets >= HARD_PACKETS:
+            return False
+        self.packets += 1
         return True
 
     def take_socket(self) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
-from tunnel.peer.bout import FLOWS_A_TICK, Bout, Knocks, tick
+from tunnel.peer.bout import FLOWS_A_TICK, MOST_TOLD, Bout, Knocks, tick
 from tunnel.peer.budget import HARD_FLOWS
-from tunnel.peer.hard_tactics import Aim, Span
+from tunnel.peer.hard_tactics import FEWEST_SOCKETS, FIRST_PORT, LAST_PORT, Aim, Span
 from tunnel.peer.opener import AHEAD_GAP, AHEAD_GAP_PRESERVING, CROSSED_TTL, ports_ahead, spans_told
 from tunnel.peer.surroundings import Way
 
@@ -20,6 +21,8 @@ AGAIN = 1.0
 """Seconds after which ports that were told of are asked again, where that costs no flow."""
 MOST_AGAIN = 90
 """Ports that are asked again at a time."""
+MOST_PAIRS = FEWEST_SOCKETS * HARD_FLOWS
+"""Of a socket of ours and a port that was told: what two blocks make. They are shuffled, and that takes time."""
 GRACE = 2.0
 """Seconds for late answers, when all guesses are made."""
 ALL_TOLD = 1.2
@@ -78,7 +81,8 @@ class Guesser:
         if not len(self._waiting):
             for port in list(dict.fromkeys(self._told()))[:MOST_AGAIN]:
                 for source in self._sources:
-                    self._bout.knock(Way(source, self._at(port)), None)
+                    if not self._bout.knock_again(Way(source, self._at(port))):
+                        return
 
     async def _tell_port(self) -> None:
         """Open the one socket to guess from, and find out where it comes out towards the opener."""
@@ -106,10 +110,12 @@ class Guesser:
         bout = self._bout
         idle_since = trio.current_time()
         seen: dict[int, None] = {}
+        most = MOST_PAIRS // self._tactic.guess_sockets
         while not bout.is_peer_done:
             fresh = await bout.open_sockets(min(2, self._tactic.guess_sockets - len(self._sources)))
             drawn = [] if seen else self._drawn()
-            news = [port for port in (*drawn, *self._told()) if port not in seen]
+            told = (port for port in self._told() if port not in seen)
+            news = drawn or list(islice(told, max(0, most - len(seen))))
             seen.update(dict.fromkeys(news))
             pairs = [(source, self._at(port)) for source in fresh for port in seen]
             pairs += [(source, self._at(port)) for source in self._sources for port in news]
@@ -153,11 +159,11 @@ class Guesser:
         told = self._bout.told if not self._tactic.spans else ()
         yield from _ports(told)
         for first, last in told if self._tactic.aim in (Aim.ANNOUNCED, Aim.TOLD) else ():
-            yield from (port for port in range(last + 1, last + 1 + MARGIN) if port <= 0xFFFF)
-            yield from (port for port in range(first - MARGIN, first) if port > 0)
+            yield from (port for port in range(last + 1, last + 1 + MARGIN) if port <= LAST_PORT)
+            yield from (port for port in range(first - MARGIN, first) if port >= FIRST_PORT)
 
     def _learn(self, ports: Iterable[int]) -> None:
-        news = [port for port in ports if port not in self._known]
+        news = list(islice((port for port in ports if port not in self._known), MOST_TOLD - len(self._known)))
         self._known.update(dict.fromkeys(news))
         self._waiting.add([(source, self._at(port)) for port in dict.fromkeys(news) for source in self._sources])
 
@@ -239,7 +245,7 @@ class _Count:
             for port in _ports(told[nearest * share : (nearest + 1) * share]):
                 if (self._source, port) not in self._used:
                     return port
-        while (self._source, port := self._bout.chance.randint(1024, 65535)) in self._used:
+        while (self._source, port := self._bout.chance.randint(FIRST_PORT, LAST_PORT)) in self._used:
             pass
         return port
 

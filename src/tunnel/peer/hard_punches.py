@@ -51,9 +51,9 @@ class HardPunches:
             return
         try:
             host = endpoints[0].host
-            if not turn.may_punch(host):
+            if not turn.may_punch(self._facts.node, host):
                 self._tell(ProbeHint(Stage.BUSY))
-                self.failure = Reason(ReasonCode.PUNCH_BUSY, f"here: {host} was punched at too often")
+                self.failure = Reason(ReasonCode.PUNCH_BUSY, f"here: it, or {host}, was punched at too often")
                 return
             self.attempt += 1
             bout = Bout(

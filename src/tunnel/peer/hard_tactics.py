@@ -126,8 +126,9 @@ def _alone(nat: NatReport, *, we_open: bool) -> HardTactic:
     """Only the opener's port is to be found."""
     if counts(nat):
         return HardTactic(TacticName.PREDICTED, we_open, _sockets_that_tell(nat))
-    if nat.allocation is Allocation.BLOCK and nat.block is not None:
-        return HardTactic(TacticName.BLOCK, we_open, sockets_for(nat.block), (nat.block,))
+    block = _block(nat)
+    if nat.allocation is Allocation.BLOCK and block is not None:
+        return HardTactic(TacticName.BLOCK, we_open, sockets_for(block), (block,))
     everywhere = (FIRST_PORT, LAST_PORT)
     return HardTactic(TacticName.BIRTHDAY, we_open, sockets_for(everywhere), (everywhere,))
 
@@ -150,7 +151,7 @@ def _crossed(own: NatReport, theirs: NatReport, *, is_our_turn: bool) -> HardTac
 def _aimed(own: NatReport, theirs: NatReport, aim: Aim, *, we_open: bool) -> HardTactic:
     opener, guesser = (own, theirs) if we_open else (theirs, own)
     alone = _alone(opener, we_open=we_open)
-    sockets, block, guess_sockets = alone.sockets, guesser.block, 1
+    sockets, block, guess_sockets = alone.sockets, _block(guesser), 1
     match aim:
         case Aim.SWEPT:
             sockets = HARD_SOCKETS if counts(opener) else 1
@@ -161,8 +162,7 @@ def _aimed(own: NatReport, theirs: NatReport, aim: Aim, *, we_open: bool) -> Har
                 sockets = PRESERVING_SOCKETS if not _is_counter(opener) else CROSSED_SOCKETS
                 guess_sockets = min(HARD_SOCKETS, 2 + math.ceil(_ports(block) / sockets))
             else:
-                assert opener.block is not None
-                sockets = min(HARD_SOCKETS, _ports(opener.block) * 7 // 16)
+                sockets = min(HARD_SOCKETS, _width(opener) * 7 // 16)
                 guess_sockets = FEWEST_SOCKETS
         case Aim.AHEAD:
             sockets = PRESERVING_SOCKETS if not _is_counter(opener) else CROSSED_SOCKETS
@@ -179,7 +179,7 @@ def counts(nat: NatReport) -> bool:
 
 def in_reach(nat: NatReport) -> bool:
     """Whether its next port is one of few enough that a peer whose port is unknown too can meet it."""
-    return counts(nat) or (nat.allocation is Allocation.BLOCK and nat.block is not None and _ports(nat.block) <= 2048)
+    return counts(nat) or (nat.allocation is Allocation.BLOCK and _block(nat) is not None and _width(nat) <= 2048)
 
 
 def sockets_for(span: Span) -> int:
@@ -210,7 +210,15 @@ def _both(one: NatReport, other: NatReport) -> tuple[tuple[NatReport, NatReport]
 
 
 def _width(nat: NatReport) -> int:
-    return 1 if counts(nat) or nat.block is None else _ports(nat.block)
+    block = _block(nat)
+    return 1 if counts(nat) or block is None else _ports(block)
+
+
+def _block(nat: NatReport) -> Span | None:
+    """The block from which it takes ports, without those where services are: a report may be made up for a victim."""
+    if nat.block is None or nat.block[1] < FIRST_PORT:
+        return None
+    return max(FIRST_PORT, nat.block[0]), nat.block[1]
 
 
 def _ports(span: Span) -> int:

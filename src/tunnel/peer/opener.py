@@ -11,7 +11,7 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
 from tunnel.peer.bout import FLOWS_A_TICK, Bout, Knocks, tick
-from tunnel.peer.hard_tactics import AHEAD, Aim, counts
+from tunnel.peer.hard_tactics import AHEAD, FIRST_PORT, LAST_PORT, Aim, counts
 from tunnel.peer.surroundings import Way
 
 OPENING_TTLS = (2, 4)
@@ -97,7 +97,7 @@ class Opener:
         return max(1, min(MAX_SWEPT, (block[1] - block[0] + 1) * 15 // 16) // self._tactic.sockets)
 
     def _at(self, ports: Sequence[int]) -> list[Endpoint]:
-        return [Endpoint(self._bout.host, port) for port in ports if 0 < port <= 0xFFFF]
+        return [Endpoint(self._bout.host, port) for port in ports if FIRST_PORT <= port <= LAST_PORT]
 
     def _sockets_now(self, aims: deque[Endpoint]) -> int:
         """How many to open in this step."""
@@ -152,7 +152,7 @@ class Opener:
         first = before.port + step if before is not None else seen.port - step * sent
         last = after.port - step if after is not None and after != before else first + step * sent
         low, high = sorted((first, last))
-        if 0 < low <= high <= 0xFFFF and high - low <= abs(step) * sent * MOST_STRANGERS:
+        if high - low <= abs(step) * sent * MOST_STRANGERS:
             bout.note_span(seen, (low, high))
 
     def _retarget(self) -> None:
@@ -168,8 +168,10 @@ class Opener:
         for _ in range(2 * BATCH):
             if not self._due or self._due[0][0] > now:
                 return
-            _, number, aim = self._due.popleft()
-            self._bout.knock(Way(number, aim), None)
+            _, number, aim = self._due[0]
+            if not self._bout.knock_again(Way(number, aim)):
+                return
+            self._due.popleft()
             self._due.append((now + REPEAT, number, aim))
 
 

@@ -36,8 +36,9 @@ class _Question:
 class Prober:
     """Asks and answers under one pair of probe keys.
 
-    `transmit(way, datagram, ttl)` sends; `on_answer(path)` is told of each probe of ours that was answered,
-    `on_asked(way)` of each probe of the peer's, `on_hint(hint)` of each hint.
+    `transmit(way, datagram, ttl)` sends; `may_answer(host)` is asked before an answer goes to where nobody has answered
+    us yet: a source is easily forged, and may be a victim. `on_answer(path)` is told of each probe of ours that was
+    answered, `on_asked(way)` of each probe of the peer's, `on_hint(hint)` of each hint.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Prober:
         timings: Timings,
         entropy: Entropy,
         transmit: Callable[[Way, bytes, int | None], bool],
+        may_answer: Callable[[str], bool],
         on_answer: Callable[[Path], None],
         on_asked: Callable[[Way], None],
         on_hint: Callable[[ProbeHint], None],
@@ -63,6 +65,7 @@ class Prober:
         self._timings = timings
         self._entropy = entropy
         self._transmit = transmit
+        self._may_answer = may_answer
         self._on_answer = on_answer
         self._on_asked = on_asked
         self._on_hint = on_hint
@@ -112,7 +115,8 @@ class Prober:
         if path is None:
             return
         path.heard = now
-        self._send(way, ProbeAnswer(request.transaction, _told(way)), request.size, None)
+        if path.answered != NEVER or not way.is_direct or way.remote is None or self._may_answer(way.remote.host):
+            self._send(way, ProbeAnswer(request.transaction, _told(way)), request.size, None)
         if way != RELAY and not path.is_proven and self._may_probe_back(path, now):
             path.probed_back = now
             path.probe_backs += 1

@@ -66,6 +66,7 @@ class Probing:
             timings=self._around.timings,
             entropy=self._around.entropy,
             transmit=lambda way, datagram, ttl: self._around.transmit(way, node, datagram, ttl),
+            may_answer=self._around.may_answer,
             on_answer=self._on_answer,
             on_asked=self._on_asked,
             on_hint=self._facts.note_hint,

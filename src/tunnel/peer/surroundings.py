@@ -149,6 +149,10 @@ class Surroundings(Protocol):
         """Whether the node's budget has one more probe for a way to this address that is not proved."""
         ...
 
+    def may_answer(self, host: str) -> bool:
+        """Whether the budget has one more answer for this address, from where no probe of ours was answered yet."""
+        ...
+
     async def wait_hard_turn(self, patience: float) -> HardTurn | None:
         """The right to punch hard, alone in this node, and its budget; None where it is not to be had in time."""
         ...
