@@ -233,7 +233,18 @@ async def test_netcheck_surveys_now(town: Town) -> None:
         before = trio.current_time()
         result = await desk.netcheck()
         assert result.survey.answers
-        assert trio.current_time() - before < 10.0
+        assert result.took == pytest.approx(trio.current_time() - before)
+        assert result.took < 10.0
+
+
+async def test_netcheck_tells_the_link_to_the_server_and_what_was_declared(town: Town) -> None:
+    declared = Endpoint("25.7.0.1", 4242)
+    async with town.node("desk", udp_port=4242, external=declared) as desk:
+        await desk.wait_registered()
+        result = await desk.netcheck()
+        assert result.server is not None
+        assert (result.server.url, result.server.state) == (INVITE.server, "registered")
+        assert result.external == declared
 
 
 async def test_netcheck_without_any_server_to_ask_says_so_and_does_not_hang(town: Town) -> None:

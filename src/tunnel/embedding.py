@@ -211,7 +211,8 @@ class Node:
         """Survey our NAT now, and ask for the classic second opinion. Raises SettingsError with `--no-survey`."""
         if not self.program.settings.survey:
             raise SettingsError("this node was started with --no-survey")
-        return await self.program.check_network()
+        found = await self.program.check_network()
+        return replace(found, server=self.status().server, external=self.program.settings.external)
 
     async def wait_registered(self) -> None:
         """Return as soon as the server knows us."""
