@@ -109,6 +109,28 @@ async def test_a_name_that_no_node_may_have_is_found_before_anything_is_sent(tow
     assert town.sent == []
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("udp_port", 99999),
+        ("udp_port", -1),
+        ("udp_port", "4242"),
+        ("external", "1.2.3.4"),
+        ("external", Endpoint("0.0.0.0", 1)),
+        ("stun", ("foo",)),
+        ("stun", "stun.test:3478"),
+        ("address", "10.86.0.300"),
+        ("tun", "a/b"),
+    ],
+    ids=str,
+)
+async def test_a_wrong_setting_is_named_before_anything_is_sent(town: Town, field: str, value: object) -> None:
+    with pytest.raises(SettingsError, match=f"^{field} "):
+        async with town.node("desk", **{field: value}):
+            pytest.fail("it must not start")
+    assert town.sent == []
+
+
 @pytest.mark.parametrize("server", ["stun.test:port", "", ":3478", "stun.test:99999"])
 async def test_a_stun_server_that_is_none_is_found_before_anything_is_sent(town: Town, server: str) -> None:
     with pytest.raises(SettingsError, match="HOST:PORT"):
@@ -173,6 +195,24 @@ async def test_a_peer_that_nobody_knows_is_unreachable_after_thirty_seconds(town
         with pytest.raises(PeerUnreachable, match="nobody yet"):
             await desk.connect("laptop")
         assert trio.current_time() - began == pytest.approx(30.0)
+
+
+@pytest.mark.parametrize("way", ["connect", "ping"])
+async def test_this_node_itself_is_not_waited_for(town: Town, way: str) -> None:
+    async with town.node("desk") as desk:
+        await desk.wait_registered()
+        for wanted in ("desk", desk.id, *desk.addresses):
+            began = trio.current_time()
+            with pytest.raises(PeerUnreachable, match="is this node itself"):
+                await getattr(desk, way)(wanted)
+            assert trio.current_time() == began
+
+
+@pytest.mark.parametrize("way", ["connect", "ping"])
+async def test_without_the_server_the_cause_is_named(town: Town, way: str) -> None:
+    async with town.node("desk", replace(INVITE, server="ws://25.9.9.9:8443")) as desk:
+        with pytest.raises(PeerUnreachable, match=r"no way to 'laptop'.*: no link to the server \(no answer for 10 s"):
+            await getattr(desk, way)("laptop")
 
 
 async def test_connecting_waits_for_a_peer_that_comes_later(town: Town) -> None:

@@ -188,7 +188,7 @@ def _servers(found: Json) -> Table:
 
 
 def _lately(health: Json | None, took: float) -> str:
-    """A server that did not answer before the verdict may have done so since, or before this check of `took` seconds."""
+    """A server that did not answer before the verdict may have done so since, or before these `took` seconds."""
     if health is None:
         return ""
     ago, silences = health["answered_s_ago"], health["silences"]
