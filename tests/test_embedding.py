@@ -124,7 +124,7 @@ async def test_a_name_that_no_node_may_have_is_found_before_anything_is_sent(tow
     ],
     ids=str,
 )
-async def test_a_wrong_setting_is_named_before_anything_is_sent(town: Town, field: str, value: object) -> None:
+async def test_a_wrong_setting_is_named_before_anything_is_sent(town: Town, field: str, value: Any) -> None:
     with pytest.raises(SettingsError, match=f"^{field} "):
         async with town.node("desk", **{field: value}):
             pytest.fail("it must not start")

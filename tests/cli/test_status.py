@@ -392,6 +392,16 @@ def test_a_nat_is_told_without_what_is_unknown() -> None:
     assert nat_words({"mapping": "unknown"}) == "not known yet"
 
 
+def test_an_idle_relayed_peer_does_not_look_broken(machine: Machine, command: Command) -> None:
+    idle = peer(state="relayed", path=None, reason=BLOCKED)
+    machine.answers.update({"status": [document(idle)], "why": [idle]})
+    for ended in (command("status"), command("why", "laptop")):
+        assert "none now, the next packet brings it back" in ended.out
+    lost = peer(state="relayed", path=None, reason={**BLOCKED, "code": "peer_offline"})
+    machine.answers["why"] = [lost]
+    assert "brings it back" not in command("why", "laptop").out
+
+
 def test_a_path_is_told_in_a_few_words() -> None:
     assert path_words(None) == "none"
     assert path_words(DIRECT) == "direct 192.0.2.7:4242 12.5 ms"

@@ -20,6 +20,8 @@ Command = Callable[..., Any]
         (["up", "--nmae", "x"], ["unknown option --nmae", "--name"]),
         (["up", "--nmae=x"], ["unknown option --nmae:", "--name"]),
         (["up", "--zzz"], ["unknown option --zzz; see `p2ptunnel-trio up --help`"]),
+        (["netcheck", "--stun", "x"], ["unknown option --stun; see `p2ptunnel-trio netcheck --help`"]),
+        (["up", "--no-udp-relay"], ["unknown option --no-udp-relay; see `p2ptunnel-trio up --help`"]),
         (["status", "--jsn"], ["unknown option --jsn", "--json"]),
         (["up", "--udp-port", "many"], ["--udp-port 'many' is not a whole number; see `p2ptunnel-trio up --help`"]),
         (["up", "--udp-port"], ["--udp-port needs a value; see `p2ptunnel-trio up --help`"]),
