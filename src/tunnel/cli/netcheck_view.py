@@ -144,7 +144,8 @@ def _lifetime(found: Json) -> _Row:
 def _ipv6(found: Json) -> _Row:
     sight = found["ipv6"]
     if not sight["address"]:
-        remedy = "" if found["mapping"] == "none" else "IPv6 from your provider would spare you the NAT"
+        has_nat = found["mapping"] not in ("none", "unknown")
+        remedy = "IPv6 from your provider would spare you the NAT" if has_nat else ""
         return _Row("ipv6", "no global address", "IPv4 alone", remedy)
     if sight["reached"] is None:
         return _Row("ipv6", "an address, nobody to ask", "peers with IPv6 are tried over it")
