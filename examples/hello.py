@@ -13,6 +13,7 @@ async def main(invite: str, peer_name: str) -> None:
     settings = tunnel.NodeSettings(name="hello", default_stun=False)  # state=Path(...) would keep its key and address
     try:
         async with tunnel.open_node(invite=invite, settings=settings) as node:
+            print(f"waiting for {peer_name}, at most 30 s", file=sys.stderr)
             peer = await node.connect(peer_name)  # returns when data can flow: relayed or direct
             await peer.send_datagram(b"hello")
             answer = await peer.ping()

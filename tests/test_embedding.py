@@ -109,6 +109,28 @@ async def test_a_name_that_no_node_may_have_is_found_before_anything_is_sent(tow
     assert town.sent == []
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("udp_port", 99999),
+        ("udp_port", -1),
+        ("udp_port", "4242"),
+        ("external", "1.2.3.4"),
+        ("external", Endpoint("0.0.0.0", 1)),
+        ("stun", ("foo",)),
+        ("stun", "stun.test:3478"),
+        ("address", "10.86.0.300"),
+        ("tun", "a/b"),
+    ],
+    ids=str,
+)
+async def test_a_wrong_setting_is_named_before_anything_is_sent(town: Town, field: str, value: Any) -> None:
+    with pytest.raises(SettingsError, match=f"^{field} "):
+        async with town.node("desk", **{field: value}):
+            pytest.fail("it must not start")
+    assert town.sent == []
+
+
 @pytest.mark.parametrize("server", ["stun.test:port", "", ":3478", "stun.test:99999"])
 async def test_a_stun_server_that_is_none_is_found_before_anything_is_sent(town: Town, server: str) -> None:
     with pytest.raises(SettingsError, match="HOST:PORT"):
@@ -175,6 +197,24 @@ async def test_a_peer_that_nobody_knows_is_unreachable_after_thirty_seconds(town
         assert trio.current_time() - began == pytest.approx(30.0)
 
 
+@pytest.mark.parametrize("way", ["connect", "ping"])
+async def test_this_node_itself_is_not_waited_for(town: Town, way: str) -> None:
+    async with town.node("desk") as desk:
+        await desk.wait_registered()
+        for wanted in ("desk", desk.id, *desk.addresses):
+            began = trio.current_time()
+            with pytest.raises(PeerUnreachable, match="is this node itself"):
+                await getattr(desk, way)(wanted)
+            assert trio.current_time() == began
+
+
+@pytest.mark.parametrize("way", ["connect", "ping"])
+async def test_without_the_server_the_cause_is_named(town: Town, way: str) -> None:
+    async with town.node("desk", replace(INVITE, server="ws://25.9.9.9:8443")) as desk:
+        with pytest.raises(PeerUnreachable, match=r"no way to 'laptop'.*: no link to the server \(no answer for 10 s"):
+            await getattr(desk, way)("laptop")
+
+
 async def test_connecting_waits_for_a_peer_that_comes_later(town: Town) -> None:
     async with town.node("desk") as desk, trio.open_nursery() as nursery:
         found: list[str] = []
@@ -233,7 +273,18 @@ async def test_netcheck_surveys_now(town: Town) -> None:
         before = trio.current_time()
         result = await desk.netcheck()
         assert result.survey.answers
-        assert trio.current_time() - before < 10.0
+        assert result.took == pytest.approx(trio.current_time() - before)
+        assert result.took < 10.0
+
+
+async def test_netcheck_tells_the_link_to_the_server_and_what_was_declared(town: Town) -> None:
+    declared = Endpoint("25.7.0.1", 4242)
+    async with town.node("desk", udp_port=4242, external=declared) as desk:
+        await desk.wait_registered()
+        result = await desk.netcheck()
+        assert result.server is not None
+        assert (result.server.url, result.server.state) == (INVITE.server, "registered")
+        assert result.external == declared
 
 
 async def test_netcheck_without_any_server_to_ask_says_so_and_does_not_hang(town: Town) -> None:

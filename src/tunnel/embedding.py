@@ -23,6 +23,7 @@ from tunnel.model.errors import PeerUnreachable, SettingsError
 from tunnel.model.invite import Invite
 from tunnel.model.reasons import Reason
 from tunnel.model.settings import NodeSettings
+from tunnel.model.settings_check import check_node_settings
 from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus
 from tunnel.nat.netcheck import NetcheckReport
 from tunnel.network.background import bare_errors
@@ -31,7 +32,6 @@ from tunnel.network.urls import ServerUrl
 from tunnel.node.program import NodeProgram
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.messages import APPLICATION
-from tunnel.wire.announcement_body import check_name
 from tunnel.wire.invites import encode_invite
 
 INBOX = 256
@@ -173,7 +173,11 @@ class Node:
         return Peer(connection, self._inboxes.setdefault(connection, _Inbox()))
 
     async def connect(self, wanted: str) -> Peer:
-        """The peer, as soon as data can flow to it: relayed or direct. Raises PeerUnreachable after 30 s."""
+        """The peer, as soon as data can flow to it: relayed or direct. Raises PeerUnreachable after 30 s.
+
+        A name that nobody has yet is waited for too; our own raises at once.
+        """
+        self._refuse_ourselves(wanted)
         with trio.move_on_after(CONNECT_PATIENCE):
             while True:
                 try:
@@ -183,22 +187,38 @@ class Node:
                     continue
                 if await peer.wait_carried(1.0):
                     return peer
-        peer = self.peer(wanted)
-        raise PeerUnreachable(f"no way to {wanted!r} within {CONNECT_PATIENCE:g} s" + _because(peer.reason))
+        raise self._no_way(wanted, f" within {CONNECT_PATIENCE:g} s")
 
     async def ping(self, wanted: str) -> PingResult:
         """Measure one round trip, to a peer that is there. Raises PeerUnreachable: at once when nobody is called so."""
+        self._refuse_ourselves(wanted)
         with trio.move_on_after(NEWS_PATIENCE if self.program.is_registered else CONNECT_PATIENCE):
             while not self._knows(wanted):
                 await self.program.pulse.wait()
+        if not self._knows(wanted):
+            raise self._no_way(wanted)
         peer = self.peer(wanted)
         with trio.move_on_after(CONNECT_PATIENCE):
             while not await peer.wait_carried(NEWS_PATIENCE):
                 if self.program.is_registered and not peer.is_present:
                     break
         if not peer.can_carry:
-            raise PeerUnreachable(f"no way to {wanted!r}" + _because(peer.reason))
+            raise self._no_way(wanted)
         return await peer.ping()
+
+    def _refuse_ourselves(self, wanted: str) -> None:
+        if wanted in (self.id, self.name, *self.addresses) and not self._knows(wanted):
+            raise PeerUnreachable(f"{wanted!r} is this node itself")
+
+    def _no_way(self, wanted: str, when: str = "") -> PeerUnreachable:
+        """Why nothing flows to it. Without a link to the server, and without a path, the link is what is wrong."""
+        if not self.program.is_registered:
+            cause = self.program.link.reason or "it has not answered yet"
+            return PeerUnreachable(f"no way to {wanted!r}{when}: no link to the server ({cause})")
+        try:
+            return PeerUnreachable(f"no way to {wanted!r}{when}" + _because(self.peer(wanted).reason))
+        except PeerUnreachable as unknown:
+            return unknown
 
     def _knows(self, wanted: str) -> bool:
         try:
@@ -211,7 +231,8 @@ class Node:
         """Survey our NAT now, and ask for the classic second opinion. Raises SettingsError with `--no-survey`."""
         if not self.program.settings.survey:
             raise SettingsError("this node was started with --no-survey")
-        return await self.program.check_network()
+        found = await self.program.check_network()
+        return replace(found, server=self.status().server, external=self.program.settings.external)
 
     async def wait_registered(self) -> None:
         """Return as soon as the server knows us."""
@@ -238,9 +259,9 @@ async def open_node(
 ) -> AsyncIterator[Node]:
     """Run a node for the length of the block, in userspace unless the settings name a TUN interface.
 
-    Raises SettingsError (a damaged invite) and DeviceError (port taken, no privilege) before anything is sent. The
-    server may be unreachable: the node goes on trying. Where it refuses us for good, at the very first registration,
-    Refused ends the block.
+    Raises SettingsError (a damaged invite, a wrong setting) and DeviceError (port taken, no privilege) before anything
+    is sent. The server may be unreachable: the node goes on trying. Where it refuses us for good, at the very first
+    registration, Refused ends the block.
     """
     value, network = open_invite(invite if isinstance(invite, str) else encode_invite(invite))
     ServerUrl.parse(value.server)
@@ -248,7 +269,7 @@ async def open_node(
         settings = NodeSettings(name=name or socket.gethostname())
     elif name is not None:
         settings = replace(settings, name=name)
-    check_name(settings.name)
+    check_node_settings(settings)
     if world is None:
         from tunnel.network.real import real_world
 

@@ -34,7 +34,11 @@ EASY: dict[str, Any] = {
     "unresolved": [],
     "servers": [],
     "second_opinion": None,
+    "server": {"url": "wss://192.0.2.1:8443", "state": "registered", "rtt_ms": 20.0, "reason": None},
+    "external": None,
+    "took_s": 3.0,
 }
+DOWN = {"url": "wss://192.0.2.1:8443", "state": "backing_off", "rtt_ms": None, "reason": "connection refused"}
 NO_PORT = {
     "family": "ipv4",
     "state": "unsupported",
@@ -161,6 +165,59 @@ def test_a_silent_server_is_told_with_its_past() -> None:
     assert row("dead.test:1", **silent) == ["no answer", "silent 7 times in a row"]
     assert row("lost.test:1", **silent) == ["no answer", "last heard 60 s ago"]
     assert row("new.test:1", **silent) == ["no answer"]
+
+
+def test_an_answer_from_before_this_check_is_no_answer_to_it() -> None:
+    """Where nobody answers nobody is blamed, so a server that has just died has no silences."""
+    died = {"server": "died.test:1", "resolved": True, "answered_s_ago": 26.0, "rtt_ms": 6.2, "silences": 0}
+    assert row("died.test:1", silent=["died.test:1"], servers=[died]) == ["no answer", "last heard 26 s ago"]
+
+
+def test_an_ipv6_server_is_not_blamed_where_there_is_no_ipv6() -> None:
+    mute = {"server": "[2001:db8::1]:3478", "resolved": True, "answered_s_ago": None, "rtt_ms": None, "silences": 2}
+    silent = {"silent": [mute["server"]], "servers": [mute]}
+    assert row("[2001:db8::1]:3478", **silent) == ["no IPv6 here"]
+    has_ipv6 = {"address": True, "reached": False, "filtering": "unknown"}
+    assert row("[2001:db8::1]:3478", ipv6=has_ipv6, **silent) == ["no answer", "silent 2 times in a row"]
+
+
+def test_the_link_to_the_server_is_told() -> None:
+    assert row("server") == ["reached"]
+    seen, meaning, remedy = row("server", server=DOWN)
+    assert (seen, meaning) == ("not reached, trying again", "connection refused")
+    assert "TCP port" in remedy
+    assert row("server", server=None) == []
+
+
+def test_udp_is_not_called_blocked_where_nothing_at_all_answers() -> None:
+    """To let UDP out would not help anybody there."""
+    silence = {"udp": "blocked", "mapping": "unknown", "reflexive": [], "answers": []}
+    seen, meaning = row("udp", server=DOWN, **silence)
+    assert seen == "no answer"
+    assert "TCP port" in meaning
+    assert row("udp", **silence)[0] == "blocked"
+
+
+def test_nobody_is_told_to_open_a_port_that_is_open() -> None:
+    mapped = {**NO_PORT, "state": "mapped", "protocol": "upnp", "external": "25.1.0.1:51545", "lease_s": 7200}
+    assert len(row("mapping", mapping="dependent", port_mappings=[mapped])) == 2
+    assert len(row("mapping", mapping="dependent", external="25.1.0.1:4242")) == 2
+    assert len(row("mapping", mapping="dependent", port_mappings=[{**mapped, "note": "behind another NAT"}])) == 3
+    assert len(row("mapping", mapping="unknown", port_mappings=[mapped])) == 3
+
+
+def test_a_declared_endpoint_is_shown() -> None:
+    assert row("external", external="25.1.0.1:4242")[0] == "25.1.0.1:4242"
+    assert row("external") == []
+
+
+def test_ipv6_is_not_advised_against_a_nat_that_is_not_there() -> None:
+    assert len(row("ipv6")) == 3
+    assert len(row("ipv6", mapping="none")) == len(row("ipv6", mapping="unknown")) == 2
+
+
+def test_a_dependent_mapping_says_on_what() -> None:
+    assert row("mapping", mapping="dependent")[0] == "dependent on the destination"
 
 
 def test_words_of_a_newer_node_are_shown_as_they_came() -> None:

@@ -165,6 +165,14 @@ def test_watch_prints_each_status_until_the_node_ends(machine: Machine, command:
     assert machine.requests == [{"do": "watch", "every": 1.0}]
 
 
+def test_watch_in_a_pipe_prints_no_status_twice(machine: Machine, command: Command) -> None:
+    told = [document(peer()) for _ in range(3)]
+    for seconds, status in enumerate(told):
+        status["node"]["port_mappings"] = [{**OPEN_PORT, "lease_s": 7200 - seconds}]
+    machine.answers["watch"] = [{"status": status, "change": None} for status in told]
+    assert command("status", "--watch").out.count("deskid") == 1
+
+
 def test_watch_json_prints_one_document_a_line(machine: Machine, command: Command) -> None:
     machine.answers["watch"] = [{"status": document(peer(), name=name), "change": None} for name in ("one", "two")]
     ended = command("status", "--watch", "--json")
@@ -215,6 +223,7 @@ SILENT = {"ok": False, "code": "peer_unreachable", "error": "laptop did not answ
 def test_ping_tells_round_trip_and_path(
     machine: Machine, command: Command, virtual_time: trio.testing.MockClock
 ) -> None:
+    machine.answers["status"] = [document()]
     machine.answers["ping"] = [{"rtt_ms": 12.5, "path": DIRECT}, SILENT, {"rtt_ms": 80.25, "path": None}]
     ended = command("ping", "laptop")
     assert ended.out.splitlines() == [
@@ -229,8 +238,40 @@ def test_ping_tells_round_trip_and_path(
 def test_a_ping_without_any_answer_fails(
     machine: Machine, command: Command, virtual_time: trio.testing.MockClock
 ) -> None:
-    machine.answers["ping"] = [SILENT, SILENT]
-    assert command("ping", "laptop", "--count", "2", "--interval", "0.5").code == 1
+    machine.answers.update({"status": [document()], "why": [peer(), peer()], "ping": [SILENT, SILENT]})
+    ended = command("ping", "laptop", "--count", "2", "--interval", "0.5")
+    assert (ended.code, ended.err) == (1, "")
+    assert ended.out.endswith("2 of 2 unanswered\n")
+
+
+NO_WAY = {"ok": False, "code": "peer_unreachable", "error": "no way to 'laptop': no link to the server (refused)"}
+UNKNOWN = {"ok": False, "code": "peer_unreachable", "error": "no peer 'nobody' here; known: laptop"}
+
+
+def test_a_peer_without_any_way_is_not_pinged_again(machine: Machine, command: Command) -> None:
+    """Each try waits half a minute."""
+    machine.answers.update({"status": [document()], "why": [peer(path=None)], "ping": [NO_WAY]})
+    ended = command("ping", "laptop")
+    assert (ended.code, ended.out, ended.err) == (1, "", f"p2ptunnel-trio: {NO_WAY['error']}\n")
+
+
+def test_a_ping_of_nobody_is_one_line(machine: Machine, command: Command) -> None:
+    machine.answers.update({"status": [document()], "why": [UNKNOWN], "ping": [UNKNOWN]})
+    ended = command("ping", "nobody")
+    assert (ended.code, ended.out, ended.err) == (1, "", f"p2ptunnel-trio: {UNKNOWN['error']}\n")
+
+
+def test_a_ping_that_waits_for_the_server_says_so_at_once(machine: Machine, command: Command) -> None:
+    server = {"url": "wss://192.0.2.1:8443", "state": "backing_off", "rtt_ms": None, "reason": "connection refused"}
+    down = {**document(), "server": server}
+    machine.answers.update({"status": [down], "why": [peer(path=None)] * 2, "ping": [NO_WAY]})
+    ended = command("ping", "laptop")
+    assert ended.err.splitlines()[0] == (
+        "no link to the server (connection refused): waiting for it, or for a direct path"
+    )
+    answer = {"rtt_ms": 12.5, "path": DIRECT}
+    machine.answers.update({"status": [down], "why": [peer()], "ping": [answer]})
+    assert command("ping", "laptop", "--count", "1").err == "", "a direct path needs no server"
 
 
 @pytest.mark.parametrize("argv", [["--count", "0"], ["--interval", "-1"], ["--interval", "nan"]], ids=" ".join)
@@ -349,6 +390,16 @@ def test_a_nat_is_told_without_what_is_unknown() -> None:
     assert nat_words(NAT) == "mapping endpoint independent, allocation preserving, udp open"
     assert nat_words({"mapping": "none", "udp": "open"}) == "no NAT, udp open"
     assert nat_words({"mapping": "unknown"}) == "not known yet"
+
+
+def test_an_idle_relayed_peer_does_not_look_broken(machine: Machine, command: Command) -> None:
+    idle = peer(state="relayed", path=None, reason=BLOCKED)
+    machine.answers.update({"status": [document(idle)], "why": [idle]})
+    for ended in (command("status"), command("why", "laptop")):
+        assert "none now, the next packet brings it back" in ended.out
+    lost = peer(state="relayed", path=None, reason={**BLOCKED, "code": "peer_offline"})
+    machine.answers["why"] = [lost]
+    assert "brings it back" not in command("why", "laptop").out
 
 
 def test_a_path_is_told_in_a_few_words() -> None:

@@ -81,7 +81,7 @@ def test_userspace_means_no_tun() -> None:
         (UpOptions(tun="p2p7", userspace=True), "--userspace"),
         (UpOptions(udp_port=65536), "--udp-port"),
         (UpOptions(udp_port=-1), "--udp-port"),
-        (UpOptions(external="router:1"), "router:1"),
+        (UpOptions(external="router:1"), "--external 'router:1'"),
         (UpOptions(external="0.0.0.0:1"), "--external"),
         (UpOptions(external="192.0.2.1:0"), "--external"),
         (UpOptions(address="10.86.0.300"), "--address"),
@@ -105,6 +105,21 @@ def test_a_wrong_option_is_named(options: UpOptions, word: str) -> None:
     with pytest.raises(SettingsError) as caught:
         options.settings()
     assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(("argv", "is_warned"), [([], True), (["--udp-port", "4242"], False)], ids=str)
+def test_a_declared_endpoint_without_a_port_of_our_own_is_warned_of(
+    nodes: Nodes,
+    machine: Machine,
+    command: Command,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    argv: list[str],
+    is_warned: bool,
+) -> None:
+    machine.world(tmp_path).store.write("invite", encode_invite(HOME).encode())
+    command("up", "--state", str(tmp_path), "--userspace", "--external", "192.0.2.1:4242", *argv)
+    assert ("add --udp-port" in caplog.text) is is_warned
 
 
 @dataclass

@@ -45,9 +45,9 @@ async def _run(argv: list[str], *, task_status: trio.TaskStatus[trio.Process]) -
 
 
 def test_the_example_is_as_short_as_promised() -> None:
-    """15 lines from the first import on, blank ones and docstrings apart."""
+    """16 lines from the first import on, blank ones and docstrings apart."""
     lines = [line for line in HELLO.read_text().splitlines() if line.strip() and '"""' not in line]
-    assert len(lines) <= 15
+    assert len(lines) <= 16
 
 
 def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:

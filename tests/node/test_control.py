@@ -151,6 +151,9 @@ class FakeNode:
                 ServerHealth("b.test:3478", silences=4, is_resolved=False),
             ),
             keepalive=29.0,
+            took=3.34,
+            server=ServerStatus("wss://192.0.2.1:8443", "registered", 0.02),
+            external=Endpoint("25.1.0.1", 4242),
         )
 
 
@@ -257,6 +260,8 @@ async def test_netcheck_tells_each_property_by_a_key_of_its_own() -> None:
     assert survey["heard"] == {"other_address": "no", "other_port": "yes"}
     assert survey["ipv6"] == {"address": True, "reached": False, "filtering": "unknown"}
     assert survey["captive_portal"] == "no"
+    assert (survey["external"], survey["took_s"]) == ("25.1.0.1:4242", 3.3)
+    assert survey["server"] == {"url": "wss://192.0.2.1:8443", "state": "registered", "rtt_ms": 20.0, "reason": None}
     assert survey["port_mappings"] == [
         {
             "family": "ipv4",

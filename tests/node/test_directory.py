@@ -195,6 +195,9 @@ def test_nobody_is_found_under_another_s_id_or_address(directory: Directory) -> 
 def test_a_misspelt_name_brings_the_nearest_one(directory: Directory) -> None:
     announce(directory, ONE, "laptop")
     announce(directory, TWO, "phone")
+    for wanted in ("LAPTOP", "Labtop"):
+        with pytest.raises(PeerUnreachable, match="did you mean 'laptop'"):
+            directory.find(wanted)
     with pytest.raises(PeerUnreachable, match="did you mean 'laptop'"):
         directory.find("lapto")
 

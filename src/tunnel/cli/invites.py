@@ -77,8 +77,8 @@ def make_invite(server: str, pin: str | None, network: str) -> Invite:
     url = ServerUrl.parse(server)
     if _is_wildcard(url.host):
         raise SettingsError(f"--server {server}: write the address under which the others reach the server")
-    if pin is not None and not url.is_tls:
-        raise SettingsError(f"--server {server} is without TLS, where --pin means nothing: write wss://, or no --pin")
+    if not url.is_tls:
+        raise SettingsError(f"--server {server} is without TLS, which no `p2ptunnel-trio server` speaks: write wss://")
     pinned = None if pin is None else parse_pin(pin)
     secret = programs.this_machine(None).entropy.token(_SECRET_BYTES)
     return Invite(str(url), pinned, network, derive_network_keys(network, secret).network_id, secret)

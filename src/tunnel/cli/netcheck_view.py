@@ -16,6 +16,8 @@ from rich.text import Text
 
 from tunnel.cli.tables import port_mapping_words
 from tunnel.cli.text import printable
+from tunnel.cli.words import server_words
+from tunnel.model.reasons import REMEDIES, ReasonCode
 
 Json = Mapping[str, Any]
 
@@ -44,7 +46,8 @@ def netcheck_view(found: Json) -> Group:
 
 def _rows(found: Json) -> Iterator[_Row]:
     yield _Row("seen as", ", ".join(found["reflexive"]) or "nothing: no server answered")
-    yield _known("udp", found, _UDP)
+    yield from _server(found)
+    yield _udp(found)
     if found["reflexive"]:
         yield _mapping(found)
         yield _filtering(found)
@@ -52,8 +55,10 @@ def _rows(found: Json) -> Iterator[_Row]:
         if found["mapping"] != "none":
             yield _known("hairpin", found, _HAIRPIN)
         yield _lifetime(found)
-    yield _ipv6(found["ipv6"])
+    yield _ipv6(found)
     yield from _port_mappings(found)
+    if found.get("external") is not None:
+        yield _Row("external", found["external"], "declared with --external: peers are told to send there")
     if found["captive_portal"] != "unknown":
         yield _known("captive_portal", found, _PORTAL)
     if (second := found["second_opinion"]) is not None:
@@ -66,13 +71,37 @@ def _known(key: str, found: Json, words: Mapping[str, tuple[str, str]]) -> _Row:
     return _Row(key.replace("_", " "), _words(value), *words.get(value, ("", "")))
 
 
+def _server(found: Json) -> Iterator[_Row]:
+    """Nothing of a node that is older than this row."""
+    if (server := found.get("server")) is not None:
+        is_reached = server["state"] == "registered"
+        remedy = "" if is_reached else REMEDIES[ReasonCode.SERVER_UNREACHABLE]
+        yield _Row("server", server_words(server["state"]), server["reason"] or "", remedy)
+
+
+def _udp(found: Json) -> _Row:
+    """Where the server does not answer by TCP either, silence says nothing of UDP."""
+    server = found.get("server")
+    if found["udp"] == "blocked" and server is not None and server["state"] != "registered":
+        return _Row("udp", "no answer", "nobody answers, the server's TCP port included: is this machine online?")
+    return _known("udp", found, _UDP)
+
+
 def _mapping(found: Json) -> _Row:
     value = found["mapping"]
     meaning, remedy = _MAPPING.get(value, ("", ""))
+    if remedy == _FORWARD and _has_open_port(found):
+        meaning, remedy = f"{meaning}, but for the open port below", ""
     if value in ("endpoint_independent", "dependent") and found["observers"] < 2:
         meaning += "; seen from one server address alone"
         remedy = remedy or "more addresses say more: --stun, or a second --udp address of the server"
-    return _Row("mapping", "no NAT" if value == "none" else _words(value), meaning, remedy)
+    return _Row("mapping", _MAPPING_SEEN.get(value, _words(value)), meaning, remedy)
+
+
+def _has_open_port(found: Json) -> bool:
+    """Whether every peer reaches us at a port that was granted, or that somebody opened by hand."""
+    granted = (one for one in found["port_mappings"] if one["family"] == "ipv4" and one["external"] is not None)
+    return found.get("external") is not None or any(not one["note"] for one in granted)
 
 
 def _filtering(found: Json) -> _Row:
@@ -112,9 +141,12 @@ def _lifetime(found: Json) -> _Row:
     )
 
 
-def _ipv6(sight: Json) -> _Row:
+def _ipv6(found: Json) -> _Row:
+    sight = found["ipv6"]
     if not sight["address"]:
-        return _Row("ipv6", "no global address", "IPv4 alone", "IPv6 from your provider would spare you the NAT")
+        has_nat = found["mapping"] not in ("none", "unknown")
+        remedy = "IPv6 from your provider would spare you the NAT" if has_nat else ""
+        return _Row("ipv6", "no global address", "IPv4 alone", remedy)
     if sight["reached"] is None:
         return _Row("ipv6", "an address, nobody to ask", "peers with IPv6 are tried over it")
     if not sight["reached"]:
@@ -147,17 +179,21 @@ def _servers(found: Json) -> Table:
     for answer in found["answers"]:
         table.add_row(_text(answer["server"]), _text(answer["mapped"]), _milliseconds(answer["rtt_ms"]), "")
     for server in (*found["silent"], *found["unresolved"]):
-        said = "no answer" if server in found["silent"] else "name not found"
-        table.add_row(_text(server), Text(said, style="dim"), "", _text(_lately(health.get(server))))
+        said, lately = "no answer", _lately(health.get(server), found.get("took_s", 0.0))
+        if server in found["unresolved"]:
+            said = "name not found"
+        elif server.startswith("[") and not found["ipv6"]["address"]:
+            said, lately = "no IPv6 here", ""
+        table.add_row(_text(server), Text(said, style="dim"), "", _text(lately))
     return table
 
 
-def _lately(health: Json | None) -> str:
-    """A server that did not answer before the verdict may have done so since, or long ago."""
+def _lately(health: Json | None, took: float) -> str:
+    """A server that did not answer before the verdict may have done so since, or before these `took` seconds."""
     if health is None:
         return ""
     ago, silences = health["answered_s_ago"], health["silences"]
-    if ago is not None and not silences:
+    if ago is not None and not silences and ago < took:
         return f"answered after the verdict, in {health['rtt_ms']:.1f} ms"
     told = f"silent {silences} times in a row" if silences > 1 else ""
     return told if ago is None else f"{told}; last heard {ago:.0f} s ago".removeprefix("; ")
@@ -192,6 +228,7 @@ _MAPPING = {
     "dependent": ("hard: each peer sees another outer port", _FORWARD),
     "unknown": ("too few answers, or they contradict each other", "ask again; name more servers with --stun"),
 }
+_MAPPING_SEEN = {"none": "no NAT", "dependent": "dependent on the destination"}
 _FILTERING = {
     "none": ("everybody gets in", ""),
     "endpoint_independent": ("once we have sent anything, everybody gets in", ""),

@@ -10,6 +10,8 @@ from cyclopts import Parameter
 
 from tunnel.cli.logs import Level
 from tunnel.cli.places import default_control, default_state
+from tunnel.model.endpoint import Endpoint, parse_endpoint
+from tunnel.model.errors import SettingsError
 
 Flat = Parameter(name="*")
 """Marks a dataclass whose fields are options."""
@@ -35,6 +37,14 @@ ControlOption = Annotated[
         show_default=lambda _: str(default_control()),
     ),
 ]
+
+
+def parse_named_endpoint(option: str, text: str, default_port: int | None = None) -> Endpoint:
+    """The value of an option that is a numeric ADDRESS:PORT. Raises SettingsError, which names the option."""
+    try:
+        return parse_endpoint(text, default_port)
+    except SettingsError as error:
+        raise SettingsError(f"{option} {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

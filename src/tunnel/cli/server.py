@@ -12,11 +12,11 @@ from cyclopts import Parameter
 
 from tunnel.cli import programs
 from tunnel.cli.logs import start_logging
-from tunnel.cli.options import Flat, Running
+from tunnel.cli.options import Flat, Running, parse_named_endpoint
 from tunnel.cli.places import default_state, make_folder
 from tunnel.cli.remedies import naming_remedies
 from tunnel.cli.signals import run_until_signal
-from tunnel.model.endpoint import Endpoint, parse_endpoint
+from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import SERVER_PORT, STUN_PORTS, ServerSettings
 
@@ -64,15 +64,15 @@ class ServerOptions:
 
     def settings(self) -> ServerSettings:
         """Checked as far as text can be. Raises SettingsError."""
-        listen = parse_endpoint(self.listen, SERVER_PORT)
+        listen = parse_named_endpoint("--listen", self.listen, SERVER_PORT)
         if (self.certificate is None) != (self.private_key is None):
             raise SettingsError("--certificate and --private-key go together")
         after = Endpoint("127.0.0.1", listen.port + 1 if 0 < listen.port < 65535 else 0)
         return ServerSettings(
             listen=listen,
-            also_listen=tuple(parse_endpoint(text, SERVER_PORT) for text in self.also_listen),
-            udp=tuple(parse_endpoint(text, STUN_PORTS[0]) for text in self.udp),
-            http=after if self.http is None else parse_endpoint(self.http),
+            also_listen=tuple(parse_named_endpoint("--also-listen", text, SERVER_PORT) for text in self.also_listen),
+            udp=tuple(parse_named_endpoint("--udp", text, STUN_PORTS[0]) for text in self.udp),
+            http=after if self.http is None else parse_named_endpoint("--http", self.http),
             state=self.state or _default_state(),
             certificate=self.certificate,
             private_key=self.private_key,

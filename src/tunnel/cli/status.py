@@ -17,7 +17,7 @@ from tunnel.cli.exits import DONE, FAILED, SERVER_UNREACHABLE
 from tunnel.cli.options import Asking, Flat
 from tunnel.cli.text import presentable, printable
 from tunnel.model.errors import PeerUnreachable, SettingsError
-from tunnel.node.control_client import ask, open_control
+from tunnel.node.control_client import ControlChannel, ask, open_control
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -70,25 +70,25 @@ async def ping(
     interval: Annotated[float, Parameter(help="Seconds between two.")] = 1.0,
     asking: AskingOption = None,
 ) -> int:
-    """Measure the way to a peer through the tunnel. Fails if no ping is answered."""
-    from tunnel.cli.tables import path_words
-
+    """Measure the way to a peer through the tunnel. Fails if no ping is answered, at once if there is no way at all."""
     if count < 1 or not 0 <= interval <= 3600:
         raise SettingsError("--count is at least 1, --interval is 0 to 3600 s")
     answered, lost = 0, None
     async with open_control(programs.this_machine(None).controls, (asking or Asking()).socket) as channel:
+        await _tell_what_is_waited_for(channel, peer)
         for turn in range(count):
             if turn:
                 await trio.sleep(interval)
             try:
                 echo = await channel.ask({"do": "ping", "peer": peer})
             except PeerUnreachable as error:
+                if not answered and not await _has_path(channel, peer):
+                    raise
                 lost = error
                 print(f"{printable(peer)}: {presentable(str(error))}", flush=True)
             else:
                 answered += 1
-                path = {**(echo["path"] or {"kind": "unknown path", "endpoint": None}), "rtt_ms": None}
-                print(f"{printable(peer)}: {echo['rtt_ms']:.1f} ms over {printable(path_words(path))}", flush=True)
+                print(f"{printable(peer)}: {echo['rtt_ms']:.1f} ms over {_way(echo['path'])}", flush=True)
     if lost is not None:
         print(f"{count - answered} of {count} unanswered", flush=True)
     return DONE if answered else FAILED
@@ -103,6 +103,27 @@ async def netcheck(*, as_json: JsonOption = False, asking: AskingOption = None) 
     return DONE if found["answers"] else SERVER_UNREACHABLE
 
 
+async def _tell_what_is_waited_for(channel: ControlChannel, peer: str) -> None:
+    """A first ping without the server may take half a minute: nobody shall wonder why."""
+    server = (await channel.ask({"do": "status"}))["server"]
+    if server["state"] != "registered" and not await _has_path(channel, peer):
+        cause = f" ({presentable(server['reason'])})" if server["reason"] else ""
+        print(f"no link to the server{cause}: waiting for it, or for a direct path", file=sys.stderr, flush=True)
+
+
+async def _has_path(channel: ControlChannel, peer: str) -> bool:
+    try:
+        return (await channel.ask({"do": "why", "peer": peer}))["path"] is not None
+    except PeerUnreachable:
+        return False
+
+
+def _way(path: Any) -> str:
+    from tunnel.cli.tables import path_words
+
+    return "unknown path" if path is None else printable(path_words({**path, "rtt_ms": None}))
+
+
 def _status_view(found: Any) -> RenderableType:
     from tunnel.cli.tables import Trimmed, status_view
 
@@ -114,12 +135,34 @@ def _pictures() -> Iterator[Callable[[Any], None]]:
     """A function that shows a status: over the last one on a terminal, below it elsewhere."""
     console = _console()
     if not console.is_terminal:
-        yield lambda found: console.print(_status_view(found))
+        yield _Changes(console)
         return
     from rich.live import Live
 
     with Live(console=console, auto_refresh=False) as live:
         yield lambda found: live.update(_status_view(found), refresh=True)
+
+
+class _Changes:
+    """Shows a status where nothing can be drawn over: only when more than the passing of time has changed in it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: Any = None
+
+    def __call__(self, found: Any) -> None:
+        lasting = {
+            **found,
+            "node": {**found["node"], "port_mappings": list(map(_lasting, found["node"]["port_mappings"]))},
+        }
+        if lasting != self._shown:
+            self._shown = lasting
+            self._console.print(_status_view(found))
+
+
+def _lasting(mapping: dict[str, Any]) -> dict[str, Any]:
+    """A port mapping without the seconds that it has left."""
+    return {**mapping, "lease_s": None}
 
 
 def _print(view: RenderableType) -> None:

@@ -53,7 +53,7 @@ def peer_view(peer: Json, now: float) -> Group:
     facts.add_row("peer", _text(f"{peer['name']}  {', '.join(peer['addresses'])}"))
     facts.add_row("state", _state(peer_words(peer), peer["state"]).append(f"  for {age(now - peer['since'])}"))
     facts.add_row("chart", Text(_plain(peer["state"]), style="dim"))
-    facts.add_row("path", _text(path_words(peer["path"])))
+    facts.add_row("path", _text(_path_of(peer)))
     reason = peer["reason"]
     if reason is not None:
         facts.add_row("reason", _text(f"{reason_words(reason['code'])} ({reason['code']})"))
@@ -145,12 +145,20 @@ def _peers(peers: list[Json], now: float) -> Table:
             _text(next((a for a in peer["addresses"] if ":" not in a), ", ".join(peer["addresses"]))),
             _state(peer_words(peer), peer["state"]),
             age(now - peer["since"]),
-            _text(path_words(peer["path"])),
+            _text(_path_of(peer)),
             amount(peer["tx_bytes"]),
             amount(peer["rx_bytes"]),
             Text(_plain(peer["state"]), style="dim"),
         )
     return table
+
+
+def _path_of(peer: Json) -> str:
+    """A relayed peer that nothing was sent to for minutes has no path, and is none the worse for it."""
+    away = peer["reason"] is not None and peer["reason"]["code"] in ("peer_offline", "server_unreachable")
+    if peer["path"] is None and peer["state"] == "relayed" and not away:
+        return "none now, the next packet brings it back"
+    return path_words(peer["path"])
 
 
 def _rtt(milliseconds: float | None) -> str:

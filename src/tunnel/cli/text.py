@@ -27,10 +27,10 @@ def presentable(text: str) -> str:
     return "\n".join(printable(line) for line in without_secrets(text).split("\n"))
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is most like this one, dashes in front apart; None if none is near."""
+def nearest(word: str, known: Iterable[str], likeness: float = _NEAR) -> str | None:
+    """The known word that is most like this one, dashes in front apart; None if none is as like as that (0 to 1)."""
     bare = {name.lstrip("-"): name for name in sorted(known)}
-    found = get_close_matches(word.lstrip("-"), bare, n=1, cutoff=_NEAR)
+    found = get_close_matches(word.lstrip("-"), bare, n=1, cutoff=likeness)
     return bare[found[0]] if found else None
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
+import logging
 import socket
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,20 +15,19 @@ from cyclopts import Parameter
 from tunnel.cli import programs
 from tunnel.cli.invites import read_invite_file, stored_invite
 from tunnel.cli.logs import start_logging
-from tunnel.cli.options import ControlOption, Flat, Running, StateOption
+from tunnel.cli.options import ControlOption, Flat, Running, StateOption, parse_named_endpoint
 from tunnel.cli.places import default_control, default_state, make_folder
 from tunnel.cli.remedies import naming_remedies
 from tunnel.cli.signals import run_until_signal
 from tunnel.cli.telling import tell_peers, tell_up
-from tunnel.model.announcement import MAX_NAME
-from tunnel.model.endpoint import is_usable, parse_endpoint, split_host_port
+from tunnel.model.endpoint import split_host_port
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import NodeSettings
+from tunnel.model.settings_check import check_node_settings
 from tunnel.node.control import serve_control
 
 DEFAULT_TUN = "p2pt0"
-_MAX_TUN = 15  # IFNAMSIZ - 1
-_HOST = re.compile(r"[\w.:%-]+")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,25 +54,22 @@ class UpOptions:
         """Checked as far as text can be. Raises SettingsError."""
         if self.tun is not None and self.userspace:
             raise SettingsError("--tun and --userspace exclude each other")
-        if not 0 <= self.udp_port < 65536:
-            raise SettingsError(f"--udp-port {self.udp_port}: a port is 0 to 65535")
-        external = None if self.external is None else parse_endpoint(self.external)
-        if external is not None and not is_usable(external):
-            raise SettingsError(f"--external {external}: not an endpoint that peers could send to")
-        return NodeSettings(
-            name=_name(self.name),
+        settings = NodeSettings(
+            name=socket.gethostname() if self.name is None else self.name,
             state=self.state or default_state(),
             control=self.control or default_control(self.state),
-            tun=None if self.userspace else _tun(self.tun or DEFAULT_TUN),
-            address=None if self.address is None else _ipv4(self.address),
+            tun=None if self.userspace else DEFAULT_TUN if self.tun is None else self.tun,
+            address=self.address,
             udp_port=self.udp_port,
-            external=external,
+            external=None if self.external is None else parse_named_endpoint("--external", self.external),
             survey=not self.no_survey,
             port_mapping=not self.no_port_mapping,
             relay_only=self.relay_only,
             stun=tuple(_stun(text) for text in self.stun),
             default_stun=not self.no_default_stun,
         )
+        check_node_settings(settings, _option)
+        return settings
 
 
 async def up(
@@ -92,6 +87,7 @@ async def up(
     invite = stored_invite(state) if invite_file is None else read_invite_file(invite_file)
     make_folder(state, "--state")
     make_folder(control.parent, "--control")
+    _warn_of_a_closed_port(settings)
 
     world = programs.this_machine(state)
 
@@ -109,31 +105,24 @@ async def up(
         return await run_until_signal(program)
 
 
-def _name(chosen: str | None) -> str:
-    name = socket.gethostname() if chosen is None else chosen
-    if not name or len(name.encode()) > MAX_NAME or not name.isprintable() or name != name.strip():
-        raise SettingsError(f"--name {name!r}: a name has 1 to {MAX_NAME} bytes, all printable")
-    return name
+def _option(field: str) -> str:
+    return "--" + field.replace("_", "-")
 
 
-def _tun(name: str) -> str:
-    if not 0 < len(name.encode()) <= _MAX_TUN or "/" in name or any(c.isspace() for c in name) or name in (".", ".."):
-        raise SettingsError(f"--tun {name!r}: an interface name has 1 to {_MAX_TUN} characters, no space and no slash")
-    return name
-
-
-def _ipv4(text: str) -> str:
-    try:
-        return str(ipaddress.IPv4Address(text))
-    except ValueError:
-        raise SettingsError(f"--address {text!r} is not an IPv4 address") from None
+def _warn_of_a_closed_port(settings: NodeSettings) -> None:
+    """A router that forwards to one port, and a node that takes another each time, never meet."""
+    if settings.external is not None and not settings.udp_port:
+        log.warning(
+            "--external %s without --udp-port: this node takes a random UDP port, where nothing is forwarded to; "
+            "add --udp-port with the port that the router forwards to",
+            settings.external,
+        )
 
 
 def _stun(text: str) -> str:
+    """In the one form that the settings have, IPv6 in brackets; what is wrong with it they say."""
     try:
         host, port = split_host_port(text)
-    except SettingsError as error:
-        raise SettingsError(f"--stun {error}") from None
-    if port == 0 or _HOST.fullmatch(host) is None:
-        raise SettingsError(f"--stun {text!r} is not HOST:PORT: no server can have that name or port")
+    except SettingsError:
+        return text
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -18,6 +18,9 @@ from tunnel.cli.kinds import expectation
 from tunnel.cli.settings_file import options_of
 from tunnel.cli.text import nearest
 
+_SLIP = 0.7
+"""How like an option a slip of the fingers is. Below it are other words, of other commands say."""
+
 
 def usage_text(error: CycloptsError, program: str, commands: Iterable[str]) -> str:
     """What is wrong, and what is near it or which help to ask for."""
@@ -45,7 +48,7 @@ def usage_text(error: CycloptsError, program: str, commands: Iterable[str]) -> s
 
 def _unknown_option(word: str, known: Iterable[str], see: str) -> str:
     option = word.partition("=")[0]
-    near = nearest(option, [*known, "--config", "--help"] if known else ["--help", "--version"])
+    near = nearest(option, [*known, "--config", "--help"] if known else ["--help", "--version"], _SLIP)
     return f"unknown option {option}" + (see if near is None else f": the nearest known one is {near}")
 
 

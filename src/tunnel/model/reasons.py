@@ -37,8 +37,8 @@ class Reason:
 REMEDIES: dict[ReasonCode, str] = {
     ReasonCode.UDP_BLOCKED: "Let UDP leave that network (any destination port), or live with the relay: it works over TCP.",
     ReasonCode.BOTH_HARD_NATS: (
-        "Open a UDP port on one of the two routers and start that side with --udp-port N --external IP:PORT, "
-        "or use IPv6 on both sides."
+        "Switch on UPnP or PCP on one of the two routers; or open a UDP port there and start that side with "
+        "--udp-port N --external IP:PORT; or use IPv6 on both sides."
     ),
     ReasonCode.PEER_INFO_TIMEOUT: (
         "The other side is registered but did not announce itself in time; see `status` there. We try again by ourselves."

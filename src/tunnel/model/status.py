@@ -92,14 +92,14 @@ def status_to_json(status: NodeStatus) -> dict[str, Any]:
             "notes": list(status.notes),
             "port_mappings": [port_mapping_to_json(one) for one in status.port_mappings],
         },
-        "server": {
-            "url": status.server.url,
-            "state": status.server.state,
-            "rtt_ms": _milliseconds(status.server.rtt),
-            "reason": status.server.reason,
-        },
+        "server": server_to_json(status.server),
         "peers": [peer_to_json(peer) for peer in status.peers],
     }
+
+
+def server_to_json(server: ServerStatus) -> dict[str, Any]:
+    """The value of `server`."""
+    return {"url": server.url, "state": server.state, "rtt_ms": _milliseconds(server.rtt), "reason": server.reason}
 
 
 def peer_to_json(peer: PeerStatus) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Udp
 from tunnel.model.port_mapping import PortMappingStatus
+from tunnel.model.status import ServerStatus
 from tunnel.nat.captive_portal import CaptivePortal
 from tunnel.nat.inspection import Inspection
 from tunnel.nat.ipv6 import Ipv6Sight
@@ -31,6 +32,12 @@ class NetcheckReport:
     """One an address family; none where no gateway is asked."""
     keepalive: float = 0.0
     """Seconds between two packets that keep an idle path."""
+    took: float = 0.0
+    """Seconds from the question to this answer: what was heard longer ago is older than the check."""
+    server: ServerStatus | None = None
+    """The link to our own server; None where nobody looked."""
+    external: Endpoint | None = None
+    """The endpoint that the settings declare to be open."""
 
     @property
     def agrees(self) -> bool | None:

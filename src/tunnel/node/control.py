@@ -19,7 +19,14 @@ from typing import Any
 import trio
 
 from tunnel.model.errors import MalformedFrame, SettingsError, TunnelError
-from tunnel.model.status import nat_to_json, path_to_json, peer_to_json, port_mapping_to_json, status_to_json
+from tunnel.model.status import (
+    nat_to_json,
+    path_to_json,
+    peer_to_json,
+    port_mapping_to_json,
+    server_to_json,
+    status_to_json,
+)
 from tunnel.nat.netcheck import NetcheckReport
 from tunnel.network.ports import StreamListener
 from tunnel.node.control_lines import Lines, decode_line, encode_line, failure, failure_of
@@ -202,6 +209,9 @@ def netcheck_to_json(report: NetcheckReport) -> dict[str, Any]:
         },
         "captive_portal": report.captive_portal.value,
         "port_mappings": [port_mapping_to_json(mapping) for mapping in report.port_mappings],
+        "external": None if report.external is None else str(report.external),
+        "server": None if report.server is None else server_to_json(report.server),
+        "took_s": round(report.took, 1),
         "reflexive": [str(endpoint) for endpoint in survey.reflexive],
         "answers": [
             {"server": answer.server, "mapped": str(answer.mapped), "rtt_ms": round(answer.rtt * 1000, 3)}

@@ -121,8 +121,9 @@ class Directory:
         if wanted in (str(self._own), self._own_name, *map(_text, self._claimed.get(self._own, ()))):
             raise PeerUnreachable(f"{wanted!r} is this node itself")
         names = sorted({peer.card.body.name for peer in self if peer.card})
-        nearest = get_close_matches(wanted, names, n=1)
-        hint = f"did you mean {nearest[0]!r}" if nearest else f"known: {', '.join(names) or 'nobody yet'}"
+        folded = {name.casefold(): name for name in names}
+        nearest = get_close_matches(wanted.casefold(), folded, n=1)
+        hint = f"did you mean {folded[nearest[0]]!r}" if nearest else f"known: {', '.join(names) or 'nobody yet'}"
         raise PeerUnreachable(f"no peer {wanted!r} here; {hint}")
 
     def _holder_at(self, text: str) -> PeerConnection | None:

@@ -34,6 +34,7 @@ async def check_network(
 
     `report()` is what the node says of its NAT, `exclude` are our tunnel addresses.
     """
+    began = trio.current_time()
     survey = await surveyor.inspect_now()
     here = [host for host in world.interfaces.addresses() if host not in exclude]
     sight, opinion = Ipv6Sight(), None
@@ -58,6 +59,7 @@ async def check_network(
         captive_portal=captive_portal_of(survey.report.udp, link.failure, is_registered=link.is_registered),
         servers=surveyor.health(),
         keepalive=surveyor.keepalive,
+        took=trio.current_time() - began,
     )
     if found.agrees is False:
         log.info("second opinion disagrees ours=%s classic=%s", survey.report.mapping, opinion)

@@ -33,7 +33,7 @@ class Requesting:
             if now >= facts.wanted_at + self._timings.wanted:
                 await facts.pulse.wait()
             elif not self._around.is_registered:
-                facts.reason = Reason(ReasonCode.SERVER_UNREACHABLE, "not registered")
+                facts.reason = Reason(ReasonCode.SERVER_UNREACHABLE, "no link to the server, so nobody introduces us")
                 if await self._is_worth_a_blind_punch():
                     return "introduced"
             elif now < facts.not_before:

@@ -63,8 +63,8 @@ def plan_punch(
     ]
     ways = tuple(dict.fromkeys((*candidates, *known)))
     if own.relay_only or theirs.relay_only:
-        whose = "ours" if own.relay_only else theirs.name
-        return Plan((), 0.0, Reason(ReasonCode.RELAY_ONLY_BY_POLICY, f"policy of {whose}"))
+        who = "this node" if own.relay_only else theirs.name
+        return Plan((), 0.0, Reason(ReasonCode.RELAY_ONLY_BY_POLICY, f"{who} was started with --relay-only"))
     blocked = [name for name, body in (("us", own), (theirs.name, theirs)) if body.nat.udp is Udp.BLOCKED]
     if blocked:
         evidence = f"no STUN server answered {' and '.join(blocked)}"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tunnel.model.errors import SettingsError
+from tunnel.simulation.studies import report
 from tunnel.simulation.studies.report import PAGE, main, replace_part
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -26,6 +27,16 @@ def test_the_page_has_all_parts() -> None:
     text = (DOCS / PAGE).read_text()
     for name in ("grid", "population", "comparison"):
         assert replace_part(text, name, "other") != text
+
+
+def test_a_page_that_is_not_there_is_told_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(report, "run_population", lambda *args, **kwargs: pytest.fail("it must not run"))
+    with pytest.raises(SystemExit) as ended:
+        main(["--population", "10", "--docs", str(tmp_path / "docs")])
+    assert ended.value.code == 2
+    assert "--docs" in capsys.readouterr().err
 
 
 def test_the_same_arguments_write_the_same_bytes(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ written by people. The same arguments write the same bytes.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -71,7 +72,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the pairs that are drawn")
     parser.add_argument("--processes", type=int, default=cores(), help="runs at once")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="the folder of the page")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    page = options.docs / PAGE
+    if not os.access(page, os.R_OK | os.W_OK) or not os.access(options.docs, os.W_OK):
+        parser.error(f"{page} is not there or cannot be written: name the folder of a checkout's pages with --docs")
+    return options
 
 
 def _grid(docs: Path, seeds: int, processes: int) -> str:
