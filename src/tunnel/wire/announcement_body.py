@@ -16,7 +16,7 @@ import msgpack
 
 from tunnel.model.announcement import MAX_ADDRESSES, MAX_CANDIDATES, MAX_NAME, Announcement
 from tunnel.model.candidate import Candidate, CandidateKind
-from tunnel.model.errors import LocalProtocolError, MalformedFrame, SettingsError
+from tunnel.model.errors import LocalProtocolError, MalformedFrame
 from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport, Udp
 from tunnel.wire.packed_endpoint import decode_endpoint, encode_endpoint
 
@@ -28,12 +28,6 @@ MAX_LOAD = 65535.0
 MAX_LIFETIME = 86400.0
 _MAX_TEXT = 64
 _Word = TypeVar("_Word", bound=Enum)
-
-
-def check_name(name: str) -> None:
-    """Raise SettingsError unless a node may be called so."""
-    if not _is_name(name):
-        raise SettingsError(f"{name!r} is no name for a node: it has 1 to {MAX_NAME} printable characters")
 
 
 def encode_announcement(announcement: Announcement) -> bytes:
