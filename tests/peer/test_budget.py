@@ -190,3 +190,26 @@ async def test_a_victim_in_whose_name_a_member_asks_gets_few_answers(bench: Benc
         await trio.sleep(0.001)
     heard = [way for _, way, _, _ in bench.left.sent[before:] if way == victim]
     assert len(heard) <= HOST_BURST + 3 * HOST_RATE + MAX_PROBE_BACKS + 1
+
+
+async def test_punches_with_no_rest_between_them_open_no_more_than_one(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Else a small one just before a big one would make 256 sockets 272."""
+    budget, sockets, flows = ProbeBudget(), list[float](), list[float]()
+    for wanted in (16, HARD_SOCKETS, 40):
+        turn = await budget.wait_turn(60.0)
+        assert turn is not None
+        ends = trio.current_time() + HARD_REST
+        while trio.current_time() < ends and len(sockets) < 1000:
+            sockets += [trio.current_time()] * (turn.sockets < wanted and turn.take_socket())
+            flows += [trio.current_time()] * (turn.flows < FEW_FLOWS * wanted // 16 and turn.take_flow())
+            await trio.sleep(0.002)
+            if turn.flows == FEW_FLOWS and wanted == 16:
+                break
+        turn.end()
+    for begin in sockets:
+        assert sum(begin <= at < begin + HARD_REST for at in sockets) <= HARD_SOCKETS
+    for begin in flows[::20]:
+        assert sum(begin <= at < begin + HARD_REST for at in flows) <= HARD_FLOWS
+    assert len(sockets) > HARD_SOCKETS

@@ -37,7 +37,7 @@ HARD_FLOW_RATE = 180.0
 HARD_REST = 20.0
 """Seconds from the end of a hard punch that has opened many flows to the next one: routers forget slowly."""
 FEW_FLOWS = 100
-"""A hard punch that opened no more needs no rest behind it."""
+"""A hard punch that opened no more needs no rest behind it; the next ones have so much less."""
 HARD_HOST_BURST, HARD_HOST_RATE = 4.0, 4.0 / 3600.0
 """Hard punches at one address, and with one peer: so many at once, so many a second."""
 
@@ -52,6 +52,7 @@ class ProbeBudget:
         self._hard_hosts = RateTable(HARD_HOST_RATE, HARD_HOST_BURST, MAX_HOSTS)
         self._hard_peers = RateTable(HARD_HOST_RATE, HARD_HOST_BURST, MAX_HOSTS)
         self._rests_until = -math.inf
+        self._lately: list[tuple[float, int, int]] = []  # end, flows and sockets of the last turns
         self._turn = trio.Semaphore(1, max_value=1)
         self.refused = 0
 
@@ -81,12 +82,26 @@ class ProbeBudget:
             except trio.Cancelled:
                 self._turn.release()
                 raise
-            return HardTurn(self._node, self._hard_hosts, self._hard_peers, self._end_turn)
+            return self._begin_turn(trio.current_time())
         return None
 
+    def _begin_turn(self, now: float) -> HardTurn:
+        """What turns without a rest behind them have opened just now is not there to be opened once more."""
+        self._lately = [(end, flows, sockets) for end, flows, sockets in self._lately if now - end < HARD_REST]
+        return HardTurn(
+            self._node,
+            self._hard_hosts,
+            self._hard_peers,
+            self._end_turn,
+            most_flows=HARD_FLOWS - sum(flows for _, flows, _ in self._lately),
+            most_sockets=HARD_SOCKETS - sum(sockets for _, _, sockets in self._lately),
+        )
+
     def _end_turn(self, turn: HardTurn) -> None:
+        now = trio.current_time()
+        self._lately.append((now, turn.flows, turn.sockets))
         if turn.flows > FEW_FLOWS:
-            self._rests_until = trio.current_time() + HARD_REST
+            self._rests_until = now + HARD_REST
         self._turn.release()
 
 
@@ -94,8 +109,17 @@ class HardTurn:
     """The budget of one hard punch. Call `end` once, whatever happened."""
 
     def __init__(
-        self, node: TokenBucket, hosts: RateTable, peers: RateTable, on_end: Callable[[HardTurn], None]
+        self,
+        node: TokenBucket,
+        hosts: RateTable,
+        peers: RateTable,
+        on_end: Callable[[HardTurn], None],
+        *,
+        most_flows: int = HARD_FLOWS,
+        most_sockets: int = HARD_SOCKETS,
     ) -> None:
+        self._most_flows = most_flows
+        self._most_sockets = most_sockets
         self._node = node
         self._hosts = hosts
         self._peers = peers
@@ -112,7 +136,7 @@ class HardTurn:
     @property
     def is_spent(self) -> bool:
         """Whether no more flow may be opened."""
-        return self.flows >= HARD_FLOWS or self.packets >= HARD_PACKETS
+        return self.flows >= self._most_flows or self.packets >= HARD_PACKETS
 
     def may_punch(self, peer: NodeId, host: str) -> bool:
         """Whether this peer, and this address of its, are worth one more hard punch. Ask once a punch.
@@ -140,7 +164,7 @@ class HardTurn:
 
     def take_socket(self) -> bool:
         """Whether one more socket may be opened now."""
-        if self.sockets >= HARD_SOCKETS or not self._socket_pace.take(trio.current_time()):
+        if self.sockets >= self._most_sockets or not self._socket_pace.take(trio.current_time()):
             return False
         self.sockets += 1
         return True

@@ -237,3 +237,38 @@ def test_a_program_that_crashes_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(stage, "serve", fall)
     failures = rehearse(pair(length=2.0), 0).failures
     assert any("server: ZeroDivisionError('the server fell')" in failure for failure in failures)
+
+
+def test_who_answers_opens_nothing() -> None:
+    """The peer's probe made routers remember the flow: many answers to one address are no guesses."""
+    watch = Watchman()
+
+    async def answer() -> None:
+        import trio
+
+        for number in range(4 * HARD):
+            here, there = Endpoint("192.168.1.2", 5000), Endpoint(f"25.0.0.{9 + number % 2}", 1024 + number)
+            watch.see_arrival("desk", MemoryPacket(there, here, PROBE), Fate.DELIVERED)
+            watch.see_sent("desk", MemoryPacket(here, there, PROBE))
+            await trio.sleep(0.01)
+
+    run_seeded(answer, 0)
+    assert watch.faults == []
+
+
+@pytest.mark.parametrize("is_started_anew", [True, False])
+def test_each_program_has_a_budget_of_its_own(is_started_anew: bool) -> None:
+    watch = Watchman()
+
+    async def probe_from_many() -> None:
+        import trio
+
+        for number in range(SOCKETS + 40):
+            if is_started_anew and number == SOCKETS // 2:
+                watch.note_start("desk")
+            source, remote = Endpoint("192.168.1.2", 5000 + number), Endpoint(f"25.0.0.{number % 200}", 1024 + number)
+            watch.see_sent("desk", MemoryPacket(source, remote, PROBE))
+            await trio.sleep(0.02)
+
+    run_seeded(probe_from_many, 0)
+    assert (watch.faults == []) == is_started_anew

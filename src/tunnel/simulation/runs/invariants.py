@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import trio
 
@@ -32,12 +33,18 @@ ANSWER_PATIENCE = 12.0
 """Seconds after a `connect` by which the server must have answered."""
 
 
+_Flow: TypeAlias = tuple[int, str, int]
+"""A socket's port, a remote address, a remote port."""
+
+
 class _Flows:
     """The flows that one host's probes opened."""
 
-    def __init__(self) -> None:
-        self.last: dict[tuple[int, str, int], float] = {}
-        """When each was used last: socket's port, remote address, remote port."""
+    def __init__(self, last: dict[_Flow, float] | None = None, heard: dict[_Flow, float] | None = None) -> None:
+        self.last = last or {}
+        """When each was used last."""
+        self.heard = heard or {}
+        """When a probe came in on it last."""
         self.ports: dict[int, float] = {}
         """Sockets' ports, and when each was last given a new flow."""
         self.new_ports: deque[float] = deque()
@@ -46,10 +53,10 @@ class _Flows:
         """Of `within_punch`, by remote address."""
         self.within_second: deque[float] = deque()
 
-    def note(self, flow: tuple[int, str, int], now: float) -> bool:
+    def note(self, flow: _Flow, now: float) -> bool:
         """A probe on this flow. Whether a router had to remember it anew."""
         last, self.last[flow] = self.last.get(flow, -FLOW_MEMORY), now
-        if now - last < FLOW_MEMORY:
+        if now - max(last, self.heard.get(flow, -FLOW_MEMORY)) < FLOW_MEMORY:
             return False
         port, host, _ = flow
         if now - self.ports.get(port, -PUNCH) >= PUNCH:
@@ -63,6 +70,10 @@ class _Flows:
             self.to_host[self.within_punch.popleft()[1]] -= 1
         _push(self.within_second, now, 1.0)
         return True
+
+    def note_answerable(self, flow: _Flow, now: float) -> None:
+        """A probe came in on this flow: it was its sender who made routers remember it, an answer opens nothing."""
+        self.heard[flow] = now
 
     def hard_hosts(self) -> int:
         """At how many addresses it guesses."""
@@ -79,6 +90,11 @@ class Watchman:
         self._flows: dict[str, _Flows] = {}
         self._full_probes: dict[str, float] = {}
 
+    def note_start(self, host: str) -> None:
+        """A program begins there. Of what one before it had opened it knows nothing: each has a budget of its own."""
+        if (before := self._flows.get(host)) is not None:
+            self._flows[host] = _Flows(last=before.last, heard=before.heard)
+
     def see_sent(self, host: str, packet: MemoryPacket) -> None:
         """A host sends this, before any NAT."""
         payload = packet.payload
@@ -91,8 +107,12 @@ class Watchman:
     def see_arrival(self, host: str, packet: MemoryPacket, fate: Fate) -> None:
         """A packet has come to a host."""
         is_probe = fate is Fate.DELIVERED and packet.segment is None and packet.payload[:1] == _PROBE
-        if is_probe and len(packet.payload) >= FULL_SIZE:
+        if not is_probe:
+            return
+        if len(packet.payload) >= FULL_SIZE:
             self._full_probes[host] = trio.current_time()
+        flow = (packet.destination.port, packet.source.host, packet.source.port)
+        self._flows.setdefault(host, _Flows()).note_answerable(flow, trio.current_time())
 
     def flows(self, host: str) -> int:
         """How many flows its probes have opened so far."""

@@ -136,6 +136,7 @@ class _Rehearsal:
 
     def _note_start(self, host: str, node: str) -> None:
         self._names[node] = host
+        self._watchman.note_start(host)
 
     def _note_move(self, move: Moved) -> None:
         if move.chart == "PeerConnectionChart" and move.target == "connected" and move.about in self._names:
