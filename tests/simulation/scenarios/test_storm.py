@@ -15,8 +15,8 @@ from tunnel.simulation.scenarios.storm import QUIET, TROUBLE, brew
 SEEDS = range(200)
 
 
-ONCE_BROKEN = (400133, 400165, 400979)
-"""Seeds in which a hard punch met another one, or a restart (docs/simulation.md)."""
+ONCE_BROKEN = (400133, 400165, 400979, 501157)
+"""Hard punches that met another one, or a restart; and two lost datagrams that were all (docs/simulation.md)."""
 
 
 @pytest.mark.parametrize("seed", [*range(8), *ONCE_BROKEN])
