@@ -56,7 +56,7 @@ QUIET = 54.0
 CALM = 5.0
 """For so long, at the end, everything must hold."""
 HEARD = 17.0
-"""Of what is sent for so long before the end something must arrive: five datagrams at least, since lines may lose some."""
+"""Something must arrive of what is sent for so long before the end: five datagrams, since lines may lose some."""
 _MAPPINGS = (Mapping.ENDPOINT_INDEPENDENT, Mapping.ADDRESS_DEPENDENT, Mapping.ADDRESS_AND_PORT_DEPENDENT)
 _FILTERINGS = (Filtering.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_DEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT)
 _ALLOCATIONS = (Allocation.PRESERVING, Allocation.SEQUENTIAL, Allocation.RANDOM, Allocation.BLOCK)
