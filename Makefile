@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
 STORM ?= 2000
-PIN := --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+PIN := --upgrade --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
 .PHONY: help demo test test-fast lint format bench storm simulate prove pythons charts pins clean
 
