@@ -14,11 +14,12 @@ from tunnel.simulation.internet.presets import NATS
 from tunnel.simulation.runs.rehearsal import rehearse
 from tunnel.simulation.scenarios.deed import ANY_DEED
 from tunnel.simulation.scenarios.expectation import ANY_EXPECTATION
+from tunnel.simulation.scenarios.groups import COUNT
 from tunnel.simulation.scenarios.scenario_file import NODE_KEYS, parse_scenario
 
 PAGE = (Path(__file__).parents[1] / "docs" / "scenarios.md").read_text()
 TABLES: dict[str, tuple[type, tuple[str, ...]]] = {
-    "host": (Host, ("start", "network", *NODE_KEYS)),
+    "host": (Host, ("start", "network", *NODE_KEYS, COUNT)),
     "router": (Router, ()),
     "nat": (Nat, ()),
     "line": (Line, ()),

@@ -229,3 +229,47 @@ async def test_a_line_repeats_itself(internet: MemoryInternet) -> None:
             ends.send_up(number)
     await trio.sleep(1)
     assert runs[0].up == runs[1].up != runs[2].up
+
+
+async def test_datagrams_alone_may_be_lost_in_one_direction(lay: Lay) -> None:
+    """As where a firewall or a provider swallows UDP one way: TCP and the other direction are as before."""
+    ends = lay(Line(udp_loss_down=1.0))
+    for number in range(20):
+        ends.send_down(number)
+        ends.send_up(number)
+        ends.send_up(100 + number, stream=True)
+    assert ends.down == []
+    assert len(ends.up) == 40
+    assert ends.lost == [(number, Fate.DROPPED) for number in range(20)]
+    ends.line.conditions = Line(udp_loss_up=0.3)
+    ends.up.clear()
+    for number in range(1000):
+        ends.send_up(number)
+        ends.send_up(1000 + number, stream=True)
+    came = numbers(ends.up)
+    assert 640 < sum(number < 1000 for number in came) < 760
+    assert sum(number >= 1000 for number in came) == 1000
+
+
+async def test_datagrams_over_their_rate_are_lost_and_those_within_it_do_not_wait(lay: Lay) -> None:
+    """A policer, not a shaper: 1,000 bytes at 10,000 a second, and a burst of 0.2 s."""
+    ends = lay(Line(udp_rate_up=10_000.0, queue=0.2))
+    for number in range(6):
+        ends.send_up(number, 972)
+        ends.send_up(10 + number, 972, stream=True)
+    assert ends.up == [(0.0, number) for number in (0, 10, 1, 11, 2, 12, 13, 14, 15)]
+    assert ends.lost == [(number, Fate.SHED) for number in (3, 4, 5)]
+    ends.send_down(7, 972)
+    assert numbers(ends.down) == [7]
+    await trio.sleep(0.11)
+    ends.send_up(8, 972)
+    assert ends.up[-1] == (0.11, 8)
+
+
+async def test_of_twice_the_rate_of_datagrams_half_comes_through(lay: Lay) -> None:
+    """Offered twice the rate for ten seconds, the rate passes and the burst beside it."""
+    ends = lay(Line(udp_rate_down=10_000.0, queue=0.2))
+    for number in range(200):
+        ends.send_down(number, 972)
+        await trio.sleep(0.05)
+    assert 100 <= len(ends.down) <= 103

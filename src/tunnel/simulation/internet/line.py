@@ -4,8 +4,9 @@
     owner     <--deliver--- lane down <-- network
 
 It knows nothing of addresses. Losses are decided when a packet enters, in this order: refused (a cut), too long, lost,
-too much waiting. Byte streams are spared what their kernels hide: they have no MTU (segments fit the path), are never
-duplicated, keep their order and wait for a slow line as long as it takes (a sender fits its pace to the line).
+over the rate of datagrams, too much waiting. Byte streams are spared what their kernels hide: they have no MTU (segments
+fit the path), are never duplicated, keep their order and wait for a slow line as long as it takes (a sender fits its pace
+to the line).
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class AccessLine:
     @conditions.setter
     def conditions(self, line: Line) -> None:
         self._conditions = line
-        self._up.change(line, line.loss_up, line.mtu_up, line.rate_up)
-        self._down.change(line, line.loss_down, line.mtu_down, line.rate_down)
+        self._up.change(line, line.loss_up, line.udp_loss_up, line.mtu_up, line.rate_up, line.udp_rate_up)
+        self._down.change(line, line.loss_down, line.udp_loss_down, line.mtu_down, line.rate_down, line.udp_rate_down)
 
     def attach(self, address: str, owner: Owner) -> None:
         """Give the owner this address on the network above."""
@@ -95,16 +96,21 @@ class _Lane:
         self._ether = ether
         self._chance = chance
         self._line = Line()
-        self._loss = 0.0
+        self._loss = self._udp_loss = 0.0
         self._mtu: int | None = None
         self._rate: float | None = None
-        self._busy_until = 0.0
+        self._udp_rate: float | None = None
+        self._busy_until = self._policed_until = 0.0
         self._last_stream = self._last_datagram = 0.0
         self._under_way = 0
 
-    def change(self, line: Line, loss: float, mtu: int | None, rate: float | None) -> None:
+    def change(
+        self, line: Line, loss: float, udp_loss: float, mtu: int | None, rate: float | None, udp_rate: float | None
+    ) -> None:
         """From the next packet on."""
-        self._line, self._loss, self._mtu, self._rate = line, loss, mtu, rate
+        self._line, self._mtu = line, mtu
+        self._loss, self._udp_loss = loss, udp_loss
+        self._rate, self._udp_rate = rate, udp_rate
         self._judge_plainness()
 
     def carry(self, packet: MemoryPacket, arrive: Callable[[MemoryPacket], None]) -> None:
@@ -118,6 +124,15 @@ class _Lane:
         if self._loss and chance.random() < self._loss:
             self._ether.settle(packet, Fate.DROPPED)
             return
+        if self._udp_loss and not is_stream and chance.random() < self._udp_loss:
+            self._ether.settle(packet, Fate.DROPPED)
+            return
+        if self._udp_rate is not None and not is_stream:
+            starts = max(now, self._policed_until)
+            if starts - now > line.queue:
+                self._ether.settle(packet, Fate.SHED)
+                return
+            self._policed_until = starts + size / self._udp_rate
         leaves = now
         if self._rate is not None:
             starts = max(now, self._busy_until)
@@ -156,8 +171,10 @@ class _Lane:
         self.is_plain = not (
             self._under_way
             or self._loss
+            or self._udp_loss
             or self._mtu is not None
             or self._rate is not None
+            or self._udp_rate is not None
             or line.latency
             or line.jitter
             or line.reorder

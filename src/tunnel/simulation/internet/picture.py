@@ -92,6 +92,9 @@ class Line:
     """At most so much more, evenly spread."""
     loss_up: float = 0.0
     loss_down: float = 0.0
+    udp_loss_up: float = 0.0
+    """Of datagrams alone, beside what all packets lose; 1 lets none pass in this direction."""
+    udp_loss_down: float = 0.0
     reorder: float = 0.0
     """The share of packets that take `reorder_delay` longer than the others."""
     reorder_delay: float = 0.02
@@ -101,8 +104,11 @@ class Line:
     mtu_down: int | None = None
     rate_up: float | None = None
     rate_down: float | None = None
+    udp_rate_up: float | None = None
+    """Of datagrams alone: what is over it is lost and nothing waits, as where a provider polices UDP."""
+    udp_rate_down: float | None = None
     queue: float = 0.2
-    """Where there is a rate: packets that would wait longer than this are lost."""
+    """Where there is a rate: packets that would wait longer than this are lost. Of a `udp_rate`, seconds of a burst."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

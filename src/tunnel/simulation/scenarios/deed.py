@@ -106,12 +106,16 @@ class ChangeLine(Deed):
     jitter: float | None = None
     loss_up: float | None = None
     loss_down: float | None = None
+    udp_loss_up: float | None = None
+    udp_loss_down: float | None = None
     reorder: float | None = None
     duplicate: float | None = None
     mtu_up: int | None = None
     mtu_down: int | None = None
     rate_up: float | None = None
     rate_down: float | None = None
+    udp_rate_up: float | None = None
+    udp_rate_down: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

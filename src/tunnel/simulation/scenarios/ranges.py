@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 DAY = 86400.0
 PORTS = 65535
+MOST_OF_A_KIND = 254
+"""Hosts, and routers: so many addresses a /24 has."""
 
 
 class Range(NamedTuple):
@@ -33,6 +35,8 @@ _RANGES = {
     "start": Range(0.0, DAY),
     "loss_up": SHARE,
     "loss_down": SHARE,
+    "udp_loss_up": SHARE,
+    "udp_loss_down": SHARE,
     "reorder": SHARE,
     "duplicate": SHARE,
     "latency": Range(0.0, 60.0),
@@ -41,6 +45,8 @@ _RANGES = {
     "queue": Range(0.0, 60.0),
     "rate_up": _RATE,
     "rate_down": _RATE,
+    "udp_rate_up": _RATE,
+    "udp_rate_down": _RATE,
     "mtu_up": _PACKET,
     "mtu_down": _PACKET,
     "foreign_load": Range(0.0, 1e5),
@@ -49,6 +55,7 @@ _RANGES = {
     "last_port": _PORT,
     "block_size": _PORT,
     "max_mappings": _PORT,
+    "count": Range(1, MOST_OF_A_KIND),
     "port": _PORT,
     "introduction_wait": Range(0.0, DAY),
     "seconds": Range(0.0, DAY),

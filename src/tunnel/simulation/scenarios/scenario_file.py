@@ -9,7 +9,7 @@ title, about, length
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,14 @@ from tunnel.simulation.internet.presets import NATS
 from tunnel.simulation.scenarios.addresses import vet_address, vet_addresses, vet_standing
 from tunnel.simulation.scenarios.deed import ANY_DEED, Deed
 from tunnel.simulation.scenarios.expectation import Expectation, ExpectNode, ExpectPeer, ExpectSignals, ExpectTraffic
+from tunnel.simulation.scenarios.groups import COUNT, write_out
+from tunnel.simulation.scenarios.ranges import MOST_OF_A_KIND
 from tunnel.simulation.scenarios.scenario import DEFAULT_LENGTH, NodePlan, Scenario, ServerPlan
 from tunnel.simulation.scenarios.structure import Reader, hints_of, meant
 from tunnel.simulation.scenarios.toml_lines import Lines
 from tunnel.simulation.scenarios.toml_lines import Path as KeyPath
 from tunnel.simulation.scenarios.vetting import Vetting, vet_name, vet_nat
 
-EVERY = "*"
-MOST_OF_A_KIND = 254
-"""Hosts, and routers: so many addresses a /24 has."""
 DEEPEST_CHAIN = 8
 """Routers one behind the other: packets have no more hops to give."""
 _TOP = ("title", "about", "length", "latency", "server", "routers", "hosts", "stun", "stun_servers", "do", "expect")
@@ -54,9 +53,11 @@ class _Parsing:
 
     def __init__(self, reader: Reader, document: dict[str, Any], name: str) -> None:
         self._reader = reader
-        self._document = document
+        self._document, groups = write_out(document, reader)
         self._name = name
         self._names: dict[str, None] = {SERVER: None}
+        for group in groups:
+            self._claim(group, ("hosts", group))
 
     def scenario(self) -> Scenario:
         document, reader = self._document, self._reader
@@ -90,11 +91,7 @@ class _Parsing:
             nodes=nodes,
             server=server_plan,
             deeds=deeds,
-            expectations=tuple(
-                self._expectation(each, ("expect", at))
-                for at, table in enumerate(self._list("expect"))
-                for each in self._one_by_one(table, ("expect", at), list(hosts))
-            ),
+            expectations=tuple(self._expectation(each, ("expect", at)) for at, each in enumerate(self._list("expect"))),
             length=length,
         )
 
@@ -201,7 +198,7 @@ class _Parsing:
             path = ("hosts", name)
             self._claim(name, path)
             given = dict(self._reader.table(table, path))
-            self._reader.check_keys(given, (*hints_of(Host), *NODE_KEYS, "start", "network"), path)
+            self._reader.check_keys(given, (*hints_of(Host), *NODE_KEYS, "start", "network", COUNT), path)
             behind = given.get("behind")
             if behind is not None and self._text(behind, (*path, "behind")) not in routers:
                 self._reader.fail((*path, "behind"), f"{shown(behind)} is no router{meant(behind, routers)}")
@@ -247,13 +244,6 @@ class _Parsing:
         deed: Deed = self._reader.read(_DEEDS[word], table, path)
         self._vetting.vet_deed(deed, path)
         return deed
-
-    def _one_by_one(self, value: object, path: KeyPath, hosts: Sequence[str]) -> list[dict[str, Any]]:
-        """What is expected of every node is expected of each."""
-        table = self._reader.table(value, path)
-        if table.get("node") != EVERY:
-            return [table]
-        return [{**table, "node": host} for host in hosts if host != table.get("peer")]
 
     def _expectation(self, value: object, path: KeyPath) -> Expectation:
         """What kind it is shows by its keys."""

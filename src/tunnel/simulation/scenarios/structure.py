@@ -29,9 +29,15 @@ class Reader:
     def __init__(self, file: str, lines: Lines) -> None:
         self._file = file
         self._lines = lines
+        self._written_as: dict[Path, Path] = {}
+
+    def stand_for(self, path: Path, written: Path) -> None:
+        """What is read at this path is written there in the file. The two are of one length."""
+        self._written_as[path] = written
 
     def fail(self, path: Path, text: str) -> NoReturn:
         """Say what is wrong, and where."""
+        path = self._written_as.get(path[:2], path[:2]) + path[2:]
         key = ".".join(_part(part) for part in path) or "the file"
         raise SettingsError(f"{self._file}:{self._lines.line_of(path)}: {key}: {text}")
 
