@@ -4,9 +4,9 @@
     owner     <--deliver--- lane down <-- network
 
 It knows nothing of addresses. Losses are decided when a packet enters, in this order: refused (a cut), too long, lost,
-over the rate of datagrams, too much waiting. Byte streams are spared what their kernels hide: they have no MTU (segments
-fit the path), are never duplicated, keep their order and wait for a slow line as long as it takes (a sender fits its pace
-to the line).
+over the rate of datagrams, too much waiting. Byte streams are spared what their kernels hide: they have no MTU
+(segments fit the path), are never duplicated, keep their order and wait for a slow line as long as it takes (a sender
+fits its pace to the line).
 """
 
 from __future__ import annotations
