@@ -48,6 +48,12 @@ class RealDevices:
         try:
             _set_up(actual, mtu, addresses, routes)
             await _wait_reachable(actual, addresses)
+        except OSError as error:
+            os.close(descriptor)
+            raise DeviceError(
+                f"the interface {actual} cannot be set up: netlink is closed to this process ({error.strerror}); "
+                "allow it (AF_NETLINK in a seccomp filter or in RestrictAddressFamilies=), or use --userspace"
+            ) from error
         except BaseException:
             os.close(descriptor)
             raise

@@ -3,39 +3,61 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 import sys
 
 import trio
 
-from tunnel.network import netlink
+from tunnel.network import netlink, without_netlink
 from tunnel.network.ports import Gateway
 from tunnel.network.real_gateways import read_gateways
 
 DEBOUNCE = 0.1
 """Seconds to let a burst of changes pass (an interface that comes up makes a dozen)."""
 
+LOOK_AGAIN = 15.0
+"""Seconds between two looks where the kernel sends no word of changes."""
+
 _TENTATIVE, _DUPLICATE = 0x40, 0x08
+_log = logging.getLogger(__name__)
 
 Snapshot = tuple[tuple[str, ...], tuple[tuple[int, bytes, bytes], ...]]
 
 
 class RealInterfaces:
-    """Asks the kernel."""
+    """Asks the kernel, by netlink; where that is forbidden, as well as it can be done without."""
+
+    def __init__(self) -> None:
+        self._is_told = False
 
     def addresses(self) -> tuple[str, ...]:
         """Numeric unicast addresses of all interfaces that are up, sorted, without zones; IPv6 ones once usable."""
-        with netlink.Netlink() as kernel:
-            return _addresses(kernel)
+        try:
+            with netlink.Netlink() as kernel:
+                return _addresses(kernel)
+        except OSError as error:
+            self._tell(error)
+            return without_netlink.read_addresses()
 
     def gateways(self) -> tuple[Gateway, ...]:
         """The routers of the default routes, the preferred one of each family first."""
-        with netlink.Netlink() as kernel:
-            return read_gateways(kernel)
+        try:
+            with netlink.Netlink() as kernel:
+                return read_gateways(kernel)
+        except OSError as error:
+            self._tell(error)
+            return without_netlink.read_gateways()
 
     async def wait_change(self) -> None:
         """Return when addresses or default routes differ from when the wait began."""
-        with netlink.open_watch() as watch:
+        try:
+            watch = netlink.open_watch()
+        except OSError as error:
+            self._tell(error)
+            await self._look_often()
+            return
+        with watch:
             before = _snapshot()
             while True:
                 await trio.lowlevel.wait_readable(watch)
@@ -43,6 +65,21 @@ class RealInterfaces:
                 _drain(watch)
                 if _snapshot() != before:
                     return
+
+    async def _look_often(self) -> None:
+        before = self.addresses(), self.gateways()
+        while (self.addresses(), self.gateways()) == before:  # noqa: ASYNC110 - nobody tells us
+            await trio.sleep(LOOK_AGAIN)
+
+    def _tell(self, error: OSError) -> None:
+        if not self._is_told:
+            self._is_told = True
+            _log.warning(
+                "netlink cannot be used here (%s): changes of addresses and routes are noticed %g s late, and no pinhole "
+                "is asked for in an IPv6 router",
+                error.strerror,
+                LOOK_AGAIN,
+            )
 
 
 def _snapshot() -> Snapshot:
