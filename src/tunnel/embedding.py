@@ -23,7 +23,7 @@ from tunnel.model.errors import PeerUnreachable, SettingsError
 from tunnel.model.invite import Invite
 from tunnel.model.reasons import Reason
 from tunnel.model.settings import NodeSettings
-from tunnel.model.settings_check import check_node_settings
+from tunnel.model.settings_check import check_node_settings, fit_name
 from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus
 from tunnel.nat.netcheck import NetcheckReport
 from tunnel.network.background import bare_errors
@@ -266,7 +266,7 @@ async def open_node(
     value, network = open_invite(invite if isinstance(invite, str) else encode_invite(invite))
     ServerUrl.parse(value.server)
     if settings is None:
-        settings = NodeSettings(name=name or socket.gethostname())
+        settings = NodeSettings(name=name or fit_name(socket.gethostname()))
     elif name is not None:
         settings = replace(settings, name=name)
     check_node_settings(settings)

@@ -92,6 +92,34 @@ def test_join_reads_a_file(machine: Machine, command: Command, tmp_path: Path) -
     assert decode_invite(machine.stores[tmp_path].files["invite"].decode()) == HOME
 
 
+SAVED = {
+    "UTF-8 with a mark": TEXT.encode("utf-8-sig"),
+    "UTF-16 of PowerShell": ("\ufeff" + TEXT + "\r\n").encode("utf-16-le"),
+    "UTF-16, the other end first": ("\ufeff" + TEXT).encode("utf-16-be"),
+}
+
+
+@pytest.mark.parametrize("content", SAVED.values(), ids=SAVED.keys())
+@pytest.mark.parametrize("way", ["stdin", "file"])
+def test_an_invite_is_read_as_windows_saved_it(
+    machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes, way: str
+) -> None:
+    file = tmp_path / "invite.txt"
+    file.write_bytes(content)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    ended = command("join", *(["--invite-file", str(file)] if way == "file" else []), "--state", str(tmp_path))
+    assert (ended.code, ended.err) == (0, "")
+    assert decode_invite(machine.stores[tmp_path].files["invite"].decode()) == HOME
+
+
+def test_a_closed_stdin_holds_no_invite(
+    machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    ended = command("join", "--state", str(tmp_path))
+    assert (ended.code, ended.err) == (2, "p2ptunnel-trio: no invite was given: stdin is empty\n")
+
+
 def test_join_on_a_terminal_asks_without_echo(
     machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

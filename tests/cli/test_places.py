@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from pathlib import Path
 
 import pytest
 
-from tunnel.cli.places import default_control, default_state, make_folder
-from tunnel.model.errors import DeviceError
+from tunnel.cli.places import default_control, default_state, make_folder, shown_place
+from tunnel.model.errors import DeviceError, SettingsError
 
 
 @pytest.fixture
@@ -33,6 +34,27 @@ def test_a_user_keeps_state_and_socket_at_home(
     monkeypatch.setenv("XDG_STATE_HOME", xdg)
     assert default_state() == Path(state)
     assert default_control() == Path(state) / "control.sock"
+
+
+@pytest.mark.parametrize("home", [None, "", "relative"], ids=str)
+def test_without_home_the_user_database_knows_it(user: None, monkeypatch: pytest.MonkeyPatch, home: str | None) -> None:
+    """Services and `env -i` set no HOME."""
+    monkeypatch.delenv("HOME") if home is None else monkeypatch.setenv("HOME", home)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: pwd.struct_passwd(("u", "x", 1000, 1000, "", "/home/u", "/bin/sh")))
+    assert default_state() == Path("/home/u/.local/state/p2ptunnel-trio")
+
+
+def test_a_user_without_any_home_is_told_which_option_helps(user: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: int) -> pwd.struct_passwd:
+        raise KeyError
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(SettingsError, match=r"no home folder.*--state DIR"):
+        default_control()
+    assert shown_place(default_state) == "none: this user has no home folder", "`--help` works all the same"
 
 
 def test_root_keeps_them_where_services_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -131,6 +132,35 @@ def test_a_reader_who_leaves_early_is_no_error_worth_a_traceback(tmp_path: Path)
     process.stderr.close()
     assert process.wait() == 1
     assert said == b""
+
+
+def test_a_terminal_without_utf8_gets_names_spelled_out(tmp_path: Path) -> None:
+    """A peer calls itself what it likes, and an error repeats it."""
+    code = (
+        "import sys; from tunnel.cli import charts, program\n"
+        "charts.mermaid = lambda chart: 'caf\\xe9 \\u4eac \\udcff'\n"
+        "sys.exit(program.run(['chart', 'peer_connection']) + program.run(['no\\u4eac']))\n"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, cwd=tmp_path, check=False, text=True, env=environment
+    )
+    assert ended.stdout == "caf\\xe9 \\u4eac \\udcff\n"
+    assert "'no\\u4eac'" in ended.stderr
+    assert ended.returncode == 2
+
+
+def test_a_pipe_that_somebody_made_non_blocking_gets_everything(tmp_path: Path) -> None:
+    """Python drops what a full one does not take, without an error."""
+    code = (
+        "import os, sys; from tunnel.cli import charts, program\n"
+        "charts.mermaid = lambda chart: 'x' * 1000000\n"
+        "os.set_blocking(1, False)\n"
+        "sys.exit(program.run(['chart', 'peer_connection']))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path, check=False, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(ended.stdout) == 1_000_001
 
 
 def test_help_loads_neither_the_programs_nor_trio(tmp_path: Path) -> None:

@@ -10,7 +10,11 @@ import trio
 from tunnel.cli.signals import run_until_signal
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130)],
+    ids=["SIGTERM", "SIGHUP", "SIGINT"],
+)
 async def test_a_signal_ends_the_program_cleanly(number: signal.Signals, code: int) -> None:
     steps = []
 
@@ -27,6 +31,22 @@ async def test_a_signal_ends_the_program_cleanly(number: signal.Signals, code: i
 
     assert await run_until_signal(program) == code
     assert steps == ["began", "cleaned up"]
+
+
+async def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
+    """A closed terminal then ends nothing."""
+
+    async def program() -> None:
+        signal.raise_signal(signal.SIGHUP)
+        await trio.testing.wait_all_tasks_blocked()
+        signal.raise_signal(signal.SIGINT)
+        await trio.sleep_forever()
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert await run_until_signal(program) == 130
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 async def test_a_program_that_ends_by_itself_is_done() -> None:

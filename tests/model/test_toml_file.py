@@ -72,6 +72,13 @@ HOSTILE = {
 }
 
 
+def test_a_file_saved_as_utf16_is_read(tmp_path: Path) -> None:
+    """PowerShell's `>` does so."""
+    file = tmp_path / "a.toml"
+    file.write_bytes(("\ufeff" + 'name = "desk"\r\n').encode("utf-16-le"))
+    assert parse_toml(read_text(file), "a") == {"name": "desk"}
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_text_is_read_or_refused_soon(name: str) -> None:
     began = time.process_time()

@@ -6,6 +6,7 @@ it goes to stdout or to a file that only its owner may read, and it is checked b
 
 from __future__ import annotations
 
+import codecs
 import ipaddress
 import sys
 from pathlib import Path
@@ -101,12 +102,12 @@ def read_invite_file(path: Path) -> Invite:
         raise SettingsError(f"cannot read the invite file {path}: {error.strerror}") from None
     if not content.strip():
         raise SettingsError(f"the invite file {path} is empty")
-    return _checked(content.decode("ascii", "replace"))
+    return _checked(_text(content))
 
 
 def _typed_invite() -> str:
-    if not sys.stdin.isatty():
-        typed, where = sys.stdin.read(MAX_INVITE), "stdin is empty"
+    if sys.stdin is None or not sys.stdin.isatty():
+        typed, where = _piped_invite(), "stdin is empty"
     else:
         from getpass import getpass
 
@@ -117,6 +118,20 @@ def _typed_invite() -> str:
     if not typed.strip():
         raise SettingsError(f"no invite was given: {where}")
     return typed
+
+
+def _piped_invite() -> str:
+    if sys.stdin is None:  # it was closed
+        return ""
+    binary = getattr(sys.stdin, "buffer", None)
+    return sys.stdin.read(MAX_INVITE) if binary is None else _text(binary.read(MAX_INVITE))
+
+
+def _text(content: bytes) -> str:
+    """What an editor or a shell has saved, as its byte order mark says: PowerShell writes UTF-16."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    return content.decode("utf-8-sig", "replace")
 
 
 def _is_wildcard(host: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tunnel.cli.logs import Level
-from tunnel.cli.places import default_control, default_state
+from tunnel.cli.places import default_control, default_state, shown_place
 from tunnel.model.endpoint import Endpoint, parse_endpoint
 from tunnel.model.errors import SettingsError
 
@@ -19,14 +19,14 @@ Flat = Parameter(name="*")
 ConfigOption = Annotated[Path | None, Parameter(name="--config", help="Settings from a TOML file.")]
 StateOption = Annotated[
     Path | None,
-    Parameter(name="--state", help="Folder of keys and invite.", show_default=lambda _: str(default_state())),
+    Parameter(name="--state", help="Folder of keys and invite.", show_default=lambda _: shown_place(default_state)),
 ]
 NodesStateOption = Annotated[
     Path | None,
     Parameter(
         name="--state",
         help="Folder of that node's state; its socket is in there if `up` was given --state.",
-        show_default=lambda _: str(default_state()),
+        show_default=lambda _: shown_place(default_state),
     ),
 ]
 ControlOption = Annotated[
@@ -34,7 +34,7 @@ ControlOption = Annotated[
     Parameter(
         name="--control",
         help="Unix socket of the node on this machine; in --state DIR if only that is given.",
-        show_default=lambda _: str(default_control()),
+        show_default=lambda _: shown_place(default_control),
     ),
 ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -62,7 +64,7 @@ def build_app() -> App:
 
 def run(argv: Sequence[str]) -> int:
     """Run one command to its end. Every error is told on stderr in one line, and becomes its exit code."""
-    _open_missing_outputs()
+    _prepare_outputs()
     app = build_app()
     try:
         result = app(argv, print_error=False, exit_on_error=False, verbose=False, result_action="return_value")
@@ -75,11 +77,20 @@ def run(argv: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _open_missing_outputs() -> None:
-    """Who closed stdout or stderr wants to see nothing, and no file of ours must get its number."""
+def _prepare_outputs() -> None:
+    """Who closed stdout or stderr wants to see nothing, and no file of ours must get its number.
+
+    A terminal without UTF-8 gets what it cannot show spelled out: a peer calls itself what it likes. A pipe that
+    somebody made non-blocking is made to wait for its reader: Python drops what does not fit, without an error.
+    """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the program
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+            with contextlib.suppress(OSError):  # no file behind it
+                os.set_blocking(stream.fileno(), True)
 
 
 def _shown_default(value: object) -> str | None:

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from tunnel.cli import programs
 from tunnel.cli.logs import start_logging
 from tunnel.cli.options import Flat, Running, parse_named_endpoint
-from tunnel.cli.places import default_state, make_folder
+from tunnel.cli.places import default_state, make_folder, shown_place
 from tunnel.cli.remedies import naming_remedies
 from tunnel.cli.signals import run_until_signal
 from tunnel.model.endpoint import Endpoint
@@ -29,7 +29,9 @@ def _default_state() -> Path:
 
 ServersStateOption = Annotated[
     Path | None,
-    Parameter(name="--state", help="Folder of certificate and leases.", show_default=lambda _: str(_default_state())),
+    Parameter(
+        name="--state", help="Folder of certificate and leases.", show_default=lambda _: shown_place(_default_state)
+    ),
 ]
 
 

@@ -23,7 +23,7 @@ from tunnel.cli.telling import tell_peers, tell_up
 from tunnel.model.endpoint import split_host_port
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import NodeSettings
-from tunnel.model.settings_check import check_node_settings
+from tunnel.model.settings_check import check_node_settings, fit_name
 from tunnel.node.control import serve_control
 
 DEFAULT_TUN = "p2pt0"
@@ -55,7 +55,7 @@ class UpOptions:
         if self.tun is not None and self.userspace:
             raise SettingsError("--tun and --userspace exclude each other")
         settings = NodeSettings(
-            name=socket.gethostname() if self.name is None else self.name,
+            name=fit_name(socket.gethostname()) if self.name is None else self.name,
             state=self.state or default_state(),
             control=self.control or default_control(self.state),
             tun=None if self.userspace else DEFAULT_TUN if self.tun is None else self.tun,
@@ -82,7 +82,7 @@ async def up(
 ) -> int:
     """Run this machine's node until told to stop."""
     settings = (options or UpOptions()).settings()
-    state, control = settings.state or default_state(), settings.control or default_control()
+    state, control = settings.state or default_state(), settings.control or default_control(settings.state)
     start_logging((running or Running()).log_level)
     invite = stored_invite(state) if invite_file is None else read_invite_file(invite_file)
     make_folder(state, "--state")

@@ -23,6 +23,15 @@ def check_node_settings(settings: NodeSettings, called: Callable[[str], str] = s
             raise SettingsError(f"{called(field)} {complaint}")
 
 
+def fit_name(host_name: str) -> str:
+    """A host name as a node's name: cut to its length, what cannot be shown replaced by dashes; `node` if it is empty.
+
+    Linux lets it have 64 bytes of any kind; those that are no UTF-8 come as surrogates (PEP 383).
+    """
+    shown = "".join(character if character.isprintable() else "-" for character in host_name)
+    return shown.strip()[:MAX_NAME].strip() or "node"
+
+
 def _name(name: object) -> str | None:
     if isinstance(name, str) and 0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip():
         return None

@@ -6,6 +6,7 @@ tells lines of broken syntax only. So each text is looked over first: `statement
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -40,7 +41,7 @@ class Statement(NamedTuple):
 
 
 def read_text(file: Path) -> str:
-    """The text of a regular file of at most 1 MiB, a byte order mark apart. Raises SettingsError that names it."""
+    """The text of a regular file of at most 1 MiB, without its byte order mark. Raises SettingsError that names it."""
     try:
         with open(file, "rb", opener=_open_at_once) as opened:
             if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
@@ -48,6 +49,8 @@ def read_text(file: Path) -> str:
             content = opened.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise SettingsError(f"{file}: cannot be read: more than {MOST_BYTES:,} bytes")
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell's `>`
+            return content.decode("utf-16")
         return content.decode("utf-8-sig")
     except OSError as error:
         raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None

@@ -75,8 +75,8 @@ class RealInterfaces:
         if not self._is_told:
             self._is_told = True
             _log.warning(
-                "netlink cannot be used here (%s): changes of addresses and routes are noticed %g s late, and no pinhole "
-                "is asked for in an IPv6 router",
+                "netlink cannot be used here (%s): changes of addresses and routes are noticed %g s late, and no "
+                "pinhole is asked for in an IPv6 router",
                 error.strerror,
                 LOOK_AGAIN,
             )
