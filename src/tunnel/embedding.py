@@ -29,6 +29,7 @@ from tunnel.nat.netcheck import NetcheckReport
 from tunnel.network.background import bare_errors
 from tunnel.network.ports import World
 from tunnel.network.urls import ServerUrl
+from tunnel.node.neighbourhood import Forgotten
 from tunnel.node.program import NodeProgram
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.messages import APPLICATION
@@ -53,10 +54,11 @@ class PeerChange:
 
 @dataclass(frozen=True, slots=True)
 class PingResult:
-    """An answered ping: `rtt` in seconds, over this path."""
+    """An answered ping: `rtt` in seconds, over this path, from the node with this id."""
 
     rtt: float
     path: PathStatus | None
+    id: str
 
 
 class Peer:
@@ -73,8 +75,8 @@ class Peer:
 
     @property
     def name(self) -> str:
-        """What the peer calls itself."""
-        return self.status().name
+        """What it is called here; empty where that is another's name: `status().claimed_name` has what it says."""
+        return self._connection.name
 
     @property
     def state(self) -> str:
@@ -130,7 +132,7 @@ class Peer:
     async def ping(self) -> PingResult:
         """One round trip inside the session. Raises PeerUnreachable after 5 s."""
         with trio.move_on_after(PING_PATIENCE):
-            return PingResult(await self._connection.echo(), self.path)
+            return PingResult(await self._connection.echo(), self.path, self.id)
         reason = self.reason
         raise PeerUnreachable(f"{self.name or self.id} did not answer for {PING_PATIENCE:g} s" + _because(reason))
 
@@ -207,8 +209,8 @@ class Node:
         return await peer.ping()
 
     def _refuse_ourselves(self, wanted: str) -> None:
-        if wanted in (self.id, self.name, *self.addresses) and not self._knows(wanted):
-            raise PeerUnreachable(f"{wanted!r} is this node itself")
+        if wanted in (self.id, self.name, *self.addresses):
+            self.peer(wanted)  # which says so, unless a peer holds that address
 
     def _no_way(self, wanted: str, when: str = "") -> PeerUnreachable:
         """Why nothing flows to it. Without a link to the server, and without a path, the link is what is wrong."""
@@ -226,6 +228,13 @@ class Node:
         except PeerUnreachable:
             return False
         return True
+
+    def forget(self, wanted: str) -> Forgotten:
+        """Set a node's names free, so that the next that bears one keeps it; know it no more if it is away.
+
+        `wanted` is a name, an id or a tunnel address. Raises PeerUnreachable if nobody is meant.
+        """
+        return self.program.forget(wanted)
 
     async def netcheck(self) -> NetcheckReport:
         """Survey our NAT now, and ask for the classic second opinion. Raises SettingsError with `--no-survey`."""

@@ -76,6 +76,7 @@ class Change:
 class Echo:
     rtt: float
     path: PathStatus | None
+    id: str = "ffff"
 
 
 class Laptop:
@@ -236,7 +237,7 @@ async def test_why_tells_the_reason_with_its_evidence_and_a_remedy() -> None:
 async def test_ping_tells_the_round_trip_and_its_path() -> None:
     async with served(FakeNode()) as socket:
         echo = await ask(socket, SOCKET, {"do": "ping", "peer": "laptop"})
-    assert echo["rtt_ms"] == 12.5
+    assert (echo["id"], echo["rtt_ms"]) == ("ffff", 12.5)
     assert echo["path"]["kind"] == "direct"
 
 

@@ -14,7 +14,9 @@ from tunnel.model.announcement import Announcement, PeerCard
 from tunnel.model.errors import PeerUnreachable
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.nat import NatReport
+from tunnel.network.memory_machine import MemoryStore
 from tunnel.node.directory import Directory
+from tunnel.node.name_pins import NamePins
 
 if TYPE_CHECKING:
     from tunnel.peer.connection import PeerConnection
@@ -33,12 +35,20 @@ class Known:
     is_present: bool = True
     can_carry: bool = False
     seq: int = field(default=0)
+    name: str = ""
+
+    def note_name(self, name: str) -> None:
+        self.name = name
+
+
+def fresh(store: MemoryStore | None = None) -> Directory:
+    return Directory(NETWORK, OWN, "desk", NamePins(store or MemoryStore(), NETWORK))
 
 
 @pytest.fixture
 def directory() -> Directory:
-    directory = Directory(NETWORK, OWN)
-    directory.claim_own("desk", ("10.86.0.5/16",), 0.0)
+    directory = fresh()
+    directory.claim_own(("10.86.0.5/16",), 0.0)
     return directory
 
 
@@ -76,24 +86,94 @@ def test_a_peer_that_nobody_knows_is_an_error_that_names_the_others(directory: D
         directory.find("phone")
 
 
-def test_of_two_peers_with_one_name_the_present_one_is_meant(directory: Directory) -> None:
-    announce(directory, ONE, "laptop", present=False)
+def test_a_name_stands_for_the_first_node_that_bore_it_also_while_that_is_away(directory: Directory) -> None:
+    """Any member can call itself anything, and what is meant for the laptop must not reach who only says so."""
+    one = announce(directory, ONE, "laptop", present=False)
     two = announce(directory, TWO, "laptop")
+    assert directory.find("laptop") is cast("PeerConnection", one)
+    assert directory.find(str(TWO)) is cast("PeerConnection", two)
+    assert (one.name, two.name) == ("laptop", "")
+
+
+def test_two_nodes_of_one_name_are_in_the_notes_with_their_ids(directory: Directory) -> None:
+    announce(directory, ONE, "laptop")
+    two = announce(directory, TWO, "laptop")
+    (note,) = directory.notes
+    assert f"'laptop' is {ONE}" in note
+    assert f"use its id ({TWO})" in note
+    assert f"forget {ONE}" in note
+    two.is_present = False
+    assert not directory.notes
+
+
+def test_of_many_nodes_with_one_name_a_note_shows_a_few(directory: Directory) -> None:
+    """Keys cost a member nothing, and status must stay readable."""
+    for number in range(50):
+        announce(directory, NodeId(bytes([100 + number]) * 16), "laptop")
+    (note,) = directory.notes
+    assert "and 46 more" in note
+    assert len(note) < 500
+
+
+@pytest.mark.parametrize("twin", ["Laptop", "l\uff41ptop", "LAPTOP"])
+def test_a_name_is_taken_in_whatever_case_and_width(directory: Directory, twin: str) -> None:
+    """Nobody tells them apart at a glance."""
+    announce(directory, ONE, "laptop")
+    assert announce(directory, TWO, twin).name == ""
+
+
+def test_a_name_outlives_the_process(directory: Directory) -> None:
+    store = MemoryStore()
+    pins = NamePins(store, NETWORK)
+    announce(Directory(NETWORK, OWN, "desk", pins), ONE, "laptop")
+    pins.save()
+    later = fresh(store)
+    announce(later, TWO, "laptop")
+    with pytest.raises(PeerUnreachable, match=f"'laptop' is {ONE}, .* use its id .{TWO}"):
+        later.find("laptop")
+    with pytest.raises(PeerUnreachable, match="no peer 'laptop' here; known: nobody yet"):
+        directory.find("laptop")
+
+
+def test_a_name_whose_node_is_away_is_told_as_that() -> None:
+    store = MemoryStore()
+    pins = NamePins(store, NETWORK)
+    pins.pin("laptop", ONE)
+    pins.save()
+    with pytest.raises(PeerUnreachable, match=f"'laptop' is {ONE}, which is not here"):
+        fresh(store).find("laptop")
+
+
+def test_a_name_that_is_set_free_goes_to_the_present_node_that_bears_it(directory: Directory) -> None:
+    """A laptop that was set up anew has a new key: its owner says that the old one is gone."""
+    one = announce(directory, ONE, "laptop", present=False)
+    two = announce(directory, TWO, "laptop")
+    assert directory.resolve("laptop") == ONE
+    assert directory.free_names(ONE) == ("laptop",)
+    assert (one.name, two.name) == ("", "laptop")
     assert directory.find("laptop") is cast("PeerConnection", two)
 
 
-def test_a_name_that_two_present_peers_have_needs_an_id_and_the_notes_tell(directory: Directory) -> None:
-    one = announce(directory, ONE, "laptop")
-    announce(directory, TWO, "laptop")
-    with pytest.raises(PeerUnreachable, match=f"use an id instead .*{ONE}"):
-        directory.find("laptop")
-    assert directory.find(str(ONE)) is cast("PeerConnection", one)
-    assert directory.notes == ("2 nodes are called 'laptop'",)
+def test_a_name_that_is_set_free_stays_with_who_alone_bears_it(directory: Directory) -> None:
+    announce(directory, ONE, "laptop")
+    directory.free_names(ONE)
+    assert directory.find("laptop").node == ONE
+
+
+@pytest.mark.parametrize("name", ["10.86.9.9", "fd00::9", "[fd00::9]:80", "a" * 26, "127.1", "\uff110.86.9.9"])
+def test_who_calls_itself_like_an_address_or_an_id_is_shown_by_its_id(directory: Directory, name: str) -> None:
+    peer = announce(directory, ONE, name)
+    assert peer.name == ""
+    with pytest.raises(PeerUnreachable, match=f"reads as an address or an id: use its id .{ONE}"):
+        directory.find(name)
+    assert directory.notes == (f"a node calls itself {name!r}, which reads as an address or an id: use its id ({ONE})",)
 
 
 def test_a_peer_with_our_own_name_is_in_the_notes_until_it_leaves(directory: Directory) -> None:
     one = announce(directory, ONE, "desk")
-    assert directory.notes == ("2 nodes are called 'desk'",)
+    assert directory.notes == (f"'desk' is this node; another calls itself so too: use its id ({ONE})",)
+    with pytest.raises(PeerUnreachable, match="'desk' is this node"):
+        directory.find("desk")
     one.is_present = False
     assert not directory.notes
 
@@ -102,7 +182,7 @@ def test_a_peer_with_our_own_name_is_in_the_notes_until_it_leaves(directory: Dir
 def test_of_two_claims_to_an_address_the_older_holds_whoever_comes_first(directory: Directory, first: NodeId) -> None:
     since = {ONE: 200.0, TWO: 100.0}
     for node in (first, ONE, TWO):
-        announce(directory, node, str(node), SHARED, since=since[node])
+        announce(directory, node, f"node {node}", SHARED, since=since[node])
     assert holder_of(directory, SHARED) is directory.at(TWO)
     assert directory.notes == (f"address {SHARED} is claimed by 2 nodes; {TWO} holds it, being the older",)
 
@@ -114,7 +194,7 @@ def test_equal_claims_go_to_the_lower_id_on_every_node(directory: Directory) -> 
 
 
 def test_what_we_hold_ourselves_is_no_peer_s(directory: Directory) -> None:
-    directory.claim_own("desk", (f"{SHARED}/16",), 100.0)
+    directory.claim_own((f"{SHARED}/16",), 100.0)
     announce(directory, ONE, "one", SHARED, since=200.0)
     assert holder_of(directory, SHARED) is None
     assert directory.notes == (f"address {SHARED} is claimed by 2 nodes; {OWN} holds it, being the older",)
@@ -158,7 +238,7 @@ def test_claims_settle_alike_in_whatever_order_they_come() -> None:
     final = {node: (chance.sample(addresses, 2), float(chance.randrange(3))) for node in nodes}
     views = []
     for _ in range(20):
-        directory = Directory(NETWORK, OWN)
+        directory = fresh()
         for node in chance.choices(nodes, k=12):
             announce(directory, node, "x", *chance.sample(addresses, 3), since=float(chance.randrange(3)))
         for node in chance.sample(nodes, len(nodes)):
@@ -179,7 +259,7 @@ def test_nobody_can_claim_what_is_not_the_tunnel_s(directory: Directory, address
 def test_claims_are_looked_at_again_when_the_server_leases_from_another_prefix(directory: Directory) -> None:
     announce(directory, ONE, "laptop", "10.99.0.7")
     assert holder_of(directory, "10.99.0.7") is None
-    directory.claim_own("desk", ("10.99.0.5/16",), 0.0)
+    directory.claim_own(("10.99.0.5/16",), 0.0)
     assert holder_of(directory, "10.99.0.7") is directory.at(ONE)
 
 

@@ -112,17 +112,58 @@ async def test_two_nodes_with_one_name_are_told_apart_by_id_and_the_notes_tell(t
         town.server(),
         open_in("desk") as desk,
         open_in("twin", host="one") as one,
-        open_in("twin", host="two") as two,
     ):
-        for node in (one, two):
-            peer = await desk.connect(node.id)
-            await peer.send_datagram(node.id.encode())
-            with trio.fail_after(5.0):
-                assert await (await node.connect("desk")).receive_datagram() == node.id.encode()
-        with pytest.raises(PeerUnreachable, match="use an id"):
-            desk.peer("twin")
-        for node in (desk, one, two):
-            assert "2 nodes are called 'twin'" in node.status().notes
+        assert (await desk.connect("twin")).id == one.id
+        async with open_in("twin", host="two") as two:
+            for node in (one, two):
+                peer = await desk.connect(node.id)
+                await peer.send_datagram(node.id.encode())
+                with trio.fail_after(5.0):
+                    assert await (await node.connect("desk")).receive_datagram() == node.id.encode()
+            assert desk.peer("twin").id == one.id
+            shown = {peer.id: (peer.name, peer.claimed_name) for peer in desk.status().peers}
+            assert shown == {one.id: ("twin", ""), two.id: ("", "twin")}
+            (note,) = desk.status().notes
+            assert f"use its id ({two.id})" in note
+            for node, other in ((one, two), (two, one)):
+                assert node.status().notes == (
+                    f"'twin' is this node; another calls itself so too: use its id ({other.id})",
+                )
+
+
+async def test_who_takes_the_name_of_a_node_that_is_away_gets_nothing_that_was_meant_for_it(
+    town: Town, open_in: OpenNode
+) -> None:
+    """The name is pinned on disk, so not even a new start of the one that asks opens the way."""
+    async with town.server():
+        async with open_in("desk") as desk, open_in("laptop") as laptop:
+            true_id = (await desk.connect("laptop")).id
+            assert true_id == laptop.id
+        async with open_in("desk") as desk, open_in("laptop", host="evil") as evil:
+            await desk.wait_registered()
+            await evil.connect("desk")
+            with pytest.raises(PeerUnreachable, match=f"'laptop' is {true_id}, .* use its id .{evil.id}"):
+                await desk.connect("laptop")
+            forgotten = desk.forget("laptop")
+            assert (forgotten.id, forgotten.names, forgotten.is_gone) == (true_id, ("laptop",), True)
+            assert (await desk.ping("laptop")).id == evil.id
+
+
+async def test_a_node_that_is_forgotten_while_it_is_away_is_known_no_more_until_it_comes_back(
+    town: Town, open_in: OpenNode
+) -> None:
+    async with town.server(), open_in("desk") as desk:
+        async with open_in("laptop") as laptop:
+            await desk.connect("laptop")
+            assert not desk.forget(laptop.id).is_gone
+            assert [peer.name for peer in desk.status().peers] == ["laptop"]
+        await trio.sleep(20.0)
+        assert desk.forget("laptop").is_gone
+        assert desk.status().peers == ()
+        with pytest.raises(PeerUnreachable, match="no peer 'laptop' here"):
+            desk.forget("laptop")
+        async with open_in("laptop"):
+            await desk.ping("laptop")
 
 
 async def test_two_claims_to_one_address_are_settled_alike_everywhere(town: Town, open_in: OpenNode) -> None:
@@ -134,7 +175,7 @@ async def test_two_claims_to_one_address_are_settled_alike_everywhere(town: Town
         older, younger = laptop.program._lease, phone.program._lease
         younger.address, younger.since = older.address, older.since + 10.0
         for node in (laptop, phone):
-            node.program.directory.claim_own(node.name, node.program._lease.interfaces, node.program._lease.since)
+            node.program.directory.claim_own(node.program._lease.interfaces, node.program._lease.since)
             node.program.announcer.note_facts()
         await trio.sleep(1.0)
         assert desk.peer(older.host).name == "laptop"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
 ID_BYTES = 16
 EPOCH_BYTES = 16
 HANDLE_BYTES = 8
+_TEXT = re.compile(r"[a-z2-7]{26}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -20,6 +22,13 @@ class NodeId:
     def __post_init__(self) -> None:
         if len(self.raw) != ID_BYTES:
             raise ValueError(f"a node id has {ID_BYTES} bytes")
+
+    @classmethod
+    def parse(cls, text: str) -> NodeId:
+        """The id that `str` shows. Raises ValueError."""
+        if not _TEXT.fullmatch(text):
+            raise ValueError("a node id has 26 characters, a to z and 2 to 7")
+        return cls(base64.b32decode(text.upper() + "======"))
 
     @property
     def handle(self) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from tunnel.model.announcement import MAX_NAME
 from tunnel.model.endpoint import Endpoint, is_usable, split_host_port
 from tunnel.model.errors import SettingsError
+from tunnel.model.node_name import reads_as_address_or_id
 from tunnel.model.settings import NodeSettings
 
 _MAX_TUN = 15  # IFNAMSIZ - 1
@@ -34,7 +35,9 @@ def fit_name(host_name: str) -> str:
 
 def _name(name: object) -> str | None:
     if isinstance(name, str) and 0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip():
-        return None
+        if not reads_as_address_or_id(name):
+            return None
+        return f"{name!r}: this reads as an address or a node id, which a name must not"
     return f"{name!r}: a name has 1 to {MAX_NAME} printable characters, none of them a blank at either end"
 
 

@@ -42,6 +42,7 @@ class PeerStatus:
 
     id: str
     name: str
+    """What it is called here: commands that are given this name mean it. Empty where it may bear no name."""
     addresses: tuple[str, ...]
     state: str
     path: PathStatus | None
@@ -50,6 +51,8 @@ class PeerStatus:
     tx_bytes: int
     rx_bytes: int
     history: tuple[Move, ...]
+    claimed_name: str = ""
+    """What it calls itself, where that is another's name, or ours, or reads as an address or an id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ def peer_to_json(peer: PeerStatus) -> dict[str, Any]:
     return {
         "id": peer.id,
         "name": peer.name,
+        "claimed_name": peer.claimed_name or None,
         "addresses": list(peer.addresses),
         "state": peer.state,
         "path": None if path is None else path_to_json(path),

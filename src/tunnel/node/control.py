@@ -125,6 +125,7 @@ class _Conversation:
     async def _ping(self, request: Request) -> Any:
         echo = await self._node.ping(_peer_of(request))
         return {
+            "id": echo.id,
             "rtt_ms": round(echo.rtt * 1000, 3),
             "path": None if echo.path is None else path_to_json(echo.path),
         }

@@ -28,6 +28,11 @@ class Echo(Protocol):
     """An answered ping."""
 
     @property
+    def id(self) -> str:
+        """Who answered."""
+        ...
+
+    @property
     def rtt(self) -> float:
         """Seconds."""
         ...

@@ -1,5 +1,6 @@
 """The peers of our network: by id, by name, by tunnel address. Of two claims to one address the older holds.
 
+A name stands for the first node that bore it (name_pins.py); who bears it too, or bears ours, is found by id alone.
 Who may claim what: its own IPv6 address, which follows from its id, and an IPv4 one from the prefix that the server
 leases us ours from. So no member can take an address that is not the tunnel's.
 """
@@ -7,7 +8,6 @@ leases us ours from. So no member can take an address that is not the tunnel's.
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
@@ -16,22 +16,27 @@ from tunnel.model.announcement import PeerCard
 from tunnel.model.endpoint import packed_host
 from tunnel.model.errors import PeerUnreachable
 from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.node_name import folded, reads_as_address_or_id
+from tunnel.node.name_pins import NamePins
 from tunnel.peer.connection import PeerConnection
 
 MAX_PEERS = 4096
+_MOST_SHOWN = 3
+"""Ids in one note: as many nodes as like may bear one name."""
 
 
 class Directory:
     """Who is in our network and who holds which tunnel address. What one peer claims costs what its claims cost."""
 
-    def __init__(self, network: NetworkId, own: NodeId) -> None:
+    def __init__(self, network: NetworkId, own: NodeId, own_name: str, pins: NamePins) -> None:
         self._network = network
         self._own = own
+        self._own_name = own_name
+        self._pins = pins
         self._peers: dict[NodeId, PeerConnection] = {}
         self._claimed: dict[NodeId, tuple[bytes, ...]] = {}
         self._claims: dict[bytes, dict[NodeId, float]] = {}
         self._holders: dict[bytes, PeerConnection] = {}
-        self._own_name = ""
         self._prefix: ipaddress.IPv4Network | None = None
 
     def __iter__(self) -> Iterator[PeerConnection]:
@@ -49,8 +54,11 @@ class Directory:
             for address, claims in self._claims.items()
             if len(claims) > 1
         ]
-        names = Counter((self._own_name, *(peer.card.body.name for peer in self if peer.card and peer.is_present)))
-        twins = [f"{count} nodes are called {name!r}" for name, count in sorted(names.items()) if count > 1]
+        claimants: dict[str, list[PeerConnection]] = {}
+        for peer in self:
+            if peer.card is not None and not peer.name and peer.is_present:
+                claimants.setdefault(folded(peer.card.body.name), []).append(peer)
+        twins = [self._note_of(peers) for _, peers in sorted(claimants.items())]
         return (*clashes, *twins)
 
     def at(self, node: NodeId) -> PeerConnection | None:
@@ -69,14 +77,39 @@ class Directory:
         """Make room: forget the peer that has been known for longest of those that are neither present nor reached."""
         for peer in self:
             if not peer.is_present and not peer.can_carry:
-                self._claim(peer.node, {})
-                del self._peers[peer.node]
+                self.remove(peer)
                 return peer
         return None
 
-    def claim_own(self, name: str, interfaces: Iterable[str], since: float) -> None:
-        """What we are called and claim, ADDRESS/PREFIX each. In a new prefix all claims are looked at again."""
-        self._own_name = name
+    def remove(self, peer: PeerConnection) -> None:
+        """It is known no more; names that it bore stay its own."""
+        self._claim(peer.node, {})
+        del self._peers[peer.node]
+
+    def resolve(self, wanted: str) -> NodeId:
+        """The node that an id, a tunnel address or a name stands for, known or away. Raises PeerUnreachable."""
+        try:
+            return self.find(wanted).node
+        except PeerUnreachable:
+            pinned = self._pins.holder_of(wanted) or _parsed(wanted)
+            if pinned is None or not self._pins.names_of(pinned):
+                raise
+            return pinned
+
+    def free_names(self, node: NodeId) -> tuple[str, ...]:
+        """Set the names of a node free: of the others that bear one the longest known keeps it. Which they were."""
+        names = self._pins.forget(node)
+        others = [peer for peer in self if peer.node != node]
+        for peer in sorted(others, key=lambda peer: not peer.is_present):
+            self._settle_name(peer)
+        if (known := self.at(node)) is not None:
+            known.note_name("")
+            if known.is_present:
+                self._settle_name(known)
+        return names
+
+    def claim_own(self, interfaces: Iterable[str], since: float) -> None:
+        """What we claim, ADDRESS/PREFIX each. In a new prefix all claims are looked at again."""
         own = [ipaddress.ip_interface(text) for text in interfaces]
         self._claim(self._own, {one.ip.packed: since if one.version == 4 else 0.0 for one in own})
         prefix = next((one.network for one in own if isinstance(one, ipaddress.IPv4Interface)), None)
@@ -87,8 +120,10 @@ class Directory:
                     self.settle(peer.card)
 
     def settle(self, card: PeerCard) -> None:
-        """A peer's announcement changed: take over those of its claims that it may make."""
+        """A peer's announcement changed: take over its name and those of its claims that it may make."""
         node = NodeId(card.node)
+        if (peer := self.at(node)) is not None:
+            self._settle_name(peer)
         own6 = tunnel_address6(self._network, node)
         claims: dict[bytes, float] = {}
         for address in card.body.addresses:
@@ -106,25 +141,52 @@ class Directory:
             and address not in (prefix.network_address, prefix.broadcast_address)
         )
 
+    def _settle_name(self, peer: PeerConnection) -> None:
+        if peer.card is None:
+            return
+        name = peer.card.body.name
+        is_free = folded(name) != folded(self._own_name) and not reads_as_address_or_id(name)
+        peer.note_name(name if is_free and self._pins.pin(name, peer.node) else "")
+
     def find(self, wanted: str) -> PeerConnection:
         """By id, by tunnel address, or by name: nobody can call himself what another is. Raises PeerUnreachable."""
         found = next((peer for peer in self if str(peer.node) == wanted), None) or self._holder_at(wanted)
+        found = found or next((peer for peer in self if peer.name == wanted), None)
         if found is not None:
             return found
-        matches = [peer for peer in self if peer.card is not None and peer.card.body.name == wanted]
-        present = [peer for peer in matches if peer.is_present]
-        if len(present) == 1 or len(matches) == 1:
-            return (present or matches)[0]
-        if matches:
-            ids = ", ".join(str(peer.node) for peer in matches)
-            raise PeerUnreachable(f"{wanted!r} is the name of {len(matches)} peers: use an id instead ({ids})")
-        if wanted in (str(self._own), self._own_name, *map(_text, self._claimed.get(self._own, ()))):
+        is_own = wanted in (str(self._own), self._own_name, *map(_text, self._claimed.get(self._own, ())))
+        claimants = [peer for peer in self if peer.card and not peer.name and peer.card.body.name == wanted]
+        if claimants:
+            raise PeerUnreachable(self._note_of(claimants))
+        if is_own:
             raise PeerUnreachable(f"{wanted!r} is this node itself")
-        names = sorted({peer.card.body.name for peer in self if peer.card})
-        folded = {name.casefold(): name for name in names}
-        nearest = get_close_matches(wanted.casefold(), folded, n=1)
-        hint = f"did you mean {folded[nearest[0]]!r}" if nearest else f"known: {', '.join(names) or 'nobody yet'}"
+        if (pinned := self._pins.holder_of(wanted)) is not None and self.at(pinned) is None:
+            raise PeerUnreachable(f"{wanted!r} is {pinned}, which is not here")
+        names = sorted({peer.name for peer in self if peer.name})
+        by_folded = {folded(name): name for name in names}
+        nearest = get_close_matches(folded(wanted), by_folded, n=1)
+        hint = f"did you mean {by_folded[nearest[0]]!r}" if nearest else f"known: {', '.join(names) or 'nobody yet'}"
         raise PeerUnreachable(f"no peer {wanted!r} here; {hint}")
+
+    def _note_of(self, claimants: list[PeerConnection]) -> str:
+        """Why these, who bear one name, are shown by their ids."""
+        card = claimants[0].card
+        assert card is not None
+        name = card.body.name
+        ids = ", ".join(str(peer.node) for peer in claimants[:_MOST_SHOWN])
+        if len(claimants) > _MOST_SHOWN:
+            ids += f" and {len(claimants) - _MOST_SHOWN} more"
+        if reads_as_address_or_id(name):
+            return f"a node calls itself {name!r}, which reads as an address or an id: use its id ({ids})"
+        if folded(name) == folded(self._own_name):
+            return f"{name!r} is this node; another calls itself so too: use its id ({ids})"
+        holder = self._pins.holder_of(name)
+        if holder is None:
+            return f"no room for the name {name!r}, since {len(self._pins)} others are kept: use the id ({ids})"
+        return (
+            f"{name!r} is {holder}, which bore this name first; another node calls itself so too: use its id ({ids}), "
+            f"or give the name free with `p2ptunnel-trio forget {holder}`"
+        )
 
     def _holder_at(self, text: str) -> PeerConnection | None:
         if "." not in text and ":" not in text:
@@ -155,6 +217,13 @@ class Directory:
 
 def _oldest(claims: dict[NodeId, float]) -> NodeId:
     return min(claims, key=lambda node: (claims[node], node))
+
+
+def _parsed(text: str) -> NodeId | None:
+    try:
+        return NodeId.parse(text)
+    except ValueError:
+        return None
 
 
 def _text(packed: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tunnel.crypto.announcement_seal import open_announcement
 from tunnel.crypto.network_keys import NetworkKeys
@@ -21,6 +22,17 @@ from tunnel.wire.announcement_body import decode_announcement
 from tunnel.wire.signals import Introduced, PeerDown, PeerUp, Refusal, Signal
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What became of a node that the user wants to forget."""
+
+    id: str
+    names: tuple[str, ...]
+    """Names that stood for it, and are free now; a node that is here and bears one keeps it if nobody else does."""
+    is_gone: bool
+    """Whether it is known no more; one that is present stays."""
 
 
 class Neighbourhood:
@@ -104,14 +116,28 @@ class Neighbourhood:
             if gone is None:
                 self._refuse(node, f"{MAX_PEERS} peers are present already")
                 return None
-            gone.close()
-            self._probe_counter = max(self._probe_counter, gone.probe_counter)
-            del self._by_handle[gone.node.handle]
+            self._part_with(gone)
         connection = self._open_peer(node, self._probe_counter)
         self._directory.add(connection)
         self._by_handle[node.handle] = node
         self._start(connection)
         return connection
+
+    def forget(self, wanted: str) -> Forgotten:
+        """Set a node's names free, and know it no more if it is away. Raises PeerUnreachable if nobody is meant."""
+        node = self._directory.resolve(wanted)
+        names = self._directory.free_names(node)
+        known = self._directory.at(node)
+        is_gone = known is None or (not known.is_present and not known.can_carry)
+        if known is not None and is_gone:
+            self._directory.remove(known)
+            self._part_with(known)
+        return Forgotten(str(node), names, is_gone)
+
+    def _part_with(self, gone: PeerConnection) -> None:
+        gone.close()
+        self._probe_counter = max(self._probe_counter, gone.probe_counter)
+        del self._by_handle[gone.node.handle]
 
     def _refuse(self, node: NodeId, why: str) -> None:
         """Told at the 1st, 2nd, 4th, 8th... time: a hostile server must not fill our log."""

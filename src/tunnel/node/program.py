@@ -32,7 +32,8 @@ from tunnel.node.identity import load_identity
 from tunnel.node.indices import Indices
 from tunnel.node.interface import Interface
 from tunnel.node.lease import Lease
-from tunnel.node.neighbourhood import Neighbourhood
+from tunnel.node.name_pins import NamePins
+from tunnel.node.neighbourhood import Forgotten, Neighbourhood
 from tunnel.node.network_check import check_network
 from tunnel.node.port_mappings import PortMappings
 from tunnel.node.portrait import Portrait
@@ -72,7 +73,8 @@ class NodeProgram:
         self.pulse = Pulse()
         """Beats when anything that `status` shows may have changed."""
         self._indices = Indices(world.entropy)
-        self.directory = Directory(network.network_id, self.identity.keys.id)
+        self.name_pins = NamePins(world.store, network.network_id)
+        self.directory = Directory(network.network_id, self.identity.keys.id, settings.name, self.name_pins)
         self.datagrams = DatagramPlane(self._indices, self._handle_stun, self._handle_relayed_udp)
         self.tun = TunPlane(self.directory.holder_of)
         self.neighbourhood = Neighbourhood(
@@ -212,6 +214,7 @@ class NodeProgram:
                 nursery.start_soon(self.announcer.living.run)
                 nursery.start_soon(self.link.run)
                 nursery.start_soon(self.circuits.run)
+                nursery.start_soon(self.name_pins.run)
                 nursery.start_soon(self._watch_interfaces)
                 nursery.start_soon(self._watch_sleep)
                 if self._interface is not None:
@@ -250,6 +253,13 @@ class NodeProgram:
         )
         return replace(found, port_mappings=self.port_mappings.statuses())
 
+    def forget(self, wanted: str) -> Forgotten:
+        """Set a node's names free, and know it no more if it is away. Raises PeerUnreachable if nobody is meant."""
+        forgotten = self.neighbourhood.forget(wanted)
+        self.name_pins.save()
+        self.pulse.beat()
+        return forgotten
+
     # What comes in.
 
     def _open_connection(self) -> AbstractAsyncContextManager[Connection]:
@@ -262,7 +272,7 @@ class NodeProgram:
         welcome = connection.welcome
         self._observed = welcome.observed.host
         self._lease.take(welcome.address, welcome.leased_since)
-        self.directory.claim_own(self.settings.name, self._lease.interfaces, self._lease.since)
+        self.directory.claim_own(self._lease.interfaces, self._lease.since)
         if self.settings.survey:
             self.surveyor.own = _reached(welcome.stun, connection.server)
             self.surveyor.request()

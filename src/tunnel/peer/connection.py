@@ -152,6 +152,11 @@ class PeerConnection:
         return self._facts.card
 
     @property
+    def name(self) -> str:
+        """What it is called here; empty where it may bear no name."""
+        return self._facts.name
+
+    @property
     def is_present(self) -> bool:
         """Whether the server has a link to it."""
         return self._facts.is_present
@@ -182,6 +187,10 @@ class PeerConnection:
                 self._living.post("peer_left")
         self.session.meet(card)
         self._routing.update()
+
+    def note_name(self, name: str) -> None:
+        """What it is called here from now on."""
+        self._facts.name = name
 
     def note_introduced(self, introduction: Introduced) -> None:
         """The server introduced us; `meet` was called with the card already."""
@@ -300,7 +309,7 @@ class PeerConnection:
         card = self.card
         return PeerStatus(
             id=str(self.node),
-            name=card.body.name if card is not None else "",
+            name=self.name,
             addresses=card.body.addresses if card is not None else (),
             state=self.state,
             path=self.path_status(),
@@ -309,6 +318,7 @@ class PeerConnection:
             tx_bytes=self._carriage.tx_bytes,
             rx_bytes=self._carriage.rx_bytes,
             history=tuple(self.history),
+            claimed_name=card.body.name if card is not None and not self.name else "",
         )
 
     def path_status(self) -> PathStatus | None:

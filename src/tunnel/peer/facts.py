@@ -31,6 +31,8 @@ class PeerFacts:
         self.paths = Paths(surroundings.timings)
         self.card: PeerCard | None = None
         """The peer's latest announcement."""
+        self.name = ""
+        """What it is called here, which is for the node to say; empty where it may bear no name."""
         self.is_present = False
         """Whether the server has a link to it, as far as we were told."""
         self.introduction: tuple[Introduced, float] | None = None

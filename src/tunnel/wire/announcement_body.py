@@ -91,7 +91,7 @@ def decode_announcement(body: bytes) -> Announcement:
 
 
 def _is_name(name: str) -> bool:
-    return 0 < len(name) <= MAX_NAME and name.isprintable()
+    return 0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip()
 
 
 def _tunnel_address(text: Any) -> str:
