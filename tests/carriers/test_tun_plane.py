@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
+from tunnel.carriers.loop_guard import LoopGuard
 from tunnel.carriers.tun_plane import TunPlane
 from tunnel.model.errors import DeviceError
 from tunnel.network.memory_devices import QUEUE, MemoryDevice, MemoryDevices
@@ -40,10 +41,15 @@ def friend() -> Peer:
 
 
 @pytest.fixture
-def plane(friend: Peer) -> TunPlane:
+def guard() -> LoopGuard:
+    return LoopGuard()
+
+
+@pytest.fixture
+def plane(friend: Peer, guard: LoopGuard) -> TunPlane:
     holders = {ipaddress.ip_address(address).packed: friend for address in (FRIEND, FRIEND6)}
     holders[ipaddress.ip_address(OTHER).packed] = Peer()
-    return TunPlane(holders.get)
+    return TunPlane(holders.get, guard)
 
 
 @pytest.fixture
@@ -76,6 +82,32 @@ async def test_what_is_for_nobody_or_for_everybody_is_dropped_and_counted(
     await trio.sleep(1)
     assert friend.sent == []
     assert (plane.counts.no_peer, plane.counts.out) == (1, 0)
+
+
+async def test_a_datagram_of_ours_that_an_overlay_wrapped_goes_nowhere(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, guard: LoopGuard
+) -> None:
+    """Sealed and sent again it would come back again, for ever."""
+    datagram = bytes(range(100))
+    guard.note_sent(datagram)
+    device.inject(packet(OWN, FRIEND, b"the overlay's header" + datagram))
+    device.inject(packet(OWN, FRIEND, datagram + b"more"))
+    await trio.sleep(1)
+    assert friend.sent == [packet(OWN, FRIEND, datagram + b"more")]
+    assert (plane.counts.looped, guard.looped, plane.counts.out) == (1, 1, 1)
+
+
+async def test_while_it_is_hushed_packets_wait_and_none_is_lost(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, guard: LoopGuard
+) -> None:
+    assert guard.hush(0.5)
+    for number in range(100):
+        device.inject(packet(OWN, FRIEND, bytes([number])))
+    await trio.sleep(0.4)
+    assert (friend.sent, guard.carried) == ([], 0)
+    await trio.sleep(0.2)
+    assert [sent[-1] for sent in friend.sent] == list(range(100))
+    assert guard.carried == sum(map(len, friend.sent))
 
 
 @pytest.mark.parametrize("junk", [b"", b"\x45", bytes(40), b"\x60" + bytes(20), b"\x4f" * 19, b"\xff" * 60])

@@ -59,6 +59,8 @@ class Side:
     registrations: int = 1
     is_registered: bool = True
     suspicions: int = 0
+    carried: int = 0
+    hushes: int = 0
     circuit_wishes: int = 0
     circuit_doubts: int = 0
     opened: int = 0
@@ -98,6 +100,10 @@ class Side:
 
     def may_probe(self, host: str) -> bool:
         return self.budget.take(host, trio.current_time())
+
+    def hush(self, seconds: float) -> bool:
+        self.hushes += 1
+        return True
 
     def may_answer(self, host: str) -> bool:
         return self.budget.take_answer(host, trio.current_time())

@@ -16,8 +16,8 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import NotAuthentic
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.memory_machine import MemoryEntropy
-from tunnel.peer.paths import Path, Paths
-from tunnel.peer.prober import MAX_PROBE_BACKS, Prober
+from tunnel.peer.paths import NEVER, Path, Paths
+from tunnel.peer.prober import LEAST_HUSH, MAX_HUSHES, MAX_PROBE_BACKS, Prober
 from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.frames import FULL_SIZE, HEADER_BYTES, Kind
 from tunnel.wire.probes import ProbeAnswer, ProbeHint, ProbeRequest, decode_probe
@@ -42,6 +42,10 @@ class End:
         self.answered: list[Path] = []
         self.asked: list[Way] = []
         self.hints: list[ProbeHint] = []
+        self.carried = 0
+        self.hushes: list[float] = []
+        self.is_patient = True
+        """Whether applications may be kept waiting."""
         self.is_generous = True
         """Whether its budget has an answer left for who is not proved."""
         self.prober = Prober(
@@ -51,6 +55,8 @@ class End:
             entropy=MemoryEntropy(random.Random(seed)),
             transmit=self._transmit,
             may_answer=lambda host: self.is_generous,
+            carried=lambda: self.carried,
+            hush=self._hush,
             on_answer=self.answered.append,
             on_asked=self.asked.append,
             on_hint=self.hints.append,
@@ -60,6 +66,10 @@ class End:
     def _transmit(self, way: Way, datagram: bytes, ttl: int | None) -> bool:
         self.sent.append((way, datagram))
         return True
+
+    def _hush(self, seconds: float) -> bool:
+        self.hushes.append(seconds)
+        return self.is_patient
 
     def take(self) -> bytes:
         return self.sent.popleft()[1]
@@ -228,3 +238,62 @@ async def test_no_two_probes_of_a_pair_are_sealed_under_one_counter_and_key(benc
     probes = [datagram for side, _, datagram in bench.tape if side is bench.left and datagram[0] == Kind.PROBE]
     assert len({datagram[:HEADER_BYTES] for datagram in probes}) == len(set(probes))
     assert len(probes) > 20
+
+
+async def answered(us: End, them: End, *, carrying: int) -> Path:
+    """The full-size question that is under way is answered after 50 ms, in which applications sent so many bytes."""
+    them.prober.handle_untrusted(us.take(), THEM)
+    await trio.sleep(0.05)
+    us.carried += carrying
+    us.prober.handle_untrusted(them.take(), THEM)
+    them.sent.clear()
+    return us.paths.expect(THEM)
+
+
+async def test_an_answer_to_what_the_tunnel_may_have_carried_proves_nothing() -> None:
+    """An overlay that rides in the tunnel shows at least as many bytes: it would be a way of the tunnel's to itself."""
+    us, them = a_pair()
+    us.is_patient = False
+    us.prober.ask(THEM, full=True)
+    path = await answered(us, them, carrying=FULL_SIZE)
+    assert not path.is_proven
+    assert path.answered == NEVER
+    assert not us.sent
+    us.prober.ask(THEM, full=True)
+    assert (await answered(us, them, carrying=FULL_SIZE - 1)).is_proven, "less than the question cannot have been it"
+
+
+async def test_where_applications_always_send_a_proof_is_asked_for_while_they_wait() -> None:
+    us, them = a_pair()
+    us.prober.ask(THEM, full=True)
+    await answered(us, them, carrying=10**6)
+    assert us.hushes == [pytest.approx(2 * 0.05 + LEAST_HUSH)]
+    assert (await answered(us, them, carrying=0)).is_proven
+
+
+async def test_applications_are_kept_waiting_so_often_and_no_more() -> None:
+    """A way that rides in the tunnel never answers in quiet."""
+    us, them = a_pair()
+    us.prober.ask(THEM, full=True)
+    for _ in range(MAX_HUSHES):
+        await answered(us, them, carrying=FULL_SIZE)
+    path = await answered(us, them, carrying=FULL_SIZE)
+    assert (len(us.hushes), us.sent, path.is_proven) == (MAX_HUSHES, deque(), False)
+
+
+async def test_after_a_change_of_routes_a_path_must_answer_what_the_tunnel_did_not_carry() -> None:
+    """Another VPN may have come up that takes our datagrams into the tunnel: then its answers are no sign of life."""
+    us, them = a_pair()
+    us.prober.ask(THEM, full=True)
+    path = await answered(us, them, carrying=0)
+    us.prober.ask(THEM, full=True)
+    await answered(us, them, carrying=FULL_SIZE)
+    assert path.asked == NEVER, "proved, and nothing changed: busy applications are no suspicion"
+    us.paths.doubt_proofs()
+    us.is_patient = False
+    us.prober.ask(THEM, full=True)
+    await answered(us, them, carrying=FULL_SIZE)
+    assert path.asked != NEVER
+    us.prober.ask(THEM, full=True)
+    await answered(us, them, carrying=0)
+    assert path.asked == NEVER

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import trio
 
+from tunnel.carriers.loop_guard import LoopGuard
 from tunnel.model.errors import DeviceError, MalformedFrame
 from tunnel.network.ports import PacketDevice
 from tunnel.wire.ip_packet import destination_of, source_of
@@ -37,13 +38,16 @@ class TunCounts:
     """From a peer, but with an inner source address that is not that peer's."""
     device_full: int = 0
     """For us, but there is no interface now or it takes no more."""
+    looped: int = 0
+    """A datagram of the tunnel's own, wrapped by an overlay that rides in it."""
 
 
 class TunPlane:
-    """`recipient_of(address)` finds the peer that holds a packed inner address."""
+    """`recipient_of(address)` finds the peer that holds a packed inner address; `guard` knows our own datagrams."""
 
-    def __init__(self, recipient_of: Callable[[bytes], Recipient | None]) -> None:
+    def __init__(self, recipient_of: Callable[[bytes], Recipient | None], guard: LoopGuard) -> None:
         self._recipient_of = recipient_of
+        self._guard = guard
         self._device: PacketDevice | None = None
         self.counts = TunCounts()
 
@@ -52,7 +56,9 @@ class TunPlane:
         self._device = device
         try:
             while True:
-                for packet in await device.read_batch():
+                packets = await device.read_batch()
+                await self._guard.wait_audible()
+                for packet in packets:
                     self._send(packet)
                 await trio.lowlevel.checkpoint()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -89,6 +95,9 @@ class TunPlane:
             return
         if recipient is None:
             self.counts.no_peer += 1
+            return
+        if not self._guard.take(packet):
+            self.counts.looped += 1
             return
         recipient.send_packet(packet)
         self.counts.out += 1

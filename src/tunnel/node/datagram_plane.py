@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import trio
 
+from tunnel.carriers.loop_guard import LoopGuard
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, MalformedFrame, NotAuthentic
 from tunnel.network.ports import Datagrams, DatagramSocket
@@ -50,11 +51,16 @@ class DatagramPlane:
         indices: Indices,
         on_stun: Callable[[int, bytes, Endpoint], None],
         on_relayed: Callable[[bytes, Endpoint], None] | None = None,
+        guard: LoopGuard | None = None,
     ) -> None:
-        """`on_stun(socket, datagram, remote)` takes STUN, `on_relayed(datagram, remote)` what a UDP relay says."""
+        """`on_stun(socket, datagram, remote)` takes STUN, `on_relayed(datagram, remote)` what a UDP relay says.
+
+        `guard` is told of each datagram that leaves; nobody needs one where there is no interface.
+        """
         self._indices = indices
         self._on_stun = on_stun
         self._on_relayed = on_relayed
+        self._guard = guard
         self.sockets: list[DatagramSocket] = []
         """Those that stay, by number."""
         self._extra: dict[int, DatagramSocket] = {}
@@ -80,6 +86,8 @@ class DatagramPlane:
     def send(self, way: Way, datagram: bytes, ttl: int | None = None) -> bool:
         """Send on one of our sockets, now or not at all. One that is closed sends nothing."""
         assert way.remote is not None
+        if self._guard is not None:
+            self._guard.note_sent(datagram)
         if way.circuit:
             datagram = encode_passed(way.circuit, datagram)
         socket = self.sockets[way.socket] if way.socket < len(self.sockets) else self._extra.get(way.socket)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import trio
 
+from tunnel.carriers.loop_guard import LoopGuard
 from tunnel.carriers.tun_plane import TunPlane
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
@@ -75,8 +76,11 @@ class NodeProgram:
         self._indices = Indices(world.entropy)
         self.name_pins = NamePins(world.store, network.network_id)
         self.directory = Directory(network.network_id, self.identity.keys.id, settings.name, self.name_pins)
-        self.datagrams = DatagramPlane(self._indices, self._handle_stun, self._handle_relayed_udp)
-        self.tun = TunPlane(self.directory.holder_of)
+        guard = LoopGuard()
+        self.datagrams = DatagramPlane(
+            self._indices, self._handle_stun, self._handle_relayed_udp, guard if settings.tun is not None else None
+        )
+        self.tun = TunPlane(self.directory.holder_of, guard)
         self.neighbourhood = Neighbourhood(
             network,
             self.identity.keys,
@@ -155,6 +159,7 @@ class NodeProgram:
             datagrams=self.datagrams,
             circuits=self.circuits,
             indices=self._indices,
+            guard=guard,
             suspect=self._suspect_network,
             stun_servers=lambda: self.surveyor.own,
         )
@@ -348,6 +353,8 @@ class NodeProgram:
         while True:
             await self._world.interfaces.wait_change()
             log.info("addresses or routes of this machine changed")
+            for peer in self.directory:
+                peer.paths.doubt_proofs()
             self.link.hasten()
             self.port_mappings.note_network()
             self._suspect_network()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from tunnel.carriers.loop_guard import LoopGuard
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.model.announcement import PeerCard
@@ -49,6 +50,7 @@ class NodeSurroundings:
         datagrams: DatagramPlane,
         circuits: Circuits,
         indices: Indices,
+        guard: LoopGuard,
         suspect: Callable[[], None],
         stun_servers: Callable[[], Sequence[Endpoint]],
     ) -> None:
@@ -61,6 +63,7 @@ class NodeSurroundings:
         self._datagrams = datagrams
         self._circuits = circuits
         self._indices = indices
+        self._guard = guard
         self._suspect = suspect
         self._stun_servers = stun_servers
         self._probe_budget = ProbeBudget()
@@ -165,6 +168,15 @@ class NodeSurroundings:
     def may_answer(self, host: str) -> bool:
         """Whether the budget of unproved ways has one more answer for this address."""
         return self._probe_budget.take_answer(host, trio.current_time())
+
+    @property
+    def carried(self) -> int:
+        """Bytes that the tunnel took from applications."""
+        return self._guard.carried
+
+    def hush(self, seconds: float) -> bool:
+        """Keep applications waiting."""
+        return self._guard.hush(seconds)
 
     async def wait_hard_turn(self, patience: float) -> HardTurn | None:
         """The right to punch hard."""

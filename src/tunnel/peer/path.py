@@ -29,6 +29,10 @@ class Path:
     asked: float = NEVER
     """When the oldest unanswered heartbeat went out; NEVER when none is open."""
     probed_back: float = NEVER
+    hushes: int = 0
+    """How often applications were kept waiting for a proof of it in this round: bounded."""
+    may_ride: bool = False
+    """This machine's addresses or routes changed since it was proved: it may lead through the tunnel itself by now."""
     probe_backs: int = 0
     """How often a probe of the peer's made us probe back in this round: bounded, or two sides could go on for ever."""
 

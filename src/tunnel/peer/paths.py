@@ -103,7 +103,12 @@ class Paths:
         for path in self.direct.values():
             path.is_proven = False
             path.asked = NEVER
-            path.probe_backs = 0
+            path.probe_backs = path.hushes = 0
+
+    def doubt_proofs(self) -> None:
+        """The addresses or routes of this machine changed: a way may lead elsewhere now, through the tunnel even."""
+        for path in self.direct.values():
+            path.may_ride, path.hushes = path.is_proven, 0
 
     def bury(self) -> None:
         """The chosen path gets no more data."""

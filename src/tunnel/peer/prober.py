@@ -1,6 +1,8 @@
 """Probes: sealed questions and answers that prove a way both ways, measure it, and tell what the peer sees.
 
-An answer never triggers an answer. A probe on an unknown way is probed back, a few ways at a time (docs/protocol.md).
+What may have travelled through the tunnel itself proves nothing (carriers/loop_guard.py): where the tunnel carried as
+much as the question has until its answer came, it is asked again while applications wait. An answer never triggers an
+answer. A probe on an unknown way is probed back, a few ways at a time (docs/protocol.md).
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from tunnel.wire.probes import Probe, ProbeAnswer, ProbeHint, ProbeRequest, deco
 
 MAX_OPEN = 1024
 MAX_PROBE_BACKS = 8
+MAX_HUSHES = 3
+LEAST_HUSH, MOST_HUSH = 0.1, 1.0
+"""Seconds beyond the round trip, and in all, for which applications wait."""
 TRANSACTION_BYTES = 8
 FULL_PLAINTEXT = FULL_SIZE - SEALED_OVERHEAD
 
@@ -30,15 +35,20 @@ FULL_PLAINTEXT = FULL_SIZE - SEALED_OVERHEAD
 class _Question:
     way: Way
     at: float
+    size: int
+    """Bytes of its datagram."""
     is_full: bool
+    carried: int
+    """What the tunnel had carried by then."""
 
 
 class Prober:
     """Asks and answers under one pair of probe keys.
 
     `transmit(way, datagram, ttl)` sends; `may_answer(host)` is asked before an answer goes to where nobody has answered
-    us yet: a source is easily forged, and may be a victim. `on_answer(path)` is told of each probe of ours that was
-    answered, `on_asked(way)` of each probe of the peer's, `on_hint(hint)` of each hint.
+    us yet: a source is easily forged, and may be a victim. `carried()` and `hush(seconds)` are those of `Surroundings`.
+    `on_answer(path)` is told of each probe of ours that was answered, `on_asked(way)` of each probe of the peer's,
+    `on_hint(hint)` of each hint.
     """
 
     def __init__(
@@ -50,6 +60,8 @@ class Prober:
         entropy: Entropy,
         transmit: Callable[[Way, bytes, int | None], bool],
         may_answer: Callable[[str], bool],
+        carried: Callable[[], int],
+        hush: Callable[[float], bool],
         on_answer: Callable[[Path], None],
         on_asked: Callable[[Way], None],
         on_hint: Callable[[ProbeHint], None],
@@ -66,6 +78,8 @@ class Prober:
         self._entropy = entropy
         self._transmit = transmit
         self._may_answer = may_answer
+        self._carried = carried
+        self._hush = hush
         self._on_answer = on_answer
         self._on_asked = on_asked
         self._on_hint = on_hint
@@ -106,8 +120,9 @@ class Prober:
         transaction = self._entropy.token(TRANSACTION_BYTES)
         while len(self._open) >= MAX_OPEN:
             del self._open[next(iter(self._open))]
-        self._open[transaction] = _Question(way, trio.current_time(), full)
-        self._send(way, ProbeRequest(transaction, _told(way)), FULL_PLAINTEXT if full else 0, ttl)
+        datagram = self._seal(ProbeRequest(transaction, _told(way)), FULL_PLAINTEXT if full else 0)
+        self._open[transaction] = _Question(way, trio.current_time(), len(datagram), full, self._carried())
+        self._transmit(way, datagram, ttl)
 
     def _answer(self, request: ProbeRequest, way: Way) -> None:
         now = trio.current_time()
@@ -133,17 +148,32 @@ class Prober:
         del self._open[answer.transaction]
         path = self._paths.at(way) or self._paths.expect(way)
         now = trio.current_time()
+        may_have_ridden = way != RELAY and self._carried() - question.carried >= question.size
+        is_full = question.is_full and answer.size >= FULL_PLAINTEXT
+        if not may_have_ridden:
+            path.may_ride = False
+        elif path.may_ride or (is_full and not path.is_proven):
+            self._ask_in_quiet(path, now - question.at)
+            return
         path.note_answer(now, now - question.at)
-        if question.is_full and answer.size >= FULL_PLAINTEXT:
+        if is_full:
             path.is_proven = True
         elif way.is_direct and not path.is_proven:
             self._paths.answered_small = True
             self.ask(way, full=True)
         self._on_answer(path)
 
+    def _ask_in_quiet(self, path: Path, took: float) -> None:
+        """What the tunnel carried may have been the question: one that rides in it is not answered in a hush."""
+        if path.hushes < MAX_HUSHES and self._hush(min(MOST_HUSH, 2 * took + LEAST_HUSH)):
+            path.hushes += 1
+            self.ask(path.way, full=True)
+
     def _send(self, way: Way, probe: Probe, size: int, ttl: int | None) -> None:
-        datagram = self._sealer.seal(Kind.PROBE, self._send_index, encode_probe(probe, size))
-        self._transmit(way, datagram, ttl)
+        self._transmit(way, self._seal(probe, size), ttl)
+
+    def _seal(self, probe: Probe, size: int) -> bytes:
+        return self._sealer.seal(Kind.PROBE, self._send_index, encode_probe(probe, size))
 
 
 def _told(way: Way) -> Endpoint | None:

@@ -67,6 +67,8 @@ class Probing:
             entropy=self._around.entropy,
             transmit=lambda way, datagram, ttl: self._around.transmit(way, node, datagram, ttl),
             may_answer=self._around.may_answer,
+            carried=lambda: self._around.carried,
+            hush=self._around.hush,
             on_answer=self._on_answer,
             on_asked=self._on_asked,
             on_hint=self._facts.note_hint,

@@ -153,6 +153,15 @@ class Surroundings(Protocol):
         """Whether the budget has one more answer for this address, from where no probe of ours was answered yet."""
         ...
 
+    @property
+    def carried(self) -> int:
+        """Bytes of packets that applications have sent into the tunnel, to whomever."""
+        ...
+
+    def hush(self, seconds: float) -> bool:
+        """Let nothing of applications into the tunnel for so long. False: not now, it was quiet a moment ago."""
+        ...
+
     async def wait_hard_turn(self, patience: float) -> HardTurn | None:
         """The right to punch hard, alone in this node, and its budget; None where it is not to be had in time."""
         ...
