@@ -3,14 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
 STORM ?= 2000
-PIN := --upgrade --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
 .PHONY: help demo test test-fast lint format bench storm simulate prove pythons charts pins clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: .venv/ready ## A server and two nodes on this machine: relay first, direct when proven, cut and healed
+demo: .venv/runs ## A server and two nodes on this machine: relay first, direct when proven, cut and healed
 	$(BIN)/p2ptunnel-trio demo
 
 test: .venv/ready ## All tests; as root on Debian also those on real NATs in namespaces
@@ -49,16 +48,19 @@ pythons: .venv/ready ## A .venv-3.N for each newer Python here; the tests then c
 charts: .venv/ready ## Write the generated pages of statecharts/ anew
 	$(BIN)/python -m tunnel.machines.diagrams
 
-pins: ## Renew the exact versions in constraints/ (needs uv)
-	uv pip compile $(PIN) pyproject.toml --output-file constraints/run.txt >/dev/null
-	printf 'hatchling>=1.26\neditables\n' | \
-		uv pip compile $(PIN) pyproject.toml - --extra test --extra lint --output-file constraints/dev.txt >/dev/null
+pins: .venv/ready ## Renew the exact versions in constraints/
+	uv="$(BIN)/uv" tools/make-pins
 
 clean: ## Remove what was made here
 	rm -rf .venv .venv-* storm-failures dist build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.venv/ready: constraints/dev.txt pyproject.toml tools/make-venv
-	@echo "setting up .venv, about a minute"
-	@PYTHON="$(PYTHON)" tools/make-venv .venv constraints/dev.txt
+.venv/runs: constraints/run.txt constraints/build.txt constraints/upnp.txt pyproject.toml tools/make-venv
+	@echo "setting up .venv, about half a minute"
+	@PYTHON="$(PYTHON)" tools/make-venv .venv constraints/run.txt constraints/build.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/ready: .venv/runs constraints/dev.txt
+	@echo "adding what tests need to .venv, about half a minute"
+	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: --requirement constraints/dev.txt
 	@touch $@

@@ -224,3 +224,12 @@ def test_words_of_a_newer_node_are_shown_as_they_came() -> None:
     changes = dict.fromkeys(("mapping", "filtering", "allocation", "hairpin", "udp"), "by_moon_phase")
     assert row("mapping", **changes)[0] == "by moon phase"
     assert row("udp", udp="\x1b[2J")[0] != "\x1b[2J"
+
+
+def test_where_upnp_is_not_installed_that_is_said_with_the_remedy() -> None:
+    """A router that speaks nothing else opens no port then, and nobody would know why."""
+    seen, meaning, remedy = row("upnp", upnp_installed=False, port_mappings=[NO_PORT])
+    assert (seen, meaning) == ("not installed", "ports are opened by PCP and NAT-PMP alone")
+    assert "C compiler" in remedy
+    assert row("upnp", upnp_installed=True, port_mappings=[NO_PORT]) == []
+    assert row("upnp", upnp_installed=False, port_mappings=[]) == []

@@ -66,7 +66,9 @@ def test_a_port_that_nobody_can_know_is_guessed_while_the_relay_carries(
     assert host_of(ours) == lab.sites[one].wan
 
 
-@pytest.mark.parametrize(("gateway", "protocol"), [("flat", "upnp"), ("house", "pcp")])
+@pytest.mark.parametrize(
+    ("gateway", "protocol"), [pytest.param("flat", "upnp", marks=pytest.mark.upnp), ("house", "pcp")]
+)
 @pytest.mark.parametrize("other", ["hotel", "village"])
 def test_a_gateway_that_opens_a_port_makes_a_hard_pair_an_easy_one(
     street: tuple[Lab, Household], gateway: str, protocol: str, other: str

@@ -25,12 +25,21 @@ pytestmark = pytest.mark.netlab
 
 ERRAND = Path(__file__).with_name("errand.py")
 HOSTILE = Path(__file__).with_name("hostile_gateway.py")
-PROTOCOLS = ("pcp", "nat-pmp", "upnp")
 LEASE = 10
 """Seconds; miniupnpd gives no shorter one."""
 
 
 # miniupnpd, by one protocol at a time
+
+
+def each_protocol(first_port: int) -> pytest.MarkDecorator:
+    """By each, with a port of its own."""
+    cases = [
+        ("pcp", first_port),
+        ("nat-pmp", first_port + 1),
+        pytest.param("upnp", first_port + 2, marks=pytest.mark.upnp),
+    ]
+    return pytest.mark.parametrize(("protocol", "port"), cases)
 
 
 @dataclass
@@ -97,7 +106,7 @@ def street() -> Iterator[Street]:
         inside.close()
 
 
-@pytest.mark.parametrize(("protocol", "port"), [(protocol, 41000 + at) for at, protocol in enumerate(PROTOCOLS)])
+@each_protocol(41000)
 def test_a_port_stays_open_beyond_its_first_lease_and_is_closed_at_the_end(
     street: Street, protocol: str, port: int
 ) -> None:
@@ -116,7 +125,7 @@ def test_a_port_stays_open_beyond_its_first_lease_and_is_closed_at_the_end(
         assert not street.knocks(port)
 
 
-@pytest.mark.parametrize(("protocol", "port"), [(protocol, 42000 + at) for at, protocol in enumerate(PROTOCOLS)])
+@each_protocol(42000)
 def test_a_gateway_that_starts_again_is_asked_again(street: Street, protocol: str, port: int) -> None:
     """By its epoch, or by what it says of the port: two seconds until we look, some more until it answers."""
     street.inside.open(port)
@@ -199,7 +208,7 @@ def house(open_household: OpenHousehold) -> tuple[Lab, Household]:
 MOODS = ("silent", "garbage", "lying")
 
 
-@pytest.mark.parametrize("protocol", ["upnp", "pcp"])
+@pytest.mark.parametrize("protocol", [pytest.param("upnp", marks=pytest.mark.upnp), "pcp"])
 def test_a_node_opens_its_port_meets_its_peer_and_closes_it_on_sigterm(
     house: tuple[Lab, Household], protocol: str
 ) -> None:

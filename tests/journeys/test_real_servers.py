@@ -171,6 +171,7 @@ def street() -> Iterator[Street]:
             yield Street(lab, lab.sites["home"], searching)
 
 
+@pytest.mark.upnp
 def test_a_packet_from_outside_arrives_through_a_mapping_and_only_while_it_exists(street: Street) -> None:
     lab, home = street.lab, street.home
     outside = Endpoint(home.wan, PORT)
@@ -194,6 +195,7 @@ def test_a_packet_from_outside_arrives_through_a_mapping_and_only_while_it_exist
     stranger.close()
 
 
+@pytest.mark.upnp
 def test_a_second_host_gets_another_port_and_cannot_take_the_first_ones_away(street: Street) -> None:
     lab, home = street.lab, street.home
     first, second = home.hosts
@@ -202,6 +204,7 @@ def test_a_second_host_gets_another_port_and_cannot_take_the_first_ones_away(str
     assert errand(lab, second, "unmap", PORT)["error"] == "Refused"
 
 
+@pytest.mark.upnp
 def test_a_gateway_that_has_no_port_for_us_refuses(street: Street) -> None:
     """Four ports are tried; miniupnpd maps none below 1024 here."""
     lab, home = street.lab, street.home
@@ -210,6 +213,7 @@ def test_a_gateway_that_has_no_port_for_us_refuses(street: Street) -> None:
     assert "not_mapped" in said["text"]
 
 
+@pytest.mark.upnp
 def test_without_a_gateway_mapping_ends_in_unreachable_soon(street: Street) -> None:
     assert street.searching.stdout is not None
     said = json.loads(street.searching.stdout.read())

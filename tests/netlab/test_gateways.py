@@ -79,6 +79,7 @@ def knock(stranger: Agent, inside: Agent, site: Site) -> bool:
     return heard is not None and heard[0] == "knock"
 
 
+@pytest.mark.upnp
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.value)
 def test_a_gateway_opens_a_port_to_strangers_in_its_own_protocol_alone(
     lab: Lab, agent_on: Callable[[Host], Agent], kind: Kind
@@ -119,6 +120,7 @@ def test_a_gateway_that_dies_keeps_its_leases_and_answers_again_when_it_is_back(
     assert ask_nat_pmp(asker, site) == bytes((0, 129, 0, 0))
 
 
+@pytest.mark.upnp
 def test_any_router_may_become_a_gateway_for_both_protocols(lab: Lab, agent_on: Callable[[Host], Agent]) -> None:
     site = fresh_site(lab, Kind.PORT_PRESERVING)
     lab.open_gateway(site, *Gateway)

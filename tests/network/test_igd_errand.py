@@ -19,6 +19,7 @@ def ask_to_map(url: str) -> bytes:
     ).encode()
 
 
+@pytest.mark.upnp
 @pytest.mark.parametrize("control", ["/control", "control"])
 def test_what_the_gateway_itself_controls_is_asked(control: str) -> None:
     with open_igd() as igd:
@@ -28,6 +29,7 @@ def test_what_the_gateway_itself_controls_is_asked(control: str) -> None:
     assert answer["refused"][0] == "no_external_address"
 
 
+@pytest.mark.upnp
 @pytest.mark.parametrize("by", ["control URL", "base URL"])
 def test_nothing_is_posted_to_another_host(by: str) -> None:
     """Else a router, or who speaks in its name, would have us post to a service that trusts this machine."""
@@ -63,6 +65,7 @@ def test_only_a_plain_url_with_a_numeric_host_has_one(url: str, host: str | None
     assert host_of(url) == host
 
 
+@pytest.mark.upnp
 def test_the_process_ends_itself_though_nobody_does_and_miniupnpc_hangs() -> None:
     """As when the node was killed meanwhile."""
     with (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import threading
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -98,7 +100,7 @@ class Gateway:
 @pytest.fixture
 def gateway(monkeypatch: pytest.MonkeyPatch) -> type[Gateway]:
     scene = type("Scene", (Gateway,), {"mapped": {}, "made": [], "searched": []})
-    monkeypatch.setattr("miniupnpc.UPnP", scene)
+    monkeypatch.setitem(sys.modules, "miniupnpc", SimpleNamespace(UPnP=scene))
     return scene
 
 
@@ -320,6 +322,7 @@ def real_mapper(igd: IgdDouble, *paths: str) -> RealPortMapper:
     return RealPortMapper(stand_behind(LOOPBACK), search=search)
 
 
+@pytest.mark.upnp
 async def test_a_process_asks_the_gateway_and_says_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
     with open_igd() as igd:
         with pytest.raises(Refused, match="no_external_address"):
@@ -330,6 +333,7 @@ async def test_a_process_asks_the_gateway_and_says_nothing_else(capfd: pytest.Ca
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.upnp
 async def test_a_description_without_end_fills_no_memory() -> None:
     """What it sends beyond the limit of the process is never taken."""
     with open_igd() as igd:
@@ -341,6 +345,7 @@ async def test_a_description_without_end_fills_no_memory() -> None:
             await mapper.map_port(40000, 60)
 
 
+@pytest.mark.upnp
 async def test_a_dripping_description_is_left_when_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the next call finds nobody in its way."""
     monkeypatch.setattr(real_port_mapper, "PATIENCE", 0.5)
@@ -351,6 +356,7 @@ async def test_a_dripping_description_is_left_when_patience_ends(monkeypatch: py
                 await mapper.map_port(40000, 60)
 
 
+@pytest.mark.upnp
 @pytest.mark.parametrize("is_abandoned", [True, False])
 def test_an_errand_ends_when_its_patience_does_whoever_waits(
     monkeypatch: pytest.MonkeyPatch, is_abandoned: bool
@@ -364,12 +370,14 @@ def test_an_errand_ends_when_its_patience_does_whoever_waits(
         assert 0.4 < time.monotonic() - started < 5
 
 
+@pytest.mark.upnp
 async def test_without_a_process_the_gateway_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     with open_igd() as igd, pytest.raises(Unreachable, match="no process"):
         await real_mapper(igd, "/igd.xml").map_port(40000, 60)
 
 
+@pytest.mark.upnp
 def test_an_errand_that_nobody_waits_for_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("subprocess.Popen", None)
     assert run_apart(b"{}", lambda: True) == b""

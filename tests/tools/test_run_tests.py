@@ -12,6 +12,7 @@ import pytest
 TOOL = Path(__file__).parents[2] / "tools" / "run-tests"
 
 PYTHON = """#!/bin/bash
+[ "$1" != -c ] || exit "$WITHOUT_UPNP"
 echo "$2 $*" >> "$RECORD"
 [ "$2" = pytest ] || exit 0
 [ -n "$WAITS" ] || { echo "3 passed"; exit "$CODE"; }
@@ -35,6 +36,7 @@ def surroundings(tmp_path: Path) -> dict[str, str]:
         "NEVER": str(tmp_path / "never"),
         "WAITS": "",
         "CODE": "0",
+        "WITHOUT_UPNP": "0",
     }
 
 
@@ -72,3 +74,12 @@ def test_what_pytest_ends_with_decides(surroundings: dict[str, str], code: str, 
     """And not what tee ends with. 5 says that these paths hold no such test."""
     done = subprocess.run([TOOL], env={**surroundings, "CODE": code}, capture_output=True, text=True, check=False)
     assert done.returncode == ended, done.stderr
+
+
+def test_without_miniupnpc_its_tests_are_left_out_and_that_is_said(surroundings: dict[str, str]) -> None:
+    """Python 3.14 and newer have none where nobody built it."""
+    environment = {**surroundings, "WITHOUT_UPNP": "1"}
+    done = subprocess.run([TOOL], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "LEFT OUT: the tests that need miniupnpc" in done.stderr
+    assert "-m not netlab and not upnp" in Path(surroundings["RECORD"]).read_text()

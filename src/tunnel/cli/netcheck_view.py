@@ -23,6 +23,8 @@ Json = Mapping[str, Any]
 
 _FORWARD = "switch UPnP, NAT-PMP or PCP on in the router, or forward a UDP port and name it with --external"
 
+_UPNP = "install a C compiler and set up again: miniupnpc has no ready build for this Python"
+
 _FORWARD_OUTER = "forward a UDP port on the outer router too, and name it with --external"
 
 
@@ -171,6 +173,8 @@ def _port_mappings(found: Json) -> Iterator[_Row]:
             yield _Row(what, seen, mapping["note"] or "no router has opened a port", _FORWARD if is_needed else "")
     if not found["port_mappings"]:
         yield _Row("port mapping", "not asked for", "")
+    elif not found.get("upnp_installed", True):
+        yield _Row("upnp", "not installed", "ports are opened by PCP and NAT-PMP alone", _UPNP)
 
 
 def _servers(found: Json) -> Table:

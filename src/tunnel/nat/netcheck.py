@@ -30,6 +30,8 @@ class NetcheckReport:
     servers: tuple[ServerHealth, ...] = ()
     port_mappings: tuple[PortMappingStatus, ...] = ()
     """One an address family; none where no gateway is asked."""
+    speaks_upnp: bool = True
+    """Whether this machine could ask a gateway by UPnP: not where miniupnpc is not installed."""
     keepalive: float = 0.0
     """Seconds between two packets that keep an idle path."""
     took: float = 0.0

@@ -21,6 +21,7 @@ The one file that names miniupnpc.
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import json
 import os
@@ -51,6 +52,14 @@ _CONFLICTS = ("ConflictInMappingEntry", "ConflictWithOtherMechanisms")
 _URL = re.compile(r"http://([0-9.]{7,15})(?::[0-9]{1,5})?/[!-~]{0,1000}", re.ASCII)
 
 IsAbandoned = Callable[[], bool]
+
+
+def is_installed() -> bool:
+    """Whether this Python has miniupnpc, which has no ready build for 3.14 and newer."""
+    try:
+        return importlib.util.find_spec("miniupnpc") is not None
+    except ValueError:  # somebody has blocked it
+        return False
 
 
 def host_of(url: str) -> str | None:

@@ -206,6 +206,11 @@ class MappedPort(NamedTuple):
 class PortMapper(Protocol):
     """The gateway's UPnP service (IGD). A gateway that was found once is found faster the next time."""
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether this machine can speak UPnP at all; if not, every question raises Unreachable."""
+        ...
+
     async def map_port(self, internal_port: int, lease: float, external_port: int = 0) -> MappedPort:
         """Map a UDP port, or renew it; `external_port` is a wish, 0 for none. Raises Unreachable or Refused."""
         ...

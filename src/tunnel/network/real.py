@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tunnel.network.memory_machine import MemoryStore
+from tunnel.network.igd_errand import is_installed
+from tunnel.network.memory_machine import MemoryStore, NoPortMapper
 from tunnel.network.ports import World
 from tunnel.network.real_controls import RealControls
 from tunnel.network.real_datagrams import RealDatagrams
@@ -29,5 +30,5 @@ def real_world(state: Path | None) -> World:
         store=MemoryStore() if state is None else RealStore(state),
         devices=RealDevices(),
         controls=RealControls(),
-        port_mapper=RealPortMapper(interfaces),
+        port_mapper=RealPortMapper(interfaces) if is_installed() else NoPortMapper(is_installed=False),
     )

@@ -100,6 +100,8 @@ def run_apart(request: bytes, is_abandoned: IsAbandoned) -> bytes:
 class RealPortMapper:
     """Asks the gateway of this machine's preferred default route."""
 
+    is_installed = True
+
     def __init__(self, interfaces: Interfaces, *, search: Search = find_description, run: Run = run_apart) -> None:
         self._interfaces = interfaces
         self._search = search

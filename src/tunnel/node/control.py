@@ -210,6 +210,7 @@ def netcheck_to_json(report: NetcheckReport) -> dict[str, Any]:
         },
         "captive_portal": report.captive_portal.value,
         "port_mappings": [port_mapping_to_json(mapping) for mapping in report.port_mappings],
+        "upnp_installed": report.speaks_upnp,
         "external": None if report.external is None else str(report.external),
         "server": None if report.server is None else server_to_json(report.server),
         "took_s": round(report.took, 1),

@@ -58,6 +58,7 @@ async def check_network(
         ipv6=sight,
         captive_portal=captive_portal_of(survey.report.udp, link.failure, is_registered=link.is_registered),
         servers=surveyor.health(),
+        speaks_upnp=world.port_mapper.is_installed,
         keepalive=surveyor.keepalive,
         took=trio.current_time() - began,
     )

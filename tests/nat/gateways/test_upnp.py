@@ -24,6 +24,8 @@ pytestmark = pytest.mark.usefixtures("autojump_clock")
 class Mapper:
     """A port mapper that keeps what it mapped."""
 
+    is_installed = True
+
     def __init__(self, *, permanent: bool = False) -> None:
         self.permanent = permanent
         self.host = HOST

@@ -42,6 +42,8 @@ class Doorstep(NamedTuple):
 class VirtualIgd:
     """The `PortMapper` of one host. `find` says where it stands at this moment; None: behind no router."""
 
+    is_installed = True
+
     def __init__(self, find: Callable[[], Doorstep | None]) -> None:
         self._find = find
         self._known: Doorstep | None = None
