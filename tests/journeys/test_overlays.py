@@ -1,0 +1,104 @@
+"""Overlays of others on the same machines: one that rides in our tunnel is no way of it, whatever wraps it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from tests.journeys.conftest import ONE_WAY, OpenHousehold
+
+from tunnel.netlab import Host, Kind, Lab, SiteSpec
+from tunnel.netlab.household import Household
+
+pytestmark = pytest.mark.netlab
+
+MTU = 1420
+"""More than the tunnel's: what the overlay wraps goes through it in fragments."""
+PINGS = 40
+EVERY = 0.2
+FEW = 1500
+"""Packets into the interface while so many pings go: they, and probes that are asked in vain. A loop makes 100,000."""
+VPN = Path(__file__).with_name("foreign_vpn.py")
+Overlay = Callable[[Lab, Household], AbstractContextManager[None]]
+INNER = {"desk": "10.99.0.1", "laptop": "10.99.0.2"}
+
+
+@pytest.fixture(scope="module", params=[Kind.PORT_PRESERVING, Kind.SYMMETRIC], ids=["direct", "relayed"])
+def pair(request: pytest.FixtureRequest, open_household: OpenHousehold) -> tuple[Lab, Household]:
+    kind: Kind = request.param
+    lab, household = open_household(SiteSpec("home", kind, delay=ONE_WAY), SiteSpec("office", kind, delay=ONE_WAY))
+    household.start_node(lab.sites["home"].host, "desk")
+    household.start_node(lab.sites["office"].host, "laptop")
+    household.wait_ready("desk", "laptop")
+    household.start_ping("desk", "laptop", interval=EVERY, count=10).finish()
+    if kind is Kind.PORT_PRESERVING:
+        household.wait_direct("desk", "laptop")
+    return lab, household
+
+
+@contextmanager
+def vxlan(lab: Lab, household: Household) -> Iterator[None]:
+    """The kernel's own overlay, in clear, between the two tunnel addresses."""
+    for name, other in (("desk", "laptop"), ("laptop", "desk")):
+        own, remote = household.address(name), household.address(other)
+        ip(lab, household, name, f"link add ovl0 type vxlan id 7 dstport 4789 local {own} remote {remote}")
+        ip(lab, household, name, f"link set ovl0 mtu {MTU} up")
+        ip(lab, household, name, f"address add {INNER[name]}/24 dev ovl0")
+    yield
+    for name in INNER:
+        ip(lab, household, name, "link delete ovl0")
+
+
+@contextmanager
+def masking_vpn(lab: Lab, household: Household) -> Iterator[None]:
+    """A program's overlay: what it wraps cannot be recognised."""
+    programs = []
+    for name, other in (("desk", "laptop"), ("laptop", "desk")):
+        argv = [sys.executable, str(VPN), f"{INNER[name]}/24", household.address(name), household.address(other)]
+        host = household.nodes[name].host
+        program = lab.popen(host, [*argv, str(MTU)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert program.stdout is not None
+        with program.stdout:
+            assert program.stdout.readline() == b"ready\n"
+        programs.append(program)
+    yield
+    for program in programs:
+        program.communicate()
+
+
+def ip(lab: Lab, household: Household, name: str, words: str) -> str:
+    return lab.run(household.nodes[name].host, ["ip", *words.split()])
+
+
+def packets_into(lab: Lab, host: Host, tun: str) -> int:
+    return int(lab.run(host, ["cat", f"/sys/class/net/{tun}/statistics/tx_packets"]))
+
+
+@pytest.mark.parametrize("overlay", [vxlan, masking_vpn])
+def test_an_overlay_that_rides_in_the_tunnel_becomes_no_way_of_it(
+    pair: tuple[Lab, Household], overlay: Overlay
+) -> None:
+    """Its probes arrive and are answered at full size, over the path that they would replace."""
+    lab, household = pair
+    desk = household.nodes["desk"]
+    with overlay(lab, household):
+        before = packets_into(lab, desk.host, desk.tun)
+        pinging = household.start_ping("desk", "laptop", interval=EVERY, count=PINGS)
+        used = set()
+        for _ in range(int(PINGS * EVERY)):
+            time.sleep(1.0)
+            for name, other in (("desk", "laptop"), ("laptop", "desk")):
+                entry = household.peer(name, other)
+                assert entry is not None
+                used.add(str((entry["path"] or {}).get("endpoint")))
+        pings = pinging.finish()
+        into = packets_into(lab, desk.host, desk.tun) - before
+    print(f"{into} packets into the interface for {PINGS} pings, {len(pings.lost)} lost; ways {sorted(used)}")
+    assert not any(endpoint.startswith("10.99.") for endpoint in used)
+    assert into < FEW
+    assert len(pings.lost) <= 2
