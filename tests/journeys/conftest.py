@@ -30,12 +30,16 @@ def open_household(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenHou
     with ExitStack() as stack:
 
         def build(
-            *specs: SiteSpec, server_options: Sequence[str] = (), stun_ports: Sequence[int] = STUN_PORTS
+            *specs: SiteSpec,
+            server_options: Sequence[str] = (),
+            stun_ports: Sequence[int] = STUN_PORTS,
+            listen: Sequence[str] = (),
+            url: str | None = None,
         ) -> tuple[Lab, Household]:
             folder: Path = tmp_path_factory.mktemp("household")
             lab = stack.enter_context(Lab(*specs))
             household = stack.enter_context(Household(lab, folder))
-            household.start_server(*server_options, stun_ports=stun_ports)
+            household.start_server(*server_options, stun_ports=stun_ports, listen=listen, url=url)
             return lab, household
 
         yield build

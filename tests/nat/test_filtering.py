@@ -73,7 +73,7 @@ async def learned(
     """What is heard through this box, and how many packets it took."""
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         server = internet.add_host("server", *dict.fromkeys(endpoint.host for endpoint in FOUR))
-        sockets = [await server.open_socket(endpoint) for endpoint in served]
+        sockets = [await server.open_service_socket(endpoint) for endpoint in served]
         nursery.start_soon(partial(serve_stun, sockets, rate_per_source=100.0))
         host = internet.add_host("home", HOME)
         sent, came = 0, 0
@@ -161,7 +161,8 @@ async def test_a_server_that_can_is_asked_after_one_that_cannot(autojump_clock: 
     """As coturn, which answers from elsewhere when it is asked at one of its endpoints and not at all of them."""
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         server = internet.add_host("server", "25.0.0.1", "25.0.0.2", "25.0.0.3")
-        nursery.start_soon(partial(serve_stun, [await server.open_socket(one) for one in FOUR], rate_per_source=100.0))
+        sockets = [await server.open_service_socket(one) for one in FOUR]
+        nursery.start_soon(partial(serve_stun, sockets, rate_per_source=100.0))
         poor = Endpoint("25.0.0.3", 3478)
         nursery.start_soon(answer_from_here, await server.open_socket(poor))
         async with open_inquiry(internet.add_host("home", HOME), MemoryEntropy(random.Random(3))) as inquiry:

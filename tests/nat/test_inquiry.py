@@ -23,7 +23,7 @@ HOME = "26.0.0.1"
 
 async def serve(internet: MemoryInternet, nursery: trio.Nursery) -> MemoryHost:
     """A server, and a home that asks it."""
-    socket = await internet.add_host("server", SERVER.host).open_socket(SERVER)
+    socket = await internet.add_host("server", SERVER.host).open_service_socket(SERVER)
     nursery.start_soon(partial(serve_stun, [socket], rate_per_source=200.0))
     return internet.add_host("home", HOME)
 

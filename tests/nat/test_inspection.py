@@ -128,7 +128,7 @@ async def test_a_limit_on_datagrams_is_found_where_much_is_lost(
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         server = internet.add_host("server", A1.host)
         nursery.start_soon(
-            partial(serve_stun, [await server.open_socket(one) for one in (A1, A2)], rate_per_source=200.0)
+            partial(serve_stun, [await server.open_service_socket(one) for one in (A1, A2)], rate_per_source=200.0)
         )
         host = internet.add_host("home", SEEN.host)
         bucket, route = TokenBucket(rate, rate, trio.current_time()), internet.transmit

@@ -23,7 +23,7 @@ FOUR = Endpoint("25.0.0.1", 3478)
 async def seen(*servers: Endpoint, addresses: tuple[str, ...] = (HOME,), own: tuple[Endpoint, ...] = ()) -> Ipv6Sight:
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         server = internet.add_host("server", "2001:db8::1", "2001:db8::2")
-        sockets = [await server.open_socket(one) for one in OWN]
+        sockets = [await server.open_service_socket(one) for one in OWN]
         nursery.start_soon(partial(serve_stun, sockets, rate_per_source=200.0))
         host = internet.add_host("home", HOME)
         found = await look_at_ipv6(host, MemoryEntropy(random.Random(1)), addresses, servers, own)

@@ -15,7 +15,7 @@ from tunnel.nat.lifetime import CONTROL, SETTLING, keepalive_for, measure_lifeti
 from tunnel.network.memory import MemoryInternet, open_memory_internet
 from tunnel.network.memory_machine import MemoryEntropy
 from tunnel.network.memory_packet import MemoryPacket
-from tunnel.network.ports import DatagramSocket
+from tunnel.network.ports import DatagramSocket, ServiceSocket
 from tunnel.server.stun_service import serve_stun
 from tunnel.wire.stun import binding_success, decode_stun, encode_stun
 
@@ -90,10 +90,11 @@ async def measured(
 ) -> tuple[float | None, float, int]:
     """What is measured, in how many seconds, with how many packets."""
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
-        socket = await internet.add_host("server", SERVER.host).open_socket(SERVER)
+        server = internet.add_host("server", SERVER.host)
         if is_lenient:
-            nursery.start_soon(answer_anywhere, socket)
+            nursery.start_soon(answer_anywhere, await server.open_socket(SERVER))
         else:
+            socket = await server.open_service_socket(SERVER)
             nursery.start_soon(partial(serve_stun, [socket], rate_per_source=100.0))
         home = internet.add_host("home", INSIDE)
         nat = ForgetfulNat(internet, lifetime, refresh_inbound=refresh_inbound, preserving=preserving)
@@ -175,13 +176,13 @@ async def test_a_server_that_falls_silent_measures_nothing(autojump_clock: trio.
     """Its silence must not pass for that of a NAT."""
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         server = internet.add_host("server", SERVER.host)
-        nursery.start_soon(serve_for, 20.0, await server.open_socket(SERVER))
+        nursery.start_soon(serve_for, 20.0, await server.open_service_socket(SERVER))
         home = internet.add_host("home", OUTSIDE)
         assert await measure_lifetime(home, MemoryEntropy(random.Random(1)), SERVER, RUNGS) is None
         nursery.cancel_scope.cancel()
 
 
-async def serve_for(seconds: float, socket: DatagramSocket) -> None:
+async def serve_for(seconds: float, socket: ServiceSocket) -> None:
     with trio.move_on_after(seconds):
         await serve_stun([socket], rate_per_source=100.0)
 

@@ -26,7 +26,7 @@ async def told(lets: Callable[[], bool]) -> tuple[bool, int]:
     """Whether a line that lets out what this says is called shaped, and how many packets that took."""
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         server = internet.add_host("server", SERVER.host)
-        nursery.start_soon(partial(serve_stun, [await server.open_socket(SERVER)], rate_per_source=200.0))
+        nursery.start_soon(partial(serve_stun, [await server.open_service_socket(SERVER)], rate_per_source=200.0))
         host = internet.add_host("home", HOME)
         sent, route = 0, internet.transmit
 

@@ -407,7 +407,7 @@ def without_address(request: StunMessage, _: Endpoint, server: Endpoint) -> Iter
 
 
 def with_impossible_addresses(request: StunMessage, _: Endpoint, server: Endpoint) -> Iterator[tuple[bytes, Endpoint]]:
-    for host in ("0.0.0.0", "224.0.0.1", "127.0.0.1", "169.254.1.1", "255.255.255.255", "2001:db8::1"):
+    for host in ("0.0.0.0", "224.0.0.1", "255.255.255.255", "2001:db8::1"):
         seen = Endpoint(host, 9)
         yield encode_stun(StunMessage(StunClass.SUCCESS, request.transaction, xor_mapped=seen)), server
     seen = Endpoint("25.1.1.1", 0)
@@ -623,3 +623,54 @@ def test_a_server_that_is_not_host_and_port_is_a_settings_error() -> None:
 class Unused:
     async def resolve(self, host: str, port: int) -> tuple[Endpoint, ...]:
         raise NotImplementedError
+
+
+async def test_a_private_address_seen_by_a_server_out_there_is_no_verdict(internet: Internet) -> None:
+    """A container's port forward puts its own address in the place of ours; peers would be sent to a stranger's LAN."""
+    internet.servers[Endpoint("25.0.0.1", 3478)].answer = lying(Endpoint("172.17.0.1", 40001))
+    internet.servers[Endpoint("25.0.0.1", 3479)].answer = lying(Endpoint("172.17.0.1", 40002))
+    result, _ = await internet.run("25.0.0.1:3478", "25.0.0.1:3479")
+    assert result.report == NatReport(udp=Udp.OPEN)
+    assert (result.reflexive, result.answers, result.silent) == ((), (), ())
+    assert {answer.mapped for answer in result.worthless} == {
+        Endpoint("172.17.0.1", 40001),
+        Endpoint("172.17.0.1", 40002),
+    }
+    assert "25.0.0.1:3478 sees us at 172.17.0.1" in result.hidden
+    assert "inside its own network, at 172.17.0.1" in result.evidence
+
+
+async def test_others_still_give_a_verdict_beside_a_worthless_word(internet: Internet) -> None:
+    internet.servers[Endpoint("25.0.0.1", 3478)].answer = lying(Endpoint("127.0.0.1", 40001))
+    result, _ = await internet.run("25.0.0.1:3478", "25.0.0.2:3478", "25.0.0.3:3478")
+    assert result.report.mapping is Mapping.ENDPOINT_INDEPENDENT
+    assert result.reflexive == (OUTER,)
+    assert len(result.worthless) == 1
+
+
+async def test_a_private_address_that_is_ours_is_believed(internet: Internet) -> None:
+    """A server that has a global address, in the same routed network: nothing translates between us."""
+    internet.nat = lambda source, _: Endpoint(OWN.host, source.port)
+    result, _ = await internet.run("25.0.0.1:3478", "25.0.0.2:3478")
+    assert result.reflexive == (OWN,)
+    assert (result.worthless, result.hidden) == ((), "")
+
+
+async def test_an_ipv4_address_seen_over_ipv6_counts_as_ipv4(internet: Internet) -> None:
+    """Behind a NAT64 that is our only IPv4 address (RFC 6146); peers without IPv6 punch it."""
+    translated = Endpoint("25.99.0.1", 5006)
+    internet.nat = lambda _, __: translated
+    synthesized = [Endpoint(host, 3478) for host in ("64:ff9b::1900:1", "64:ff9b::1900:2")]
+    internet.servers |= {remote: Server() for remote in synthesized}
+    result, _ = await internet.run(*map(str, synthesized), sockets=(LOCAL6,))
+    assert result.reflexive == (translated,)
+    assert (result.report.mapping, result.report.allocation) == (Mapping.ENDPOINT_INDEPENDENT, Allocation.PRESERVING)
+
+
+async def test_a_nat64_says_nothing_where_ipv4_itself_is_asked(internet: Internet) -> None:
+    """It is another NAT, and another socket: the two never agree."""
+    internet.nat = lambda source, _: OUTER if source == LOCAL else Endpoint("25.99.0.1", 5006)
+    internet.servers[Endpoint("64:ff9b::1900:1", 3478)] = Server(delay=0.001)
+    result, _ = await internet.run("25.0.0.1:3478", "25.0.0.2:3478", "[64:ff9b::1900:1]:3478", sockets=(LOCAL, LOCAL6))
+    assert result.report.mapping is Mapping.ENDPOINT_INDEPENDENT
+    assert result.reflexive[0] == OUTER

@@ -49,7 +49,8 @@ class Desk:
 async def desk(autojump_clock: trio.testing.MockClock, request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         server = internet.add_host("server", "25.0.0.1", "25.0.0.2")
-        nursery.start_soon(partial(serve_stun, [await server.open_socket(one) for one in OWN], rate_per_source=200.0))
+        sockets = [await server.open_service_socket(one) for one in OWN]
+        nursery.start_soon(partial(serve_stun, sockets, rate_per_source=200.0))
         host = internet.add_host("desk", HERE.host)
         made = Desk()
         host.on_sent = lambda _: made.sent.append(trio.current_time())

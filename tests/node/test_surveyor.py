@@ -58,7 +58,7 @@ class Home:
 async def home(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Home]:
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         server = internet.add_host("server", "25.0.0.1")
-        doors = [await server.open_socket(endpoint) for endpoint in OWN]
+        doors = [await server.open_service_socket(endpoint) for endpoint in OWN]
         nursery.start_soon(partial(serve_stun, doors, rate_per_source=100.0))
         host = internet.add_host("home", "26.0.0.1")
         made = Home(host, [await host.open_socket(Endpoint("0.0.0.0", 0))])

@@ -411,7 +411,7 @@ async def test_a_network_of_hundreds_is_told_to_a_newcomer_whole(server_host: Me
         house = House(settings, server_host.world(), presence, registry, Relay(presence, 1e6), introductions)
         server_link = Link(Pipe(to_node, from_node), timings=settings.timings, relay_queue=1000)
         node_link = Link(Pipe(to_server, from_server), timings=settings.timings, relay_queue=1000)
-        connection = Connection(house, server_link, Endpoint("26.0.0.1", 40000), lambda: True)
+        connection = Connection(house, server_link, Endpoint("26.0.0.1", 40000), lambda: True, local=settings.listen)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.run, trio.current_time() + 5.0)
             nursery.start_soon(node_link.run_writer)

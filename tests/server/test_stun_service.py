@@ -41,14 +41,14 @@ class FakeSocket:
     local: Endpoint
     log: list[tuple[Endpoint, Endpoint, bytes]]
     """(from, to, datagram) of all that was sent."""
-    waiting: list[tuple[bytes, Endpoint]] = field(default_factory=list)
+    waiting: list[tuple[bytes, Endpoint, str]] = field(default_factory=list)
     arrived: trio.Event = field(default_factory=trio.Event)
 
-    def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
-        self.log.append((self.local, remote, datagram))
+    def send_nowait(self, datagram: bytes, remote: Endpoint, source: str) -> bool:
+        self.log.append((Endpoint(source, self.local.port), remote, datagram))
         return True
 
-    async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
+    async def receive_batch(self) -> list[tuple[bytes, Endpoint, str]]:
         await self.arrived.wait()
         batch, self.waiting, self.arrived = self.waiting, [], trio.Event()
         return batch
@@ -64,11 +64,12 @@ class Service:
     counts: StunCounts
 
     async def ask(
-        self, datagrams: Iterable[bytes], remote: Endpoint = CLIENT, at: int = 0
+        self, datagrams: Iterable[bytes], remote: Endpoint = CLIENT, at: int = 0, own: str = ""
     ) -> list[tuple[Endpoint, Any]]:
         """What came back: (from, message), and the client was always the one it went to."""
         del self.log[:]
-        self.sockets[at].waiting.extend((datagram, remote) for datagram in datagrams)
+        own = own or self.sockets[at].local.host
+        self.sockets[at].waiting.extend((datagram, remote, own) for datagram in datagrams)
         self.sockets[at].arrived.set()
         await trio.testing.wait_all_tasks_blocked()
         assert all(target.host == remote.host for _, target, _ in self.log)
@@ -140,7 +141,19 @@ async def test_wildcard_sockets_change_the_port_and_name_no_address() -> None:
     wild = (Endpoint("0.0.0.0", 3478), Endpoint("0.0.0.0", 3479))
     async with serving(wild) as service:
         [(source, answer)] = await service.ask([changing(Change.PORT)])
-        assert (source, answer.observed, answer.origin, answer.other) == (wild[1], CLIENT, None, None)
+        assert (source.port, answer.observed, answer.origin, answer.other) == (3479, CLIENT, None, None)
+
+
+async def test_the_answer_comes_from_the_address_that_was_asked() -> None:
+    """A machine with two addresses prefers one by its routes, and a client takes no answer from a stranger."""
+    wild = (Endpoint("0.0.0.0", 3478), Endpoint("0.0.0.0", 3479))
+    async with serving(wild) as service:
+        for own in ("25.0.0.1", "25.0.0.2"):
+            assert [source for source, _ in await service.ask([REQUEST], own=own)] == [Endpoint(own, 3478)]
+            moved = await service.ask([changing(Change.PORT)], own=own)
+            assert [source for source, _ in moved] == [Endpoint(own, 3479)]
+            refused = await service.ask([changing(Change.ADDRESS)], own=own)
+            assert [(source, answer.error) for source, answer in refused] == [(Endpoint(own, 3478), 420)]
 
 
 async def test_a_wildcard_socket_is_no_other_address() -> None:
@@ -220,7 +233,8 @@ async def test_a_flood_of_askers_is_not_remembered_without_bound() -> None:
     async with serving(FOUR, rate=1e9) as service:
         await service.ask([REQUEST], BESIDE)
         for number in range(MAX_ASKERS):
-            service.sockets[0].waiting.append((REQUEST, Endpoint(f"25.{number >> 8 & 255}.{number & 255}.1", 5000)))
+            client = Endpoint(f"25.{number >> 8 & 255}.{number & 255}.1", 5000)
+            service.sockets[0].waiting.append((REQUEST, client, FOUR[0].host))
         service.sockets[0].arrived.set()
         await trio.testing.wait_all_tasks_blocked()
         [(_, answer)] = await service.ask([aiming(BESIDE.port)])
@@ -313,7 +327,7 @@ async def test_the_least_question_gets_so_many_bytes(
 
 async def ask_classic(service: Any, datagram: bytes) -> list[tuple[Endpoint, bytes]]:
     del service.log[:]
-    service.sockets[0].waiting.append((datagram, CLIENT))
+    service.sockets[0].waiting.append((datagram, CLIENT, FOUR[0].host))
     service.sockets[0].arrived.set()
     await trio.testing.wait_all_tasks_blocked()
     return [(source, answer) for source, _, answer in service.log]
@@ -341,7 +355,7 @@ async def test_a_classic_client_over_ipv6_does_not_exist() -> None:
 async def test_it_serves_in_an_internet_in_memory(autojump_clock: trio.testing.MockClock) -> None:
     async with open_memory_internet() as internet:
         server, client = internet.add_host("server", "25.0.0.1"), internet.add_host("client", "25.9.9.9")
-        bound = [await server.world().datagrams.open_socket(endpoint) for endpoint in ONE_ADDRESS]
+        bound = [await server.world().services.open_service_socket(endpoint) for endpoint in ONE_ADDRESS]
         socket = await client.world().datagrams.open_socket(Endpoint("0.0.0.0", 5000))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(serve_stun, bound, rate_per_source=10.0))
@@ -350,15 +364,16 @@ async def test_it_serves_in_an_internet_in_memory(autojump_clock: trio.testing.M
             assert remote == ONE_ADDRESS[0]
             assert decode_stun(datagram).observed == CLIENT
             nursery.cancel_scope.cancel()
-        for one in (*bound, socket):
-            one.close()
+        for door in bound:
+            door.close()
+        socket.close()
 
 
 async def test_a_survey_against_the_service_gets_its_verdict(autojump_clock: trio.testing.MockClock) -> None:
     """Both ends of the STUN service in one internet: the node's survey and the server's answers."""
     async with open_memory_internet(latency=0.02) as internet:
         server, client = internet.add_host("server", "25.0.0.1", "25.0.0.2"), internet.add_host("client", "25.9.9.9")
-        bound = [await server.world().datagrams.open_socket(endpoint) for endpoint in FOUR]
+        bound = [await server.world().services.open_service_socket(endpoint) for endpoint in FOUR]
         world = client.world()
         socket = await world.datagrams.open_socket(Endpoint("0.0.0.0", 5000))
         survey = Survey(
@@ -385,5 +400,6 @@ async def test_a_survey_against_the_service_gets_its_verdict(autojump_clock: tri
         assert result.reflexive == (CLIENT,)
         assert opinion == SecondOpinion("Open Internet")
         assert opinion.agrees(result.report)
-        for one in (*bound, socket):
-            one.close()
+        for door in bound:
+            door.close()
+        socket.close()

@@ -24,6 +24,8 @@ HOME = NetworkId(b"h" * 16)
 LAPTOP = Endpoint("25.1.0.1", 5001)
 TILL = Endpoint("25.2.0.1", 5002)
 ELSEWHERE = Endpoint("25.1.0.1", 61234)
+OWN, ALIAS = "25.0.0.1", "25.0.0.2"
+"""Two addresses of the server."""
 RATE = 10000.0
 
 
@@ -33,15 +35,18 @@ class Socket:
 
     local: Endpoint
     sent: list[tuple[bytes, Endpoint]] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
     room: int = 1000
 
-    def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
+    def send_nowait(self, datagram: bytes, remote: Endpoint, source: str) -> bool:
         if len(self.sent) >= self.room:
             return False
+        assert source in (self.local.host, ALIAS)
+        self.sources.append(source)
         self.sent.append((datagram, remote))
         return True
 
-    async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
+    async def receive_batch(self) -> list[tuple[bytes, Endpoint, str]]:
         raise AssertionError("the relay is given what comes")
 
     def close(self) -> None:
@@ -68,7 +73,7 @@ class Room:
             draw_id=lambda: next(ids),
             token=lambda size: next(keys).to_bytes(size, "big"),
         )
-        self.sockets = [Socket(Endpoint("25.0.0.1", 3478)), Socket(Endpoint("25.0.0.1", 3479))]
+        self.sockets = [Socket(Endpoint(OWN, 3478)), Socket(Endpoint(OWN, 3479))]
         self.relay = UdpRelay(self.circuits, self.sockets, b"secret" * 5)
         self.laptop, self.till = self._join("laptop"), self._join("till")
         self.circuits.allocate(self.laptop, Allocate(self.till.node.raw))
@@ -87,11 +92,18 @@ class Room:
         return words[0], words[1]
 
     def ask(
-        self, circuit: Circuit, counter: int, remote: Endpoint, socket: int = 0, *, cookie: bytes = NO_COOKIE
+        self,
+        circuit: Circuit,
+        counter: int,
+        remote: Endpoint,
+        socket: int = 0,
+        *,
+        cookie: bytes = NO_COOKIE,
+        own: str = OWN,
     ) -> None:
         """One bind."""
         datagram = seal_binding(circuit.key, Binding(Word.BIND, circuit.circuit, counter, cookie=cookie))
-        self.relay.handle_untrusted(socket, datagram, remote)
+        self.relay.handle_untrusted(socket, datagram, remote, own)
 
     def cookie(self, circuit: Circuit, counter: int, remote: Endpoint, socket: int = 0) -> bytes:
         """What the server sends to a door that nothing is bound to."""
@@ -153,8 +165,8 @@ async def test_datagrams_go_on_as_they_are_between_the_bound_ends(room: Room) ->
     room.take(0)
     room.take(1)
     there, back = encode_passed(laptop.circuit, b"there"), encode_passed(till.circuit, b"back")
-    room.relay.handle_untrusted(0, there, LAPTOP)
-    room.relay.handle_untrusted(1, back, TILL)
+    room.relay.handle_untrusted(0, there, LAPTOP, OWN)
+    room.relay.handle_untrusted(1, back, TILL, OWN)
     assert room.take(1) == [(there, TILL)]
     assert room.take(0) == [(back, LAPTOP)]
     assert (room.relay.statistics.datagrams, room.relay.statistics.bytes) == (2, 9)
@@ -165,9 +177,27 @@ async def test_what_comes_from_an_end_that_is_not_bound_is_dropped_and_counted(
     room: Room, socket: int, remote: Endpoint
 ) -> None:
     laptop, _ = await room.bound()
-    room.relay.handle_untrusted(socket, encode_passed(laptop.circuit, b"x"), remote)
+    room.relay.handle_untrusted(socket, encode_passed(laptop.circuit, b"x"), remote, OWN)
     assert room.take(0) == room.take(1) == []
     assert room.relay.statistics.dropped_not_bound == 1
+
+
+async def test_each_end_hears_from_the_address_that_it_asked(room: Room) -> None:
+    """On a machine with two addresses: no NAT lets in what comes from the other one."""
+    laptop, till = await room.hear()
+    cookie = room.cookie(laptop, 0, LAPTOP)
+    room.ask(laptop, 1, LAPTOP, cookie=cookie, own=ALIAS)
+    [(answer, _)] = room.take()
+    proof = open_binding(laptop.key, answer)
+    assert proof.word is Word.PROVE, "another address of ours is another door"
+    room.ask(laptop, 2, LAPTOP, cookie=proof.cookie, own=ALIAS)
+    room.bind(till, 0, TILL)
+    room.take()
+    del room.sockets[0].sources[:]
+    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x"), LAPTOP, ALIAS)
+    room.relay.handle_untrusted(0, encode_passed(till.circuit, b"x"), TILL, OWN)
+    assert [to for _, to in room.take()] == [TILL, LAPTOP]
+    assert room.sockets[0].sources == [OWN, ALIAS]
 
 
 async def test_nothing_goes_to_an_end_that_was_not_bound_or_not_for_long(room: Room) -> None:
@@ -175,13 +205,13 @@ async def test_nothing_goes_to_an_end_that_was_not_bound_or_not_for_long(room: R
     laptop, till = await room.hear()
     room.bind(laptop, 0, LAPTOP)
     room.take()
-    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x"), LAPTOP)
+    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x"), LAPTOP, OWN)
     assert room.relay.statistics.dropped_half_bound == 1
     room.bind(till, 0, TILL)
     await trio.sleep(BIND_LIFE + 1)
     room.bind(laptop, 1, LAPTOP)
     room.take()
-    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x"), LAPTOP)
+    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x"), LAPTOP, OWN)
     assert room.relay.statistics.dropped_half_bound == 2
     assert room.take() == []
 
@@ -192,7 +222,7 @@ async def test_an_end_moves_by_a_newer_bind_at_once(room: Room) -> None:
     room.bind(laptop, 1, ELSEWHERE)
     assert [to for _, to in room.take()] == [ELSEWHERE]
     back = encode_passed(till.circuit, b"back")
-    room.relay.handle_untrusted(0, back, TILL)
+    room.relay.handle_untrusted(0, back, TILL, OWN)
     assert room.take() == [(back, ELSEWHERE)]
     assert room.relay.statistics.moves == 1
 
@@ -204,7 +234,7 @@ async def test_a_recorded_bind_moves_nothing_and_is_not_answered(room: Room, cou
     room.take()
     room.ask(laptop, counter, ELSEWHERE)
     back = encode_passed(till.circuit, b"back")
-    room.relay.handle_untrusted(0, back, TILL)
+    room.relay.handle_untrusted(0, back, TILL, OWN)
     assert room.take() == [(back, LAPTOP)]
     assert room.relay.statistics.binds_refused == 1
 
@@ -223,7 +253,7 @@ async def test_an_answer_is_not_longer_than_its_question(room: Room) -> None:
     laptop, _ = await room.hear()
     for cookie in (NO_COOKIE, room.cookie(laptop, 0, LAPTOP)):
         question = seal_binding(laptop.key, Binding(Word.BIND, laptop.circuit, 0, cookie=cookie))
-        room.relay.handle_untrusted(0, question, LAPTOP)
+        room.relay.handle_untrusted(0, question, LAPTOP, OWN)
         assert [len(answer) for answer, _ in room.take()] == [len(question)]
 
 
@@ -235,7 +265,7 @@ async def test_nothing_is_aimed_at_who_did_not_answer(room: Room) -> None:
     for number, cookie in enumerate((NO_COOKIE, bytes(range(8)), room.cookie(till, 1, LAPTOP)), 2):
         room.ask(till, number, TILL, cookie=cookie)
     room.take()
-    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"flood"), LAPTOP)
+    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"flood"), LAPTOP, OWN)
     assert room.take() == []
     assert room.relay.statistics.dropped_half_bound == 1
     assert room.relay.statistics.binds == 1
@@ -246,7 +276,7 @@ async def test_until_the_new_end_is_proved_the_old_one_stays(room: Room) -> None
     room.ask(laptop, 1, ELSEWHERE)
     room.take()
     back = encode_passed(till.circuit, b"back")
-    room.relay.handle_untrusted(0, back, TILL)
+    room.relay.handle_untrusted(0, back, TILL, OWN)
     assert room.take() == [(back, LAPTOP)]
     assert room.relay.statistics.moves == 0
 
@@ -320,7 +350,7 @@ async def test_a_node_s_rate_covers_what_it_sends_over_both_relays(room: Room) -
     datagram = encode_passed(laptop.circuit, bytes(1000 - FRAME_COST - 10))
     assert room.laptop.allowance.take(trio.current_time(), 5000.0)  # what it sent through the WebSocket
     for _ in range(10):
-        room.relay.handle_untrusted(0, datagram, LAPTOP)
+        room.relay.handle_untrusted(0, datagram, LAPTOP, OWN)
     assert len(room.take()) == 5
     assert room.relay.statistics.dropped_over_rate == 5
 
@@ -331,7 +361,7 @@ async def test_a_node_that_registers_again_sends_from_its_new_allowance(room: Ro
     again = room._join("laptop")
     room.bind(laptop, 1, LAPTOP)
     room.take()
-    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x" * 90), LAPTOP)
+    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x" * 90), LAPTOP, OWN)
     assert again.allowance is not None
     assert not again.allowance.take(trio.current_time(), RATE)
 
@@ -339,7 +369,7 @@ async def test_a_node_that_registers_again_sends_from_its_new_allowance(room: Ro
 async def test_what_the_kernel_does_not_take_is_counted(room: Room) -> None:
     laptop, _ = await room.bound()
     room.sockets[0].room = 0
-    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x"), LAPTOP)
+    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x"), LAPTOP, OWN)
     assert room.relay.statistics.dropped_unsent == 1
     assert room.relay.statistics.datagrams == 0
 
@@ -349,6 +379,6 @@ async def test_what_the_kernel_does_not_take_is_counted(room: Room) -> None:
 )
 async def test_junk_costs_a_count(room: Room, junk: bytes) -> None:
     await room.bound()
-    room.relay.handle_untrusted(0, junk, LAPTOP)
+    room.relay.handle_untrusted(0, junk, LAPTOP, OWN)
     assert room.take() == []
     assert room.relay.statistics.dropped_malformed == 1

@@ -75,7 +75,7 @@ def look(
         async with open_memory_internet() as internet, trio.open_nursery() as nursery:
             town = build_town(internet, picture, seed=seed)
             server, desk = town.hosts["server"].world(), town.hosts["desk"].world()
-            doors = [await server.datagrams.open_socket(endpoint) for endpoint in stun]
+            doors = [await server.services.open_service_socket(endpoint) for endpoint in stun]
             nursery.start_soon(partial(serve_stun, doors, rate_per_source=rate))
             nursery.start_soon(serve_lies, await server.datagrams.open_socket(LIAR))
             began, packets, news, verdicts = trio.current_time(), 0, list[float](), list[float]()

@@ -204,7 +204,7 @@ def test_aioice_reads_what_we_write_and_we_read_what_it_writes(address: object, 
     theirs.attributes["SOFTWARE"] = "theirs"
     theirs.add_message_integrity(b"secret")
     decoded = decode_stun(bytes(theirs))
-    assert (decoded.observed, decoded.other, decoded.software) == (endpoint, endpoint, "theirs")
+    assert (decoded.xor_mapped, decoded.other, decoded.software) == (endpoint, endpoint, "theirs")
     assert has_integrity(bytes(theirs), b"secret")
 
 
@@ -301,3 +301,10 @@ def test_data_of_ours_is_not_taken_for_stun() -> None:
     """First byte 0x10 and above is ours, whatever stands at the cookie's place."""
     assert not is_stun(b"\x10\x00\x00\x00\x21\x12\xa4\x42" + bytes(32))
     assert is_stun(SAMPLE_REQUEST)
+
+
+def test_an_ipv4_address_inside_an_ipv6_one_is_an_ipv4_address() -> None:
+    """So a server says it whose one socket takes both families."""
+    mapped = Endpoint("::ffff:25.1.1.1", 40000)
+    datagram = encode_stun(StunMessage(StunClass.SUCCESS, bytes(12), xor_mapped=mapped))
+    assert decode_stun(datagram).observed == Endpoint("25.1.1.1", 40000)

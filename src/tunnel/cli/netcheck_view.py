@@ -24,6 +24,7 @@ Json = Mapping[str, Any]
 _FORWARD = "switch UPnP, NAT-PMP or PCP on in the router, or forward a UDP port and name it with --external"
 
 _UPNP = "install a C compiler and set up again: miniupnpc has no ready build for this Python"
+_HIDDEN = "run that server on the host's network: a container's port forward hides who asks"
 
 _FORWARD_OUTER = "forward a UDP port on the outer router too, and name it with --external"
 
@@ -47,7 +48,7 @@ def netcheck_view(found: Json) -> Group:
 
 
 def _rows(found: Json) -> Iterator[_Row]:
-    yield _Row("seen as", ", ".join(found["reflexive"]) or "nothing: no server answered")
+    yield _seen(found)
     yield from _server(found)
     yield _udp(found)
     if found["reflexive"]:
@@ -66,6 +67,16 @@ def _rows(found: Json) -> Iterator[_Row]:
     if (second := found["second_opinion"]) is not None:
         verdict = {True: "agrees", False: "DISAGREES", None: "cannot tell"}[second["agrees"]]
         yield _Row("second opinion", f"{second['classic'] or second['note']} (RFC 3489)", f"{verdict}; decides nothing")
+
+
+def _seen(found: Json) -> _Row:
+    """Nothing of a node that is older than `worthless`."""
+    hidden = found.get("worthless", ())
+    seen = ", ".join(found["reflexive"]) or ("nothing of use" if hidden else "nothing: no server answered")
+    if not hidden:
+        return _Row("seen as", seen)
+    told = ", ".join(dict.fromkeys(f"{one['server']} sees us at {one['mapped']}" for one in hidden))
+    return _Row("seen as", seen, f"{told}: an address of its own network, not of ours", _HIDDEN)
 
 
 def _known(key: str, found: Json, words: Mapping[str, tuple[str, str]]) -> _Row:
@@ -182,6 +193,8 @@ def _servers(found: Json) -> Table:
     health = {one["server"]: one for one in found["servers"]}
     for answer in found["answers"]:
         table.add_row(_text(answer["server"]), _text(answer["mapped"]), _milliseconds(answer["rtt_ms"]), "")
+    for answer in found.get("worthless", ()):
+        table.add_row(_text(answer["server"]), _text(answer["mapped"]), "", Text("of no use", style="dim"))
     for server in (*found["silent"], *found["unresolved"]):
         said, lately = "no answer", _lately(health.get(server), found.get("took_s", 0.0))
         if server in found["unresolved"]:

@@ -66,6 +66,14 @@ def packed_host(host: str) -> bytes:
     return ipaddress.ip_address(host.partition("%")[0]).packed
 
 
+def without_ipv6_shell(endpoint: Endpoint) -> Endpoint:
+    """The IPv4 endpoint inside an IPv4-mapped one (RFC 4291 section 2.5.5.2); any other one as it is."""
+    if not endpoint.is_ipv6:
+        return endpoint
+    inner = ipaddress.IPv6Address(endpoint.host).ipv4_mapped
+    return endpoint if inner is None else Endpoint(str(inner), endpoint.port)
+
+
 @lru_cache(4096)
 def is_usable(endpoint: Endpoint) -> bool:
     """Whether a datagram may be sent there at all: a unicast address and a real port."""

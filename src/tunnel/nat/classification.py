@@ -50,10 +50,12 @@ def ranked(answers: Sequence[StunAnswer]) -> tuple[Endpoint, ...]:
 def telling(answers: Sequence[StunAnswer]) -> Sequence[StunAnswer]:
     """The answers that count: of one family (IPv4 if there are any), and those that saw us from outside our site.
 
-    A server inside the site sees a private address of ours and knows nothing of the NAT behind it.
+    A server inside the site sees a private address of ours and knows nothing of the NAT behind it. Who was asked over
+    IPv6 and saw an IPv4 address tells of a NAT64, which counts where nobody is asked over IPv4 itself.
     """
     if any(not answer.mapped.is_ipv6 for answer in answers):
         answers = [answer for answer in answers if not answer.mapped.is_ipv6]
+        answers = [answer for answer in answers if not answer.remote.is_ipv6] or answers
     outside = [answer for answer in answers if scope_of(answer.mapped.host) is Scope.GLOBAL]
     return outside or answers
 

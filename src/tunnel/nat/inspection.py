@@ -172,8 +172,8 @@ async def _inspect(inquiry: Inquiry, servers: Sequence[Doors], mapping: Mapping,
 
 
 def _pair(sampled: Sequence[Sampled]) -> tuple[Sampled, Sampled] | None:
-    """The first two sockets that were seen at one outer IPv4 address: IPv6 has no hairpins."""
-    if not sampled or sampled[0].sample.mapped.is_ipv6:
+    """The first two sockets that were seen at one outer IPv4 address, and speak IPv4: IPv6 has no hairpins."""
+    if not sampled or sampled[0].asker.socket.local.is_ipv6:
         return None
     first, *others = sampled
     second = next((one for one in others if one.sample.mapped.host == first.sample.mapped.host), None)

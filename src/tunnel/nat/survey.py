@@ -23,6 +23,11 @@ from tunnel.nat.classification import StunAnswer, allocation_of, mapping_of, ran
 from tunnel.network.ports import DatagramSocket, Resolver
 from tunnel.wire.stun import BINDING, TRANSACTION_BYTES, StunClass, binding_request, decode_stun, encode_stun
 
+_HIDDEN = (
+    "something before that server puts an address of its own network in the place of ours, as port forwards of "
+    "containers do; run the server on the host's network"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SurveyResult:
@@ -37,11 +42,19 @@ class SurveyResult:
     """Servers (HOST:PORT) that did not answer before the verdict, those of `unresolved` left out."""
     unresolved: tuple[str, ...] = ()
     """Servers whose name did not resolve."""
+    worthless: tuple[StunAnswer, ...] = ()
+    """What was said by those that saw us inside their own network: see `_is_worthless`. It counts for nothing."""
 
     @property
     def observers(self) -> int:
         """From how many addresses the telling answers came: from one alone the mapping is known only in part."""
         return len({answer.remote.host for answer in telling(self.answers)})
+
+    @property
+    def hidden(self) -> str:
+        """What the worthless answers mean and what helps, in one line for people; empty where there are none."""
+        told = dict.fromkeys(f"{answer.server} sees us at {answer.mapped.host}" for answer in self.worthless)
+        return "" if not told else f"{', '.join(told)}: {_HIDDEN}"
 
     @property
     def evidence(self) -> str:
@@ -52,6 +65,7 @@ class SurveyResult:
         ]
         if self.silent:
             facts.append(f"no answer from {', '.join(self.silent)}")
+        facts += [f"{one.server} sees us inside its own network, at {one.mapped.host}" for one in self.worthless]
         if self.unresolved:
             facts.append(f"names not found: {', '.join(self.unresolved)}")
         return "; ".join(facts)
@@ -93,6 +107,7 @@ class Survey:
         self._destinations: dict[Endpoint, _Destination] = {}
         self._shots: dict[bytes, _Shot] = {}
         self._answers: list[StunAnswer] = []
+        self._worthless: list[StunAnswer] = []
         self._unresolved: set[str] = set()
         self._resolving = len(self._servers)
         self._settled_at = math.inf
@@ -126,7 +141,8 @@ class Survey:
 
     def heard(self) -> dict[str, float]:
         """The round trips (seconds) of those that have answered by now, also after the verdict."""
-        return {server: answer.rtt for answer in self._answers for server in self._destinations[answer.remote].servers}
+        answers = (*self._answers, *self._worthless)
+        return {server: answer.rtt for answer in answers for server in self._destinations[answer.remote].servers}
 
     def receive_untrusted(self, socket: DatagramSocket, datagram: bytes, remote: Endpoint) -> None:
         """Take what may be an answer. What does not answer a question of ours, from whom we asked, changes nothing."""
@@ -144,14 +160,27 @@ class Survey:
             destination.refused = True
         elif message.kind is StunClass.SUCCESS and mapped is not None and _is_possible(mapped, remote):
             now = trio.current_time()
-            self._settled_at = min(self._settled_at, now + self._timings.survey_settle)
             is_own = not self._own_servers.isdisjoint(destination.servers)
             answer = StunAnswer(destination.servers[0], remote, mapped, now - shot.sent_at, is_own, message.other)
-            self._answers.append(answer)
+            if self._is_worthless(answer):
+                self._worthless.append(answer)
+            else:
+                self._settled_at = min(self._settled_at, now + self._timings.survey_settle)
+                self._answers.append(answer)
         else:
             return
         destination.settled.set()
         self._news.set()
+
+    def _is_worthless(self, answer: StunAnswer) -> bool:
+        """Whether somebody before the server put an address of their own network in the place of ours.
+
+        As containers and some port forwards do. An address that is ours is true: the way has no translator.
+        """
+        seen, asked = scope_of(answer.mapped.host), scope_of(answer.remote.host)
+        if seen is Scope.PRIVATE:
+            return asked is Scope.GLOBAL and all(answer.mapped.host != own.host for own in self._own)
+        return seen in (Scope.LOOPBACK, Scope.LINK) and seen is not asked
 
     async def _ask(self, server: str, host: str, port: int) -> None:
         try:
@@ -215,7 +244,7 @@ class Survey:
         answers = tuple(self._answers)
         mapping = mapping_of(answers, self._own)
         refused = {server for one in self._destinations.values() if one.refused for server in one.servers}
-        heard = refused | {server for answer in answers for server in self._destinations[answer.remote].servers}
+        heard = refused | self.heard().keys()
         if heard:
             udp = Udp.OPEN
         else:
@@ -228,6 +257,7 @@ class Survey:
             answers=answers,
             silent=tuple(one for one in self._servers if one not in heard and one not in self._unresolved),
             unresolved=tuple(one for one in self._servers if one in self._unresolved),
+            worthless=tuple(self._worthless),
         )
 
 
@@ -249,8 +279,5 @@ class _Shot:
 
 
 def _is_possible(mapped: Endpoint, remote: Endpoint) -> bool:
-    """Whether a server there can have seen us so: a usable endpoint, no loopback or link address from further away."""
-    if not is_usable(mapped) or mapped.is_ipv6 != remote.is_ipv6:
-        return False
-    near, seen = (Scope.LOOPBACK, Scope.LINK), scope_of(mapped.host)
-    return seen not in near or seen is scope_of(remote.host)
+    """Whether a server there can have seen us so: over IPv6 at an IPv4 address too, behind a NAT64 (RFC 6146)."""
+    return is_usable(mapped) and (remote.is_ipv6 or not mapped.is_ipv6)

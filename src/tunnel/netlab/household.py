@@ -61,6 +61,7 @@ class Household:
         self._lab = lab
         self.folder = folder
         self._ready = ""
+        self._url: str | None = None
         self.server: subprocess.Popen[bytes] | None = None
         self.nodes: dict[str, Running] = {}
 
@@ -79,14 +80,23 @@ class Household:
 
     # Programs
 
-    def start_server(self, *options: str, stun_ports: Sequence[int] = STUN_PORTS) -> None:
-        """Start the server and read where it serves. Raises DeviceError when it does not come up."""
-        first, *others = [SERVER_ADDRESSES] if self._lab.server.address_v6 is None else _BOTH_FAMILIES
-        argv = [*COMMAND, "server", "--listen", _server(first), "--state", str(self.state("server"))]
-        for addresses in others:
-            argv += ["--also-listen", _server(addresses)]
-        for address, port in product((*first, *chain(*others)), stun_ports):
-            argv += ["--udp", str(Endpoint(address, port))]
+    def start_server(
+        self, *options: str, stun_ports: Sequence[int] = STUN_PORTS, listen: Sequence[str] = (), url: str | None = None
+    ) -> None:
+        """Start the server and read where it serves. Raises DeviceError when it does not come up.
+
+        By itself it names each address of the lab's server; with `listen` (HOST:PORT) it knows no more than that.
+        Invites name `url`, if it is given.
+        """
+        argv = [*COMMAND, "server", "--state", str(self.state("server"))]
+        if listen:
+            argv += ["--listen", listen[0], *chain(*(("--also-listen", place) for place in listen[1:]))]
+        else:
+            first, *others = [SERVER_ADDRESSES] if self._lab.server.address_v6 is None else _BOTH_FAMILIES
+            argv += ["--listen", _server(first), *chain(*(("--also-listen", _server(one)) for one in others))]
+            for address, port in product((*first, *chain(*others)), stun_ports):
+                argv += ["--udp", str(Endpoint(address, port))]
+        self._url = url
         with self._log("server") as log:
             process = self._lab.popen(self._lab.server, [*argv, *options], stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None
@@ -107,7 +117,7 @@ class Household:
         path = self.folder / "invite"
         if not path.exists():
             _, url, pin = self._ready.split()
-            argv = [*COMMAND, "invite", "--server", url, "--pin", pin, "--network", "lab"]
+            argv = [*COMMAND, "invite", "--server", self._url or url, "--pin", pin, "--network", "lab"]
             path.touch(mode=0o600)
             path.write_text(self._lab.run(self._lab.server, argv))
         if not ipv6:

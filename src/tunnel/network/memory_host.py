@@ -10,7 +10,7 @@ from typing import TypeVar
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.network.memory_controls import MemoryControls
-from tunnel.network.memory_datagrams import MemoryDatagramSocket
+from tunnel.network.memory_datagrams import MemoryDatagramSocket, MemoryServiceSocket, MemorySocket
 from tunnel.network.memory_devices import MemoryDevices
 from tunnel.network.memory_machine import MemoryClock, MemoryEntropy, MemoryInterfaces, MemoryStore, NoPortMapper
 from tunnel.network.memory_packet import Ether, Fate, MemoryPacket, Network, Segment, SegmentKind
@@ -21,7 +21,7 @@ from tunnel.network.ports import PortMapper, World
 FIRST_EPHEMERAL_PORT = 40000
 EPHEMERAL_STARTS = 8192
 """A host's own ports begin so far above that at most: two hosts behind one NAT do not ask it for the same ones."""
-_Bound = TypeVar("_Bound", MemoryDatagramSocket, MemoryListener)
+_Bound = TypeVar("_Bound", MemorySocket, MemoryListener)
 
 
 class MemoryHost:
@@ -59,7 +59,7 @@ class MemoryHost:
         start = random.Random(f"{seed}/{name}/ports").randrange(EPHEMERAL_STARTS)  # noqa: S311 - repeatable on purpose
         self._ports = itertools.count(FIRST_EPHEMERAL_PORT + start)
         self._addresses: tuple[str, ...] = ()
-        self._sockets: dict[Endpoint, MemoryDatagramSocket] = {}
+        self._sockets: dict[Endpoint, MemorySocket] = {}
         self._listeners: dict[Endpoint, MemoryListener] = {}
         self._streams: dict[tuple[Endpoint, Endpoint], MemoryStream] = {}
         self.change_addresses(*addresses)
@@ -74,6 +74,7 @@ class MemoryHost:
         seed = f"{self._seed}/{self.name}/{next(self._starts)}"
         return World(
             datagrams=self,
+            services=self,
             streams=self,
             resolver=self.resolver,
             interfaces=self.interfaces,
@@ -116,6 +117,12 @@ class MemoryHost:
         """Bind a UDP socket."""
         bound = self._bind(local, self._sockets)
         socket = self._sockets[bound] = MemoryDatagramSocket(self, bound)
+        return socket
+
+    async def open_service_socket(self, local: Endpoint) -> MemoryServiceSocket:
+        """Bind a UDP socket of a server."""
+        bound = self._bind(local, self._sockets)
+        socket = self._sockets[bound] = MemoryServiceSocket(self, bound)
         return socket
 
     async def open_listener(self, local: Endpoint) -> MemoryListener:
@@ -185,7 +192,7 @@ class MemoryHost:
         if self._streams.get((stream.local, stream.remote)) is stream:
             del self._streams[stream.local, stream.remote]
 
-    def forget_socket(self, socket: MemoryDatagramSocket) -> None:
+    def forget_socket(self, socket: MemorySocket) -> None:
         """Its port is free."""
         del self._sockets[socket.local]
 

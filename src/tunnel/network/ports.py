@@ -44,11 +44,44 @@ class DatagramSocket(Protocol):
         ...
 
 
+class ServiceSocket(Protocol):
+    """One UDP socket of a server: it tells which address of this machine was asked, and answers from there.
+
+    Whoever asks takes an answer from elsewhere for a stranger's, and so does every NAT and firewall on the way. A plain
+    socket on the wildcard address answers from whichever address the route prefers.
+    """
+
+    @property
+    def local(self) -> Endpoint:
+        """The bound endpoint; its host may be the wildcard address."""
+        ...
+
+    def send_nowait(self, datagram: bytes, remote: Endpoint, source: str) -> bool:
+        """Send from `source`, an address that was asked, at once or not at all. False: the kernel took it not."""
+        ...
+
+    async def receive_batch(self) -> list[tuple[bytes, Endpoint, str]]:
+        """Wait for at least one: datagram, remote, and which address of ours it came to. See `DatagramSocket`."""
+        ...
+
+    def close(self) -> None:
+        """Close; a waiting `receive_batch` raises trio.ClosedResourceError."""
+        ...
+
+
 class Datagrams(Protocol):
     """Opens UDP sockets."""
 
     async def open_socket(self, local: Endpoint) -> DatagramSocket:
         """Bind. Port 0 picks one. IPv6 sockets are IPv6 only. Raises DeviceError with the remedy (port taken, ...)."""
+        ...
+
+
+class ServiceSockets(Protocol):
+    """Opens UDP sockets of servers."""
+
+    async def open_service_socket(self, local: Endpoint) -> ServiceSocket:
+        """Bind, as `Datagrams.open_socket` does."""
         ...
 
 
@@ -233,6 +266,7 @@ class World:
     """All ports of one machine."""
 
     datagrams: Datagrams
+    services: ServiceSockets
     streams: Streams
     resolver: Resolver
     interfaces: Interfaces

@@ -14,6 +14,7 @@ from tunnel.network.real_interfaces import RealInterfaces
 from tunnel.network.real_machine import RealClock, RealEntropy, RealStore
 from tunnel.network.real_port_mapper import RealPortMapper
 from tunnel.network.real_resolver import RealResolver
+from tunnel.network.real_service_sockets import RealServiceSockets
 from tunnel.network.real_streams import RealStreams
 
 
@@ -22,6 +23,7 @@ def real_world(state: Path | None) -> World:
     interfaces = RealInterfaces()
     return World(
         datagrams=RealDatagrams(),
+        services=RealServiceSockets(),
         streams=RealStreams(),
         resolver=RealResolver(),
         interfaces=interfaces,

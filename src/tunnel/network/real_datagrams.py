@@ -5,7 +5,6 @@ Trio's own `recvfrom` costs five times as much per datagram as `wait_readable` a
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
 
@@ -13,18 +12,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.network.ports import BATCH
-from tunnel.network.real_sockets import endpoint_of, open_bound
-
-BUFFER_BYTES = 4 * 1024 * 1024
-MAX_RECEIVED = 65535
-
-# Linux <in.h> and <in6.h>; Python's socket module does not name them all.
-_IP_MTU_DISCOVER = 10
-_IPV6_MTU_DISCOVER = 23
-_PMTUDISC_PROBE = 3
-"""Set the don't-fragment bit and do not believe ICMP about the path's MTU: our probes measure it."""
-_FORCED = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32}
-"""SO_RCVBUFFORCE and SO_SNDBUFFORCE: the same beyond the system's limit, for root."""
+from tunnel.network.real_sockets import MAX_RECEIVED, endpoint_of, open_udp
 
 
 class RealDatagrams:
@@ -33,16 +21,7 @@ class RealDatagrams:
     async def open_socket(self, local: Endpoint) -> RealDatagramSocket:
         """Bind. Raises DeviceError with the remedy."""
         await trio.lowlevel.checkpoint()
-        opened = open_bound(socket.SOCK_DGRAM, local)
-        if local.is_ipv6:
-            opened.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
-        else:
-            opened.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
-        for option, forced in _FORCED.items():
-            opened.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
-            with contextlib.suppress(PermissionError):
-                opened.setsockopt(socket.SOL_SOCKET, forced, BUFFER_BYTES)
-        return RealDatagramSocket(opened)
+        return RealDatagramSocket(open_udp(local))
 
 
 class RealDatagramSocket:

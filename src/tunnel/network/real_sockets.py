@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -9,6 +10,18 @@ from typing import Any
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
+
+MAX_RECEIVED = 65535
+"""Bytes of one datagram."""
+BUFFER_BYTES = 4 * 1024 * 1024
+
+# Linux <in.h> and <in6.h>; Python's socket module does not name them all.
+_IP_MTU_DISCOVER = 10
+_IPV6_MTU_DISCOVER = 23
+_PMTUDISC_PROBE = 3
+"""Set the don't-fragment bit and do not believe ICMP about the path's MTU: our probes measure it."""
+_FORCED = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32}
+"""SO_RCVBUFFORCE and SO_SNDBUFFORCE: the same beyond the system's limit, for root."""
 
 
 def open_bound(kind: socket.SocketKind, local: Endpoint) -> socket.socket:
@@ -28,6 +41,20 @@ def open_bound(kind: socket.SocketKind, local: Endpoint) -> socket.socket:
     except OSError as error:
         opened.close()
         raise DeviceError(f"{protocol} {local} cannot be used: {describe(error)}") from error
+    return opened
+
+
+def open_udp(local: Endpoint) -> socket.socket:
+    """A bound UDP socket with room for bursts, which never fragments. Raises DeviceError with the remedy."""
+    opened = open_bound(socket.SOCK_DGRAM, local)
+    if local.is_ipv6:
+        opened.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
+    else:
+        opened.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
+    for option, forced in _FORCED.items():
+        opened.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
+        with contextlib.suppress(PermissionError):
+            opened.setsockopt(socket.SOL_SOCKET, forced, BUFFER_BYTES)
     return opened
 
 

@@ -222,6 +222,7 @@ def netcheck_to_json(report: NetcheckReport) -> dict[str, Any]:
         "observers": survey.observers,
         "silent": list(survey.silent),
         "unresolved": list(survey.unresolved),
+        "worthless": [{"server": answer.server, "mapped": str(answer.mapped)} for answer in survey.worthless],
         "servers": [
             {
                 "server": health.server,

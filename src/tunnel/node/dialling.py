@@ -40,6 +40,8 @@ class Connection:
     welcome: Welcome
     server: Endpoint
     """The address that we reached."""
+    addresses: tuple[Endpoint, ...] = ()
+    """All that the server's name resolved to."""
 
 
 @asynccontextmanager
@@ -48,7 +50,8 @@ async def open_connection(
 ) -> AsyncIterator[Connection]:
     """A welcomed link, its writer not yet running. Raises ServerUnreachable, Refused or RemoteProtocolError."""
     url = ServerUrl.parse(invite.server)
-    stream, server = await _open_stream(world, url)
+    addresses = await world.resolver.resolve(url.host, url.port)
+    stream, server = await _open_stream(world, addresses, url)
     if url.is_tls:
         stream = await client_tls(stream, url.host, invite.pin)
     binding = shown_fingerprint(stream)
@@ -63,13 +66,14 @@ async def open_connection(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.run_writer)
             welcome = await _expect(link, Welcome)
-            yield Connection(link, replace(welcome, address=check_lease(welcome.address)), server)
+            yield Connection(link, replace(welcome, address=check_lease(welcome.address)), server, addresses)
             nursery.cancel_scope.cancel()
 
 
-async def _open_stream(world: World, url: ServerUrl) -> tuple[trio.abc.Stream, Endpoint]:
+async def _open_stream(
+    world: World, endpoints: tuple[Endpoint, ...], url: ServerUrl
+) -> tuple[trio.abc.Stream, Endpoint]:
     """The first address that answers; each has a head start of 250 ms before the next (RFC 8305, section 5)."""
-    endpoints = await world.resolver.resolve(url.host, url.port)
     failures: list[str] = []
     opened: list[tuple[trio.abc.Stream, Endpoint]] = []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
@@ -41,6 +41,7 @@ from tunnel.node.portrait import Portrait
 from tunnel.node.server_link import ServerLink
 from tunnel.node.surroundings import NodeSurroundings
 from tunnel.node.surveyor import Surveyor
+from tunnel.node.told_endpoints import place
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.signals import Announced, Circuit, NoCircuit, Signal
@@ -247,7 +248,7 @@ class NodeProgram:
                 None if self.is_registered else self.link.reason,
             ),
             peers=tuple(peer.status() for peer in sorted(self.directory, key=lambda peer: peer.node)),
-            notes=self.directory.notes,
+            notes=(*self.directory.notes, *self.surveyor.notes),
             port_mappings=self.port_mappings.statuses(),
         )
 
@@ -279,9 +280,9 @@ class NodeProgram:
         self._lease.take(welcome.address, welcome.leased_since)
         self.directory.claim_own(self._lease.interfaces, self._lease.since)
         if self.settings.survey:
-            self.surveyor.own = _reached(welcome.stun, connection.server)
+            self.surveyor.own = place(welcome.stun, connection.server, connection.addresses)
             self.surveyor.request()
-        self.circuits.note_registered(_reached(welcome.relay, connection.server))
+        self.circuits.note_registered(place(welcome.relay, connection.server, connection.addresses))
         self.announcer.note_registered()
         for peer in self.directory:
             peer.note_registered()
@@ -381,8 +382,3 @@ class NodeProgram:
         for peer in self.directory:
             peer.note_surroundings()
         self.pulse.beat()
-
-
-def _reached(endpoints: Sequence[Endpoint], server: Endpoint) -> tuple[Endpoint, ...]:
-    """Endpoints of the server; where it does not know its own address, that which we reached it at."""
-    return tuple(Endpoint(server.host, endpoint.port) if endpoint.is_wildcard else endpoint for endpoint in endpoints)

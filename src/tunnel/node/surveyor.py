@@ -5,6 +5,7 @@ A survey gives the verdict, quickly; the inspector then learns the rest, and its
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,6 +23,8 @@ from tunnel.nat.server_health import ServerHealth, ServerRecords
 from tunnel.nat.survey import Survey, SurveyResult
 from tunnel.network.ports import Datagrams, DatagramSocket, Entropy, Interfaces, Resolver
 from tunnel.node.inspector import Inspector
+
+log = logging.getLogger(__name__)
 
 _LEAST_GAP = 1.0
 
@@ -72,6 +75,11 @@ class Surveyor:
     def keepalive(self) -> float:
         """Seconds between two packets that keep an idle mapping of ours: it follows what was measured."""
         return self.inspector.keepalive
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the last survey."""
+        return (self.result.hidden,) if self.result is not None and self.result.hidden else ()
 
     def health(self) -> tuple[ServerHealth, ...]:
         """What is remembered of each STUN server."""
@@ -137,6 +145,8 @@ class Surveyor:
             self._begun += 1
             before, result = self.result, await self._look(self.own, self._servers)
             self._verdict = result.report
+            if result.hidden and (before is None or result.hidden != before.hidden):
+                log.warning("a STUN answer is worthless", extra={"why": result.hidden})
             self.inspector.note(result, self.own)
             self.result = self._completed(result)
             due = trio.current_time() + self._timings.survey_refresh

@@ -41,9 +41,10 @@ SWEPT_AT_ONCE = 256
 
 
 class Door(NamedTuple):
-    """Where a side is: which of our sockets it speaks to, and from where."""
+    """Where a side is: which of our sockets it speaks to, at which of our addresses, and from where."""
 
     socket: int
+    own: str
     remote: Endpoint
 
 

@@ -93,12 +93,15 @@ class House:
 class Connection:
     """Serves one link. `run` ends with the link; `end` makes it end."""
 
-    def __init__(self, house: House, link: Link, remote: Endpoint, admit: Callable[[], bool]) -> None:
-        """`admit` is asked when the client has proved who it is; False refuses it."""
+    def __init__(
+        self, house: House, link: Link, remote: Endpoint, admit: Callable[[], bool], *, local: Endpoint
+    ) -> None:
+        """`admit` is asked when the client has proved who it is; False refuses it. `local`: where it was accepted."""
         self._house = house
         self._admit = admit
         self._link = link
         self._remote = remote
+        self._local = local
         self._scope = trio.CancelScope()
         self._last_word: ErrorSignal | None = None
         self._ping: tuple[int, float] | None = None
@@ -173,10 +176,20 @@ class Connection:
         )
         member = self._member = Member(network, node, self._link, self.end)
         house.presence.join(member)
-        relay = house.stun if house.udp_relay is not None else ()
-        member.tell(Welcome(lease.address, lease.since, self._remote, house.stun, relay))
+        stun = tuple(self._told(endpoint) for endpoint in house.stun)
+        relay = stun if house.udp_relay is not None else ()
+        member.tell(Welcome(lease.address, lease.since, self._remote, stun, relay))
         _log.info("node registered", extra={**_facts(member), "lease": lease.address})
         return member
+
+    def _told(self, endpoint: Endpoint) -> Endpoint:
+        """A port at the host that this node dialled is told as that: only the node knows its address out there.
+
+        Between us a router may forward ports, or a translator change the address.
+        """
+        if endpoint.host != self._local.host:
+            return endpoint
+        return Endpoint("::" if endpoint.is_ipv6 else "0.0.0.0", endpoint.port)
 
     def _forget(self, member: Member) -> None:
         house = self._house

@@ -33,5 +33,5 @@ class DoorCookies:
         return any(hmac.compare_digest(cookie, self._cookie(key, door, each)) for each in (turn, turn - 1))
 
     def _cookie(self, key: bytes, door: Door, turn: int) -> bytes:
-        text = f"{door.socket} {door.remote.host} {door.remote.port} {turn}"
+        text = f"{door.socket} {door.own} {door.remote.host} {door.remote.port} {turn}"
         return hmac.digest(self._secret, key + text.encode(), "sha256")[:COOKIE_BYTES]

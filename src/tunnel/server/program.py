@@ -19,7 +19,7 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
 from tunnel.model.settings import STUN_PORTS, ServerSettings
-from tunnel.network.ports import DatagramSocket, StreamListener, World
+from tunnel.network.ports import ServiceSocket, StreamListener, World
 from tunnel.network.tls import server_tls
 from tunnel.server.certificate import ServerCertificate, open_certificate
 from tunnel.server.circuits import Circuits
@@ -62,7 +62,7 @@ class _Doors:
     """Everything that the server listens at."""
 
     signals: tuple[StreamListener, ...]
-    stun: tuple[DatagramSocket, ...]
+    stun: tuple[ServiceSocket, ...]
     http: StreamListener | None
 
 
@@ -88,7 +88,7 @@ async def serve(
             await _serve_house(house, doors, certificate, task_status)
 
 
-def _furnish(settings: ServerSettings, world: World, registry: Registry, udp: tuple[DatagramSocket, ...]) -> House:
+def _furnish(settings: ServerSettings, world: World, registry: Registry, udp: tuple[ServiceSocket, ...]) -> House:
     presence = Presence(settings.max_nodes_per_network)
     relay = Relay(presence, settings.relay_rate)
 
@@ -172,7 +172,7 @@ async def _open_doors(settings: ServerSettings, world: World) -> AsyncIterator[_
             signals.append(listener)
         sockets = []
         for endpoint in settings.udp or tuple(Endpoint(host, port) for host, _ in places for port in STUN_PORTS):
-            socket = await world.datagrams.open_socket(endpoint)
+            socket = await world.services.open_service_socket(endpoint)
             stack.callback(socket.close)
             sockets.append(socket)
         http = None
@@ -191,7 +191,7 @@ def _ready(doors: _Doors, certificate: ServerCertificate | None) -> ServerReady:
     )
 
 
-async def _serve_stun(sockets: tuple[DatagramSocket, ...], house: House) -> None:
+async def _serve_stun(sockets: tuple[ServiceSocket, ...], house: House) -> None:
     relay = house.udp_relay
     await serve_stun(
         sockets,

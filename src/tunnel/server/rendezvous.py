@@ -86,7 +86,7 @@ class Rendezvous:
                 scope = trio.CancelScope()
                 slot = self._take_slot(remote, scope)
                 if slot is not None:
-                    nursery.start_soon(self._serve_one, stream, remote, slot, scope)
+                    nursery.start_soon(self._serve_one, stream, remote, listener.local, slot, scope)
                 else:
                     await trio.aclose_forcefully(stream)
 
@@ -124,10 +124,12 @@ class Rendezvous:
         self.statistics.crowded_out = self._slots.dropped
         return slot
 
-    async def _serve_one(self, stream: trio.abc.Stream, remote: Endpoint, slot: Slot, scope: trio.CancelScope) -> None:
+    async def _serve_one(
+        self, stream: trio.abc.Stream, remote: Endpoint, local: Endpoint, slot: Slot, scope: trio.CancelScope
+    ) -> None:
         try:
             with scope:
-                await self._open_and_run(stream, remote, slot)
+                await self._open_and_run(stream, remote, local, slot)
         except (TunnelError, trio.TooSlowError, trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
             self.statistics.failed_handshakes += 1
             _log.debug("no conversation", extra={"remote": remote}, exc_info=True)
@@ -138,7 +140,7 @@ class Rendezvous:
             self._slots.give_back(slot)
             await trio.aclose_forcefully(stream)
 
-    async def _open_and_run(self, stream: trio.abc.Stream, remote: Endpoint, slot: Slot) -> None:
+    async def _open_and_run(self, stream: trio.abc.Stream, remote: Endpoint, local: Endpoint, slot: Slot) -> None:
         settings = self._house.settings
         deadline = trio.current_time() + settings.timings.handshake_patience
         with trio.fail_at(deadline):
@@ -155,7 +157,7 @@ class Rendezvous:
                 link = Link(
                     channel, timings=settings.timings, relay_queue=settings.relay_queue, budget=self.relay_budget
                 )
-                connection = Connection(self._house, link, remote, lambda: self._slots.admit(slot))
+                connection = Connection(self._house, link, remote, lambda: self._slots.admit(slot), local=local)
                 self._connections[connection] = link
                 if not self._closing:
                     await connection.run(deadline)

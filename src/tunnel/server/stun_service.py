@@ -23,7 +23,7 @@ import trio
 from tunnel.model.endpoint import Endpoint, is_usable
 from tunnel.model.errors import MalformedFrame
 from tunnel.model.rates import RateTable
-from tunnel.network.ports import DatagramSocket
+from tunnel.network.ports import ServiceSocket
 from tunnel.server.limits import source_of
 from tunnel.wire.classic_stun import decode_classic_request, encode_classic_success
 from tunnel.wire.frames import Kind
@@ -50,14 +50,14 @@ MAX_ASKERS = 16384
 BOTH = Change.PORT | Change.ADDRESS
 
 
-OnRelayed = Callable[[int, bytes, Endpoint], None]
-"""Takes a datagram that is the UDP relay's: the number of the socket, the bytes, where they came from."""
+OnRelayed = Callable[[int, bytes, Endpoint, str], None]
+"""Takes a datagram that is the UDP relay's: the number of the socket, the bytes, from where, to which of our hosts."""
 
 _RELAYED = bytes((Kind.RELAYED,))
 
 
 async def serve_stun(
-    sockets: Sequence[DatagramSocket],
+    sockets: Sequence[ServiceSocket],
     *,
     rate_per_source: float,
     advertised: Sequence[Endpoint] | None = None,
@@ -67,7 +67,8 @@ async def serve_stun(
     """Answer on all sockets until cancelled, `rate_per_source` times a second to one source (IPv6: to one /64).
 
     `advertised` are the endpoints under which the sockets are known, if not by their `local` (forwarded ports). To
-    answer from another address the service needs a socket on each; wildcard ones count as one address, not known.
+    answer from another address the service needs a socket on each; wildcard ones count as one address, not known,
+    and answer from the one that was asked.
     `on_relayed` takes what is the UDP relay's, which shares the sockets.
     """
     service = _StunService(sockets, rate_per_source, advertised, counts or StunCounts(), on_relayed)
@@ -91,7 +92,7 @@ class StunCounts:
 class _StunService:
     def __init__(
         self,
-        sockets: Sequence[DatagramSocket],
+        sockets: Sequence[ServiceSocket],
         rate: float,
         advertised: Sequence[Endpoint] | None,
         counts: StunCounts,
@@ -111,13 +112,13 @@ class _StunService:
 
     async def serve(self, index: int) -> None:
         while True:
-            for datagram, remote in await self._sockets[index].receive_batch():
+            for datagram, remote, own in await self._sockets[index].receive_batch():
                 if self._on_relayed is not None and datagram[:1] == _RELAYED:
-                    self._on_relayed(index, datagram, remote)
+                    self._on_relayed(index, datagram, remote, own)
                 else:
-                    self._answer_untrusted(index, datagram, remote)
+                    self._answer_untrusted(index, datagram, remote, own)
 
-    def _answer_untrusted(self, index: int, datagram: bytes, remote: Endpoint) -> None:
+    def _answer_untrusted(self, index: int, datagram: bytes, remote: Endpoint, own: str) -> None:
         answer = self._answer if is_stun(datagram) else self._answer_classic
         if not is_usable(remote):
             self._counts.ignored += 1
@@ -125,11 +126,11 @@ class _StunService:
             self._counts.limited += 1
         else:
             try:
-                answer(index, datagram, remote)
+                answer(index, datagram, remote, own)
             except MalformedFrame:
                 self._counts.ignored += 1
 
-    def _answer(self, index: int, datagram: bytes, remote: Endpoint) -> None:
+    def _answer(self, index: int, datagram: bytes, remote: Endpoint, own: str) -> None:
         request = decode_stun(datagram)
         if request.kind is not StunClass.REQUEST or request.method != BINDING:
             raise MalformedFrame("not a binding request")
@@ -137,16 +138,16 @@ class _StunService:
         unknown = request.not_understood
         if speaker is None or unknown:
             unknown = unknown or (Attribute.CHANGE_REQUEST,)
-            self._refuse(index, request, remote, UNKNOWN_ATTRIBUTE, "Unknown Attribute", unknown)
+            self._refuse(index, request, remote, own, UNKNOWN_ATTRIBUTE, "Unknown Attribute", unknown)
             return
         target = self._target(index, request, remote)
         if target is None:
-            self._refuse(index, request, remote, FORBIDDEN, "Forbidden")
+            self._refuse(index, request, remote, own, FORBIDDEN, "Forbidden")
             return
         answer = replace(
             binding_success(request, remote), origin=self._named(speaker), other=self._named(self._others[index][BOTH])
         )
-        self._counts.answered += self._sockets[speaker].send_nowait(encode_stun(answer), target)
+        self._counts.answered += self._send(speaker, encode_stun(answer), target, own)
 
     def _target(self, index: int, request: StunMessage, remote: Endpoint) -> Endpoint | None:
         """Where the answer goes: to the asker, or to a port beside it that asked here itself (RFC 5780 section 7.5).
@@ -166,6 +167,7 @@ class _StunService:
         index: int,
         request: StunMessage,
         remote: Endpoint,
+        own: str,
         code: int,
         phrase: str,
         unknown: tuple[int, ...] = (),
@@ -178,9 +180,9 @@ class _StunService:
             unknown=unknown[:8],
             fingerprint=request.fingerprint,
         )
-        self._counts.refused += self._sockets[index].send_nowait(encode_stun(refusal), remote)
+        self._counts.refused += self._send(index, encode_stun(refusal), remote, own)
 
-    def _answer_classic(self, index: int, datagram: bytes, remote: Endpoint) -> None:
+    def _answer_classic(self, index: int, datagram: bytes, remote: Endpoint, own: str) -> None:
         """For RFC 3489 clients, who take silence for an answer: a test that we cannot serve gets it."""
         request = decode_classic_request(datagram)
         others = self._others[index]
@@ -188,7 +190,12 @@ class _StunService:
         if speaker is None or (request.change and others[BOTH] is None) or remote.is_ipv6:
             raise MalformedFrame("a test that this server cannot serve")
         answer = encode_classic_success(request, remote, self._named(speaker), self._named(others[BOTH]))
-        self._counts.answered += self._sockets[speaker].send_nowait(answer, remote)
+        self._counts.answered += self._send(speaker, answer, remote, own)
+
+    def _send(self, speaker: int, datagram: bytes, target: Endpoint, own: str) -> bool:
+        """A wildcard socket speaks from the address that was asked: what was asked of it is another port at most."""
+        local = self._sockets[speaker].local
+        return self._sockets[speaker].send_nowait(datagram, target, own if local.is_wildcard else local.host)
 
     def _other(self, own: Endpoint, change: Change) -> int | None:
         """The socket that differs from `own` in just what `change` says."""

@@ -23,7 +23,7 @@ import trio
 from tunnel.crypto.circuit_seal import open_binding, seal_binding
 from tunnel.model.endpoint import Endpoint, is_usable
 from tunnel.model.errors import MalformedFrame, NotAuthentic
-from tunnel.network.ports import DatagramSocket
+from tunnel.network.ports import ServiceSocket
 from tunnel.server.circuits import BIND_LIFE, CircuitEntry, Circuits, Door, Side
 from tunnel.server.door_cookies import DoorCookies
 from tunnel.server.relay import FRAME_COST
@@ -58,21 +58,21 @@ class UdpRelayStatistics:
 class UdpRelay:
     """Call `handle_untrusted` for each datagram that is a relay's. One for the whole server."""
 
-    def __init__(self, circuits: Circuits, sockets: Sequence[DatagramSocket], secret: bytes) -> None:
+    def __init__(self, circuits: Circuits, sockets: Sequence[ServiceSocket], secret: bytes) -> None:
         """`secret`: unguessable bytes, told nobody."""
         self.circuits = circuits
         self._sockets = sockets
         self._cookies = DoorCookies(secret)
         self.statistics = UdpRelayStatistics()
 
-    def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
-        """One datagram from anywhere. Whatever it holds, it costs a count at most."""
+    def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint, own: str) -> None:
+        """One datagram from anywhere, to our address `own`. Whatever it holds, it costs a count at most."""
         try:
             word, circuit = decode_head(datagram)
             if word is Word.PASS:
-                self._pass_on(circuit, Door(socket, remote), datagram)
+                self._pass_on(circuit, Door(socket, own, remote), datagram)
             elif word is Word.BIND and is_usable(remote):
-                self._bind(circuit, Door(socket, remote), datagram)
+                self._bind(circuit, Door(socket, own, remote), datagram)
             else:
                 self.statistics.dropped_malformed += 1
         except MalformedFrame:
@@ -91,7 +91,7 @@ class UdpRelay:
             statistics.dropped_half_bound += 1
         elif not sender.allowance.take(now, len(datagram) + FRAME_COST):
             statistics.dropped_over_rate += 1
-        elif not self._sockets[receiver.door.socket].send_nowait(datagram, receiver.door.remote):
+        elif not self._send(receiver.door, datagram):
             statistics.dropped_unsent += 1
         else:
             statistics.datagrams += 1
@@ -124,7 +124,10 @@ class UdpRelay:
     def _answer(self, word: Word, entry: CircuitEntry, side: Side, door: Door, counter: int) -> None:
         cookie = self._cookies.cookie_for(side.key, door, trio.current_time())
         answer = Binding(word, entry.id, counter, word is Word.BOUND and entry.is_whole, cookie)
-        self._sockets[door.socket].send_nowait(seal_binding(side.key, answer), door.remote)
+        self._send(door, seal_binding(side.key, answer))
+
+    def _send(self, door: Door, datagram: bytes) -> bool:
+        return self._sockets[door.socket].send_nowait(datagram, door.remote, door.own)
 
 
 def _open(entry: CircuitEntry, datagram: bytes) -> tuple[Side, Side, Binding] | None:

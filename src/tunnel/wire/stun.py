@@ -19,7 +19,7 @@ import zlib
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
-from tunnel.model.endpoint import Endpoint, packed_host
+from tunnel.model.endpoint import Endpoint, packed_host, without_ipv6_shell
 from tunnel.model.errors import MalformedFrame
 
 MAGIC_COOKIE = 0x2112A442
@@ -94,8 +94,9 @@ class StunMessage:
 
     @property
     def observed(self) -> Endpoint | None:
-        """The source that the server saw: XOR-MAPPED-ADDRESS, else MAPPED-ADDRESS."""
-        return self.xor_mapped or self.mapped
+        """The source that the server saw: XOR-MAPPED-ADDRESS, else MAPPED-ADDRESS; an IPv4 one as such."""
+        seen = self.xor_mapped or self.mapped
+        return None if seen is None else without_ipv6_shell(seen)
 
 
 def is_stun(datagram: bytes) -> bool:

@@ -216,9 +216,12 @@ class Stage:
         self, server: StunServer, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         host: MemoryHost = self.town.hosts[server.name]
-        socket = await host.world().datagrams.open_socket(Endpoint(server.address, server.port))
-        task_status.started()
+        world, local = host.world(), Endpoint(server.address, server.port)
         if server.honesty is Honesty.LYING:
-            await serve_lies(socket)
+            liar = await world.datagrams.open_socket(local)
+            task_status.started()
+            await serve_lies(liar)
         else:
+            socket = await world.services.open_service_socket(local)
+            task_status.started()
             await serve_stun([socket], rate_per_source=200.0)

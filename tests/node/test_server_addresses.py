@@ -1,0 +1,74 @@
+"""A server with several addresses, asked at one that it would not choose itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from tests.node.conftest import invite_to
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.nat import Mapping, Udp
+
+if TYPE_CHECKING:
+    from tests.node.conftest import OpenNode, Town
+
+WILD = Endpoint("0.0.0.0", 8443)
+PORTS = (Endpoint("0.0.0.0", 3478), Endpoint("0.0.0.0", 3479))
+
+
+@pytest.mark.parametrize("dialled", ["25.0.0.1", "25.0.0.2"])
+async def test_a_server_on_the_wildcard_address_is_a_stun_server_at_each_of_its_addresses(
+    town: Town, open_in: OpenNode, dialled: str
+) -> None:
+    """Its answer comes from the address that was asked, or the node calls UDP blocked."""
+    town.server_host.change_addresses("25.0.0.1", "25.0.0.2")
+    invite = replace(invite_to(), server=f"ws://{dialled}:8443")
+    async with town.server(listen=WILD, udp=PORTS), open_in("desk", invite=invite) as desk:
+        await desk.wait_registered()
+        await trio.sleep(2.0)
+        assert desk.program.surveyor.own == (Endpoint(dialled, 3478), Endpoint(dialled, 3479))
+        assert desk.status().nat.udp is Udp.OPEN
+        assert desk.status().nat.mapping is Mapping.NONE
+
+
+async def test_the_udp_relay_answers_each_side_from_the_address_that_it_asked(town: Town, open_in: OpenNode) -> None:
+    town.server_host.change_addresses("25.0.0.1", "25.0.0.2")
+    town.internet.drop = lambda packet: (
+        packet.segment is None and not {packet.source.host, packet.destination.host} & {"25.0.0.1", "25.0.0.2"}
+    )
+    second = replace(invite_to(), server="ws://25.0.0.2:8443")
+    async with (
+        town.server(listen=WILD, udp=PORTS),
+        open_in("desk") as desk,
+        open_in("laptop", invite=second) as laptop,
+    ):
+        with trio.fail_after(60.0):
+            await desk.wait_registered()
+            await laptop.wait_registered()
+            peer = await desk.connect("laptop")
+            while (path := peer.status().path) is None or path.kind != "relay-udp":
+                await peer.send_datagram(b"x")
+                await trio.sleep(0.5)
+
+
+async def test_a_node_that_is_seen_at_an_address_of_the_servers_network_says_so(town: Town, open_in: OpenNode) -> None:
+    """A container's port forward: no verdict rests on it, and a person is told what to do."""
+    route = town.internet.transmit
+
+    def forward(packet):  # type: ignore[no-untyped-def]
+        if packet.segment is None and packet.destination.host == "25.0.0.1":
+            packet = replace(packet, source=Endpoint("172.17.0.1", packet.source.port))
+        elif packet.segment is None and packet.destination.host == "172.17.0.1":
+            packet = replace(packet, destination=Endpoint("26.0.0.1", packet.destination.port))
+        route(packet)
+
+    town.internet.transmit = forward  # type: ignore[method-assign]
+    async with town.server(), open_in("desk") as desk:
+        await desk.wait_registered()
+        await trio.sleep(5.0)
+        nat, notes = desk.status().nat, desk.status().notes
+        assert (nat.mapping, nat.udp) == (Mapping.UNKNOWN, Udp.OPEN)
+        assert [note for note in notes if "172.17.0.1" in note]
