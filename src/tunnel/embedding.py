@@ -241,7 +241,8 @@ class Node:
         if not self.program.settings.survey:
             raise SettingsError("this node was started with --no-survey")
         found = await self.program.check_network()
-        return replace(found, server=self.status().server, external=self.program.settings.external)
+        settings = self.program.settings
+        return replace(found, server=self.status().server, external=settings.external, relay_only=settings.relay_only)
 
     async def wait_registered(self) -> None:
         """Return as soon as the server knows us."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tunnel.cli.fitting import Trimmed
 from tunnel.cli.netcheck_view import netcheck_view
 from tunnel.model.nat import HARD_MAPPINGS, Allocation, Filtering, Hairpin, Mapping, Udp
 
@@ -233,3 +234,39 @@ def test_where_upnp_is_not_installed_that_is_said_with_the_remedy() -> None:
     assert "C compiler" in remedy
     assert row("upnp", upnp_installed=True, port_mappings=[NO_PORT]) == []
     assert row("upnp", upnp_installed=False, port_mappings=[]) == []
+
+
+def narrow(**changes: Any) -> list[str]:
+    console = Console(width=80, highlight=False, force_terminal=False)
+    with console.capture() as capture:
+        console.print(Trimmed(netcheck_view(EASY | changes)))
+    return capture.get().splitlines()
+
+
+def test_at_80_columns_nothing_is_cut_and_each_fact_has_its_line() -> None:
+    ipv6 = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535"
+    answers = [{"server": ipv6, "mapped": ipv6.replace("2001", "2002"), "rtt_ms": 1234.5}]
+    lines = narrow(answers=answers, mapping="dependent")
+    assert max(map(len, lines)) <= 80
+    assert any(line == "mapping           dependent on the destination" for line in lines)
+    assert any(line.strip() == "hard: each peer sees another outer port" for line in lines)
+    assert any(line.strip().startswith("-> switch UPnP") for line in lines)
+    assert ipv6 in lines
+    assert f"    {ipv6.replace('2001', '2002')}  1234.5 ms" in lines
+
+
+def test_a_name_on_which_dns_was_silent_is_not_a_silent_server() -> None:
+    silent = {"silent": ["slow.test:3478"], "unnamed": ["slow.test:3478"]}
+    assert row("slow.test:3478", **silent) == ["no answer from DNS"]
+
+
+@pytest.mark.parametrize(
+    ("second", "seen"),
+    [
+        ({"classic": "Restric NAT", "term": "restricted cone NAT", "note": "", "agrees": True}, "restricted cone NAT"),
+        ({"classic": "Full Cone", "note": "", "agrees": True}, "Full Cone"),
+        ({"classic": None, "term": None, "note": "no verdict within 8 s", "agrees": None}, "no verdict within 8 s"),
+    ],
+)
+def test_a_second_opinion_speaks_in_terms_of_its_rfc(second: dict[str, Any], seen: str) -> None:
+    assert row("second opinion", second_opinion=second)[0] == f"{seen} (RFC 3489)"

@@ -6,19 +6,39 @@ from typing import Any
 
 import pytest
 
-from tunnel.cli.words import announcement_words, is_offline, peer_words, server_words
+from tunnel.cli.words import announcement_words, idle_words, is_offline, peer_words, server_words
 from tunnel.machines.diagrams import CHARTS
 
 RELAY = {"kind": "relay-websocket"}
 OFFLINE = {"code": "peer_offline"}
 
 
-@pytest.mark.parametrize(("chart", "words"), [("announcement", announcement_words), ("server_link", server_words)])
+def known(state: str) -> str:
+    return announcement_words(state, is_registered=True)
+
+
+@pytest.mark.parametrize(("chart", "words"), [("announcement", known), ("server_link", server_words)])
 def test_each_state_has_words_of_its_own(chart: str, words: Any) -> None:
     states = {state.id for state in CHARTS[chart].states} - {"closed"}
     assert not {words(state) for state in states} & (states - {"connecting"})
     assert len({words(state) for state in states}) == len(states)
     assert words("closed") == "closed"
+
+
+@pytest.mark.parametrize("state", ["surveying", "announcing", "acknowledged", "stale"])
+def test_an_announcement_waits_for_the_server_in_words(state: str) -> None:
+    """ "Not made yet", said of a node that the server has lost, sends people looking at the wrong end."""
+    assert "server" in announcement_words(state, is_registered=False)
+    assert announcement_words("by moon phase", is_registered=False) == "by moon phase"
+
+
+@pytest.mark.parametrize(
+    ("path", "idle", "words"),
+    [(RELAY, 60.0, ", idle"), (RELAY, 2.0, ""), (RELAY, None, ""), (None, 60.0, "")],
+)
+def test_a_way_that_nobody_uses_is_idle(path: Any, idle: float | None, words: str) -> None:
+    assert idle_words({"path": path, "idle_s": idle}) == words
+    assert idle_words({"path": RELAY}) == "", "a node of before tells nothing of it"
 
 
 @pytest.mark.parametrize(

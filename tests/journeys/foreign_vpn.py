@@ -32,7 +32,7 @@ def main() -> None:
     tun = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", b"vpn0", IFF_TUN_WITHOUT_INFO))
     for command in (f"ip address add {inner} dev vpn0", f"ip link set vpn0 mtu {mtu} up"):
-        subprocess.run(command.split(), check=True)  # noqa: S603 - the lab's own command line
+        subprocess.run(command.split(), check=True)
     print("ready", flush=True)
     waiting: list[tuple[float, bytes]] = []
     while True:

@@ -16,6 +16,7 @@ from tunnel.model.settings_check import check_node_settings, fit_name
         ("desk\udcff\x1b", "desk--"),
         (" desk ", "desk"),
         ("", "node"),
+        ("10.0.0.7", "node-10.0.0.7"),
         ("a" * 62 + " b", "a" * 62),
     ],
 )

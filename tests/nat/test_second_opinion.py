@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+import stun
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,24 @@ from tunnel.wire.stun import Change
 SERVER = Endpoint("25.0.0.1", 3478)
 HOSTS, PORTS = ("25.0.0.1", "25.0.0.2"), (3478, 3479)
 OWN = "25.5.5.5"
+
+
+def test_every_class_of_pystun3_has_its_term_of_rfc_3489() -> None:
+    """Its own words are misspelt: `Restric NAT`."""
+    classes = (
+        stun.Blocked,
+        stun.OpenInternet,
+        stun.FullCone,
+        stun.SymmetricUDPFirewall,
+        stun.RestricNAT,
+        stun.RestricPortNAT,
+        stun.SymmetricNAT,
+    )
+    terms = [SecondOpinion(classic).term for classic in classes]
+    assert len(set(terms)) == len(classes)
+    assert not set(terms) & set(classes)
+    assert SecondOpinion(stun.RestricPortNAT).term == "port restricted cone NAT"
+    assert SecondOpinion(None).term is None
 
 
 def switched(endpoint: Endpoint, change: Change) -> Endpoint:

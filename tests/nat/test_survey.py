@@ -302,7 +302,10 @@ async def test_dead_and_slow_names_hold_nobody_up(internet: Internet) -> None:
     assert result.report.mapping is Mapping.ENDPOINT_INDEPENDENT
     assert {answer.server for answer in result.answers} == {"good.test:3478", OURS[0]}
     assert result.unresolved == ("dead.test:3478",)
-    assert result.silent == ("slow.test:3478",)
+    assert result.silent == result.unnamed == ("slow.test:3478",)
+    assert "no answer from DNS on slow.test:3478; names not found: dead.test:3478" in result.evidence
+    assert internet.survey is not None
+    assert internet.survey.unresolved == {"slow.test:3478", "dead.test:3478"}, "its server is not called silent"
     assert duration == pytest.approx(0.04)
 
 

@@ -248,7 +248,12 @@ async def test_netcheck_tells_who_answered_and_who_did_not() -> None:
     assert survey["reflexive"] == ["198.51.100.4:40000"]
     assert survey["answers"] == [{"server": "stun.example.org:3478", "mapped": "198.51.100.4:40000", "rtt_ms": 20.0}]
     assert survey["silent"] == ["stun.test:3478"]
-    assert survey["second_opinion"] == {"classic": "Full Cone", "note": "", "agrees": True}
+    assert survey["second_opinion"] == {
+        "classic": "Full Cone",
+        "term": "full cone NAT",
+        "note": "",
+        "agrees": True,
+    }
 
 
 async def test_netcheck_tells_each_property_by_a_key_of_its_own() -> None:

@@ -40,6 +40,21 @@ async def test_a_peer_is_found_where_its_probes_come_from_although_it_announced_
     assert await echo(bench.right) == pytest.approx(0.04, abs=0.001)
 
 
+async def test_a_path_that_nobody_uses_is_known_to_be_idle(bench: Bench) -> None:
+    """What keeps it alive is no use of it."""
+    assert bench.left.peer.status().idle is None
+    await bench.connect()
+    await echo(bench.left)
+    assert bench.left.peer.status().idle == pytest.approx(0.0, abs=0.001)
+    await trio.sleep(60.0)
+    for side in (bench.left, bench.right):
+        assert side.peer.status().idle == pytest.approx(60.0, abs=0.1)
+    bench.right.peer.send_packet(b"data")
+    await trio.sleep(1.0)
+    for side in (bench.left, bench.right):
+        assert side.peer.status().idle == pytest.approx(1.0, abs=0.1)
+
+
 async def test_two_that_no_stun_server_answered_still_find_each_other(bench: Bench) -> None:
     """Silence of all STUN servers is no proof that peers cannot be reached: one round is always shot."""
     bench.left.card(nat=BLOCKED)

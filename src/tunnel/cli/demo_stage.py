@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunnel.cli.demo_findings import Finding
-from tunnel.cli.tables import Trimmed
+from tunnel.cli.fitting import Trimmed
 from tunnel.cli.text import printable
 
 _STYLES = {

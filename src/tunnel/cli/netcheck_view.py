@@ -6,20 +6,24 @@ know is shown as it came.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tunnel.cli.tables import port_mapping_words
-from tunnel.cli.text import printable
+from tunnel.cli.fitting import ByWidth, Fitting, table_of
+from tunnel.cli.tables import milliseconds, plain, port_mapping_words
+from tunnel.cli.verdict import is_open, verdict_of
 from tunnel.cli.words import server_words
 from tunnel.model.reasons import REMEDIES, ReasonCode
 
 Json = Mapping[str, Any]
+
+_WIDE = 130
+"""Columns that the table of four columns needs to be read with ease."""
 
 _FORWARD = "switch UPnP, NAT-PMP or PCP on in the router, or forward a UDP port and name it with --external"
 
@@ -38,13 +42,33 @@ class _Row:
 
 
 def netcheck_view(found: Json) -> Group:
-    """The whole `netcheck --json` document (docs/status.md)."""
+    """The whole `netcheck --json` document (docs/status.md), the verdict last."""
+    rows = list(_rows(found))
+    verdict = Text.assemble(("verdict", "bold"), "  ", plain(verdict_of(found)))
+    return Group(ByWidth(_WIDE, _table(rows), _list(rows)), Text(""), _servers(found), Text(""), verdict)
+
+
+def _table(rows: list[_Row]) -> Table:
     table = Table(
         "property", "seen", "for a direct path", "what you can do", box=None, header_style="bold", pad_edge=False
     )
-    for row in _rows(found):
-        table.add_row(row.what, _text(row.seen), _text(row.meaning), _text(row.remedy))
-    return Group(table, Text(""), _servers(found))
+    for row in rows:
+        table.add_row(row.what, plain(row.seen), plain(row.meaning), plain(row.remedy))
+    return table
+
+
+def _list(rows: list[_Row]) -> Table:
+    """The same for a narrow terminal: what is seen, below it what that means, and what can be done about it."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for row in rows:
+        grid.add_row(row.what, plain(row.seen))
+        if row.meaning:
+            grid.add_row("", plain(row.meaning))
+        if row.remedy:
+            grid.add_row("", plain(f"-> {row.remedy}"))
+    return grid
 
 
 def _rows(found: Json) -> Iterator[_Row]:
@@ -66,7 +90,11 @@ def _rows(found: Json) -> Iterator[_Row]:
         yield _known("captive_portal", found, _PORTAL)
     if (second := found["second_opinion"]) is not None:
         verdict = {True: "agrees", False: "DISAGREES", None: "cannot tell"}[second["agrees"]]
-        yield _Row("second opinion", f"{second['classic'] or second['note']} (RFC 3489)", f"{verdict}; decides nothing")
+        yield _Row(
+            "second opinion",
+            f"{second.get('term') or second['classic'] or second['note']} (RFC 3489)",
+            f"{verdict}; decides nothing",
+        )
 
 
 def _seen(found: Json) -> _Row:
@@ -103,18 +131,12 @@ def _udp(found: Json) -> _Row:
 def _mapping(found: Json) -> _Row:
     value = found["mapping"]
     meaning, remedy = _MAPPING.get(value, ("", ""))
-    if remedy == _FORWARD and _has_open_port(found):
+    if remedy == _FORWARD and is_open(found):
         meaning, remedy = f"{meaning}, but for the open port below", ""
     if value in ("endpoint_independent", "dependent") and found["observers"] < 2:
         meaning += "; seen from one server address alone"
         remedy = remedy or "more addresses say more: --stun, or a second --udp address of the server"
     return _Row("mapping", _MAPPING_SEEN.get(value, _words(value)), meaning, remedy)
-
-
-def _has_open_port(found: Json) -> bool:
-    """Whether every peer reaches us at a port that was granted, or that somebody opened by hand."""
-    granted = (one for one in found["port_mappings"] if one["family"] == "ipv4" and one["external"] is not None)
-    return found.get("external") is not None or any(not one["note"] for one in granted)
 
 
 def _filtering(found: Json) -> _Row:
@@ -188,21 +210,42 @@ def _port_mappings(found: Json) -> Iterator[_Row]:
         yield _Row("upnp", "not installed", "ports are opened by PCP and NAT-PMP alone", _UPNP)
 
 
-def _servers(found: Json) -> Table:
-    table = Table("STUN server", "sees us as", "round trip", "lately", box=None, header_style="bold", pad_edge=False)
+def _servers(found: Json) -> RenderableType:
+    rows = [
+        {
+            "STUN server": plain(answer["server"]),
+            "sees us as": plain(answer["mapped"]),
+            "round trip": plain(milliseconds(answer["rtt_ms"])),
+        }
+        for answer in found["answers"]
+    ]
     health = {one["server"]: one for one in found["servers"]}
-    for answer in found["answers"]:
-        table.add_row(_text(answer["server"]), _text(answer["mapped"]), _milliseconds(answer["rtt_ms"]), "")
-    for answer in found.get("worthless", ()):
-        table.add_row(_text(answer["server"]), _text(answer["mapped"]), "", Text("of no use", style="dim"))
+    rows += [
+        {
+            "STUN server": plain(answer["server"]),
+            "sees us as": plain(answer["mapped"]),
+            "lately": Text("of no use", style="dim"),
+        }
+        for answer in found.get("worthless", ())
+    ]
     for server in (*found["silent"], *found["unresolved"]):
         said, lately = "no answer", _lately(health.get(server), found.get("took_s", 0.0))
         if server in found["unresolved"]:
-            said = "name not found"
+            said, lately = "name not found", ""
+        elif server in found.get("unnamed", ()):
+            said, lately = "no answer from DNS", ""
         elif server.startswith("[") and not found["ipv6"]["address"]:
             said, lately = "no IPv6 here", ""
-        table.add_row(_text(server), Text(said, style="dim"), "", _text(lately))
-    return table
+        rows.append({"STUN server": plain(server), "sees us as": Text(said, style="dim"), "lately": plain(lately)})
+    columns = ["STUN server", "sees us as", "round trip", *(["lately"] if any("lately" in row for row in rows) else [])]
+    return Fitting(table_of(rows, columns), Group(*(line for row in rows for line in _lines(row, columns))))
+
+
+def _lines(row: Mapping[str, Text], columns: Sequence[str]) -> Iterator[Text]:
+    """One server in two lines."""
+    first, *others = (row.get(column, Text()) for column in columns)
+    yield first
+    yield Text("    ").append_text(Text("  ").join(part for part in others if part))
 
 
 def _lately(health: Json | None, took: float) -> str:
@@ -218,14 +261,6 @@ def _lately(health: Json | None, took: float) -> str:
 
 def _words(value: object) -> str:
     return str(value).replace("_", " ")
-
-
-def _milliseconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f} ms"
-
-
-def _text(text: object) -> Text:
-    return Text(printable(str(text)))
 
 
 _UDP = {

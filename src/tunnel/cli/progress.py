@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
 
 FIRST_AFTER = 1.0
 """Seconds: what is done sooner needs no progress."""
 ON_TERMINAL = 0.1
 ELSEWHERE = 10.0
+
+
+@asynccontextmanager
+async def telling_time(what: str) -> AsyncIterator[None]:
+    """On a terminal, how long the block has taken, each second; wiped away at its end. Elsewhere nothing."""
+    if not _is_terminal():
+        yield
+        return
+    began, width = trio.current_time(), 0
+
+    async def tell() -> None:
+        nonlocal width
+        while True:
+            text = f"{what}: {trio.current_time() - began:.0f} s"
+            print("\r" + text, end="", file=sys.stderr, flush=True)
+            width = len(text)
+            await trio.sleep(1)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell)
+            yield
+            nursery.cancel_scope.cancel()
+    finally:
+        print("\r" + " " * width + "\r", end="", file=sys.stderr, flush=True)
+
+
+def _is_terminal() -> bool:
+    """One on which a line can be written over."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 class Progress:
@@ -17,7 +52,7 @@ class Progress:
     def __init__(self, what: str, total: int, *, is_shown: bool) -> None:
         self._what = what
         self._total = total
-        self._is_terminal = sys.stderr.isatty()
+        self._is_terminal = _is_terminal()
         self._is_shown = is_shown
         self._done = self._bad = 0
         self._began = time.monotonic()

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tunnel.cli.fitting import Trimmed
 from tunnel.cli.options import ConfigOption
 from tunnel.cli.progress import Progress
-from tunnel.cli.tables import Trimmed
 from tunnel.cli.targets import vet_target, write_target
 from tunnel.model.errors import SettingsError
 from tunnel.proof.prover import Explored, Proof, count_jobs

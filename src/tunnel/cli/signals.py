@@ -1,4 +1,4 @@
-"""How long-running commands end: SIGTERM and SIGHUP are a clean end, SIGINT is an interruption; all let the program leave.
+"""How long-running commands end: SIGTERM and SIGHUP are a clean end, SIGINT is an interruption; each lets it leave.
 
 SIGHUP comes when a terminal or an ssh session is closed. Where it is ignored already, as `nohup` has it, it stays so.
 """

@@ -15,7 +15,9 @@ from cyclopts import Parameter
 from tunnel.cli import programs
 from tunnel.cli.exits import DONE, FAILED, SERVER_UNREACHABLE
 from tunnel.cli.options import Asking, Flat
+from tunnel.cli.progress import telling_time
 from tunnel.cli.text import presentable, printable
+from tunnel.cli.words import is_idle
 from tunnel.model.errors import PeerUnreachable, SettingsError
 from tunnel.node.control_client import ControlChannel, ask, open_control
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 REFRESH = 1.0
 """Seconds between two redraws when nothing changes."""
-_PIPE_WIDTH = 200
 
 JsonOption = Annotated[bool, Parameter(name="--json", help="Print JSON (docs/status.md), for scripts.")]
 AskingOption = Annotated[Asking | None, Flat]
@@ -98,7 +99,9 @@ async def netcheck(*, as_json: JsonOption = False, asking: AskingOption = None) 
     """Look at the NAT in front of this machine. It is the running node's own socket that asks. 3 if nobody answers."""
     from tunnel.cli.netcheck_view import netcheck_view
 
-    found = await ask(programs.this_machine(None).controls, (asking or Asking()).socket, {"do": "netcheck"})
+    asked = asking or Asking()
+    async with telling_time("looking at the network, a dozen seconds at most"):
+        found = await ask(programs.this_machine(None).controls, asked.socket, {"do": "netcheck"})
     _print_json(found) if as_json else _print(netcheck_view(found))
     return DONE if found["answers"] else SERVER_UNREACHABLE
 
@@ -125,7 +128,8 @@ def _way(path: Any) -> str:
 
 
 def _status_view(found: Any) -> RenderableType:
-    from tunnel.cli.tables import Trimmed, status_view
+    from tunnel.cli.fitting import Trimmed
+    from tunnel.cli.status_view import status_view
 
     return Trimmed(status_view(found, time.time()))
 
@@ -134,7 +138,7 @@ def _status_view(found: Any) -> RenderableType:
 def _pictures() -> Iterator[Callable[[Any], None]]:
     """A function that shows a status: over the last one on a terminal, below it elsewhere."""
     console = _console()
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         yield _Changes(console)
         return
     from rich.live import Live
@@ -154,6 +158,7 @@ class _Changes:
         lasting = {
             **found,
             "node": {**found["node"], "port_mappings": list(map(_lasting, found["node"]["port_mappings"]))},
+            "peers": [{**peer, "idle_s": is_idle(peer)} for peer in found["peers"]],
         }
         if lasting != self._shown:
             self._shown = lasting
@@ -166,7 +171,7 @@ def _lasting(mapping: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print(view: RenderableType) -> None:
-    from tunnel.cli.tables import Trimmed
+    from tunnel.cli.fitting import Trimmed
 
     _console().print(Trimmed(view))
 
@@ -174,7 +179,9 @@ def _print(view: RenderableType) -> None:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+    from tunnel.cli.fitting import PIPE_WIDTH
+
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 
 
 def _print_json(document: Any) -> None:

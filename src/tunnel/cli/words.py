@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+IDLE_AFTER = 10.0
+"""Seconds."""
 _SERVER = {
     "offline": "not asked yet",
     "connecting": "connecting",
@@ -17,6 +19,12 @@ _ANNOUNCEMENT = {
     "acknowledged": "known to the server",
     "stale": "changed, the server hears of it soon",
 }
+_UNHEARD = {
+    "surveying": "waits for the server",
+    "announcing": "waits for the server",
+    "acknowledged": "was known to the server, is made again when it is reached",
+    "stale": "changed, waits for the server",
+}
 
 
 def server_words(state: str) -> str:
@@ -24,9 +32,9 @@ def server_words(state: str) -> str:
     return _SERVER.get(state, state)
 
 
-def announcement_words(state: str) -> str:
-    """What the others can know of this node."""
-    return _ANNOUNCEMENT.get(state, state)
+def announcement_words(state: str, *, is_registered: bool) -> str:
+    """What the others can know of this node. Without the server nobody hears anything new of it."""
+    return _ANNOUNCEMENT.get(state, state) if is_registered else _UNHEARD.get(state, state)
 
 
 def reason_words(code: str) -> str:
@@ -38,6 +46,17 @@ def is_offline(peer: Mapping[str, Any]) -> bool:
     """Whether a peer (docs/status.md) is known to be away."""
     reason = peer["reason"]
     return peer["path"] is None and reason is not None and reason["code"] == "peer_offline"
+
+
+def is_idle(peer: Mapping[str, Any]) -> bool:
+    """Whether nothing was sent to a peer (docs/status.md) that is reached, or came from it, for a while."""
+    idle = peer.get("idle_s")
+    return peer["path"] is not None and idle is not None and idle >= IDLE_AFTER
+
+
+def idle_words(peer: Mapping[str, Any]) -> str:
+    """What is added to how a peer is reached while nobody uses it: its path is kept, and not judged."""
+    return ", idle" if is_idle(peer) else ""
 
 
 def peer_words(peer: Mapping[str, Any]) -> str:

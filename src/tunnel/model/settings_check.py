@@ -30,7 +30,8 @@ def fit_name(host_name: str) -> str:
     Linux lets it have 64 bytes of any kind; those that are no UTF-8 come as surrogates (PEP 383).
     """
     shown = "".join(character if character.isprintable() else "-" for character in host_name)
-    return shown.strip()[:MAX_NAME].strip() or "node"
+    name = shown.strip()[:MAX_NAME].strip() or "node"
+    return f"node-{name}"[:MAX_NAME].strip() if reads_as_address_or_id(name) else name
 
 
 def _name(name: object) -> str | None:

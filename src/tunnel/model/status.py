@@ -53,6 +53,8 @@ class PeerStatus:
     history: tuple[Move, ...]
     claimed_name: str = ""
     """What it calls itself, where that is another's name, or ours, or reads as an address or an id."""
+    idle: float | None = None
+    """Seconds since data last went either way; None: it never did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ def peer_to_json(peer: PeerStatus) -> dict[str, Any]:
         "since": peer.since,
         "tx_bytes": peer.tx_bytes,
         "rx_bytes": peer.rx_bytes,
+        "idle_s": None if peer.idle is None else round(peer.idle, 1),
         "history": [
             {"at": move.at, "from": move.source, "event": move.event, "to": move.target} for move in peer.history
         ],

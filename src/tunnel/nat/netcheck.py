@@ -40,6 +40,8 @@ class NetcheckReport:
     """The link to our own server; None where nobody looked."""
     external: Endpoint | None = None
     """The endpoint that the settings declare to be open."""
+    relay_only: bool = False
+    """Whether the settings forbid direct paths."""
 
     @property
     def agrees(self) -> bool | None:

@@ -25,6 +25,16 @@ from tunnel.network.ports import Datagrams, DatagramSocket
 
 TRY_PATIENCE = 0.4
 """pystun3 asks each question four times."""
+_TERMS = {
+    "Open Internet": "open internet",
+    "Full Cone": "full cone NAT",
+    "Restric NAT": "restricted cone NAT",
+    "Restric Port NAT": "port restricted cone NAT",
+    "Symmetric NAT": "symmetric NAT",
+    "Symmetric UDP Firewall": "symmetric UDP firewall",
+    "Blocked": "UDP blocked",
+}
+"""By pystun3's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,11 @@ class SecondOpinion:
     `Blocked`; None if it came to no verdict."""
     note: str = ""
     """Why there is no verdict."""
+
+    @property
+    def term(self) -> str | None:
+        """The class as RFC 3489, section 5, calls it."""
+        return None if self.classic is None else _TERMS.get(self.classic, self.classic)
 
     def agrees(self, report: NatReport) -> bool | None:
         """Whether this and the survey can both be right; None where one of them does not know.

@@ -44,6 +44,8 @@ class SurveyResult:
     """Servers whose name did not resolve."""
     worthless: tuple[StunAnswer, ...] = ()
     """What was said by those that saw us inside their own network: see `_is_worthless`. It counts for nothing."""
+    unnamed: tuple[str, ...] = ()
+    """Those of `silent` that nobody could ask: DNS had not answered before the verdict."""
 
     @property
     def observers(self) -> int:
@@ -63,8 +65,10 @@ class SurveyResult:
         facts = [
             f"{answers} answer{'s' * (answers != 1)} from {observers} server address{'es' * (observers != 1)}",
         ]
-        if self.silent:
-            facts.append(f"no answer from {', '.join(self.silent)}")
+        if mute := [server for server in self.silent if server not in self.unnamed]:
+            facts.append(f"no answer from {', '.join(mute)}")
+        if self.unnamed:
+            facts.append(f"no answer from DNS on {', '.join(self.unnamed)}")
         facts += [f"{one.server} sees us inside its own network, at {one.mapped.host}" for one in self.worthless]
         if self.unresolved:
             facts.append(f"names not found: {', '.join(self.unresolved)}")
@@ -109,7 +113,7 @@ class Survey:
         self._answers: list[StunAnswer] = []
         self._worthless: list[StunAnswer] = []
         self._unresolved: set[str] = set()
-        self._resolving = len(self._servers)
+        self._resolving = set(self._servers)
         self._settled_at = math.inf
         self._news = trio.Event()
 
@@ -136,8 +140,8 @@ class Survey:
 
     @property
     def unresolved(self) -> frozenset[str]:
-        """Those whose name led nowhere."""
-        return frozenset(self._unresolved)
+        """Those whose name led nowhere, by now."""
+        return frozenset(self._unresolved | self._resolving)
 
     def heard(self) -> dict[str, float]:
         """The round trips (seconds) of those that have answered by now, also after the verdict."""
@@ -197,7 +201,7 @@ class Survey:
                     destination = self._destinations[remote] = _Destination(remote, socket, [server])
                     self._shoot(destination)
                     nursery.start_soon(self._repeat, destination)
-            self._resolving -= 1
+            self._resolving.discard(server)
             self._news.set()
 
     async def _repeat(self, destination: _Destination) -> None:
@@ -258,6 +262,7 @@ class Survey:
             silent=tuple(one for one in self._servers if one not in heard and one not in self._unresolved),
             unresolved=tuple(one for one in self._servers if one in self._unresolved),
             worthless=tuple(self._worthless),
+            unnamed=tuple(one for one in self._servers if one in self._resolving and one not in heard),
         )
 
 

@@ -211,6 +211,7 @@ def netcheck_to_json(report: NetcheckReport) -> dict[str, Any]:
         "captive_portal": report.captive_portal.value,
         "port_mappings": [port_mapping_to_json(mapping) for mapping in report.port_mappings],
         "upnp_installed": report.speaks_upnp,
+        "relay_only": report.relay_only,
         "external": None if report.external is None else str(report.external),
         "server": None if report.server is None else server_to_json(report.server),
         "took_s": round(report.took, 1),
@@ -223,6 +224,7 @@ def netcheck_to_json(report: NetcheckReport) -> dict[str, Any]:
         "silent": list(survey.silent),
         "unresolved": list(survey.unresolved),
         "worthless": [{"server": answer.server, "mapped": str(answer.mapped)} for answer in survey.worthless],
+        "unnamed": list(survey.unnamed),
         "servers": [
             {
                 "server": health.server,
@@ -235,7 +237,7 @@ def netcheck_to_json(report: NetcheckReport) -> dict[str, Any]:
         ],
         "second_opinion": None
         if second is None
-        else {"classic": second.classic, "note": second.note, "agrees": report.agrees},
+        else {"classic": second.classic, "term": second.term, "note": second.note, "agrees": report.agrees},
     }
 
 

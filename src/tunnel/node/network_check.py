@@ -63,7 +63,11 @@ async def check_network(
         took=trio.current_time() - began,
     )
     if found.agrees is False:
-        log.info("second opinion disagrees ours=%s classic=%s", survey.report.mapping, opinion)
+        log.info(
+            "second opinion disagrees ours=%s classic=%s",
+            survey.report.mapping.value,
+            found.second_opinion and found.second_opinion.term,
+        )
     return found
 
 

@@ -9,6 +9,7 @@ import trio
 from tunnel.peer.facts import PeerFacts
 from tunnel.peer.keeper import PathKeeper
 from tunnel.peer.messages import Echo, EchoReply, Farewell, Keep, decode_control, encode_control
+from tunnel.peer.paths import NEVER
 from tunnel.peer.session import Session
 from tunnel.peer.surroundings import Way
 from tunnel.wire.frames import Kind
@@ -42,6 +43,8 @@ class Carriage:
         self._left = left
         self._echoes: dict[bytes, trio.Event] = {}
         self.tx_bytes = self.rx_bytes = 0
+        self._used = NEVER
+        """When data or an echo last went either way."""
 
     def begin(self, session: Session, keeper: PathKeeper) -> None:
         """A new chart, and what lives with it."""
@@ -52,6 +55,11 @@ class Carriage:
     def is_ready(self) -> bool:
         """Whether a datagram sent now has keys and a way."""
         return self._session.is_established and bool(self._paths.route)
+
+    @property
+    def idle(self) -> float | None:
+        """Seconds since data or an echo went either way; None: none ever did."""
+        return None if self._used == NEVER else trio.current_time() - self._used
 
     def send(self, kind: Kind, plaintext: bytes) -> None:
         """Seal and send; without keys or a way it waits, at most 64 packets do."""
@@ -68,6 +76,8 @@ class Carriage:
         for way in route:
             self._around.transmit(way, self._facts.node, datagram)
         self.tx_bytes += len(plaintext)
+        if kind is Kind.DATA:
+            self._used = now
         self._keeper.note_sent(now)
 
     def open_untrusted(self, kind: Kind, datagram: bytes, way: Way) -> None:
@@ -76,6 +86,7 @@ class Carriage:
         self._heard(way)
         self.rx_bytes += len(plaintext)
         if kind is Kind.DATA:
+            self._used = trio.current_time()
             self._deliver(plaintext)
         else:
             self._obey(plaintext)
@@ -100,8 +111,10 @@ class Carriage:
     def _obey(self, plaintext: bytes) -> None:
         match decode_control(plaintext):
             case Echo(token):
+                self._used = trio.current_time()
                 self.send(Kind.CONTROL, encode_control(EchoReply(token)))
             case EchoReply(token):
+                self._used = trio.current_time()
                 if token in self._echoes:
                     self._echoes[token].set()
             case Farewell():

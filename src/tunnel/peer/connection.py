@@ -319,6 +319,7 @@ class PeerConnection:
             rx_bytes=self._carriage.rx_bytes,
             history=tuple(self.history),
             claimed_name=card.body.name if card is not None and not self.name else "",
+            idle=self._carriage.idle,
         )
 
     def path_status(self) -> PathStatus | None:

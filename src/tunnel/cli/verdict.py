@@ -1,0 +1,86 @@
+"""The one line at the end of `netcheck`: how peers will reach this machine, as far as this look at the network shows.
+
+It promises what the matrix of pairs (docs/reach.md) holds: what else a path depends on is the other side's network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tunnel.model.endpoint import Scope, scope_of, split_host_port
+from tunnel.model.errors import SettingsError
+
+Json = Mapping[str, Any]
+
+_HARD = ("address_dependent", "address_and_port_dependent", "dependent")
+
+
+def verdict_of(found: Json) -> str:
+    """Of a `netcheck --json` document (docs/status.md)."""
+    return "; ".join((_of_paths(found), *_provisos(found)))
+
+
+def _of_paths(found: Json) -> str:
+    if found.get("relay_only"):
+        return "every peer reaches you over the relay: this node runs with --relay-only"
+    match found["udp"]:
+        case "blocked" if not _is_online(found):
+            return "no verdict: nobody answers at all, is this machine online?"
+        case "blocked":
+            return "peers outside this network reach you over the relay alone: UDP does not get out"
+        case "limited":
+            return "expect the relay: of UDP only single datagrams pass here"
+        case "unknown":
+            return "no verdict: there was no STUN server to ask"
+    if is_open(found):
+        return "nearly every peer will reach you directly: a port is open"
+    if not found["reflexive"]:
+        return "no verdict: no answer shows this machine as others see it"
+    if not any(map(_is_outside, found["reflexive"])):
+        return "no verdict: only servers inside this network were asked, who see nothing of what stands before it"
+    if all(endpoint.startswith("[") for endpoint in found["reflexive"]):
+        return "peers with IPv6 will reach you directly, all others over the relay: there is no IPv4 here"
+    match found["mapping"]:
+        case "none":
+            return "nearly every peer will reach you directly: there is no NAT here"
+        case "endpoint_independent":
+            return "most peers will reach you directly, those behind a hard NAT after some seconds of guessing ports"
+        case mapping if mapping in _HARD:
+            return _of_hard(found)
+    return "no verdict: the answers are too few, or contradict each other"
+
+
+def _of_hard(found: Json) -> str:
+    guess = "most peers will reach you directly, some after seconds of guessing ports"
+    if found["allocation"] in ("sequential", "block"):
+        return f"{guess}; those behind another hard NAT perhaps"
+    return f"{guess}; those behind another hard NAT over the relay"
+
+
+def _provisos(found: Json) -> Iterator[str]:
+    if found["udp"] != "open" or found.get("relay_only"):
+        return
+    if found["mapping"] in _HARD and not is_open(found) and found["ipv6"]["reached"]:
+        yield "directly too where both sides have IPv6"
+    if not _is_online(found):
+        yield "but nobody new finds you until the server is reached"
+
+
+def is_open(found: Json) -> bool:
+    """Whether every peer reaches us at a port that was granted, or that somebody opened by hand."""
+    granted = (one for one in found["port_mappings"] if one["family"] == "ipv4" and one["external"] is not None)
+    return found.get("external") is not None or any(not one["note"] for one in granted)
+
+
+def _is_outside(endpoint: str) -> bool:
+    """Whether it is an endpoint of the internet; what cannot be read counts as one."""
+    try:
+        return scope_of(split_host_port(endpoint)[0]) is Scope.GLOBAL
+    except (SettingsError, ValueError):
+        return True
+
+
+def _is_online(found: Json) -> bool:
+    server = found.get("server")
+    return server is None or server["state"] == "registered"
