@@ -10,14 +10,14 @@ import tunnel
 
 async def main(invite: str, peer_name: str) -> None:
     """Join, say hello, measure, leave: everything that the node starts ends with its block."""
-    settings = tunnel.NodeSettings(name="hello", default_stun=False)  # state=Path(...) would keep its key and address
+    settings = tunnel.NodeSettings(default_stun=False)  # state=Path(...) would keep its key and address
     try:
-        async with tunnel.open_node(invite=invite, settings=settings) as node:
+        async with tunnel.open_node(invite=invite, name="hello", settings=settings) as node:
             print(f"waiting for {peer_name}, at most 30 s", file=sys.stderr)
             peer = await node.connect(peer_name)  # returns when data can flow: relayed or direct
             await peer.send_datagram(b"hello")
-            answer = await peer.ping()
-            print(f"{peer.name} is {peer.state} and answers in {answer.rtt * 1000:.1f} ms")
+            state = await peer.wait_settled()  # connected, or relayed for good
+            print(f"{peer_name} is {state} and answers in {(await peer.ping()).rtt * 1000:.1f} ms")
     except tunnel.TunnelError as error:
         sys.exit(f"hello.py: {error}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,13 +15,16 @@ import pytest
 import trio
 
 from tunnel.crypto.network_keys import derive_network_keys
-from tunnel.embedding import INBOX, Node, PeerChange, open_node
+from tunnel.embedding import Node, PeerChange, open_node
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, PeerUnreachable, SettingsError
 from tunnel.model.invite import Invite
 from tunnel.model.settings import NodeSettings, ServerSettings
+from tunnel.model.settings_check import fit_name
 from tunnel.network.memory import MemoryInternet, open_memory_internet
 from tunnel.network.memory_packet import Fate, MemoryPacket
+from tunnel.node.inboxes import PEER_DATAGRAMS
+from tunnel.peer.messages import APPLICATION
 from tunnel.server.program import serve
 from tunnel.wire.invites import encode_invite
 
@@ -101,7 +105,7 @@ async def test_an_invite_whose_parts_do_not_fit_is_found_before_anything_is_sent
     assert town.sent == []
 
 
-@pytest.mark.parametrize("name", ["", "x" * 64, "two\nlines", "\x1b[31m"])
+@pytest.mark.parametrize("name", ["x" * 64, "two\nlines", "\x1b[31m"])
 async def test_a_name_that_no_node_may_have_is_found_before_anything_is_sent(town: Town, name: str) -> None:
     with pytest.raises(SettingsError, match="name"):
         async with town.node(name):
@@ -182,10 +186,94 @@ async def test_a_datagram_that_is_too_long_is_an_error_and_not_sent(town: Town) 
 async def test_what_is_not_read_is_bounded_and_the_oldest_is_dropped(town: Town) -> None:
     async with town.node("desk") as desk, town.node("laptop") as laptop:
         there, back = await desk.connect("laptop"), await laptop.connect("desk")
-        for number in range(INBOX + 10):
+        for number in range(PEER_DATAGRAMS + 10):
             await there.send_datagram(b"%d" % number)
         await trio.sleep(1.0)
         assert await back.receive_datagram() == b"10"
+
+
+async def test_where_nobody_reads_nothing_is_kept(town: Town) -> None:
+    """`up` hands datagrams to nobody: members with key after key would fill its memory."""
+    async with town.node("desk") as desk, town.node("laptop", keep_datagrams=False) as laptop:
+        there, back = await desk.connect("laptop"), await laptop.connect("desk")
+        for _ in range(PEER_DATAGRAMS):
+            await there.send_datagram(bytes(1279))
+        await trio.sleep(1.0)
+        assert laptop.program.inboxes.size == 0
+        assert laptop.program.inboxes.counts.unread == PEER_DATAGRAMS
+        with pytest.raises(SettingsError, match="keep_datagrams"):
+            await back.receive_datagram()
+        with pytest.raises(SettingsError, match="keep_datagrams"):
+            await laptop.receive_datagram()
+
+
+async def test_a_datagram_that_no_honest_node_makes_is_dropped_when_it_comes(town: Town) -> None:
+    """The relay carries up to 64 kB, and an inbox of those would be 16 MB for each key of a hostile member."""
+    async with town.node("desk", relay_only=True) as desk, town.node("laptop") as laptop:
+        there, back = await desk.connect("laptop"), await laptop.connect("desk")
+        there._connection.send_packet(APPLICATION + bytes(20_000))
+        await there.send_datagram(b"hello")
+        assert await back.receive_datagram() == b"hello"
+        assert laptop.program.inboxes.counts.too_long == 1
+
+
+async def test_datagrams_of_anybody_are_read_in_one_place(town: Town) -> None:
+    async with town.node("desk") as desk, town.node("laptop") as laptop, town.node("phone") as phone:
+        for node in (laptop, phone):
+            peer = await node.connect("desk")
+            for _ in range(2):
+                await peer.send_datagram(node.name.encode())
+        await trio.sleep(1.0)
+        heard = []
+        for _ in range(4):
+            peer, datagram = await desk.receive_datagram()
+            heard.append((peer.name, datagram))
+            await peer.send_datagram(datagram.upper())
+        assert heard[0] != heard[1]
+        assert sorted(heard) == [("laptop", b"laptop")] * 2 + [("phone", b"phone")] * 2
+        assert await laptop.peer("desk").receive_datagram() == b"LAPTOP"
+
+
+async def test_who_is_there_is_known_when_the_server_knows_us(town: Town) -> None:
+    async with town.node("laptop") as laptop, town.node("phone") as phone:
+        for node in (laptop, phone):
+            await node.connect("phone" if node is laptop else "laptop")
+        async with town.node("desk") as desk:
+            await desk.wait_registered()
+            assert sorted(peer.name for peer in desk.status().peers) == ["laptop", "phone"]
+
+
+async def test_name_and_settings_go_together(town: Town) -> None:
+    """The name says who, the settings say how: neither has to repeat the other."""
+    world = town.internet.add_host("desk", "26.0.1.1").world()
+    settings = NodeSettings(default_stun=False, udp_port=4242)
+    async with open_node(invite=INVITE, name="desk", settings=settings, world=world) as desk:
+        assert (desk.name, desk.program.settings.udp_port) == ("desk", 4242)
+
+
+async def test_without_any_name_the_host_name_is_taken(town: Town) -> None:
+    world = town.internet.add_host("desk", "26.0.1.1").world()
+    async with open_node(invite=INVITE, settings=NodeSettings(default_stun=False), world=world) as desk:
+        assert desk.name == fit_name(socket.gethostname())
+
+
+async def test_settled_is_connected_or_relayed_for_a_reason(town: Town) -> None:
+    async with town.node("desk") as desk, town.node("laptop"), town.node("phone", relay_only=True):
+        laptop = await desk.connect("laptop")
+        assert laptop.state != "connected"
+        assert await laptop.wait_settled() == "connected"
+        phone = await desk.connect("phone")
+        assert await phone.wait_settled() == "relayed"
+        assert phone.reason is not None
+
+
+async def test_what_is_not_settled_in_time_is_told_as_it_is(town: Town) -> None:
+    async with town.node("desk") as desk:
+        async with town.node("laptop"):
+            peer = await desk.connect("laptop")
+        began = trio.current_time()
+        await peer.wait_settled(3.0)
+        assert trio.current_time() - began <= 3.0
 
 
 async def test_a_peer_that_nobody_knows_is_unreachable_after_thirty_seconds(town: Town) -> None:

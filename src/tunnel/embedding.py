@@ -29,17 +29,18 @@ from tunnel.nat.netcheck import NetcheckReport
 from tunnel.network.background import bare_errors
 from tunnel.network.ports import World
 from tunnel.network.urls import ServerUrl
+from tunnel.node.inboxes import Inboxes
 from tunnel.node.neighbourhood import Forgotten
 from tunnel.node.program import NodeProgram
 from tunnel.peer.connection import PeerConnection
-from tunnel.peer.messages import APPLICATION
+from tunnel.peer.messages import APPLICATION, MAX_APPLICATION_DATAGRAM
 from tunnel.wire.invites import encode_invite
 
-INBOX = 256
 WATCH_QUEUE = 1024
-MAX_APPLICATION_DATAGRAM = 1279
 CONNECT_PATIENCE = 30.0
 PING_PATIENCE = 5.0
+SETTLE_PATIENCE = 20.0
+_SETTLED = ("connected", "relayed", "closed")
 NEWS_PATIENCE = 1.0
 """Seconds in which a server that we are registered at has told who is there."""
 
@@ -64,9 +65,9 @@ class PingResult:
 class Peer:
     """A peer that data can flow to. Made by `Node.connect` and `Node.peer`."""
 
-    def __init__(self, connection: PeerConnection, inbox: _Inbox) -> None:
+    def __init__(self, connection: PeerConnection, inboxes: Inboxes) -> None:
         self._connection = connection
-        self._inbox = inbox
+        self._inboxes = inboxes
 
     @property
     def id(self) -> str:
@@ -114,6 +115,16 @@ class Peer:
             await self._connection.pulse.wait_until(lambda: self._connection.can_carry)
         return self.can_carry
 
+    async def wait_settled(self, patience: float = SETTLE_PATIENCE) -> str:
+        """Want this peer, and wait until it is settled how: `connected`, or `relayed` for a reason. The state then.
+
+        After `patience` seconds it is returned as it is.
+        """
+        self._connection.want()
+        with trio.move_on_after(patience):
+            await self._connection.pulse.wait_until(lambda: self.state in _SETTLED)
+        return self.state
+
     async def send_datagram(self, datagram: bytes) -> None:
         """Send up to 1279 bytes, unreliably and sealed. Raises SettingsError when it is longer."""
         self.send_datagram_nowait(datagram)
@@ -126,8 +137,9 @@ class Peer:
         self._connection.send_packet(APPLICATION + datagram)
 
     async def receive_datagram(self) -> bytes:
-        """The next datagram from this peer. At most 256 wait; the oldest is dropped."""
-        return await self._inbox.take()
+        """The next datagram from this peer. At most 256 wait (256 KiB, 1 MiB of all peers); the oldest is dropped."""
+        _check_kept(self._inboxes)
+        return await self._inboxes.take(self._connection.node)
 
     async def ping(self) -> PingResult:
         """One round trip inside the session. Raises PeerUnreachable after 5 s."""
@@ -140,9 +152,8 @@ class Peer:
 class Node:
     """A running node. Made by `open_node`."""
 
-    def __init__(self, program: NodeProgram, inboxes: dict[PeerConnection, _Inbox], watchers: list[_Watcher]) -> None:
+    def __init__(self, program: NodeProgram, watchers: list[_Watcher]) -> None:
         self.program = program
-        self._inboxes = inboxes
         self._watchers = watchers
 
     @property
@@ -171,8 +182,7 @@ class Node:
 
     def peer(self, wanted: str) -> Peer:
         """A known peer by id, name or tunnel address. Raises PeerUnreachable."""
-        connection = self.program.directory.find(wanted)
-        return Peer(connection, self._inboxes.setdefault(connection, _Inbox()))
+        return Peer(self.program.directory.find(wanted), self.program.inboxes)
 
     async def connect(self, wanted: str) -> Peer:
         """The peer, as soon as data can flow to it: relayed or direct. Raises PeerUnreachable after 30 s.
@@ -229,6 +239,18 @@ class Node:
             return False
         return True
 
+    async def receive_datagram(self) -> tuple[Peer, bytes]:
+        """The next datagram of anybody, and from whom it is. Of several peers that sent some each has its turn.
+
+        A datagram is given out once: here, or by `Peer.receive_datagram`.
+        """
+        inboxes = self.program.inboxes
+        _check_kept(inboxes)
+        while True:
+            node, datagram = await inboxes.take_any()
+            if (connection := self.program.directory.at(node)) is not None:
+                return Peer(connection, inboxes), datagram
+
     def forget(self, wanted: str) -> Forgotten:
         """Set a node's names free, so that the next that bears one keeps it; know it no more if it is away.
 
@@ -245,8 +267,8 @@ class Node:
         return replace(found, server=self.status().server, external=settings.external, relay_only=settings.relay_only)
 
     async def wait_registered(self) -> None:
-        """Return as soon as the server knows us."""
-        await self.program.pulse.wait_until(lambda: self.program.is_registered)
+        """Return when the server knows us and has told who is there: `status().peers` holds them."""
+        await self.program.link.wait_answered()
 
     async def watch(self) -> AsyncGenerator[PeerChange, None]:
         """Every transition of every peer from now on. One that is not read for 1024 changes misses the oldest."""
@@ -275,49 +297,26 @@ async def open_node(
     """
     value, network = open_invite(invite if isinstance(invite, str) else encode_invite(invite))
     ServerUrl.parse(value.server)
-    if settings is None:
-        settings = NodeSettings(name=name or fit_name(socket.gethostname()))
-    elif name is not None:
-        settings = replace(settings, name=name)
+    settings = settings or NodeSettings()
+    if name is not None or not settings.name:
+        settings = replace(settings, name=fit_name(socket.gethostname()) if name is None else name)
     check_node_settings(settings)
     if world is None:
         from tunnel.network.real import real_world
 
         world = real_world(settings.state)
-    inboxes: dict[PeerConnection, _Inbox] = {}
     watchers: list[_Watcher] = []
-
-    def deliver(peer: PeerConnection, datagram: bytes) -> None:
-        inboxes.setdefault(peer, _Inbox()).put(datagram)
 
     def moved(peer: PeerConnection, move: Move) -> None:
         for watcher in watchers:
             watcher.put(PeerChange(peer.status(), move))
 
-    program = NodeProgram(settings, value, network, world, deliver=deliver, moved=moved)
+    program = NodeProgram(settings, value, network, world, moved=moved)
     with bare_errors():
         async with trio.open_nursery() as nursery:
             await nursery.start(program.run)
-            yield Node(program, inboxes, watchers)
+            yield Node(program, watchers)
             nursery.cancel_scope.cancel()
-
-
-class _Inbox:
-    """Datagrams of one peer that nobody has read yet."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[bytes] = deque(maxlen=INBOX)
-        self._pulse = Pulse()
-
-    def put(self, datagram: bytes) -> None:
-        self._waiting.append(datagram)
-        self._pulse.beat()
-
-    async def take(self) -> bytes:
-        if self._waiting:
-            await trio.lowlevel.checkpoint()
-        await self._pulse.wait_until(lambda: bool(self._waiting))
-        return self._waiting.popleft()
 
 
 class _Watcher:
@@ -336,6 +335,11 @@ class _Watcher:
             await trio.lowlevel.checkpoint()
         await self._pulse.wait_until(lambda: bool(self._waiting))
         return self._waiting.popleft()
+
+
+def _check_kept(inboxes: Inboxes) -> None:
+    if not inboxes.is_read:
+        raise SettingsError("this node keeps no datagrams: it was opened with keep_datagrams=False")
 
 
 def _because(reason: Reason | None) -> str:

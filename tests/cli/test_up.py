@@ -59,6 +59,7 @@ def test_the_options_become_the_settings() -> None:
         relay_only=True,
         stun=("stun.test:3478", "[2001:db8::1]:99"),
         default_stun=False,
+        keep_datagrams=False,
     )
 
 

@@ -59,7 +59,7 @@ async def test_the_two_halves_of_the_page_answer_each_other(tmp_path: Path) -> N
         async with open_server(tmp_path) as (url, pin):
             invite_file.write_text(encode_invite(make_invite(url, pin, "examples")))
             async with trio.open_nursery() as nursery:
-                await nursery.start(_run, [sys.executable, str(clock), str(invite_file), "asker"], tmp_path)
+                await nursery.start(_run, [sys.executable, str(clock), str(invite_file)], tmp_path)
                 asked = await trio.run_process(
                     [sys.executable, str(ask), str(invite_file), "clock"], capture_stdout=True, cwd=tmp_path
                 )

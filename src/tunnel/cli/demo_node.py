@@ -22,12 +22,13 @@ import trio
 from tunnel.cli.demo_findings import Arrivals
 from tunnel.cli.demo_switch import SwitchedDatagrams
 from tunnel.cli.logs import start_logging
-from tunnel.embedding import MAX_APPLICATION_DATAGRAM, Node, Peer, open_node
+from tunnel.embedding import Node, Peer, open_node
 from tunnel.machines.pulse import Pulse
 from tunnel.model.errors import PeerUnreachable, SettingsError, TunnelError
 from tunnel.model.settings import NodeSettings
 from tunnel.network.real import real_world
 from tunnel.node.control_lines import Lines, decode_line, encode_line, failure_of
+from tunnel.peer.messages import MAX_APPLICATION_DATAGRAM
 
 MAX_LINE = 64 * 1024
 MEET_PATIENCE = 20.0

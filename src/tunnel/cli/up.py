@@ -67,6 +67,7 @@ class UpOptions:
             relay_only=self.relay_only,
             stun=tuple(_stun(text) for text in self.stun),
             default_stun=not self.no_default_stun,
+            keep_datagrams=False,
         )
         check_node_settings(settings, _option)
         return settings

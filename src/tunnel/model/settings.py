@@ -32,7 +32,8 @@ PUBLIC_STUN: tuple[str, ...] = (
 class NodeSettings:
     """How one node behaves. The invite (server, network, secret) comes apart, since it is a secret."""
 
-    name: str
+    name: str = ""
+    """What the others call this node; empty: the library takes the host name."""
     state: Path | None = None
     control: Path | None = None
     tun: str | None = None
@@ -48,6 +49,8 @@ class NodeSettings:
     relay_only: bool = False
     stun: tuple[str, ...] = ()
     default_stun: bool = True
+    keep_datagrams: bool = True
+    """Keep what peers send by `send_datagram` until the program reads it; `up` reads nothing."""
     mtu: int = TUNNEL_MTU
     timings: Timings = DEFAULT_TIMINGS
 

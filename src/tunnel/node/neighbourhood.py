@@ -38,7 +38,7 @@ class Forgotten:
 class Neighbourhood:
     """Call `handle_untrusted` for each signal about a peer.
 
-    `open_peer(node, probe_counter)` makes a connection, `start` runs it.
+    `open_peer(node, probe_counter)` makes a connection, `start` runs it, `parted(node)` is told that it ends.
     """
 
     def __init__(
@@ -49,12 +49,14 @@ class Neighbourhood:
         *,
         open_peer: Callable[[NodeId, int], PeerConnection],
         start: Callable[[PeerConnection], None],
+        parted: Callable[[NodeId], None],
     ) -> None:
         self._network = network
         self._keys = keys
         self._directory = directory
         self._open_peer = open_peer
         self._start = start
+        self._parted = parted
         self._by_handle: dict[bytes, NodeId] = {}
         self._probe_counter = 0  # the highest of all peers that were forgotten: whoever comes back counts from there
         self.refused = 0
@@ -138,6 +140,7 @@ class Neighbourhood:
         gone.close()
         self._probe_counter = max(self._probe_counter, gone.probe_counter)
         del self._by_handle[gone.node.handle]
+        self._parted(gone.node)
 
     def _refuse(self, node: NodeId, why: str) -> None:
         """Told at the 1st, 2nd, 4th, 8th... time: a hostile server must not fill our log."""

@@ -30,6 +30,7 @@ from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.dialling import Connection, open_connection
 from tunnel.node.directory import Directory
 from tunnel.node.identity import load_identity
+from tunnel.node.inboxes import Inboxes
 from tunnel.node.indices import Indices
 from tunnel.node.interface import Interface
 from tunnel.node.lease import Lease
@@ -43,6 +44,7 @@ from tunnel.node.surroundings import NodeSurroundings
 from tunnel.node.surveyor import Surveyor
 from tunnel.node.told_endpoints import place
 from tunnel.peer.connection import PeerConnection
+from tunnel.peer.messages import APPLICATION
 from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.signals import Announced, Circuit, NoCircuit, Signal
 
@@ -52,7 +54,7 @@ log = logging.getLogger(__name__)
 class NodeProgram:
     """One node. `await run(...)` in a task; all else may be called meanwhile.
 
-    `deliver(peer, plaintext)` takes what application datagrams hold, `moved(peer, move)` each transition of a peer.
+    Application datagrams wait in `inboxes`; `moved(peer, move)` is told of each transition of a peer.
     """
 
     def __init__(
@@ -62,14 +64,12 @@ class NodeProgram:
         network: NetworkKeys,
         world: World,
         *,
-        deliver: Callable[[PeerConnection, bytes], None],
         moved: Callable[[PeerConnection, Move], None],
     ) -> None:
         self.settings = settings
         self.invite = invite
         self._network = network
         self._world = world
-        self._deliver_application = deliver
         self._moved = moved
         self.identity = load_identity(world.store, world.entropy)
         self.pulse = Pulse()
@@ -81,6 +81,7 @@ class NodeProgram:
         self.datagrams = DatagramPlane(
             self._indices, self._handle_stun, self._handle_relayed_udp, guard if settings.tun is not None else None
         )
+        self.inboxes = Inboxes(is_read=settings.keep_datagrams)
         self.tun = TunPlane(self.directory.holder_of, guard)
         self.neighbourhood = Neighbourhood(
             network,
@@ -88,6 +89,7 @@ class NodeProgram:
             self.directory,
             open_peer=self._open_peer,
             start=lambda peer: self._nursery.start_soon(peer.run),
+            parted=self.inboxes.drop,
         )
         self._observed = ""  # the host that the server saw our link come from
         self._lease = Lease(world.store, network.network_id, self.identity.keys.id)
@@ -369,8 +371,8 @@ class NodeProgram:
             self._suspect_network()
 
     def _deliver(self, peer: PeerConnection, plaintext: bytes) -> None:
-        if plaintext[:1] == b"\x00":
-            self._deliver_application(peer, plaintext[1:])
+        if plaintext[:1] == APPLICATION:
+            self.inboxes.put(peer.node, plaintext[1:])
         else:
             self.tun.deliver_untrusted(peer, plaintext)
 

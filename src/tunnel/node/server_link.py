@@ -62,6 +62,8 @@ class ServerLink:
         self._news = Pulse()
         """Beats when a pong came or somebody doubts the link."""
         self._awaited: int | None = None
+        self._has_answered = False
+        """Whether the server answered a ping since it welcomed us."""
         self._doubted_since: float | None = None
         self._heard = -math.inf
         self._failures = 0
@@ -121,6 +123,10 @@ class ServerLink:
         if self.living.state == "backing_off":
             self.living.post("redial")
 
+    async def wait_answered(self) -> None:
+        """Return when the server has answered a ping since it welcomed us: by then it has told who is there."""
+        await self._news.wait_until(lambda: self.is_registered and self._has_answered)
+
     async def leave(self) -> None:
         """Withdraw, and wait until the server has heard it: it answers a ping that went out behind. Bound the time."""
         if self.send_signal(Withdraw()):
@@ -177,6 +183,7 @@ class ServerLink:
         self.reason = self._failure = None
         self._complaints.settle()
         self.registrations += 1
+        self._has_answered = False
         self._on_welcome(connection)
         outcome = "lost"
         try:
@@ -208,6 +215,7 @@ class ServerLink:
                     case Pong(token):
                         if token == self._awaited:
                             self._awaited = None
+                            self._has_answered = True
                             self._news.beat()
                     case Ping(token):
                         self.send_signal(Pong(token))

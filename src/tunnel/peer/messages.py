@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from tunnel.model.errors import MalformedFrame
 
 APPLICATION = b"\x00"
+MAX_APPLICATION_DATAGRAM = 1279
+"""Bytes: with the byte in front it is as big as the largest inner packet."""
 ECHO_TOKEN_BYTES = 8
 _ECHO, _ECHO_REPLY, _FAREWELL = 1, 2, 3
 
