@@ -15,6 +15,7 @@ import trio
 from tunnel.cli import programs
 from tunnel.cli.program import run
 from tunnel.model.errors import Unreachable
+from tunnel.network.ports import Sighting
 
 
 class FakeNodeStream(trio.abc.Stream):
@@ -69,13 +70,19 @@ class Machine:
     requests: list[dict[str, Any]] = field(default_factory=list)
     sockets: list[Path] = field(default_factory=list)
     stores: dict[Path | None, FakeStore] = field(default_factory=dict)
+    seen: tuple[Sighting, ...] = ()
+    """Sockets of nodes, whoever's they are."""
+    refusal: OSError | None = None
 
     async def open_stream(self, path: Path) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
         self.sockets.append(path)
         if not self.answers:
-            raise Unreachable("no such file")
+            raise Unreachable("no such file") from self.refusal
         return FakeNodeStream(self.answers, self.requests)
+
+    def sightings(self) -> tuple[Sighting, ...]:
+        return self.seen
 
     def world(self, state: Path | None) -> Any:
         store = self.stores.setdefault(state, FakeStore())

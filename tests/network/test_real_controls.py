@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+import socket
 import stat
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import trio
 
 from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.network import real_controls
+from tunnel.network.ports import Sighting
 from tunnel.network.real_controls import RealControls
 
 
@@ -101,3 +104,44 @@ async def test_a_path_that_cannot_be_used_is_an_error_with_its_reason(tmp_path: 
 async def test_nobody_at_a_path_is_unreachable(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="nobody answers"):
         await RealControls().open_stream(tmp_path / "control")
+
+
+async def test_whoever_listens_is_seen_as_long_as_he_listens(tmp_path: Path) -> None:
+    path = tmp_path / "p2ptunnel-trio" / "control.sock"
+    listener = await RealControls().open_listener(path)
+    owner = pwd.getpwuid(os.geteuid()).pw_name
+    assert Sighting(path, owner, True) in RealControls().sightings()
+    async with await RealControls().open_stream(path):
+        assert [seen.path for seen in RealControls().sightings()].count(path) == 1
+    await listener.aclose()
+    assert path not in [seen.path for seen in RealControls().sightings()]
+
+
+async def test_sockets_of_other_programs_are_none_of_a_node(tmp_path: Path) -> None:
+    """`control.sock` is a name that others use too; ours has a lock beside it, wherever it is."""
+    named = await RealControls().open_listener(tmp_path / "a" / "control.sock")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "control.sock"))
+        other.listen()
+        seen = [one.path for one in RealControls().sightings()]
+    assert tmp_path / "a" / "control.sock" in seen
+    assert tmp_path / "control.sock" not in seen
+    await named.aclose()
+
+
+@pytest.mark.netlab
+async def test_another_user_sees_whose_node_runs_and_is_refused_by_the_system(tmp_path: Path) -> None:
+    """As root keeps it: in a folder that nobody else may enter."""
+    path = tmp_path / "p2ptunnel-trio" / "control.sock"
+    listener = await RealControls().open_listener(path)
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    try:
+        os.seteuid(65534)
+        assert Sighting(path, "root", False) in RealControls().sightings()
+        with pytest.raises(Unreachable) as caught:
+            await RealControls().open_stream(path)
+        assert isinstance(caught.value.__cause__, PermissionError)
+    finally:
+        os.seteuid(0)
+        await listener.aclose()

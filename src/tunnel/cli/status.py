@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import trio
 from cyclopts import Parameter
 
-from tunnel.cli import programs
+from tunnel.cli.asking import ask_node, open_node
 from tunnel.cli.exits import DONE, FAILED, SERVER_UNREACHABLE
 from tunnel.cli.options import Asking, Flat
 from tunnel.cli.progress import telling_time
 from tunnel.cli.text import presentable, printable
 from tunnel.cli.words import is_idle
 from tunnel.model.errors import PeerUnreachable, SettingsError
-from tunnel.node.control_client import ControlChannel, ask, open_control
+from tunnel.node.control_client import ControlChannel
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -38,14 +38,12 @@ async def status(
     asking: AskingOption = None,
 ) -> int:
     """Show the node, its server link and its peers."""
-    asked = asking or Asking()
-    controls = programs.this_machine(None).controls
     if not watch:
-        found = await ask(controls, asked.socket, {"do": "status"})
+        found = await ask_node(asking, "status", {"do": "status"})
         _print_json(found) if as_json else _console().print(_status_view(found))
         return DONE
     with nullcontext(_print_line) if as_json else _pictures() as show:
-        async with open_control(controls, asked.socket) as channel:
+        async with open_node(asking, "status") as channel:
             news = await channel.ask({"do": "watch"} if as_json else {"do": "watch", "every": REFRESH})
             while True:
                 show(news["status"])
@@ -58,7 +56,7 @@ async def why(
     """Say why a peer is reached as it is, and what you can do."""
     from tunnel.cli.tables import peer_view
 
-    found = await ask(programs.this_machine(None).controls, (asking or Asking()).socket, {"do": "why", "peer": peer})
+    found = await ask_node(asking, f"why {peer}", {"do": "why", "peer": peer})
     _print(peer_view(found, time.time()))
     return DONE
 
@@ -75,7 +73,7 @@ async def ping(
     if count < 1 or not 0 <= interval <= 3600:
         raise SettingsError("--count is at least 1, --interval is 0 to 3600 s")
     answered, lost = 0, None
-    async with open_control(programs.this_machine(None).controls, (asking or Asking()).socket) as channel:
+    async with open_node(asking, f"ping {peer}") as channel:
         await _tell_what_is_waited_for(channel, peer)
         for turn in range(count):
             if turn:
@@ -99,9 +97,8 @@ async def netcheck(*, as_json: JsonOption = False, asking: AskingOption = None) 
     """Look at the NAT in front of this machine. It is the running node's own socket that asks. 3 if nobody answers."""
     from tunnel.cli.netcheck_view import netcheck_view
 
-    asked = asking or Asking()
     async with telling_time("looking at the network, a dozen seconds at most"):
-        found = await ask(programs.this_machine(None).controls, asked.socket, {"do": "netcheck"})
+        found = await ask_node(asking, "netcheck", {"do": "netcheck"})
     _print_json(found) if as_json else _print(netcheck_view(found))
     return DONE if found["answers"] else SERVER_UNREACHABLE
 

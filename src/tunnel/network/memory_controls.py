@@ -10,6 +10,7 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.network.memory_streams import MemoryListener, MemoryStream
+from tunnel.network.ports import Sighting
 
 if TYPE_CHECKING:
     from tunnel.network.memory_host import MemoryHost
@@ -38,3 +39,7 @@ class MemoryControls:
             await trio.lowlevel.checkpoint()
             raise Unreachable(f"nobody listens at {path}")
         return await self._host.open_stream(listener.local)
+
+    def sightings(self) -> tuple[Sighting, ...]:
+        """All of this host: it has one user."""
+        return tuple(Sighting(path, "root", True) for path, one in sorted(self._listeners.items()) if not one.is_closed)

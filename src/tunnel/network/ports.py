@@ -216,6 +216,16 @@ class PacketDevices(Protocol):
         ...
 
 
+class Sighting(NamedTuple):
+    """A control socket at which a process listens."""
+
+    path: Path
+    owner: str
+    """The user's name, or number where it has none."""
+    is_open: bool
+    """Whether this process may speak to it."""
+
+
 class Controls(Protocol):
     """Local control sockets, for the owner only."""
 
@@ -224,7 +234,11 @@ class Controls(Protocol):
         ...
 
     async def open_stream(self, path: Path) -> trio.abc.Stream:
-        """Connect to a path. Raises Unreachable."""
+        """Connect to a path. Raises Unreachable; its cause is a PermissionError where another user listens there."""
+        ...
+
+    def sightings(self) -> tuple[Sighting, ...]:
+        """The control sockets of nodes of this machine, as far as can be seen, whoever's they are."""
         ...
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import socket
 import stat
 import struct
@@ -18,10 +19,15 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
+from tunnel.network.ports import Sighting
 from tunnel.network.real_sockets import describe
 from tunnel.network.real_streams import accept_patiently
 
 BACKLOG = 64
+_NAME, _FOLDER = "control.sock", "p2ptunnel-trio"
+"""What a socket is called, and its folder when nobody names another."""
+_LISTENING = 0x10000
+"""__SO_ACCEPTCON in the flags of /proc/net/unix."""
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: process, user, group
 
 
@@ -52,11 +58,21 @@ class RealControls:
             await opened.connect(str(path))
         except OSError as error:
             opened.close()
-            raise Unreachable(f"nobody answers at {path}: {error.strerror or error}; is `up` running there?") from error
+            raise Unreachable(f"nobody answers at {path}: {error.strerror or error}") from error
         except BaseException:
             opened.close()
             raise
         return trio.SocketStream(opened)
+
+    def sightings(self) -> tuple[Sighting, ...]:
+        """Of this network namespace: the kernel tells everybody which paths are listened at."""
+        try:
+            lines = Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines()[1:]
+        except OSError:
+            return ()
+        listeners = (fields for fields in (line.split(maxsplit=7) for line in lines) if _is_listener(fields))
+        paths = sorted({Path(fields[7]) for fields in listeners})
+        return tuple(Sighting(path, _owner(path), _may_speak(path)) for path in paths if _is_nodes(path))
 
 
 class RealControlListener:
@@ -123,3 +139,30 @@ def _bind(path: Path) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+def _is_listener(fields: list[str]) -> bool:
+    return len(fields) == 8 and fields[7].startswith("/") and bool(int(fields[3], 16) & _LISTENING)
+
+
+def _is_nodes(path: Path) -> bool:
+    """Whether it is a node's by its name: in a folder of ours, or beside a lock of ours."""
+    return path.name == _NAME and (path.parent.name == _FOLDER or os.path.lexists(f"{path}.lock"))
+
+
+def _may_speak(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=True)
+
+
+def _owner(path: Path) -> str:
+    """Of the socket, or of the innermost folder that may be seen."""
+    for place in (path, *path.parents):
+        try:
+            user = place.stat().st_uid
+        except OSError:
+            continue
+        try:
+            return pwd.getpwuid(user).pw_name
+        except KeyError:
+            return str(user)
+    return "somebody"

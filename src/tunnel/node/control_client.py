@@ -20,15 +20,17 @@ ASK_PATIENCE = 30.0
 Request = Mapping[str, Any]
 
 
+class NoNode(Unreachable):
+    """No node answers there; its cause is what the system says."""
+
+
 @asynccontextmanager
 async def open_control(controls: Controls, path: Path) -> AsyncIterator[ControlChannel]:
-    """Connect to the node that listens at `path`. Raises Unreachable with the remedy."""
+    """Connect to the node that listens at `path`. Raises NoNode."""
     try:
         stream = await controls.open_stream(path)
-    except Unreachable:
-        raise Unreachable(
-            f"no node answers at {path}: start one with `p2ptunnel-trio up`, or name its socket with --control"
-        ) from None
+    except Unreachable as error:
+        raise NoNode(f"no node answers at {path}") from error.__cause__
     async with stream:
         yield ControlChannel(stream)
 

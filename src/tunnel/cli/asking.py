@@ -1,0 +1,61 @@
+"""How a command reaches the node of this machine, and what it says where none that it may ask answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tunnel.cli import programs
+from tunnel.cli.options import Asking
+from tunnel.cli.places import ROOTS_CONTROL
+from tunnel.model.errors import Unreachable
+from tunnel.network.ports import Sighting
+from tunnel.node.control_client import ASK_PATIENCE, ControlChannel, NoNode, open_control
+
+
+@asynccontextmanager
+async def open_node(asking: Asking | None, command: str) -> AsyncIterator[ControlChannel]:
+    """Connect to the node. `command` is what was asked for, as it was typed: another user may ask the same.
+
+    Raises Unreachable with the remedy.
+    """
+    path = (asking or Asking()).socket
+    controls = programs.this_machine(None).controls
+    try:
+        async with open_control(controls, path) as channel:
+            yield channel
+    except NoNode as error:
+        is_forbidden = isinstance(error.__cause__, PermissionError)
+        raise Unreachable(no_node(path, controls.sightings(), command, is_forbidden=is_forbidden)) from error
+
+
+async def ask_node(
+    asking: Asking | None, command: str, request: Mapping[str, Any], *, patience: float = ASK_PATIENCE
+) -> Any:
+    """One request, one result. Raises Unreachable (no node), or the error that the node answered with."""
+    async with open_node(asking, command) as channel:
+        return await channel.ask(request, patience=patience)
+
+
+def no_node(path: Path, sightings: Sequence[Sighting], command: str, *, is_forbidden: bool = False) -> str:
+    """Why no node answers at a path, and how to reach the one that runs; to start one only where none does."""
+    owner = next((seen.owner for seen in sightings if seen.path == path), None)
+    if is_forbidden or owner is not None:
+        return f"the node at {path} is not yours: {_as_owner(owner or 'root', path, command)}"
+    nothing = f"no node answers at {path}"
+    if not sightings:
+        return f"{nothing}: start one with `p2ptunnel-trio up`, or name its socket with --control"
+    yours = [seen.path for seen in sightings if seen.is_open]
+    if yours:
+        ways = " or ".join(f"--control {seen}" for seen in yours)
+        return f"{nothing}; the node that runs here is asked with {ways}"
+    first = sightings[0]
+    return f"{nothing}; a node of {first.owner} runs on this machine: {_as_owner(first.owner, first.path, command)}"
+
+
+def _as_owner(owner: str, path: Path, command: str) -> str:
+    where = "" if path == ROOTS_CONTROL else f" --control {path}"
+    user = "" if owner == "root" else f" -u {owner}"
+    return f"ask it with `sudo{user} p2ptunnel-trio {command}{where}`"
