@@ -49,7 +49,8 @@ def guard() -> LoopGuard:
 def plane(friend: Peer, guard: LoopGuard) -> TunPlane:
     holders = {ipaddress.ip_address(address).packed: friend for address in (FRIEND, FRIEND6)}
     holders[ipaddress.ip_address(OTHER).packed] = Peer()
-    return TunPlane(holders.get, guard)
+    own = {ipaddress.ip_address(address).packed for address in (OWN, OWN6)}
+    return TunPlane(holders.get, own.__contains__, guard)
 
 
 @pytest.fixture
@@ -138,6 +139,60 @@ async def test_a_packet_in_another_s_name_is_dropped_and_counted(
     plane.deliver_untrusted(friend, packet(FRIEND, OWN, b"true"))
     assert await device.wait_written() == packet(FRIEND, OWN, b"true")
     assert plane.counts.forged_source == 1
+
+
+@pytest.mark.parametrize(
+    "destination",
+    [
+        "192.168.1.7",
+        "10.86.0.99",
+        OTHER,
+        FRIEND,
+        "127.0.0.1",
+        "0.0.0.0",
+        "224.0.0.251",
+        "255.255.255.255",
+        "10.86.255.255",
+        "fd00::99",
+        FRIEND6,
+        "2001:db8::1",
+        "fe80::1",
+        "::1",
+        "::",
+        "ff02::1",
+        f"::ffff:{OWN}",
+    ],
+)
+@pytest.mark.parametrize("payload", [b"hello", b""])
+async def test_a_peer_s_packet_to_anything_but_our_tunnel_addresses_is_dropped_and_counted(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, destination: str, payload: bytes
+) -> None:
+    """The kernel would take it to the LAN, where it forwards, and to services at this machine's other addresses."""
+    is_ipv6 = ":" in destination
+    plane.deliver_untrusted(friend, packet(FRIEND6 if is_ipv6 else FRIEND, destination, payload))
+    plane.deliver_untrusted(friend, packet(FRIEND, OWN, b"true"))
+    assert await device.wait_written() == packet(FRIEND, OWN, b"true")
+    assert (plane.counts.foreign_destination, plane.counts.into) == (1, 1)
+
+
+async def test_each_fragment_is_judged_by_the_addresses_that_it_bears(
+    device: MemoryDevice, plane: TunPlane, friend: Peer
+) -> None:
+    for destination in (OWN, "192.168.1.7"):
+        for offset in (0x2000, 0x0002):  # the first, more to come; the second, sixteen bytes further
+            whole = packet(FRIEND, destination)
+            plane.deliver_untrusted(friend, whole[:6] + offset.to_bytes(2) + whole[8:])
+    assert (plane.counts.into, plane.counts.foreign_destination) == (2, 2)
+    assert {(await device.wait_written())[16:20] for _ in range(2)} == {ipaddress.ip_address(OWN).packed}
+
+
+async def test_a_packet_to_us_that_brings_a_route_further_on_is_dropped_and_counted(
+    device: MemoryDevice, plane: TunPlane, friend: Peer
+) -> None:
+    plain, to = packet(FRIEND, OWN), ipaddress.ip_address("192.168.1.7").packed
+    routed = b"\x47" + plain[1:20] + b"\x83\x07\x04" + to + b"\x00" + plain[20:]
+    plane.deliver_untrusted(friend, routed)
+    assert (plane.counts.into, plane.counts.foreign_destination) == (0, 1)
 
 
 def test_without_an_interface_packets_are_dropped_and_counted(plane: TunPlane, friend: Peer) -> None:

@@ -39,6 +39,18 @@ def test_a_lease_comes_first_and_outlives_the_process() -> None:
     assert again.since == 1234.5
 
 
+def test_it_knows_its_own_addresses_packed_and_no_longer_those_that_it_had() -> None:
+    lease = lease_of(b"10.86.0.7/16 1.0")
+    own6 = bytes.fromhex("fd00") + bytes(14)
+    assert lease.holds(own6)
+    assert lease.holds(bytes([10, 86, 0, 7]))
+    lease.take("10.86.0.8/16", 2.0)
+    assert lease.holds(own6)
+    assert lease.holds(bytes([10, 86, 0, 8]))
+    assert not lease.holds(bytes([10, 86, 0, 7]))
+    assert not lease.holds(bytes([10, 86, 255, 255]))
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnel.model.errors import MalformedFrame
-from tunnel.wire.ip_packet import destination_of, ip_version, source_of
+from tunnel.wire.ip_packet import destination_of, ip_version, leads_on, source_of
 
 PING4 = bytes.fromhex("4500001c 00010000 40010000 0a560001 0a560002 0800f7ff00000000")
 UDP6 = bytes.fromhex(
@@ -25,8 +25,17 @@ def test_the_addresses_of_an_ipv6_packet_are_found() -> None:
 
 @pytest.mark.parametrize(
     "packet",
-    [b"", b"\x45", PING4[:19], UDP6[:39], b"\x44" + PING4[1:], b"\x05" + PING4[1:], b"\x75" + UDP6[1:]],
-    ids=["empty", "one byte", "short v4", "short v6", "v4 header of 16 bytes", "version 0", "version 7"],
+    [b"", b"E", PING4[:19], UDP6[:39], b"D" + PING4[1:], b"H" + PING4[1:], b"\x05" + PING4[1:], b"u" + UDP6[1:]],
+    ids=[
+        "empty",
+        "one byte",
+        "short v4",
+        "short v6",
+        "v4 header of 16 bytes",
+        "header cut off",
+        "version 0",
+        "version 7",
+    ],
 )
 def test_what_is_no_ip_packet_is_malformed(packet: bytes) -> None:
     for read in (ip_version, source_of, destination_of):
@@ -41,3 +50,78 @@ def test_junk_has_whole_addresses_or_is_malformed(junk: bytes) -> None:
     except MalformedFrame:
         return
     assert len(source_of(junk)) == len(destination_of(junk)) == {4: 4, 6: 16}[version]
+    assert leads_on(junk) in (True, False)
+
+
+def ip4(options: str) -> bytes:
+    """A packet with these IPv4 options."""
+    return bytes([0x45 + len(options) // 8]) + PING4[1:20] + bytes.fromhex(options) + PING4[20:]
+
+
+def ip6(first: int, headers: str) -> bytes:
+    """A packet with these IPv6 extension headers, the first of this kind."""
+    return UDP6[:6] + bytes([first]) + UDP6[7:40] + bytes.fromhex(headers) + UDP6[40:]
+
+
+ROUTE6 = "1102 0001 00000000 fd000000000000000000000000000099"  # then UDP; 2 x 8 bytes more; type 0, 1 segment left
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        ip4("8307 04c0a80101 00"),
+        ip4("8907 04c0a80101 00"),
+        ip4("01010101 8307 04c0a80101 00"),
+        ip4("94040000 8307 04c0a80101 00"),
+        ip6(43, ROUTE6),
+        ip6(0, "2b00 010400000000" + ROUTE6),
+        ip6(60, "2b00 010400000000" + ROUTE6),
+        ip6(44, "2b00 0001 00000007" + ROUTE6),
+        ip6(43, "2b00 0000 00000000" + ROUTE6),
+    ],
+    ids=[
+        "loose",
+        "strict",
+        "behind padding",
+        "behind another option",
+        "routing header",
+        "behind hop-by-hop options",
+        "behind destination options",
+        "in a first fragment",
+        "behind a routing header at its end",
+    ],
+)
+def test_a_packet_that_asks_to_be_passed_on_is_found_out(packet: bytes) -> None:
+    """RFC 791 section 3.1, RFC 8200 section 4.4: a kernel that may forward obeys them."""
+    assert leads_on(packet)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        PING4,
+        UDP6,
+        ip4("94040000"),
+        ip4("00000000 8307 04c0a80101 00"),
+        ip4("01010144"),
+        ip4("44000000"),
+        ip6(0, "1100 010400000000"),
+        ip6(43, "1100 0000 00000000"),
+        ip6(44, "2b00 0008 00000007" + ROUTE6),
+        ip6(43, "11ff")[:44],
+    ],
+    ids=[
+        "plain v4",
+        "plain v6",
+        "router alert",
+        "behind the end",
+        "cut off",
+        "an option of no length",
+        "hop-by-hop",
+        "no segment left",
+        "a later fragment",
+        "cut off v6",
+    ],
+)
+def test_a_packet_that_ends_at_its_destination_is_none_of_those(packet: bytes) -> None:
+    assert not leads_on(packet)

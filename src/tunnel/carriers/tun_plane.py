@@ -14,7 +14,7 @@ import trio
 from tunnel.carriers.loop_guard import LoopGuard
 from tunnel.model.errors import DeviceError, MalformedFrame
 from tunnel.network.ports import PacketDevice
-from tunnel.wire.ip_packet import destination_of, source_of
+from tunnel.wire.ip_packet import destination_of, leads_on, source_of
 
 
 class Recipient(Protocol):
@@ -36,6 +36,9 @@ class TunCounts:
     malformed: int = 0
     forged_source: int = 0
     """From a peer, but with an inner source address that is not that peer's."""
+    foreign_destination: int = 0
+    """From a peer, but not to one of our tunnel addresses: for the LAN behind us, another address of this machine,
+    everybody (multicast, broadcast), or to be passed on by a route that the packet itself brings."""
     device_full: int = 0
     """For us, but there is no interface now or it takes no more."""
     looped: int = 0
@@ -43,10 +46,14 @@ class TunCounts:
 
 
 class TunPlane:
-    """`recipient_of(address)` finds the peer that holds a packed inner address; `guard` knows our own datagrams."""
+    """`recipient_of(address)` finds the peer that holds a packed inner address, `is_own` knows our own,
+    `guard` our own datagrams."""
 
-    def __init__(self, recipient_of: Callable[[bytes], Recipient | None], guard: LoopGuard) -> None:
+    def __init__(
+        self, recipient_of: Callable[[bytes], Recipient | None], is_own: Callable[[bytes], bool], guard: LoopGuard
+    ) -> None:
         self._recipient_of = recipient_of
+        self._is_own = is_own
         self._guard = guard
         self._device: PacketDevice | None = None
         self.counts = TunCounts()
@@ -68,14 +75,21 @@ class TunPlane:
             device.close()
 
     def deliver_untrusted(self, sender: Recipient, packet: bytes) -> None:
-        """Hand a peer's packet to the kernel, if its inner source is that peer's."""
+        """Hand a peer's packet to the kernel, if its inner source is that peer's and its destination ours.
+
+        The kernel would else take it to whatever it knows a way to: this machine's other addresses, and with IP
+        forwarding the LAN.
+        """
         try:
             is_theirs = self._recipient_of(source_of(packet)) is sender
+            is_for_us = self._is_own(destination_of(packet)) and not leads_on(packet)
         except MalformedFrame:
             self.counts.malformed += 1
             return
         if not is_theirs:
             self.counts.forged_source += 1
+        elif not is_for_us:
+            self.counts.foreign_destination += 1
         elif self._write(packet):
             self.counts.into += 1
         else:

@@ -7,6 +7,7 @@ import logging
 import math
 
 from tunnel.crypto.network_keys import tunnel_address6, tunnel_prefix6
+from tunnel.model.endpoint import packed_host
 from tunnel.model.errors import DeviceError, MalformedFrame
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.pools import is_pool
@@ -37,6 +38,7 @@ class Lease:
         self._own6 = tunnel_address6(network, node)
         self._prefix6 = tunnel_prefix6(network).partition("/")[2]
         self.address, self.since = self._kept()
+        self._packed = self._pack()
 
     @property
     def host(self) -> str:
@@ -54,15 +56,23 @@ class Lease:
         own6 = f"{self._own6}/{self._prefix6}"
         return (self.address, own6) if self.address else (own6,)
 
+    def holds(self, packed: bytes) -> bool:
+        """Whether this packed address (4 or 16 bytes) is one of `addresses`: asked for each packet that comes in."""
+        return packed in self._packed
+
     def take(self, address: str, since: float) -> None:
         """The server leases us this (`check_lease` has seen it)."""
         if (address, since) == (self.address, self.since):
             return
         self.address, self.since = address, since
+        self._packed = self._pack()
         try:
             self._store.write(LEASE_FILE, f"{address} {since}".encode())
         except DeviceError as error:
             log.warning("the lease is not kept for the next start error=%s", error)
+
+    def _pack(self) -> frozenset[bytes]:
+        return frozenset(packed_host(address) for address in self.addresses)
 
     def _kept(self) -> tuple[str | None, float]:
         """A damaged file is none: the server knows the lease too."""

@@ -82,7 +82,8 @@ class NodeProgram:
             self._indices, self._handle_stun, self._handle_relayed_udp, guard if settings.tun is not None else None
         )
         self.inboxes = Inboxes(is_read=settings.keep_datagrams)
-        self.tun = TunPlane(self.directory.holder_of, guard)
+        self._lease = Lease(world.store, network.network_id, self.identity.keys.id)
+        self.tun = TunPlane(self.directory.holder_of, self._lease.holds, guard)
         self.neighbourhood = Neighbourhood(
             network,
             self.identity.keys,
@@ -92,7 +93,6 @@ class NodeProgram:
             parted=self.inboxes.drop,
         )
         self._observed = ""  # the host that the server saw our link come from
-        self._lease = Lease(world.store, network.network_id, self.identity.keys.id)
         self._interface = None
         if settings.tun is not None:
             self._interface = Interface(

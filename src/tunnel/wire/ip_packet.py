@@ -10,12 +10,19 @@ from tunnel.model.errors import MalformedFrame
 IPV4_HEADER_BYTES = 20
 IPV6_HEADER_BYTES = 40
 
+_END, _NO_OPERATION, _LOOSE_ROUTE, _STRICT_ROUTE = 0, 1, 131, 137
+"""IPv4 options; the last two are source routes."""
+_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
+"""IPv6 extension headers that another header may follow."""
+_FRAGMENT_HEADER_BYTES = 8
+_OFFSET_MASK = 0xFFF8
+
 
 def ip_version(packet: bytes) -> int:
     """4 or 6, when the packet is long enough for the header of that version. Raises MalformedFrame."""
     if len(packet) >= IPV4_HEADER_BYTES:
         version = packet[0] >> 4
-        if version == 4 and packet[0] & 0x0F >= 5:
+        if version == 4 and IPV4_HEADER_BYTES <= (packet[0] & 0x0F) * 4 <= len(packet):
             return 4
         if version == 6 and len(packet) >= IPV6_HEADER_BYTES:
             return 6
@@ -30,3 +37,45 @@ def source_of(packet: bytes) -> bytes:
 def destination_of(packet: bytes) -> bytes:
     """The packed destination address, 4 or 16 bytes. Raises MalformedFrame."""
     return packet[16:20] if ip_version(packet) == 4 else packet[24:40]
+
+
+def leads_on(packet: bytes) -> bool:
+    """Whether a well-formed packet asks its destination to pass it on: by a source route, or an IPv6 routing header.
+
+    So it need not end at its destination address.
+    """
+    if packet[0] >> 4 == 6:
+        return packet[6] in (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION) and _has_routing_header(packet)
+    return packet[0] & 0x0F > 5 and _has_source_route(packet)
+
+
+def _has_source_route(packet: bytes) -> bool:
+    at, end = IPV4_HEADER_BYTES, (packet[0] & 0x0F) * 4
+    while at < end and packet[at] != _END:
+        if packet[at] in (_LOOSE_ROUTE, _STRICT_ROUTE):
+            return True
+        if packet[at] == _NO_OPERATION:
+            at += 1
+        elif at + 1 < end and packet[at + 1] >= 2:
+            at += packet[at + 1]
+        else:
+            return False
+    return False
+
+
+def _has_routing_header(packet: bytes) -> bool:
+    """One with segments left; behind a fragment header too, where the packet is the first fragment."""
+    kind, at = packet[6], IPV6_HEADER_BYTES
+    while at + _FRAGMENT_HEADER_BYTES <= len(packet):
+        if kind == _ROUTING and packet[at + 3]:
+            return True
+        if kind == _FRAGMENT:
+            if int.from_bytes(packet[at + 2 : at + 4]) & _OFFSET_MASK:
+                return False
+            length = _FRAGMENT_HEADER_BYTES
+        elif kind in (_HOP_BY_HOP, _ROUTING, _DESTINATION):
+            length = 8 * (packet[at + 1] + 1)
+        else:
+            return False
+        kind, at = packet[at], at + length
+    return False
