@@ -18,6 +18,8 @@ pytestmark = pytest.mark.netlab
 
 INTERVAL = 0.1
 """Seconds between two pings: holes are measured in these."""
+SELDOM = 7.0
+"""Seconds between two pings of somebody who hardly uses the path."""
 SOON = 5.0
 """Seconds until a path that can be direct is direct again."""
 SHORT_CUT = 3.0
@@ -138,6 +140,24 @@ def test_a_long_cut_ends_in_the_relay_and_is_direct_again_soon_after_the_lift(pa
         pings = pinging.stop()
     print(f"long cut: hole {pings.longest_hole:.2f} s, {len(pings.lost)} lost, direct {took:.2f} s after the lift")
     assert pings.longest_hole <= 2.5 + BUSY
+
+
+def test_a_path_that_died_while_idle_is_found_out_by_one_ping_in_seven_seconds(pair: Pair) -> None:
+    """More seldom than a path counts as in use: each ping must not be the first one for ever."""
+    lab, household = pair
+    home, office = lab.sites["home"], lab.sites["office"]
+    with direct_pinging(pair) as pinging:
+        pinging.stop()
+    lab.cut(home, office)
+    try:
+        pings = household.start_ping("desk", "laptop", interval=SELDOM, count=5).finish()
+        for one, other in (("desk", "laptop"), ("laptop", "desk")):
+            household.wait_state(one, other, "relayed", LONG_CUT)
+    finally:
+        lab.lift(home, office)
+    print(f"idle and cut: lost {pings.lost} of {pings.sent}, one each {SELDOM:g} s")
+    assert set(pings.lost) <= {1}
+    household.wait_direct("desk", "laptop", SOON)
 
 
 def test_a_server_that_is_gone_for_a_minute_costs_a_direct_path_nothing_and_gets_its_nodes_back(pair: Pair) -> None:

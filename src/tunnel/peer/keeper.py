@@ -1,4 +1,8 @@
-"""Keeps the path in use alive and judges it; an idle path is kept alive, not judged."""
+"""Keeps the path in use alive and judges it; an idle path is kept alive, not judged.
+
+A path is in use while we send, and while the peer speaks to us over the relay instead: it may not hear us on the path,
+or we not it. What was sent is owed an answer: until one has come the path is judged, however seldom somebody sends.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import trio
 
 from tunnel.machines.pulse import Pulse
 from tunnel.model.timings import Timings
-from tunnel.peer.paths import NEVER, Paths
+from tunnel.peer.paths import NEVER, Path, Paths
 from tunnel.peer.surroundings import RELAY, Way
 
 _TICK = 0.1
@@ -42,7 +46,7 @@ class PathKeeper:
         self._changed = changed
         self._woken = Pulse()
         self._is_asleep = False
-        self._sent = NEVER
+        self._used = NEVER
         self._used_since = NEVER
         self._echo_until = NEVER
         self.is_doubted = False
@@ -50,17 +54,19 @@ class PathKeeper:
 
     def note_sent(self, now: float) -> None:
         """We sent data: the path is in use."""
-        if now - self._sent > self._timings.path_in_use:
+        if now - self._used > self._timings.path_in_use and not self._is_owed():
             self._used_since = now
-        self._sent = now
+        self._used = now
         if self._is_asleep:
             self._woken.beat()
 
     def note_relayed(self, now: float) -> None:
-        """The peer spoke over the relay although we hold a path: it may not hear us there."""
+        """The peer spoke over the relay although we hold a path: it may not hear us there, so we judge it too.
+
+        A side that only receives would find out nothing, and a punch needs both.
+        """
         self._echo_until = now + self._timings.relay_echo
-        if self._is_asleep:
-            self._woken.beat()
+        self.note_sent(now)
 
     async def keep(self) -> None:
         """Heartbeats, keepalives, doubts. Returns when the chosen path is no longer to be trusted."""
@@ -70,20 +76,21 @@ class PathKeeper:
         try:
             while (path := self._paths.chosen) is not None:
                 now = trio.current_time()
-                is_used = self._is_used(now)
+                is_used = self._is_used(now) or self._is_owed()
                 is_silent = path.is_silent(now, timings)
                 unanswered_for = now - max(path.answered, self._used_since, began)
                 if is_used and unanswered_for >= timings.path_trust:
                     return
-                self._doubt(is_used and (is_silent or now < self._echo_until))
+                self._doubt(is_silent or (is_used and now < self._echo_until))
                 if is_used and is_silent and now - last_suspicion >= timings.heartbeat:
                     last_suspicion = now
                     self._suspect()
-                if now >= last_probe + self._probe_gap(is_used, is_silent):
+                if now >= last_probe + self._probe_gap(is_used, path, now):
                     last_probe = now
                     self._ask(path.way)
                 if not is_used:
-                    await self._doze_until(last_probe + self._keepalive())
+                    due = last_probe + self._probe_gap(is_used, path, now)
+                    await self._doze_until(due if is_silent else min(due, path.silent_from(timings) + _LEAST))
                 elif is_silent or self.is_doubted:
                     await trio.sleep(_TICK)
                 else:
@@ -120,12 +127,21 @@ class PathKeeper:
                 await trio.sleep_until(max(min(quiet_from, relay.silent_from(timings)), now + _LEAST))
 
     def _is_used(self, now: float) -> bool:
-        return now - self._sent < self._timings.path_in_use
+        return now - self._used < self._timings.path_in_use
 
-    def _probe_gap(self, is_used: bool, is_silent: bool) -> float:
-        if not is_used:
-            return self._keepalive()
-        return self._timings.path_suspect_probe if is_silent else self._timings.heartbeat
+    def _is_owed(self) -> bool:
+        """Whether nothing was answered on the path since it was used last."""
+        path = self._paths.chosen
+        return path is not None and path.answered < self._used
+
+    def _probe_gap(self, is_used: bool, path: Path, now: float) -> float:
+        timings = self._timings
+        is_silent = path.is_silent(now, timings)
+        if is_used:
+            return timings.path_suspect_probe if is_silent else timings.heartbeat
+        if is_silent and now - path.asked < timings.path_trust:
+            return timings.heartbeat  # one keepalive may be lost: it is not left in doubt until the next
+        return self._keepalive()
 
     def _doubt(self, is_doubted: bool) -> None:
         if is_doubted != self.is_doubted:

@@ -15,6 +15,7 @@ from tunnel.network.memory import open_memory_internet
 from tunnel.network.memory_packet import Fate, MemoryPacket
 from tunnel.simulation.internet.picture import SERVER
 from tunnel.simulation.internet.town import build_town
+from tunnel.simulation.runs.agreement import faults_in_agreement
 from tunnel.simulation.runs.conformance import Arrow, arrows_of, faults_of
 from tunnel.simulation.runs.deeds import perform
 from tunnel.simulation.runs.expectations import Judge
@@ -113,6 +114,12 @@ class _Rehearsal:
                     seconds = trio.current_time()
                     judge.close()
                     failures += [*judge.failures, *faults_in_traffic(stage), *faults_in_words(stage)]
+                    failures += faults_in_agreement(
+                        trace.records,
+                        self._names,
+                        {pair: traffic.sent for pair, traffic in stage.traffic.items()},
+                        seconds,
+                    )
                     failures += await self._end(stage)
                     nursery.cancel_scope.cancel()
         failures += [*self._watchman.faults, *complaints.texts, *stage.crashes, *faults_of(trace.records)]
