@@ -62,14 +62,14 @@ def test_guards_stand_beside_their_events() -> None:
 
 def test_self_transitions_are_shown() -> None:
     """They restart the activity and its patience, so they are no detail."""
-    assert "    announcing --> announcing : registered, changed, patience_ended\n" in mermaid(AnnouncementChart)
+    assert "    announcing --> announcing : changed, patience_ended\n" in mermaid(AnnouncementChart)
     assert "| announcing | patience_ended |  | announcing, entered again |\n" in table(AnnouncementChart)
 
 
 def test_each_state_says_what_it_may_return_and_send() -> None:
     """The tables that the live loop enforces."""
     assert "| announcing | acknowledged_by_server | announce |\n" in duties(AnnouncementChart)
-    assert "| closed |  |  |\n" in duties(AnnouncementChart)
+    assert "| stale |  |  |\n" in duties(AnnouncementChart)
 
 
 def test_the_twins_are_read_from_the_folder() -> None:

@@ -41,9 +41,11 @@ async def test_a_witness_sees_the_moves_of_the_machine_in_whose_context_it_stand
         nursery.start_soon(unwatched.run)
         for living in (watched, unwatched):
             living.post("registered")
-            living.post("close")
-    assert watched.state == unwatched.state == "closed"
+            living.post("link_lost")
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert watched.state == unwatched.state == "surveying"
     assert seen.moves == [
         ("AnnouncementChart", "watched", "surveying", "registered", "announcing"),
-        ("AnnouncementChart", "watched", "announcing", "close", "closed"),
+        ("AnnouncementChart", "watched", "announcing", "link_lost", "surveying"),
     ]

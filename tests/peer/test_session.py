@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.crypto.noise import SessionKeys
@@ -399,3 +400,16 @@ async def test_no_index_is_left_behind_however_often_keys_are_renewed(bench: Ben
         await bench.wait_state(side, "closed")
         await trio.sleep(0.1)
         assert len(side.indices) == 0
+
+
+async def test_an_agreement_whose_keys_are_gone_again_is_an_end_and_not_a_session(bench: Bench) -> None:
+    """Keys may expire in the instant in which their successors come, and take those along: then none are left."""
+    relay_only(bench)
+    living = bench.left.peer.session.living
+    await trio.testing.wait_all_tasks_blocked()
+    assert living.state == "idle"
+    living.post("agreed")
+    await trio.testing.wait_all_tasks_blocked()
+    assert not bench.left.peer.session.is_established
+    assert living.state == "expired"
+    assert await echo(bench.left) > 0

@@ -17,28 +17,22 @@ class AnnouncementChart(Chart):
     announcing = State()
     acknowledged = State()
     stale = State()
-    closed = State(final=True)
 
-    registered = (
-        surveying.to(announcing) | announcing.to(announcing) | acknowledged.to(announcing) | stale.to(announcing)
-    )
+    registered = surveying.to(announcing)
     acknowledged_by_server = announcing.to(acknowledged)
     changed = announcing.to(announcing) | acknowledged.to(stale)
     patience_ended = announcing.to(announcing) | stale.to(announcing)
     link_lost = surveying.from_(announcing, acknowledged, stale)
-    close = closed.from_(surveying, announcing, acknowledged, stale)
 
     events_of: ClassVar[Mapping[str, frozenset[str]]] = {
         "surveying": NOTHING,
         "announcing": frozenset({"acknowledged_by_server"}),
         "acknowledged": NOTHING,
         "stale": NOTHING,
-        "closed": NOTHING,
     }
     sends_of: ClassVar[Mapping[str, frozenset[str]]] = {
         "surveying": NOTHING,
         "announcing": frozenset({"announce"}),
         "acknowledged": NOTHING,
         "stale": NOTHING,
-        "closed": NOTHING,
     }

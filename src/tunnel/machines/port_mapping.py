@@ -18,7 +18,6 @@ class PortMappingChart(Chart):
     renewing = State()
     lost = State()
     unsupported = State()
-    closed = State(final=True)
 
     granted = probing.to(mapped) | renewing.to(mapped)
     refused = probing.to(unsupported) | renewing.to(lost)
@@ -27,7 +26,6 @@ class PortMappingChart(Chart):
     patience_ended = (
         probing.to(unsupported) | mapped.to(renewing) | renewing.to(lost) | lost.to(probing) | unsupported.to(probing)
     )
-    close = closed.from_(probing, mapped, renewing, lost, unsupported)
 
     events_of: ClassVar[Mapping[str, frozenset[str]]] = {
         "probing": frozenset({"granted", "refused"}),
@@ -35,7 +33,6 @@ class PortMappingChart(Chart):
         "renewing": frozenset({"granted", "refused"}),
         "lost": NOTHING,
         "unsupported": NOTHING,
-        "closed": NOTHING,
     }
     sends_of: ClassVar[Mapping[str, frozenset[str]]] = {
         "probing": frozenset({"map"}),
@@ -43,5 +40,4 @@ class PortMappingChart(Chart):
         "renewing": frozenset({"map"}),
         "lost": NOTHING,
         "unsupported": NOTHING,
-        "closed": NOTHING,
     }

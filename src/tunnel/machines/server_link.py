@@ -17,7 +17,6 @@ class ServerLinkChart(Chart):
     connecting = State()
     registered = State()
     backing_off = State()
-    closed = State(final=True)
 
     dial = offline.to(connecting)
     welcomed = connecting.to(registered)
@@ -26,19 +25,16 @@ class ServerLinkChart(Chart):
     lost = registered.to(backing_off)
     redial = registered.to(connecting) | backing_off.to(connecting)
     patience_ended = connecting.to(backing_off) | backing_off.to(connecting)
-    close = closed.from_(offline, connecting, registered, backing_off)
 
     events_of: ClassVar[Mapping[str, frozenset[str]]] = {
         "offline": frozenset({"dial"}),
         "connecting": frozenset({"welcomed", "failed", "refused"}),
         "registered": frozenset({"lost", "refused", "redial"}),
         "backing_off": frozenset({"redial"}),
-        "closed": NOTHING,
     }
     sends_of: ClassVar[Mapping[str, frozenset[str]]] = {
         "offline": NOTHING,
         "connecting": frozenset({"hello"}),
         "registered": frozenset({"ping", "pong", "announce", "withdraw", "connect", "allocate"}),
         "backing_off": NOTHING,
-        "closed": NOTHING,
     }

@@ -18,7 +18,6 @@ class SessionChart(Chart):
     established = State()
     rekeying = State()
     expired = State()
-    closed = State(final=True)
 
     wanted = idle.to(handshaking) | expired.to(handshaking)
     agreed = (
@@ -32,7 +31,6 @@ class SessionChart(Chart):
     keys_expired = established.to(expired) | rekeying.to(expired)
     patience_ended = handshaking.to(handshaking) | established.to(expired) | rekeying.to(rekeying)
     reset = idle.from_(handshaking, established, rekeying, expired)
-    close = closed.from_(idle, handshaking, established, rekeying, expired)
 
     events_of: ClassVar[Mapping[str, frozenset[str]]] = {
         "idle": frozenset({"wanted", "agreed"}),
@@ -40,7 +38,6 @@ class SessionChart(Chart):
         "established": frozenset({"agreed", "rekey_due", "keys_expired"}),
         "rekeying": frozenset({"agreed", "keys_expired"}),
         "expired": frozenset({"wanted", "agreed"}),
-        "closed": NOTHING,
     }
     sends_of: ClassVar[Mapping[str, frozenset[str]]] = {
         "idle": NOTHING,
@@ -48,5 +45,4 @@ class SessionChart(Chart):
         "established": frozenset({"control"}),
         "rekeying": frozenset({"handshake"}),
         "expired": NOTHING,
-        "closed": NOTHING,
     }

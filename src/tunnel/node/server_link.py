@@ -135,7 +135,7 @@ class ServerLink:
             await self._news.wait_until(lambda: self._awaited is None or not self.is_registered)
 
     async def run(self) -> None:
-        """Until the chart is closed. Raises Refused when the first registration is refused for good."""
+        """Until cancelled. Raises Refused when the first registration is refused for good."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery  # holds the connection, which outlives `connecting`
             await self.living.run()

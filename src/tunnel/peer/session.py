@@ -189,7 +189,6 @@ class Session:
         self._drop_keys()
         self._waiting.clear()
         self._release_handshake_keys()
-        self.living.post("close")
 
     def _take_handshake_keys(self, card: PeerCard) -> None:
         self._release_handshake_keys()

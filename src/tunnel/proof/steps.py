@@ -257,9 +257,8 @@ def _try(pace: Pace, deed: Deed, outcomes: Callable[..., Iterator[Pair]], *given
 def _restarted(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:
     """The server does not know yet; what others know of this side is old."""
     side = pair.side(who)
-    for chart, state in ((rules.peer, side.peer), (rules.announcement, side.announcement)):
-        if chart.target(state, "close", rules.valuation(side.has_relay)) not in chart.finals:
-            raise Fault(f"the {chart.name} does not close in {state}")
+    if rules.peer.target(side.peer, "close", rules.valuation(side.has_relay)) not in rules.peer.finals:
+        raise Fault(f"the {rules.peer.name} does not close in {side.peer}")
     seen = Seen.OLD if side.seen == Seen.ANNOUNCED else side.seen
     other = pair.side(1 - who)
     told = tuple(AGED.get(word, word) for word in other.told)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 _ACTIVITY = "the activity says `introduced` only where it can be acted on, so the guard is a second lock on that door"
 _LADDER = "without a direct path to hope for, the patience of `relayed` has no end: the guard is a second lock"
-_TOLD_FIRST = "the loss of a link is told before a new one is made, so `registered` comes in `surveying` alone"
 
 REASONS: dict[str, str] = {
     "peer_connection: announced --introduced [relay_carries and not may_go_direct]--> relayed forgets relay_carries": (
@@ -25,9 +24,6 @@ REASONS: dict[str, str] = {
     "announcement: announcing --patience_ended--> announcing is removed": (
         "TCP loses nothing: announcing again is for a server that forgets what it was told"
     ),
-    "announcement: announcing --registered--> announcing ": _TOLD_FIRST,
-    "announcement: acknowledged --registered--> announcing ": _TOLD_FIRST,
-    "announcement: stale --registered--> announcing ": _TOLD_FIRST,
     "introduction: waiting --patience_ended--> timed_out is removed": (
         "every node of the model announces or is gone some day: this patience is for one that never does"
     ),

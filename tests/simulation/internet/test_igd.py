@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 import trio
@@ -19,6 +20,7 @@ from tunnel.simulation.internet.gateway import PRIVATE_ADDRESS, WRONG_ADDRESS, G
 from tunnel.simulation.internet.igd import (
     BLACK_HOLE_SECONDS,
     DISCOVERED_SECONDS,
+    ERRAND_SECONDS,
     KNOWN_SECONDS,
     NOBODY_SECONDS,
     Doorstep,
@@ -203,3 +205,26 @@ async def test_a_router_without_leases_gives_mappings_without_an_end() -> None:
 async def test_the_port_that_is_wished_for_is_tried_first() -> None:
     home = street()
     assert (await home.desk.map_port(PORT, LEASE, 7000)).external.port == 7000
+
+
+async def test_a_gateway_that_hangs_costs_each_errand_its_patience_one_after_the_other() -> None:
+    """One that nobody waits for any more still lasts: its process has the call until its time is over."""
+    home = street(Lie.HANGS)
+    with trio.move_on_after(3.0):
+        await home.desk.map_port(PORT, LEASE)
+    assert trio.current_time() == pytest.approx(3.0)
+    with pytest.raises(Unreachable, match="takes too long"):
+        await home.desk.map_port(PORT, LEASE)
+    assert trio.current_time() == pytest.approx(DISCOVERED_SECONDS + 2 * ERRAND_SECONDS)
+    assert home.open_ports() == {}
+
+
+async def test_a_gateway_that_was_known_and_hangs_is_searched_for_again() -> None:
+    home = street()
+    await home.desk.map_port(PORT, LEASE)
+    began = trio.current_time()
+    home.router.spec = replace(home.router.spec, gateway=replace(home.router.spec.gateway, lie=Lie.HANGS))
+    with pytest.raises(Unreachable):
+        await home.desk.map_port(PORT, LEASE)
+    spent = 2 * ERRAND_SECONDS + KNOWN_SECONDS + DISCOVERED_SECONDS
+    assert trio.current_time() - began == pytest.approx(spent)

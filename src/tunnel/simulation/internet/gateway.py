@@ -89,7 +89,7 @@ class Gatekeeper:
 
     def handle_untrusted(self, payload: bytes, source: Endpoint) -> bytes | None:
         """The answer to a datagram from a host behind the router; None for silence. Never raises."""
-        if not (self.spec.nat_pmp or self.spec.pcp) or self.spec.lie is Lie.SILENT:
+        if not (self.spec.nat_pmp or self.spec.pcp) or self.spec.lie in (Lie.SILENT, Lie.HANGS):
             return None
         try:
             request = decode_port_request(payload)

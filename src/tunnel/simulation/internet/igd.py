@@ -28,6 +28,8 @@ NOBODY_SECONDS = 4.0
 """Until it gives up."""
 BLACK_HOLE_SECONDS = 6.1
 """Until it gives up a gateway that was found and does not answer."""
+ERRAND_SECONDS = 10.0
+"""Until an errand is ended that a gateway took and never answers. One that nobody waits for lasts as long."""
 PERMANENT = 604_800.0
 """Seconds that a lease of 0, which asks for ever, gets at most (IGD:2)."""
 
@@ -47,6 +49,7 @@ class VirtualIgd:
     def __init__(self, find: Callable[[], Doorstep | None]) -> None:
         self._find = find
         self._known: Doorstep | None = None
+        self._busy_until = 0.0
 
     async def map_port(self, internal_port: int, lease: float, external_port: int = 0) -> MappedPort:
         """Map a UDP port, the same outside or one of the next three. Raises Unreachable or Refused."""
@@ -90,8 +93,10 @@ class VirtualIgd:
     async def _discover(self) -> Doorstep:
         found = self._find()
         if found is not None and found == self._known:
+            if found.gatekeeper.spec.upnp and found.gatekeeper.spec.lie is Lie.HANGS:
+                await self._hang()
             await trio.sleep(KNOWN_SECONDS)
-            if found.gatekeeper.spec.upnp and found.gatekeeper.spec.lie is not Lie.SILENT:
+            if found.gatekeeper.spec.upnp and found.gatekeeper.spec.lie not in (Lie.SILENT, Lie.HANGS):
                 return found
         self._known = None
         await trio.sleep(DISCOVERED_SECONDS)
@@ -102,5 +107,14 @@ class VirtualIgd:
         if found.gatekeeper.spec.lie is Lie.SILENT:
             await trio.sleep(BLACK_HOLE_SECONDS)
             raise Unreachable("no UPnP gateway answers")
+        if found.gatekeeper.spec.lie is Lie.HANGS:
+            await self._hang()
+            raise Unreachable("the gateway's UPnP service takes too long, or too much memory")
         self._known = found
         return found
+
+    async def _hang(self) -> None:
+        """One errand at a time: the one before must have ended, and then this one gets no answer either."""
+        await trio.sleep_until(self._busy_until)
+        self._busy_until = trio.current_time() + ERRAND_SECONDS
+        await trio.sleep_until(self._busy_until)

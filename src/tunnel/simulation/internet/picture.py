@@ -71,6 +71,8 @@ class Lie(Enum):
     NONE = "none"
     SILENT = "silent"
     """It takes the question and never answers."""
+    HANGS = "hangs"
+    """By UPnP it takes the call and never answers nor hangs up, so that each errand ends by its own patience alone."""
     GARBAGE = "garbage"
     """It answers with bytes that mean nothing."""
     WRONG_ADDRESS = "wrong_address"
