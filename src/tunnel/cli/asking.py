@@ -49,8 +49,8 @@ def no_node(path: Path, sightings: Sequence[Sighting], command: str, *, is_forbi
         return f"{nothing}: start one with `p2ptunnel-trio up`, or name its socket with --control"
     yours = [seen.path for seen in sightings if seen.is_open]
     if yours:
-        ways = " or ".join(f"--control {seen}" for seen in yours)
-        return f"{nothing}; the node that runs here is asked with {ways}"
+        more = f" (and {len(yours) - 1} more run here)" if len(yours) > 1 else ""
+        return f"{nothing}; the node that runs here is asked with --control {yours[0]}{more}"
     first = sightings[0]
     return f"{nothing}; a node of {first.owner} runs on this machine: {_as_owner(first.owner, first.path, command)}"
 
