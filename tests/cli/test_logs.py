@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from tunnel.cli.logs import start_logging
+from tunnel.cli.logs import Level, LossyHandler, PeerNames, start_logging
+
+
+@contextmanager
+def logging_to(level: Level, **options: Any) -> Iterator[io.StringIO]:
+    """What is logged in the block. The loggers get their handlers and levels back."""
+    root, ours = logging.getLogger(), logging.getLogger("tunnel")
+    before = root.handlers[:], root.level, ours.level
+    root.handlers.clear()
+    stream = io.StringIO()
+    start_logging(level, stream, **options)
+    try:
+        yield stream
+    finally:
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])
+        ours.setLevel(before[2])
 
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """What was logged. The root logger gets its handlers back."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    root.handlers.clear()
-    stream = io.StringIO()
-    start_logging("info", stream)
-    yield stream
-    root.handlers[:] = before
-    root.setLevel(level)
+    with logging_to("info") as stream:
+        yield stream
 
 
 logger = logging.getLogger("tunnel.test")
@@ -34,6 +46,74 @@ def test_a_line_has_time_level_logger_text_and_sorted_keys(log: io.StringIO) -> 
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z info tunnel\.test registered address=10\.86\.0\.1 url=wss://h:1\n",
         log.getvalue(),
     )
+
+
+LAPTOP = "a" * 26
+
+
+def said(record: dict[str, object], level: Level, text: str = "peer moved") -> str:
+    """One line of a log at this level, which knows one peer."""
+    names = PeerNames()
+    names.use(lambda node: "laptop" if node == LAPTOP else "")
+    with logging_to(level, names=names) as stream:
+        logger.warning(text, extra=record)
+    return stream.getvalue().partition("tunnel.test ")[2]
+
+
+def test_peers_are_named_and_their_ids_stand_beside_at_debug() -> None:
+    assert said({"peer": LAPTOP}, "info") == "peer moved peer=laptop\n"
+    assert said({"peer": LAPTOP}, "debug") == f"peer moved peer=laptop id={LAPTOP}\n"
+    assert said({"peer": "b" * 26}, "info") == f"peer moved peer={'b' * 26}\n"
+
+
+def test_a_name_is_not_said_twice() -> None:
+    assert said({"peer": LAPTOP}, "info", "laptop is direct") == "laptop is direct\n"
+    assert said({"peer": LAPTOP}, "debug", "laptop is direct") == f"laptop is direct id={LAPTOP}\n"
+
+
+@pytest.mark.parametrize(
+    ("libraries", "heard"), [(False, ["ours", "theirs, bad"]), (True, ["theirs", "ours", "theirs, bad"])]
+)
+def test_libraries_are_heard_on_request_alone(libraries: bool, heard: list[str]) -> None:
+    """At debug the WebSocket library logs each frame: our own lines were not to be found."""
+    with logging_to("debug", libraries=libraries) as stream:
+        logging.getLogger("trio-websocket").debug("theirs")
+        logger.debug("ours")
+        logging.getLogger("trio-websocket").warning("theirs, bad")
+    assert [line.split(" ", 3)[3] for line in stream.getvalue().splitlines()] == heard
+
+
+def lossy(descriptor: int) -> logging.Logger:
+    made = logging.Logger("full")
+    handler = LossyHandler(descriptor)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    made.addHandler(handler)
+    return made
+
+
+def test_a_log_that_nobody_reads_stops_nothing() -> None:
+    """A terminal stopped with Ctrl-S stopped the tunnel."""
+    reading, writing = os.pipe()
+    try:
+        log = lossy(writing)
+        for _ in range(200):
+            log.warning("x" * 1000)
+        assert 30_000 < len(os.read(reading, 1 << 20)) < 200_000
+        log.warning("read again")
+        told = os.read(reading, 1 << 20).decode()
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert re.fullmatch(r"\(1\d\d lines of this log were dropped, since nobody read them\)\nread again\n", told)
+
+
+def test_a_log_whose_reader_has_gone_ends_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        lossy(writing).warning("to nobody")
+    finally:
+        os.close(writing)
 
 
 def test_debug_is_left_out_at_info(log: io.StringIO) -> None:

@@ -90,7 +90,7 @@ def test_a_wrong_option_is_named(options: ServerOptions, word: str) -> None:
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "start_logging", lambda level: None)
+    monkeypatch.setattr(server_module, "start_logging", lambda *_, **__: None)
 
 
 @pytest.mark.parametrize(

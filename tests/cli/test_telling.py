@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import trio.testing
 
-from tunnel.cli.telling import tell_peers, tell_up
+from tunnel.cli.telling import name_of, tell_notes, tell_peers, tell_up
+from tunnel.machines.pulse import Pulse
+from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import PathStatus, PeerStatus
 
@@ -55,17 +57,106 @@ async def test_a_peer_without_a_name_is_told_by_its_id(caplog: pytest.LogCapture
     assert await told_of(caplog, change("relayed", RELAY, name="")) == ["a peer is relayed"]
 
 
-@pytest.mark.parametrize(("takes", "server"), [(0.5, "reached"), (60.0, "not reached yet")])
-async def test_the_first_line_says_whether_the_server_is_reached(
-    caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock, takes: float, server: str
-) -> None:
-    async def wait_registered() -> None:
-        await trio.sleep(takes)
+IPV6 = "fd9a::7"
 
-    node: Any = SimpleNamespace(name="desk", id="deskid", wait_registered=wait_registered)
+
+class StartingNode:
+    """A node that the server knows after so many seconds, and that has an IPv4 address from then on."""
+
+    name, id = "desk", "deskid"
+
+    def __init__(self, takes: float) -> None:
+        self._takes = takes
+        self.addresses: tuple[str, ...] = (IPV6,)
+
+    async def wait_registered(self) -> None:
+        await trio.sleep(self._takes - trio.current_time())
+        self.addresses = ("10.86.0.1", IPV6)
+
+
+async def start(node: Any) -> None:
+    await tell_up(node, "home", Path("/srv/c.sock"))
+
+
+async def test_the_first_line_says_who_we_are_where_and_whether_the_server_is_reached(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], autojump_clock: trio.testing.MockClock
+) -> None:
     with caplog.at_level(logging.INFO, "tunnel.cli.telling"):
-        await tell_up(node, "home", Path("/srv/c.sock"))
+        await start(StartingNode(0.5))
     assert caplog.messages == ["node is up"]
     facts = vars(caplog.records[0])
-    assert [facts[key] for key in ("node", "id", "network", "server")] == ["desk", "deskid", "home", server]
-    assert trio.current_time() < 3
+    told = [facts[key] for key in ("node", "id", "network", "server", "addresses")]
+    assert told == ["desk", "deskid", "home", "reached", f"10.86.0.1 {IPV6}"]
+    assert capsys.readouterr().out == f"desk is up in network home: 10.86.0.1, {IPV6}\n"
+
+
+async def test_without_the_server_the_address_that_it_leases_comes_later(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], autojump_clock: trio.testing.MockClock
+) -> None:
+    async with trio.open_nursery() as nursery:
+        with caplog.at_level(logging.INFO, "tunnel.cli.telling"):
+            nursery.start_soon(start, StartingNode(60.0))
+            await trio.sleep(3)
+        assert vars(caplog.records[0])["server"] == "not reached yet"
+        assert capsys.readouterr().out == (
+            f"desk is up in network home: {IPV6}; an IPv4 address comes with the server, which is not reached yet\n"
+        )
+    assert capsys.readouterr().out == f"desk is up in network home: 10.86.0.1, {IPV6}\n"
+
+
+class NotingNode:
+    """A node with notes, and a pulse that a test beats."""
+
+    def __init__(self) -> None:
+        self.notes: tuple[str, ...] = ()
+        self.program = SimpleNamespace(pulse=Pulse())
+
+    def status(self) -> Any:
+        return SimpleNamespace(notes=self.notes)
+
+    async def note(self, *notes: str) -> None:
+        self.notes = notes
+        self.program.pulse.beat()
+        await trio.sleep(2)
+
+
+TWIN = "'desk' is this node; another calls itself so too"
+
+
+async def test_a_note_is_warned_of_when_it_is_new(
+    caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Two nodes of one name: who comes second reads it where he looks, in the log of `up`."""
+    node: Any = NotingNode()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tell_notes, node)
+        await trio.sleep(1)
+        await node.note(TWIN)
+        await node.note(TWIN, "other")
+        await node.note("other")
+        await node.note(TWIN, "other")
+        nursery.cancel_scope.cancel()
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("WARNING", TWIN),
+        ("WARNING", "other"),
+        ("WARNING", TWIN),
+    ]
+
+
+async def test_members_that_cause_notes_do_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
+    node: Any = NotingNode()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tell_notes, node)
+        for number in range(300):
+            await node.note(*(f"{number}.{which}" for which in range(20)))
+        nursery.cancel_scope.cancel()
+    assert 8 <= len(caplog.records) <= 8 + 10
+
+
+@pytest.mark.parametrize(("peer", "name"), [("a" * 26, "laptop"), ("b" * 26, ""), ("no id", "")])
+def test_a_peer_is_named_by_its_id(peer: str, name: str) -> None:
+    known = {NodeId.parse("a" * 26): SimpleNamespace(name="laptop")}
+    node: Any = SimpleNamespace(program=SimpleNamespace(directory=SimpleNamespace(at=known.get)))
+    assert name_of(node, peer) == name

@@ -18,6 +18,7 @@ from tunnel.cli import programs
 from tunnel.cli import up as up_module
 from tunnel.cli.up import UpOptions
 from tunnel.crypto.network_keys import derive_network_keys
+from tunnel.machines.pulse import Pulse
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, SettingsError
 from tunnel.model.invite import Invite
@@ -160,7 +161,14 @@ class Nodes:
         self.opened.append((invite, settings))
         signal.raise_signal(signal.SIGTERM)
         try:
-            yield SimpleNamespace(name=settings.name, id="deskid", watch=no_changes, wait_registered=trio.sleep_forever)
+            yield SimpleNamespace(
+                name=settings.name,
+                id="deskid",
+                watch=no_changes,
+                wait_registered=trio.sleep_forever,
+                status=lambda: SimpleNamespace(notes=()),
+                program=SimpleNamespace(pulse=Pulse()),
+            )
         finally:
             self.left += 1
 
@@ -176,7 +184,7 @@ def nodes(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Nodes:
     made = Nodes()
     monkeypatch.setattr(programs, "node_here", made.open)
     monkeypatch.setattr(type(machine), "open_listener", lambda _, path: made.open_listener(path), raising=False)
-    monkeypatch.setattr(up_module, "start_logging", lambda level: None)
+    monkeypatch.setattr(up_module, "start_logging", lambda *_, **__: None)
     return made
 
 

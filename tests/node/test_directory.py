@@ -171,7 +171,8 @@ def test_who_calls_itself_like_an_address_or_an_id_is_shown_by_its_id(directory:
 
 def test_a_peer_with_our_own_name_is_in_the_notes_until_it_leaves(directory: Directory) -> None:
     one = announce(directory, ONE, "desk")
-    assert directory.notes == (f"'desk' is this node; another calls itself so too: use its id ({ONE})",)
+    remedy = f"use its id ({ONE}), or start one of the two with another --name"
+    assert directory.notes == (f"'desk' is this node; another calls itself so too: {remedy}",)
     with pytest.raises(PeerUnreachable, match="'desk' is this node"):
         directory.find("desk")
     one.is_present = False

@@ -1,13 +1,17 @@
 """Logs of the long-running commands: one line an event on stderr, `TIME LEVEL LOGGER text key=value ...`.
 
 Loggers pass their facts as `extra={...}`; these become the keys. Everything is made printable, invites are cut out.
+`peer` holds a node id, and is shown as that peer's name; the id stands beside it at debug.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import select
 import sys
 import time
+from collections.abc import Callable
 from typing import Literal, TextIO
 
 from tunnel.cli.text import presentable, printable, without_secrets
@@ -15,17 +19,40 @@ from tunnel.cli.text import presentable, printable, without_secrets
 Level = Literal["debug", "info", "warning", "error"]
 
 _OWN_KEYS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_PIECE = 4096
+"""Bytes that a pipe takes whole where it takes any (PIPE_BUF)."""
+
+
+class PeerNames:
+    """What peers are called, by their ids: known once a node runs."""
+
+    def __init__(self) -> None:
+        self._lookup: Callable[[str], str] = lambda _: ""
+
+    def use(self, lookup: Callable[[str], str]) -> None:
+        """Ask this for the name of an id; it answers with an empty one for nobody it knows."""
+        self._lookup = lookup
+
+    def __call__(self, node: str) -> str:
+        """The name, or nothing."""
+        return self._lookup(node)
 
 
 class LineFormatter(logging.Formatter):
     """A record as one line; a traceback follows it, indented."""
 
+    def __init__(self, names: Callable[[str], str] = lambda _: "", *, shows_ids: bool = False) -> None:
+        super().__init__()
+        self._names = names
+        self._shows_ids = shows_ids
+
     def format(self, record: logging.LogRecord) -> str:
         """The finished line, fit for a terminal."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        facts = "".join(
-            f" {key}={_value(value)}" for key, value in sorted(vars(record).items()) if key not in _OWN_KEYS
-        )
+        found = {key: value for key, value in sorted(vars(record).items()) if key not in _OWN_KEYS}
+        if "peer" in found:
+            found |= self._peer(str(found.pop("peer")), record.getMessage())
+        facts = "".join(f" {key}={_value(value)}" for key, value in found.items())
         text = printable(without_secrets(record.getMessage()))
         line = f"{moment}.{int(record.msecs):03d}Z {record.levelname.lower()} {record.name} {text}{facts}"
         if record.exc_info:
@@ -33,12 +60,77 @@ class LineFormatter(logging.Formatter):
             line += "".join(f"\n    {part}" for part in trace.split("\n"))
         return line
 
+    def _peer(self, node: str, text: str) -> dict[str, str]:
+        """By its name, unless the text says it already; by its id where it has none."""
+        name = self._names(node)
+        if not name:
+            return {"peer": node}
+        named = {} if text.startswith(f"{name} ") else {"peer": name}
+        return {**named, "id": node} if self._shows_ids else named
 
-def start_logging(level: Level, stream: TextIO | None = None) -> None:
-    """Send the logs of the whole process to a stream, stderr by default; replaces what was set before."""
-    handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
-    handler.setFormatter(LineFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+class LossyHandler(logging.Handler):
+    """Writes to a descriptor what it takes at once; what nobody reads is dropped and counted.
+
+    A terminal that was stopped with Ctrl-S, or a pipe whose reader sleeps, would stop the node else.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line, after word of those that were dropped before it."""
+        try:
+            line = self.format(record) + "\n"
+        except Exception:
+            self.handleError(record)
+            return
+        if self._dropped:
+            line = f"({self._dropped} lines of this log were dropped, since nobody read them)\n{line}"
+        try:
+            is_written = self._write(line.encode("utf-8", "backslashreplace"))
+        except OSError:  # its reader, its disk or its terminal is gone: the node goes on
+            return
+        self._dropped = 0 if is_written else self._dropped + 1
+
+    def _write(self, line: bytes) -> bool:
+        """Whether any of it was."""
+        for offset in range(0, len(line), _PIECE):
+            _, ready, _ = select.select((), (self._descriptor,), (), 0)
+            if not ready:
+                return offset > 0
+            try:
+                os.write(self._descriptor, line[offset : offset + _PIECE])
+            except BlockingIOError:
+                return offset > 0
+        return True
+
+
+def start_logging(
+    level: Level,
+    stream: TextIO | None = None,
+    *,
+    names: Callable[[str], str] = lambda _: "",
+    libraries: bool = False,
+) -> None:
+    """Send the logs of the whole process to a stream, stderr by default; replaces what was set before.
+
+    `level` is ours; the libraries below us are heard from `warning` on, unless they are asked for.
+    """
+    handler = logging.StreamHandler(stream) if stream is not None else _stderr()
+    handler.setFormatter(LineFormatter(names, shows_ids=level == "debug"))
+    ours = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(level=ours if libraries else max(ours, logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger("tunnel").setLevel(ours)
+
+
+def _stderr() -> logging.Handler:
+    try:
+        return LossyHandler(sys.stderr.fileno())
+    except OSError:  # no file behind it
+        return logging.StreamHandler(sys.stderr)
 
 
 def _value(value: object) -> str:

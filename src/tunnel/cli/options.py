@@ -53,6 +53,9 @@ class Running:
 
     config: ConfigOption = None
     log_level: Annotated[Level, Parameter(name="--log-level", help="How much to log on stderr.")] = "info"
+    log_libraries: Annotated[
+        bool, Parameter(name="--log-libraries", help="Log what the libraries below say too, at the same level.")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,8 @@ async def server(
 ) -> int:
     """Run the meeting point: rendezvous, STUN and relay. Prints `ready URL PIN` when it serves."""
     settings = (options or ServerOptions()).settings()
-    start_logging((running or Running()).log_level)
+    chosen = running or Running()
+    start_logging(chosen.log_level, libraries=chosen.log_libraries)
     if settings.state is not None:
         make_folder(settings.state, "--state")
 

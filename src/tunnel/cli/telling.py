@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
+from tunnel.cli.text import printable
 from tunnel.cli.words import peer_words
+from tunnel.model.identity import NodeId
+from tunnel.model.rates import TokenBucket
 from tunnel.model.status import peer_to_json
 
 if TYPE_CHECKING:
     from tunnel.embedding import Node
 
+NOTES_RATE, NOTES_BURST, NOTES_GAP = 1 / 60, 8, 1.0
+"""Notes a second, at once, and seconds between two looks: other members cause them."""
 SERVER_PATIENCE = 2.0
 """Seconds that the first line waits for the server, so that it can say more than that it asks."""
 
@@ -22,12 +28,50 @@ log = logging.getLogger(__name__)
 
 
 async def tell_up(node: Node, network: str, control: Path) -> None:
-    """One line: who we are, where to ask us, and whether the server has us."""
+    """Who we are and where we are reached, on stdout; the log also says where to ask us, and how the server is."""
     with trio.move_on_after(SERVER_PATIENCE) as patience:
         await node.wait_registered()
     server = "not reached yet" if patience.cancelled_caught else "reached"
+    told = node.addresses
+    _say(node, network, is_reached=not patience.cancelled_caught)
     facts = {"node": node.name, "id": node.id, "network": network, "control": control, "server": server}
-    log.info("node is up", extra=facts)
+    log.info("node is up", extra={**facts, "addresses": " ".join(told)})
+    if patience.cancelled_caught:
+        await node.wait_registered()
+        if node.addresses != told:
+            _say(node, network, is_reached=True)
+
+
+def _say(node: Node, network: str, *, is_reached: bool) -> None:
+    has_lease = any(":" not in address for address in node.addresses)
+    later = "" if is_reached or has_lease else "; an IPv4 address comes with the server, which is not reached yet"
+    addresses = ", ".join(node.addresses)
+    with suppress(OSError):  # nobody reads it: no reason to end
+        print(printable(f"{node.name} is up in network {network}: {addresses}{later}"), flush=True)
+
+
+def name_of(node: Node, peer: str) -> str:
+    """What the peer with this id is called here; empty for nobody that is known, and where it may bear no name."""
+    try:
+        known = node.program.directory.at(NodeId.parse(peer))
+    except ValueError:
+        return ""
+    return "" if known is None else known.name
+
+
+async def tell_notes(node: Node) -> None:
+    """A warning for each note of `status` when it is new: a name or an address that two nodes claim, and the like."""
+    told: set[str] = set()
+    allowance = TokenBucket(NOTES_RATE, NOTES_BURST, trio.current_time())
+    while True:
+        notes = set(node.status().notes)
+        for note in sorted(notes - told):
+            if allowance.take(trio.current_time()):
+                told.add(note)
+                log.warning(note)
+        told &= notes
+        await node.program.pulse.wait()
+        await trio.sleep(NOTES_GAP)
 
 
 async def tell_peers(node: Node) -> None:

@@ -6,6 +6,7 @@ import logging
 import socket
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +15,12 @@ from cyclopts import Parameter
 
 from tunnel.cli import programs
 from tunnel.cli.invites import read_invite_file, stored_invite
-from tunnel.cli.logs import start_logging
+from tunnel.cli.logs import PeerNames, start_logging
 from tunnel.cli.options import ControlOption, Flat, Running, StateOption, parse_named_endpoint
 from tunnel.cli.places import default_control, default_state, make_folder
 from tunnel.cli.remedies import naming_remedies
 from tunnel.cli.signals import run_until_signal
-from tunnel.cli.telling import tell_peers, tell_up
+from tunnel.cli.telling import name_of, tell_notes, tell_peers, tell_up
 from tunnel.model.endpoint import split_host_port
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import NodeSettings
@@ -84,7 +85,8 @@ async def up(
     """Run this machine's node until told to stop."""
     settings = (options or UpOptions()).settings()
     state, control = settings.state or default_state(), settings.control or default_control(settings.state)
-    start_logging((running or Running()).log_level)
+    chosen, names = running or Running(), PeerNames()
+    start_logging(chosen.log_level, names=names, libraries=chosen.log_libraries)
     invite = stored_invite(state) if invite_file is None else read_invite_file(invite_file)
     make_folder(state, "--state")
     make_folder(control.parent, "--control")
@@ -98,9 +100,11 @@ async def up(
             programs.node_here(invite, settings, world) as node,
             trio.open_nursery() as nursery,
         ):
+            names.use(partial(name_of, node))
             await nursery.start(serve_control, listener, node)
             nursery.start_soon(tell_up, node, invite.network, control)
             nursery.start_soon(tell_peers, node)
+            nursery.start_soon(tell_notes, node)
 
     with naming_remedies({f"UDP 0.0.0.0:{settings.udp_port}": "--udp-port"}):
         return await run_until_signal(program)

@@ -179,7 +179,8 @@ class Directory:
         if reads_as_address_or_id(name):
             return f"a node calls itself {name!r}, which reads as an address or an id: use its id ({ids})"
         if folded(name) == folded(self._own_name):
-            return f"{name!r} is this node; another calls itself so too: use its id ({ids})"
+            way = f"use its id ({ids}), or start one of the two with another --name"
+            return f"{name!r} is this node; another calls itself so too: {way}"
         holder = self._pins.holder_of(name)
         if holder is None:
             return f"no room for the name {name!r}, since {len(self._pins)} others are kept: use the id ({ids})"

@@ -270,7 +270,7 @@ class PeerConnection:
                         await self._living.run()
                         nursery.cancel_scope.cancel()
             except Exception as error:
-                log.exception("peer failed peer=%s", self.node)
+                log.exception("peer failed", extra={"peer": self.node})
                 self._facts.reason = Reason(ReasonCode.INTERNAL_ERROR, type(error).__name__)
                 self.session.close()
                 self._reaching.release()
@@ -357,7 +357,7 @@ class PeerConnection:
         self.history.append(move)
         self._routing.update()
         facts.pulse.beat()
-        log.info("peer moved peer=%s from=%s event=%s to=%s", self.node, source, event, target)
+        log.info("peer moved", extra={"peer": self.node, "from": source, "event": event, "to": target})
         self._on_change(self, move)
 
     # Between session, paths and facts.
