@@ -10,7 +10,7 @@ import trio
 
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.reasons import ReasonCode
-from tunnel.peer.paths import Paths
+from tunnel.peer.paths import NEVER, Paths
 from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.frames import FULL_SIZE, Kind
 from tunnel.wire.signals import Connect, Refusal
@@ -365,3 +365,43 @@ async def test_a_report_amidst_a_punch_ends_it_soon_if_it_speaks_against_it(benc
     reason = bench.left.peer.status().reason
     assert reason is not None
     assert reason.code is ReasonCode.UDP_BLOCKED
+
+
+async def test_a_node_that_allows_the_relay_only_confirms_no_guessed_address(bench: Bench) -> None:
+    """The peer knows the keys and guesses where we are: neither a probe nor data there changes anything, or is answered."""
+    bench.right.card(relay_only=True)
+    bench.meet()
+    curious, hidden = bench.left, bench.right
+    curious.peer.want()
+    await bench.wait_state(curious, "relayed")
+    await ping(curious)
+    guess = Way(0, hidden.endpoint)
+    key, curious.own_card = curious.own_card, None  # this one does not keep the rule itself
+    curious.peer._facts.card, card = None, curious.peer._facts.card
+    for _ in range(12):
+        curious.peer._probing.ask(guess)
+        await trio.sleep(0.25)
+    curious.own_card, curious.peer._facts.card = key, card
+    datagram = curious.peer.session.seal(Kind.DATA, b"\x00are you there?")
+    assert datagram is not None
+    assert hidden.rejected == 12
+    curious.transmit(guess, hidden.keys.id, datagram)
+    await trio.sleep(10.0)
+    assert hidden.rejected == 13
+    assert [way for _, way, _, _ in hidden.sent if way.is_direct] == []
+    assert hidden.received == []
+    assert hidden.peer.paths.direct == {}
+    assert curious.peer.paths.direct[guess].answered == NEVER
+    assert {curious.peer.state, hidden.peer.state} == {"relayed"}
+
+
+async def test_a_node_whose_peer_turned_to_the_relay_alone_asks_it_directly_no_more(bench: Bench) -> None:
+    """It was direct, and starts again with another mind: its old address must not be asked, as a lost path's is."""
+    await bench.connect()
+    bench.right.restart()
+    bench.right.card(relay_only=True)
+    turned = trio.current_time()
+    bench.left.peer.meet(bench.right.own_card)  # type: ignore[arg-type]
+    bench.left.peer._probing.ask(Way(0, bench.right.endpoint))
+    await trio.sleep(20.0)
+    assert [way for at, way, _, _ in bench.left.sent if way.is_direct and at >= turned] == []

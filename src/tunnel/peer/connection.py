@@ -17,7 +17,7 @@ from tunnel.machines.live import Living
 from tunnel.machines.peer_connection import PeerConnectionChart
 from tunnel.machines.pulse import Pulse
 from tunnel.model.announcement import PeerCard
-from tunnel.model.errors import MalformedFrame
+from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
@@ -240,7 +240,12 @@ class PeerConnection:
         self._carriage.send(Kind.DATA, packet)
 
     def handle_untrusted(self, kind: Kind, datagram: bytes, way: Way) -> None:
-        """One datagram for one of our indices. Raises MalformedFrame or NotAuthentic; then nothing happened."""
+        """One datagram for one of our indices. Raises MalformedFrame or NotAuthentic; then nothing happened.
+
+        Where direct paths are forbidden nothing that comes directly is heard: who guesses our address learns nothing.
+        """
+        if way.is_direct and not self._facts.is_direct_allowed:
+            raise NotAuthentic("a datagram that came directly where only the relay is allowed")
         match kind:
             case Kind.DATA | Kind.CONTROL:
                 self._carriage.open_untrusted(kind, datagram, way)

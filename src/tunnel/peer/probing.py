@@ -77,11 +77,11 @@ class Probing:
         self._around.claim_index(Kind.PROBE, keys.receive_index, self._owner)
 
     def ask(self, way: Way, ttl: int | None = None) -> None:
-        """Send one probe. To where nobody has answered yet, only what the node's budget allows.
+        """Send one probe; none directly where a side forbids it. To where nobody has answered, only what the budget allows.
 
         A proven path is asked at full size: one that begins to swallow big packets must not live on by small ones.
         """
-        if self._prober is None:
+        if self._prober is None or (way.is_direct and not self._facts.is_direct_allowed):
             return
         path = self._facts.paths.at(way)
         has_answered = path is not None and path.answered != NEVER
