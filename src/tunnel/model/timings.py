@@ -34,6 +34,12 @@ class Timings:
     port_lost: tuple[float, ...] = (0.1, 1.0, 5.0, 30.0, 60.0)
     port_retries: tuple[float, ...] = (15.0, 60.0, 300.0, 900.0, 3600.0)
 
+    # The TUN interface.
+    interface_restores: tuple[float, ...] = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+    """Before what somebody took off it is put back; the ladder of who does it again and again."""
+    interface_calm: float = 120.0
+    """After so long without that the ladder begins anew."""
+
     # Announcement (the mission's ladder).
     announce_retries: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
     announce_slow_retry: float = 30.0

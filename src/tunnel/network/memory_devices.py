@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -12,6 +12,53 @@ from tunnel.network.ports import BATCH
 
 QUEUE = 512
 """Packets that wait each way; the kernel's default for TUN is of that order."""
+DEBOUNCE = 0.1
+"""Seconds after which a kernel's word of changes is heeded."""
+
+
+class MemoryLink:
+    """What an interface should have, and has. `lose` is what somebody does to it."""
+
+    def __init__(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
+        self.present: tuple[str, ...] = ()
+        self.is_stubborn = False
+        """Nothing can be put back: the right to do so is gone."""
+        self.readdressed = 0
+        self._changed = trio.lowlevel.ParkingLot()
+        self._set(addresses, routes)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What it should have and has not."""
+        return tuple(each for each in (*self.addresses, *self.routes) if each not in self.present)
+
+    def lose(self, *lost: str) -> None:
+        """Somebody takes these off; all, where none is named."""
+        self.present = tuple(each for each in self.present if lost and each not in lost)
+        self._changed.unpark_all()
+
+    async def wait_disturbed(self) -> tuple[str, ...]:
+        """Return when something is missing: what."""
+        await trio.lowlevel.checkpoint()
+        while not self.missing:
+            await self._changed.park()
+            await trio.sleep(DEBOUNCE)
+        return self.missing
+
+    def restore(self) -> None:
+        """Put it back. Raises DeviceError where that is forbidden."""
+        if self.is_stubborn:
+            raise DeviceError("no right to change the interface")
+        self.present = (*self.addresses, *self.routes)
+
+    def readdress(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
+        """Have these from now on."""
+        self._set(addresses, routes)
+        self.readdressed += 1
+
+    def _set(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
+        self.addresses, self.routes = tuple(addresses), tuple(routes)
+        self.present = (*self.addresses, *self.routes)
 
 
 class MemoryDevice:
@@ -22,13 +69,22 @@ class MemoryDevice:
     ) -> None:
         self.name = name
         self.mtu = mtu
-        self.addresses = tuple(addresses)
-        self.routes = tuple(routes)
+        self.link = MemoryLink(addresses, routes)
         self._devices = devices
         self._outgoing: deque[bytes] = deque()
         self._written: deque[bytes] = deque()
         self._changed = trio.lowlevel.ParkingLot()
         self._closed = False
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Those that it should have, ADDRESS/PREFIX each."""
+        return self.link.addresses
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """Those beyond its addresses' own."""
+        return self.link.routes
 
     async def read_batch(self) -> list[bytes]:
         """Wait for at least one injected packet; at most BATCH."""
@@ -39,8 +95,10 @@ class MemoryDevice:
         return [self._outgoing.popleft() for _ in range(min(len(self._outgoing), BATCH))]
 
     def write_nowait(self, packet: bytes) -> bool:
-        """Keep a packet for `wait_written`. False: its queue is full."""
+        """Keep a packet for `wait_written`, unless one of the `takers` has it. False: its queue is full."""
         self._check_open()
+        if any(takes(packet) for takes in self._devices.takers):
+            return True
         if len(self._written) >= QUEUE:
             return False
         self._written.append(bytes(packet))
@@ -78,10 +136,14 @@ class MemoryDevice:
 
 
 class MemoryDevices:
-    """The TUN interfaces of one host; `open` has them by name."""
+    """The TUN interfaces of one host; `open` has them by name.
+
+    `takers` are asked with each packet that comes out of the tunnel, and say whether it was theirs.
+    """
 
     def __init__(self) -> None:
         self.open: dict[str, MemoryDevice] = {}
+        self.takers: list[Callable[[bytes], bool]] = []
 
     async def open_device(self, name: str, mtu: int, addresses: Sequence[str], routes: Sequence[str]) -> MemoryDevice:
         """An interface. Raises DeviceError if the name is taken."""

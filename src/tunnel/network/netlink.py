@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 NEW_LINK, DEL_LINK, GET_LINK = 16, 17, 18
-NEW_ADDRESS, GET_ADDRESS = 20, 22
+NEW_ADDRESS, DEL_ADDRESS, GET_ADDRESS = 20, 21, 22
 NEW_ROUTE, GET_ROUTE = 24, 26
 
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
@@ -114,6 +114,17 @@ def open_watch() -> socket.socket:
     watch = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
     watch.bind((0, GROUPS_OF_CHANGES))
     return watch
+
+
+def drain(watch: socket.socket) -> None:
+    """Read and forget what a watch has to say."""
+    while True:
+        try:
+            watch.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            continue  # ENOBUFS: more happened than the socket could hold; whoever looks sees it
 
 
 def _messages(answer: bytes) -> Iterator[Message]:

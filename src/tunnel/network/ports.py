@@ -187,8 +187,29 @@ class Store(Protocol):
         ...
 
 
+class PacketLink(Protocol):
+    """What a TUN interface should have: to be there and up, its addresses, its routes."""
+
+    async def wait_disturbed(self) -> tuple[str, ...]:
+        """Return when something of that is missing, since somebody took it away: what, in words."""
+        ...
+
+    def restore(self) -> None:
+        """Put back what is missing, the interface itself too. Raises DeviceError."""
+        ...
+
+    def readdress(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
+        """Have these addresses and routes from now on, and those from before no longer. Raises DeviceError."""
+        ...
+
+
 class PacketDevice(Protocol):
     """A TUN interface: whole IP packets."""
+
+    @property
+    def link(self) -> PacketLink:
+        """Its addresses and routes."""
+        ...
 
     @property
     def name(self) -> str:

@@ -4,38 +4,25 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import ipaddress
-import logging
 import os
-import socket
 import struct
 from collections.abc import Sequence
 
 import trio
 
 from tunnel.model.errors import DeviceError
-from tunnel.network import netlink
 from tunnel.network.ports import BATCH
+from tunnel.network.real_link import RealLink
 
 CLONE_DEVICE = "/dev/net/tun"
 MAX_PACKET = 65536
 MAX_NAME_BYTES = 15
 
-# Linux <if_tun.h>, <if_link.h>, <if_addr.h>, <rtnetlink.h>
+# Linux <if_tun.h>
 _TUNSETIFF = 0x400454CA
 _IFF_TUN, _IFF_NO_PI, _IFF_TUN_EXCL = 0x0001, 0x1000, 0x8000
-_IFLA_MTU, _IFLA_AF_SPEC = 4, 26
-_IFLA_INET6_ADDR_GEN_MODE, _NO_LINK_LOCAL = 8, 1
-_IFA_F_NODAD = 0x02
-_TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_LINK, _SCOPE_UNIVERSE = 254, 4, 253, 0
-
-
-REACHABLE_PATIENCE = 1.0
-REACHABLE_PAUSE = 0.005
 
 NO_PRIVILEGE = "run as root, or give Python `setcap cap_net_admin+ep`, or use --userspace"
-
-_log = logging.getLogger(__name__)
 
 
 class RealDevices:
@@ -44,28 +31,29 @@ class RealDevices:
     async def open_device(self, name: str, mtu: int, addresses: Sequence[str], routes: Sequence[str]) -> RealDevice:
         """A TUN interface that is up. Raises DeviceError with the remedy."""
         await trio.lowlevel.checkpoint()
-        descriptor, actual = _open_tun(name)
+        device = RealDevice(*_open_tun(name), mtu)
         try:
-            _set_up(actual, mtu, addresses, routes)
-            await _wait_reachable(actual, addresses)
+            await device.link.set_up(addresses, routes)
         except OSError as error:
-            os.close(descriptor)
+            device.close()
             raise DeviceError(
-                f"the interface {actual} cannot be set up: netlink is closed to this process ({error.strerror}); "
+                f"the interface {device.name} cannot be set up: netlink is closed to this process ({error.strerror}); "
                 "allow it (AF_NETLINK in a seccomp filter or in RestrictAddressFamilies=), or use --userspace"
             ) from error
         except BaseException:
-            os.close(descriptor)
+            device.close()
             raise
-        return RealDevice(descriptor, actual)
+        return device
 
 
 class RealDevice:
-    """A TUN interface of the kernel."""
+    """A TUN interface of the kernel. One that somebody removes is quiet until `link.restore` has made it anew."""
 
-    def __init__(self, descriptor: int, name: str) -> None:
+    def __init__(self, descriptor: int, name: str, mtu: int) -> None:
         self._descriptor = descriptor
         self._name = name
+        self._remade = trio.lowlevel.ParkingLot()
+        self.link = RealLink(name, mtu, remake=self._attach_again)
 
     @property
     def name(self) -> str:
@@ -84,7 +72,9 @@ class RealDevice:
             except BlockingIOError:
                 pass
             except OSError as error:
-                if not batch:
+                if not batch and error.errno == errno.EBADFD:  # removed; whoever watches the link hears of it too
+                    await self._remade.park()
+                elif not batch:
                     raise trio.BrokenResourceError(f"{self._name}: {error.strerror}") from error
         return batch
 
@@ -103,6 +93,13 @@ class RealDevice:
             trio.lowlevel.notify_closing(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
+            self._remade.unpark_all()
+
+    def _attach_again(self) -> None:
+        """The descriptor that is open may have a new interface: nothing needs to be opened for it."""
+        self._check_open()
+        _attach(self._descriptor, self._name)
+        self._remade.unpark_all()
 
     def _check_open(self) -> None:
         if self._descriptor < 0:
@@ -119,12 +116,20 @@ def _open_tun(name: str) -> tuple[int, str]:
     except OSError as error:
         raise DeviceError(_cannot_open(error)) from error
     try:
-        request = struct.pack("16sH22x", encoded, _IFF_TUN | _IFF_NO_PI | _IFF_TUN_EXCL)
+        return descriptor, _attach(descriptor, name)
+    except DeviceError:
+        os.close(descriptor)
+        raise
+
+
+def _attach(descriptor: int, name: str) -> str:
+    """Make an interface; the name that the kernel gave. Raises DeviceError."""
+    try:
+        request = struct.pack("16sH22x", name.encode(), _IFF_TUN | _IFF_NO_PI | _IFF_TUN_EXCL)
         granted = fcntl.ioctl(descriptor, _TUNSETIFF, request)
     except OSError as error:
-        os.close(descriptor)
         raise DeviceError(_cannot_make(name, error)) from error
-    return descriptor, granted[:16].partition(b"\0")[0].decode()
+    return granted[:16].partition(b"\0")[0].decode()
 
 
 def _cannot_open(error: OSError) -> str:
@@ -141,90 +146,3 @@ def _cannot_make(name: str, error: OSError) -> str:
     if error.errno in (errno.EPERM, errno.EACCES):
         return f"no right to make the interface {name}: {NO_PRIVILEGE}"
     return f"the interface {name} cannot be made: {error.strerror}"
-
-
-def _set_up(name: str, mtu: int, addresses: Sequence[str], routes: Sequence[str]) -> None:
-    index = socket.if_nametoindex(name)
-    with netlink.Netlink() as kernel:
-        _no_link_local(kernel, index)
-        try:
-            link = netlink.LINK.pack(socket.AF_UNSPEC, 0, index, netlink.IFF_UP, netlink.IFF_UP)
-            kernel.execute(netlink.NEW_LINK, 0, link + netlink.attribute(_IFLA_MTU, struct.pack("=I", mtu)))
-        except OSError as error:
-            raise DeviceError(f"{name} cannot be set up with an MTU of {mtu}: {error.strerror}") from error
-        connected = [_add_address(kernel, name, index, address) for address in addresses]
-        for route in routes:
-            network = ipaddress.ip_network(route)
-            if network not in connected:  # the kernel has made that route together with the address
-                _add_route(kernel, name, index, network)
-
-
-def _no_link_local(kernel: netlink.Netlink, index: int) -> None:
-    """The tunnel carries its members' addresses only: no link-local one, no router solicitations."""
-    mode = netlink.attribute(_IFLA_INET6_ADDR_GEN_MODE, bytes([_NO_LINK_LOCAL]))
-    family = netlink.attribute(socket.AF_INET6 | netlink.NESTED, mode)
-    body = netlink.LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + netlink.attribute(
-        _IFLA_AF_SPEC | netlink.NESTED, family
-    )
-    try:
-        kernel.execute(netlink.NEW_LINK, 0, body)
-    except OSError as error:
-        _log.debug("no way to switch off link-local addresses: %s", error.strerror)
-
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-async def _wait_reachable(name: str, addresses: Sequence[str]) -> None:
-    """The kernel makes an IPv6 address its own a moment after it gave it; packets to it are lost until then."""
-    waiting = [address.ip for address in map(ipaddress.ip_interface, addresses) if address.version == 6]
-    with trio.move_on_after(REACHABLE_PATIENCE), netlink.Netlink() as kernel:
-        while waiting := [ip for ip in waiting if not _is_local(kernel, ip)]:  # noqa: ASYNC110 - the kernel tells nobody
-            await trio.sleep(REACHABLE_PAUSE)
-    if waiting:
-        _log.debug("%s: %s is not reachable yet", name, waiting)
-
-
-def _is_local(kernel: netlink.Netlink, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    question = netlink.ROUTE.pack(socket.AF_INET6, 128, 0, 0, 0, 0, 0, 0, 0)
-    try:
-        answer = kernel.ask(netlink.GET_ROUTE, question + netlink.attribute(netlink.RTA_DST, address.packed))
-    except OSError:
-        return True  # IPv6 is switched off: there is nothing to wait for
-    return bool(netlink.ROUTE.unpack_from(answer.body)[7] == netlink.LOCAL)
-
-
-def _add_address(kernel: netlink.Netlink, name: str, index: int, text: str) -> Network:
-    interface = ipaddress.ip_interface(text)
-    is_ipv6 = interface.version == 6
-    family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
-    body = netlink.ADDRESS.pack(family, interface.network.prefixlen, 0, _SCOPE_UNIVERSE, index)
-    for kind in (netlink.IFA_LOCAL, netlink.IFA_ADDRESS):
-        body += netlink.attribute(kind, interface.ip.packed)
-    if is_ipv6:
-        body += netlink.attribute(
-            netlink.IFA_FLAGS, struct.pack("=I", _IFA_F_NODAD)
-        )  # usable at once; nobody else is there
-    try:
-        kernel.execute(netlink.NEW_ADDRESS, netlink.CREATE | netlink.EXCLUSIVE, body)
-    except OSError as error:
-        if is_ipv6 and error.errno in (errno.EACCES, errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
-            _log.warning("IPv6 is switched off on this machine: %s goes without %s", name, interface.ip)
-        else:
-            raise DeviceError(f"{name} cannot have the address {text}: {error.strerror}") from error
-    return interface.network
-
-
-def _add_route(kernel: netlink.Netlink, name: str, index: int, network: Network) -> None:
-    is_ipv6 = network.version == 6
-    family, scope = (socket.AF_INET6, _SCOPE_UNIVERSE) if is_ipv6 else (socket.AF_INET, _SCOPE_LINK)
-    body = netlink.ROUTE.pack(family, network.prefixlen, 0, 0, _TABLE_MAIN, _PROTOCOL_STATIC, scope, netlink.UNICAST, 0)
-    body += netlink.attribute(netlink.RTA_DST, network.network_address.packed)
-    body += netlink.attribute(netlink.RTA_OIF, struct.pack("=i", index))
-    try:
-        kernel.execute(netlink.NEW_ROUTE, netlink.CREATE | netlink.EXCLUSIVE, body)
-    except OSError as error:
-        if is_ipv6 and error.errno in (errno.EACCES, errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.ENODEV):
-            return
-        taken = "; another interface has that route: see `ip route`" if error.errno == errno.EEXIST else ""
-        raise DeviceError(f"{name} cannot have the route {network}: {error.strerror}{taken}") from error

@@ -62,7 +62,7 @@ class RealInterfaces:
             while True:
                 await trio.lowlevel.wait_readable(watch)
                 await trio.sleep(DEBOUNCE)
-                _drain(watch)
+                netlink.drain(watch)
                 if _snapshot() != before:
                     return
 
@@ -114,13 +114,3 @@ def _default_routes(kernel: netlink.Netlink) -> tuple[tuple[int, bytes, bytes], 
             attributes = message.attributes(netlink.ROUTE)
             found.add((family, attributes.get(netlink.RTA_GATEWAY, b""), attributes.get(netlink.RTA_OIF, b"")))
     return tuple(sorted(found))
-
-
-def _drain(watch: socket.socket) -> None:
-    while True:
-        try:
-            watch.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            continue  # ENOBUFS: more happened than the socket could hold; the snapshot will tell

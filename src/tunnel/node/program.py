@@ -96,7 +96,13 @@ class NodeProgram:
         self._interface = None
         if settings.tun is not None:
             self._interface = Interface(
-                settings.tun, settings.mtu, self._lease, self.pulse, devices=world.devices, plane=self.tun
+                settings.tun,
+                settings.mtu,
+                self._lease,
+                self.pulse,
+                timings=settings.timings,
+                devices=world.devices,
+                plane=self.tun,
             )
         self.link = ServerLink(
             self._open_connection,
@@ -250,7 +256,11 @@ class NodeProgram:
                 None if self.is_registered else self.link.reason,
             ),
             peers=tuple(peer.status() for peer in sorted(self.directory, key=lambda peer: peer.node)),
-            notes=(*self.directory.notes, *self.surveyor.notes),
+            notes=(
+                *self.directory.notes,
+                *self.surveyor.notes,
+                *(() if self._interface is None else self._interface.notes),
+            ),
             port_mappings=self.port_mappings.statuses(),
         )
 

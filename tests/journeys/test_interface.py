@@ -1,0 +1,58 @@
+"""Somebody changes the interface of a running node: the tunnel carries again within seconds, and `status` says it."""
+
+from __future__ import annotations
+
+import time
+import pytest
+from tests.journeys.conftest import BUSY, OpenHousehold
+
+from tunnel.netlab import Lab, SiteSpec
+from tunnel.netlab.household import Household
+from tunnel.netlab.pings import Pinging
+
+pytestmark = pytest.mark.netlab
+
+INTERVAL = 0.1
+Pair = tuple[Lab, Household]
+
+
+@pytest.fixture(scope="module")
+def pair(open_household: OpenHousehold) -> Pair:
+    lab, household = open_household(SiteSpec("home"), SiteSpec("office"))
+    household.start_node(lab.sites["home"].host, "desk")
+    household.start_node(lab.sites["office"].host, "laptop")
+    household.wait_ready("desk", "laptop")
+    return lab, household
+
+
+@pytest.fixture
+def pinging(pair: Pair) -> Pinging:
+    _, household = pair
+    pinging = household.start_ping("laptop", "desk", interval=INTERVAL)
+    pinging.wait_answer()
+    return pinging
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "address flush dev t-desk",
+        "link set t-desk down",
+        "route delete 10.86.0.0/16 dev t-desk",
+        "link delete t-desk",
+    ],
+)
+def test_what_is_taken_off_a_running_node_s_interface_is_put_back(pair: Pair, pinging: Pinging, words: str) -> None:
+    """Addresses of both families; what was a direct path goes on being one."""
+    lab, household = pair
+    desk = household.nodes["desk"]
+    before = household.status("desk")["node"]["notes"]
+    lab.run(desk.host, ["ip", *words.split()])
+    household.wait_status("desk", lambda status: bool(status["node"]["notes"] != before), "told", 60.0)
+    pinging.wait_answer(time.time(), patience=10.0 + BUSY)
+    pinging.stop()
+    own = household.status("desk")["node"]["addresses"]
+    there = lab.run(desk.host, ["ip", "-br", "address", "show", "dev", "t-desk"])
+    assert all(f"{address}/" in there for address in own)
+    assert "put back" in household.log("desk")
+    assert any("t-desk lost" in note for note in household.status("desk")["node"]["notes"])
