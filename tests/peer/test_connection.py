@@ -368,7 +368,7 @@ async def test_a_report_amidst_a_punch_ends_it_soon_if_it_speaks_against_it(benc
 
 
 async def test_a_node_that_allows_the_relay_only_confirms_no_guessed_address(bench: Bench) -> None:
-    """The peer knows the keys and guesses where we are: neither a probe nor data there changes anything, or is answered."""
+    """The peer knows the keys and guesses where we are: no probe and no data there is answered, or changes anything."""
     bench.right.card(relay_only=True)
     bench.meet()
     curious, hidden = bench.left, bench.right

@@ -77,8 +77,9 @@ class Probing:
         self._around.claim_index(Kind.PROBE, keys.receive_index, self._owner)
 
     def ask(self, way: Way, ttl: int | None = None) -> None:
-        """Send one probe; none directly where a side forbids it. To where nobody has answered, only what the budget allows.
+        """Send one probe. To where nobody has answered yet, only what the node's budget allows.
 
+        Where a side forbids direct paths none goes directly.
         A proven path is asked at full size: one that begins to swallow big packets must not live on by small ones.
         """
         if self._prober is None or (way.is_direct and not self._facts.is_direct_allowed):
