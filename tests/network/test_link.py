@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from tunnel.model.errors import MalformedFrame
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.network.link import BATCH_BYTES, MAX_WAITING_SIGNALS, Link
+from tunnel.network.link import BATCH_BYTES, MAX_WAITING_SIGNALS, SIGNALS_AT_ONCE, Link
 from tunnel.network.relay_queue import ENTRY_COST, QUEUING, RESERVE, QueueBudget
 from tunnel.wire.relay_batch import ENTRY, decode_relay_batch, encode_relay_batch, is_relay_batch
 from tunnel.wire.signals import Ping, Pong, decode_signal, encode_signal
@@ -29,9 +29,9 @@ class SlowChannel:
         self.sent: list[bytes] = []
         self.say, self.incoming = trio.open_memory_channel[bytes](math.inf)
 
-    async def send(self, message: bytes) -> None:
+    async def send(self, *messages: bytes) -> None:
         await trio.sleep(self.pace)
-        self.sent.append(message)
+        self.sent += messages
 
     async def receive(self) -> bytes:
         return await self.incoming.receive()
@@ -161,13 +161,15 @@ async def test_a_last_word_can_be_waited_for(autojump_clock: MockClock) -> None:
     link = make_link(channel)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(link.run_writer)
-        link.send_signal(Ping(1))
-        link.send_signal(Ping(2))
+        for number in range(SIGNALS_AT_ONCE + 1):
+            link.send_signal(Ping(number))
         begun = trio.current_time()
         await link.wait_signals_sent()
-        assert trio.current_time() - begun == pytest.approx(2)
+        assert trio.current_time() - begun == pytest.approx(2), "a few go by one write, and the last one by another"
         nursery.cancel_scope.cancel()
-    assert [decode_signal(message) for message in channel.sent] == [Ping(1), Ping(2)]
+    assert [decode_signal(message) for message in channel.sent] == [
+        Ping(number) for number in range(SIGNALS_AT_ONCE + 1)
+    ]
 
 
 async def test_waiting_for_the_last_word_of_a_broken_link_fails(autojump_clock: MockClock) -> None:

@@ -271,7 +271,7 @@ EARLY = "bytes after the handshake and before its answer"
         ((HEAD, b"\x82\xff" + b"\xff" * 8), f"a first message of {2**64 - 1} bytes"),
         ((HEAD + HELLO,), EARLY),
         ((HEAD[:-1], HEAD[-1:] + HELLO), EARLY),
-        ((HEAD[:20], b"x" * 8192), "8212 bytes, and no whole message in them"),
+        ((HEAD[:20], b"x" * 8192), "8212 bytes, and no handshake in them"),
     ],
 )
 async def test_a_stranger_sends_one_frame_and_waits(

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     from tunnel.network.memory import MemoryInternet
     from tunnel.network.memory_host import MemoryHost
+from tunnel.network.turns import Share
 
 
 def refused(signals: list[Signal]) -> str:
@@ -377,8 +378,9 @@ class Pipe:
     sending: trio.MemorySendChannel[bytes]
     receiving: trio.MemoryReceiveChannel[bytes]
 
-    async def send(self, message: bytes) -> None:
-        await self.sending.send(message)
+    async def send(self, *messages: bytes) -> None:
+        for message in messages:
+            await self.sending.send(message)
 
     async def receive(self) -> bytes:
         return await self.receiving.receive()
@@ -411,7 +413,14 @@ async def test_a_network_of_hundreds_is_told_to_a_newcomer_whole(server_host: Me
         house = House(settings, server_host.world(), presence, registry, Relay(presence, 1e6), introductions)
         server_link = Link(Pipe(to_node, from_node), timings=settings.timings, relay_queue=1000)
         node_link = Link(Pipe(to_server, from_server), timings=settings.timings, relay_queue=1000)
-        connection = Connection(house, server_link, Endpoint("26.0.0.1", 40000), lambda: True, local=settings.listen)
+        connection = Connection(
+            house,
+            server_link,
+            Endpoint("26.0.0.1", 40000),
+            lambda: True,
+            local=settings.listen,
+            share=Share(house.turns),
+        )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.run, trio.current_time() + 5.0)
             nursery.start_soon(node_link.run_writer)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-import trio
 
 from tunnel.model.errors import Refused
 from tunnel.model.identity import NetworkId, NodeId
-from tunnel.server.presence import RTT_SAMPLES, Member, Presence, Word
-from tunnel.wire.signals import Announce, Introduced, PeerDown, PeerUp, Signal
+from tunnel.server.news import Word
+from tunnel.server.presence import RTT_SAMPLES, Member, Presence
+from tunnel.wire.signals import Announce, PeerDown, PeerUp, Signal
 
 HOME = NetworkId(b"h" * 16)
 WORK = NetworkId(b"w" * 16)
@@ -41,142 +41,102 @@ def announce(seq: int, body: bytes = b"body", epoch: bytes = EPOCH) -> Announce:
     return Announce(epoch, seq, body)
 
 
-async def news_of(member: Member) -> list[Word]:
-    return [await member.news.take() for _ in range(len(member.news))]
+def announce_to_all(presence: Presence, member: Member, announce: Announce) -> bool:
+    """As a connection does that has not announced lately."""
+    return presence.announce(member, announce) and presence.pass_on(member) >= 0
 
 
-async def test_members_of_a_network_hear_each_other_announce() -> None:
+def news_of(member: Member) -> list[Word]:
+    words = []
+    while (word := member.news.take_nowait()) is not None:
+        words.append(word)
+    return words
+
+
+def test_members_of_a_network_hear_each_other_announce() -> None:
     presence = Presence(10)
     (desk, _), (laptop, _), (stranger, _) = member("desk"), member("laptop"), member("stranger", WORK)
     for one in (desk, laptop, stranger):
         presence.join(one)
-    assert presence.announce(desk, announce(1))
-    assert await news_of(laptop) == [PeerUp(desk.node.raw, EPOCH, 1, b"body")]
-    assert await news_of(desk) == []
-    assert await news_of(stranger) == []
+    assert announce_to_all(presence, desk, announce(1))
+    assert news_of(laptop) == [PeerUp(desk.node.raw, EPOCH, 1, b"body")]
+    assert news_of(desk) == []
+    assert news_of(stranger) == []
 
 
-async def test_a_newcomer_hears_of_those_who_have_announced_only() -> None:
+def test_a_newcomer_hears_of_those_who_have_announced_only() -> None:
     presence = Presence(10)
     (desk, _), (silent, _), (late, _) = member("desk"), member("silent"), member("late")
     presence.join(desk)
     presence.join(silent)
-    presence.announce(desk, announce(4, b"fourth"))
+    announce_to_all(presence, desk, announce(4, b"fourth"))
     presence.join(late)
-    assert await news_of(late) == [PeerUp(desk.node.raw, EPOCH, 4, b"fourth")]
+    assert news_of(late) == [PeerUp(desk.node.raw, EPOCH, 4, b"fourth")]
 
 
-async def test_an_announcement_that_is_not_newer_is_not_passed_on() -> None:
+def test_an_announcement_that_is_not_newer_is_not_passed_on() -> None:
     presence = Presence(10)
     (desk, _), (laptop, _) = member("desk"), member("laptop")
     presence.join(desk)
     presence.join(laptop)
-    assert presence.announce(desk, announce(5, b"five"))
-    assert not presence.announce(desk, announce(5, b"again"))
-    assert not presence.announce(desk, announce(4, b"old"))
+    assert announce_to_all(presence, desk, announce(5, b"five"))
+    assert not announce_to_all(presence, desk, announce(5, b"again"))
+    assert not announce_to_all(presence, desk, announce(4, b"old"))
     assert desk.announcement == announce(5, b"five")
-    assert await news_of(laptop) == [PeerUp(desk.node.raw, EPOCH, 5, b"five")]
+    assert news_of(laptop) == [PeerUp(desk.node.raw, EPOCH, 5, b"five")]
 
 
-async def test_another_epoch_begins_its_numbers_anew() -> None:
+def test_another_epoch_begins_its_numbers_anew() -> None:
     presence = Presence(10)
     (desk, _), (laptop, _) = member("desk"), member("laptop")
     presence.join(desk)
     presence.join(laptop)
-    presence.announce(desk, announce(5))
-    assert presence.announce(desk, announce(1, b"new", b"f" * 16))
-    assert await news_of(laptop) == [PeerUp(desk.node.raw, b"f" * 16, 1, b"new")]
+    announce_to_all(presence, desk, announce(5))
+    assert announce_to_all(presence, desk, announce(1, b"new", b"f" * 16))
+    assert news_of(laptop) == [PeerUp(desk.node.raw, b"f" * 16, 1, b"new")]
 
 
 @pytest.mark.parametrize(("withdraws", "why"), [(False, "lost"), (True, "left")])
-async def test_the_others_hear_how_a_member_went(withdraws: bool, why: str) -> None:
+def test_the_others_hear_how_a_member_went(withdraws: bool, why: str) -> None:
     presence = Presence(10)
     (desk, _), (laptop, _) = member("desk"), member("laptop")
     presence.join(desk)
     presence.join(laptop)
-    presence.announce(desk, announce(1))
-    await news_of(laptop)
+    announce_to_all(presence, desk, announce(1))
+    news_of(laptop)
     if withdraws:
         presence.withdraw(desk)
-        assert await news_of(laptop) == [PeerDown(desk.node.raw, why)]
+        assert news_of(laptop) == [PeerDown(desk.node.raw, why)]
     presence.leave(desk)
-    assert await news_of(laptop) == ([] if withdraws else [PeerDown(desk.node.raw, why)])
+    assert news_of(laptop) == ([] if withdraws else [PeerDown(desk.node.raw, why)])
     assert presence.find(HOME, desk.node) is None
 
 
-async def test_nobody_hears_the_end_of_a_member_that_never_announced() -> None:
+def test_nobody_hears_the_end_of_a_member_that_never_announced() -> None:
     presence = Presence(10)
     (desk, _), (laptop, _) = member("desk"), member("laptop")
     presence.join(desk)
     presence.join(laptop)
     presence.leave(desk)
-    assert await news_of(laptop) == []
+    assert news_of(laptop) == []
 
 
-async def test_a_new_link_replaces_the_old_one_and_the_peers_notice_nothing() -> None:
+def test_a_new_link_replaces_the_old_one_and_the_peers_notice_nothing() -> None:
     presence = Presence(10)
     (old, old_box), (new, _), (laptop, _) = member("desk"), member("desk"), member("laptop")
     presence.join(old)
     presence.join(laptop)
-    presence.announce(old, announce(1))
-    await news_of(laptop)
+    announce_to_all(presence, old, announce(1))
+    news_of(laptop)
     presence.join(new)
     assert old_box.ended == ["replaced"]
     presence.leave(old)
     assert presence.find(HOME, new.node) is new
     assert presence.handles_of(HOME)[new.node.handle] is new
-    assert await news_of(laptop) == []
-    assert not presence.announce(old, announce(2)), "an old link speaks for nobody"
+    assert news_of(laptop) == []
+    assert not announce_to_all(presence, old, announce(2)), "an old link speaks for nobody"
     presence.leave(new)
-    assert await news_of(laptop) == [PeerDown(new.node.raw, "lost")], "though the new link never announced"
-
-
-async def test_a_slow_member_is_behind_by_one_word_a_peer() -> None:
-    presence = Presence(10)
-    (desk, _), (other, _), (slow, _) = member("desk"), member("other"), member("slow")
-    for one in (desk, other, slow):
-        presence.join(one)
-    for seq in range(1, 1000):
-        presence.announce(desk, announce(seq))
-    presence.announce(other, announce(1))
-    presence.leave(other)
-    assert len(slow.news) == 2
-    assert await news_of(slow) == [PeerUp(desk.node.raw, EPOCH, 999, b"body"), PeerDown(other.node.raw, "lost")]
-
-
-async def test_what_came_after_an_introduction_is_told_after_it() -> None:
-    """Told before it, the introduction's older announcement would bring back a peer that is gone or was restarted."""
-    presence = Presence(10)
-    (desk, _), (laptop, _) = member("desk"), member("laptop")
-    for one in (desk, laptop):
-        presence.join(one)
-    introduction = Introduced(1, desk.node.raw, EPOCH, 1, b"body", EPOCH, 1, 0.0)
-    presence.announce(desk, announce(1))
-    laptop.news.put(introduction)
-    presence.announce(desk, announce(1, b"new", b"f" * 16))
-    assert await news_of(laptop) == [introduction, PeerUp(desk.node.raw, b"f" * 16, 1, b"new")]
-    presence.announce(desk, announce(2, b"newer", b"f" * 16))
-    laptop.news.put(introduction)
-    presence.leave(desk)
-    assert await news_of(laptop) == [introduction, PeerDown(desk.node.raw, "lost")]
-
-
-async def test_news_are_waited_for() -> None:
-    presence = Presence(10)
-    (desk, _), (laptop, _) = member("desk"), member("laptop")
-    presence.join(desk)
-    presence.join(laptop)
-    heard: list[Word] = []
-
-    async def listen() -> None:
-        heard.append(await laptop.news.take())
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(listen)
-        await trio.testing.wait_all_tasks_blocked()
-        assert heard == []
-        presence.announce(desk, announce(1))
-    assert heard == [PeerUp(desk.node.raw, EPOCH, 1, b"body")]
+    assert news_of(laptop) == [PeerDown(new.node.raw, "lost")], "though the new link never announced"
 
 
 def test_a_full_network_refuses_newcomers_but_not_a_new_link_of_a_member() -> None:
@@ -223,14 +183,14 @@ def test_the_round_trip_is_the_least_of_the_latest_samples() -> None:
     assert desk.rtt == 0.4
 
 
-async def test_an_old_link_withdraws_nobody() -> None:
+def test_an_old_link_withdraws_nobody() -> None:
     presence = Presence(10)
     (old, _), (new, _), (laptop, _) = member("desk"), member("desk"), member("laptop")
     presence.join(old)
     presence.join(laptop)
     presence.join(new)
-    presence.announce(new, announce(1))
-    await news_of(laptop)
+    announce_to_all(presence, new, announce(1))
+    news_of(laptop)
     presence.withdraw(old)
-    assert await news_of(laptop) == []
+    assert news_of(laptop) == []
     assert new.announcement == announce(1)

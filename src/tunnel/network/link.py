@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import trio
@@ -22,17 +23,21 @@ from tunnel.model.errors import MalformedFrame
 from tunnel.model.timings import Timings
 from tunnel.network.relay_queue import QueueBudget, RelayQueue
 from tunnel.wire.relay_batch import decode_relay_batch, encode_relay_batch, is_relay_batch
-from tunnel.wire.signals import Signal, decode_signal, encode_signal
+from tunnel.wire.signals import PeerUp, Signal, decode_signal, encode_signal
 
 MAX_WAITING_SIGNALS = 256
 BATCH_BYTES = 32 * 1024
+SIGNALS_AT_ONCE = 8
+"""Signals that one write of the stream carries."""
+SHARED_SIGNALS = 512
+"""Announcements whose encoding is kept: each is told to many."""
 
 
 class Messages(Protocol):
     """What a link rides on; `MessageChannel` is one."""
 
-    async def send(self, message: bytes) -> None:
-        """Send one message."""
+    async def send(self, *messages: bytes) -> None:
+        """Send messages, together where that is cheaper."""
         ...
 
     async def receive(self) -> bytes:
@@ -148,10 +153,7 @@ class Link:
                 if self._broken is not None:
                     raise trio.BrokenResourceError(self._broken)
                 if self._signals:
-                    await self._send(encode_signal(self._signals.popleft()))
-                    self._signals_sent += 1
-                    self._unsent -= 1
-                    self._progress.unpark_all()
+                    await self._send_signals()
                 elif batch := self._relay.take_batch(trio.current_time(), BATCH_BYTES):
                     await self._send(encode_relay_batch(batch))
                     self._relay_sent += len(batch)
@@ -188,9 +190,17 @@ class Link:
             relay_bytes_waiting=self._relay.size,
         )
 
-    async def _send(self, message: bytes) -> None:
+    async def _send_signals(self) -> None:
+        """All that wait, a few at once."""
+        count = min(len(self._signals), SIGNALS_AT_ONCE)
+        await self._send(*[_encode(self._signals.popleft()) for _ in range(count)])
+        self._signals_sent += count
+        self._unsent -= count
+        self._progress.unpark_all()
+
+    async def _send(self, *messages: bytes) -> None:
         with trio.fail_after(self._send_patience):
-            await self._channel.send(message)
+            await self._channel.send(*messages)
 
     def _break(self, why: str) -> None:
         if self._broken is None:
@@ -207,3 +217,12 @@ class Link:
         except MalformedFrame:
             self._malformed_batches += 1
         return pairs
+
+
+def _encode(signal: Signal) -> bytes:
+    return _encode_shared(signal) if isinstance(signal, PeerUp) else encode_signal(signal)
+
+
+@lru_cache(SHARED_SIGNALS)
+def _encode_shared(signal: PeerUp) -> bytes:
+    return encode_signal(signal)

@@ -1,112 +1,122 @@
-"""A byte stream that counts what its peer sends, so that nobody makes the WebSocket library parse for nothing.
+"""A byte stream that looks at what its peer sends before the WebSocket library parses it.
 
-    handshake: one head, nothing behind it | first frame: one whole message | then: so many bytes a message
+    head of the handshake -> its answer: nothing may come -> frames: a few at a time, each message whole in one of them
 
-Knows the heads of WebSocket frames, and nothing else of them.
+The library parses all that one read brought without letting others run, and puts no limit on empty fragments, pings and
+tiny messages. Here each read yields a few frames, and who has sent many waits for his turn (turns.py) before the next.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum, auto
+
 import trio
 
+from tunnel.model.rates import TokenBucket
+from tunnel.network.frame_heads import FrameHeads, Overlong
+from tunnel.network.turns import Share
+
 MAX_HEAD = 8192
-"""Bytes of a stranger's handshake."""
+"""Bytes of a handshake, or of a whole answer that is none."""
+FRAMES_AT_ONCE = 4
+"""Handed on by one read: some 0.2 ms of parsing."""
+BYTES_A_PIECE = 16384
+"""Bytes that count as much as a frame."""
+CONTROLS_RATE = 10.0
+"""Pings, pongs and closes a second. Our sides send none but a close; what stands between them may."""
+CONTROLS_BURST = 50.0
 
 _BLANK_LINE = b"\r\n\r\n"
-_LONGEST_HEAD = 14
-_WHOLE_FRAMES = frozenset({0x81, 0x82, 0x88})
-"""First bytes of frames that may come first: text (refused later, by its name), binary, close; no fragments."""
+_SWITCHING = b"HTTP/1.1 101 "
 
 
-class Overlong(Exception):
-    """The peer sent more bytes without completing a message than any message may need, or before it may."""
-
-
-class _FirstFrame:
-    """Reads the head of a stranger's first frame (RFC 6455, section 5.2), to know where the frame ends."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._head = bytearray()
-        self._size: int | None = None
-        self._received = 0
-
-    def add_untrusted(self, received: bytes | bytearray) -> None:
-        """More bytes of the stranger. Raises Overlong if they are not of one frame that holds a whole message."""
-        self._received += len(received)
-        if self._size is None:
-            self._head += received[: _LONGEST_HEAD - len(self._head)]
-            self._size = self._find_size()
-        if self._received > (self._most if self._size is None else self._size):
-            raise Overlong("more bytes than those of the first message")
-
-    def _find_size(self) -> int | None:
-        """Head, mask and payload together; None while the head is not all there."""
-        if self._head and self._head[0] not in _WHOLE_FRAMES:
-            raise Overlong("the first frame is no whole message")
-        if len(self._head) < 2:
-            return None
-        length, at = self._head[1] & 0x7F, 2
-        if length > 125:
-            width = 2 if length == 126 else 8
-            if len(self._head) < 2 + width:
-                return None
-            length, at = int.from_bytes(self._head[2 : 2 + width], "big"), 2 + width
-        size = at + 4 + length
-        if size > self._most:
-            raise Overlong(f"a first message of {length} bytes")
-        return size
+class _Phase(Enum):
+    HEAD = auto()
+    ANSWERING = auto()
+    """The peer waits for the answer to its handshake, or should."""
+    FRAMES = auto()
+    FOREIGN = auto()
+    """The server refused the handshake; what follows is the body of its answer."""
 
 
 class MeteredStream(trio.abc.Stream):
-    """Passes a stream through; fails when too many bytes arrive without a message coming out of them.
+    """Passes a stream through, a few frames at a time; raises Overlong for what the peer may not send.
 
-    The library limits the size of a message but not how many empty fragments or pings may come within it. With
-    `max_first` the peer is a stranger, who may send the handshake's head and one frame.
+    What goes either way is charged to the share, and a share that is heavy waits for its turn before it reads.
+
+    With `max_first` the peer is a stranger, who may send the handshake's head and one frame (see `FrameHeads`).
     """
 
-    def __init__(self, stream: trio.abc.Stream, allowance: int, max_first: int | None) -> None:
+    def __init__(self, stream: trio.abc.Stream, share: Share, *, max_first: int | None, is_client: bool) -> None:
         self._stream = stream
-        self._usual = allowance
-        self._allowance = allowance if max_first is None else MAX_HEAD
-        self._unaccounted = 0
-        self._head_end: bytes | None = None if max_first is None else b""
-        self._first = None if max_first is None else _FirstFrame(max_first)
+        self._share = share
+        self._is_strict = max_first is not None
+        self._is_client = is_client
+        self._phase = _Phase.HEAD
+        self._head = bytearray()
+        self._frames = FrameHeads(max_first)
+        self._controls = TokenBucket(CONTROLS_RATE, CONTROLS_BURST, trio.current_time())
+        self._received: bytes | bytearray = b""
+        self._at = 0
+        self._is_gathering = False
+        self._gathered: list[bytes] = []
+        self._writing = trio.StrictFIFOLock()
 
     def handshake_done(self) -> None:
         """From now on messages come."""
-        self._unaccounted = 0
-        self._allowance = self._usual
-        self._head_end = None
+        self._phase = _Phase.FRAMES
 
     def message_done(self) -> None:
-        """A whole message came out: start to count again."""
-        self._unaccounted = 0
-        self._first = None
+        """A whole message came out."""
+        self._frames.first_done()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Bytes of the peer; raises Overlong if they are too many."""
-        received = await self._stream.receive_some(max_bytes)
-        self._unaccounted += len(received)
-        if self._unaccounted > self._allowance:
-            raise Overlong(f"{self._unaccounted} bytes, and no whole message in them")
-        if self._head_end is not None:
-            self._check_head(self._head_end, received)
-        elif self._first is not None:
-            self._first.add_untrusted(received)
-        return received
-
-    def _check_head(self, end: bytes, received: bytes | bytearray) -> None:
-        """Nothing may follow the blank line that ends the handshake's head, until it was answered."""
-        seen = end + received
-        at = seen.find(_BLANK_LINE)
-        if (end == _BLANK_LINE and received) or 0 <= at < len(seen) - len(_BLANK_LINE):
-            raise Overlong("bytes after the handshake and before its answer")
-        self._head_end = seen[-len(_BLANK_LINE) :] if at >= 0 else seen[1 - len(_BLANK_LINE) :]
+        """The next bytes of the peer; empty at the end of the stream."""
+        await self._share.wait_turn()
+        if self._at == len(self._received):
+            self._received, self._at = await self._stream.receive_some(max_bytes), 0
+        begun, frames = self._at, 0
+        match self._phase:
+            case _ if not self._received:
+                pass
+            case _Phase.HEAD:
+                self._at = self._pass_head()
+            case _Phase.ANSWERING:
+                raise Overlong("bytes after the handshake and before its answer")
+            case _Phase.FRAMES:
+                frames = self._pass_frames()
+            case _Phase.FOREIGN:
+                self._at = len(self._received)
+                self._head += self._received[begun:]
+                self._check_head()
+        self._share.charge(max(frames, 1) + (self._at - begun) / BYTES_A_PIECE)
+        return self._received[begun : self._at]
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As the stream does."""
-        await self._stream.send_all(data)
+        """As the stream does, except while writes are gathered."""
+        self._share.charge(1 + len(data) / BYTES_A_PIECE)
+        if self._is_gathering:
+            self._gathered.append(bytes(data))
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._write(data)
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Keep what is sent in the block; `flush` then sends it by one write."""
+        self._is_gathering = True
+        try:
+            yield
+        finally:
+            self._is_gathering = False
+
+    async def flush(self) -> None:
+        """Send what was gathered."""
+        gathered = b"".join(self._gathered)
+        self._gathered.clear()
+        await self._write(gathered)
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the stream does."""
@@ -115,3 +125,46 @@ class MeteredStream(trio.abc.Stream):
     async def aclose(self) -> None:
         """As the stream does."""
         await self._stream.aclose()
+
+    async def _write(self, data: bytes | bytearray | memoryview) -> None:
+        """The library answers pings while a message is being written, so there are two writers."""
+        try:
+            self._writing.acquire_nowait()
+        except trio.WouldBlock:
+            await self._writing.acquire()
+        try:
+            await self._stream.send_all(data)
+        finally:
+            self._writing.release()
+
+    def _pass_head(self) -> int:
+        """Up to the blank line that ends the head; what follows it is of the next phase."""
+        before = len(self._head)
+        self._head += self._received[self._at :]
+        end = self._head.find(_BLANK_LINE, max(before - len(_BLANK_LINE), 0))
+        if end < 0:
+            self._check_head()
+            return len(self._received)
+        at = self._at + end + len(_BLANK_LINE) - before
+        if self._is_strict:
+            if at < len(self._received):
+                raise Overlong("bytes after the handshake and before its answer")
+            self._phase = _Phase.ANSWERING
+        elif self._is_client and not self._head.startswith(_SWITCHING):
+            self._phase = _Phase.FOREIGN
+        else:
+            self._phase = _Phase.FRAMES
+        return at
+
+    def _check_head(self) -> None:
+        if len(self._head) > MAX_HEAD:
+            raise Overlong(f"{len(self._head)} bytes, and no handshake in them")
+
+    def _pass_frames(self) -> int:
+        """Step over a few frames, and return how many began."""
+        before = self._frames.controls
+        self._at, frames = self._frames.walk_untrusted(self._received, self._at, FRAMES_AT_ONCE)
+        controls = self._frames.controls - before
+        if controls and not self._controls.take(trio.current_time(), controls):
+            raise Overlong(f"more than {CONTROLS_RATE:g} control frames a second")
+        return frames

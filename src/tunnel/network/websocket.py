@@ -28,14 +28,16 @@ from wsproto.utilities import ProtocolError
 
 from tunnel.model.errors import LocalProtocolError, RemoteProtocolError
 from tunnel.network.background import run_beside
-from tunnel.network.metered_stream import MeteredStream, Overlong
+from tunnel.network.frame_heads import Overlong
+from tunnel.network.metered_stream import MeteredStream
+from tunnel.network.turns import Share, Turns
 from tunnel.wire.signals import SUBPROTOCOL
 
 if TYPE_CHECKING:
     from typing import Any
 
 RECEIVE_BYTES = 16384
-"""Read at once. The parser works through all of it without letting others run: 75 ms for empty frames."""
+"""Read at once. The library sees a few frames of it at a time (metered_stream.py)."""
 CLOSE_PATIENCE = 1.0
 """Seconds for the closing handshake; after that the stream is simply closed."""
 
@@ -65,10 +67,14 @@ class MessageChannel:
         self._closed = False
         self._broken = False
 
-    async def send(self, message: bytes) -> None:
-        """Send one message. A send that is cancelled may have left half a frame behind, so it breaks the channel."""
-        if len(message) > self._max_message:
-            raise LocalProtocolError(f"a message of {len(message)} bytes is longer than {self._max_message}")
+    async def send(self, *messages: bytes) -> None:
+        """Send messages, several by one write of the stream.
+
+        A send that is cancelled may have left half a frame behind, so it breaks the channel.
+        """
+        for message in messages:
+            if len(message) > self._max_message:
+                raise LocalProtocolError(f"a message of {len(message)} bytes is longer than {self._max_message}")
         try:
             self._sending.acquire_nowait()  # the library lets others have their turn
         except trio.WouldBlock:
@@ -76,7 +82,10 @@ class MessageChannel:
         try:
             self._check_open()
             try:
-                await self._connection.send_message(message)
+                with self._stream.gathering():
+                    for message in messages:
+                        await self._connection.send_message(message)
+                await self._stream.flush()
             except _CLOSED as error:
                 self._check_open()
                 raise trio.BrokenResourceError(f"the WebSocket is closed: {error}") from error
@@ -166,15 +175,24 @@ async def open_message_channel(
             raise RemoteProtocolError(f"the server does not speak {SUBPROTOCOL}")
         return connection
 
-    async with _channel(stream, handshake, patience, max_message) as channel:
+    metered = MeteredStream(stream, Share(Turns()), max_first=None, is_client=True)
+    async with _channel(metered, handshake, patience, max_message) as channel:
         yield channel
 
 
 @asynccontextmanager
 async def accept_message_channel(
-    stream: trio.abc.Stream, *, patience: float, max_message: int, max_first: int | None = None
+    stream: trio.abc.Stream,
+    *,
+    patience: float,
+    max_message: int,
+    max_first: int | None = None,
+    share: Share | None = None,
 ) -> AsyncIterator[MessageChannel]:
     """The server's side: waits for the client's handshake, at most `patience` seconds (trio.TooSlowError).
+
+    `share` is for servers of many: connections whose shares are of one `Turns` use the loop fairly, however much each
+    sends.
 
     `max_first` is for strangers: after the handshake's head nothing may come until it is answered, and then one frame
     with one whole message of at most so many bytes, the frame's head included, until that came out. It suits protocols
@@ -193,21 +211,19 @@ async def accept_message_channel(
             raise RemoteProtocolError(f"the client does not speak {SUBPROTOCOL}")
         return await request.accept(subprotocol=SUBPROTOCOL)
 
-    async with _channel(stream, handshake, patience, max_message, max_first) as channel:
+    metered = MeteredStream(stream, share or Share(Turns()), max_first=max_first, is_client=False)
+    async with _channel(metered, handshake, patience, max_message) as channel:
         yield channel
 
 
 @asynccontextmanager
 async def _channel(
-    stream: trio.abc.Stream,
+    metered: MeteredStream,
     handshake: Callable[[_Reader, MeteredStream], Awaitable[WebSocketConnection]],
     patience: float,
     max_message: int,
-    max_first: int | None = None,
 ) -> AsyncIterator[MessageChannel]:
     """What both sides share: the reader beside the block, a bounded handshake, and a close whatever happens."""
-    # One message may wait for the receiver and the next one for its place; the rest of a read comes on top.
-    metered = MeteredStream(stream, allowance=2 * max_message + 2 * RECEIVE_BYTES, max_first=max_first)
     reader = _Reader()
     try:
         async with run_beside(reader.run):
@@ -231,7 +247,7 @@ async def _channel(
                 with trio.CancelScope(shield=True):
                     await channel.aclose()
     finally:
-        await trio.aclose_forcefully(stream)
+        await trio.aclose_forcefully(metered)
 
 
 class _Reader:

@@ -227,7 +227,7 @@ class Circuits:
 
     def _tell(self, entry: CircuitEntry, member: Member) -> None:
         side, other = (entry.low, entry.high) if member.node == entry.low.member.node else (entry.high, entry.low)
-        member.news.put(Circuit(other.member.node.raw, entry.id, side.key))
+        member.news.note_circuit(other.member.node, Circuit(other.member.node.raw, entry.id, side.key))
 
     def _refuse(self, asker: Member, peer: NodeId, why: str) -> None:
         self.statistics.refused += 1

@@ -32,6 +32,8 @@ from tunnel.model.settings import ServerSettings
 from tunnel.network.background import run_beside
 from tunnel.network.link import Link
 from tunnel.network.ports import World
+from tunnel.network.turns import Share, Turns
+from tunnel.server.announcing import Announcing
 from tunnel.server.introductions import Introductions
 from tunnel.server.presence import Member, Presence
 from tunnel.server.registry import Registry
@@ -62,7 +64,9 @@ FAREWELL = 1.0
 MAX_UNSENT = 64
 """Signals that may wait in a link's queue, far below where it breaks; beyond that we neither hear nor tell more."""
 ANNOUNCE_WEIGHT = 5.0
-"""Signals that an announcement counts for: it is passed on to the whole network."""
+"""Signals that an announcement counts for, beside what its telling costs (announcing.py)."""
+NEWS_AT_ONCE = 8
+"""Words about others that are made at once, when the ones before are sent."""
 MESSAGES_RATE = 4000.0
 """Messages a second that are read of one member, whatever is in them; who sends more waits."""
 MESSAGES_PAUSE = 0.01
@@ -88,17 +92,30 @@ class House:
     endings: dict[str, int] = field(default_factory=dict)
     """How many connections ended with which last word; `gone` where the client went first."""
     signals: int = 0
+    turns: Turns = field(default_factory=Turns)
+    """In which the connections that send or are told much share the loop."""
 
 
 class Connection:
     """Serves one link. `run` ends with the link; `end` makes it end."""
 
     def __init__(
-        self, house: House, link: Link, remote: Endpoint, admit: Callable[[], bool], *, local: Endpoint
+        self,
+        house: House,
+        link: Link,
+        remote: Endpoint,
+        admit: Callable[[], bool],
+        *,
+        local: Endpoint,
+        share: Share,
     ) -> None:
-        """`admit` is asked when the client has proved who it is; False refuses it. `local`: where it was accepted."""
+        """`admit` is asked when the client has proved who it is; False refuses it. `local`: where it was accepted.
+
+        `share`: what the link uses of the loop.
+        """
         self._house = house
         self._admit = admit
+        self._share = share
         self._link = link
         self._remote = remote
         self._local = local
@@ -200,10 +217,13 @@ class Connection:
             _log.exception("the registry failed")
 
     async def _converse(self, member: Member) -> None:
+        announcing = Announcing(self._house.presence, member, self._share)
+
         async def beside() -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._ping_often)
                 nursery.start_soon(self._pass_news, member)
+                nursery.start_soon(announcing.run)
 
         settings, now = self._house.settings, trio.current_time()
         signals = TokenBucket(settings.max_signals_rate, _signal_burst(settings), now)
@@ -230,17 +250,18 @@ class Connection:
                         case signal:
                             charge_signal(ANNOUNCE_WEIGHT if isinstance(signal, Announce) else 1.0)
                             self._house.signals += 1
-                            self._hear(member, signal)
+                            self._hear(member, signal, announcing)
                             await self._wait_room()
             raise Refused("silent", f"nothing was heard for {settings.timings.silence_patience:g} s")
 
-    def _hear(self, member: Member, signal: Signal) -> None:
+    def _hear(self, member: Member, signal: Signal, announcing: Announcing) -> None:
         house = self._house
         match signal:
             case Announce():
                 if len(signal.body) > house.settings.max_announcement:
                     raise Refused("announcement_too_big", f"more than {house.settings.max_announcement} bytes")
-                house.presence.announce(member, signal)
+                if house.presence.announce(member, signal):
+                    announcing.note()
                 member.tell(Announced(signal.seq))
             case Withdraw():
                 house.presence.withdraw(member)
@@ -271,8 +292,13 @@ class Connection:
     async def _pass_news(self, member: Member) -> None:
         """Tell the member about its peers, as fast as it takes it."""
         while True:
-            self._link.send_signal(await member.news.take())
-            await self._wait_room()
+            await member.news.wait_some()
+            await self._share.wait_turn()
+            for _ in range(NEWS_AT_ONCE):
+                if (word := member.news.take_nowait()) is not None:
+                    self._link.send_signal(word)
+            with suppress(trio.BrokenResourceError):  # the writer finds that out too, and ends the connection
+                await self._link.wait_signals_sent()
 
     async def _wait_room(self) -> None:
         """Wait until the member has taken what it was told, when that is much."""

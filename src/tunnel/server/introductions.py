@@ -26,8 +26,9 @@ from tunnel.machines.live import Living
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import Timings
+from tunnel.server.news import Introduction
 from tunnel.server.presence import Member, Presence
-from tunnel.wire.signals import Announce, Connect, Introduced, Pending, Refusal
+from tunnel.wire.signals import Announce, Connect, Pending, Refusal
 
 MAX_WAITING = 16384
 MAX_WAITING_PER_NETWORK = 4096
@@ -223,23 +224,13 @@ class Introductions:
         while len(self._settled) > MAX_SETTLED or next(iter(self._settled.values())).at < now - REPEAT_WINDOW:
             self._settled.popitem(last=False)
         self.statistics.introduced += 1
-        self._tell_introduced(low, high, settled, low.announcement, high.announcement)
-        self._tell_introduced(high, low, settled, high.announcement, low.announcement)
+        self._tell_introduced(low, high, settled)
+        self._tell_introduced(high, low, settled)
 
-    def _tell_introduced(self, to: Member, peer: Member, settled: _Settled, own: Announce, theirs: Announce) -> None:
-        start_in = max(0.0, settled.begin - trio.current_time() - _one_way(to, peer))
-        to.news.put(
-            Introduced(
-                id=settled.id,
-                peer=peer.node.raw,
-                epoch=theirs.epoch,
-                seq=theirs.seq,
-                body=theirs.body,
-                own_epoch=own.epoch,
-                own_seq=own.seq,
-                start_in=start_in,
-            )
-        )
+    @staticmethod
+    def _tell_introduced(to: Member, peer: Member, settled: _Settled) -> None:
+        begin = settled.begin - _one_way(to, peer)
+        to.news.introduce(peer.node, Introduction(settled.id, begin, settled.askers.get(to.node)))
 
     def _repeat(self, pair: _Pair, asker: Member, peer: Member, connect: Connect) -> bool:
         """Give a request that crossed with the peer's, or came again, the answer that its pair has just got."""
@@ -252,7 +243,7 @@ class Introductions:
         if own is None or theirs is None or {own, theirs} != set(settled.announcements):
             return False
         asker.tell(Pending(connect.id, connect.peer, ""))
-        self._tell_introduced(asker, peer, settled, own, theirs)
+        self._tell_introduced(asker, peer, settled)
         return True
 
     def _refuse(self, asker: Member, request: int, peer: NodeId, code: ReasonCode, evidence: str) -> None:

@@ -3,8 +3,7 @@
     Rendezvous --join--> Presence --peer_up / peer_down--> every other member of the same network
 
 The server reads no announcement: it keeps the newest sealed body of each member and passes it on. What others cause
-goes through a member's `News`, where a later word on a peer takes the place of an earlier one: a member that reads
-slowly is behind by a word or two a peer, however much the others say, and its link's queue is left to its own answers.
+goes through a member's `News` (news.py), so that its link's queue is left to its own answers.
 
 No clock, no socket: members bring their links.
 """
@@ -16,12 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import trio
-
 from tunnel.model.errors import Refused
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.rates import TokenBucket
-from tunnel.wire.signals import Announce, Circuit, Introduced, PeerDown, PeerUp, Signal
+from tunnel.server.news import News
+from tunnel.wire.signals import Announce, PeerUp, Signal
 
 RTT_SAMPLES = 8
 
@@ -38,54 +36,6 @@ class Mailbox(Protocol):
         ...
 
 
-Word = PeerUp | PeerDown | Introduced | Circuit
-
-
-class News:
-    """What a member is still to be told about its peers, in the order in which it came up.
-
-    Of each peer the latest of `PeerUp` and `PeerDown`, the latest `Introduced`, and the latest `Circuit`.
-    """
-
-    def __init__(self) -> None:
-        self._words: dict[tuple[bytes, str], Word] = {}
-        self._some = trio.Event()
-
-    def __len__(self) -> int:
-        return len(self._words)
-
-    def __iter__(self) -> Iterator[Word]:
-        return iter(self._words.values())
-
-    def put(self, word: Word) -> None:
-        """Add a word; it takes the place of an untold one on the same peer, but never one before an introduction to it.
-
-        That holds an announcement too, and of two announcements the later one must be told last.
-        """
-        topic = _topic(word)
-        if topic == "presence" and (word.peer, "introduction") in self._words:
-            self._words.pop((word.peer, topic), None)
-        self._words[word.peer, topic] = word
-        self._some.set()
-
-    async def take(self) -> Word:
-        """Wait for the next word and take it out."""
-        while not self._words:
-            self._some = trio.Event()
-            await self._some.wait()
-        return self._words.pop(next(iter(self._words)))
-
-
-def _topic(word: Word) -> str:
-    match word:
-        case Introduced():
-            return "introduction"
-        case Circuit():
-            return "circuit"
-        case _:
-            return "presence"
-
-
 @dataclass(eq=False)
 class Member:
     """One registered link of one node. A node that dials again is a new member that replaces the old one."""
@@ -96,14 +46,17 @@ class Member:
     end: Callable[[str, str], None]
     """End the link, with this error (code, text) as its last word."""
     announcement: Announce | None = None
-    visible: bool = False
-    """Whether others were told `peer_up` of this node."""
     leaving: bool = False
     """Whether the node withdrew."""
-    news: News = field(default_factory=News)
+    peer_up: PeerUp | None = None
+    """The announcement as all the others are told it."""
+    news: News = field(init=False)
     allowance: TokenBucket | None = None
     """What the node may send through the relays, once it may send at all."""
     _rtts: deque[float] = field(default_factory=lambda: deque(maxlen=RTT_SAMPLES))
+
+    def __post_init__(self) -> None:
+        self.news = News(self, lambda _: None)
 
     @property
     def rtt(self) -> float | None:
@@ -158,9 +111,8 @@ class Presence:
         """
         self.check_room(member.network, member.node)
         network = self._networks.setdefault(member.network, _Network())
+        member.news = News(member, network.members.get)
         old = network.members.get(member.node)
-        if old is not None:
-            member.visible = old.visible
         network.members[member.node] = member
         network.by_handle[member.node.handle] = member
         if old is not None:
@@ -168,7 +120,7 @@ class Presence:
         self._changed(member)
         for other in network.members.values():
             if other is not member and other.announcement is not None:
-                member.news.put(_peer_up(other.node, other.announcement))
+                member.news.note_up(other.node)
 
     def leave(self, member: Member) -> None:
         """The member's link has ended. Nothing happens if another link of the node has replaced it."""
@@ -183,7 +135,7 @@ class Presence:
         self._changed(member)
 
     def announce(self, member: Member, announce: Announce) -> bool:
-        """Keep and pass on an announcement. False if it is not newer than the one that is kept, of the same epoch."""
+        """Keep an announcement, for `pass_on`. False if it is not newer than the kept one of the same epoch."""
         kept = member.announcement
         if kept is not None and kept.epoch == announce.epoch and announce.seq <= kept.seq:
             return False
@@ -191,21 +143,27 @@ class Presence:
         if network is None or network.members.get(member.node) is not member:
             return False
         member.announcement = announce
-        member.visible = True
+        member.peer_up = PeerUp(member.node.raw, announce.epoch, announce.seq, announce.body)
         member.leaving = False
-        word = _peer_up(member.node, announce)
-        for other in network.members.values():
-            if other is not member:
-                other.news.put(word)
         self._changed(member)
         return True
+
+    def pass_on(self, member: Member) -> int:
+        """Let all others in the network hear what the member announced last. Returns how many they are."""
+        network = self._networks.get(member.network)
+        if network is None or network.members.get(member.node) is not member or member.announcement is None:
+            return 0
+        for other in network.members.values():
+            if other is not member:
+                other.news.note_up(member.node)
+        return len(network.members) - 1
 
     def withdraw(self, member: Member) -> None:
         """The member leaves: its announcement is forgotten and the others are told, though its link is still up."""
         network = self._networks.get(member.network)
         if network is None or network.members.get(member.node) is not member:
             return
-        member.announcement = None
+        member.announcement = member.peer_up = None
         member.leaving = True
         self._hide(network, member, "left")
         self._changed(member)
@@ -236,14 +194,6 @@ class Presence:
 
     @staticmethod
     def _hide(network: _Network, member: Member, why: str) -> None:
-        if not member.visible:
-            return
-        member.visible = False
-        word = PeerDown(member.node.raw, why)
         for other in network.members.values():
             if other is not member:
-                other.news.put(word)
-
-
-def _peer_up(node: NodeId, announce: Announce) -> PeerUp:
-    return PeerUp(node.raw, announce.epoch, announce.seq, announce.body)
+                other.news.note_down(member.node, why)

@@ -20,6 +20,7 @@ from tunnel.model.errors import DeviceError, TunnelError
 from tunnel.network.link import Link
 from tunnel.network.ports import StreamListener
 from tunnel.network.relay_queue import QueueBudget
+from tunnel.network.turns import Share
 from tunnel.network.websocket import accept_message_channel
 from tunnel.server.connection import Connection, House
 from tunnel.server.limits import DoorRates, Slot, Slots, sources_of
@@ -145,11 +146,13 @@ class Rendezvous:
         deadline = trio.current_time() + settings.timings.handshake_patience
         with trio.fail_at(deadline):
             secured = await self._secure(stream)
+        share = Share(self._house.turns)
         opening = accept_message_channel(
             secured,
             patience=deadline - trio.current_time(),
             max_message=settings.max_message,
             max_first=MAX_FIRST,
+            share=share,
         )
         connection = None
         try:
@@ -157,7 +160,9 @@ class Rendezvous:
                 link = Link(
                     channel, timings=settings.timings, relay_queue=settings.relay_queue, budget=self.relay_budget
                 )
-                connection = Connection(self._house, link, remote, lambda: self._slots.admit(slot), local=local)
+                connection = Connection(
+                    self._house, link, remote, lambda: self._slots.admit(slot), local=local, share=share
+                )
                 self._connections[connection] = link
                 if not self._closing:
                     await connection.run(deadline)

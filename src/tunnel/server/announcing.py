@@ -1,0 +1,46 @@
+"""Passing on what one member announces: the newest alone, and the less often the more there are to tell.
+
+The first few go at once; then each waits until the tellings of those before are paid for.
+"""
+
+from __future__ import annotations
+
+import math
+
+import trio
+
+from tunnel.network.turns import Share
+from tunnel.server.presence import Member, Presence
+
+TELLINGS_RATE = 50.0
+"""Peers a second that one member's announcements are told to: a change every second in a network of fifty."""
+AT_ONCE = 3
+"""Announcements that are passed on without waiting; a node that starts makes about as many."""
+NOTES_A_PIECE = 64
+"""Notes that cost as much as a message read."""
+
+
+class Announcing:
+    """Run `run` in a task of the member's connection; call `note` when it has announced something."""
+
+    def __init__(self, presence: Presence, member: Member, share: Share) -> None:
+        self._presence = presence
+        self._member = member
+        self._share = share
+        self._fresh = trio.Event()
+
+    def note(self) -> None:
+        """There is something that the others have not heard."""
+        self._fresh.set()
+
+    async def run(self) -> None:
+        """Pass on, until cancelled."""
+        paid_until = -math.inf
+        while True:
+            await self._fresh.wait()
+            self._fresh = trio.Event()
+            told = self._presence.pass_on(self._member)
+            self._share.charge(told / NOTES_A_PIECE)
+            cost = told / TELLINGS_RATE
+            paid_until = max(paid_until, trio.current_time()) + cost
+            await trio.sleep_until(paid_until - (AT_ONCE - 1) * cost)

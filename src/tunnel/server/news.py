@@ -1,0 +1,138 @@
+"""What one member is still to be told about its peers: notes on what changed, each made a signal when it is sent.
+
+    others' changes --note--> News of each reader --take_nowait: look up, make the signal--> its link
+
+A note holds ids alone, and a later one on a peer takes the place of an earlier one; what a peer announced is looked up
+when the reader takes the note, so that it is told the newest. Of a peer that came and went untold nothing is left. A
+reader that takes nothing is therefore behind by a note for each peer that it was told of or that is there, whatever
+the others do and however long their announcements are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from tunnel.model.identity import NodeId
+from tunnel.model.reasons import ReasonCode
+from tunnel.wire.signals import Announce, Circuit, Introduced, PeerDown, PeerUp, Refusal
+
+Word = PeerUp | PeerDown | Introduced | Refusal | Circuit
+
+_UP = "up"
+"""The note that a peer is there; else it is why it went."""
+
+
+class Announcer(Protocol):
+    """A member as its peers are told of it."""
+
+    announcement: Announce | None
+    peer_up: PeerUp | None
+    """The same announcement as the signal that all are told, made once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """A note that two members are to punch each other."""
+
+    id: int
+    begin: float
+    """When, on the server's clock, less the way to the reader."""
+    request: int | None
+    """The id under which the reader asked for it, if it did."""
+
+
+class News:
+    """The notes of one reader, of three kinds that are taken in turn."""
+
+    def __init__(self, reader: Announcer, find: Callable[[NodeId], Announcer | None]) -> None:
+        """`find`: who is online in the reader's network."""
+        self._reader = reader
+        self._find = find
+        self._presence: dict[NodeId, str] = {}
+        self._introductions: dict[NodeId, Introduction] = {}
+        self._circuits: dict[NodeId, Circuit] = {}
+        self._told: set[NodeId] = set()
+        """Peers that the reader takes to be there."""
+        self._turn = 0
+        self._some = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._presence) + len(self._introductions) + len(self._circuits)
+
+    def note_up(self, peer: NodeId) -> None:
+        """The peer has announced something."""
+        self._presence[peer] = _UP
+        self._some.set()
+
+    def note_down(self, peer: NodeId, why: str) -> None:
+        """The peer is gone."""
+        self._circuits.pop(peer, None)
+        introduction = self._introductions.get(peer)
+        if introduction is not None and introduction.request is None:
+            del self._introductions[peer]
+        if peer in self._told:
+            self._presence[peer] = why
+            self._some.set()
+        else:
+            self._presence.pop(peer, None)
+
+    def introduce(self, peer: NodeId, introduction: Introduction) -> None:
+        """The peer and the reader are introduced."""
+        self._introductions[peer] = introduction
+        self._some.set()
+
+    def note_circuit(self, peer: NodeId, circuit: Circuit) -> None:
+        """There is a circuit of the UDP relay to the peer."""
+        self._circuits[peer] = circuit
+        self._some.set()
+
+    async def wait_some(self) -> None:
+        """Return when there is something to take."""
+        while not len(self):
+            self._some = trio.Event()
+            await self._some.wait()
+
+    def take_nowait(self) -> Word | None:
+        """Take the next note out and say it; None when there is none."""
+        while len(self):
+            self._turn = (self._turn + 1) % 3
+            word = (self._say_introduction, self._say_presence, self._say_circuit)[self._turn]()
+            if word is not None:
+                return word
+        return None
+
+    def _say_presence(self) -> PeerUp | PeerDown | None:
+        if not self._presence:
+            return None
+        peer = next(iter(self._presence))
+        note = self._presence.pop(peer)
+        if note != _UP:
+            self._told.discard(peer)
+            return PeerDown(peer.raw, note)
+        found = self._find(peer)
+        if found is None or found.peer_up is None:
+            return None  # it has registered anew, and will announce itself
+        self._told.add(peer)
+        return found.peer_up
+
+    def _say_introduction(self) -> Introduced | Refusal | None:
+        if not self._introductions:
+            return None
+        peer = next(iter(self._introductions))
+        note = self._introductions.pop(peer)
+        found, own = self._find(peer), self._reader.announcement
+        theirs = None if found is None else found.announcement
+        if theirs is None or own is None:
+            if note.request is None:
+                return None
+            return Refusal(note.request, peer.raw, ReasonCode.PEER_OFFLINE.value, "it left before you were told")
+        self._told.add(peer)
+        start_in = max(0.0, note.begin - trio.current_time())
+        return Introduced(note.id, peer.raw, theirs.epoch, theirs.seq, theirs.body, own.epoch, own.seq, start_in)
+
+    def _say_circuit(self) -> Circuit | None:
+        return self._circuits.pop(next(iter(self._circuits))) if self._circuits else None

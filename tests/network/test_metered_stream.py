@@ -1,0 +1,98 @@
+"""What a peer sends reaches the library a few frames at a time, whatever one read brought."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tunnel.network.frame_heads import Overlong
+from tunnel.network.metered_stream import CONTROLS_BURST, CONTROLS_RATE, FRAMES_AT_ONCE, MeteredStream
+from tunnel.network.turns import Share, Turns
+
+TINY = b"\x82\x80" + bytes(4)
+PING = b"\x89\x80" + bytes(4)
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+
+
+class Script(trio.abc.Stream):
+    """A stream whose reads are written down beforehand."""
+
+    def __init__(self, *reads: bytes) -> None:
+        self.reads = deque(reads)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return self.reads.popleft() if self.reads else b""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        raise AssertionError
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        raise AssertionError
+
+
+def metered(*reads: bytes, is_client: bool = False) -> MeteredStream:
+    return MeteredStream(Script(*reads), Share(Turns()), max_first=None, is_client=is_client)
+
+
+def frames_of(*reads: bytes) -> MeteredStream:
+    stream = metered(*reads)
+    stream.handshake_done()
+    return stream
+
+
+async def pieces_of(stream: MeteredStream) -> list[bytes]:
+    pieces = []
+    while piece := await stream.receive_some():
+        pieces.append(bytes(piece))
+    return pieces
+
+
+async def test_a_read_of_thousands_of_tiny_frames_is_handed_on_in_small_pieces(autojump_clock: MockClock) -> None:
+    """The library would parse all 2,700 of a read before anybody else has his turn: 75 ms."""
+    pieces = await pieces_of(frames_of(TINY * 2700))
+    assert b"".join(pieces) == TINY * 2700
+    assert max(map(len, pieces)) == FRAMES_AT_ONCE * len(TINY)
+
+
+async def test_a_large_frame_is_not_cut_smaller_than_it_came(autojump_clock: MockClock) -> None:
+    head = b"\x82\xff" + (60_000).to_bytes(8, "big") + bytes(4)
+    reads = [head + bytes(16_000), bytes(16_384), bytes(16_384), bytes(11_232) + TINY]
+    assert await pieces_of(frames_of(*reads)) == reads
+
+
+async def test_pings_are_let_through_as_long_as_they_are_few(autojump_clock: MockClock) -> None:
+    """What stands between the two sides, such as a proxy, may send some."""
+    stream = frames_of(PING * int(CONTROLS_BURST), *[PING] * 20, PING * int(CONTROLS_BURST))
+    for _ in range(int(CONTROLS_BURST) // FRAMES_AT_ONCE + 1):
+        await stream.receive_some()
+    for _ in range(20):
+        await trio.sleep(1.5 / CONTROLS_RATE)
+        assert await stream.receive_some() == PING
+    with pytest.raises(Overlong, match="more than 10 control frames a second"):
+        await pieces_of(stream)
+
+
+async def test_what_follows_the_answer_of_a_server_is_frames(autojump_clock: MockClock) -> None:
+    """A server may send its first message in one packet with its answer, and a hostile one fragments."""
+    assert await pieces_of(metered(SWITCHING[:9], SWITCHING[9:] + TINY, is_client=True)) == [
+        SWITCHING[:9],
+        SWITCHING[9:],
+        TINY,
+    ]
+    with pytest.raises(Overlong, match="fragment"):
+        await pieces_of(metered(SWITCHING + b"\x02\x00", is_client=True))
+
+
+async def test_the_body_of_a_refusal_is_passed_on_within_bounds(autojump_clock: MockClock) -> None:
+    """An answer such as "100 Continue" with the true one behind it would else open a way round the walk."""
+    refusal = b"HTTP/1.1 404 Not Found\r\n\r\n"
+    assert await pieces_of(metered(refusal + b"\x00\x00\x00", is_client=True)) == [refusal, b"\x00\x00\x00"]
+    with pytest.raises(Overlong, match="no handshake in them"):
+        await pieces_of(metered(b"HTTP/1.1 100 Continue\r\n\r\n", SWITCHING + b"\x00\x00" * 5000, is_client=True))
