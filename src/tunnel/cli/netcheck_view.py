@@ -83,6 +83,8 @@ def _rows(found: Json) -> Iterator[_Row]:
             yield _known("hairpin", found, _HAIRPIN)
         yield _lifetime(found)
     yield _ipv6(found)
+    if found.get("nat64"):
+        yield _Row("nat64", ", ".join(found["nat64"]), "those who have IPv4 alone are reached through it")
     yield from _port_mappings(found)
     if found.get("external") is not None:
         yield _Row("external", found["external"], "declared with --external: peers are told to send there")

@@ -26,6 +26,8 @@ class NetcheckReport:
     """By RFC 3489, against our own server; None if it has told us no IPv4 STUN endpoint."""
     inspection: Inspection = Inspection()
     ipv6: Ipv6Sight = Ipv6Sight()
+    nat64: tuple[str, ...] = ()
+    """PREFIX/LENGTH of the network's NAT64; none where this machine has IPv4."""
     captive_portal: CaptivePortal = CaptivePortal.UNKNOWN
     servers: tuple[ServerHealth, ...] = ()
     port_mappings: tuple[PortMappingStatus, ...] = ()

@@ -208,6 +208,7 @@ def netcheck_to_json(report: NetcheckReport) -> dict[str, Any]:
             "reached": report.ipv6.is_reached,
             "filtering": report.ipv6.filtering.value,
         },
+        "nat64": list(report.nat64),
         "captive_portal": report.captive_portal.value,
         "port_mappings": [port_mapping_to_json(mapping) for mapping in report.port_mappings],
         "upnp_installed": report.speaks_upnp,

@@ -7,13 +7,14 @@ the one peer whose it is.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from tunnel.crypto.announcement_seal import open_announcement
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys, node_id_of
-from tunnel.model.announcement import PeerCard
+from tunnel.model.announcement import Announcement, PeerCard
+from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
 from tunnel.node.directory import MAX_PEERS, Directory
@@ -38,7 +39,8 @@ class Forgotten:
 class Neighbourhood:
     """Call `handle_untrusted` for each signal about a peer.
 
-    `open_peer(node, probe_counter)` makes a connection, `start` runs it, `parted(node)` is told that it ends.
+    `open_peer(node, probe_counter)` makes a connection, `start` runs it, `parted(node)` is told that it ends. `reach`
+    adds to endpoints the ways by which this machine gets to them (NAT64).
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Neighbourhood:
         open_peer: Callable[[NodeId, int], PeerConnection],
         start: Callable[[PeerConnection], None],
         parted: Callable[[NodeId], None],
+        reach: Callable[[Iterable[Endpoint]], tuple[Endpoint, ...]] = tuple,
     ) -> None:
         self._network = network
         self._keys = keys
@@ -57,6 +60,7 @@ class Neighbourhood:
         self._open_peer = open_peer
         self._start = start
         self._parted = parted
+        self._reach = reach
         self._by_handle: dict[bytes, NodeId] = {}
         self._probe_counter = 0  # the highest of all peers that were forgotten: whoever comes back counts from there
         self.refused = 0
@@ -99,7 +103,7 @@ class Neighbourhood:
                 known = self._admit(node)
             if known is None:
                 return None
-            card = PeerCard(node.raw, epoch, seq, body)
+            card = PeerCard(node.raw, epoch, seq, self._reached(body))
             known.meet(card)
         except (NotAuthentic, MalformedFrame) as error:
             self._refuse(node, str(error))
@@ -107,6 +111,14 @@ class Neighbourhood:
         if known.card is card:
             self._directory.settle(card)
         return known
+
+    def _reached(self, body: Announcement) -> Announcement:
+        candidates = [
+            replace(candidate, endpoint=endpoint)
+            for candidate in body.candidates
+            for endpoint in self._reach([candidate.endpoint])
+        ]
+        return replace(body, candidates=tuple(candidates))
 
     def _admit(self, node: NodeId) -> PeerConnection | None:
         """A connection to somebody new, if there is room."""

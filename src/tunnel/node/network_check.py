@@ -41,8 +41,10 @@ async def check_network(
 
     async def look() -> None:
         nonlocal sight
-        servers = [answer.remote for answer in survey.answers]
-        sight = await look_at_ipv6(world.datagrams, world.entropy, here, servers, surveyor.own)
+        translated = {answer.remote for answer in survey.answers if answer.remote.is_ipv6 != answer.mapped.is_ipv6}
+        servers = [answer.remote for answer in survey.answers if answer.remote not in translated]
+        own = [endpoint for endpoint in surveyor.own if endpoint not in translated]  # a NAT64 leads to IPv4
+        sight = await look_at_ipv6(world.datagrams, world.entropy, here, servers, own)
 
     async def ask() -> None:
         nonlocal opinion

@@ -23,6 +23,7 @@ from tunnel.model.status import Move, NodeStatus, ServerStatus
 from tunnel.nat.netcheck import NetcheckReport
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.background import bare_errors
+from tunnel.network.nat64 import Nat64Resolver
 from tunnel.network.ports import World
 from tunnel.node.announcer import Announcer
 from tunnel.node.circuits import Circuits
@@ -69,7 +70,8 @@ class NodeProgram:
         self.settings = settings
         self.invite = invite
         self._network = network
-        self._world = world
+        self._nat64 = Nat64Resolver(world.resolver, world.interfaces, lambda: self._lease.addresses)
+        self._world = world = replace(world, resolver=self._nat64)
         self._moved = moved
         self.identity = load_identity(world.store, world.entropy)
         self.pulse = Pulse()
@@ -91,6 +93,7 @@ class NodeProgram:
             open_peer=self._open_peer,
             start=lambda peer: self._nursery.start_soon(peer.run),
             parted=self.inboxes.drop,
+            reach=self._nat64.reach,
         )
         self._observed = ""  # the host that the server saw our link come from
         self._interface = None
@@ -269,7 +272,7 @@ class NodeProgram:
         found = await check_network(
             self._world, self.surveyor, self.link, report=self.portrait.nat, exclude=self.addresses
         )
-        return replace(found, port_mappings=self.port_mappings.statuses())
+        return replace(found, port_mappings=self.port_mappings.statuses(), nat64=tuple(map(str, self._nat64.prefixes)))
 
     def forget(self, wanted: str) -> Forgotten:
         """Set a node's names free, and know it no more if it is away. Raises PeerUnreachable if nobody is meant."""
@@ -294,7 +297,8 @@ class NodeProgram:
         if self.settings.survey:
             self.surveyor.own = place(welcome.stun, connection.server, connection.addresses)
             self.surveyor.request()
-        self.circuits.note_registered(place(welcome.relay, connection.server, connection.addresses))
+        relay = place(welcome.relay, connection.server, connection.addresses)
+        self.circuits.note_registered(self._nat64.reach(relay))
         self.announcer.note_registered()
         for peer in self.directory:
             peer.note_registered()

@@ -1,0 +1,65 @@
+"""IPv4 addresses as hosts that have IPv6 alone write them (RFC 6052), and how the prefix is found by name (RFC 7050).
+
+prefix /96   64:ff9b::              + 25.0.0.1 -> 64:ff9b::1900:1
+prefix /64   2001:db8:1:2::         + 25.0.0.1 -> 2001:db8:1:2:19:0:100:0      bits 64 to 71 stay 0
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tunnel.model.endpoint import Endpoint, Scope, packed_host, scope_of
+
+_LENGTHS = (96, 64, 56, 48, 40, 32)
+"""RFC 6052 section 2.2; the usual ones first."""
+_RESERVED = 8
+"""The byte that stays 0."""
+WELL_KNOWN_NAME = "ipv4only.arpa"
+_WELL_KNOWN_ADDRESSES = (bytes((192, 0, 0, 170)), bytes((192, 0, 0, 171)))
+
+
+@dataclass(frozen=True, slots=True)
+class Nat64Prefix:
+    """A prefix behind which a NAT64 has the IPv4 internet; `str` gives it as PREFIX/LENGTH."""
+
+    network: ipaddress.IPv6Network
+
+    def embed(self, ipv4: str) -> str:
+        """The IPv6 address that leads to this IPv4 one."""
+        octets = bytearray(self.network.network_address.packed[: self.network.prefixlen // 8])
+        for octet in packed_host(ipv4):
+            if len(octets) == _RESERVED:
+                octets.append(0)
+            octets.append(octet)
+        return str(ipaddress.IPv6Address(bytes(octets.ljust(16, b"\0"))))
+
+    def reach(self, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+        """How the IPv4 ones of these are reached. A private address is none of the internet's: it is left out."""
+        return tuple(
+            Endpoint(self.embed(endpoint.host), endpoint.port)
+            for endpoint in endpoints
+            if not endpoint.is_ipv6 and scope_of(endpoint.host) is Scope.GLOBAL
+        )
+
+    def __str__(self) -> str:
+        return str(self.network)
+
+
+WELL_KNOWN_PREFIX = Nat64Prefix(ipaddress.IPv6Network("64:ff9b::/96"))
+
+
+def prefixes_in(addresses: Sequence[str]) -> tuple[Nat64Prefix, ...]:
+    """What the IPv6 addresses of `WELL_KNOWN_NAME` tell, each prefix once: the name itself has IPv4 ones alone."""
+    found = (_prefix_of(address) for address in addresses if ":" in address)
+    return tuple(dict.fromkeys(prefix for prefix in found if prefix is not None))
+
+
+def _prefix_of(address: str) -> Nat64Prefix | None:
+    packed = packed_host(address)
+    for length in _LENGTHS:
+        prefix = Nat64Prefix(ipaddress.IPv6Network((packed, length), strict=False))
+        if any(packed_host(prefix.embed(str(ipaddress.IPv4Address(one)))) == packed for one in _WELL_KNOWN_ADDRESSES):
+            return prefix
+    return None
