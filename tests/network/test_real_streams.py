@@ -9,7 +9,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
-from tunnel.network import real_streams
+from tunnel.network.accepting import EXHAUSTED_PAUSE, Exhaustion
 from tunnel.network.real_streams import RealStreams, accept_patiently
 
 
@@ -79,7 +79,7 @@ class FailingSocket:
 async def test_callers_that_hung_up_and_exhaustion_do_not_end_the_listener(autojump_clock: trio.abc.Clock) -> None:
     failing = FailingSocket(errno.ECONNABORTED, errno.EMFILE, errno.ENOBUFS, errno.EPROTO)
     begun = trio.current_time()
-    _, address = await accept_patiently(failing)  # type: ignore[arg-type]
+    _, address = await accept_patiently(failing, Exhaustion("these"))  # type: ignore[arg-type]
     assert address == ("127.0.0.1", 1)
     assert failing.tries == 5
-    assert trio.current_time() - begun == pytest.approx(2 * real_streams.EXHAUSTED_PAUSE)
+    assert trio.current_time() - begun == pytest.approx(2 * EXHAUSTED_PAUSE)

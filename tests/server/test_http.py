@@ -86,6 +86,21 @@ async def test_head_has_no_body_and_other_methods_are_refused(site: Site) -> Non
     assert b"allow: GET, HEAD" in answer
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/nothing"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW"])
+@pytest.mark.parametrize("header", ["X: y", "Upgrade: websocket", "Expect: 100-continue", "Content-Length: 0"])
+async def test_every_method_is_answered_at_every_path(
+    site: Site, caplog: pytest.LogCaptureFixture, path: str, method: str, header: str
+) -> None:
+    """One that was not was a traceback in the log for 29 bytes."""
+    answer = await site.exchange(request(path, method, header, "Connection: close"))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    allowed = b"405" if path == "/healthz" and method not in ("GET", "HEAD") else None
+    assert head.split()[1] == (allowed or (b"200" if path == "/healthz" else b"404"))
+    assert (body == b"") == (method == "HEAD")
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize(
     "bytes_sent",
     [
@@ -96,11 +111,15 @@ async def test_head_has_no_body_and_other_methods_are_refused(site: Site) -> Non
         request("/healthz", "GET", "Content-Length: -1"),
         request("/healthz", "GET", "Transfer-Encoding: nonsense"),
         request("/healthz", "POST", "Transfer-Encoding: chunked") + b"zzz\r\n",
+        request("/healthz", "HEAD", "Transfer-Encoding: chunked") + b"zzz\r\n",
         b"GET /\xff\xfe HTTP/1.1\r\nHost: \xff\r\n\r\n",
     ],
 )
-async def test_nonsense_is_a_client_error_and_the_end_of_its_connection(site: Site, bytes_sent: bytes) -> None:
+async def test_nonsense_is_a_client_error_and_the_end_of_its_connection(
+    site: Site, bytes_sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     answer = await site.exchange(bytes_sent)
+    assert caplog.text == ""
     assert answer == b"" or answer.split()[1] in (b"400", b"404", b"431", b"501")
     assert (await site.exchange(request("/healthz", "GET", "Connection: close"))).startswith(b"HTTP/1.1 200 ")
 

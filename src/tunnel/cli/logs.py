@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, TextIO
 
+from tunnel.cli.log_limit import LogLimit
 from tunnel.cli.text import presentable, printable, without_secrets
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -117,12 +118,15 @@ def start_logging(
 ) -> None:
     """Send the logs of the whole process to a stream, stderr by default; replaces what was set before.
 
-    `level` is ours; the libraries below us are heard from `warning` on, unless they are asked for.
+    `level` is ours; the libraries below us are heard from `warning` on, unless they are asked for. No kind of line is
+    logged without limit (log_limit.py).
     """
     handler = logging.StreamHandler(stream) if stream is not None else _stderr()
     handler.setFormatter(LineFormatter(names, shows_ids=level == "debug"))
     ours = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(level=ours if libraries else max(ours, logging.WARNING), handlers=[handler], force=True)
+    logging.basicConfig(
+        level=ours if libraries else max(ours, logging.WARNING), handlers=[LogLimit(handler)], force=True
+    )
     logging.getLogger("tunnel").setLevel(ours)
 
 

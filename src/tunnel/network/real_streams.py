@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import errno
-import logging
 import socket
 
 import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
+from tunnel.network.accepting import Exhaustion
 from tunnel.network.real_sockets import describe, endpoint_of, open_bound
 
 BACKLOG = 1024
 HUNG_UP = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
 """What accept(2) says of callers that are gone or that a firewall forbids; the next one may be well."""
-EXHAUSTED_PAUSE = 0.1
-"""Seconds to wait when the machine has no file descriptor or memory left."""
-
-_log = logging.getLogger(__name__)
 
 
 class RealStreams:
@@ -58,6 +54,7 @@ class RealListener:
     def __init__(self, listening: trio.socket.SocketType, local: Endpoint) -> None:
         self._socket = listening
         self._local = local
+        self._exhaustion = Exhaustion(f"connections at {local}")
 
     @property
     def local(self) -> Endpoint:
@@ -66,7 +63,7 @@ class RealListener:
 
     async def accept(self) -> tuple[trio.abc.Stream, Endpoint]:
         """The next connection and where it comes from; goes on when the machine is out of file descriptors."""
-        accepted, address = await accept_patiently(self._socket)
+        accepted, address = await accept_patiently(self._socket, self._exhaustion)
         return trio.SocketStream(accepted), endpoint_of(address)
 
     async def aclose(self) -> None:
@@ -75,7 +72,9 @@ class RealListener:
         await trio.lowlevel.checkpoint()
 
 
-async def accept_patiently(listening: trio.socket.SocketType) -> tuple[trio.socket.SocketType, object]:
+async def accept_patiently(
+    listening: trio.socket.SocketType, exhaustion: Exhaustion
+) -> tuple[trio.socket.SocketType, object]:
     """Accept a connection; a caller that hung up already is skipped, exhaustion is waited out."""
     while True:
         try:
@@ -84,5 +83,4 @@ async def accept_patiently(listening: trio.socket.SocketType) -> tuple[trio.sock
             if listening.fileno() < 0:
                 raise trio.ClosedResourceError from error
             if error.errno not in HUNG_UP:
-                _log.warning("connections have to wait: %s", error.strerror)
-                await trio.sleep(EXHAUSTED_PAUSE)
+                await exhaustion.wait(error)

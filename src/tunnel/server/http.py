@@ -13,13 +13,13 @@ import h11
 import trio
 
 from tunnel.model.errors import DeviceError
+from tunnel.network.accepting import Exhaustion
 from tunnel.network.ports import StreamListener
 
 REQUEST_PATIENCE = 10.0
 """Seconds for a request to come and its answer to be taken, and for which an idle connection stays open."""
 MAX_CONNECTIONS = 64
 MAX_HEAD = 8192
-ACCEPT_PAUSE = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -57,13 +57,13 @@ async def serve_http(listener: StreamListener, pages: Pages) -> None:
             open_ones.pop(scope, None)
             await trio.aclose_forcefully(stream)
 
+    exhaustion = Exhaustion("HTTP connections")
     async with trio.open_nursery() as nursery:
         while True:
             try:
                 stream, _ = await listener.accept()
             except (OSError, DeviceError, trio.BrokenResourceError) as error:
-                _log.warning("cannot accept HTTP connections", extra={"error": error})
-                await trio.sleep(ACCEPT_PAUSE)
+                await exhaustion.wait(error)
                 continue
             if len(open_ones) >= MAX_CONNECTIONS:
                 longest_idle = next(iter(open_ones))
@@ -83,7 +83,7 @@ async def _serve_connection(stream: trio.abc.Stream, pages: Pages, on_answered: 
                 request = await _read_request(stream, connection)
             except h11.RemoteProtocolError as error:
                 if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                    await _answer(stream, connection, error.error_status_hint, _text("bad request"), close=True)
+                    await _answer(stream, connection, error.error_status_hint, _NOTHING, close=True)
                 return
             if request is None:
                 return
@@ -116,13 +116,13 @@ async def _answer_request(
     stream: trio.abc.Stream, connection: h11.Connection, request: h11.Request, pages: Pages
 ) -> None:
     path = request.target.partition(b"?")[0].decode("ascii", errors="replace")
-    page = pages.get(path)
+    page, is_head = pages.get(path), request.method == b"HEAD"
     if page is None:
-        await _answer(stream, connection, 404, _text("not found"))
+        await _answer(stream, connection, 404, _text("not found"), bodiless=is_head)
     elif request.method not in (b"GET", b"HEAD"):
         await _answer(stream, connection, 405, _text("only GET"), extra=[("allow", "GET, HEAD")])
     else:
-        await _answer(stream, connection, 200, page(), bodiless=request.method == b"HEAD")
+        await _answer(stream, connection, 200, page(), bodiless=is_head)
 
 
 async def _answer(
@@ -151,3 +151,7 @@ async def _answer(
 
 def _text(line: str) -> Page:
     return Page("text/plain; charset=utf-8", f"{line}\n".encode())
+
+
+_NOTHING = Page("text/plain; charset=utf-8", b"")
+"""Answers what is no request: it may have begun as a HEAD, which gets no body."""

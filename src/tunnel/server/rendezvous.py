@@ -17,6 +17,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, TunnelError
+from tunnel.network.accepting import Exhaustion
 from tunnel.network.link import Link
 from tunnel.network.ports import StreamListener
 from tunnel.network.relay_queue import QueueBudget
@@ -29,8 +30,6 @@ from tunnel.wire.signals import MAX_SIGNAL
 MAX_FIRST = MAX_SIGNAL + 64
 """Bytes that a stranger may send after the handshake and before we know him: one signal in its frame."""
 FORGET_INTERVAL = 1.0
-ACCEPT_PAUSE = 0.1
-"""Seconds to wait when the system cannot accept (no file descriptors left)."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,13 +75,13 @@ class Rendezvous:
 
     async def serve(self, listener: StreamListener) -> None:
         """Accept and serve until cancelled."""
+        exhaustion = Exhaustion("connections of nodes")
         async with trio.open_nursery() as nursery:
             while True:
                 try:
                     stream, remote = await listener.accept()
                 except (OSError, DeviceError, trio.BrokenResourceError) as error:
-                    _log.warning("cannot accept connections", extra={"error": error})
-                    await trio.sleep(ACCEPT_PAUSE)
+                    await exhaustion.wait(error)
                     continue
                 scope = trio.CancelScope()
                 slot = self._take_slot(remote, scope)
