@@ -18,7 +18,7 @@ Isolated = Callable[[Callable[[], Awaitable[None]]], None]
 
 def test_loopback_is_an_address_of_this_machine() -> None:
     assert "127.0.0.1" in RealInterfaces().addresses()
-    assert list(RealInterfaces().addresses()) == sorted(RealInterfaces().addresses())
+    assert len(set(RealInterfaces().addresses())) == len(RealInterfaces().addresses())
 
 
 @pytest.mark.netlab
@@ -28,7 +28,7 @@ def test_only_interfaces_that_are_up_count(run_isolated: Isolated) -> None:
         set_loopback(up=True)
         assert RealInterfaces().addresses() == ("127.0.0.1", "::1")
         device = await RealDevices().open_device("p2ptest0", 1280, ["10.211.0.1/16", "fd00:1::1/48"], [])
-        assert RealInterfaces().addresses() == ("10.211.0.1", "127.0.0.1", "::1", "fd00:1::1")
+        assert RealInterfaces().addresses() == ("127.0.0.1", "::1", "10.211.0.1", "fd00:1::1")
         device.close()
 
     run_isolated(main)

@@ -61,6 +61,7 @@ class Side:
     suspicions: int = 0
     carried: int = 0
     hushes: int = 0
+    nested: set[str] = field(default_factory=set)
     circuit_wishes: int = 0
     circuit_doubts: int = 0
     opened: int = 0
@@ -100,6 +101,9 @@ class Side:
 
     def may_probe(self, host: str) -> bool:
         return self.budget.take(host, trio.current_time())
+
+    def is_nested(self, host: str) -> bool:
+        return host in self.nested
 
     def hush(self, seconds: float) -> bool:
         self.hushes += 1

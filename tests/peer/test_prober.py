@@ -297,3 +297,17 @@ async def test_after_a_change_of_routes_a_path_must_answer_what_the_tunnel_did_n
     us.prober.ask(THEM, full=True)
     await answered(us, them, carrying=0)
     assert path.asked == NEVER
+
+
+async def test_a_small_mtu_of_another_vpn_says_nothing_of_other_ways() -> None:
+    """Its owner would be told to raise an MTU that is not in the way of anything."""
+    us, them = a_pair()
+    for is_nested in (True, False):
+        us.paths.is_nested = lambda _host, is_nested=is_nested: is_nested  # type: ignore[misc]
+        us.paths.forget_all()
+        us.prober.ask(Way(0, Endpoint("10.99.0.2", 5000)))
+        them.prober.handle_untrusted(us.take(), THEM)
+        us.prober.handle_untrusted(them.take(), Way(0, Endpoint("10.99.0.2", 5000)))
+        assert us.paths.answered_small is not is_nested
+        us.sent.clear()
+        them.sent.clear()

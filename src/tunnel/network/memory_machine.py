@@ -68,9 +68,13 @@ class MemoryStore:
 
 
 class MemoryInterfaces:
-    """The addresses of a host, and word of their changes. `find_gateways` may be replaced: where it stands now."""
+    """The addresses of a host, and word of their changes. `find_gateways` may be replaced: where it stands now.
+
+    `nested` are the addresses that other VPNs and overlays lead to.
+    """
 
     def __init__(self) -> None:
+        self.nested: set[str] = set()
         self.find_gateways: Callable[[], tuple[Gateway, ...]] = tuple
         self._addresses: tuple[str, ...] = ()
         self._waiters = trio.lowlevel.ParkingLot()
@@ -79,6 +83,10 @@ class MemoryInterfaces:
         """All addresses with loopback, sorted."""
         loopback = ("127.0.0.1", "::1") if any(":" in address for address in self._addresses) else ("127.0.0.1",)
         return tuple(sorted({*self._addresses, *loopback}))
+
+    def is_nested(self, host: str) -> bool:
+        """Whether an overlay leads there."""
+        return host in self.nested
 
     def gateways(self) -> tuple[Gateway, ...]:
         """The routers that the host stands behind; none unless somebody says otherwise."""

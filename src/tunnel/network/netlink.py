@@ -65,6 +65,11 @@ def attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
 
 
+def nested(value: bytes) -> dict[int, bytes]:
+    """The attributes within an attribute's value, by type."""
+    return dict(_attributes(value))
+
+
 class Netlink:
     """A request socket; use it in a `with` block."""
 

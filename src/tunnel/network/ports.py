@@ -140,7 +140,15 @@ class Interfaces(Protocol):
     """This machine's own addresses, and the routers that it stands behind."""
 
     def addresses(self) -> tuple[str, ...]:
-        """Numeric unicast addresses of all interfaces that are up, loopback included, sorted, without zone index."""
+        """Numeric unicast addresses of all interfaces that are up, loopback included, without zone index.
+
+        Those at which others reach us most likely come first: on the way out, then of cables; bridges of containers,
+        tunnels and what has no carrier last.
+        """
+        ...
+
+    def is_nested(self, host: str) -> bool:
+        """Whether what is sent to this address leaves by an interface that wraps it, another VPN's: that is no LAN."""
         ...
 
     def gateways(self) -> tuple[Gateway, ...]:

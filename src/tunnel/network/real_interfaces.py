@@ -9,9 +9,11 @@ import sys
 
 import trio
 
+from tunnel.model.endpoint import packed_host
 from tunnel.network import netlink, without_netlink
 from tunnel.network.ports import Gateway
 from tunnel.network.real_gateways import read_gateways
+from tunnel.network.real_ranking import Rank, leads_into_nested, read_links
 
 DEBOUNCE = 0.1
 """Seconds to let a burst of changes pass (an interface that comes up makes a dozen)."""
@@ -32,13 +34,22 @@ class RealInterfaces:
         self._is_told = False
 
     def addresses(self) -> tuple[str, ...]:
-        """Numeric unicast addresses of all interfaces that are up, sorted, without zones; IPv6 ones once usable."""
+        """Numeric unicast addresses of all interfaces that are up, without zones; IPv6 ones once usable."""
         try:
             with netlink.Netlink() as kernel:
                 return _addresses(kernel)
         except OSError as error:
             self._tell(error)
             return without_netlink.read_addresses()
+
+    def is_nested(self, host: str) -> bool:
+        """Whether packets to this address leave by an interface that wraps them; False where that cannot be known."""
+        try:
+            with netlink.Netlink() as kernel:
+                return leads_into_nested(kernel, packed_host(host))
+        except OSError as error:
+            self._tell(error)
+            return False
 
     def gateways(self) -> tuple[Gateway, ...]:
         """The routers of the default routes, the preferred one of each family first."""
@@ -84,25 +95,25 @@ class RealInterfaces:
 
 def _snapshot() -> Snapshot:
     with netlink.Netlink() as kernel:
-        return _addresses(kernel), _default_routes(kernel)
+        return tuple(sorted(_addresses(kernel))), _default_routes(kernel)
 
 
 def _addresses(kernel: netlink.Netlink) -> tuple[str, ...]:
-    up = set()
-    for message in kernel.dump(netlink.GET_LINK, netlink.LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
-        _, _, index, flags, _ = netlink.LINK.unpack_from(message.body)
-        if flags & netlink.IFF_UP:
-            up.add(index)
-    found = set()
+    links = read_links(kernel)
+    ways_out = {int.from_bytes(interface, sys.byteorder) for _, _, interface in _default_routes(kernel)}
+    ranks: dict[str, Rank] = {}
     for message in kernel.dump(netlink.GET_ADDRESS, netlink.ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
         _, _, short_flags, _, index = netlink.ADDRESS.unpack_from(message.body)
         attributes = message.attributes(netlink.ADDRESS)
         flags = int.from_bytes(attributes.get(netlink.IFA_FLAGS, bytes([short_flags])), sys.byteorder)
         # On a point-to-point link IFA_ADDRESS is the other end; IFA_LOCAL is absent for IPv6.
         packed = attributes.get(netlink.IFA_LOCAL, attributes.get(netlink.IFA_ADDRESS))
-        if packed is not None and index in up and not flags & (_TENTATIVE | _DUPLICATE):
-            found.add(str(ipaddress.ip_address(packed)))
-    return tuple(sorted(found))
+        link = links.get(index)
+        if packed is None or link is None or not link.is_up or flags & (_TENTATIVE | _DUPLICATE):
+            continue
+        address, rank = str(ipaddress.ip_address(packed)), link.rank(ways_out)
+        ranks[address] = min(rank, ranks.get(address, rank))
+    return tuple(sorted(ranks, key=lambda address: (ranks[address], address)))
 
 
 def _default_routes(kernel: netlink.Netlink) -> tuple[tuple[int, bytes, bytes], ...]:

@@ -24,7 +24,7 @@ DEBOUNCE = 0.1
 REACHABLE_PATIENCE = 1.0
 REACHABLE_PAUSE = 0.005
 GONE = "the interface itself"
-DOWN = "its being up"
+DOWN = "the state up"
 
 # Linux <if_link.h>, <if_addr.h>, <rtnetlink.h>
 _IFLA_MTU, _IFLA_AF_SPEC = 4, 26

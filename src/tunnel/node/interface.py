@@ -60,8 +60,9 @@ class Interface:
         if not self._disturbances:
             return ()
         often = f"; {REMEDY.format(name=self._name)}" if self._disturbances >= OFTEN else ""
-        outcome = self._trouble or "put back"
-        return (f"{self._name} lost {self._lost} ({self._disturbances} times so far): {outcome}{often}",)
+        times = "once" if self._disturbances == 1 else f"{self._disturbances} times"
+        outcome = self._trouble or "it was put back"
+        return (f"somebody changed {self._name} {times}, and took {self._lost} from it: {outcome}{often}",)
 
     async def run(self) -> None:
         """Carry its packets until cancelled. Raises DeviceError when it cannot have a new address."""
@@ -106,7 +107,7 @@ class Interface:
         self._disturbances += 1
         self._lost = lost
         if self._disturbances & (self._disturbances - 1) == 0:
-            log.warning(
+            log.info(
                 "somebody changed the interface, it is put back interface=%s lost=%s times=%d",
                 self._name,
                 lost,

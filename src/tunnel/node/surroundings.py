@@ -169,6 +169,10 @@ class NodeSurroundings:
         """Whether the budget of unproved ways has one more answer for this address."""
         return self._probe_budget.take_answer(host, trio.current_time())
 
+    def is_nested(self, host: str) -> bool:
+        """Whether an overlay takes what goes there."""
+        return self._world.interfaces.is_nested(host)
+
     @property
     def carried(self) -> int:
         """Bytes that the tunnel took from applications."""

@@ -28,7 +28,7 @@ class PeerFacts:
         self.node = node
         self.around = surroundings
         self.pulse = Pulse()
-        self.paths = Paths(surroundings.timings)
+        self.paths = Paths(surroundings.timings, surroundings.is_nested)
         self.card: PeerCard | None = None
         """The peer's latest announcement."""
         self.name = ""

@@ -31,6 +31,8 @@ class Path:
     probed_back: float = NEVER
     hushes: int = 0
     """How often applications were kept waiting for a proof of it in this round: bounded."""
+    is_nested: bool = False
+    """It leaves by an interface that wraps what it sends (another VPN): no LAN, however private its address is."""
     may_ride: bool = False
     """This machine's addresses or routes changed since it was proved: it may lead through the tunnel itself by now."""
     probe_backs: int = 0
@@ -55,9 +57,9 @@ class Path:
 
     @property
     def cost(self) -> float:
-        """What choosing costs: the round trip, and a handicap for ways that leave the house."""
+        """What choosing costs: the round trip, and a handicap for ways that leave the house, wrapped ones too."""
         assert self.way.remote is not None
         rtt = 1.0 if self.rtt is None else self.rtt
-        if scope_of(self.way.remote.host) in (Scope.GLOBAL, Scope.CARRIER):
+        if self.is_nested or scope_of(self.way.remote.host) in (Scope.GLOBAL, Scope.CARRIER):
             return rtt + (_IPV6_COST if self.way.remote.is_ipv6 else _WIDE_AREA_COST)
         return rtt

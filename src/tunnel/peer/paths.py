@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.timings import Timings
 from tunnel.peer.path import NEVER, Path
 from tunnel.peer.relays import Relays
@@ -21,6 +23,8 @@ class Paths:
     """All ways to one peer. `route` is what the hot path reads: the ways that each datagram takes."""
 
     timings: Timings
+    is_nested: Callable[[str], bool] = lambda _host: False
+    """Whether an interface that wraps packets leads to this address (`Surroundings`)."""
     relays: Relays = field(init=False)
     direct: dict[Way, Path] = field(default_factory=dict)
     chosen: Path | None = None
@@ -29,7 +33,10 @@ class Paths:
     awaited: set[Way] = field(default_factory=set)
     """Ways of a hard punch at which we knocked, each within its budget: who is heard there is no stranger."""
     answered_small: bool = False
-    """Some way answered small probes in this round, whatever became of the full-size ones."""
+    """Some way answered small probes in this round, whatever became of the full-size ones.
+
+    One that leads through another VPN does not count: its small MTU says nothing of the others.
+    """
 
     def __post_init__(self) -> None:
         self.relays = Relays(self.timings)
@@ -56,7 +63,7 @@ class Paths:
                 key=lambda path: (path.is_proven, path.heard),
             )
             del self.direct[oldest.way]
-        path = self.direct[way] = Path(way)
+        path = self.direct[way] = Path(way, is_nested=self._is_nested(way))
         return path
 
     def admit(self, way: Way, now: float) -> Path | None:
@@ -109,6 +116,7 @@ class Paths:
         """The addresses or routes of this machine changed: a way may lead elsewhere now, through the tunnel even."""
         for path in self.direct.values():
             path.may_ride, path.hushes = path.is_proven, 0
+            path.is_nested = self._is_nested(path.way)
 
     def bury(self) -> None:
         """The chosen path gets no more data."""
@@ -118,6 +126,11 @@ class Paths:
         """This socket is closed: its ways lead nowhere."""
         for way in [way for way in self.direct if way.socket == number]:
             del self.direct[way]
+
+    def _is_nested(self, way: Way) -> bool:
+        """Asked where it matters only: an address of the wide area is none of a LAN anyway."""
+        remote = way.remote
+        return remote is not None and scope_of(remote.host) is Scope.PRIVATE and self.is_nested(remote.host)
 
     def forget_all(self) -> None:
         """The peer or its keys are new: nothing is known of any way."""

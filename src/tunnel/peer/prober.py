@@ -159,7 +159,7 @@ class Prober:
         if is_full:
             path.is_proven = True
         elif way.is_direct and not path.is_proven:
-            self._paths.answered_small |= not may_have_ridden
+            self._paths.answered_small |= not may_have_ridden and not path.is_nested
             self.ask(way, full=True)
         self._on_answer(path)
 

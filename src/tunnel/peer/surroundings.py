@@ -153,6 +153,10 @@ class Surroundings(Protocol):
         """Whether the budget has one more answer for this address, from where no probe of ours was answered yet."""
         ...
 
+    def is_nested(self, host: str) -> bool:
+        """Whether what we send to this address leaves by an interface that wraps it, another VPN's for example."""
+        ...
+
     @property
     def carried(self) -> int:
         """Bytes of packets that applications have sent into the tunnel, to whomever."""
