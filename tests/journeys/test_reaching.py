@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
-from tests.journeys.conftest import OpenHousehold
+from tests.journeys.conftest import BUSY, OpenHousehold
 
 from tunnel.netlab import Kind, SiteSpec
+from tunnel.netlab.sites import Host
 
 pytestmark = pytest.mark.netlab
 
@@ -25,3 +32,33 @@ def test_a_server_on_the_wildcard_address_answers_from_the_address_that_was_aske
     household.wait_direct("home", "office")
     nat = household.status("home")["node"]["nat"]
     assert (nat["mapping"], nat["udp"]) == ("endpoint_independent", "open")
+
+
+@contextmanager
+def names(host: Host, *lines: str) -> Iterator[None]:
+    """The hosts file of a namespace; programs that start meanwhile read it."""
+    folder = Path("/etc/netns") / host.namespace
+    folder.mkdir(parents=True)
+    (folder / "hosts").write_text("\n".join(("127.0.0.1 localhost", *lines, "")))
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("longer_than", [200, 1280])
+def test_ipv6_that_connects_and_then_carries_nothing_or_little_costs_a_second(
+    open_household: OpenHousehold, longer_than: int
+) -> None:
+    """The name leads to both families. With 1280 bytes the link stays on IPv6, which some call the better half."""
+    site = SiteSpec("home", Kind.PORT_PRESERVING, ipv6=True)
+    lab, household = open_household(site, url="wss://server.test:443")
+    host = lab.sites["home"].host
+    lab.swallow_ipv6_streams(longer_than)
+    with names(host, "2a25::1 server.test", "25.0.0.1 server.test"):
+        began = time.monotonic()
+        household.start_node(host, "home")
+        household.wait_status("home", lambda status: bool(status["server"]["state"] == "registered"), "registered")
+    assert time.monotonic() - began < 3.0 + BUSY
+    moves = household.log("home")
+    assert "backing_off" not in moves

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 
 import pytest
 import trio
@@ -25,6 +26,20 @@ async def test_a_stream_goes_both_ways(host: str) -> None:
                 assert await served.receive_some() == b"there"
                 await served.send_all(b"back")
                 assert await stream.receive_some() == b"back"
+    await listener.aclose()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_no_packet_is_longer_than_every_path_carries(host: str) -> None:
+    """A path of 1280 bytes whose ICMP is filtered swallows longer ones for ever; loopback would take 65536."""
+    listener = await RealStreams().open_listener(Endpoint(host, 0))
+    headers = 60 if ":" in host else 40
+    async with await RealStreams().open_stream(listener.local) as stream:
+        served, _ = await listener.accept()
+        async with served:
+            for end in (stream, served):
+                assert isinstance(end, trio.SocketStream)
+                assert end.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1280 - headers
     await listener.aclose()
 
 

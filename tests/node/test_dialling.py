@@ -121,3 +121,83 @@ async def test_a_name_that_nobody_knows_is_said_so(town: Town, open_in: OpenNode
         reason = desk.status().server.reason
         assert reason is not None
         assert "nowhere.test" in reason
+
+
+SIX = "2a25::1"
+BOTH = ServerSettings(
+    listen=Endpoint(SIX, 8443),
+    also_listen=(Endpoint("25.0.0.1", 8443),),
+    udp=(Endpoint("25.0.0.1", 3478),),
+    http=None,
+)
+
+
+def swallow_ipv6(town: Town) -> list[float]:
+    """A way over IPv6 that lets connections open and nothing after that; when somebody connected over it."""
+    town.server_host.change_addresses("25.0.0.1", SIX)
+    town.hosts["desk"] = town.internet.add_host("desk", "26.0.0.1", "2a26::1")
+    town.internet.names["server.test"] = (SIX, "25.0.0.1")
+    connects: list[float] = []
+
+    def drop(packet: MemoryPacket) -> bool:
+        segment = packet.segment
+        if segment is None or ":" not in packet.destination.host:
+            return False
+        if segment.kind is SegmentKind.CONNECT:
+            connects.append(trio.current_time())
+        return segment.kind is SegmentKind.DATA
+
+    town.internet.drop = drop
+    return connects
+
+
+async def test_an_address_that_connects_and_carries_nothing_costs_a_second_and_goes_last_the_next_time(
+    town: Town, open_in: OpenNode, invite: Invite
+) -> None:
+    """A broken IPv6 tunnel: happy eyeballs alone would choose it for ever."""
+    connects = swallow_ipv6(town)
+    async with trio.open_nursery() as nursery:
+        ready = await nursery.start(partial(serve, BOTH, town.server_host.world()))
+        named = replace(invite, server="wss://server.test:8443", pin=ready.pin)
+        async with open_in("desk", invite=named) as desk:
+            await desk.wait_registered()
+            assert 1.0 < trio.current_time() < 1.5
+            desk.program.link.redial()
+            await trio.sleep(0.1)
+            await desk.wait_registered()
+            assert trio.current_time() < 2.0
+        nursery.cancel_scope.cancel()
+    assert len(connects) == 1
+
+
+async def test_an_address_that_goes_silent_before_the_welcome_goes_last_the_next_time(
+    town: Town, open_in: OpenNode, home: Invite
+) -> None:
+    """Without TLS there is nothing to hear before it: the attempt runs out, the next one is elsewhere."""
+    connects = swallow_ipv6(town)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve, BOTH, town.server_host.world(), tls=False))
+        async with open_in("desk", invite=replace(home, server="ws://server.test:8443")) as desk:
+            await desk.wait_registered()
+            assert 5.0 < trio.current_time() < 7.0
+        nursery.cancel_scope.cancel()
+    assert len(connects) == 1
+
+
+async def test_an_address_that_goes_silent_later_goes_last_the_next_time(
+    town: Town, open_in: OpenNode, home: Invite
+) -> None:
+    """As one does that carries small packets alone: it comes as far as the welcome."""
+    connects = swallow_ipv6(town)
+    swallow, town.internet.drop = town.internet.drop, None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve, BOTH, town.server_host.world(), tls=False))
+        async with open_in("desk", invite=replace(home, server="ws://server.test:8443")) as desk:
+            await desk.wait_registered()
+            town.internet.drop = swallow
+            registrations = desk.program.link.registrations
+            with trio.fail_after(60.0):
+                while desk.program.link.registrations == registrations:  # noqa: ASYNC110 - a lost link beats no pulse
+                    await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+    assert connects == []

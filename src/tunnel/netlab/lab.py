@@ -179,6 +179,14 @@ class Lab:
         self._cuts.discard(frozenset((one.name, other.name)))
         self._apply_cuts()
 
+    def swallow_ipv6_streams(self, longer_than: int) -> None:
+        """Drop, without a word, each IPv6 packet of TCP that is longer than so many bytes, from now on.
+
+        A way that connects and then carries nothing, or small packets alone: a broken tunnel, an MTU that nobody tells.
+        """
+        rule = f"meta nfproto ipv6 meta l4proto tcp meta length > {longer_than} drop"
+        run(command_in(self._middle.internet, ["nft", "add", "rule", "inet", "internet", "forward", *rule.split()]))
+
     def change_wan(self, site: Site) -> str:
         """Give a site another public IPv4 address, which is returned. The old one is gone, and with it every mapping.
 

@@ -15,6 +15,10 @@ from tunnel.network.real_sockets import describe, endpoint_of, open_bound
 BACKLOG = 1024
 HUNG_UP = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
 """What accept(2) says of callers that are gone or that a firewall forbids; the next one may be well."""
+SAFE_MTU = 1280
+"""What every path carries (RFC 8200 section 5). Some carry no more and never say so (RFC 2923 section 2.1)."""
+_SEGMENT = {False: SAFE_MTU - 40, True: SAFE_MTU - 60}
+"""Bytes of TCP in a packet, by whether it is IPv6: told to the other side, so it holds both ways (RFC 9293, 3.7.1)."""
 
 
 class RealStreams:
@@ -27,6 +31,7 @@ class RealStreams:
         except OSError as error:
             raise Unreachable(f"{remote}: {describe(error)}") from error
         try:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT[remote.is_ipv6])
             await opened.connect(remote)
         except OSError as error:
             opened.close()
@@ -41,6 +46,7 @@ class RealStreams:
         await trio.lowlevel.checkpoint()
         opened = open_bound(socket.SOCK_STREAM, local)
         try:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT[local.is_ipv6])
             opened.listen(BACKLOG)
         except OSError as error:  # SO_REUSEADDR lets two bind, and only one listen
             opened.close()

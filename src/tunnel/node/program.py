@@ -25,6 +25,7 @@ from tunnel.nat.survey import SurveyResult
 from tunnel.network.background import bare_errors
 from tunnel.network.nat64 import Nat64Resolver
 from tunnel.network.ports import World
+from tunnel.node.address_memory import AddressMemory
 from tunnel.node.announcer import Announcer
 from tunnel.node.circuits import Circuits
 from tunnel.node.datagram_plane import DatagramPlane
@@ -70,6 +71,7 @@ class NodeProgram:
         self.settings = settings
         self.invite = invite
         self._network = network
+        self._addresses = AddressMemory()
         self._nat64 = Nat64Resolver(world.resolver, world.interfaces, lambda: self._lease.addresses)
         self._world = world = replace(world, resolver=self._nat64)
         self._moved = moved
@@ -286,7 +288,13 @@ class NodeProgram:
     def _open_connection(self) -> AbstractAsyncContextManager[Connection]:
         wanted = self.settings.address or self._lease.host
         return open_connection(
-            self.invite, self._network, self.identity, self._world, self.settings.timings, wanted_address=wanted
+            self.invite,
+            self._network,
+            self.identity,
+            self._world,
+            self.settings.timings,
+            wanted_address=wanted,
+            memory=self._addresses,
         )
 
     def _handle_welcome(self, connection: Connection) -> None:
@@ -370,6 +378,7 @@ class NodeProgram:
         while True:
             await self._world.interfaces.wait_change()
             log.info("addresses or routes of this machine changed")
+            self._addresses.forget()
             for peer in self.directory:
                 peer.paths.doubt_proofs()
             self.link.hasten()

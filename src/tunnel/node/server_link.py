@@ -195,7 +195,7 @@ class ServerLink:
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(receive)
-                outcome = await self._keep_alive()
+                outcome = await self._keep_alive(connection)
                 nursery.cancel_scope.cancel()
         finally:
             self._drop()
@@ -231,7 +231,7 @@ class ServerLink:
             self._note_failure(error)
             return "lost"
 
-    async def _keep_alive(self) -> str:
+    async def _keep_alive(self, connection: Connection) -> str:
         self._doubted_since = None
         while True:
             token = self._entropy.chance.getrandbits(31)
@@ -239,6 +239,7 @@ class ServerLink:
             self.send_signal(Ping(token))
             if not await self._is_answered(began):
                 self._note_failure(ServerUnreachable(f"no answer to a ping for {trio.current_time() - began:.1f} s"))
+                connection.doubt()
                 return "redial"
             self.rtt = trio.current_time() - began
             self._doubted_since = None
