@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,9 @@ import pytest
 
 from tunnel.cli import simulate as module
 from tunnel.cli.program import run
-from tunnel.simulation.runs.rehearsal import Outcome, rehearse
-from tunnel.simulation.scenarios.library import scenario_files
+from tunnel.cli.simulate_view import MOST_STEPS
+from tunnel.simulation.runs.rehearsal import Outcome, broken_outcome, rehearse
+from tunnel.simulation.scenarios.library import scenario_files, simulations_folder
 from tunnel.simulation.scenarios.scenario import Scenario
 
 PASSING = """title = "A desk finds the server"
@@ -42,6 +44,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "bad.toml").write_text(FAILING)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "system").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "system"))
     return tmp_path
 
 
@@ -61,9 +65,62 @@ def test_a_run_that_fails_ends_with_1_and_says_how_to_see_it_again(
     assert "FAILED bad, seed 3" in out
     assert "node by=1.0 node='desk' server='backing_off': at 1.000 s server is registered" in out
     assert "again: p2ptunnel-trio simulate bad.toml --seed 3" in out
-    assert "bad, seed 3, as a sequence diagram (Mermaid):" in out
-    assert "```mermaid\nsequenceDiagram" in out
-    assert "participant" in out
+
+
+def test_a_failure_shows_the_last_steps_and_keeps_its_diagram_in_a_file(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What led there can be read at once; a diagram of hundreds of lines is for what draws it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["simulate", "bad.toml", "--seed", "3"]) == 1
+    out = capsys.readouterr().out
+    head, _, rest = out.partition("bad, seed 3: the last steps of desk until 1.000 s, where it failed:\n")
+    steps, _, file = rest.partition("\n\nits sequence diagram (Mermaid): ")
+    assert head
+    assert len(steps.splitlines()) <= MOST_STEPS
+    assert all(len(line) <= 80 for line in steps.splitlines())
+    assert re.search(r"^ +0\.\d{3}  desk -> server +announce$", steps, re.M)
+    assert re.search(r"^ +0\.\d{3}  desk +link: connecting -welcomed-> registered$", steps, re.M)
+    assert "sequenceDiagram" not in out
+    kept = Path(file.strip())
+    assert (kept.name, kept.parents[1]) == ("bad-3.md", folder / "system")
+    assert kept.read_text().startswith("```mermaid\nsequenceDiagram")
+
+
+def test_a_folder_for_what_failed_is_for_scenarios_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["simulate", "bad.toml", "--keep", "kept"]) == 1
+    assert "its sequence diagram (Mermaid): kept/bad-0.md\n" in capsys.readouterr().out
+    assert [file.name for file in (folder / "kept").iterdir()] == ["bad-0.md"]
+    assert run(["simulate", "good.toml", "--keep", "none"]) == 0
+    assert not (folder / "none").exists()
+
+
+def test_names_are_shown_whole_and_titles_as_far_as_they_fit(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name is what one types."""
+    name = "a_scenario_whose_name_is_as_long_as_they_get"
+    (folder / f"{name}.toml").write_text(PASSING)
+    for columns, shown in ((80, r" +1 +1  A desk finds the …"), (120, r" +1 +1 +2 +\d+  A desk finds the server")):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert run(["simulate", f"{name}.toml"]) == 0
+        out = capsys.readouterr().out
+        assert re.search(rf"^ {name}{shown} *$", out, re.M), out
+        assert all(len(line) <= columns for line in out.splitlines())
+
+
+def test_a_scenario_of_ours_is_run_again_by_its_name(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless something else is called so here."""
+    monkeypatch.setattr(
+        module, "rehearse", lambda scenario, seed, **_: broken_outcome(scenario.name, seed, ValueError())
+    )
+    assert run(["simulate", "easy_pair"]) == 1
+    assert "again: p2ptunnel-trio simulate easy_pair --seed 0\n" in capsys.readouterr().out
+    (folder / "easy_pair").mkdir()
+    assert run(["simulate", str(simulations_folder() / "scenarios" / "easy_pair.toml")]) == 1
+    assert "/scenarios/easy_pair.toml --seed 0\n" in capsys.readouterr().out
 
 
 def test_a_folder_is_all_of_its_files_and_seeds_are_a_range(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,7 +195,7 @@ def test_a_place_that_cannot_be_written_is_told(folder: Path, capsys: pytest.Cap
         (["good.toml", "--seeds", "some"], "--seeds 'some': a number or A..B is expected"),
         (["good.toml", "--processes", "0"], "--processes 0: at least one"),
         (["good.toml", "--storm", "1"], "--storm makes its own scenarios"),
-        (["good.toml", "--keep", "k"], "--keep keeps the scenarios of a storm: it goes with --storm"),
+        (["good.toml", "--keep", "bad.toml"], "--keep bad.toml: a folder is expected, and this is a file"),
         (["--storm", "1", "--keep", "good.toml"], "--keep good.toml: a folder is expected, and this is a file"),
         (["good.toml", "--trace", "./good.toml"], "--trace good.toml: good.toml would be overwritten"),
         (["good.toml", "--diagram", "link.toml"], "--diagram link.toml: good.toml would be overwritten"),
@@ -221,7 +278,7 @@ def test_no_name_of_a_file_reaches_the_terminal_as_it_is(folder: Path, capsys: p
     (folder / "\x1b[2J.toml").write_text(FAILING)
     assert run(["simulate", "\x1b[2J.toml"]) == 1
     out, err = capsys.readouterr()
-    assert out.count("\\x1b[2J") == 4  # row, heading, rerun line and title of the diagram
+    assert out.count("\\x1b[2J") == 4  # row, two headings and the rerun line
     assert "\x1b[2J" not in out + err
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +17,14 @@ from rich.console import Console
 
 from tunnel.cli.options import ConfigOption
 from tunnel.cli.progress import Progress
-from tunnel.cli.simulate_view import failure_lines, fenced, outcomes_table, summary_json
+from tunnel.cli.simulate_view import failure_lines, fenced, outcomes_table, step_lines, summary_json
 from tunnel.cli.targets import vet_folder, vet_target, write_into, write_target
-from tunnel.cli.text import presentable, printable
+from tunnel.cli.text import printable
 from tunnel.model.errors import SettingsError
 from tunnel.model.toml_file import shown
 from tunnel.simulation.runs.diagram import draw
 from tunnel.simulation.runs.rehearsal import Outcome, broken_outcome, rehearse
-from tunnel.simulation.scenarios.library import scenario_files
+from tunnel.simulation.scenarios.library import scenario_files, simulations_folder
 from tunnel.simulation.scenarios.scenario import Scenario
 from tunnel.simulation.scenarios.scenario_file import read_scenario
 from tunnel.simulation.scenarios.scenario_text import write_scenario
@@ -32,6 +33,10 @@ from tunnel.workers import run_all
 
 _RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18}))?")
 MOST_SEEDS = 1_000_000
+MOST_NAME = 100
+"""Bytes of a scenario's name in that of a file."""
+WIDEST = 120
+"""Columns of what is read line by line."""
 
 
 def _whole(_: object, tokens: Sequence[Token]) -> int:
@@ -74,7 +79,12 @@ def simulate(
     diagram: Annotated[
         Path | None, Parameter(help="The same as a Mermaid sequence diagram; fenced, if the name ends in .md.")
     ] = None,
-    keep: Annotated[Path | None, Parameter(help="Folder for the scenario files of a storm's failures.")] = None,
+    keep: Annotated[
+        Path | None,
+        Parameter(
+            help="Folder for what failed: the diagram of the first failure, and the scenario file of each storm."
+        ),
+    ] = None,
     processes: Annotated[
         int | None, Parameter(converter=_whole, help="How many runs at once; one a core if left out.")
     ] = None,
@@ -90,8 +100,6 @@ def simulate(
         raise SettingsError("--storm makes its own scenarios: it goes with no file, --seed or --seeds")
     if processes is not None and processes < 1:
         raise SettingsError(f"--processes {processes}: at least one")
-    if keep is not None and storm is None:
-        raise SettingsError("--keep keeps the scenarios of a storm: it goes with --storm")
     sources = [] if config is None else [config]
     if storm is not None:
         jobs = [_Job(None, None, each) for each in _range(storm, "--storm")]
@@ -112,11 +120,11 @@ def simulate(
             on_error=_broken,
         )
     _show(outcomes, jobs, is_whole=storm is None and not files, is_json=json_)
-    if keep is not None:
+    if keep is not None and storm is not None:
         for outcome in outcomes:
             if not outcome.has_passed:
                 write_into(keep, f"storm_{outcome.seed}.toml", write_scenario(brew(outcome.seed)))
-    _explain(outcomes, jobs, trace=trace, diagram=diagram, is_shown=not json_)
+    _explain(outcomes, jobs, trace=trace, diagram=diagram, keep=keep, is_shown=not json_)
     return 0 if all(outcome.has_passed for outcome in outcomes) else 1
 
 
@@ -161,8 +169,14 @@ def _range(text: str, option: str) -> range:
 
 
 def _rerun(job: _Job) -> str:
-    argv = ["--storm", str(job.seed)] if job.file is None else [str(job.file), "--seed", str(job.seed)]
+    argv = ["--storm", str(job.seed)] if job.file is None else [_called(job.file), "--seed", str(job.seed)]
     return "p2ptunnel-trio simulate " + shlex.join(argv)
+
+
+def _called(file: Path) -> str:
+    """A scenario of ours by its name, unless that would mean something else here."""
+    is_ours = file.parent == simulations_folder() / "scenarios" and not Path(file.stem).exists()
+    return file.stem if is_ours else str(file)
 
 
 def _show(outcomes: Sequence[Outcome], jobs: Sequence[_Job], *, is_whole: bool, is_json: bool) -> None:
@@ -170,10 +184,11 @@ def _show(outcomes: Sequence[Outcome], jobs: Sequence[_Job], *, is_whole: bool, 
         print(json.dumps(summary_json(outcomes, [_rerun(job) for job in jobs]), indent=1))
         return
     titles = {job.scenario.name: job.scenario.title for job in jobs if job.scenario is not None}
-    Console(highlight=False).print(outcomes_table(outcomes, titles, is_whole=is_whole))
+    console = Console(highlight=False)
+    console.print(outcomes_table(outcomes, titles, is_whole=is_whole, width=console.width))
     for outcome, job in zip(outcomes, jobs, strict=True):
         if not outcome.has_passed:
-            print("\n".join(failure_lines(outcome, _rerun(job))))
+            print("\n".join(failure_lines(outcome, _rerun(job), console.width if console.is_terminal else None)))
 
 
 def _explain(
@@ -182,16 +197,18 @@ def _explain(
     *,
     trace: Path | None,
     diagram: Path | None,
+    keep: Path | None,
     is_shown: bool,
 ) -> None:
-    """Run the first failure (or a single run) again with its trace kept, and write or print what was seen."""
+    """Run the first failure (or a single run) again with its trace kept; write what was seen, and show its end."""
     at = next((at for at, outcome in enumerate(outcomes) if not outcome.has_passed), None)
+    has_failed = at is not None
     if at is None and len(jobs) == 1:
-        at, is_shown = 0, False
+        at = 0
     targets = [str(target) for target in (trace, diagram) if target is not None]
     if at is None and targets:
         _note(f"no run has failed: {' and '.join(targets)} not written; name one scenario and one --seed")
-    if at is None or not (targets or is_shown):
+    if at is None or not (targets or (has_failed and (is_shown or keep is not None))):
         return
     seed, scenario = jobs[at].seed, _scenario_of(jobs[at])
     try:
@@ -207,11 +224,23 @@ def _explain(
     drawn = draw(again, scenario)
     if diagram is not None:
         write_target(diagram, fenced(drawn) if diagram.suffix == ".md" else drawn)
-    elif is_shown:
-        print(printable(f"{scenario.name}, seed {seed}, as a sequence diagram (Mermaid):").join(("\n", "\n")))
-        print(presentable(fenced(drawn)), end="")
+    elif has_failed:
+        diagram = _keep_diagram(keep, scenario.name, seed, fenced(drawn))
+    if has_failed and is_shown:
+        if again.failure is not None:
+            print("\n".join(step_lines(again, scenario, min(Console().width, WIDEST))))
+        print("\n" + printable(f"its sequence diagram (Mermaid): {diagram}"))
     if targets and len(jobs) > 1:
         _note(f"{' and '.join(targets)}: of {scenario.name}, seed {seed}")
+
+
+def _keep_diagram(folder: Path | None, name: str, seed: int, text: str) -> Path:
+    """Where a person who named no file finds it: in this folder, or in a new one of the system's for such things."""
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="p2ptunnel-trio-"))
+    file = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)[-MOST_NAME:]}-{seed}.md"
+    write_into(folder, file, text)
+    return folder / file
 
 
 def _note(text: str) -> None:

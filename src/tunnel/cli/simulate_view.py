@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 from rich.console import Group
@@ -10,31 +11,52 @@ from rich.table import Table
 from rich.text import Text
 
 from tunnel.cli.text import printable
+from tunnel.machines.sequence import Arrow as Line
 from tunnel.simulation.runs.conformance import Arrow, all_arrows
 from tunnel.simulation.runs.rehearsal import Outcome
+from tunnel.simulation.runs.steps import Step, last_before, steps_of
+from tunnel.simulation.scenarios.scenario import Scenario
 
 VERSION = 1
 MOST_FAILURES = 8
 """Of one run that are shown."""
+MOST_STEPS = 20
+"""Before a failure that are shown."""
+MOST_PLACE = 30
+"""Columns for who does a step, or says it to whom."""
+_BESIDE_TITLE = 18
+"""Columns of the table that neither names nor titles take, without the figures."""
+_FIGURES = 22
+_LEAST_TITLE = 20
+"""Columns: where fewer are left for titles, the figures beside them are left out."""
 
 
-def outcomes_table(outcomes: Sequence[Outcome], titles: Mapping[str, str], *, is_whole: bool) -> Group:
-    """One row a scenario; with the whole library also which transitions nobody took. A storm is one row."""
-    table = Table("scenario", "runs", "passed", "virtual s", "packets", "what it shows", box=None, header_style="bold")
-    for column in table.columns[1:5]:
-        column.justify = "right"
+def outcomes_table(outcomes: Sequence[Outcome], titles: Mapping[str, str], *, is_whole: bool, width: int) -> Group:
+    """One row a scenario; with the whole library also which transitions nobody took. A storm is one row.
+
+    Names are shown whole, and titles as far as they fit into so many columns.
+    """
     rows: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         rows.setdefault(outcome.scenario if outcome.scenario in titles else "storm", []).append(outcome)
+    room = width - max(len(printable(name)) for name in rows) - _BESIDE_TITLE
+    with_figures = room - _FIGURES >= _LEAST_TITLE
+    room = max(room - _FIGURES * with_figures, 1)
+    table = Table("scenario", "runs", "passed", box=None, header_style="bold")
+    for heading in ("virtual s", "packets") if with_figures else ():
+        table.add_column(heading)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.add_column("what it shows", no_wrap=True)
     for name, runs in sorted(rows.items()):
         passed = sum(run.has_passed for run in runs)
+        figures = f"{sum(run.seconds for run in runs):.0f}", str(sum(run.packets for run in runs))
         table.add_row(
             Text(printable(name)),
             str(len(runs)),
             Text(str(passed), style="green" if passed == len(runs) else "bold red"),
-            f"{sum(run.seconds for run in runs):.0f}",
-            str(sum(run.packets for run in runs)),
-            Text(printable(titles.get(name, "random networks, faults and timings")), style="dim"),
+            *(figures if with_figures else ()),
+            Text(_cut(printable(titles.get(name, "random networks, faults and timings")), room), style="dim"),
         )
     passed = sum(outcome.has_passed for outcome in outcomes)
     lines = [
@@ -48,13 +70,45 @@ def outcomes_table(outcomes: Sequence[Outcome], titles: Mapping[str, str], *, is
     return Group(table, *lines)
 
 
-def failure_lines(outcome: Outcome, rerun: str) -> list[str]:
-    """A run that failed: seed, what did not hold, and the line that runs it again."""
+def failure_lines(outcome: Outcome, rerun: str, width: int | None) -> list[str]:
+    """A run that failed: seed, what did not hold, and the line that runs it again.
+
+    With a width sentences are wrapped; the line to be copied never is.
+    """
     shown = [f"  {printable(failure)}" for failure in outcome.failures[:MOST_FAILURES]]
     more = len(outcome.failures) - len(shown)
     if more:
         shown.append(f"  and {more} more")
+    if width is not None:
+        shown = [line for each in shown for line in wrap(each, width, subsequent_indent="      ", drop_whitespace=True)]
     return [f"\nFAILED {printable(outcome.scenario)}, seed {outcome.seed}", *shown, f"  again: {printable(rerun)}"]
+
+
+def step_lines(outcome: Outcome, scenario: Scenario, width: int) -> list[str]:
+    """The last steps before the first failure, a line each, none wider than this. The outcome has kept its trace."""
+    failure, trace = outcome.failure, outcome.trace
+    assert failure is not None
+    assert trace is not None
+    steps = last_before(failure, steps_of(trace.records, scenario.picture, outcome.names), scenario.picture, MOST_STEPS)
+    whose = f" of {', '.join(failure.about)}" if failure.about else ""
+    places = [_place_of(step) for step in steps]
+    room = min(max(map(len, places), default=0), MOST_PLACE)
+    lines = [
+        printable(f"{step.at:10.3f}  {_cut(place, room):{room}}  {step.text}")
+        for step, place in zip(steps, places, strict=True)
+    ]
+    told = f"{outcome.scenario}, seed {outcome.seed}: the last steps{whose} until {failure.at:.3f} s, where it failed:"
+    return ["", *wrap(printable(told), width), *(_cut(line, width) for line in lines)]
+
+
+def _place_of(step: Step) -> str:
+    if step.target is None:
+        return step.place or "*"
+    return f"{step.place} {'->' if step.arrow is Line.ARRIVES else '-x'} {step.target}"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def fenced(diagram: str) -> str:

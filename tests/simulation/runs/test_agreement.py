@@ -27,7 +27,7 @@ BOTH: list[Record] = [
 
 
 def faults(records: list[Record], times: list[float] = TALK) -> list[str]:
-    return list(faults_in_agreement(records, NAMES, {("desk", "work"): times}, 100.0))
+    return [fault.text for fault in faults_in_agreement(records, NAMES, {("desk", "work"): times}, 100.0)]
 
 
 def test_two_that_agree_are_no_fault() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from tests.simulation.pairs import do, pair
 
@@ -21,6 +23,10 @@ def records() -> list[Record]:
     return trace.records
 
 
+def told_of(records: Iterable[Record]) -> list[str]:
+    return [failure.text for failure in faults_of(records)]
+
+
 def moved(source: str, event: str, target: str, *facts: str, about: str = "x", host: str = "desk") -> Moved:
     return Moved(0.0, host, "PeerConnectionChart", about, source, event, facts, target)
 
@@ -35,7 +41,7 @@ def test_leaving_out_any_move_is_noticed(records: list[Record]) -> None:
     noticed = 0
     for at, record in enumerate(records):
         if isinstance(record, Moved) and record.source != record.target:
-            noticed += any("but it stood in" in fault for fault in faults_of(records[:at] + records[at + 1 :]))
+            noticed += any("but it stood in" in fault for fault in told_of(records[:at] + records[at + 1 :]))
     moves = [record for record in records if isinstance(record, Moved)]
     charts = {(move.host, move.chart, move.about) for move in moves}
     assert noticed >= len(moves) - 2 * len(charts) > 0
@@ -54,7 +60,7 @@ def test_a_forged_target_is_noticed(records: list[Record], name: str) -> None:
         if Arrow(name, move.source, move.event, str(state.id)) not in all_arrows()
     )
     forged = [*records[:at], move._replace(target=other)]
-    assert [fault for fault in faults_of(forged) if "is no arrow of the chart" in fault] != []
+    assert [fault for fault in told_of(forged) if "is no arrow of the chart" in fault] != []
 
 
 def test_a_guard_is_asked_again() -> None:
@@ -65,7 +71,7 @@ def test_a_guard_is_asked_again() -> None:
     allowed = moved("requested", "introduced", "punching", "direct_allowed")
     assert list(faults_of([*way, allowed])) == []
     forbidden = moved("requested", "introduced", "punching", "relay")
-    assert [fault.partition(" is no ")[2] for fault in faults_of([*way, forbidden])] == [
+    assert [fault.partition(" is no ")[2] for fault in told_of([*way, forbidden])] == [
         "arrow of the chart while of its facts holds: relay"
     ]
 
@@ -73,9 +79,9 @@ def test_a_guard_is_asked_again() -> None:
 def test_a_chart_goes_on_from_where_it_stood_and_each_by_itself() -> None:
     first = moved("detecting", "announcement_acked", "announced")
     jump = moved("requested", "refused", "announced")
-    assert ["but it stood in announced" in fault for fault in faults_of([first, jump])] == [True]
-    assert ["but it stood in detecting" in fault for fault in faults_of([first, jump._replace(about="y")])] == [True]
-    assert ["but it stood in detecting" in fault for fault in faults_of([first, Ended(1.0, "desk"), jump])] == [True]
+    assert ["but it stood in announced" in fault for fault in told_of([first, jump])] == [True]
+    assert ["but it stood in detecting" in fault for fault in told_of([first, jump._replace(about="y")])] == [True]
+    assert ["but it stood in detecting" in fault for fault in told_of([first, Ended(1.0, "desk"), jump])] == [True]
     assert list(faults_of([first, Ended(1.0, "desk"), first])) == []
 
 
@@ -86,9 +92,10 @@ def test_a_message_that_no_state_may_send_is_noticed() -> None:
         moved("announced", "peer_wanted", "requested"),
     ]
     assert list(faults_of([*way, connect])) == []
-    assert list(faults_of([*way[:1], connect])) == [
+    assert told_of([*way[:1], connect]) == [
         "at 1.000 s desk said 'connect', which no chart of it may say where it stands"
     ]
+    assert [(failure.at, failure.about) for failure in faults_of([*way[:1], connect])] == [(1.0, ("desk",))]
     assert list(faults_of([connect._replace(is_sent=False), connect._replace(host="server")])) == []
 
 

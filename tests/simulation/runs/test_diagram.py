@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tunnel.simulation.runs.diagram import LONGEST, draw
+from tunnel.simulation.runs.failure import Failure
 from tunnel.simulation.runs.rehearsal import Outcome, rehearse
+from tunnel.simulation.runs.trace import Record, Trace
 from tunnel.simulation.scenarios.library import simulations_folder
 from tunnel.simulation.scenarios.scenario import Scenario
 from tunnel.simulation.scenarios.scenario_file import read_scenario
@@ -42,13 +46,22 @@ def test_the_way_to_a_direct_path_can_be_read_off(seen: Outcome, easy: Scenario)
     assert places == sorted(places)
 
 
-def test_a_long_run_leaves_out_its_middle_and_says_so(seen: Outcome, easy: Scenario) -> None:
+def later(record: Record, seconds: float) -> Record:
+    return record._replace(at=record.at + seconds)
+
+
+def test_a_long_run_shows_its_beginning_and_what_came_before_the_failure(seen: Outcome, easy: Scenario) -> None:
+    """Twenty runs one after the other, of which the twelfth fails half way; Mermaid draws 50,000 characters at most."""
     assert seen.trace is not None
-    records = seen.trace.records
-    seen.trace.records = records * 8
-    try:
-        drawn = draw(seen, easy)
-    finally:
-        seen.trace.records = records
-    assert "entries are left out here" in drawn
-    assert drawn.count("\n") <= LONGEST + 10
+    long = Trace()
+    long.records = [later(record, 20.0 * at) for at in range(20) for record in seen.trace.records]
+    failed = draw(replace(seen, trace=long, failure=Failure(220.5, "it rained")), easy)
+    passed = draw(replace(seen, trace=long), easy)
+    for drawn in (failed, passed):
+        assert drawn.count("\n") <= LONGEST + 10
+        assert len(drawn) < 50_000
+        assert "desk: link: offline" in drawn.replace("Note over P0: 0.000", "desk:")
+    assert [" 220.120 " in drawn for drawn in (failed, passed)] == [True, False]
+    assert [" 260.120 " in drawn for drawn in (failed, passed)] == [False, False]
+    assert [" 380.120 " in drawn for drawn in (failed, passed)] == [False, True]
+    assert [drawn.count(" steps are left out here") for drawn in (failed, passed)] == [2, 1]

@@ -128,3 +128,24 @@ def test_what_is_true_for_a_moment_only_is_not_kept() -> None:
 def test_an_expectation_is_described_as_its_file_says_it() -> None:
     told = describe(ExpectPeer(by=3.0, node="desk", peer="laptop", state="connected"))
     assert told == "peer by=3.0 node='desk' peer='laptop' state='connected'"
+
+
+FIRST_SHOWS = {
+    "by": (expect(by=1.1, node="desk", peer="laptop", state="connected", path="direct"), 1.1, ("desk", "laptop")),
+    "node": (expect(at=2.0, node="desk", mapping="dependent"), 2.0, ("desk",)),
+    "lost, a second after it was sent": (expect(who="desk", to="laptop", lost_at_most=0), 3.0, ("desk", "laptop")),
+    "a hole": (expect(who="desk", to="laptop", longest_hole=0.4), 2.9, ("desk", "laptop")),
+    "a late first": (expect(who="desk", to="laptop", first_within=0.01), 1.2, ("desk", "laptop")),
+    "too few": (expect(who="desk", to="laptop", arrived_at_least=100), 5.0, ("desk", "laptop")),
+    "the second signal": (expect(host="desk", signal="announce", at_most=1), 0.21, ("desk",)),
+    "a signal too few": (expect(host="desk", signal="announce", before=3.0, at_least=9), 3.0, ("desk",)),
+}
+
+
+@pytest.mark.parametrize("name", FIRST_SHOWS)
+def test_a_failure_is_of_the_moment_in_which_it_showed_and_of_those_whom_it_is_about(name: str) -> None:
+    block, at, about = FIRST_SHOWS[name]
+    failure = rehearse(pair(TALK, KILL, block), 0).failure
+    assert failure is not None
+    assert failure.about == about
+    assert failure.at == pytest.approx(at, abs=0.03)

@@ -53,6 +53,10 @@ def run_watched(watch: Watchman, packets: int, *, ports: int = 1, hosts: int = 1
     run_seeded(send, 0)
 
 
+def told(watch: Watchman) -> list[str]:
+    return [failure.text for failure in watch.faults]
+
+
 def test_a_run_without_fault_says_nothing() -> None:
     assert rehearse(pair(TALK), 0).failures == ()
 
@@ -62,33 +66,35 @@ def test_more_flows_in_a_second_than_a_router_bears_are_a_fault() -> None:
     run_watched(watch, FLOWS_A_SECOND + FLOW_BURST)
     assert watch.faults == []
     run_watched(watch := Watchman(), FLOWS_A_SECOND + FLOW_BURST + 1)
-    assert watch.faults == ["at 0.000 s desk opened 601 flows within a second"]
+    assert told(watch) == ["at 0.000 s desk opened 601 flows within a second"]
 
 
 def test_more_flows_in_a_punch_than_a_router_bears_are_a_fault() -> None:
     run_watched(watch := Watchman(), 2100, gap=0.005)
-    assert watch.faults[0].endswith("desk opened 2049 flows within 20 s, more than 2048")
+    assert watch.faults[0].text.endswith("desk opened 2049 flows within 20 s, more than 2048")
 
 
 def test_more_sockets_than_a_punch_may_have_are_a_fault() -> None:
     run_watched(watch := Watchman(), SOCKETS, ports=SOCKETS, gap=0.01)
     assert watch.faults == []
     run_watched(watch := Watchman(), SOCKETS + 1, ports=SOCKETS + 1, gap=0.01)
-    assert watch.faults == ["at 2.560 s desk probes from 257 sockets"]
+    assert told(watch) == ["at 2.560 s desk probes from 257 sockets"]
+    assert watch.faults[0].about == ("desk",)
+    assert watch.faults[0].at == pytest.approx(2.56)
     run_watched(watch := Watchman(), 2 * SOCKETS, ports=2 * SOCKETS, gap=PUNCH / SOCKETS)
     assert watch.faults == [], "those of a punch that was long ago"
 
 
 def test_sockets_opened_all_at_once_are_a_fault() -> None:
     run_watched(watch := Watchman(), SOCKETS_A_SECOND + 1, ports=SOCKETS_A_SECOND + 1, gap=0.001)
-    assert watch.faults == ["at 0.112 s desk begins to probe from 113 sockets within a second"]
+    assert told(watch) == ["at 0.112 s desk begins to probe from 113 sockets within a second"]
 
 
 def test_two_hard_punches_at_once_are_a_fault() -> None:
     run_watched(watch := Watchman(), 2 * HARD + 1, hosts=2, gap=0.01)
     assert watch.faults == []
     run_watched(watch := Watchman(), 2 * HARD + 2, hosts=2, gap=0.01)
-    assert watch.faults == ["at 2.010 s desk guesses ports at 2 addresses at once"]
+    assert told(watch) == ["at 2.010 s desk guesses ports at 2 addresses at once"]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +182,7 @@ def test_a_path_that_no_full_size_probe_has_proved_is_a_fault() -> None:
         watch.judge_connected("desk", "laptop")
         watch.see_arrival("laptop", probe, Fate.DELIVERED)
         watch.judge_connected("desk", "laptop")
-        return watch.faults
+        return told(watch)
 
     missing = "at 0.000 s desk is connected to laptop, but no full-size probe has reached {} lately"
     assert run_seeded(judge, 0) == [missing.format(side) for side in ("desk", "laptop", "laptop", "laptop")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunnel.simulation.runs.traffic import Traffic, encode_datagram
+from tunnel.simulation.runs.traffic import Hole, Traffic, encode_datagram
 from tunnel.simulation.scenarios.deed import LEAST_SIZE
 
 
@@ -18,22 +18,22 @@ def test_what_arrives_is_told_by_its_number() -> None:
     for at in (0, 1, 2, 5, 9):
         traffic.note_arrival(datagrams[at], at + 0.5)
     assert traffic.first_after == 0.5
-    assert traffic.longest_hole() == 4.0
-    assert traffic.lost(100.0) == 5
-    assert traffic.lost(8.5) == 4, "the last two had no second to arrive yet"
+    assert traffic.longest_hole() == Hole(4.0, ends=9.5)
+    assert traffic.lost(100.0) == [4.0, 5.0, 7.0, 8.0, 9.0], "when each was given up"
+    assert len(traffic.lost(8.5)) == 4, "the last two had no second to arrive yet"
     assert (traffic.damaged, traffic.repeated) == (0, 0)
 
 
 def test_a_hole_at_the_end_is_a_hole() -> None:
     traffic, datagrams = ten_sent()
     traffic.note_arrival(datagrams[0], 0.1)
-    assert traffic.longest_hole() == pytest.approx(8.9)
+    assert traffic.longest_hole().length == pytest.approx(8.9)
 
 
 def test_traffic_that_never_arrives_is_one_hole() -> None:
     traffic, _ = ten_sent()
     assert traffic.first_after is None
-    assert traffic.longest_hole() == 9.0
+    assert traffic.longest_hole().length == 9.0
 
 
 def test_a_datagram_that_comes_twice_or_changed_is_told() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from tunnel.simulation.runs.failure import Failure
 from tunnel.simulation.runs.trace import Ended, Moved, Record
 
 PATIENCE = 30.0
@@ -17,7 +18,7 @@ def faults_in_agreement(
     names: Mapping[str, str],
     sent: Mapping[tuple[str, str], Iterable[float]],
     end: float,
-) -> Iterator[str]:
+) -> Iterator[Failure]:
     """Pairs of which one side was connected and the other was not, while they talked and the server knew both.
 
     `names`: node ids to hosts; `sent`: when datagrams were sent, by who sent them to whom; `end`: of the run.
@@ -33,7 +34,8 @@ def faults_in_agreement(
             talked = _longest_talk(sorted(times), since, until)
             if talked > PATIENCE:
                 one, other = sorted(sides)
-                yield f"{one} and {other} talked for {talked:.1f} s after {since:.3f} s while one alone was connected"
+                told = f"{one} and {other} talked for {talked:.1f} s after {since:.3f} s while one alone was connected"
+                yield Failure(since + PATIENCE, told, (one, other))
 
 
 class _Changes:

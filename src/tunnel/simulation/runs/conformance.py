@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from tunnel.machines.diagrams import CHARTS
 from tunnel.machines.table import read_table
+from tunnel.simulation.runs.failure import Failure
 from tunnel.simulation.runs.trace import Ended, Happened, Moved, Passed, Record, Signalled
 
 _BY_CLASS = {chart.__name__: (name, chart) for name, chart in CHARTS.items()}
@@ -31,8 +32,8 @@ class Arrow(NamedTuple):
     target: str
 
 
-def faults_of(records: Iterable[Record]) -> Iterator[str]:
-    """What in a trace no chart allows, in words."""
+def faults_of(records: Iterable[Record]) -> Iterator[Failure]:
+    """What in a trace no chart allows."""
     here: dict[tuple[str, str, str], str] = {}
     for record in records:
         match record:
@@ -40,7 +41,8 @@ def faults_of(records: Iterable[Record]) -> Iterator[str]:
                 yield from _judge_move(record, here)
             case Signalled(at, host, True, tag, _) if tag in _SENDERS and host != "server":
                 if not _may_send(here, host, tag):
-                    yield f"at {at:.3f} s {host} said {tag!r}, which no chart of it may say where it stands"
+                    told = f"at {at:.3f} s {host} said {tag!r}, which no chart of it may say where it stands"
+                    yield Failure(at, told, (host,))
             case Ended(_, host):
                 for key in [key for key in here if key[0] == host]:
                     del here[key]
@@ -66,16 +68,17 @@ def all_arrows() -> set[Arrow]:
     }
 
 
-def _judge_move(move: Moved, here: dict[tuple[str, str, str], str]) -> Iterator[str]:
+def _judge_move(move: Moved, here: dict[tuple[str, str, str], str]) -> Iterator[Failure]:
     name, chart = _BY_CLASS[move.chart]
     table = read_table(name, chart)
     key = (move.host, name, move.about)
     where = f"at {move.at:.3f} s {move.host}: {name}({move.about}) {move.source} --{move.event}--> {move.target}"
     stood = here.get(key, table.initial)
     if move.source not in (stood, table.initial):  # a peer that was forgotten or has failed begins a new chart
-        yield f"{where}, but it stood in {stood}"
+        yield Failure(move.at, f"{where}, but it stood in {stood}", (move.host,))
     if move.target != table.target(move.source, move.event, frozenset(move.facts)):
-        yield f"{where} is no arrow of the chart while of its facts holds: {' '.join(move.facts) or 'nothing'}"
+        told = f"{where} is no arrow of the chart while of its facts holds: {' '.join(move.facts) or 'nothing'}"
+        yield Failure(move.at, told, (move.host,))
     here[key] = move.target
 
 

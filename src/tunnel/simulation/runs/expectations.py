@@ -8,6 +8,7 @@ from typing import assert_never
 
 import trio
 
+from tunnel.simulation.runs.failure import Failure
 from tunnel.simulation.runs.stage import Stage
 from tunnel.simulation.runs.trace import Signalled
 from tunnel.simulation.scenarios.expectation import Expectation, ExpectNode, ExpectPeer, ExpectSignals, ExpectTraffic
@@ -19,11 +20,11 @@ ABSENT = "none"
 
 
 class Judge:
-    """Watches over the expectations that have a moment, looks at the others in the end. `failures` are sentences."""
+    """Watches over the expectations that have a moment, looks at the others in the end."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self.failures: list[str] = []
+        self.failures: list[Failure] = []
         self._open: list[ExpectPeer | ExpectNode] = []
         """Those that may still fail, or have not been met."""
         self.met_at: dict[str, float] = {}
@@ -71,7 +72,7 @@ class Judge:
     async def _wait_true(self, expectation: ExpectPeer | ExpectNode, deadline: float) -> None:
         while (otherwise := self._difference(expectation)) is not None:
             if trio.current_time() >= deadline - ROUNDING:
-                self._fail(expectation, otherwise)
+                self._fail_now(expectation, otherwise)
                 return
             await self._wait_news(expectation.node, deadline)
         self.met_at[describe(expectation)] = trio.current_time()
@@ -85,8 +86,12 @@ class Judge:
     def _check(self, expectation: ExpectPeer | ExpectNode) -> bool:
         otherwise = self._difference(expectation)
         if otherwise is not None:
-            self._fail(expectation, otherwise)
+            self._fail_now(expectation, otherwise)
         return otherwise is None
+
+    def _fail_now(self, expectation: ExpectPeer | ExpectNode, otherwise: str) -> None:
+        now = trio.current_time()
+        self._fail(expectation, f"at {now:.3f} s {otherwise}", now)
 
     async def _wait_news(self, host: str, deadline: float) -> None:
         node = self._stage.nodes.get(host)
@@ -131,22 +136,22 @@ class Judge:
         )
 
     def _judge_traffic(self, expected: ExpectTraffic) -> None:
-        traffic = self._stage.traffic.get((expected.who, expected.to))
+        traffic, now = self._stage.traffic.get((expected.who, expected.to)), trio.current_time()
         if traffic is None:
-            self.failures.append(f"{describe(expected)}: nothing was sent")
+            self._fail(expected, "nothing was sent", now)
             return
-        lost, hole, first = traffic.lost(trio.current_time()), traffic.longest_hole(), traffic.first_after
-        if expected.lost_at_most is not None and lost > expected.lost_at_most:
-            self.failures.append(f"{describe(expected)}: {lost} of {len(traffic.sent)} were lost")
-        if expected.longest_hole is not None and hole > expected.longest_hole + ROUNDING:
-            self.failures.append(f"{describe(expected)}: nothing arrived for {hole:.3f} s")
+        lost, hole, first = traffic.lost(now), traffic.longest_hole(), traffic.first_after
+        if expected.lost_at_most is not None and len(lost) > expected.lost_at_most:
+            self._fail(expected, f"{len(lost)} of {len(traffic.sent)} were lost", lost[expected.lost_at_most])
+        if expected.longest_hole is not None and hole.length > expected.longest_hole + ROUNDING:
+            self._fail(expected, f"nothing arrived for {hole.length:.3f} s", hole.ends)
         if expected.first_within is not None and (first is None or first > expected.first_within + ROUNDING):
             told = "nothing arrived" if first is None else f"the first came after {first:.3f} s"
-            self.failures.append(f"{describe(expected)}: {told}")
+            self._fail(expected, told, now if first is None else traffic.sent[0] + first)
         if not _is_between(len(traffic.arrived), expected.arrived_at_least, expected.arrived_at_most):
-            self.failures.append(f"{describe(expected)}: {len(traffic.arrived)} of {len(traffic.sent)} arrived")
+            self._fail(expected, f"{len(traffic.arrived)} of {len(traffic.sent)} arrived", now)
         if expected.carried_after is not None and not traffic.is_carried_after(expected.carried_after):
-            self.failures.append(f"{describe(expected)}: nothing that was sent after it arrived")
+            self._fail(expected, "nothing that was sent after it arrived", now)
 
     def _judge_signals(self, expected: ExpectSignals) -> None:
         end = math.inf if expected.before is None else expected.before
@@ -160,10 +165,24 @@ class Judge:
         ]
         if not _is_between(len(times), expected.at_least, expected.at_most):
             told = ", ".join(f"{at:.3f}" for at in times[:12]) or "never"
-            self.failures.append(f"{describe(expected)}: it was said {len(times)} times ({told})")
+            is_too_often = expected.at_most is not None and len(times) > expected.at_most
+            at = times[expected.at_most or 0] if is_too_often else min(end, trio.current_time())
+            self._fail(expected, f"it was said {len(times)} times ({told})", at)
 
-    def _fail(self, expectation: ExpectPeer | ExpectNode, otherwise: str) -> None:
-        self.failures.append(f"{describe(expectation)}: at {trio.current_time():.3f} s {otherwise}")
+    def _fail(self, expectation: Expectation, otherwise: str, at: float) -> None:
+        self.failures.append(Failure(at, f"{describe(expectation)}: {otherwise}", _hosts_of(expectation)))
+
+
+def _hosts_of(expectation: Expectation) -> tuple[str, ...]:
+    match expectation:
+        case ExpectPeer(node=node, peer=peer):
+            return node, peer
+        case ExpectNode(node=node):
+            return (node,)
+        case ExpectTraffic(who=who, to=to):
+            return who, to
+        case ExpectSignals(host=host):
+            return (host,)
 
 
 def describe(expectation: Expectation) -> str:

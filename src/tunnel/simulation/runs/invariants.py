@@ -9,6 +9,7 @@ from typing import TypeAlias
 import trio
 
 from tunnel.network.memory_packet import Fate, MemoryPacket
+from tunnel.simulation.runs.failure import Failure
 from tunnel.simulation.runs.stage import Stage
 from tunnel.simulation.runs.trace import Signalled
 from tunnel.simulation.runs.traffic import MARK
@@ -81,10 +82,10 @@ class _Flows:
 
 
 class Watchman:
-    """Sees each packet as its host sends it and as it ends. `faults` are sentences."""
+    """Sees each packet as its host sends it and as it ends."""
 
     def __init__(self) -> None:
-        self.faults: list[str] = []
+        self.faults: list[Failure] = []
         self.probes: dict[str, int] = {}
         """Sent so far, by host."""
         self._flows: dict[str, _Flows] = {}
@@ -99,7 +100,7 @@ class Watchman:
         """A host sends this, before any NAT."""
         payload = packet.payload
         if MARK in payload:
-            self._report(f"{host} sends what an application said in the clear to {packet.destination}")
+            self._report(host, f"sends what an application said in the clear to {packet.destination}")
         if packet.segment is None and payload[:1] == _PROBE:
             self.probes[host] = self.probes.get(host, 0) + 1
             self._count_flow(host, packet)
@@ -123,7 +124,7 @@ class Watchman:
         now = trio.current_time()
         for side in (host, peer):
             if now - self._full_probes.get(side, -PROOF_AGE - 1.0) > PROOF_AGE:
-                self._report(f"{host} is connected to {peer}, but no full-size probe has reached {side} lately")
+                self._report(host, f"is connected to {peer}, but no full-size probe has reached {side} lately")
 
     def _count_flow(self, host: str, packet: MemoryPacket) -> None:
         flows = self._flows.setdefault(host, _Flows())
@@ -132,31 +133,34 @@ class Watchman:
             return
         if len(flows.within_punch) > FLOWS_A_PUNCH:
             told = f"{len(flows.within_punch)} flows within {PUNCH:g} s, more than {FLOWS_A_PUNCH}"
-            self._report(f"{host} opened {told}")
+            self._report(host, f"opened {told}")
         if len(flows.within_second) > FLOWS_A_SECOND + FLOW_BURST:
-            self._report(f"{host} opened {len(flows.within_second)} flows within a second")
+            self._report(host, f"opened {len(flows.within_second)} flows within a second")
         if len(flows.ports) > SOCKETS:
-            self._report(f"{host} probes from {len(flows.ports)} sockets")
+            self._report(host, f"probes from {len(flows.ports)} sockets")
         if len(flows.new_ports) > SOCKETS_A_SECOND:
-            self._report(f"{host} begins to probe from {len(flows.new_ports)} sockets within a second")
+            self._report(host, f"begins to probe from {len(flows.new_ports)} sockets within a second")
         if flows.to_host[flow[1]] == HARD + 1 and flows.hard_hosts() > 1:
-            self._report(f"{host} guesses ports at {flows.hard_hosts()} addresses at once")
+            self._report(host, f"guesses ports at {flows.hard_hosts()} addresses at once")
 
-    def _report(self, fault: str) -> None:
+    def _report(self, host: str, what: str) -> None:
         if len(self.faults) < 20:
-            self.faults.append(f"at {trio.current_time():.3f} s {fault}")
+            now = trio.current_time()
+            self.faults.append(Failure(now, f"at {now:.3f} s {host} {what}", (host,)))
 
 
-def faults_in_traffic(stage: Stage) -> Iterator[str]:
+def faults_in_traffic(stage: Stage) -> Iterator[Failure]:
     """Datagrams that came out of a tunnel twice, or other than they went in."""
     for traffic in stage.traffic.values():
+        about, now = (traffic.who, traffic.to), trio.current_time()
         if traffic.damaged:
-            yield f"{traffic.damaged} datagrams from {traffic.who} to {traffic.to} came out other than they went in"
+            told = f"{traffic.damaged} datagrams from {traffic.who} to {traffic.to} came out other than they went in"
+            yield Failure(now, told, about)
         if traffic.repeated:
-            yield f"{traffic.repeated} datagrams from {traffic.who} to {traffic.to} came out twice"
+            yield Failure(now, f"{traffic.repeated} datagrams from {traffic.who} to {traffic.to} came out twice", about)
 
 
-def faults_in_words(stage: Stage) -> Iterator[str]:
+def faults_in_words(stage: Stage) -> Iterator[Failure]:
     """A server that took a `connect` and said nothing."""
     asked = answered = 0
     for record in stage.trace.records:
@@ -166,7 +170,7 @@ def faults_in_words(stage: Stage) -> Iterator[str]:
             elif record.is_sent and record.tag in ("pending", "refused"):
                 answered += 1
     if asked > answered:
-        yield f"the server was asked for {asked} introductions and answered {answered}"
+        yield Failure(trio.current_time(), f"the server was asked for {asked} introductions and answered {answered}")
 
 
 def _push(times: deque[float], now: float, window: float) -> None:

@@ -19,6 +19,7 @@ from tunnel.simulation.runs.agreement import faults_in_agreement
 from tunnel.simulation.runs.conformance import Arrow, arrows_of, faults_of
 from tunnel.simulation.runs.deeds import perform
 from tunnel.simulation.runs.expectations import Judge
+from tunnel.simulation.runs.failure import Failure
 from tunnel.simulation.runs.invariants import Watchman, faults_in_traffic, faults_in_words
 from tunnel.simulation.runs.schedule import run_seeded
 from tunnel.simulation.runs.stage import Stage
@@ -50,6 +51,8 @@ class Outcome:
     """What its probes made routers remember: pairs of socket and remote endpoint, by host."""
     names: dict[str, str] = field(default_factory=dict)
     """Node ids to the names of their hosts."""
+    failure: Failure | None = None
+    """Of the failures the one that showed first; None also where the run broke."""
     trace: Trace | None = None
 
     @property
@@ -92,7 +95,7 @@ class _Rehearsal:
     async def run(self, keep_trace: bool, script: Script | None) -> Outcome:
         scenario, trace = self._scenario, self._trace
         complaints = _Complaints()
-        failures: list[str] = []
+        failures: list[Failure] = []
         with complaints:
             async with open_memory_internet(seed=self._seed, latency=scenario.picture.latency) as internet:
                 internet.watch = self._see_packet
@@ -122,11 +125,11 @@ class _Rehearsal:
                     )
                     failures += await self._end(stage)
                     nursery.cancel_scope.cancel()
-        failures += [*self._watchman.faults, *complaints.texts, *stage.crashes, *faults_of(trace.records)]
+        failures += [*self._watchman.faults, *complaints.failures, *stage.crashes, *faults_of(trace.records)]
         return Outcome(
             scenario=scenario.name,
             seed=self._seed,
-            failures=tuple(failures),
+            failures=tuple(failure.text for failure in failures),
             digest=trace.digest(),
             arrows=frozenset(arrows_of(trace.records)),
             packets=self._packets,
@@ -134,6 +137,7 @@ class _Rehearsal:
             probes=dict(self._watchman.probes),
             flows={host: self._watchman.flows(host) for host in scenario.nodes},
             names=self._names,
+            failure=min(failures, key=lambda failure: failure.at, default=None),
             trace=trace if keep_trace else None,
         )
 
@@ -153,7 +157,7 @@ class _Rehearsal:
         await trio.sleep_until(at)
         stage.start(who)
 
-    async def _end(self, stage: Stage) -> list[str]:
+    async def _end(self, stage: Stage) -> list[Failure]:
         """Tell all programs to end, nodes before the server; those that do not are a fault."""
         stubborn = []
         for who in (*self._scenario.nodes, SERVER):
@@ -161,7 +165,8 @@ class _Rehearsal:
             with trio.move_on_after(FAREWELL) as farewell:
                 await stage.wait_ended(who)
             if farewell.cancelled_caught:
-                stubborn.append(f"{who} did not end within {FAREWELL:g} s of being told to")
+                told = f"{who} did not end within {FAREWELL:g} s of being told to"
+                stubborn.append(Failure(trio.current_time(), told, (who,)))
         return stubborn
 
 
@@ -170,11 +175,12 @@ class _Complaints(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.texts: list[str] = []
+        self.failures: list[Failure] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        self.texts.append(f"logged as an error: {record.getMessage()}" + (f" ({error!r})" if error else ""))
+        told = f"logged as an error: {record.getMessage()}" + (f" ({error!r})" if error else "")
+        self.failures.append(Failure(trio.current_time(), told))
 
     def __enter__(self) -> _Complaints:
         logger = logging.getLogger("tunnel")

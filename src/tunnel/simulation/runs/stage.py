@@ -25,6 +25,7 @@ from tunnel.server.program import serve
 from tunnel.server.stun_service import serve_stun
 from tunnel.simulation.internet.picture import SERVER, Honesty, StunServer
 from tunnel.simulation.internet.town import Town
+from tunnel.simulation.runs.failure import Failure
 from tunnel.simulation.runs.stun_liar import serve_lies
 from tunnel.simulation.runs.trace import HostWitness, Moved, Trace
 from tunnel.simulation.runs.traffic import Traffic
@@ -73,7 +74,7 @@ class Stage:
         self.nodes: dict[str, Node] = {}
         """Those that run now, by host."""
         self.traffic: dict[tuple[str, str], Traffic] = {}
-        self.crashes: list[str] = []
+        self.crashes: list[Failure] = []
         self.changed = Pulse()
         """Beats when a node started or ended."""
         self.settings = {host: plan.settings for host, plan in scenario.nodes.items()}
@@ -180,7 +181,7 @@ class Stage:
         except (Exception, BaseExceptionGroup) as error:
             if not program.is_killed:
                 log.exception("a program failed")
-                self.crashes.append(f"{who}: {error!r}")
+                self.crashes.append(Failure(trio.current_time(), f"{who}: {error!r}", (who,)))
         finally:
             program.witness.close()
             program.ended.set()

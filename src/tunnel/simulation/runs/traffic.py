@@ -5,11 +5,20 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 from tunnel.simulation.scenarios.deed import LEAST_SIZE
 
 _HEAD = struct.Struct("!12sQ")
 MARK = b"in the clear"
+
+
+class Hole(NamedTuple):
+    """A time in which nothing arrived."""
+
+    length: float
+    """Seconds."""
+    ends: float
 
 
 @dataclass(slots=True)
@@ -42,9 +51,9 @@ class Traffic:
         else:
             self.arrived[number] = now
 
-    def lost(self, now: float) -> int:
-        """Those that had a second to arrive by `now`, and did not."""
-        return sum(number not in self.arrived for number, at in enumerate(self.sent) if at <= now - 1.0)
+    def lost(self, now: float) -> list[float]:
+        """When each was given up of those that had a second to arrive by `now`, and did not."""
+        return [at + 1.0 for number, at in enumerate(self.sent) if at <= now - 1.0 and number not in self.arrived]
 
     def is_carried_after(self, moment: float) -> bool:
         """Whether something arrived of what was sent after a moment."""
@@ -55,13 +64,14 @@ class Traffic:
         """Seconds from the first sending to the first arrival."""
         return min(self.arrived.values()) - self.sent[0] if self.arrived else None
 
-    def longest_hole(self) -> float:
+    def longest_hole(self) -> Hole:
         """The longest time without an arrival while datagrams were sent, from the first arrival on."""
         if not self.arrived:
-            return self.sent[-1] - self.sent[0] if self.sent else 0.0
+            return Hole(self.sent[-1] - self.sent[0], self.sent[-1]) if self.sent else Hole(0.0, 0.0)
         times = sorted(self.arrived.values())
-        holes = [later - earlier for earlier, later in pairwise(times)]
-        return max(0.0, self.sent[-1] - times[-1], *holes)
+        holes = [Hole(later - earlier, later) for earlier, later in pairwise(times)]
+        last = Hole(max(0.0, self.sent[-1] - times[-1]), max(self.sent[-1], times[-1]))
+        return max([last, *holes], key=lambda hole: hole.length)
 
 
 def encode_datagram(number: int, size: int) -> bytes:
