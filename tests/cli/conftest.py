@@ -61,6 +61,9 @@ class FakeStore:
     def write(self, name: str, content: bytes) -> None:
         self.files[name] = content
 
+    def remove(self, name: str) -> None:
+        self.files.pop(name, None)
+
 
 @dataclass
 class Machine:

@@ -100,6 +100,7 @@ no-default-stun = true
 no-port-mapping = true
 invite-file = "/srv/invite"
 log-level = "debug"
+log-libraries = true
 """
 
 

@@ -16,6 +16,7 @@ import trio
 
 from tunnel.cli import programs
 from tunnel.cli import up as up_module
+from tunnel.cli.state_lock import NODE, holding
 from tunnel.cli.up import UpOptions
 from tunnel.crypto.network_keys import derive_network_keys
 from tunnel.machines.pulse import Pulse
@@ -197,6 +198,19 @@ def test_up_runs_a_node_with_the_kept_invite_until_sigterm(
     assert nodes.listened == [tmp_path / "control.sock"]
     assert nodes.opened == [(HOME, UpOptions(name="desk", state=tmp_path, userspace=True).settings())]
     assert nodes.left == 1
+
+
+def test_a_second_node_on_one_state_folder_is_told_of_the_first(
+    nodes: Nodes, machine: Machine, command: Command, tmp_path: Path
+) -> None:
+    """With another --control it ran: two processes with one key, each of which took the other's place."""
+    machine.world(tmp_path).store.write("invite", encode_invite(HOME).encode())
+    with holding(tmp_path, NODE, who="", remedy=""):
+        ended = command("up", "--state", str(tmp_path), "--control", str(tmp_path / "other.sock"), "--userspace")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert f"a node runs on the state folder {tmp_path} already" in ended.err
+    assert "p2ptunnel-trio down" in ended.err
+    assert not nodes.opened
 
 
 def test_up_takes_an_invite_from_a_file(nodes: Nodes, command: Command, tmp_path: Path) -> None:

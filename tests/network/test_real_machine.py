@@ -45,6 +45,17 @@ def test_a_file_is_kept_privately_in_a_private_folder(tmp_path: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_a_file_is_removed_and_one_that_is_not_there_is_no_trouble(tmp_path: Path) -> None:
+    store = RealStore(tmp_path)
+    store.write("key", b"secret")
+    store.remove("key")
+    store.remove("key")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DeviceError, match="folder cannot be removed"):
+        store.remove("folder")
+
+
 def test_a_file_left_behind_by_a_killed_process_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / f".key.{os.getpid()}").write_bytes(b"half")
     RealStore(tmp_path).write("key", b"whole")

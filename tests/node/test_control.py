@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from tunnel.network.ports import Sighting
 from tunnel.node.control import MAX_CONNECTIONS, MAX_LINE, serve_control
 from tunnel.node.control_client import ControlChannel, ask, open_control
 from tunnel.node.control_lines import Lines
+from tunnel.node.neighbourhood import Forgotten
 from tunnel.wire.invites import decode_invite
 
 SOCKET = Path("/run/test/control.sock")
@@ -121,6 +123,10 @@ class FakeNode:
         finally:
             self.watchers -= 1
 
+    def forget(self, wanted: str) -> Forgotten:
+        self.peer(wanted)
+        return Forgotten("laptopid", ("laptop",), is_gone=False)
+
     async def ping(self, name: str) -> Echo:
         await trio.lowlevel.checkpoint()
         self.peer(name)
@@ -190,11 +196,11 @@ class Socket:
 
 
 @asynccontextmanager
-async def served(node: FakeNode) -> AsyncIterator[Socket]:
+async def served(node: FakeNode, end: Callable[[], None] | None = None) -> AsyncIterator[Socket]:
     """A node that answers at a socket."""
     socket = Socket()
     async with trio.open_nursery() as nursery:
-        await nursery.start(serve_control, socket, node)
+        await nursery.start(partial(serve_control, socket, node, end=end))
         yield socket
         nursery.cancel_scope.cancel()
 
@@ -243,6 +249,32 @@ async def test_ping_tells_the_round_trip_and_its_path() -> None:
         echo = await ask(socket, SOCKET, {"do": "ping", "peer": "laptop"})
     assert (echo["id"], echo["rtt_ms"]) == ("ffff", 12.5)
     assert echo["path"]["kind"] == "direct"
+
+
+async def test_a_peer_is_forgotten_by_name() -> None:
+    async with served(FakeNode()) as socket:
+        freed = await ask(socket, SOCKET, {"do": "forget", "peer": "laptop"})
+        assert freed == {"id": "laptopid", "names": ["laptop"], "gone": False}
+        with pytest.raises(PeerUnreachable):
+            await ask(socket, SOCKET, {"do": "forget", "peer": "nobody"})
+        with pytest.raises(SettingsError):
+            await ask(socket, SOCKET, {"do": "forget"})
+
+
+async def test_down_is_answered_before_the_node_ends() -> None:
+    ended: list[str] = []
+    async with served(FakeNode(), end=lambda: ended.append("node")) as socket, open_control(socket, SOCKET) as channel:
+        assert await channel.ask({"do": "down"}) == {"name": "desk"}
+        assert ended == ["node"]
+        with pytest.raises(Unreachable):
+            await channel.receive()
+
+
+async def test_a_node_within_another_program_is_ended_by_that() -> None:
+    async with served(FakeNode()) as socket:
+        with pytest.raises(SettingsError, match="part of another program"):
+            await ask(socket, SOCKET, {"do": "down"})
+        assert (await ask(socket, SOCKET, {"do": "status"}))["node"]["name"] == "desk"
 
 
 async def test_netcheck_tells_who_answered_and_who_did_not() -> None:

@@ -19,9 +19,10 @@ from tunnel.node.refusals import REMEDIES, is_final, remedy_for
         (ServerUnreachable("no answer"), "check that the server runs"),
         (Refused("wrong_pin"), REMEDIES["wrong_pin"]),
         (Refused("busy"), "try again by ourselves"),
+        (Refused("replaced"), "on one of the two remove node.key"),
         (MalformedFrame("what?"), "is this a p2ptunnel-trio server"),
     ],
-    ids=["silence", "unreachable", "final", "for now", "strange"],
+    ids=["silence", "unreachable", "final", "for now", "a twin", "strange"],
 )
 def test_each_failure_has_its_remedy(failure: Exception | None, words: str) -> None:
     assert words in remedy_for(failure)

@@ -11,6 +11,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused
+from tunnel.node.refusals import TWIN
 from tunnel.wire.signals import ErrorSignal, Ping, Welcome, Withdraw
 
 if TYPE_CHECKING:
@@ -116,8 +117,27 @@ async def test_a_node_that_was_replaced_by_its_twin_comes_back_slowly(puppet: Pu
         await trio.sleep(20.0)
         assert len(puppet.hellos) == 1
         assert desk.status().server.reason == "replaced: the same node has registered again"
+        assert desk.status().notes == (TWIN,)
         await trio.sleep(20.0)
         assert len(puppet.hellos) == 2
+        assert desk.status().notes == (TWIN,), "it is registered, and will be replaced again"
+        await trio.sleep(600.0)
+        assert desk.status().notes == ()
+
+
+async def test_a_state_folder_on_two_machines_is_named_as_that_on_both(town: Town, open_in: OpenNode) -> None:
+    """Each takes the other's place as it comes back, and nobody would know why the network comes and goes."""
+    town.host("desk").store.write("node.key", bytes(range(32)))
+    town.host("copy").store.write("node.key", bytes(range(32)))
+    async with town.server(), open_in("desk") as desk:
+        await desk.wait_registered()
+        assert desk.status().notes == ()
+        async with open_in("copy") as copy:
+            await copy.wait_registered()
+            await trio.sleep(45.0)
+            assert desk.id == copy.id
+            for node in (desk, copy):
+                assert TWIN in node.status().notes
 
 
 async def test_a_farewell_reaches_the_server(puppet: PuppetServer, open_in: OpenNode) -> None:

@@ -1,4 +1,4 @@
-"""`invite` and `join`: the one string that lets a machine into a network, and the file that keeps it.
+"""`invite`, `join` and `leave`: the one string that lets a machine into a network, and the file that keeps it.
 
 An invite holds the network's secret. So it comes from a file, from stdin or from a hidden prompt, never from an option;
 it goes to stdout or to a file that only its owner may read, and it is checked before anything else happens.
@@ -9,18 +9,25 @@ from __future__ import annotations
 import codecs
 import ipaddress
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from tunnel.cli import programs
+from tunnel.cli.consent import require_consent
 from tunnel.cli.options import ConfigOption, StateOption
 from tunnel.cli.places import INVITE, default_state, make_folder
+from tunnel.cli.state_lock import NODE, is_held
 from tunnel.cli.text import printable
 from tunnel.crypto.network_keys import derive_network_keys, open_invite
 from tunnel.model.errors import SettingsError
+from tunnel.model.identity import NetworkId
 from tunnel.model.invite import Invite
+from tunnel.network.ports import Store
+from tunnel.node.lease import LEASE_FILE
+from tunnel.node.name_pins import pins_file
 from tunnel.wire.invites import encode_invite
 
 MAX_INVITE = 64 * 1024
@@ -54,19 +61,57 @@ def invite(
 def join(
     *,
     invite_file: Annotated[Path | None, Parameter(help="File with the invite; else stdin, or a hidden prompt.")] = None,
+    replace: Annotated[
+        bool, Parameter(help="Leave the network that this node is in, without being asked; its invite is kept aside.")
+    ] = False,
     state: StateOption = None,
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:
     """Keep an invite, so that `up` finds it. It is checked first; nothing is sent."""
     folder = state or default_state()
     offered = read_invite_file(invite_file) if invite_file is not None else _checked(_typed_invite())
-    make_folder(folder, "--state")
     store = programs.this_machine(folder).store
-    left = _left_behind(store.read(INVITE), offered)
+    kept = store.read(INVITE)
+    if kept is not None and not _is_same_network(kept, offered):
+        left = _name_of(kept)
+        loss = f"this node is in {left} already, whose invite in {folder} may be the only copy of its secret"
+        require_consent(f"{loss}; it would be kept aside", "--replace", is_given=replace)
+        make_folder(folder, "--state")
+        print(f"left {left}; its invite is kept as {folder / _keep_aside(store, kept)}")
+    make_folder(folder, "--state")
     store.write(INVITE, encode_invite(offered).encode() + b"\n")
-    for network in left:
-        print(f"left network {printable(network)}")
-    print(f"joined network {printable(offered.network)} at {printable(offered.server)}; now run `p2ptunnel-trio up`")
+    again = "; the node that runs here must be started anew" if is_held(folder, NODE) else ""
+    print(
+        f"joined network {printable(offered.network)} at {printable(offered.server)}; "
+        f"now run `p2ptunnel-trio up`{again}"
+    )
+    return 0
+
+
+def leave(
+    *,
+    yes: Annotated[bool, Parameter(help="Do it without being asked.")] = False,
+    state: StateOption = None,
+    config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
+) -> int:
+    """Remove the network that this node is in from its state folder: the invite, the leased address, pinned names."""
+    folder = state or default_state()
+    store = programs.this_machine(folder).store
+    kept = store.read(INVITE)
+    if kept is None:
+        raise SettingsError(f"this node is in no network: {folder} holds no invite")
+    if is_held(folder, NODE):
+        raise SettingsError(f"a node runs on {folder}: end it first with `p2ptunnel-trio down`")
+    left = _name_of(kept)
+    loss = (
+        f"to leave {left} removes its invite from {folder}, which may be the only copy of its secret (`p2ptunnel-trio "
+        "invite` prints it), the address that was leased, and which names stand for whom; the key of this node stays"
+    )
+    require_consent(loss, "--yes", is_given=yes)
+    network = _network_of(kept)
+    for name in (*([] if network is None else [pins_file(network)]), LEASE_FILE, INVITE):
+        store.remove(name)
+    print(f"left {left}")
     return 0
 
 
@@ -146,10 +191,28 @@ def _checked(text: str) -> Invite:
     return found
 
 
-def _left_behind(kept: bytes | None, offered: Invite) -> list[str]:
-    """The name of the network that the kept invite was for, if it is another one."""
+def _network_of(kept: bytes) -> NetworkId | None:
+    """Whose invite it is; None if it cannot be read."""
     try:
-        before = None if kept is None else _checked(kept.decode("ascii", "replace"))
+        return _checked(kept.decode("ascii", "replace")).network_id
     except SettingsError:
-        return []
-    return [] if before is None or before.network_id == offered.network_id else [before.network]
+        return None
+
+
+def _is_same_network(kept: bytes, offered: Invite) -> bool:
+    """Whether nothing is lost when the one takes the other's place: the network and its secret stay."""
+    return _network_of(kept) == offered.network_id
+
+
+def _name_of(kept: bytes) -> str:
+    try:
+        return f"network {printable(_checked(kept.decode('ascii', 'replace')).network)}"
+    except SettingsError:
+        return "a network whose invite is damaged"
+
+
+def _keep_aside(store: Store, kept: bytes) -> str:
+    """The file that holds it from now on. One a network: what is there already holds the same secret."""
+    name = f"{INVITE}.{_network_of(kept) or sha256(kept).hexdigest()[:16]}"
+    store.write(name, kept)
+    return name

@@ -16,11 +16,13 @@ from tunnel.cli.options import Flat, Running, parse_named_endpoint
 from tunnel.cli.places import default_state, make_folder, shown_place
 from tunnel.cli.remedies import naming_remedies
 from tunnel.cli.signals import run_until_signal
+from tunnel.cli.state_lock import SERVER, holding
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import SERVER_PORT, STUN_PORTS, ServerSettings
 
 log = logging.getLogger(__name__)
+_TAKEN = "stop it, or give this one a folder of its own with --state"
 
 
 def _default_state() -> Path:
@@ -62,7 +64,9 @@ class ServerOptions:
     )
     private_key: Annotated[Path | None, Parameter(help="File with the certificate's private key (PEM).")] = None
     no_udp_relay: Annotated[bool, Parameter(help="Relay over TLS alone, not over UDP.")] = False
-    addresses: Annotated[str, Parameter(help="IPv4 pool of each network's tunnel addresses.")] = "10.86.0.0/16"
+    addresses: Annotated[str, Parameter(help="IPv4 pool of each network's tunnel addresses, of 8 to 30 bits.")] = (
+        "10.86.0.0/16"
+    )
 
     def settings(self) -> ServerSettings:
         """Checked as far as text can be. Raises SettingsError."""
@@ -90,8 +94,8 @@ async def server(
     settings = (options or ServerOptions()).settings()
     chosen = running or Running()
     start_logging(chosen.log_level, libraries=chosen.log_libraries)
-    if settings.state is not None:
-        make_folder(settings.state, "--state")
+    state = settings.state or _default_state()
+    make_folder(state, "--state")
 
     async def program() -> None:
         async with trio.open_nursery() as nursery:
@@ -99,7 +103,7 @@ async def server(
             print("ready", ready.url, *([] if ready.pin is None else [_pin_text(ready.pin)]), flush=True)
             log.info("serving", extra={"stun": " ".join(map(str, ready.stun)), "http": ready.http})
 
-    with naming_remedies(_options_of_ports(settings)):
+    with holding(state, SERVER, who="a server", remedy=_TAKEN), naming_remedies(_options_of_ports(settings)):
         return await run_until_signal(program)
 
 

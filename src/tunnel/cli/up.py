@@ -20,6 +20,7 @@ from tunnel.cli.options import ControlOption, Flat, Running, StateOption, parse_
 from tunnel.cli.places import default_control, default_state, make_folder
 from tunnel.cli.remedies import naming_remedies
 from tunnel.cli.signals import run_until_signal
+from tunnel.cli.state_lock import NODE, holding
 from tunnel.cli.telling import name_of, tell_notes, tell_peers, tell_up
 from tunnel.model.endpoint import split_host_port
 from tunnel.model.errors import SettingsError
@@ -28,6 +29,7 @@ from tunnel.model.settings_check import check_node_settings, fit_name
 from tunnel.node.control import serve_control
 
 DEFAULT_TUN = "p2pt0"
+_TAKEN = "end it with `p2ptunnel-trio down`, or give this one a folder of its own with --state"
 log = logging.getLogger(__name__)
 
 
@@ -82,7 +84,10 @@ async def up(
     ] = None,
     running: Annotated[Running | None, Flat] = None,
 ) -> int:
-    """Run this machine's node until told to stop."""
+    """Run this machine's node until told to stop.
+
+    It carries IP packets from one node to one other: broadcast and multicast are not carried.
+    """
     settings = (options or UpOptions()).settings()
     state, control = settings.state or default_state(), settings.control or default_control(settings.state)
     chosen, names = running or Running(), PeerNames()
@@ -93,20 +98,22 @@ async def up(
     _warn_of_a_closed_port(settings)
 
     world = programs.this_machine(state)
+    ports = {f"UDP 0.0.0.0:{settings.udp_port}": "--udp-port"}
 
     async def program() -> None:
-        async with (
-            aclosing(await world.controls.open_listener(control)) as listener,
-            programs.node_here(invite, settings, world) as node,
-            trio.open_nursery() as nursery,
-        ):
-            names.use(partial(name_of, node))
-            await nursery.start(serve_control, listener, node)
-            nursery.start_soon(tell_up, node, invite.network, control)
-            nursery.start_soon(tell_peers, node)
-            nursery.start_soon(tell_notes, node)
+        with trio.CancelScope() as whole:
+            async with (
+                aclosing(await world.controls.open_listener(control)) as listener,
+                programs.node_here(invite, settings, world) as node,
+                trio.open_nursery() as nursery,
+            ):
+                names.use(partial(name_of, node))
+                await nursery.start(partial(serve_control, listener, node, end=whole.cancel))
+                nursery.start_soon(tell_up, node, invite.network, control)
+                nursery.start_soon(tell_peers, node)
+                nursery.start_soon(tell_notes, node)
 
-    with naming_remedies({f"UDP 0.0.0.0:{settings.udp_port}": "--udp-port"}):
+    with holding(state, NODE, who="a node", remedy=_TAKEN), naming_remedies(ports):
         return await run_until_signal(program)
 
 

@@ -66,6 +66,10 @@ class MemoryStore:
         """Replace."""
         self.files[name] = bytes(content)
 
+    def remove(self, name: str) -> None:
+        """Let there be no such file."""
+        self.files.pop(name, None)
+
 
 class MemoryInterfaces:
     """The addresses of a host, and word of their changes. `find_gateways` may be replaced: where it stands now.

@@ -194,6 +194,10 @@ class Store(Protocol):
         """Replace atomically, readable by the owner only. Raises DeviceError."""
         ...
 
+    def remove(self, name: str) -> None:
+        """Let there be no such file. Raises DeviceError."""
+        ...
+
 
 class PacketLink(Protocol):
     """What a TUN interface should have: to be there and up, its addresses, its routes."""

@@ -79,6 +79,17 @@ class RealStore:
                 fresh.unlink(missing_ok=True)
             raise DeviceError(f"{path} cannot be written: {error.strerror}") from error
 
+    def remove(self, name: str) -> None:
+        """Let there be no such file. Raises DeviceError."""
+        path = self._directory / name
+        try:
+            path.unlink()
+            self._sync_directory()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise DeviceError(f"{path} cannot be removed: {error.strerror}") from error
+
     def _sync_directory(self) -> None:
         """Else a power cut might undo the renaming."""
         descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

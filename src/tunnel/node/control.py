@@ -6,8 +6,8 @@ One JSON object a line, both ways, over a Unix socket that only its owner may op
     {"do": "ping", "peer": "desk"}  ->  {"ok": false, "code": "peer_unreachable", "error": "desk did not answer"}
 
 Words: status, watch (answers again after each change, until the asker hangs up or says another word), why, ping,
-netcheck, invite. A line that is no request is answered with an error and ends nothing. What the node is made of, this
-module does not know: it asks a `ControlledNode` (controlled.py). The asking side is in control_client.py.
+netcheck, invite, forget, down. A line that is no request is answered with an error and ends nothing. What the node is
+made of, this module does not know: it asks a `ControlledNode` (controlled.py). The asking side is in control_client.py.
 """
 
 from __future__ import annotations
@@ -45,9 +45,13 @@ async def serve_control(
     listener: StreamListener,
     node: ControlledNode,
     *,
+    end: Callable[[], None] | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer at the listener until cancelled. At most MAX_CONNECTIONS at once; the next hears `busy`."""
+    """Answer at the listener until cancelled. At most MAX_CONNECTIONS at once; the next hears `busy`.
+
+    `end()` is called when somebody says `down`, after he was answered; without it that is refused.
+    """
     active = 0
 
     async def serve_one(stream: trio.abc.Stream) -> None:
@@ -58,7 +62,7 @@ async def serve_control(
                 if active > MAX_CONNECTIONS:
                     await stream.send_all(encode_line(failure("busy", f"more than {MAX_CONNECTIONS} connections")))
                 else:
-                    await _Conversation(stream, node).run()
+                    await _Conversation(stream, node, end).run()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             log.debug("a control connection broke")
         except Exception:
@@ -76,9 +80,11 @@ async def serve_control(
 class _Conversation:
     """The answering side of one control connection."""
 
-    def __init__(self, stream: trio.abc.Stream, node: ControlledNode) -> None:
+    def __init__(self, stream: trio.abc.Stream, node: ControlledNode, end: Callable[[], None] | None) -> None:
         self._stream = stream
         self._node = node
+        self._end = end
+        self._is_ending = False
         self._lines = Lines(stream, MAX_LINE)
         self._words: dict[str, Callable[[Request], Awaitable[Any]]] = {
             "status": self._status,
@@ -86,6 +92,8 @@ class _Conversation:
             "ping": self._ping,
             "netcheck": self._netcheck,
             "invite": self._invite,
+            "forget": self._forget,
+            "down": self._down,
         }
 
     async def run(self) -> None:
@@ -102,6 +110,9 @@ class _Conversation:
                 await self._watch(request)
             else:
                 await self._stream.send_all(encode_line(await self._answer(request)))
+            if self._is_ending and self._end is not None:
+                self._end()
+                return
 
     async def _answer(self, request: Request) -> dict[str, Any]:
         word = request.get("do")
@@ -135,6 +146,16 @@ class _Conversation:
 
     async def _invite(self, _: Request) -> Any:
         return {"invite": encode_invite(self._node.invite)}
+
+    async def _forget(self, request: Request) -> Any:
+        freed = self._node.forget(_peer_of(request))
+        return {"id": freed.id, "names": list(freed.names), "gone": freed.is_gone}
+
+    async def _down(self, _: Request) -> Any:
+        if self._end is None:
+            raise SettingsError("this node is a part of another program: end that")
+        self._is_ending = True
+        return {"name": self._node.status().name}
 
     async def _watch(self, request: Request) -> None:
         """The status now, after each change, and each `every` seconds if asked; until the asker hangs up or speaks."""

@@ -51,6 +51,25 @@ class Neighbour(Protocol):
         ...
 
 
+class Freed(Protocol):
+    """What became of a node that was to be forgotten."""
+
+    @property
+    def id(self) -> str:
+        """Whom it was about."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """That stood for it, and are free now."""
+        ...
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is known no more; one that is present stays."""
+        ...
+
+
 class ControlledNode(Protocol):
     """What the control socket needs of a node."""
 
@@ -73,6 +92,10 @@ class ControlledNode(Protocol):
 
     async def ping(self, name: str) -> Echo:
         """Raises PeerUnreachable when unanswered."""
+        ...
+
+    def forget(self, wanted: str) -> Freed:
+        """Set a node's names free. Raises PeerUnreachable if nobody is meant."""
         ...
 
     async def netcheck(self) -> NetcheckReport:

@@ -31,12 +31,17 @@ WRITE_GAP = 5.0
 _LINE = re.compile(r"([a-z2-7]{26}) (.+)")
 
 
+def pins_file(network: NetworkId) -> str:
+    """The file that holds them."""
+    return f"names.{network}"
+
+
 class NamePins:
     """Ask `holder_of`, take with `pin`, free with `forget`; `run` keeps the file up to date."""
 
     def __init__(self, store: Store, network: NetworkId) -> None:
         self._store = store
-        self._file = f"names.{network}"
+        self._file = pins_file(network)
         self._pins: dict[str, tuple[NodeId, str]] = {}
         self._names: dict[NodeId, list[str]] = {}
         self._is_kept = True

@@ -264,6 +264,7 @@ class NodeProgram:
             notes=(
                 *self.directory.notes,
                 *self.surveyor.notes,
+                *self.link.notes,
                 *(() if self._interface is None else self._interface.notes),
             ),
             port_mappings=self.port_mappings.statuses(),

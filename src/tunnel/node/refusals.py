@@ -18,6 +18,11 @@ REMEDIES = {
 }
 """What waiting does not cure, by the code of the refusal."""
 
+TWIN = (
+    "another process registers with this node's key: was this state folder copied, or does a second machine use it? "
+    "Each needs a key of its own: on one of the two remove node.key from the state folder and start again"
+)
+"""Of the refusal `replaced`. Not final: the other process may end."""
 _ELSE = "the server turned us away for now; we try again by ourselves"
 _UNREACHABLE = "check that the server runs and that its TCP port can be reached from here; we try again by ourselves"
 _NO_SUCH_NAME = "check the name or your DNS, or use an address in the invite; we try again by ourselves"
@@ -33,6 +38,8 @@ def is_final(failure: Exception) -> bool:
 def remedy_for(failure: Exception | None) -> str:
     """What a person can do about a failed attempt; None: it broke off or stayed silent."""
     match failure:
+        case Refused(code="replaced"):
+            return TWIN
         case Refused(code=code):
             return REMEDIES.get(code, _ELSE)
         case Unreachable(__cause__=socket.gaierror() | UnicodeError()):

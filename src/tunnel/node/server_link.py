@@ -18,11 +18,13 @@ from tunnel.model.timings import Timings, rung
 from tunnel.network.background import only_error
 from tunnel.network.ports import Entropy
 from tunnel.node.dialling import Connection
-from tunnel.node.refusals import REMEDIES, Complaints, is_final
+from tunnel.node.refusals import REMEDIES, TWIN, Complaints, is_final
 from tunnel.wire.signals import ErrorSignal, Ping, Pong, Signal, Withdraw, tag_of
 
 log = logging.getLogger(__name__)
 
+REPLACED_FOR = 600.0
+"""Seconds that a replacement by our own key is noted: the other one comes back within a minute, if it lives."""
 NETWORK_FAILURES = (
     TunnelError,
     OSError,
@@ -67,6 +69,7 @@ class ServerLink:
         self._doubted_since: float | None = None
         self._heard = -math.inf
         self._failures = 0
+        self._replaced_at = -math.inf
         self.registrations = 0
         self.rtt: float | None = None
         self.reason: str | None = None
@@ -85,6 +88,11 @@ class ServerLink:
     def state(self) -> str:
         """The chart's state."""
         return self.living.state
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """That another process has our key, for as long as it may come back to take our place again."""
+        return (TWIN,) if trio.current_time() - self._replaced_at < REPLACED_FOR else ()
 
     @property
     def failure(self) -> Exception | None:
@@ -222,6 +230,7 @@ class ServerLink:
                     case ErrorSignal(code, text):
                         self._note_failure(Refused(code, text))
                         if code == "replaced":
+                            self._replaced_at = trio.current_time()
                             self._failures = len(self._timings.server_backoff)
                             return "refused"
                         return "lost"

@@ -1,0 +1,67 @@
+"""`down` and `forget`: what the running node is told to do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import trio
+from cyclopts import Parameter
+
+from tunnel.cli import programs
+from tunnel.cli.asking import ask_node, open_node
+from tunnel.cli.exits import DONE
+from tunnel.cli.options import Asking, Flat
+from tunnel.cli.text import printable
+from tunnel.model.errors import SettingsError, TunnelError, Unreachable
+from tunnel.node.control_client import NoNode, open_control
+
+PATIENCE = 15.0
+"""Seconds: the farewell is bounded, and gateways are asked meanwhile to take ports back."""
+_GAP = 0.1
+
+
+async def down(*, asking: Annotated[Asking | None, Flat] = None) -> int:
+    """End the node on this machine. Its peers and the server hear its farewell."""
+    async with open_node(asking, "down") as channel:
+        try:
+            name = (await channel.ask({"do": "down"}))["name"]
+        except SettingsError as error:
+            raise _not_obeyed(error) from None
+    with trio.move_on_after(PATIENCE):
+        await _wait_ended(asking or Asking())
+        print(f"{printable(name)} is down")
+        return DONE
+    raise Unreachable(f"{printable(name)} has heard it, but has not ended within {PATIENCE:g} s")
+
+
+async def forget(
+    peer: Annotated[str, Parameter(help="Name, id or tunnel address.")],
+    /,
+    *,
+    asking: Annotated[Asking | None, Flat] = None,
+) -> int:
+    """Set a peer's name free, so that the next node that bears it keeps it: for a machine that was set up anew."""
+    freed = await ask_node(asking, f"forget {peer}", {"do": "forget", "peer": peer})
+    names = ", ".join(map(printable, freed["names"]))
+    stays = "" if freed["gone"] else "; it is present, and keeps a name that no other node bears"
+    print(f"{printable(freed['id'])}: {f'{names} is free now' if names else 'it bore no name here'}{stays}")
+    return DONE
+
+
+async def _wait_ended(asking: Asking) -> None:
+    """The socket goes last, when all else is done."""
+    controls = programs.this_machine(None).controls
+    while True:
+        try:
+            async with open_control(controls, asking.socket):
+                pass
+        except NoNode:
+            return
+        await trio.sleep(_GAP)
+
+
+def _not_obeyed(error: SettingsError) -> TunnelError:
+    """A node of an older version knows no such word."""
+    if str(error).startswith("`do` is one of"):
+        return TunnelError("that node is of an older version and cannot be told to end: send it SIGTERM")
+    return TunnelError(str(error))

@@ -1,0 +1,105 @@
+"""`down` says when the node has ended, and `forget` what became of a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+import trio.testing
+
+from tunnel.model.errors import Unreachable
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Machine
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> trio.testing.MockClock:
+    """Every `trio.run` of the command runs on this clock."""
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    real_run = trio.run
+    monkeypatch.setattr(trio, "run", lambda *args: real_run(*args, clock=clock))
+    return clock
+
+
+def listen_for(machine: Machine, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """The node's socket is there for so long after the first caller."""
+    began: list[float] = []
+    open_stream = machine.open_stream
+
+    async def open_for_a_while(path: Path) -> trio.abc.Stream:
+        began.append(trio.current_time())
+        if trio.current_time() - began[0] > seconds:
+            raise Unreachable("no such file")
+        return await open_stream(path)
+
+    monkeypatch.setattr(machine, "open_stream", open_for_a_while)
+
+
+def test_down_waits_until_the_node_has_ended(
+    machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, virtual_time: trio.testing.MockClock
+) -> None:
+    listen_for(machine, monkeypatch, 2.0)
+    machine.answers["down"] = [{"name": "desk"}]
+    ended = command("down", "--state", "/srv/a")
+    assert (ended.code, ended.out, ended.err) == (0, "desk is down\n", "")
+    assert machine.requests == [{"do": "down"}]
+    assert set(machine.sockets) == {Path("/srv/a/control.sock")}
+
+
+def test_a_node_that_does_not_end_is_told(
+    machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, virtual_time: trio.testing.MockClock
+) -> None:
+    listen_for(machine, monkeypatch, 60.0)
+    machine.answers["down"] = [{"name": "desk"}]
+    ended = command("down")
+    assert (ended.code, ended.out) == (1, "")
+    assert "desk has heard it, but has not ended within 15 s" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("`do` is one of invite, netcheck, ping, status, watch, why", "of an older version"),
+        ("this node is a part of another program: end that", "part of another program"),
+    ],
+)
+def test_a_node_that_may_not_be_ended_so_is_one_line(
+    machine: Machine, command: Command, error: str, words: str
+) -> None:
+    machine.answers["down"] = [{"ok": False, "code": "bad_request", "error": error}]
+    ended = command("down")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert words in ended.err
+
+
+def test_down_without_a_node_says_so(machine: Machine, command: Command) -> None:
+    ended = command("down", "--control", "/nowhere/c.sock")
+    assert ended.code == 1
+    assert "no node answers at /nowhere/c.sock" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("freed", "said"),
+    [
+        ({"id": "laptopid", "names": ["laptop"], "gone": True}, "laptopid: laptop is free now\n"),
+        (
+            {"id": "laptopid", "names": ["laptop"], "gone": False},
+            "laptopid: laptop is free now; it is present, and keeps a name that no other node bears\n",
+        ),
+        ({"id": "laptopid", "names": [], "gone": True}, "laptopid: it bore no name here\n"),
+        ({"id": "x", "names": ["\x1b[2J"], "gone": True}, "x: \\x1b[2J is free now\n"),
+    ],
+)
+def test_forget_says_what_became_of_the_name(
+    machine: Machine, command: Command, freed: dict[str, Any], said: str
+) -> None:
+    machine.answers["forget"] = [freed]
+    ended = command("forget", "laptop")
+    assert (ended.code, ended.out) == (0, said)
+    assert machine.requests == [{"do": "forget", "peer": "laptop"}]
