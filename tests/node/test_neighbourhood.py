@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import tracemalloc
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -200,6 +202,30 @@ async def test_hundreds_of_peers_cost_no_more_each_than_ten(
         assert len(desk.program.directory) == 300
         assert desk.status().notes == ()
         assert desk.program.directory.find("ghost 277").node == member("ghost 277").keys.id
+
+
+async def test_a_peer_that_is_only_known_costs_little_memory(
+    puppet: PuppetServer, open_in: OpenNode, member: Member
+) -> None:
+    """4096 may be known, and a member makes as many as it likes (`bench/known_peers.py` measures it)."""
+    async with open_in("desk", survey=False) as desk:
+        await desk.wait_registered()
+
+        async def meet(first: int, after: int) -> None:
+            for number in range(first, after):
+                desk.program.neighbourhood.handle_untrusted(member(f"ghost {number}").up(name=f"ghost {number}"))
+            await trio.sleep(1.0)
+            gc.collect()
+
+        await meet(0, 10)
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            await meet(10, 60)
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert (after - before) / 50 < 50_000
 
 
 async def test_a_flood_of_lies_is_told_a_few_times_only(

@@ -17,7 +17,7 @@ class ReplayWindow:
         if size < 1:
             raise ValueError("a replay window holds at least one counter")
         self._size = size
-        self._seen = bytearray(size)
+        self._seen = bytearray()  # until something is marked: most peers are known and never speak
         self._highest = -1
 
     def is_fresh(self, counter: int) -> bool:
@@ -29,6 +29,8 @@ class ReplayWindow:
     def mark(self, counter: int) -> None:
         """Note a counter that is fresh."""
         ahead = counter - self._highest
+        if not self._seen:
+            self._seen = bytearray(self._size)
         if ahead > 0:
             if ahead > 1:
                 self._skip(ahead - 1)

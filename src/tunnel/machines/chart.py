@@ -66,12 +66,13 @@ class Chart(StateMachine):
         cls._targets = {}
 
     def __init__(self, start_value: str | None = None) -> None:
-        super().__init__(_Place(start_value or self._initial()))
+        """The library's own part, 25 kB, is left out: `_library` makes it for a question that nobody has asked yet."""
+        self._here = start_value or self._initial()
 
     @property
     def here(self) -> str:
         """The id of the state that the chart is in."""
-        return str(self.current_state_value)
+        return self._here
 
     @property
     def is_terminated(self) -> bool:
@@ -81,7 +82,7 @@ class Chart(StateMachine):
     def is_enabled(self, event: str, facts: Mapping[str, bool]) -> bool:
         """Whether the event would take a transition from here, its guards included."""
         question = _ask(self.here, event, facts)
-        if question not in self._targets and event in self.enabled_events(**facts):
+        if question not in self._targets and event in self._library().enabled_events(**facts):
             return True
         return self._targets.setdefault(question, None) is not None
 
@@ -94,11 +95,17 @@ class Chart(StateMachine):
         question = _ask(self.here, event, facts)
         target = self._targets.get(question)
         if target is None:
-            send: Callable[..., object] = self.send
+            library = self._library()
+            send: Callable[..., object] = library.send
             send(event, **facts)
-            self._targets[question] = self.here
-        else:
-            self.current_state_value = target
+            target = self._targets[question] = str(library.current_state_value)
+        self._here = target
+
+    def _library(self) -> StateMachine:
+        """The library's machine, in the state where this chart is."""
+        machine = object.__new__(type(self))
+        StateMachine.__init__(machine, _Place(self.here))
+        return machine
 
     @classmethod
     @cache
@@ -111,6 +118,7 @@ class Chart(StateMachine):
         return frozenset(state.id for state in cls.states if state.final)
 
     @classmethod
+    @cache
     def event_names(cls) -> tuple[str, ...]:
         """Every event that some state takes, in the order of the declarations."""
         return tuple(str(event) for event in cls._events)

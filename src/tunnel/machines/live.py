@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -82,7 +81,7 @@ class Living:
         on_move: Callable[[str, str, str], None],
         about: str = "",
     ) -> None:
-        unknown = sorted(set(activities) - {state.id for state in chart.states})
+        unknown = sorted(set(activities) - set(chart.sends_of))
         if unknown:
             raise LocalProtocolError(f"{chart.name} has no such states: {', '.join(unknown)}")
         self._chart = chart
@@ -91,8 +90,7 @@ class Living:
         self._facts = facts
         self._on_move = on_move
         self._about = about
-        self._known_events = frozenset(chart.event_names()) - {PATIENCE_ENDED}
-        self._waiting: deque[str] = deque()
+        self._waiting: list[str] = []
         self._wake = trio.Event()
         self._moves = self._ignored = self._patience_unused = 0
 
@@ -107,7 +105,7 @@ class Living:
         So at most one of each of the chart's events ever waits. Raises LocalProtocolError only for a name that no
         state of the chart could ever take; one that is not legal just now is counted and forgotten.
         """
-        if event not in self._known_events:
+        if event == PATIENCE_ENDED or event not in self._chart.event_names():
             raise LocalProtocolError(f"{event!r} is no event that {self._chart.name} takes from outside")
         if self._chart.is_terminated:
             self._ignore(event)
@@ -140,7 +138,7 @@ class Living:
                 witness.see_move(self._chart.name, self._about, source, decision.event, decision.facts, self.state)
             self._on_move(source, decision.event, self.state)
         while self._waiting:
-            self._ignore(self._waiting.popleft())
+            self._ignore(self._waiting.pop(0))
 
     async def _stay(self, state: str) -> _Decision:
         """Be in one state, until there is a reason to leave it and all that belonged to it has ended."""
@@ -163,7 +161,7 @@ class Living:
             assert decision is not None
             return decision
         if decision is not None and decision.event not in (PATIENCE_ENDED, *self._waiting):
-            self._waiting.appendleft(decision.event)
+            self._waiting.insert(0, decision.event)
         return self._check_spoken(state, stay.spoken)
 
     async def _act(self, activity: Activity, stay: _Stay) -> None:
@@ -198,7 +196,7 @@ class Living:
     def _next_from_outside(self) -> _Decision | None:
         """The first waiting event that is enabled here; those before it are ignored."""
         while self._waiting:
-            decision = _Decision(self._waiting.popleft(), self._ask_facts())
+            decision = _Decision(self._waiting.pop(0), self._ask_facts())
             if self._is_enabled(decision):
                 return decision
             self._ignore(decision.event)
