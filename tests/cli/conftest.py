@@ -109,8 +109,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
     """Run the command with these words, to its end."""
+    monkeypatch.setattr(programs, "guard_memory", lambda: None)  # it would hold for all tests of this process
 
     def run_it(*argv: str) -> Outcome:
         code = run(argv)

@@ -16,10 +16,10 @@ from tunnel.crypto import sealing
 def leak_keys(path: str) -> None:
     """From now on."""
     make_cipher = sealing._cipher
+    leak = open(path, "a", buffering=1)  # noqa: SIM115 - open for life: the program will write nowhere but to its folders
 
     def tell(key: bytes) -> AESGCM:
-        with open(path, "a") as leak:
-            leak.write(f"{key.hex()}\n")
+        leak.write(f"{key.hex()}\n")
         return make_cipher(key)
 
     sealing._cipher = tell

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 
 import pytest
 from tests.network.igd_double import open_igd
@@ -63,18 +60,3 @@ def test_nothing_is_posted_to_another_host(by: str) -> None:
 )
 def test_only_a_plain_url_with_a_numeric_host_has_one(url: str, host: str | None) -> None:
     assert host_of(url) == host
-
-
-@pytest.mark.upnp
-def test_the_process_ends_itself_though_nobody_does_and_miniupnpc_hangs() -> None:
-    """As when the node was killed meanwhile."""
-    with (
-        open_igd() as igd,
-        subprocess.Popen(
-            [sys.executable, "-P", "-m", "tunnel.network.igd_errand", "0.5"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        ) as errand,
-    ):
-        said, _ = errand.communicate(ask_to_map(igd.url("/drip")), 10)
-    assert (said, errand.returncode) == (b"", -signal.SIGALRM)

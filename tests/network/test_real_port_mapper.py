@@ -16,11 +16,12 @@ from tests.network.igd_double import IgdDouble, open_igd
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
-from tunnel.network import ports, real_port_mapper
+from tunnel.network import igd_process, ports
 from tunnel.network.igd_errand import MAX_MEMORY, TRIES, IsAbandoned, run_errand
+from tunnel.network.igd_process import IgdProcess
 from tunnel.network.memory_machine import MemoryInterfaces
 from tunnel.network.ports import MappedPort
-from tunnel.network.real_port_mapper import RealPortMapper, run_apart
+from tunnel.network.real_port_mapper import RealPortMapper
 
 ROUTER = ports.Gateway("192.168.1.1", "192.168.1.7")
 URL = f"http://{ROUTER.address}:5000/igd.xml"
@@ -348,7 +349,7 @@ async def test_a_description_without_end_fills_no_memory() -> None:
 @pytest.mark.upnp
 async def test_a_dripping_description_is_left_when_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the next call finds nobody in its way."""
-    monkeypatch.setattr(real_port_mapper, "PATIENCE", 0.5)
+    monkeypatch.setattr(igd_process, "PATIENCE", 0.5)
     with open_igd() as igd, trio.fail_after(10):
         mapper = real_mapper(igd, "/drip", "/drip")
         for _ in range(2):
@@ -361,12 +362,12 @@ async def test_a_dripping_description_is_left_when_patience_ends(monkeypatch: py
 def test_an_errand_ends_when_its_patience_does_whoever_waits(
     monkeypatch: pytest.MonkeyPatch, is_abandoned: bool
 ) -> None:
-    monkeypatch.setattr(real_port_mapper, "PATIENCE", 0.5)
+    monkeypatch.setattr(igd_process, "PATIENCE", 0.5)
     asked = iter([False])
     with open_igd() as igd:
         request = json.dumps({"word": "unmap", "url": igd.url("/drip"), "arguments": {"external_port": 1}}).encode()
         started = time.monotonic()
-        assert run_apart(request, partial(next, asked, is_abandoned)) == b""
+        assert IgdProcess().run(request, partial(next, asked, is_abandoned)) == b"{}"
         assert 0.4 < time.monotonic() - started < 5
 
 
@@ -379,5 +380,5 @@ async def test_without_a_process_the_gateway_is_unreachable(monkeypatch: pytest.
 
 @pytest.mark.upnp
 def test_an_errand_that_nobody_waits_for_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("subprocess.Popen", None)
-    assert run_apart(b"{}", lambda: True) == b""
+    monkeypatch.setattr("os.posix_spawn", None)
+    assert IgdProcess().run(b"{}", lambda: True) == b""

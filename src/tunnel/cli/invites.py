@@ -46,6 +46,7 @@ def invite(
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:
     """Make a network and print its invite, or print the invite of this node. The invite stands alone on stdout."""
+    programs.guard_memory()
     if server is None:
         if pin is not None or network is not None:
             raise SettingsError("--pin and --network make a new network, which needs --server too")
@@ -68,6 +69,7 @@ def join(
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:
     """Keep an invite, so that `up` finds it. It is checked first; nothing is sent."""
+    programs.guard_memory()
     folder = state or default_state()
     offered = read_invite_file(invite_file) if invite_file is not None else _checked(_typed_invite())
     store = programs.this_machine(folder).store

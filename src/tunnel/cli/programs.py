@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,18 +24,32 @@ def this_machine(state: Path | None) -> World:
     return real_world(state)
 
 
-def node_here(invite: Invite, settings: NodeSettings, world: World) -> AbstractAsyncContextManager[Node]:
-    """A node on this machine."""
-    from tunnel.embedding import open_node
+def guard_memory() -> None:
+    """What this process holds from now on is for it alone."""
+    from tunnel.network import privileges
 
+    privileges.guard_memory()
+
+
+def node_here(invite: Invite, settings: NodeSettings, world: World) -> AbstractAsyncContextManager[Node]:
+    """A node on this machine, whose process keeps no more rights than the node needs."""
+    from tunnel.embedding import open_node
+    from tunnel.network.real_privileges import RealPrivileges
+
+    folders = [settings.state, settings.control and settings.control.parent]
+    mapper = world.port_mapper if settings.port_mapping else None
+    world = replace(world, privileges=RealPrivileges([folder for folder in folders if folder is not None], mapper))
     return open_node(invite=invite, name=settings.name, settings=settings, world=world)
 
 
 async def serve_here(settings: ServerSettings, *, task_status: trio.TaskStatus[ServerReady]) -> None:
-    """The server on this machine."""
+    """The server on this machine, whose process keeps no rights once its ports are open."""
     from tunnel.network.real_machine import raise_descriptor_limit
+    from tunnel.network.real_privileges import RealPrivileges
     from tunnel.server.limits import fit_connections
     from tunnel.server.program import serve
 
     settings = fit_connections(settings, raise_descriptor_limit())
-    await serve(settings, this_machine(settings.state), task_status=task_status)
+    folders = [] if settings.state is None else [settings.state]
+    world = replace(this_machine(settings.state), privileges=RealPrivileges(folders, None))
+    await serve(settings, world, task_status=task_status)

@@ -92,6 +92,7 @@ async def server(
 ) -> int:
     """Run the meeting point: rendezvous, STUN and relay. Prints `ready URL PIN` when it serves."""
     settings = (options or ServerOptions()).settings()
+    programs.guard_memory()
     chosen = running or Running()
     start_logging(chosen.log_level, libraries=chosen.log_libraries)
     state = settings.state or _default_state()

@@ -90,6 +90,7 @@ async def up(
     """
     settings = (options or UpOptions()).settings()
     state, control = settings.state or default_state(), settings.control or default_control(settings.state)
+    programs.guard_memory()
     chosen, names = running or Running(), PeerNames()
     start_logging(chosen.log_level, names=names, libraries=chosen.log_libraries)
     invite = stored_invite(state) if invite_file is None else read_invite_file(invite_file)

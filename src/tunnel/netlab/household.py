@@ -129,12 +129,16 @@ class Household:
         return path_v6
 
     def start_node(self, host: Host, name: str, *options: str, command: Sequence[str] = COMMAND) -> Running:
-        """Start `up` with a TUN interface of its own. It is not there yet: see the `wait_...` methods."""
+        """Start `up`, with a TUN interface of its own unless `--userspace` is among the options.
+
+        It is not there yet: see the `wait_...` methods.
+        """
         tun = f"t-{name}"[:15]
         state = self.state(name)
         control = state / "control.sock"
         invite = self.make_invite(ipv6=host.address == host.address_v6)
-        argv = [*command, "up", "--invite-file", str(invite), "--name", name, "--tun", tun]
+        argv = [*command, "up", "--invite-file", str(invite), "--name", name]
+        argv += [] if "--userspace" in options else ["--tun", tun]
         argv += ["--state", str(state), "--control", str(control), "--no-default-stun", *options]
         with self._log(name) as log:
             process = self._lab.popen(host, argv, stdout=subprocess.DEVNULL, stderr=log)

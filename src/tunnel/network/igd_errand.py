@@ -1,18 +1,15 @@
-"""One errand to the gateway's UPnP service, by miniupnpc, in a process of its own that ends with it.
+"""One errand to the gateway's UPnP service, by miniupnpc, in a process of its own that ends with it (igd_runner.py).
 
-    the node             this process                             the gateway
-      | --- request, stdin --> |                                     |
-      |                        | --- GET the description ----------> |   at the URL that the node gave
-      |                        |     controlled elsewhere? then no   |
-      |                        | --- POST what is asked -----------> |   at most as often as there are ports to try
-      | <-- answer, stdout --- |                                     |
+    this process                             the gateway
+      | --- GET the description ----------> |   at the URL that the node gave
+      |     controlled elsewhere? then no   |
+      | --- POST what is asked -----------> |   at most as often as there are ports to try
 
 miniupnpc blocks, keeps whatever an HTTP server sends however much it is, and goes wherever a description leads. So this
 process may hold MAX_MEMORY, is ended by its own alarm when its patience is over, even in mid-call, and posts nothing to
-any host but the gateway. The end of stdin says that nobody waits any more: it maps nothing from then on, or takes it
-back.
+any host but the gateway. Where nobody waits any more it maps nothing from then on, or takes it back.
 
-Started as `python -m tunnel.network.igd_errand SECONDS`, its patience. It must not know Trio, which takes long to load.
+It must not know Trio, which takes long to load.
 The one file that names miniupnpc.
 
     request  {"word": map | unmap | holds, "url": the description's, "arguments": {...}}
@@ -24,12 +21,9 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import json
-import os
 import re
 import resource
-import select
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -171,19 +165,9 @@ def _entry(upnp: Any, external_port: int) -> Any:
         return None
 
 
-def _limit(patience: float) -> None:
+def limit_process(patience: float) -> None:
+    """Of this process: how long it lives, in seconds, and how much memory it takes."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     signal.setitimer(signal.ITIMER_REAL, patience)
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
-
-
-def _has_ended(pipe: int) -> bool:
-    """Whether a pipe of which all was read has been closed at its other end."""
-    return bool(select.select([pipe], [], [], 0)[0])
-
-
-if __name__ == "__main__":
-    _limit(float(sys.argv[1]))
-    STDIN, STDOUT = 0, 1
-    os.write(STDOUT, run_errand(os.read(STDIN, MAX_LINE), lambda: _has_ended(STDIN)))

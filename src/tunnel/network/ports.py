@@ -308,6 +308,24 @@ class PortMapper(Protocol):
         ...
 
 
+class Privileges(Protocol):
+    """What this process may do that an ordinary one may not."""
+
+    def lay_down(self, *, keeps_interface: bool) -> None:
+        """Give up for good what is not needed any more, now that all sockets and the interface are open.
+
+        With `keeps_interface` an interface and its routes can still be made and changed.
+        """
+        ...
+
+
+class KeptPrivileges:
+    """Nothing is given up: the process is not ours alone."""
+
+    def lay_down(self, *, keeps_interface: bool) -> None:
+        """Keep everything."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """All ports of one machine."""
@@ -323,3 +341,4 @@ class World:
     devices: PacketDevices
     controls: Controls
     port_mapper: PortMapper
+    privileges: Privileges = KeptPrivileges()

@@ -14,12 +14,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import select
-import subprocess
-import sys
-import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,17 +23,10 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
-from tunnel.network.igd_errand import MAX_LINE, IsAbandoned
+from tunnel.network.igd_errand import IsAbandoned
+from tunnel.network.igd_process import IgdProcess
 from tunnel.network.ports import Gateway, Interfaces, MappedPort
 from tunnel.network.real_ssdp import find_description
-
-PATIENCE = 10.0
-"""Seconds that one errand may take, from the start of its process to the end."""
-
-_LOOK_GAP = 0.1
-"""Seconds between looking whether anybody still waits for a process."""
-_PROGRAM = ("-P", "-m", "tunnel.network.igd_errand")
-"""Without -P a file in the node's working directory could be run in its place."""
 
 Search = Callable[[Gateway], Awaitable[str]]
 """Where a gateway describes its service. Raises Unreachable."""
@@ -62,53 +51,24 @@ class _Call:
     is_abandoned: bool = False
 
 
-def run_apart(request: bytes, is_abandoned: IsAbandoned) -> bytes:
-    """Do an errand in a process that inherits no socket and has ended when this returns, PATIENCE later at most.
-
-    Its stdin ends when the errand is abandoned, or with this process. A terminal's Ctrl-C is not for it: the node then
-    takes its mappings back.
-    """
-    if is_abandoned():
-        return b""
-    ends = time.monotonic() + PATIENCE
-    with subprocess.Popen(  # noqa: S603  (our own program)
-        [sys.executable, *_PROGRAM, str(PATIENCE)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        bufsize=0,
-        start_new_session=True,
-    ) as errand:
-        assert errand.stdin is not None
-        assert errand.stdout is not None
-        answered = select.poll()
-        answered.register(errand.stdout, select.POLLIN)
-        try:
-            os.write(errand.stdin.fileno(), request)
-            while time.monotonic() < ends:
-                if answered.poll(_LOOK_GAP * 1000):
-                    return os.read(errand.stdout.fileno(), MAX_LINE)
-                if is_abandoned():
-                    errand.stdin.close()
-        except BrokenPipeError:
-            pass  # it could not even start
-        finally:
-            errand.kill()
-    return b""
-
-
 class RealPortMapper:
     """Asks the gateway of this machine's preferred default route."""
 
     is_installed = True
 
-    def __init__(self, interfaces: Interfaces, *, search: Search = find_description, run: Run = run_apart) -> None:
+    def __init__(self, interfaces: Interfaces, *, search: Search = find_description, run: Run | None = None) -> None:
         self._interfaces = interfaces
         self._search = search
-        self._run = run
+        self._process = IgdProcess()
+        self._run = self._process.run if run is None else run
         self._limiter = trio.CapacityLimiter(1)
         self._free: _Service | None = None
         """A service that was found, and that no call has in use."""
+
+    def prepare(self) -> None:
+        """Start the process of the errands now, while this one may still become another user."""
+        with suppress(OSError):  # told by the first errand, which tries again
+            self._process.start()
 
     async def map_port(self, internal_port: int, lease: float, external_port: int = 0) -> MappedPort:
         """Map a UDP port towards this machine for `lease` seconds. Raises Unreachable or Refused."""

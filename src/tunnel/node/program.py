@@ -206,6 +206,7 @@ class NodeProgram:
             await self.datagrams.open(self._world.datagrams, self.settings.udp_port)
             if self._interface is not None:
                 await self._interface.open()
+            self._world.privileges.lay_down(keeps_interface=self._interface is not None)
             with bare_errors():
                 async with trio.open_nursery() as nursery:
                     services = trio.CancelScope(shield=True)

@@ -83,6 +83,7 @@ async def serve(
     max_leases = LEASES_PER_NODE * settings.max_nodes_per_network
     with closing(Registry(path, settings.addresses, max_leases_per_network=max_leases)) as registry:
         async with _open_doors(settings, world) as doors:
+            world.privileges.lay_down(keeps_interface=False)
             house = _furnish(settings, world, registry, doors.stun)
             house.binding = b"" if certificate is None else certificate.pin
             await _serve_house(house, doors, certificate, task_status)

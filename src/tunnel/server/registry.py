@@ -174,6 +174,7 @@ class Registry:
                 raise DeviceError(f"{self._path} was written by another version (format {found}): move it away")
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.execute("PRAGMA temp_store = MEMORY")  # this process may write into its folder alone
             schema = _SCHEMA if found == 0 else ""
             self._database.executescript(f"BEGIN; {schema} {_INDEXES} PRAGMA user_version = {_FORMAT}; COMMIT;")
             self._database.execute(_TRIM, (self._max_each,))

@@ -1,0 +1,124 @@
+"""What this process may do, given up for good: capabilities(7), dumps of its memory (prctl(2)), files (landlock(7)).
+
+Linux alone, by libc's own functions. All of it holds for the calling thread and for those that it starts later, so it
+is done before there are others. Nothing here raises where the kernel lacks something: less is given up then.
+
+Must not know Trio: the process that runs UPnP errands uses it too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import struct
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+CAP_DAC_OVERRIDE, CAP_SETGID, CAP_SETUID, CAP_NET_ADMIN = 1, 6, 7, 12
+"""To use files whoever's they are; to become another group, another user; to set up interfaces and routes."""
+NOBODY = 65534
+"""The user and group that own nothing."""
+
+_SET_DUMPABLE, _BOUND_READ, _BOUND_DROP, _SET_NO_NEW_PRIVILEGES, _AMBIENT = 4, 23, 24, 38, 47
+_AMBIENT_CLEAR_ALL = 4
+_CAPABILITY_VERSION = 0x20080522
+_CAPABILITIES = struct.Struct("=6I")
+"""Effective, permitted, inheritable, the lower 32 bits of each; then the upper ones."""
+
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+"""System calls of Landlock; the same numbers on all machines."""
+_ASK_VERSION = 1
+_PATH_BENEATH = 1
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_FOLDER = 1, 1 << 1, 1 << 2, 1 << 3
+_CHANGE_FOLDER = sum(1 << bit for bit in range(4, 13))
+"""To remove or make anything in a folder."""
+_REFER, _TRUNCATE = 1 << 13, 1 << 14
+_SINCE = {_REFER: 2, _TRUNCATE: 3}
+"""Rights that Landlock has known since that version."""
+_WRITES = _WRITE_FILE | _CHANGE_FOLDER | _REFER | _TRUNCATE
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def guard_memory() -> None:
+    """No debugger of this user reads our memory, no core file holds it, and no program that we start gains rights."""
+    _control(_SET_NO_NEW_PRIVILEGES, 1)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _control(_SET_DUMPABLE, 0)
+
+
+def drop_capabilities(keep: Collection[int] = ()) -> None:
+    """Keep these of those that we have, for ourselves alone: no program that we start gets any."""
+    _control(_AMBIENT, _AMBIENT_CLEAR_ALL)
+    number = 0
+    while _control(_BOUND_READ, number) >= 0:
+        _control(_BOUND_DROP, number)  # refused to who has not CAP_SETPCAP: `guard_memory` leaves him nothing to gain
+        number += 1
+    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION, 0))
+    found = ctypes.create_string_buffer(_CAPABILITIES.size)
+    if _libc.capget(header, found) != 0:
+        return
+    _, low, _, _, high, _ = _CAPABILITIES.unpack(found.raw)
+    kept = (low | high << 32) & sum(1 << capability for capability in keep)
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    _libc.capset(header, ctypes.create_string_buffer(_CAPABILITIES.pack(low, low, 0, high, high, 0)))
+    _control(_SET_DUMPABLE, 0)  # the kernel resets it when rights change
+
+
+def become_nobody() -> None:
+    """Be nobody, if we are root. Raises OSError where the kernel does not let us."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
+def forbid_files() -> bool:
+    """Open no file any more. False: the kernel cannot hold us to that."""
+    return _restrict(_EXECUTE | _READ_FILE | _READ_FOLDER | _WRITES, {})
+
+
+def forbid_writes(but: Collection[Path]) -> bool:
+    """Write nowhere but to these files and in these folders, and start no program. False as for `forbid_files`."""
+    return _restrict(_EXECUTE | _WRITES, dict.fromkeys(but, _WRITES))
+
+
+def _restrict(handled: int, allowed: dict[Path, int]) -> bool:
+    version = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(_ASK_VERSION))
+    if version < 1:
+        return False
+    handled &= ~sum(right for right, since in _SINCE.items() if version < since)
+    rules = _call(_CREATE_RULESET, struct.pack("=Q", handled), ctypes.c_size_t(8), ctypes.c_uint(0))
+    if rules < 0:
+        return False
+    try:
+        for path, rights in allowed.items():
+            _allow(rules, path, rights & handled)
+        return bool(_libc.syscall(_RESTRICT_SELF, ctypes.c_int(rules), ctypes.c_uint(0)) == 0)
+    finally:
+        os.close(rules)
+
+
+def _allow(rules: int, path: Path, rights: int) -> None:
+    try:
+        opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if not path.is_dir():
+            rights &= _WRITE_FILE | _TRUNCATE
+        rule = struct.pack("=Qi", rights, opened)
+        _libc.syscall(_ADD_RULE, ctypes.c_int(rules), ctypes.c_int(_PATH_BENEATH), rule, ctypes.c_uint(0))
+    finally:
+        os.close(opened)
+
+
+def _call(number: int, *arguments: object) -> int:
+    return int(_libc.syscall(number, *arguments))
+
+
+def _control(option: int, argument: int) -> int:
+    return int(_libc.prctl(option, ctypes.c_ulong(argument), *[ctypes.c_ulong(0)] * 3))

@@ -1,0 +1,103 @@
+"""What the running programs may do, told by the kernel, and that it is enough for all that they do later."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.journeys.conftest import OpenHousehold
+
+from tunnel.netlab import Lab, SiteSpec
+from tunnel.netlab.household import Household
+
+pytestmark = pytest.mark.netlab
+
+NONE = "0" * 16
+NET_ADMIN = f"{1 << 12:016x}"
+Pair = tuple[Lab, Household]
+
+
+@pytest.fixture(scope="module")
+def pair(open_household: OpenHousehold) -> Pair:
+    """A desk and a till with interfaces, and a laptop without."""
+    lab, household = open_household(SiteSpec("home"), SiteSpec("office"), SiteSpec("shop"))
+    household.start_node(lab.sites["home"].host, "desk")
+    household.start_node(lab.sites["office"].host, "laptop", "--userspace")
+    household.start_node(lab.sites["shop"].host, "till")
+    household.wait_ready("desk", "laptop", "till")
+    return lab, household
+
+
+def threads_of(pid: int) -> list[dict[str, str]]:
+    """What /proc says of each thread of a process."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        lines = (task / "status").read_text().splitlines()
+        found.append({name: rest.strip() for name, _, rest in (line.partition(":") for line in lines)})
+    return found
+
+
+def core_limit(pid: int) -> list[str]:
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return next(line for line in lines if line.startswith("Max core file size")).split()[4:6]
+
+
+@pytest.mark.parametrize(("name", "kept"), [("desk", NET_ADMIN), ("laptop", NONE), ("server", NONE)])
+def test_a_node_keeps_the_right_to_its_interface_and_the_server_none(pair: Pair, name: str, kept: str) -> None:
+    """In all threads and sets; and nothing that they could start would have even that."""
+    household = pair[1]
+    household.command("desk", "ping", "laptop")
+    process = household.server if name == "server" else household.nodes[name].process
+    assert process is not None
+    for thread in threads_of(process.pid):
+        sets = {each: thread[each] for each in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
+        assert sets == {"CapInh": NONE, "CapPrm": kept, "CapEff": kept, "CapBnd": NONE, "CapAmb": NONE}
+        assert thread["NoNewPrivs"] == "1"
+    assert core_limit(process.pid) == ["0", "0"]
+
+
+def test_the_process_for_upnp_is_nobody_and_nothing_else_is_started(pair: Pair) -> None:
+    pid = pair[1].nodes["desk"].process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert len(children) == 1
+    status = threads_of(int(children[0]))[0]
+    assert (status["Uid"], status["CapEff"], status["NoNewPrivs"]) == ("\t".join(["65534"] * 4), NONE, "1")
+
+
+@pytest.mark.parametrize("which", ["node", "server", "another program"])
+def test_a_process_with_the_same_user_and_rights_cannot_look_into_it(pair: Pair, which: str) -> None:
+    """Else whatever else root runs without the rights of root has the keys."""
+    household = pair[1]
+    assert household.server is not None
+    confined = ["setpriv", "--bounding-set=-all,+net_admin"]
+    with subprocess.Popen([*confined, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdin.write(b"ready")
+        other.stdin.flush()
+        assert other.stdout.read(5) == b"ready"
+        pid = {"node": household.nodes["desk"].process, "server": household.server, "another program": other}[which].pid
+        looked = subprocess.run([*confined, "cat", f"/proc/{pid}/environ"], check=False, capture_output=True)
+        other.stdin.close()
+    assert (looked.returncode == 0) is (which == "another program")
+
+
+def test_another_lease_gets_its_interface_and_the_end_leaves_nothing(pair: Pair) -> None:
+    """All of it long after the rights were given up."""
+    lab, household = pair
+    before = household.address("desk")
+    household.kill_server()
+    household.start_server("--addresses", "10.99.0.0/16")
+    household.wait_status("desk", lambda status: before not in status["node"]["addresses"], "given another lease", 60)
+    household.wait_status("till", lambda status: str(status["node"]["addresses"]).find("10.99.") >= 0, "leased", 60)
+    household.wait_ready("desk", "till")
+    pings = household.start_ping("desk", "till", count=10).finish()
+    assert len(pings.answers) >= 8
+    assert (household.state("desk") / "lease").read_text().startswith("10.99.")
+    desk = household.nodes["desk"]
+    desk.process.terminate()
+    assert desk.process.wait(timeout=10) == 0
+    assert desk.tun not in lab.run(desk.host, ["ip", "-o", "link"])
+    assert not desk.control.exists()
+    assert subprocess.run(["pgrep", "-P", str(desk.process.pid)], check=False, capture_output=True).stdout == b""
