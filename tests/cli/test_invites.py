@@ -74,6 +74,13 @@ def test_an_invite_without_tls_would_never_work(machine: Machine, command: Comma
     assert "write wss://" in ended.err
 
 
+@pytest.mark.parametrize("server", ["http://192.0.2.1", "192.0.2.1:8443", "ws://192.0.2.1:8443"])
+def test_only_what_is_accepted_is_suggested(machine: Machine, command: Command, server: str) -> None:
+    said = command("invite", "--server", server).err
+    assert "write wss://" in said
+    assert "ws://" not in said.replace("wss://", "").replace(server, "")
+
+
 def test_join_reads_stdin_and_keeps_the_invite(
     machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -331,7 +338,7 @@ def test_a_node_that_runs_is_not_left_under_its_feet(machine: Machine, command: 
     with holding(tmp_path, NODE, who="", remedy=""):
         ended = command("leave", "--state", str(tmp_path), "--yes")
     assert ended.code == 2
-    assert "end it first with `p2ptunnel-trio down`" in ended.err
+    assert f"end it first with `p2ptunnel-trio down --state {tmp_path}`" in ended.err
     assert "invite" in files
 
 

@@ -209,7 +209,7 @@ def test_a_second_node_on_one_state_folder_is_told_of_the_first(
         ended = command("up", "--state", str(tmp_path), "--control", str(tmp_path / "other.sock"), "--userspace")
     assert (ended.code, ended.err.count("\n")) == (1, 1)
     assert f"a node runs on the state folder {tmp_path} already" in ended.err
-    assert "p2ptunnel-trio down" in ended.err
+    assert f"`p2ptunnel-trio down --state {tmp_path}`" in ended.err
     assert not nodes.opened
 
 

@@ -103,7 +103,8 @@ def leave(
     if kept is None:
         raise SettingsError(f"this node is in no network: {folder} holds no invite")
     if is_held(folder, NODE):
-        raise SettingsError(f"a node runs on {folder}: end it first with `p2ptunnel-trio down`")
+        where = "" if state is None else f" --state {folder}"
+        raise SettingsError(f"a node runs on {folder}: end it first with `p2ptunnel-trio down{where}`")
     left = _name_of(kept)
     loss = (
         f"to leave {left} removes its invite from {folder}, which may be the only copy of its secret (`p2ptunnel-trio "
@@ -136,7 +137,9 @@ def stored_invite(folder: Path) -> Invite:
     """The invite that `join` kept. Raises SettingsError if there is none."""
     kept = programs.this_machine(folder).store.read(INVITE)
     if kept is None:
-        raise SettingsError(f"this node is in no network yet ({folder} holds no invite): run `p2ptunnel-trio join`")
+        raise SettingsError(
+            f"this node is in no network yet ({folder} holds no invite): run `p2ptunnel-trio join`, as the same user"
+        )
     return _checked(kept.decode("ascii", "replace"))
 
 

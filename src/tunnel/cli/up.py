@@ -29,7 +29,6 @@ from tunnel.model.settings_check import check_node_settings, fit_name
 from tunnel.node.control import serve_control
 
 DEFAULT_TUN = "p2pt0"
-_TAKEN = "end it with `p2ptunnel-trio down`, or give this one a folder of its own with --state"
 log = logging.getLogger(__name__)
 
 
@@ -109,13 +108,24 @@ async def up(
                 trio.open_nursery() as nursery,
             ):
                 names.use(partial(name_of, node))
-                await nursery.start(partial(serve_control, listener, node, end=whole.cancel))
+                await nursery.start(partial(serve_control, listener, node, end=partial(_end, whole)))
                 nursery.start_soon(tell_up, node, invite.network, control)
                 nursery.start_soon(tell_peers, node)
                 nursery.start_soon(tell_notes, node)
 
-    with holding(state, NODE, who="a node", remedy=_TAKEN), naming_remedies(ports):
+    with holding(state, NODE, who="a node", remedy=_remedy(options)), naming_remedies(ports):
         return await run_until_signal(program)
+
+
+def _end(whole: trio.CancelScope) -> None:
+    log.info("told to end, by `down`")
+    whole.cancel()
+
+
+def _remedy(options: UpOptions | None) -> str:
+    """What to do where a node runs on that folder."""
+    where = "" if options is None or options.state is None else f" --state {options.state}"
+    return f"end it with `p2ptunnel-trio down{where}`, or give this one a folder of its own with --state"
 
 
 def _option(field: str) -> str:

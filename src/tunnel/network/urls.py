@@ -1,4 +1,4 @@
-"""The server's address as people write it: wss://HOST:PORT, or ws://HOST:PORT without TLS."""
+"""The server's address as people write it: wss://HOST:PORT. Simulations have ws://HOST:PORT, without TLS."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ServerUrl:
         """Read a URL; the port may be left out (8443). Raises SettingsError."""
         scheme, separator, rest = text.strip().partition("://")
         if not separator or scheme.lower() not in ("wss", "ws"):
-            raise SettingsError(f"{text!r} is no server URL: write wss://HOST:PORT (or ws://HOST:PORT without TLS)")
+            raise SettingsError(f"{text!r} is no server URL: write wss://HOST:PORT")
         authority = rest.removesuffix("/")
         if any(character in authority for character in "/?#@ "):
             raise SettingsError(f"{text!r} has more than a host and a port: write wss://HOST:PORT")
