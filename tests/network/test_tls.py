@@ -112,7 +112,7 @@ async def test_a_client_that_speaks_no_tls_is_an_error_of_its_own_connection(
 async def test_a_connection_that_ends_within_the_handshake_is_unreachable(autojump_clock: MockClock) -> None:
     async with open_streams() as (stream, served):
         await served.aclose()
-        with pytest.raises(Unreachable, match="no TLS"):
+        with pytest.raises(Unreachable, match="no TLS: the connection ended"):
             await client_tls(stream, "server", bytes(32))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -242,6 +242,33 @@ async def test_why_tells_the_reason_with_its_evidence_and_a_remedy() -> None:
     assert peer["reason"]["code"] == "udp_blocked"
     assert peer["reason"]["evidence"] == "eleven servers asked, none answered"
     assert peer["reason"]["remedy"]
+
+
+class Outcast(FakeNode):
+    """A node whose link to the server is refused."""
+
+    refusal = "address_full: 512 nodes are online from 25.0.0.1"
+
+    def status(self) -> NodeStatus:
+        server = ServerStatus("wss://192.0.2.1:8443", "backing_off", None, self.refusal)
+        return replace(super().status(), server=server)
+
+    def peer(self, name: str) -> Laptop:
+        return CutOff()
+
+
+class CutOff(Laptop):
+    """A peer that nobody introduces."""
+
+    def status(self) -> PeerStatus:
+        return replace(super().status(), reason=Reason(ReasonCode.SERVER_UNREACHABLE, "no link to the server"))
+
+
+async def test_why_tells_what_the_server_said_to_us() -> None:
+    """Of the 65th node of an office, whose peers were `server_unreachable` and no word more."""
+    async with served(Outcast()) as socket:
+        peer = await ask(socket, SOCKET, {"do": "why", "peer": "laptop"})
+    assert peer["reason"]["evidence"] == f"no link to the server ({Outcast.refusal})"
 
 
 async def test_ping_tells_the_round_trip_and_its_path() -> None:

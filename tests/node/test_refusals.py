@@ -20,9 +20,11 @@ from tunnel.node.refusals import REMEDIES, is_final, remedy_for
         (Refused("wrong_pin"), REMEDIES["wrong_pin"]),
         (Refused("busy"), "try again by ourselves"),
         (Refused("replaced"), "on one of the two remove node.key"),
+        (Refused("address_full"), "--max-connections-per-address"),
+        (Unreachable("no TLS: the connection ended"), "how many at once come from your address"),
         (MalformedFrame("what?"), "is this a p2ptunnel-trio server"),
     ],
-    ids=["silence", "unreachable", "final", "for now", "a twin", "strange"],
+    ids=["silence", "unreachable", "final", "for now", "a twin", "an office", "hung up", "strange"],
 )
 def test_each_failure_has_its_remedy(failure: Exception | None, words: str) -> None:
     assert words in remedy_for(failure)

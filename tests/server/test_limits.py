@@ -63,8 +63,8 @@ def test_a_full_table_forgets_the_key_that_was_unused_for_longest() -> None:
 class Door:
     """Slots, and the names of those who had to go."""
 
-    def __init__(self, *, strangers: int = 9, members: int = 9, each: int = 9) -> None:
-        self.slots = Slots(strangers=strangers, members=members, each=each)
+    def __init__(self, *, strangers: int = 9, members: int = 9, each: int = 9, each_members: int = 9) -> None:
+        self.slots = Slots(strangers=strangers, members=members, each_strangers=each, each_members=each_members)
         self.gone: list[str] = []
 
     def take(self, name: str, host: str = "192.0.2.1") -> Slot | None:
@@ -76,16 +76,40 @@ class Door:
         return slot
 
 
-def test_one_source_holds_so_many_slots_of_either_kind() -> None:
+def test_one_source_has_so_many_strangers_and_members_hold_none_of_their_places() -> None:
+    """Else the 65th node of an office never came in: the others held all that one address may have."""
     door = Door(each=2)
-    first = door.take_one("a")
-    assert door.slots.admit(first)
-    door.take_one("b")
+    for number in range(5):
+        assert door.slots.admit(door.take_one(f"node {number}")) is None
+    door.take_one("a")
+    first = door.take_one("b")
     assert door.take("c") is None
     assert door.take("d", "192.0.2.2") is not None
     door.slots.give_back(first)
     assert door.take("e") is not None
-    assert door.slots.held == 3
+    assert door.slots.held == 8
+
+
+def test_one_source_has_so_many_members_and_a_reason_for_those_who_are_not() -> None:
+    door = Door(each_members=2)
+    first, second, third = (door.take_one(name) for name in ("a", "b", "c"))
+    assert (door.slots.admit(first), door.slots.admit(second)) == (None, None)
+    assert door.slots.admit(third) == "address_full"
+    assert door.slots.admit(door.take_one("d", "192.0.2.2")) is None
+    door.slots.give_back(first)
+    assert door.slots.admit(third) is None
+
+
+def test_a_node_that_comes_back_takes_the_place_of_its_older_link() -> None:
+    """A server, or an address, that is full would else keep it out until the dead link is noticed."""
+    door = Door(members=1, each_members=1)
+    old, new = door.take_one("old"), door.take_one("new")
+    assert door.slots.admit(old) is None
+    assert door.slots.admit(new, returns=True) is None
+    door.slots.give_back(old)
+    assert door.slots.admit(door.take_one("other")) == "server_full"
+    door.slots.give_back(new)
+    assert door.slots.held == 1
 
 
 def test_the_subnets_of_one_ipv6_site_hold_four_times_as_many_together() -> None:
@@ -103,7 +127,7 @@ def test_a_newcomer_takes_the_place_of_the_oldest_of_the_greatest_crowd() -> Non
     assert door.gone == ["crowd 0"]
     door.slots.give_back(crowd[0])
     assert door.slots.held == 4
-    assert door.slots.admit(lonely)
+    assert door.slots.admit(lonely) is None
     assert door.take("another", "192.0.2.11") is not None
     assert door.gone == ["crowd 0"], "a member holds no place of strangers"
     assert door.slots.dropped == 1
@@ -113,7 +137,7 @@ def test_strangers_never_take_a_member_s_place() -> None:
     door = Door(strangers=1, members=2)
     members = [door.take_one("m", f"192.0.2.{number}") for number in range(2)]
     assert door.gone == ["m"]
-    assert door.slots.admit(members[1])
+    assert door.slots.admit(members[1]) is None
     door.slots.give_back(members[0])
     for number in range(5):
         door.take_one(f"s{number}")
@@ -123,10 +147,10 @@ def test_strangers_never_take_a_member_s_place() -> None:
 def test_there_are_so_many_members_and_no_more() -> None:
     door = Door(members=1)
     first, second = door.take_one("a"), door.take_one("b")
-    assert door.slots.admit(first)
-    assert not door.slots.admit(second)
+    assert door.slots.admit(first) is None
+    assert door.slots.admit(second) == "server_full"
     door.slots.give_back(first)
-    assert door.slots.admit(second)
+    assert door.slots.admit(second) is None
     door.slots.give_back(second)
     assert door.slots.held == 0
 

@@ -114,8 +114,8 @@ async def test_noise_after_a_good_handshake_ends_nothing_else(
         await still_serves(dial)
 
 
-async def test_one_address_holds_so_many_connections_and_no_more(run_server: Serve, dial: Dial) -> None:
-    async with run_server(max_connections_per_address=3), AsyncExitStack() as stack:
+async def test_one_address_holds_so_many_strangers_and_no_more(run_server: Serve, dial: Dial) -> None:
+    async with run_server(max_strangers_per_address=3), AsyncExitStack() as stack:
         for number in range(3):
             await (await stack.enter_async_context(dial(f"n{number}", host="crowd"))).hear(Challenge)
         assert not await is_let_in(dial, "crowd")
@@ -131,6 +131,28 @@ async def test_the_server_holds_so_many_members_and_no_more(run_server: Serve, d
         await b.register()
         c.say(prove(await c.hear(Challenge), c.network, c.keys, binding=b""))
         assert (await c.hear(ErrorSignal)).code == "server_full"
+
+
+async def test_a_whole_office_behind_one_address_is_let_in(run_server: Serve, dial: Dial) -> None:
+    """Its 65th node never was, and nobody told it why."""
+    async with run_server(max_connects_per_address_burst=200), AsyncExitStack() as stack:
+        for number in range(100):
+            node = await stack.enter_async_context(dial(f"n{number}", host="office"))
+            await node.register()
+
+
+async def test_one_address_has_so_many_members_and_the_next_one_hears_why(run_server: Serve, dial: Dial) -> None:
+    async with run_server(max_connections_per_address=2), dial("a", host="office") as a, dial("b", host="office") as b:
+        await a.register()
+        await b.register()
+        async with dial("c", host="office") as c:
+            c.say(prove(await c.hear(Challenge), c.network, c.keys, binding=b""))
+            refusal = await c.hear(ErrorSignal)
+        assert refusal.code == "address_full"
+        assert "2 nodes are online from 26.0.0.1" in refusal.text
+        await still_serves(dial)
+        async with dial("b", host="office") as again:
+            await again.register()
 
 
 async def test_when_strangers_crowd_the_door_the_oldest_goes_and_members_stay(
@@ -163,7 +185,7 @@ async def test_a_flood_of_connections_from_one_address_is_cut_to_its_rate(run_se
 async def test_connections_that_say_nothing_free_their_slots(
     run_server: Serve, dial: Dial, add_client_host: Callable[[str], MemoryHost]
 ) -> None:
-    async with run_server(max_connections_per_address=3) as server:
+    async with run_server(max_strangers_per_address=3) as server:
         for _ in range(3):
             await add_client_host("idle").open_stream(server.listen)
         assert not await is_let_in(dial, "idle")

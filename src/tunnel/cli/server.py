@@ -19,7 +19,7 @@ from tunnel.cli.signals import run_until_signal
 from tunnel.cli.state_lock import SERVER, holding
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
-from tunnel.model.settings import SERVER_PORT, STUN_PORTS, ServerSettings
+from tunnel.model.settings import NODES_PER_ADDRESS, SERVER_PORT, STUN_PORTS, ServerSettings
 
 log = logging.getLogger(__name__)
 _TAKEN = "stop it, or give this one a folder of its own with --state"
@@ -64,6 +64,9 @@ class ServerOptions:
     )
     private_key: Annotated[Path | None, Parameter(help="File with the certificate's private key (PEM).")] = None
     no_udp_relay: Annotated[bool, Parameter(help="Relay over TLS alone, not over UDP.")] = False
+    max_connections_per_address: Annotated[
+        int, Parameter(help="Nodes online from one IPv4 address or IPv6 /64, such as an office behind a NAT.")
+    ] = NODES_PER_ADDRESS
     addresses: Annotated[str, Parameter(help="IPv4 pool of each network's tunnel addresses, of 8 to 30 bits.")] = (
         "10.86.0.0/16"
     )
@@ -83,8 +86,14 @@ class ServerOptions:
             certificate=self.certificate,
             private_key=self.private_key,
             addresses=_pool(self.addresses),
+            max_connections_per_address=self._most_per_address(),
             udp_relay=not self.no_udp_relay,
         )
+
+    def _most_per_address(self) -> int:
+        if self.max_connections_per_address < 1:
+            raise SettingsError(f"--max-connections-per-address {self.max_connections_per_address} lets nobody in")
+        return self.max_connections_per_address
 
 
 async def server(

@@ -55,6 +55,9 @@ class NodeSettings:
     timings: Timings = DEFAULT_TIMINGS
 
 
+NODES_PER_ADDRESS = 512
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """How the server behaves. Sizes are bytes, rates are per second."""
@@ -74,8 +77,10 @@ class ServerSettings:
     """Of registered nodes."""
     max_strangers: int = 1024
     """Connections that have not registered yet, beside those of registered nodes."""
-    max_connections_per_address: int = 64
-    """Of either kind, for one IPv4 address or IPv6 /64; an IPv6 /48 may have four times as many."""
+    max_strangers_per_address: int = 64
+    """For one IPv4 address or IPv6 /64; an IPv6 /48 may have four times as many, here and below."""
+    max_connections_per_address: int = NODES_PER_ADDRESS
+    """Of registered nodes, in whatever networks: a whole office behind one NAT, and an eighth of the server."""
     max_connects_per_address_rate: float = 5.0
     max_connects_per_address_burst: int = 64
     """Many nodes behind one NAT dial at once when the server comes back."""

@@ -134,7 +134,9 @@ async def _handshake(secured: trio.SSLStream[trio.abc.Stream]) -> None:
         cause = error.__cause__
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise Refused("wrong_certificate", cause.verify_message) from error
-        raise Unreachable(f"no TLS: {getattr(cause, 'reason', None) or 'the connection ended'}") from error
+        reason = getattr(cause, "reason", None)
+        ended = reason in (None, "UNEXPECTED_EOF_WHILE_READING")
+        raise Unreachable(f"no TLS: {'the connection ended' if ended else reason}") from error
     except ssl.CertificateError as error:
         raise Refused("wrong_certificate", str(error)) from error
 

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import trio
 
 from tunnel.model.errors import MalformedFrame, SettingsError, TunnelError
+from tunnel.model.reasons import ReasonCode
 from tunnel.model.status import (
     nat_to_json,
     path_to_json,
@@ -131,7 +133,11 @@ class _Conversation:
         return status_to_json(self._node.status())
 
     async def _why(self, request: Request) -> Any:
-        return peer_to_json(self._node.peer(_peer_of(request)).status())
+        found = self._node.peer(_peer_of(request)).status()
+        reason, server = found.reason, self._node.status().server
+        if reason is not None and reason.code is ReasonCode.SERVER_UNREACHABLE and server.reason:
+            found = replace(found, reason=replace(reason, evidence=f"{reason.evidence} ({server.reason})"))
+        return peer_to_json(found)
 
     async def _ping(self, request: Request) -> Any:
         echo = await self._node.ping(_peer_of(request))

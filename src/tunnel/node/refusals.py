@@ -23,8 +23,18 @@ TWIN = (
     "Each needs a key of its own: on one of the two remove node.key from the state folder and start again"
 )
 """Of the refusal `replaced`. Not final: the other process may end."""
+_FULL = {
+    "address_full": "ask the server's operator to raise --max-connections-per-address; we try again by ourselves",
+    "server_full": "ask the server's operator, or wait for a place; we try again by ourselves",
+    "network_full": "stop a node of this network, or use another network; we try again by ourselves",
+}
+"""What waiting cures only if somebody else goes."""
 _ELSE = "the server turned us away for now; we try again by ourselves"
 _UNREACHABLE = "check that the server runs and that its TCP port can be reached from here; we try again by ourselves"
+_HUNG_UP = (
+    "the server, or what stands before it, may limit how often or how many at once come from your address; "
+    "we try again by ourselves"
+)
 _NO_SUCH_NAME = "check the name or your DNS, or use an address in the invite; we try again by ourselves"
 _STRANGE = "is this a p2ptunnel-trio server of our version? we try again by ourselves"
 MAX_KNOWN = 32
@@ -41,9 +51,11 @@ def remedy_for(failure: Exception | None) -> str:
         case Refused(code="replaced"):
             return TWIN
         case Refused(code=code):
-            return REMEDIES.get(code, _ELSE)
+            return REMEDIES.get(code) or _FULL.get(code, _ELSE)
         case Unreachable(__cause__=socket.gaierror() | UnicodeError()):
             return _NO_SUCH_NAME
+        case Unreachable() if str(failure).endswith("the connection ended"):
+            return _HUNG_UP
         case None | Unreachable() | OSError():
             return _UNREACHABLE
         case _:

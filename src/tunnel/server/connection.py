@@ -10,9 +10,9 @@ the connection with a typed error; what a client does reaches its own connection
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import trio
 
@@ -96,6 +96,14 @@ class House:
     """In which the connections that send or are told much share the loop."""
 
 
+class Admit(Protocol):
+    """Gives the connection a member's place, or says by which code it is refused."""
+
+    def __call__(self, *, returns: bool) -> str | None:
+        """`returns`: an older link of the same node is about to end."""
+        ...
+
+
 class Connection:
     """Serves one link. `run` ends with the link; `end` makes it end."""
 
@@ -104,12 +112,12 @@ class Connection:
         house: House,
         link: Link,
         remote: Endpoint,
-        admit: Callable[[], bool],
+        admit: Admit,
         *,
         local: Endpoint,
         share: Share,
     ) -> None:
-        """`admit` is asked when the client has proved who it is; False refuses it. `local`: where it was accepted.
+        """`admit` is asked when the client has proved who it is; a code refuses it. `local`: where it was accepted.
 
         `share`: what the link uses of the loop.
         """
@@ -186,8 +194,9 @@ class Connection:
             raise Refused("version", f"this server speaks version {PROTOCOL_VERSION}, you speak {hello.version}")
         network, node = verify_hello(hello, challenge, private, binding=house.binding)
         house.presence.check_room(network, node)
-        if not self._admit():
-            raise Refused("server_full", f"{house.settings.max_connections} nodes are online")
+        refusal = self._admit(returns=house.presence.find(network, node) is not None)
+        if refusal is not None:
+            raise _full(refusal, house.settings, self._remote)
         lease = house.registry.lease(
             network, node, hello.wanted_address, house.world.clock.wall(), lambda: house.presence.members_of(network)
         )
@@ -325,6 +334,18 @@ class Connection:
 def _signal_burst(settings: ServerSettings) -> float:
     """A node that comes back may ask for everybody in its network at once."""
     return 4 * settings.max_signals_rate + 2 * settings.max_nodes_per_network
+
+
+def _full(code: str, settings: ServerSettings, remote: Endpoint) -> Refused:
+    """With words for the node's user, and for whom he asks."""
+    if code == "server_full":
+        return Refused("server_full", f"{settings.max_connections} nodes are online, as many as this server takes")
+    most = settings.max_connections_per_address
+    return Refused(
+        "address_full",
+        f"{most} nodes are online from {remote.host}, as many as this server takes from one address; "
+        "its operator can raise --max-connections-per-address",
+    )
 
 
 def _facts(member: Member) -> dict[str, object]:

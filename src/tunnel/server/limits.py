@@ -32,67 +32,101 @@ class Slot:
     is_member: bool = False
 
 
+class _Counts:
+    """How many of one kind each source has."""
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+        self._held: dict[str, int] = {}
+        self.total = 0
+
+    def has_room(self, sources: tuple[str, ...]) -> bool:
+        return all(self._held.get(key, 0) < self._each * wider for key, wider in _weighed(sources))
+
+    def add(self, sources: tuple[str, ...]) -> None:
+        self.total += 1
+        for key in sources:
+            self._held[key] = self._held.get(key, 0) + 1
+
+    def remove(self, sources: tuple[str, ...]) -> None:
+        self.total -= 1
+        for key in sources:
+            self._held[key] -= 1
+            if not self._held[key]:
+                del self._held[key]
+
+
 class Slots:
-    """How many connections are held at once: by strangers, by members, and of either kind by one source.
+    """How many connections are held at once: by strangers and by members, of each kind in all and by one source.
 
     A connection comes as a stranger; `admit` makes it a member's. When all places of strangers are taken, a newcomer
     takes that of the oldest of the source with most of them: who comes in great numbers drives out himself.
     A `take` that gave a slot needs its `give_back`.
     """
 
-    def __init__(self, *, strangers: int, members: int, each: int) -> None:
+    def __init__(self, *, strangers: int, members: int, each_strangers: int, each_members: int) -> None:
+        """`each_...`: of one source."""
         self._max_strangers = strangers
         self._max_members = members
-        self._each = each
-        self._held: dict[str, int] = {}
-        self._strangers: dict[str, dict[Slot, None]] = {}
-        self._stranger_count = 0
-        self.held = 0
+        self._strangers = _Counts(each_strangers)
+        self._members = _Counts(each_members)
+        self._crowds: dict[str, dict[Slot, None]] = {}
+        """Strangers that may be dropped, by their narrow source, the oldest first."""
+        self._held: set[Slot] = set()
         self.dropped = 0
         """Strangers who had to go."""
 
+    @property
+    def held(self) -> int:
+        """How many places are taken."""
+        return len(self._held)
+
     def take(self, sources: tuple[str, ...], drop: Callable[[], None]) -> Slot | None:
-        """A place for a stranger; None if his sources (see `sources_of`) hold as many as they may."""
-        if any(self._held.get(key, 0) >= self._each * wider for key, wider in _weighed(sources)):
+        """A place for a stranger; None if his sources (see `sources_of`) have as many strangers as they may."""
+        if not self._strangers.has_room(sources):
             return None
-        if self._stranger_count >= self._max_strangers:
-            crowd = max(self._strangers.values(), key=len)
+        if self._strangers.total >= self._max_strangers:
+            crowd = max(self._crowds.values(), key=len)
             oldest = next(iter(crowd))
             self._forget_stranger(oldest)
             self.dropped += 1
             oldest.drop()
         slot = Slot(sources, drop)
-        self._strangers.setdefault(sources[0], {})[slot] = None
-        self._stranger_count += 1
-        for key in sources:
-            self._held[key] = self._held.get(key, 0) + 1
-        self.held += 1
+        self._crowds.setdefault(sources[0], {})[slot] = None
+        self._strangers.add(sources)
+        self._held.add(slot)
         return slot
 
-    def admit(self, slot: Slot) -> bool:
-        """This stranger has become a member. False if there are as many members as there may be."""
-        if self.held - self._stranger_count >= self._max_members:
-            return False
+    def admit(self, slot: Slot, *, returns: bool = False) -> str | None:
+        """Make this stranger a member, or say by which code he is refused: `server_full` or `address_full`.
+
+        One that `returns` takes the place of an older link of the same node, which is about to end.
+        """
+        if not returns:
+            if self._members.total >= self._max_members:
+                return "server_full"
+            if not self._members.has_room(slot.sources):
+                return "address_full"
         self._forget_stranger(slot)
         slot.is_member = True
-        return True
+        self._members.add(slot.sources)
+        return None
 
     def give_back(self, slot: Slot) -> None:
         """The connection has ended."""
-        self._forget_stranger(slot)
-        self.held -= 1
-        for key in slot.sources:
-            self._held[key] -= 1
-            if not self._held[key]:
-                del self._held[key]
+        self._held.discard(slot)
+        if slot.is_member:
+            self._members.remove(slot.sources)
+        else:
+            self._forget_stranger(slot)
 
     def _forget_stranger(self, slot: Slot) -> None:
-        crowd = self._strangers.get(slot.sources[0], {})
+        crowd = self._crowds.get(slot.sources[0], {})
         if slot in crowd:
             del crowd[slot]
-            self._stranger_count -= 1
+            self._strangers.remove(slot.sources)
             if not crowd:
-                del self._strangers[slot.sources[0]]
+                del self._crowds[slot.sources[0]]
 
 
 class DoorRates:

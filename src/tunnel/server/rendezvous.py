@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -59,7 +60,8 @@ class Rendezvous:
         self._slots = Slots(
             strangers=settings.max_strangers,
             members=settings.max_connections,
-            each=settings.max_connections_per_address,
+            each_strangers=settings.max_strangers_per_address,
+            each_members=settings.max_connections_per_address,
         )
         self._rates = DoorRates(settings.max_connects_per_address_rate, settings.max_connects_per_address_burst)
         self._connections: dict[Connection, Link] = {}
@@ -160,7 +162,7 @@ class Rendezvous:
                     channel, timings=settings.timings, relay_queue=settings.relay_queue, budget=self.relay_budget
                 )
                 connection = Connection(
-                    self._house, link, remote, lambda: self._slots.admit(slot), local=local, share=share
+                    self._house, link, remote, partial(self._slots.admit, slot), local=local, share=share
                 )
                 self._connections[connection] = link
                 if not self._closing:
