@@ -13,7 +13,7 @@ from tunnel.model.reasons import ReasonCode
 from tunnel.peer.paths import NEVER, Paths
 from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.frames import FULL_SIZE, Kind
-from tunnel.wire.signals import Connect, Refusal
+from tunnel.wire.signals import Connect, Introduced, Refusal
 
 if TYPE_CHECKING:
     from tests.peer.conftest import Bench, Side
@@ -405,3 +405,22 @@ async def test_a_node_whose_peer_turned_to_the_relay_alone_asks_it_directly_no_m
     bench.left.peer._probing.ask(Way(0, bench.right.endpoint))
     await trio.sleep(20.0)
     assert [way for at, way, _, _ in bench.left.sent if way.is_direct and at >= turned] == []
+
+
+async def test_who_only_receives_and_never_heard_of_the_introduction_gets_direct_too(bench: Bench) -> None:
+    """It was lost with a link. The peer is connected, for its probes are answered; this side must not stay behind."""
+    bench.introduces = False
+    bench.meet()
+    await trio.sleep(1.0)
+    own, card = bench.left.own_card, bench.right.own_card
+    assert own is not None
+    assert card is not None
+    bench.left.peer.note_introduced(Introduced(1, card.node, card.epoch, card.seq, b"", own.epoch, own.seq, 0.0))
+    bench.left.peer.want()
+    await bench.wait_state(bench.left, "connected")
+    assert bench.right.peer.state == "announced"
+    bench.introduces = True
+    for _ in range(5):
+        bench.left.peer.send_packet(b"\x00one way")
+        await trio.sleep(1.0)
+    assert (bench.left.peer.state, bench.right.peer.state) == ("connected", "connected")

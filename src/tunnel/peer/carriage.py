@@ -15,14 +15,14 @@ from tunnel.peer.surroundings import Way
 from tunnel.wire.frames import Kind
 
 _WANT_GAP = 1.0
-"""Sending refreshes the wish for the peer at most so often: the hot path stays short."""
+"""Data refreshes the wish for the peer at most so often: the hot path stays short."""
 
 
 class Carriage:
     """One a peer connection, `begin` before all else.
 
-    `deliver(plaintext)` takes what DATA packets carry, `want()` is told that somebody sends, `heard(way)` by which way
-    something authentic came, `left()` that the peer said farewell.
+    `deliver(plaintext)` takes what DATA packets carry, `want()` is told that somebody sends, we or the peer, `heard(way)`
+    by which way something authentic came, `left()` that the peer said farewell.
     """
 
     def __init__(
@@ -64,8 +64,7 @@ class Carriage:
     def send(self, kind: Kind, plaintext: bytes) -> None:
         """Seal and send; without keys or a way it waits, at most 64 packets do."""
         now = trio.current_time()
-        if now - self._facts.wanted_at > _WANT_GAP:
-            self._want()
+        self._note_wanted(now)
         route = self._paths.route
         if not route:
             self._session.hold(kind, plaintext)
@@ -86,7 +85,8 @@ class Carriage:
         self._heard(way)
         self.rx_bytes += len(plaintext)
         if kind is Kind.DATA:
-            self._used = trio.current_time()
+            self._used = now = trio.current_time()
+            self._note_wanted(now)  # by the peer: the introduction that it got may have been lost on its way here
             self._deliver(plaintext)
         else:
             self._obey(plaintext)
@@ -107,6 +107,10 @@ class Carriage:
         """Tell the peer that we leave, if there is a way to say it."""
         if self.is_ready:
             self.send(Kind.CONTROL, encode_control(Farewell()))
+
+    def _note_wanted(self, now: float) -> None:
+        if now - self._facts.wanted_at > _WANT_GAP:
+            self._want()
 
     def _obey(self, plaintext: bytes) -> None:
         match decode_control(plaintext):
