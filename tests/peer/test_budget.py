@@ -14,6 +14,8 @@ from tunnel.peer.budget import (
     HARD_FLOW_RATE,
     HARD_FLOWS,
     HARD_HOST_BURST,
+    HARD_HOST_RATE,
+    HARD_PACKETS,
     HARD_REST,
     HARD_SOCKETS,
     HOST_BURST,
@@ -135,30 +137,45 @@ async def test_a_hard_punch_leaves_the_other_peers_some_of_the_node_s_rate(
     assert others + turn.flows <= NODE_BURST + 5 * NODE_RATE
 
 
+async def spend(turn: HardTurn, peer: NodeId, host: str, most: int = HARD_PACKETS) -> int:
+    """Punch as hard as is allowed, or with so many packets; how many were sent."""
+    if turn.may_punch(peer, host):
+        while turn.packets < most and not turn.is_spent:
+            if not turn.take_flow():
+                await trio.sleep(0.05)
+        while turn.packets < most and turn.take_repeat():
+            pass
+    turn.end()
+    return turn.packets
+
+
 async def test_one_address_is_worth_a_few_hard_punches_an_hour(autojump_clock: trio.testing.MockClock) -> None:
     """It may be a victim's, whom a hostile member announced as itself."""
     budget = ProbeBudget()
-    punched = 0
-    for number in range(24):
-        turn = await turn_of(budget, 1.0)
-        punched += turn.may_punch(node(number), "66.6.6.6")
-        turn.end()
-        await trio.sleep(150.0)
-    assert punched == HARD_HOST_BURST + 3
+    sent = 0
+    while trio.current_time() < 3600.0:
+        sent += await spend(await turn_of(budget, 60.0), node(int(trio.current_time()) % 200), "66.6.6.6")
+        await trio.sleep(20.0)
+    assert HARD_HOST_BURST < sent <= HARD_HOST_BURST + 3600.0 * HARD_HOST_RATE
 
 
 async def test_one_peer_is_worth_as_few_wherever_it_says_that_it_is(autojump_clock: trio.testing.MockClock) -> None:
     """With a new address each time it would have strangers scanned in turn, and leave no turn to other peers."""
     budget = ProbeBudget()
-    punched = 0
-    for number in range(24):
-        turn = await turn_of(budget, 1.0)
-        punched += turn.may_punch(node(1), f"66.6.6.{number}")
-        turn.end()
-        await trio.sleep(150.0)
-    assert punched == HARD_HOST_BURST + 3
-    turn = await turn_of(budget, 1.0)
-    assert turn.may_punch(node(2), "66.6.6.99"), "what one has used up is not another's"
+    sent = 0
+    while trio.current_time() < 3600.0:
+        sent += await spend(await turn_of(budget, 60.0), node(1), f"66.6.6.{int(trio.current_time()) % 200}")
+        await trio.sleep(20.0)
+    assert HARD_HOST_BURST < sent <= HARD_HOST_BURST + 3600.0 * HARD_HOST_RATE
+    turn = await turn_of(budget, 60.0)
+    assert turn.may_punch(node(2), "66.7.7.7"), "what one has used up is not another's"
+
+
+async def test_a_punch_costs_what_it_sent(autojump_clock: trio.testing.MockClock) -> None:
+    """A peer that starts again and again, and is found soon each time, is punched at each time."""
+    budget = ProbeBudget()
+    for _ in range(20):
+        assert await spend(await turn_of(budget, 60.0), node(1), "66.6.6.6", most=700) == 700
 
 
 def test_answers_have_a_rate_of_their_own() -> None:

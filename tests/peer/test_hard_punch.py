@@ -63,14 +63,21 @@ async def test_one_opens_the_other_guesses_and_both_say_what_they_spent(bench: B
     assert "we opened with 16 sockets and 16 flows; the peer guessed with 0 and 512" in right.evidence
 
 
-async def test_afterwards_all_sockets_are_closed_and_an_hour_passes(bench: Bench) -> None:
+def punches(bench: Bench) -> list[int]:
+    return [[target for _, target in side.moves].count("punching") for side in (bench.left, bench.right)]
+
+
+async def test_afterwards_all_sockets_are_closed_and_after_one_more_try_an_hour_passes(bench: Bench) -> None:
+    """One more, soon: a busy machine is no reason to wait for an hour, and a hopeless pair costs two tries."""
     await begin(bench)
     await wait_relayed(bench)
     assert bench.right.punch_sockets == []
-    punches = [target for side in (bench.left, bench.right) for _, target in side.moves].count("punching")
-    await trio.sleep(DEFAULT_TIMINGS.upgrade_ladder[-1] - 60.0)
-    again = [target for side in (bench.left, bench.right) for _, target in side.moves].count("punching")
-    assert again == punches
+    assert punches(bench) == [1, 1]
+    await trio.sleep(60.0)
+    assert punches(bench) == [2, 2]
+    assert bench.right.punch_sockets == []
+    await trio.sleep(DEFAULT_TIMINGS.upgrade_ladder[-1] - 120.0)
+    assert punches(bench) == [2, 2]
     bench.right.card(nat=replace(HARD, allocation=Allocation.RANDOM, block=None))
     bench.meet()
     await bench.wait_state(bench.left, "punching", 5.0)
@@ -97,6 +104,23 @@ async def test_nobody_is_knocked_at_who_does_not_join(bench: Bench) -> None:
     await begin(bench)
     await bench.left.peer.pulse.wait_until(lambda: bench.left.peer.state != "punching")
     assert knocks(bench.left, bench.right) == set()
+
+
+async def test_two_that_missed_each_other_try_again_within_seconds(bench: Bench) -> None:
+    """A machine that was too busy to join in time costs seconds, and none of the budget."""
+    bench.drop = lambda side, way, datagram: (
+        side is bench.right and way == RELAY and datagram[:1] == bytes([Kind.PROBE]) and trio.current_time() < 9.0
+    )
+    await begin(bench)
+    await bench.wait_state(bench.left, "relayed")
+    reason = bench.left.peer.status().reason
+    assert reason is not None
+    assert reason.code is ReasonCode.PUNCH_BUSY
+    assert "did not join" in reason.evidence
+    missed = trio.current_time()
+    await trio.sleep(12.0)
+    assert knocks(bench.left, bench.right) == set(range(2048, 2560))
+    assert min(at for at, way, _, _ in bench.left.sent if way.is_direct and at > missed) - missed < 4.0
 
 
 async def test_a_lost_hint_is_said_again(bench: Bench) -> None:

@@ -23,13 +23,17 @@ class TokenBucket:
 
     def take(self, now: float, amount: float = 1.0) -> bool:
         """Take `amount` units if they are there; False takes none."""
-        if now > self._at:
-            self._level = min(self._burst, self._level + (now - self._at) * self._rate)
-            self._at = now
-        if amount > self._level:
+        if amount > self.left(now):
             return False
         self._level -= amount
         return True
+
+    def left(self, now: float) -> float:
+        """What may be taken now."""
+        if now > self._at:
+            self._level = min(self._burst, self._level + (now - self._at) * self._rate)
+            self._at = now
+        return self._level
 
 
 class RateTable:
@@ -50,6 +54,13 @@ class RateTable:
 
     def take(self, key: str, now: float, amount: float = 1.0) -> bool:
         """Take from the bucket of this key; False when it holds less."""
+        return self._bucket(key, now).take(now, amount)
+
+    def left(self, key: str, now: float) -> float:
+        """What may be taken now from the bucket of this key."""
+        return self._bucket(key, now).left(now)
+
+    def _bucket(self, key: str, now: float) -> TokenBucket:
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = TokenBucket(self._rate, self._burst, now)
@@ -57,4 +68,4 @@ class RateTable:
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(key)
-        return bucket.take(now, amount)
+        return bucket

@@ -50,13 +50,15 @@ REMEDIES: dict[ReasonCode, str] = {
         "--external IP:PORT. We try again by ourselves."
     ),
     ReasonCode.GUESSING_FAILED: (
-        "A NAT gives new ports for each peer, and none was guessed within the budget. We try again within the hour. For a "
+        "A NAT gives new ports for each peer, and none was guessed within the budget. We try once more after a rest of "
+        "seconds, then hourly. For a "
         "path at once and for good: switch on UPnP or PCP on either router, open a UDP port there and start that side "
         "with --udp-port N --external IP:PORT, or use IPv6 on both sides."
     ),
     ReasonCode.PUNCH_BUSY: (
-        "A node guesses ports for one peer at a time, and one of the two was at it with another peer. We try again by "
-        "ourselves."
+        "Guessing ports is limited: one peer at a time in a node, a rest behind each try, and so many packets an hour to "
+        "one address. The evidence says which limit it was, or that the two did not begin together. We try again by "
+        "ourselves: within seconds where that helps, within the hour where the packets are used up."
     ),
     ReasonCode.PATH_TOO_SMALL: (
         "The direct way answers small packets but drops full-size ones. Raise the MTU on the way to at least 1360 bytes, "

@@ -75,6 +75,12 @@ class Timings:
     """So long a hard punch waits for another one of this node to end."""
     hard_agreement: float = 5.0
     """So long it waits for the peer to join: longer than the peer may wait for its turn."""
+    hard_busy: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0, 60.0, 300.0, 3600.0)
+    """To the next punch where a hard one did not begin: the two missed each other, or a node's turn was another's. The
+    first four reach beyond the rest that a costly punch needs behind it."""
+    hard_again: tuple[float, ...] = (22.0, 3600.0)
+    """To the next punch where a hard one found nothing. Once more soon, with the roles changed where both could play
+    both: a busy machine, or a throw of the dice, is no reason to wait for an hour."""
     unverified_addresses: int = 8
     unverified_gap: float = 0.2
     """At least so long between two probes back to one unverified address."""

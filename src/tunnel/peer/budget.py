@@ -3,8 +3,9 @@
     any punch        200 a second in the node (burst 400), 20 a second towards one address (burst 48)
     an answer        20 a second towards one address (burst 48), until a probe of ours was answered from there
     a hard punch     one at a time in the node, 1,900 flows and 240 sockets at most; they count in the node's 200
-                     too. Knocks again count in its 3,800 packets. One address is worth a few such punches an hour,
-                     whoever asks for them, and so is one peer, whatever address it announces
+                     too. Knocks again count in its 3,800 packets. One address is worth the packets of four such
+                     punches, and as many an hour, whoever asks for them, and so is one peer, whatever address it
+                     announces: what was sent counts, so a peer that starts again and is found soon costs little
 
 A flow is a new pair of socket and remote endpoint: what a router on the way must remember (easytier#289).
 """
@@ -38,8 +39,10 @@ HARD_REST = 20.0
 """Seconds from the end of a hard punch that has opened many flows to the next one: routers forget slowly."""
 FEW_FLOWS = 100
 """A hard punch that opened no more needs no rest behind it; the next ones have so much less."""
-HARD_HOST_BURST, HARD_HOST_RATE = 4.0, 4.0 / 3600.0
-"""Hard punches at one address, and with one peer: so many at once, so many a second."""
+HARD_HOST_BURST, HARD_HOST_RATE = 4.0 * HARD_PACKETS, 4.0 * HARD_PACKETS / 3600.0
+"""Packets of hard punches to one address, and to one peer: so many at once, so many a second."""
+HARD_LEAST = 2.0 * FEW_FLOWS
+"""Packets without which a hard punch is not worth its while."""
 
 
 class ProbeBudget:
@@ -132,19 +135,27 @@ class HardTurn:
         """Sent so far, on new flows and on old ones."""
         self.sockets = 0
         """Opened so far."""
+        self._most_packets = HARD_PACKETS
+        self._target: tuple[str, str] | None = None
 
     @property
     def is_spent(self) -> bool:
         """Whether no more flow may be opened."""
-        return self.flows >= self._most_flows or self.packets >= HARD_PACKETS
+        return self.flows >= self._most_flows or self.packets >= self._most_packets
 
     def may_punch(self, peer: NodeId, host: str) -> bool:
         """Whether this peer, and this address of its, are worth one more hard punch. Ask once a punch.
 
-        The address may be a victim's, and a peer that has a new one each time would leave no turn to the others.
+        The address may be a victim's, and a peer that has a new one each time would leave no turn to the others. What
+        is left for the two bounds this punch, and what it has sent when it ends is taken from it.
         """
         now = trio.current_time()
-        return self._peers.take(str(peer), now) and self._hosts.take(host, now)
+        left = int(min(self._peers.left(str(peer), now), self._hosts.left(host, now)))
+        if left < HARD_LEAST:
+            return False
+        self._most_packets = min(self._most_packets, left)
+        self._target = str(peer), host
+        return True
 
     def take_flow(self) -> bool:
         """Whether one more flow may be opened now."""
@@ -157,7 +168,7 @@ class HardTurn:
 
     def take_repeat(self) -> bool:
         """Whether one more packet may go on a flow that is open already."""
-        if self.packets >= HARD_PACKETS:
+        if self.packets >= self._most_packets:
             return False
         self.packets += 1
         return True
@@ -171,4 +182,9 @@ class HardTurn:
 
     def end(self) -> None:
         """Let others have their turn."""
+        if self._target is not None:
+            peer, host = self._target
+            now = trio.current_time()
+            self._peers.take(peer, now, self.packets)
+            self._hosts.take(host, now, self.packets)
         self._on_end(self)

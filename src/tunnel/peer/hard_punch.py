@@ -31,7 +31,7 @@ async def punch_hard(bout: Bout, patience: float) -> Reason:
         is_busy = bout.hint is not None and bout.hint.stage is Stage.BUSY
         if is_busy:
             return _reason(bout, ReasonCode.PUNCH_BUSY, "there: another hard punch goes on, or has just ended")
-        return _reason(bout, ReasonCode.GUESSING_FAILED, "the peer did not join")
+        return _reason(bout, ReasonCode.PUNCH_BUSY, "the peer did not join in time")
     if bout.hint is not None and bout.hint.opens == bout.tactic.we_open:
         return _reason(
             bout, ReasonCode.PUNCH_BUSY, "the two saw different NAT reports, and chose roles that do not fit"

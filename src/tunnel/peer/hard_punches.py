@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.model.timings import rung
 from tunnel.peer.bout import Bout, Knock, Tell
 from tunnel.peer.facts import PeerFacts
 from tunnel.peer.hard_punch import punch_hard
@@ -25,14 +26,19 @@ class HardPunches:
         """How many were made: roles that both may play change with it."""
         self.failure: Reason | None = None
         """Why the last one proved nothing; None if there was none in this punch."""
-        self.is_spent = False
-        """The budget of this punch is spent: another one waits for long, or for a change."""
+        self.again_in: float | None = None
+        """Seconds to wait for the next punch after a hard one that proved nothing; None if there was none in this."""
+        self._failures = self._misses = 0
 
     def begin(self) -> None:
         """Another punch begins."""
         self.failure = None
-        self.is_spent = False
+        self.again_in = None
         self._facts.hint = None
+
+    def note_change(self) -> None:
+        """There is a path, or what decides over a punch is new: what failed before says nothing of the next one."""
+        self._failures = self._misses = 0
 
     async def run(self, tactic: HardTactic) -> None:
         """Wait for our turn, then punch. Returns when nothing is left to try; `failure` says why."""
@@ -47,15 +53,18 @@ class HardPunches:
         turn = await self._around.wait_hard_turn(self._around.timings.hard_turn)
         if turn is None:
             self._tell(ProbeHint(Stage.BUSY))
-            self.failure = Reason(ReasonCode.PUNCH_BUSY, "here: another hard punch goes on, or has just ended")
+            self._miss(Reason(ReasonCode.PUNCH_BUSY, "here: another hard punch goes on, or has just ended"))
             return
         try:
             host = endpoints[0].host
             if not turn.may_punch(self._facts.node, host):
                 self._tell(ProbeHint(Stage.BUSY))
-                self.failure = Reason(ReasonCode.PUNCH_BUSY, f"here: it, or {host}, was punched at too often")
+                spent = f"here: the packets that it, or {host}, is worth within an hour are used up"
+                self.failure = Reason(ReasonCode.PUNCH_BUSY, spent)
+                self.again_in = self._around.timings.hard_again[-1]
                 return
             self.attempt += 1
+            self.again_in = rung(self._around.timings.hard_again, self._failures)  # unless it ends otherwise
             bout = Bout(
                 self._facts,
                 tactic,
@@ -69,13 +78,23 @@ class HardPunches:
                 knock=self._knock,
                 tell=self._tell,
             )
-            self.failure = await punch_hard(bout, self._around.timings.hard_agreement)
+            failure = await punch_hard(bout, self._around.timings.hard_agreement)
             hint = self._facts.hint
             self.attempt = max(self.attempt, 0 if hint is None else hint.attempt)
-            self.is_spent = self.failure.code is not ReasonCode.PUNCH_BUSY
+            if failure.code is ReasonCode.PUNCH_BUSY:
+                self._miss(failure)
+            else:
+                self.failure = failure
+                self._failures += 1
         finally:
             self._facts.paths.awaited.clear()
             turn.end()
+
+    def _miss(self, failure: Reason) -> None:
+        """Nothing was tried: soon again."""
+        self.failure = failure
+        self.again_in = rung(self._around.timings.hard_busy, self._misses)
+        self._misses += 1
 
     def release(self, keep: Way | None = None) -> None:
         """Close all sockets but those of the chosen way and of `keep`."""

@@ -76,12 +76,15 @@ class Reaching:
     def next_upgrade(self) -> float:
         """Seconds to stay relayed before the next punch: a ladder that begins anew after each direct path.
 
-        Where the reports speak against a path it is the last rung at once; a changed report does not wait for it.
+        Where the reports speak against a path it is the last rung at once; a changed report does not wait for it. What
+        comes after a hard punch is that one's to say.
         """
         if not self._facts.is_direct_allowed:
             return math.inf
-        if self._plan.is_hopeless or self._hard.is_spent:
+        if self._plan.is_hopeless:
             return self._timings.upgrade_ladder[-1]
+        if self._hard.again_in is not None:
+            return self._hard.again_in
         wait = rung(self._timings.upgrade_ladder, self._upgrades)
         self._upgrades += 1
         return wait
@@ -99,6 +102,8 @@ class Reaching:
         introduction, facts.introduction = facts.introduction, None
         if introduction is None:
             self._send(Connect(self._around.entropy.chance.getrandbits(31), facts.node.raw))
+        if self._tried != facts.outlook:
+            self._hard.note_change()
         self._tried = facts.outlook
         self._paths.begin_round()
         self._hard.begin()
@@ -128,6 +133,7 @@ class Reaching:
         facts = self._facts
         self.connected_at = trio.current_time()
         self._upgrades = 0
+        self._hard.note_change()
         self._lost = facts.introduction = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look_for_better)
