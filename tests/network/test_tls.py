@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -39,14 +40,14 @@ async def open_streams() -> AsyncIterator[tuple[trio.abc.Stream, trio.abc.Stream
         yield stream, served
 
 
-async def greet(host: str, pin: bytes | None) -> bytes:
-    """What a server with our certificate says to a client with this pin."""
+async def greet(host: str, pin: bytes | None, certificate: bytes = CERTIFICATE, key: bytes = KEY) -> bytes:
+    """What a server with this certificate says to a client with this pin."""
     async with open_streams() as (stream, served), trio.open_nursery() as nursery:
 
         @nursery.start_soon
         async def serve() -> None:
             try:
-                secured = await server_tls(served, CERTIFICATE, KEY)
+                secured = await server_tls(served, certificate, key)
                 await secured.send_all(b"hello")
                 await secured.aclose()
             except (Unreachable, trio.BrokenResourceError):
@@ -85,6 +86,26 @@ async def test_without_a_pin_a_self_made_certificate_is_refused(autojump_clock: 
         pytest.RaisesExc(Refused, check=lambda error: error.code == "wrong_certificate"), flatten_subgroups=True
     ):
         await greet("server", None)
+
+
+@pytest.mark.parametrize(("clock", "words"), [(4e9, "not yet valid"), (1e9, "expired")])
+async def test_a_certificate_of_another_time_names_what_the_clock_shows(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, clock: float, words: str
+) -> None:
+    """Small boards start in 1970: then the certificate is right and the clock is wrong, and only a person can tell."""
+    with monkeypatch.context() as then:
+        then.setattr("tunnel.network.tls.time.time", lambda: clock)
+        certificate, key = make_certificate(os.urandom)
+    trusting = ssl.create_default_context(cadata=certificate.decode())
+    trusting.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    monkeypatch.setattr("tunnel.network.tls._authority_context", lambda: trusting)
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(Refused, check=lambda error: error.code == "wrong_date"), flatten_subgroups=True
+    ) as caught:
+        await greet("p2ptunnel-trio.invalid", None, certificate, key)
+    text = str(caught.value.exceptions[0])
+    assert words in text
+    assert "; the clock of this machine shows 20" in text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import pytest
 import trio
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.model.errors import Refused
 from tunnel.model.settings import ServerSettings
 from tunnel.network.memory_packet import SegmentKind
 from tunnel.server.program import ServerReady, serve
@@ -45,7 +44,7 @@ async def test_the_pin_of_the_invite_opens_the_right_server(town: Town, open_in:
             await desk.wait_registered()
 
 
-async def test_a_wrong_pin_ends_the_node_before_the_server_has_heard_anything_of_it(
+async def test_who_does_not_fit_the_pin_hears_nothing_of_the_node_and_is_dialled_again(
     town: Town, open_in: OpenNode, invite: Invite
 ) -> None:
     sent: list[bytes] = []
@@ -54,32 +53,62 @@ async def test_a_wrong_pin_ends_the_node_before_the_server_has_heard_anything_of
         if packet.segment is not None and packet.segment.kind is SegmentKind.DATA and packet.source.host != "25.0.0.1":
             sent.append(packet.payload)
 
-    async def wait_for_it() -> None:
-        async with open_in("desk", invite=replace(invite, pin=bytes(32))):
-            await trio.sleep(60.0)
-
-    async with tls_server(town) as ready:
+    async with tls_server(town), open_in("desk", invite=replace(invite, pin=bytes(32))) as desk:
         town.internet.watch = watch
-        with pytest.raises(Refused, match="wrong_pin") as caught:
-            await wait_for_it()
-        assert ready.pin is not None
-    text = str(caught.value)
-    assert "ask for a new invite" in text
-    assert "\n" not in text
-    assert len(b"".join(sent)) < 2000
+        await trio.sleep(2.0)
+        dials = [at for at, _, _, target in desk.program.link.moves if target == "connecting"]
+        assert len(dials) == 2
+        reason = desk.status().server.reason
+        assert reason is not None
+        assert reason.startswith("wrong_pin: the invite expects ")
+    assert len(b"".join(sent)) < 4000
     assert not any(b"p2ptunnel" in payload for payload in sent)
 
 
-async def test_a_certificate_of_no_authority_ends_the_node_of_an_invite_without_pin(
+async def test_a_certificate_of_no_authority_is_no_end_without_a_pin_either(
     town: Town, open_in: OpenNode, invite: Invite
 ) -> None:
-    async def wait_for_it() -> None:
-        async with open_in("desk", invite=invite):
-            await trio.sleep(60.0)
+    async with tls_server(town), open_in("desk", invite=invite) as desk:
+        await trio.sleep(2.0)
+        reason = desk.status().server.reason
+        assert reason is not None
+        assert reason.startswith("wrong_certificate: ")
 
-    async with tls_server(town):
-        with pytest.raises(Refused, match="wrong_certificate"):
-            await wait_for_it()
+
+async def test_a_portal_at_the_start_is_told_and_waited_out(
+    town: Town, open_in: OpenNode, invite: Invite, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a hotel everybody's address leads to the portal until somebody has logged in: that can be any minute."""
+    async with tls_server(town) as ready, trio.open_nursery() as nursery:
+        portal = town.internet.add_host("portal", "25.0.9.9")
+        pretends = replace(SETTINGS, listen=Endpoint("25.0.9.9", 8443), udp=(Endpoint("25.0.9.9", 3478),))
+        await nursery.start(partial(serve, pretends, portal.world()))
+        town.internet.names["server.test"] = ("25.0.9.9",)
+        named = replace(invite, server="wss://server.test:8443", pin=ready.pin)
+        async with open_in("desk", invite=named) as desk:
+            await trio.sleep(60.0)
+            told = [record for record in caplog.records if record.message == "no link to the server"]
+            assert "open a web page" in told[0].__dict__["remedy"]
+            assert len(told) == 3, "at the 1st, 2nd and 4th time"
+            town.internet.names["server.test"] = ("25.0.0.1",)
+            with trio.fail_after(40.0):
+                await desk.wait_registered()
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_address_of_a_portal_does_not_hide_the_server_at_another(
+    town: Town, open_in: OpenNode, invite: Invite
+) -> None:
+    async with tls_server(town) as ready, trio.open_nursery() as nursery:
+        other = town.internet.add_host("other", "25.0.9.9")
+        pretends = replace(SETTINGS, listen=Endpoint("25.0.9.9", 8443), udp=(Endpoint("25.0.9.9", 3478),))
+        await nursery.start(partial(serve, pretends, other.world()))
+        town.internet.names["server.test"] = ("25.0.9.9", "25.0.0.1")
+        named = replace(invite, server="wss://server.test:8443", pin=ready.pin)
+        async with open_in("desk", invite=named) as desk:
+            await desk.wait_registered()
+            assert trio.current_time() < 1.0
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second(

@@ -17,18 +17,35 @@ from tunnel.node.refusals import REMEDIES, is_final, remedy_for
     [
         (None, "check that the server runs"),
         (ServerUnreachable("no answer"), "check that the server runs"),
-        (Refused("wrong_pin"), REMEDIES["wrong_pin"]),
+        (Refused("version"), REMEDIES["version"]),
+        (Refused("wrong_pin"), "open a web page. Or the server has a new certificate: ask for a new invite"),
+        (Refused("wrong_certificate"), "open a web page. Else give the server a certificate"),
+        (Refused("wrong_date"), "set this machine's clock"),
+        (ServerUnreachable("no TLS: WRONG_VERSION_NUMBER"), "what answers there speaks no TLS"),
         (Refused("busy"), "try again by ourselves"),
         (Refused("replaced"), "on one of the two remove node.key"),
         (Refused("address_full"), "--max-connections-per-address"),
         (Unreachable("no TLS: the connection ended"), "how many at once come from your address"),
         (MalformedFrame("what?"), "is this a p2ptunnel-trio server"),
     ],
-    ids=["silence", "unreachable", "final", "for now", "a twin", "an office", "hung up", "strange"],
+    ids=[
+        "silence",
+        "unreachable",
+        "final",
+        "pin",
+        "certificate",
+        "date",
+        "no TLS",
+        "for now",
+        "a twin",
+        "an office",
+        "hung up",
+        "strange",
+    ],
 )
 def test_each_failure_has_its_remedy(failure: Exception | None, words: str) -> None:
     assert words in remedy_for(failure)
-    assert failure is None or is_final(failure) == (words == REMEDIES["wrong_pin"])
+    assert failure is None or is_final(failure) == (words in REMEDIES.values())
 
 
 @pytest.mark.parametrize("host", ["server.invalid", "a" * 64 + ".test"], ids=["unknown", "no host name"])

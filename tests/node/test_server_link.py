@@ -155,7 +155,7 @@ async def test_a_server_that_hangs_does_not_keep_a_node_from_leaving(puppet: Pup
     assert trio.current_time() - began == pytest.approx(desk.program.settings.timings.leave_patience, abs=0.1)
 
 
-@pytest.mark.parametrize("code", ["wrong_pin", "wrong_certificate", "not_authentic", "version", "handle_taken"])
+@pytest.mark.parametrize("code", ["not_authentic", "version", "handle_taken"])
 async def test_a_first_registration_that_waiting_does_not_cure_ends_the_node_with_the_remedy(
     puppet: PuppetServer, open_in: OpenNode, code: str
 ) -> None:

@@ -31,6 +31,9 @@ def captive_portal_of(udp: Udp, failure: Exception | None, *, is_registered: boo
     if udp is Udp.OPEN or failure is None:
         return CaptivePortal.UNKNOWN
     is_other = isinstance(failure, Refused) and failure.code in _IMPOSTURES
-    text = str(failure)
-    speaks_no_tls = isinstance(failure, Unreachable) and text.startswith(_NO_TLS) and text != _ENDED
-    return CaptivePortal.SUSPECTED if is_other or speaks_no_tls else CaptivePortal.UNKNOWN
+    return CaptivePortal.SUSPECTED if is_other or speaks_no_tls(failure) else CaptivePortal.UNKNOWN
+
+
+def speaks_no_tls(failure: Exception) -> bool:
+    """Whether somebody answered, in another language than the server's."""
+    return isinstance(failure, Unreachable) and str(failure).startswith(_NO_TLS) and str(failure) != _ENDED

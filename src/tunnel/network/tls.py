@@ -29,6 +29,8 @@ PIN_BYTES = 32
 _PIN_PREFIX = "sha256:"
 _LIFE = datetime.timedelta(days=3653)
 _NAME = "p2ptunnel-trio server"
+_DATE_ERRORS = (9, 10)
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL's <x509_vfy.h>."""
 
 
 def make_certificate(token: Callable[[int], bytes]) -> tuple[bytes, bytes]:
@@ -85,8 +87,8 @@ def parse_pin(text: str) -> bytes:
 async def client_tls(stream: trio.abc.Stream, host: str, pin: bytes | None) -> trio.abc.Stream:
     """Speak TLS as the client; `host` is the server's name. The stream is closed if that fails.
 
-    Raises Refused with `wrong_pin` or `wrong_certificate` when it is not the server that we expect, Unreachable when it
-    does not speak TLS. The caller bounds the time.
+    Raises Refused with `wrong_pin`, `wrong_certificate` or `wrong_date` (by this machine's clock) when it is not the
+    server that we expect, Unreachable when it does not speak TLS. The caller bounds the time.
     """
     context = _pinned_context() if pin is not None else _authority_context()
     secured = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
@@ -132,6 +134,10 @@ async def _handshake(secured: trio.SSLStream[trio.abc.Stream]) -> None:
         await secured.do_handshake()
     except trio.BrokenResourceError as error:
         cause = error.__cause__
+        if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _DATE_ERRORS:
+            here = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
+            text = f"{cause.verify_message}; the clock of this machine shows {here:%Y-%m-%d %H:%M} UTC"
+            raise Refused("wrong_date", text) from error
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise Refused("wrong_certificate", cause.verify_message) from error
         reason = getattr(cause, "reason", None)

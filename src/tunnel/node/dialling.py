@@ -15,6 +15,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, RemoteProtocolError, ServerUnreachable, UnexpectedSignal, Unreachable
 from tunnel.model.invite import Invite
 from tunnel.model.timings import Timings
+from tunnel.nat.captive_portal import speaks_no_tls
 from tunnel.network.link import Link
 from tunnel.network.ports import World
 from tunnel.network.tls import client_tls, shown_fingerprint
@@ -155,7 +156,8 @@ def _cause(failures: Sequence[Unreachable | Refused]) -> Exception:
     for failure in failures:
         if isinstance(failure, Refused):
             return failure
-    return ServerUnreachable("; ".join(map(str, failures)) or "the server's name has no address")
+    told = sorted(failures, key=lambda failure: not speaks_no_tls(failure))
+    return ServerUnreachable("; ".join(map(str, told)) or "the server's name has no address")
 
 
 async def _expect(link: Link, kind: type[Expected]) -> Expected:

@@ -6,17 +6,26 @@ import logging
 import socket
 
 from tunnel.model.errors import Refused, Unreachable
+from tunnel.nat.captive_portal import speaks_no_tls
 
 log = logging.getLogger(__name__)
 
 REMEDIES = {
-    "wrong_pin": "this is not the server of the invite, or it has a new certificate: ask for a new invite",
-    "wrong_certificate": "give the server a certificate for its name, or make an invite with its pin",
     "not_authentic": "this network or node could not prove who it is: ask for a new invite",
     "version": "run the same version of p2ptunnel-trio here and on the server",
     "handle_taken": "another node's id begins like ours: remove node.key from the state folder and start again",
 }
-"""What waiting does not cure, by the code of the refusal."""
+"""What waiting does not cure, by the code of the refusal: words of the server itself, who has proved who it is."""
+
+_IMPOSTURES = {
+    "wrong_pin": "somebody else answers at the server's address. A network that wants you to log in first does so: "
+    "open a web page. Or the server has a new certificate: ask for a new invite. We try again by ourselves",
+    "wrong_certificate": "a network that wants you to log in first shows its own certificate: open a web page. Else "
+    "give the server a certificate for its name, or make an invite with its pin. We try again by ourselves",
+    "wrong_date": "set this machine's clock, if it is wrong; else the server needs a new certificate, or an invite "
+    "with its pin, where dates do not matter. We try again by ourselves",
+}
+"""What anybody on the way can make us see, by code: no reason to give up."""
 
 TWIN = (
     "another process registers with this node's key: was this state folder copied, or does a second machine use it? "
@@ -36,6 +45,10 @@ _HUNG_UP = (
     "we try again by ourselves"
 )
 _NO_SUCH_NAME = "check the name or your DNS, or use an address in the invite; we try again by ourselves"
+_NO_TLS = (
+    "what answers there speaks no TLS: a network that wants you to log in first (open a web page), or another program "
+    "at that port. We try again by ourselves"
+)
 _STRANGE = "is this a p2ptunnel-trio server of our version? we try again by ourselves"
 MAX_KNOWN = 32
 
@@ -51,9 +64,11 @@ def remedy_for(failure: Exception | None) -> str:
         case Refused(code="replaced"):
             return TWIN
         case Refused(code=code):
-            return REMEDIES.get(code) or _FULL.get(code, _ELSE)
+            return REMEDIES.get(code) or _IMPOSTURES.get(code) or _FULL.get(code, _ELSE)
         case Unreachable(__cause__=socket.gaierror() | UnicodeError()):
             return _NO_SUCH_NAME
+        case Unreachable() if speaks_no_tls(failure):
+            return _NO_TLS
         case Unreachable() if str(failure).endswith("the connection ended"):
             return _HUNG_UP
         case None | Unreachable() | OSError():
