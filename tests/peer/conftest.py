@@ -29,6 +29,7 @@ from tunnel.network.memory_machine import MemoryClock, MemoryEntropy
 from tunnel.node.indices import Indices
 from tunnel.peer.budget import HardTurn, ProbeBudget
 from tunnel.peer.connection import PeerConnection
+from tunnel.peer.handshake_limit import HandshakeLimit
 from tunnel.peer.surroundings import Indexed, Way
 from tunnel.wire.frames import Kind, decode_header
 from tunnel.wire.signals import Connect, Introduced, Signal
@@ -67,6 +68,7 @@ class Side:
     opened: int = 0
     punch_sockets: list[int] = field(default_factory=list)
     budget: ProbeBudget = field(default_factory=ProbeBudget)
+    handshake_limit: HandshakeLimit = field(default_factory=HandshakeLimit)
     signals: list[Signal] = field(default_factory=list)
     received: list[bytes] = field(default_factory=list)
     rejected: int = 0

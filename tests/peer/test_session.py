@@ -10,9 +10,12 @@ import pytest
 import trio
 import trio.testing
 
+from tunnel.crypto.handshake import Responder
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.crypto.noise import SessionKeys
 from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.peer import session as session_module
+from tunnel.peer.handshake_limit import PEER_BURST, PEER_RATE
 from tunnel.peer.surroundings import RELAY
 from tunnel.wire.frames import SEALED_OVERHEAD, Kind, decode_header
 
@@ -413,3 +416,30 @@ async def test_an_agreement_whose_keys_are_gone_again_is_an_end_and_not_a_sessio
     assert not bench.left.peer.session.is_established
     assert living.state == "expired"
     assert await echo(bench.left) > 0
+
+
+async def test_handshakes_without_end_are_not_looked_into(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs half a millisecond of curves, and nothing but his own time keeps a member from making thousands."""
+    await bench.connect()
+    hostile, victim = sorted((bench.left, bench.right), key=lambda side: not side.peer.session.is_initiator)
+    looked_into: list[float] = []
+
+    class Counted(Responder):
+        def read_first(self, message: bytes) -> bytes:
+            looked_into.append(trio.current_time())
+            return super().read_first(message)
+
+    monkeypatch.setattr(session_module, "Responder", Counted)
+    victim_session = victim.peer.session
+    for _ in range(1000):
+        hostile.peer.session._transmit_message(b"\x01" + bytes(1340))
+        await trio.sleep(0.01)
+    assert 1 <= len(looked_into) <= PEER_BURST + 10 * PEER_RATE + 1
+    assert victim.handshake_limit.refused >= 980
+    assert await echo(victim) < 0.1
+    assert victim_session.is_established
+    await trio.sleep(30.0)
+    hostile.peer.session.living.post("rekey_due")
+    await trio.sleep(1.0)
+    assert hostile.peer.session.slots.current is not None
+    assert trio.current_time() - hostile.peer.session.slots.current.born < 1.1

@@ -21,6 +21,11 @@ class TokenBucket:
         self._level = burst
         self._at = now
 
+    @property
+    def level(self) -> float:
+        """Units that were left at the last look."""
+        return self._level
+
     def take(self, now: float, amount: float = 1.0) -> bool:
         """Take `amount` units if they are there; False takes none."""
         if amount > self.left(now):

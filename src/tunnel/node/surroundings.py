@@ -25,6 +25,7 @@ from tunnel.node.indices import Indices
 from tunnel.node.port_sampler import PortSampler
 from tunnel.node.server_link import ServerLink
 from tunnel.peer.budget import HardTurn, ProbeBudget
+from tunnel.peer.handshake_limit import HandshakeLimit
 from tunnel.peer.surroundings import RELAY, Indexed, Way
 from tunnel.wire.frames import Kind
 from tunnel.wire.signals import Signal
@@ -67,6 +68,7 @@ class NodeSurroundings:
         self._suspect = suspect
         self._stun_servers = stun_servers
         self._probe_budget = ProbeBudget()
+        self.handshake_limit = HandshakeLimit()
         self.sampler = PortSampler(
             lambda number, datagram, remote: datagrams.send(Way(number, remote), datagram, None), world.entropy.token
         )

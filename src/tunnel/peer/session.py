@@ -78,6 +78,7 @@ class Session:
         self._attempts = 0
         self._attempt_counter = 0
         self._highest_attempt = 0
+        self._allowance = surroundings.handshake_limit.open_peer()
         self._initiator: tuple[Initiator, int] | None = None
         self._message_id = 0
         self.slots = KeySlots(lambda index: surroundings.release_index(Kind.DATA, index, owner))
@@ -168,11 +169,12 @@ class Session:
         return plaintext
 
     def handle_handshake_untrusted(self, datagram: bytes) -> None:
-        """One handshake datagram. Raises NotAuthentic or MalformedFrame."""
+        """One handshake datagram. Raises NotAuthentic or MalformedFrame. A message beyond the limits is dropped."""
         if self._card is None or self._reassembly is None:
             raise NotAuthentic("a handshake from a node that has not announced itself")
-        message = self._reassembly.add_untrusted(datagram, trio.current_time())
-        if message is None:
+        now = trio.current_time()
+        message = self._reassembly.add_untrusted(datagram, now)
+        if message is None or not self._around.handshake_limit.take(self._allowance, now):
             return
         kind, rest = message[:1], message[1:]
         if kind == FIRST and not self.is_initiator:

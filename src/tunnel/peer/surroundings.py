@@ -12,6 +12,7 @@ from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.timings import Timings
 from tunnel.network.ports import Clock, Entropy
 from tunnel.peer.budget import HardTurn
+from tunnel.peer.handshake_limit import HandshakeLimit
 from tunnel.wire.frames import Kind
 from tunnel.wire.signals import Signal
 
@@ -164,6 +165,11 @@ class Surroundings(Protocol):
 
     def hush(self, seconds: float) -> bool:
         """Let nothing of applications into the tunnel for so long. False: not now, it was quiet a moment ago."""
+        ...
+
+    @property
+    def handshake_limit(self) -> HandshakeLimit:
+        """How many handshake messages are looked into."""
         ...
 
     async def wait_hard_turn(self, patience: float) -> HardTurn | None:
