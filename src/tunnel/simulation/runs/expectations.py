@@ -127,13 +127,16 @@ class Judge:
         if node is None:
             return f"{expected.node} does not run"
         status = node.status()
-        return _compare(
+        different = _compare(
             ("server", expected.server, status.server.state),
             ("announcement", expected.announcement, status.announcement),
             ("mapping", expected.mapping, status.nat.mapping.value),
             ("udp", expected.udp, status.nat.udp.value),
             ("port_mapping", expected.port_mapping, status.nat.port_mapping),
         )
+        if different is None and expected.note is not None and not _is_noted(expected.note, status.notes):
+            return f"its notes are {status.notes}" if status.notes else "it has no notes"
+        return different
 
     def _judge_traffic(self, expected: ExpectTraffic) -> None:
         traffic, now = self._stage.traffic.get((expected.who, expected.to)), trio.current_time()
@@ -202,6 +205,10 @@ def _compare(*aspects: tuple[str, str | None, str]) -> str | None:
         if expected is not None and found not in expected.split()
     ]
     return ", ".join(wrong) or None
+
+
+def _is_noted(expected: str, notes: tuple[str, ...]) -> bool:
+    return not notes if expected == ABSENT else any(expected in note for note in notes)
 
 
 def _is_between(count: int, least: int | None, most: int | None) -> bool:

@@ -47,6 +47,8 @@ class ExpectNode(Moment):
     mapping: str | None = None
     udp: str | None = None
     port_mapping: str | None = None
+    note: str | None = None
+    """Words that one of its notes holds, or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
