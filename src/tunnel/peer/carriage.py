@@ -21,8 +21,8 @@ _WANT_GAP = 1.0
 class Carriage:
     """One a peer connection, `begin` before all else.
 
-    `deliver(plaintext)` takes what DATA packets carry, `want()` is told that somebody sends, we or the peer, `heard(way)`
-    by which way something authentic came, `left()` that the peer said farewell.
+    `deliver(plaintext)` takes what DATA packets carry, `want()` is told that we or the peer send, `heard(way)` by which
+    way something authentic came, `left()` that the peer said farewell.
     """
 
     def __init__(
