@@ -12,7 +12,7 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused
 from tunnel.node.refusals import TWIN
-from tunnel.wire.signals import ErrorSignal, Ping, Welcome, Withdraw
+from tunnel.wire.signals import ErrorSignal, Ping, Pong, Welcome, Withdraw
 
 if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, PuppetServer, Town
@@ -105,6 +105,23 @@ async def test_a_healthy_link_is_pinged_every_fifteen_seconds_and_measured(
         await trio.sleep(65.0)
         pings = [at for at, signal in puppet.heard if isinstance(signal, Ping)]
         assert [later - earlier for earlier, later in pairwise(pings)] == [pytest.approx(15.0, abs=0.1)] * 4
+        assert desk.status().server.rtt == pytest.approx(0.04, abs=0.001)
+        assert len(puppet.hellos) == 1
+
+
+async def test_a_pong_that_is_older_than_any_round_trip_measures_nothing(
+    puppet: PuppetServer, open_in: OpenNode
+) -> None:
+    """One of the two machines stood still."""
+    async with open_in("desk") as desk:
+        await desk.wait_registered()
+        await trio.sleep(1.0)
+        puppet.answers_pings = False
+        await trio.sleep(15.0)
+        token = next(signal.token for _, signal in reversed(puppet.heard) if isinstance(signal, Ping))
+        await trio.sleep(7.0)
+        puppet.say(Pong(token))
+        await trio.sleep(1.0)
         assert desk.status().server.rtt == pytest.approx(0.04, abs=0.001)
         assert len(puppet.hellos) == 1
 

@@ -215,6 +215,20 @@ async def test_an_answer_over_another_way_than_its_question_proves_nothing() -> 
     assert not us.answered
 
 
+async def test_an_answer_that_is_older_than_any_round_trip_is_none() -> None:
+    """A machine that stood still finds answers in its socket: the way is neither that slow, nor known to work now."""
+    us, them = a_pair()
+    us.prober.ask(THEM)
+    them.prober.handle_untrusted(us.take(), THEM)
+    answer = them.take()
+    await trio.sleep(100.0)
+    us.prober.handle_untrusted(answer, THEM)
+    path = us.paths.at(THEM)
+    assert path is not None
+    assert (path.rtt, path.answered) == (None, NEVER)
+    assert us.answered == []
+
+
 async def test_an_answer_to_no_question_of_ours_changes_nothing() -> None:
     us, them = a_pair()
     us.prober.ask(THEM)

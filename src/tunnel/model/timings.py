@@ -85,6 +85,10 @@ class Timings:
     unverified_gap: float = 0.2
     """At least so long between two probes back to one unverified address."""
 
+    # Round trips.
+    round_trip_most: float = 5.0
+    """An answer that is older measures no way: one of the two machines stood still meanwhile, or a queue did."""
+
     # Paths.
     heartbeat: float = 1.0
     path_in_use: float = 5.0

@@ -250,7 +250,9 @@ class ServerLink:
                 self._note_failure(ServerUnreachable(f"no answer to a ping for {trio.current_time() - began:.1f} s"))
                 connection.doubt()
                 return "redial"
-            self.rtt = trio.current_time() - began
+            took = trio.current_time() - began
+            if took <= self._timings.round_trip_most:
+                self.rtt = took
             self._doubted_since = None
             with trio.move_on_after(self._timings.server_ping):
                 await self._news.wait_until(lambda: self._doubted_since is not None)

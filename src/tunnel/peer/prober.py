@@ -146,8 +146,10 @@ class Prober:
         if question is None or question.way != way:
             return
         del self._open[answer.transaction]
-        path = self._paths.at(way) or self._paths.expect(way)
         now = trio.current_time()
+        if now - question.at > self._timings.round_trip_most:
+            return  # what a machine that stood still finds in its socket says nothing of now
+        path = self._paths.at(way) or self._paths.expect(way)
         may_have_ridden = way != RELAY and self._carried() - question.carried >= question.size
         is_full = question.is_full and answer.size >= FULL_PLAINTEXT
         if not may_have_ridden:

@@ -285,8 +285,9 @@ class Connection:
                 member.tell(Pong(signal.token))
             case Pong():
                 if self._ping is not None and signal.token == self._ping[0]:
-                    member.add_rtt(trio.current_time() - self._ping[1])
-                    self._ping = None
+                    took, self._ping = trio.current_time() - self._ping[1], None
+                    if took <= self._house.settings.timings.round_trip_most:
+                        member.add_rtt(took)
             case _:
                 raise UnexpectedSignal(f"{tag_of(signal)} is nothing that a registered node says")
 
