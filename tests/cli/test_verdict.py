@@ -18,17 +18,17 @@ IPV6 = {"ipv6": {"address": True, "reached": True, "filtering": "unknown"}}
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "most peers will reach you directly, those behind a hard NAT"),
+        ({}, "most peers will reach you directly, hard NATs after some seconds"),
         ({"mapping": "none"}, "nearly every peer will reach you directly: there is no NAT"),
-        ({**HARD, "allocation": "random"}, "those behind another hard NAT over the relay"),
-        ({**HARD, "allocation": "sequential"}, "those behind another hard NAT perhaps"),
+        ({**HARD, "allocation": "random"}, "other hard NATs over the relay"),
+        ({**HARD, "allocation": "sequential"}, "other hard NATs perhaps"),
         ({**HARD, **IPV6}, "directly too where both sides have IPv6"),
         ({**HARD, "port_mappings": [MAPPED]}, "nearly every peer will reach you directly: a port is open"),
-        ({**HARD, "port_mappings": [{**MAPPED, "note": "behind another NAT"}]}, "some after seconds of guessing"),
+        ({**HARD, "port_mappings": [{**MAPPED, "note": "behind another NAT"}]}, "other hard NATs over the relay"),
         ({**HARD, "external": "198.51.100.4:4242"}, "a port is open"),
         ({"reflexive": ["[2001:db8::4]:40000"], "mapping": "none", **IPV6}, "peers with IPv6 will reach you directly"),
-        ({"relay_only": True}, "over the relay: this node runs with --relay-only"),
-        ({"udp": "blocked", "reflexive": [], "mapping": "unknown"}, "over the relay alone: UDP does not get out"),
+        ({"relay_only": True}, "over the relay, by --relay-only"),
+        ({"udp": "blocked", "reflexive": [], "mapping": "unknown"}, "over the relay: UDP does not get out"),
         ({"udp": "blocked", "reflexive": [], "mapping": "unknown", "server": DOWN}, "is this machine online?"),
         ({"udp": "limited"}, "expect the relay"),
         ({"udp": "unknown", "reflexive": []}, "no verdict: there was no STUN server to ask"),
@@ -54,3 +54,8 @@ def test_every_report_has_a_verdict(udp: Udp, mapping: Mapping) -> None:
 
 def test_a_check_ends_with_its_verdict() -> None:
     assert told()[-1] == ["verdict", verdict_of(EASY)]
+
+
+@pytest.mark.parametrize("mapping", Mapping, ids=lambda word: word.value)
+def test_a_verdict_is_one_line_of_80_columns(mapping: Mapping) -> None:
+    assert len("verdict  " + verdict_of(EASY | {"mapping": mapping.value})) <= 80

@@ -44,7 +44,8 @@ class _Row:
 def netcheck_view(found: Json) -> Group:
     """The whole `netcheck --json` document (docs/status.md), the verdict last."""
     rows = list(_rows(found))
-    verdict = Text.assemble(("verdict", "bold"), "  ", plain(verdict_of(found)))
+    verdict = Table.grid(padding=(0, 2))
+    verdict.add_row(Text("verdict", style="bold"), plain(verdict_of(found)))
     return Group(ByWidth(_WIDE, _table(rows), _list(rows)), Text(""), _servers(found), Text(""), verdict)
 
 

@@ -23,12 +23,12 @@ def verdict_of(found: Json) -> str:
 
 def _of_paths(found: Json) -> str:
     if found.get("relay_only"):
-        return "every peer reaches you over the relay: this node runs with --relay-only"
+        return "every peer reaches you over the relay, by --relay-only"
     match found["udp"]:
         case "blocked" if not _is_online(found):
             return "no verdict: nobody answers at all, is this machine online?"
         case "blocked":
-            return "peers outside this network reach you over the relay alone: UDP does not get out"
+            return "peers outside reach you over the relay: UDP does not get out"
         case "limited":
             return "expect the relay: of UDP only single datagrams pass here"
         case "unknown":
@@ -38,24 +38,23 @@ def _of_paths(found: Json) -> str:
     if not found["reflexive"]:
         return "no verdict: no answer shows this machine as others see it"
     if not any(map(_is_outside, found["reflexive"])):
-        return "no verdict: only servers inside this network were asked, who see nothing of what stands before it"
+        return "no verdict: only servers inside this network were asked"
     if all(endpoint.startswith("[") for endpoint in found["reflexive"]):
-        return "peers with IPv6 will reach you directly, all others over the relay: there is no IPv4 here"
+        return "peers with IPv6 will reach you directly, others over the relay"
     match found["mapping"]:
         case "none":
             return "nearly every peer will reach you directly: there is no NAT here"
         case "endpoint_independent":
-            return "most peers will reach you directly, those behind a hard NAT after some seconds of guessing ports"
+            return "most peers will reach you directly, hard NATs after some seconds"
         case mapping if mapping in _HARD:
             return _of_hard(found)
     return "no verdict: the answers are too few, or contradict each other"
 
 
 def _of_hard(found: Json) -> str:
-    guess = "most peers will reach you directly, some after seconds of guessing ports"
-    if found["allocation"] in ("sequential", "block"):
-        return f"{guess}; those behind another hard NAT perhaps"
-    return f"{guess}; those behind another hard NAT over the relay"
+    is_foretold = found["allocation"] in ("sequential", "block")
+    others = "other hard NATs perhaps" if is_foretold else "other hard NATs over the relay"
+    return f"most peers will reach you directly, {others}"
 
 
 def _provisos(found: Json) -> Iterator[str]:

@@ -1,0 +1,79 @@
+"""Every way to end a node is a farewell: its peers hear it at once, and nothing of it is left in the kernel."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+from tests.journeys.conftest import OpenHousehold
+
+from tunnel.model.errors import DeviceError
+from tunnel.netlab import Lab, SiteSpec
+from tunnel.netlab.household import Household
+
+pytestmark = pytest.mark.netlab
+
+Pair = tuple[Lab, Household]
+
+
+@pytest.fixture(scope="module")
+def pair(open_household: OpenHousehold) -> Pair:
+    lab, household = open_household(SiteSpec("home"), SiteSpec("office"))
+    household.start_node(lab.sites["home"].host, "desk")
+    household.start_node(lab.sites["office"].host, "laptop")
+    household.wait_ready("desk", "laptop")
+    return lab, household
+
+
+def has_interface(pair: Pair, name: str) -> bool:
+    lab, household = pair
+    running = household.nodes[name]
+    return running.tun in lab.run(running.host, ["ip", "-o", "link"])
+
+
+def has_left(peer: dict[str, Any] | None) -> bool:
+    return peer is not None and peer["reason"] is not None and peer["reason"]["evidence"] == "it left the network"
+
+
+@pytest.mark.parametrize("how", ["down", "SIGTERM", "SIGHUP"])
+def test_its_peer_hears_it_at_once_and_its_interface_is_gone(pair: Pair, how: str) -> None:
+    household = pair[1]
+    household.start_ping("laptop", "desk", count=3).finish()
+    running = household.nodes["desk"]
+    assert has_interface(pair, "desk")
+    if how == "down":
+        assert household.command("desk", "down") == "desk is down\n"
+    else:
+        running.process.send_signal(signal.Signals[how])
+    assert running.process.wait(timeout=20) == 0
+    assert not has_interface(pair, "desk")
+    assert not running.control.exists()
+    household.wait_status(
+        "laptop",
+        lambda status: any(has_left(peer) for peer in status["peers"]),
+        "word that desk has left",
+        patience=3.0,
+    )
+    household.restart_node("desk")
+    household.wait_ready("desk", "laptop")
+
+
+def test_a_second_node_on_the_same_folder_ends_with_a_line_that_names_the_first(pair: Pair) -> None:
+    household = pair[1]
+    state, invite = str(household.state("desk")), str(household.make_invite())
+    with pytest.raises(DeviceError) as caught:
+        household.command("desk", "up", "--userspace", "--invite-file", invite, "--state", state)
+    process = household.nodes["desk"].process.pid
+    assert f"a node runs on the state folder {state} already (process {process})" in str(caught.value)
+    assert household.status("desk")["server"]["state"] == "registered"
+
+
+def test_netcheck_ends_with_a_verdict_that_holds(pair: Pair) -> None:
+    """Behind a NAT of the usual kind, with a peer behind another one: they are direct."""
+    household = pair[1]
+    assert (
+        household.command("desk", "netcheck").splitlines()[-1].startswith("verdict  most peers will reach you directly")
+    )
+    household.start_ping("laptop", "desk", count=5).finish()
+    household.wait_direct("desk", "laptop")
