@@ -19,12 +19,12 @@ from tunnel.simulation.scenarios.scenario_file import NODE_KEYS, parse_scenario
 
 PAGE = (Path(__file__).parents[1] / "docs" / "scenarios.md").read_text()
 TABLES: dict[str, tuple[type, tuple[str, ...]]] = {
-    "host": (Host, ("start", "network", *NODE_KEYS, COUNT)),
+    "host": (Host, ("start", "network", *NODE_KEYS, "clock", COUNT)),
     "router": (Router, ()),
     "nat": (Nat, ()),
     "line": (Line, ()),
     "gateway": (Gateway, ()),
-    "server": (Server, ("introduction_wait", "start")),
+    "server": (Server, ("introduction_wait", "start", "clock")),
     "stun": (StunServer, ()),
 }
 

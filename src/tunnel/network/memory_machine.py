@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from collections.abc import Callable
 from typing import NoReturn
@@ -9,7 +11,7 @@ from typing import NoReturn
 import trio
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.model.errors import Unreachable
+from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.network.ports import Gateway, MappedPort
 
 WALL_AT_ZERO = 1_800_000_000.0
@@ -53,17 +55,20 @@ class MemoryEntropy:
 
 
 class MemoryStore:
-    """Small files in a dict; it outlives the processes of its host."""
+    """Small files in a dict; it outlives the processes of its host. While it `is_full` nothing can be written."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.is_full = False
 
     def read(self, name: str) -> bytes | None:
         """The content, or None."""
         return self.files.get(name)
 
     def write(self, name: str, content: bytes) -> None:
-        """Replace."""
+        """Replace. Raises DeviceError."""
+        if self.is_full:
+            raise DeviceError(f"{name} cannot be written: {os.strerror(errno.ENOSPC)}")
         self.files[name] = bytes(content)
 
     def remove(self, name: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import trio
-from tests.simulation.pairs import do, pair
+from tests.simulation.pairs import TALK, do, expect, pair, pair_text
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.simulation.internet.picture import Line, Udp
@@ -15,6 +15,7 @@ from tunnel.simulation.runs.rehearsal import rehearse
 from tunnel.simulation.runs.stage import Stage
 from tunnel.simulation.runs.trace import Happened
 from tunnel.simulation.scenarios.deed import ANY_DEED, Kill, Send
+from tunnel.simulation.scenarios.scenario_file import parse_scenario
 
 
 def look(*blocks: str, at: float, see: Callable[[Stage], object]) -> object:
@@ -40,7 +41,7 @@ def test_a_deed_is_described_by_what_differs_from_its_defaults() -> None:
 
 def test_each_deed_has_a_word_of_its_own() -> None:
     words = [deed.word for deed in ANY_DEED]
-    assert len(set(words)) == len(words) == 20
+    assert len(set(words)) == len(words) == 22
 
 
 def test_deeds_of_one_moment_are_done_in_their_order_and_others_by_time() -> None:
@@ -194,3 +195,32 @@ def test_a_disk_is_copied_and_both_machines_are_one_node() -> None:
     deeds = (do(0.5, "clone", host="laptop", of="desk"), do(0.6, "kill", who="laptop"), do(0.7, "start", who="laptop"))
     ids = look(*deeds, at=1.0, see=lambda stage: {node.id for node in stage.nodes.values()})
     assert len(ids) == 1  # type: ignore[arg-type]
+
+
+def test_a_full_disk_keeps_nothing_and_costs_a_known_node_nothing() -> None:
+    full = do(2.0, "fill_disk", host="laptop")
+    restart = (do(3.0, "kill", who="laptop"), do(4.0, "start", who="laptop"))
+    back = expect(after=4.0, by=7.0, node="laptop", peer="desk", state="connected")
+    assert rehearse(pair(TALK, full, *restart, back, length=10.0), 0).failures == ()
+
+
+def test_a_node_that_never_was_here_cannot_keep_its_key_on_a_full_disk() -> None:
+    """Until there is room again."""
+    text = pair_text(do(0.0, "fill_disk", host="laptop"), do(1.0, "start", who="laptop"), length=10.0)
+    new = parse_scenario(text.replace("[hosts.laptop]\n", '[hosts.laptop]\nstart = "never"\n'), name="new")
+    assert any("No space left on device" in failure for failure in rehearse(new, 0).failures)
+    room = do(0.5, "fill_disk", host="laptop", full=False)
+    here = expect(by=3.0, node="laptop", server="registered")
+    text = pair_text(do(0.0, "fill_disk", host="laptop"), room, do(1.0, "start", who="laptop"), here, length=10.0)
+    new = parse_scenario(text.replace("[hosts.laptop]\n", '[hosts.laptop]\nstart = "never"\n'), name="new")
+    assert rehearse(new, 0).failures == ()
+
+
+def test_a_clock_may_be_wrong_from_the_beginning() -> None:
+    async def look(stage: Stage) -> None:
+        walls.update({name: stage.town.hosts[name].clock.wall() for name in ("desk", "laptop", "server")})
+
+    walls: dict[str, float] = {}
+    text = pair_text().replace("[hosts.desk]\n", "[server]\nclock = 60.0\n[hosts.desk]\nclock = -1.8e9\n")
+    rehearse(parse_scenario(text, name="clocks"), 0, script=look)
+    assert walls == {"desk": 0.0, "laptop": 1.8e9, "server": 1.8e9 + 60.0}

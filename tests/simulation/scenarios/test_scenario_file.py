@@ -191,6 +191,34 @@ FAULTS = {
         pair_text(do(3.0, "roam", host="desk", behind="laptop", addresses=["192.168.1.9"])),
         "scenario:18: do.0.behind: 'laptop' is none of home, office",
     ),
+    "a router that is stopped": (
+        pair_text(do(1.0, "freeze", who="home", seconds=2.0)),
+        "scenario:17: do.0.who: 'home' is none of desk, laptop, server",
+    ),
+    "a stop that never ends": (
+        pair_text(do(1.0, "freeze", who="desk", seconds=1e6)),
+        "scenario:18: do.0.seconds: 1000000.0 is not between 0 and 86400",
+    ),
+    "the disk of a router": (
+        pair_text(do(1.0, "fill_disk", host="home")),
+        "scenario:17: do.0.host: 'home' is none of desk, laptop",
+    ),
+    "a clock before all time": (
+        'title = "x"\n[hosts.desk]\nclock = -3e9\n',
+        "scenario:3: hosts.desk.clock: -3000000000.0 is not between -2e9 and 2e9",
+    ),
+    "a clock of the server that is a date": (
+        f'title = "x"\n[server]\nclock = "1970"\n{HOST}',
+        "scenario:3: server.clock: a number is expected, not '1970'",
+    ),
+    "a rate of datagrams that lets none pass": (
+        pair_text(do(1.0, "line", of="desk", udp_rate_up=0.0)),
+        "scenario:18: do.0.udp_rate_up: 0.0 is not between 1 and 1e9",
+    ),
+    "a loss that is no share": (
+        pair_text(do(1.0, "line", of="desk", udp_loss_down=1.5)),
+        "scenario:18: do.0.udp_loss_down: 1.5 is no share: 0 to 1",
+    ),
     "two moments": (
         pair_text(expect(by=2.0, at=3.0, node="desk", server="registered")),
         "scenario:14: expect.0: name one moment: by, at, or since and until",
@@ -265,7 +293,7 @@ FAULTS = {
     ),
     "a clock that shows no time": (
         pair_text(do(3.0, "jump_clock", host="desk", seconds=float("nan"))),
-        "scenario:18: do.0.seconds: nan is not between -1e9 and 1e9",
+        "scenario:18: do.0.seconds: nan is not between -2e9 and 2e9",
     ),
     "a router that is a number": (
         'title = "x"\n[routers.1]\n[hosts.desk]\nbehind = 1\n',

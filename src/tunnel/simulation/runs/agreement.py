@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from tunnel.simulation.runs.failure import Failure
-from tunnel.simulation.runs.trace import Ended, Moved, Record
+from tunnel.simulation.runs.trace import Ended, Frozen, Moved, Record
 
 PATIENCE = 30.0
 """Seconds for which one side alone may be connected: it hears of the other's loss, judges the path, and gives it up."""
@@ -43,6 +43,7 @@ class _Changes:
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names
+        self._links: dict[str, str] = {}
         self._log: list[tuple[float, str, str, str | None]] = []
         """When, which host, about whom (or the server), the state from then on."""
 
@@ -52,7 +53,10 @@ class _Changes:
             case Moved(at, host, "PeerConnectionChart", about, _, _, _, target) if about in self._names:
                 self._log.append((at, host, self._names[about], target))
             case Moved(at, host, "ServerLinkChart", _, _, _, _, target):
+                self._links[host] = target
                 self._log.append((at, host, "", target))
+            case Frozen(at, host, is_stopped):
+                self._log.append((at, host, "", None if is_stopped else self._links.get(host)))
             case Ended(at, host):
                 self._log += [(at, host, about, None) for about in ("", *self._names.values())]
 

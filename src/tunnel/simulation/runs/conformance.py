@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tunnel.machines.diagrams import CHARTS
 from tunnel.machines.table import read_table
 from tunnel.simulation.runs.failure import Failure
-from tunnel.simulation.runs.trace import Ended, Happened, Moved, Passed, Record, Signalled
+from tunnel.simulation.runs.trace import Ended, Frozen, Happened, Moved, Passed, Record, Signalled
 
 _BY_CLASS = {chart.__name__: (name, chart) for name, chart in CHARTS.items()}
 _SENDERS = {
@@ -46,7 +46,7 @@ def faults_of(records: Iterable[Record]) -> Iterator[Failure]:
             case Ended(_, host):
                 for key in [key for key in here if key[0] == host]:
                     del here[key]
-            case Signalled() | Passed() | Happened():
+            case Signalled() | Passed() | Happened() | Frozen():
                 pass
 
 

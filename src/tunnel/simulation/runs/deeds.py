@@ -17,6 +17,8 @@ from tunnel.simulation.scenarios.deed import (
     Connect,
     Cut,
     Deed,
+    FillDisk,
+    Freeze,
     JumpClock,
     Kill,
     Lift,
@@ -90,6 +92,20 @@ async def _sleep_through(stage: Stage, deed: Sleep) -> None:
     stage.trace.happen(f"{deed.host} wakes")
 
 
+def _freeze(stage: Stage, deed: Freeze, nursery: trio.Nursery) -> None:
+    nursery.start_soon(_freeze_through, stage, deed)
+
+
+async def _freeze_through(stage: Stage, deed: Freeze) -> None:
+    go_on = stage.freeze(deed.who)
+    await trio.sleep(deed.seconds)
+    go_on()
+
+
+def _fill_disk(stage: Stage, deed: FillDisk, _: trio.Nursery) -> None:
+    stage.town.hosts[deed.host].store.is_full = deed.full
+
+
 def _jump_clock(stage: Stage, deed: JumpClock, _: trio.Nursery) -> None:
     stage.town.hosts[deed.host].clock.wall_offset += deed.seconds
 
@@ -124,6 +140,7 @@ _ACTS: dict[type[Deed], Callable[[Stage, Any, trio.Nursery], None]] = {
     Start: _on_town(lambda stage, deed: stage.start(deed.who)),
     Stop: _on_town(lambda stage, deed: stage.stop(deed.who)),
     Kill: _on_town(lambda stage, deed: stage.kill(deed.who)),
+    Freeze: _freeze,
     Send: _send,
     Connect: _connect,
     Cut: _cut,
@@ -138,6 +155,7 @@ _ACTS: dict[type[Deed], Callable[[Stage, Any, trio.Nursery], None]] = {
     Plug: _on_town(lambda stage, deed: stage.town.plug(deed.host)),
     Sleep: _sleep,
     JumpClock: _jump_clock,
+    FillDisk: _fill_disk,
     LoseNames: _on_town(lambda stage, deed: stage.town.lose_names(deed.host, lost=deed.lost)),
     MapPort: _map_port,
     Clone: _clone,

@@ -106,6 +106,9 @@ class _Rehearsal:
                     stage = Stage(scenario, town, trace, nursery, on_start=self._note_start, on_move=self._note_move)
                     judge = Judge(stage)
                     await stage.open()
+                    town.hosts[SERVER].clock.wall_offset = scenario.server.clock
+                    for host, plan in scenario.nodes.items():
+                        town.hosts[host].clock.wall_offset = plan.clock
                     if scenario.server.start is not None:
                         nursery.start_soon(self._start_at, stage, SERVER, scenario.server.start)
                     for host, plan in scenario.nodes.items():
@@ -160,6 +163,7 @@ class _Rehearsal:
     async def _end(self, stage: Stage) -> list[Failure]:
         """Tell all programs to end, nodes before the server; those that do not are a fault."""
         stubborn = []
+        stage.go_on()
         for who in (*self._scenario.nodes, SERVER):
             stage.stop(who)
             with trio.move_on_after(FAREWELL) as farewell:

@@ -26,8 +26,9 @@ from tunnel.server.stun_service import serve_stun
 from tunnel.simulation.internet.picture import SERVER, Honesty, StunServer
 from tunnel.simulation.internet.town import Town
 from tunnel.simulation.runs.failure import Failure
+from tunnel.simulation.runs.standstill import Standstill
 from tunnel.simulation.runs.stun_liar import serve_lies
-from tunnel.simulation.runs.trace import HostWitness, Moved, Trace
+from tunnel.simulation.runs.trace import Frozen, HostWitness, Moved, Trace
 from tunnel.simulation.runs.traffic import Traffic
 from tunnel.simulation.scenarios.scenario import NodePlan, Scenario
 
@@ -83,6 +84,7 @@ class Stage:
         self._on_start = on_start
         self._on_move = on_move
         self._programs: dict[str, _Program] = {}
+        self._standstill = Standstill()
 
     async def open(self) -> None:
         """Start the public STUN servers."""
@@ -105,10 +107,35 @@ class Stage:
         if who in self._programs:
             self._programs[who].scope.cancel()
 
+    def freeze(self, who: str) -> Callable[[], None]:
+        """As SIGSTOP. What is returned lets the program go on, if it was this that stopped it and nobody killed it."""
+        program = self._programs.get(who)
+        if program is None or self._standstill.is_stopped(program.witness):
+            return lambda: None
+        self._standstill.stop(program.witness)
+        self.trace.note(Frozen(trio.current_time(), who, is_stopped=True))
+        return partial(self._go_on, who, program)
+
+    def go_on(self) -> None:
+        """Nobody is stopped any more."""
+        for who, program in self._programs.items():
+            self._go_on(who, program)
+
+    def is_frozen(self, who: str) -> bool:
+        """Whether its program is stopped."""
+        program = self._programs.get(who)
+        return program is not None and self._standstill.is_stopped(program.witness)
+
+    def _go_on(self, who: str, program: _Program) -> None:
+        if self._standstill.is_stopped(program.witness):
+            self._standstill.go_on(program.witness)
+            self.trace.note(Frozen(trio.current_time(), who, is_stopped=False))
+
     def kill(self, who: str) -> None:
         """As kill -9. The machine may start the program again at once."""
         program = self._programs.pop(who, None)
         if program is not None:
+            self._standstill.go_on(program.witness)
             program.is_killed = True
             program.witness.close()
             self.town.hosts[who].kill()
@@ -140,6 +167,9 @@ class Stage:
         """Send numbered datagrams through the tunnel until a moment. Those that have no node to send them are lost."""
         traffic = self.traffic_between(who, to)
         while (now := trio.current_time()) < until:
+            if self.is_frozen(who):
+                await trio.sleep_until(now + every)
+                continue
             datagram = traffic.next_datagram(size, now)
             peer = self.peer(who, to)
             if peer is not None:

@@ -9,7 +9,7 @@ from tunnel.machines.sequence import Arrow
 from tunnel.network.memory_packet import Fate
 from tunnel.simulation.internet.picture import SERVER, Picture
 from tunnel.simulation.runs.failure import Failure
-from tunnel.simulation.runs.trace import Ended, Happened, Moved, Passed, Record, Signalled
+from tunnel.simulation.runs.trace import Ended, Frozen, Happened, Moved, Passed, Record, Signalled
 
 _CHARTS = {
     "PeerConnectionChart": "peer",
@@ -82,6 +82,8 @@ def _each(records: Iterable[Record], owners: dict[str, str], names: dict[str, st
                 yield Step(at, "", None, what)
             case Ended(at, host):
                 yield Step(at, host, None, "ends")
+            case Frozen(at, host, is_stopped):
+                yield Step(at, host, None, "stops" if is_stopped else "goes on")
             case Moved(at, host, chart, about, source, event, _, target):
                 whose = " ".join((_CHARTS[chart], *(names.get(part, part) for part in about.split())))
                 yield Step(at, host, None, f"{whose}: {source} -{event}-> {target}")

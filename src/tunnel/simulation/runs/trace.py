@@ -32,6 +32,14 @@ class Ended(NamedTuple):
     host: str
 
 
+class Frozen(NamedTuple):
+    """A host's program was stopped in the middle, or goes on."""
+
+    at: float
+    host: str
+    is_stopped: bool
+
+
 class Moved(NamedTuple):
     """A chart took a transition."""
 
@@ -69,7 +77,7 @@ class Passed(NamedTuple):
     fate: str
 
 
-Record: TypeAlias = Happened | Ended | Moved | Signalled | Passed
+Record: TypeAlias = Happened | Ended | Frozen | Moved | Signalled | Passed
 
 _KINDS = {kind.value: kind.name.lower() for kind in Kind}
 
@@ -160,6 +168,8 @@ def as_line(record: Record) -> str:
             return f"{at!r} * {what}"
         case Ended(at, host):
             return f"{at!r} {host} ended"
+        case Frozen(at, host, is_stopped):
+            return f"{at!r} {host} {'stops' if is_stopped else 'goes on'}"
         case Moved(at, host, chart, about, source, event, facts, target):
             return f"{at!r} {host} {chart}({about}) {source} --{event}[{' '.join(facts)}]--> {target}"
         case Signalled(at, host, is_sent, tag, content):

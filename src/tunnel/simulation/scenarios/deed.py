@@ -54,6 +54,18 @@ class Kill(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze(Deed):
+    """A program is stopped for `seconds` as by SIGSTOP, and goes on; its machine goes on all the time.
+
+    What arrives meanwhile waits in the machine's buffers. What the program's users would send is not sent.
+    """
+
+    word: ClassVar[str] = "freeze"
+    who: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Send(Deed):
     """Send datagrams through the tunnel for a while. `until` is a moment, not a length."""
 
@@ -201,6 +213,15 @@ class JumpClock(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FillDisk(Deed):
+    """From now on nothing can be written to a host's disk; `full` false makes room again."""
+
+    word: ClassVar[str] = "fill_disk"
+    host: str
+    full: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoseNames(Deed):
     """From now on a host's resolver knows no name; `lost` false gives them back."""
 
@@ -231,6 +252,7 @@ ANY_DEED: tuple[type[Deed], ...] = (
     Start,
     Stop,
     Kill,
+    Freeze,
     Send,
     Connect,
     Cut,
@@ -245,6 +267,7 @@ ANY_DEED: tuple[type[Deed], ...] = (
     Plug,
     Sleep,
     JumpClock,
+    FillDisk,
     LoseNames,
     MapPort,
     Clone,

@@ -29,6 +29,8 @@ _PORT = Range(1, PORTS)
 _RATE = Range(1.0, 1e9)
 _PACKET = Range(68, PORTS)
 """From the smallest that every link must carry (RFC 791)."""
+_CLOCK = Range(-2e9, 2e9)
+"""Of a wall clock, as far as to 1970 and back."""
 SHARE = Range(0.0, 1.0)
 _RANGES = {
     "length": Range(0.001, DAY),
@@ -59,7 +61,8 @@ _RANGES = {
     "port": _PORT,
     "introduction_wait": Range(0.0, DAY),
     "seconds": Range(0.0, DAY),
-    "JumpClock.seconds": Range(-1e9, 1e9),
+    "JumpClock.seconds": _CLOCK,
+    "clock": _CLOCK,
     "arrived_at_least": _PORT,
 }
 

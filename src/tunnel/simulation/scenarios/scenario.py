@@ -23,6 +23,8 @@ class NodePlan:
     start: float | None = 0.0
     """None: a deed starts it."""
     network: str = "home"
+    clock: float = 0.0
+    """Seconds by which the machine's wall clock is ahead from the beginning; negative: behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,7 @@ class ServerPlan:
     """How the server is started."""
 
     start: float | None = 0.0
+    clock: float = 0.0
     introduction_wait: float | None = None
     """Another patience for both announcements than the usual 10 s."""
 

@@ -97,10 +97,11 @@ class _Parsing:
 
     def _server(self) -> tuple[Server, ServerPlan]:
         table = dict(self._table("server"))
-        keys = (*hints_of(Server), "introduction_wait", "start")
+        keys = (*hints_of(Server), "introduction_wait", "start", "clock")
         self._reader.check_keys(table, keys, ("server",))
         plan = ServerPlan(
             start=self._start(table.pop("start", 0.0), ("server", "start")),
+            clock=self._reader.value(float, table.pop("clock", 0.0), ("server", "clock")),
             introduction_wait=self._reader.value(
                 float | None, table.pop("introduction_wait"), ("server", "introduction_wait")
             )
@@ -198,7 +199,7 @@ class _Parsing:
             path = ("hosts", name)
             self._claim(name, path)
             given = dict(self._reader.table(table, path))
-            self._reader.check_keys(given, (*hints_of(Host), *NODE_KEYS, "start", "network", COUNT), path)
+            self._reader.check_keys(given, (*hints_of(Host), *NODE_KEYS, "start", "network", "clock", COUNT), path)
             behind = given.get("behind")
             if behind is not None and self._text(behind, (*path, "behind")) not in routers:
                 self._reader.fail((*path, "behind"), f"{shown(behind)} is no router{meant(behind, routers)}")
@@ -207,8 +208,9 @@ class _Parsing:
             start = self._start(given.pop("start", 0.0), (*path, "start"))
             network = self._reader.value(str, given.pop("network", "home"), (*path, "network"))
             vet_name(self._reader, network, (*path, "network"))
+            clock = self._reader.value(float, given.pop("clock", 0.0), (*path, "clock"))
             settings = self._settings(name, {key: given.pop(key) for key in NODE_KEYS if key in given}, stun, path)
-            nodes[name] = NodePlan(settings=settings, start=start, network=network)
+            nodes[name] = NodePlan(settings=settings, start=start, network=network, clock=clock)
             hosts[name] = self._reader.read(Host, given, path)
             router = None if behind is None else routers[behind]
             vet_addresses(self._reader, hosts[name].addresses, router, (*path, "addresses"))

@@ -20,6 +20,8 @@ def write_scenario(scenario: Scenario) -> str:
     server = as_table(picture.server)
     if scenario.server.start != 0.0:
         server["start"] = "never" if scenario.server.start is None else scenario.server.start
+    if scenario.server.clock != 0.0:
+        server["clock"] = scenario.server.clock
     if scenario.server.introduction_wait is not None:
         server["introduction_wait"] = scenario.server.introduction_wait
     lines += _section("[server]", server)
@@ -39,6 +41,8 @@ def write_scenario(scenario: Scenario) -> str:
             table["start"] = "never" if plan.start is None else plan.start
         if plan.network != "home":
             table["network"] = plan.network
+        if plan.clock != 0.0:
+            table["clock"] = plan.clock
         lines += _section(f"[hosts.{_key(name)}]", table)
     for deed in scenario.deeds:
         lines += _section("[[do]]", {"do": deed.word, **as_table(deed)})

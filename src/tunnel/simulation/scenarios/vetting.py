@@ -23,6 +23,8 @@ from tunnel.simulation.scenarios.deed import (
     Connect,
     Cut,
     Deed,
+    FillDisk,
+    Freeze,
     JumpClock,
     Kill,
     Lift,
@@ -114,7 +116,7 @@ class Vetting:
         if not deed.at < self._length:
             self._fail(path, "at", f"{deed.at:g} is after the end, which is at {self._length:g}")
         match deed:
-            case Start(who=who) | Stop(who=who) | Kill(who=who):
+            case Start(who=who) | Stop(who=who) | Kill(who=who) | Freeze(who=who):
                 self._is_in(self._programs, who, path, "who")
             case Send():
                 self._vet_send(deed, path)
@@ -132,6 +134,8 @@ class Vetting:
             case JumpClock(host=host):
                 self._is_in(self._programs, host, path, "host")
             case Unplug(host=host) | Plug(host=host) | Sleep(host=host) | LoseNames(host=host) | MapPort(host=host):
+                self._is_in(self._hosts, host, path, "host")
+            case FillDisk(host=host):
                 self._is_in(self._hosts, host, path, "host")
             case Clone(host=host, of=of):
                 self._is_in(self._hosts, host, path, "host")
