@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,6 +103,20 @@ async def test_without_the_server_the_address_that_it_leases_comes_later(
             f"desk is up in network home: {IPV6}; an IPv4 address comes with the server, which is not reached yet\n"
         )
     assert capsys.readouterr().out == f"desk is up in network home: 10.86.0.1, {IPV6}\n"
+
+
+async def test_a_closed_pipe_ends_no_node(tmp_path: Path) -> None:
+    """`up | head -0`: nor is its exit code that of a failure."""
+    code = (
+        "import os, sys, trio; from pathlib import Path; from types import SimpleNamespace\n"
+        "from tunnel.cli.telling import tell_up\n"
+        "reading, writing = os.pipe(); os.dup2(writing, 1); os.close(writing); os.close(reading)\n"
+        "registered = trio.lowlevel.checkpoint\n"
+        "node = SimpleNamespace(name='desk', id='x', addresses=('fd9a::7',), wait_registered=registered)\n"
+        "trio.run(tell_up, node, 'home', Path('c.sock')); sys.stdout.flush()\n"
+    )
+    ended = await trio.run_process([sys.executable, "-c", code], capture_stderr=True, cwd=tmp_path, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 class NotingNode:

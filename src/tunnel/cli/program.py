@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from tunnel.cli.exits import FAILED, INTERRUPTED, USAGE, exit_of, leaves_of
 from tunnel.cli.settings_file import read_settings
-from tunnel.cli.text import presentable
+from tunnel.cli.text import mute_stdout, presentable
 from tunnel.cli.usage import usage_text
 from tunnel.model.errors import TunnelError
 
@@ -115,7 +115,7 @@ def _told(error: BaseException) -> int:
         return INTERRUPTED
     lost = [leaf for leaf in leaves if isinstance(leaf, OSError) and leaf.errno in _OUTPUT_LOST and not leaf.filename]
     if len(lost) == len(leaves):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the flush at exit fails again
+        mute_stdout()
         if not isinstance(lost[0], BrokenPipeError):
             _complain(f"the output cannot be written: {lost[0].strerror}")
         return FAILED

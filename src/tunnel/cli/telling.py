@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
-from tunnel.cli.text import printable
+from tunnel.cli.text import mute_stdout, printable
 from tunnel.cli.words import peer_words
 from tunnel.model.identity import NodeId
 from tunnel.model.rates import TokenBucket
@@ -46,8 +45,10 @@ def _say(node: Node, network: str, *, is_reached: bool) -> None:
     has_lease = any(":" not in address for address in node.addresses)
     later = "" if is_reached or has_lease else "; an IPv4 address comes with the server, which is not reached yet"
     addresses = ", ".join(node.addresses)
-    with suppress(OSError):  # nobody reads it: no reason to end
+    try:
         print(printable(f"{node.name} is up in network {network}: {addresses}{later}"), flush=True)
+    except OSError:  # nobody reads it: no reason to end, and none for an error in the end
+        mute_stdout()
 
 
 def name_of(node: Node, peer: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -25,6 +27,13 @@ def without_secrets(text: str) -> str:
 def presentable(text: str) -> str:
     """Fit for a terminal: without secrets and printable, line by line."""
     return "\n".join(printable(line) for line in without_secrets(text).split("\n"))
+
+
+def mute_stdout() -> None:
+    """Its reader has gone: what is written from now on goes nowhere, and the flush at exit does not fail again."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, sys.stdout.fileno())
+    os.close(sink)
 
 
 def nearest(word: str, known: Iterable[str], likeness: float = _NEAR) -> str | None:

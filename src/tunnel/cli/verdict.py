@@ -26,19 +26,19 @@ def _of_paths(found: Json) -> str:
         return "every peer reaches you over the relay, by --relay-only"
     match found["udp"]:
         case "blocked" if not _is_online(found):
-            return "no verdict: nobody answers at all, is this machine online?"
+            return "none: nobody answers at all, is this machine online?"
         case "blocked":
             return "peers outside reach you over the relay: UDP does not get out"
         case "limited":
             return "expect the relay: of UDP only single datagrams pass here"
         case "unknown":
-            return "no verdict: there was no STUN server to ask"
+            return "none: there was no STUN server to ask"
     if is_open(found):
         return "nearly every peer will reach you directly: a port is open"
     if not found["reflexive"]:
-        return "no verdict: no answer shows this machine as others see it"
+        return "none: no answer shows this machine as others see it"
     if not any(map(_is_outside, found["reflexive"])):
-        return "no verdict: only servers inside this network were asked"
+        return "none: only servers inside this network were asked"
     if all(endpoint.startswith("[") for endpoint in found["reflexive"]):
         return "peers with IPv6 will reach you directly, others over the relay"
     match found["mapping"]:
@@ -48,7 +48,7 @@ def _of_paths(found: Json) -> str:
             return "most peers will reach you directly, hard NATs after some seconds"
         case mapping if mapping in _HARD:
             return _of_hard(found)
-    return "no verdict: the answers are too few, or contradict each other"
+    return "none: the answers are too few, or contradict each other"
 
 
 def _of_hard(found: Json) -> str:
