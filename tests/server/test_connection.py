@@ -15,7 +15,6 @@ from tunnel.crypto.admission import prove
 from tunnel.crypto.network_keys import derive_network_keys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.model.endpoint import Endpoint
-from tunnel.model.errors import DeviceError
 from tunnel.model.identity import NodeId
 from tunnel.model.settings import ServerSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
@@ -334,23 +333,6 @@ async def test_a_network_that_is_full_refuses_and_leases_nothing(run_server: Ser
         await desk.register()
         laptop.say(prove(await laptop.hear(Challenge), laptop.network, laptop.keys, binding=b""))
         assert refused(await end_of(laptop)) == "network_full"
-
-
-async def test_a_disk_that_fails_refuses_newcomers_and_ends_nobody(
-    run_server: Serve, dial: Dial, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*arguments: object) -> None:
-        raise DeviceError("the disk is full")
-
-    async with run_server(), dial("desk") as desk, dial("laptop") as laptop:
-        await desk.register()
-        monkeypatch.setattr(Registry, "lease", fail)
-        monkeypatch.setattr(Registry, "mark_seen", fail)
-        laptop.say(prove(await laptop.hear(Challenge), laptop.network, laptop.keys, binding=b""))
-        assert refused(await end_of(laptop)) == "unavailable"
-        await desk.listen(200.0)
-        desk.say(Ping(9))
-        assert await desk.hear(Pong) == Pong(9)
 
 
 async def test_a_bug_ends_the_connection_that_found_it_only(

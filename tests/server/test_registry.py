@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import resource
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,22 @@ from tunnel.server.registry import RESIDENT, Lease, Registry
 HOME = NetworkId(b"h" * 16)
 WORK = NetworkId(b"w" * 16)
 TINY = "10.0.0.0/29"  # six addresses
+
+
+@contextmanager
+def full_disk(most: int = 0) -> Iterator[None]:
+    """No file of this process can be written meanwhile: what the kernel says is not the same word, but as early."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def spacious_disk() -> AbstractContextManager[None]:
+    """Within `full_disk`: somebody has made room."""
+    return full_disk(resource.RLIM_INFINITY)
 
 
 def node(number: int) -> NodeId:
@@ -190,23 +208,6 @@ def test_a_registration_costs_little_however_full_everything_is(full: str, tmp_p
         assert len(registry) <= most_rows
 
 
-def test_a_file_of_an_earlier_server_gets_the_indexes(tmp_path: Path) -> None:
-    path = tmp_path / "registry.sqlite"
-    with closing(Registry(path, "10.86.0.0/16")) as registry:
-        kept = lease(registry, 1)
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("DROP INDEX lease_by_network")
-        database.execute("DROP INDEX lease_by_worth")
-        database.execute("CREATE INDEX lease_by_seen ON lease (seen)")
-    with closing(Registry(path, "10.86.0.0/16")) as registry:
-        assert lease(registry, 1) == kept
-    with closing(sqlite3.connect(path)) as database:
-        names = {
-            name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND sql > ''")
-        }
-    assert names == {"lease_by_network", "lease_by_worth"}
-
-
 def test_a_file_with_more_than_a_network_may_have_is_trimmed_when_it_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "registry.sqlite"
     with closing(Registry(path, "10.86.0.0/16")) as registry:
@@ -263,3 +264,86 @@ def test_a_folder_that_cannot_be_written_is_a_device_error(tmp_path: Path) -> No
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DeviceError):
         Registry(tmp_path / "file" / "registry.sqlite", "10.86.0.0/16")
+
+
+def test_on_a_full_disk_nodes_come_and_go_as_before_and_all_is_written_down_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server whose disk filled up in the night turned away whoever had registered a hundred times before."""
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "registry.sqlite"
+    with closing(Registry(path, "10.86.0.0/16")) as registry:
+        known = lease(registry, 1, wanted="10.86.1.1")
+        lease(registry, 2)
+        with full_disk():
+            assert lease(registry, 1, now=2000.0) == known
+            new = lease(registry, 3, wanted="10.86.3.3", now=2000.0)
+            assert new.address == "10.86.3.3/16"
+            registry.mark_seen([(HOME, node(2))], 2000.0)
+            for _ in range(5):
+                registry.write_down()
+            assert registry.unwritten == 3
+        assert [record.levelname for record in caplog.records] == ["ERROR"], "it is told once"
+        registry.write_down()
+        assert registry.unwritten == 0
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"], "and that it is over"
+    with closing(Registry(path, "10.86.0.0/16")) as registry:
+        assert lease(registry, 3, now=3000.0) == new
+        assert len(registry) == 3
+
+
+def test_a_server_starts_on_a_full_disk_and_knows_its_nodes(tmp_path: Path) -> None:
+    path = tmp_path / "registry.sqlite"
+    with closing(Registry(path, "10.86.0.0/16")) as registry:
+        known = lease(registry, 1, wanted="10.86.1.1")
+    with full_disk(), closing(Registry(path, "10.86.0.0/16")) as registry:
+        assert lease(registry, 1, now=2000.0) == known
+        lease(registry, 2, wanted="10.86.2.2")
+        with spacious_disk():
+            registry.write_down()
+    with closing(Registry(path, "10.86.0.0/16")) as registry:
+        assert len(registry) == 2
+
+
+def test_a_server_starts_on_a_disk_that_was_full_from_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "registry.sqlite"
+    with full_disk(), closing(Registry(path, "10.86.0.0/16")) as registry:
+        lease(registry, 1)
+        with spacious_disk():
+            registry.write_down()
+    with closing(Registry(path, "10.86.0.0/16")) as registry:
+        assert len(registry) == 1
+
+
+def test_a_file_that_somebody_holds_costs_no_lease(tmp_path: Path) -> None:
+    """A backup, for example."""
+    path = tmp_path / "registry.sqlite"
+    with closing(Registry(path, "10.86.0.0/16")) as registry:
+        with closing(sqlite3.connect(path, isolation_level=None)) as backup:
+            backup.execute("BEGIN EXCLUSIVE")
+            lease(registry, 1)
+            assert registry.unwritten == 1
+            backup.execute("ROLLBACK")
+        registry.write_down()
+        assert registry.unwritten == 0
+
+
+def test_what_waits_for_a_full_disk_has_a_bound(tmp_path: Path) -> None:
+    """Keys are free: nodes that came and went by the thousand are not remembered until there is room."""
+    with full_disk(), closing(Registry(tmp_path / "registry.sqlite", "10.86.0.0/16", max_leases=8)) as registry:
+        for number in range(100):
+            lease(registry, number, now=float(number))
+            registry.write_down()
+        assert registry.unwritten <= 2 * 8
+
+
+def test_a_lease_that_was_taken_from_another_is_written_down_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "registry.sqlite"
+    with closing(Registry(path, TINY)) as registry:
+        for number in range(6):
+            lease(registry, number, now=float(number))
+        with full_disk():
+            given = lease(registry, 7, now=99.0)
+    with closing(Registry(path, TINY)) as registry:
+        assert len(registry) == 6
+        assert lease(registry, 7, now=100.0) == given

@@ -20,7 +20,6 @@ from tunnel.crypto.admission import verify_hello
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import (
-    DeviceError,
     MalformedFrame,
     NotAuthentic,
     Refused,
@@ -174,9 +173,6 @@ class Connection:
             self.end("protocol", str(error))
         except Refused as refusal:
             self.end(refusal.code, refusal.text)
-        except DeviceError:
-            _log.exception("the registry failed")
-            self.end("unavailable", "the server cannot keep its registry")
         except Exception:
             _log.exception("a connection failed")
             self.end("internal_error", "a bug of the server")
@@ -220,10 +216,7 @@ class Connection:
     def _forget(self, member: Member) -> None:
         house = self._house
         house.presence.leave(member)
-        try:
-            house.registry.mark_seen([(member.network, member.node)], house.world.clock.wall())
-        except DeviceError:
-            _log.exception("the registry failed")
+        house.registry.mark_seen([(member.network, member.node)], house.world.clock.wall())
 
     async def _converse(self, member: Member) -> None:
         announcing = Announcing(self._house.presence, member, self._share)

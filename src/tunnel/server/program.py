@@ -9,7 +9,6 @@ It composes and decides nothing else.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from dataclasses import dataclass
 import trio
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.model.errors import DeviceError
 from tunnel.model.settings import STUN_PORTS, ServerSettings
 from tunnel.network.ports import ServiceSocket, StreamListener, World
 from tunnel.network.tls import server_tls
@@ -42,8 +40,8 @@ FAREWELL = 1.0
 """Seconds in which the clients are told that the server goes."""
 SEEN_INTERVAL = 60.0
 """Seconds between two marks in the registry that the nodes online are still there."""
-
-_log = logging.getLogger(__name__)
+WRITE_INTERVAL = 5.0
+"""Seconds between two tries of a disk that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +141,7 @@ async def _serve_house(
                     nursery.start_soon(rendezvous.serve, listener)
                 nursery.start_soon(rendezvous.forget_old_frames)
                 nursery.start_soon(_mark_seen_often, house)
+                nursery.start_soon(_write_down_often, house.registry)
                 nursery.start_soon(_serve_stun, doors.stun, house)
                 if house.udp_relay is not None:
                     nursery.start_soon(house.udp_relay.circuits.sweep_often)
@@ -206,10 +205,13 @@ async def _mark_seen_often(house: House) -> None:
     while True:
         await trio.sleep(SEEN_INTERVAL)
         online = [(member.network, member.node) for member in house.presence.members()]
-        try:
-            house.registry.mark_seen(online, house.world.clock.wall())
-        except DeviceError:
-            _log.exception("the registry failed")
+        house.registry.mark_seen(online, house.world.clock.wall())
+
+
+async def _write_down_often(registry: Registry) -> None:
+    while True:
+        await trio.sleep(WRITE_INTERVAL)
+        registry.write_down()
 
 
 def _pages(reports: Reports) -> Mapping[str, Callable[[], Page]]:

@@ -1,8 +1,9 @@
 """What the server remembers across restarts: which node leased which IPv4 tunnel address, and when it was last seen.
 
-The only file that names sqlite3. The database holds ids and leases, nothing else: no key, no announcement, no endpoint.
-A fresh address is looked for from a place that the node id itself gives, so a server that lost its file hands out
-nearly the same addresses again.
+It is held by a database in memory, and written down in a file as it changes (lease_file.py): when the disk is full,
+nodes come and go as before, and what has changed is written down when there is room again. The database holds ids and
+leases, nothing else: no key, no announcement, no endpoint. A fresh address is looked for from a place that the node id
+itself gives, so a server that lost its file hands out nearly the same addresses again.
 
 Anybody may invent networks and node keys, so nothing here may cost more the more leases there are: a network holds a
 bounded number of them, and each question that walks along leases has its index and ends at that bound.
@@ -11,7 +12,7 @@ bounded number of them, and each question that walks along leases has its index 
 from __future__ import annotations
 
 import ipaddress
-import os
+import logging
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -19,9 +20,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from tunnel.model.errors import DeviceError, Refused, SettingsError
+from tunnel.model.errors import Refused, SettingsError
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.pools import POOLS, is_pool
+from tunnel.server.lease_file import LEASE_TABLE, DiskFails, LeaseFile
 
 MAX_LEASES = 262_144
 """In all networks together: anybody may invent a network, so the file must have an end."""
@@ -32,27 +34,31 @@ RESIDENT = 86400.0
 """Seconds from a lease's first use to its latest from which on it goes after all briefer ones when the file is full:
 ids that somebody registers once by the thousand do not drive out those who come every day."""
 
-LOCK_PATIENCE = 0.25
-"""Seconds to wait for another process that holds the file (a backup): the whole server stands still meanwhile."""
+WRITTEN_AT_ONCE = 4096
+"""Changes that go to the file by one transaction: the whole server stands still meanwhile."""
 
-_FORMAT = 1
-_SCHEMA = """
-CREATE TABLE lease (
-    network BLOB NOT NULL,
-    node BLOB NOT NULL,
-    address INTEGER NOT NULL,
-    since REAL NOT NULL,
-    seen REAL NOT NULL,
-    PRIMARY KEY (network, node),
-    UNIQUE (network, address)
-) WITHOUT ROWID;
-"""
+_log = logging.getLogger(__name__)
+
 _IS_RESIDENT = f"(seen - since > {RESIDENT})"
 _INDEXES = f"""
-DROP INDEX IF EXISTS lease_by_seen;
-CREATE INDEX IF NOT EXISTS lease_by_network ON lease (network, seen, address);
-CREATE INDEX IF NOT EXISTS lease_by_worth ON lease ({_IS_RESIDENT}, seen);
+CREATE INDEX lease_by_network ON lease (network, seen, address);
+CREATE INDEX lease_by_worth ON lease ({_IS_RESIDENT}, seen);
 """
+_CHANGES = """
+CREATE TABLE changed (network BLOB, node BLOB, PRIMARY KEY (network, node)) WITHOUT ROWID;
+CREATE TRIGGER on_insert AFTER INSERT ON lease
+BEGIN INSERT OR IGNORE INTO changed VALUES (NEW.network, NEW.node); END;
+CREATE TRIGGER on_update AFTER UPDATE ON lease
+BEGIN INSERT OR IGNORE INTO changed VALUES (NEW.network, NEW.node); END;
+CREATE TRIGGER on_delete AFTER DELETE ON lease
+BEGIN INSERT OR IGNORE INTO changed VALUES (OLD.network, OLD.node); END;
+"""
+"""Whose lease in memory differs from the file's."""
+_CHANGED = """
+SELECT changed.network, changed.node, lease.address, lease.since, lease.seen
+FROM changed LEFT JOIN lease USING (network, node) LIMIT ?
+"""
+_FORGET_GONE = "DELETE FROM changed WHERE (network, node) NOT IN (SELECT network, node FROM lease)"
 _TRIM = """
 DELETE FROM lease WHERE (network, node) IN (
     SELECT network, node FROM (
@@ -89,9 +95,9 @@ class Lease:
 
 
 class Registry:
-    """The leases of all networks. Open with a file or None (memory), and close.
+    """The leases of all networks. Open with a file or None (memory), and close. Times are Unix seconds.
 
-    Times are Unix seconds. A disk that fails raises DeviceError.
+    Call `write_down` now and then: it catches up with a disk that failed.
     """
 
     def __init__(
@@ -102,26 +108,53 @@ class Registry:
         max_leases: int = MAX_LEASES,
         max_leases_per_network: int = MAX_LEASES_PER_NETWORK,
     ) -> None:
-        """`max_leases_per_network` must exceed the number of nodes that may be online in one network."""
+        """`max_leases_per_network` must exceed the number of nodes that may be online in one network.
+
+        Raises DeviceError for a file that cannot be made or is not ours.
+        """
         self._pool = _parse_pool(pool)
         self._max_leases = max_leases
         self._max_each = max_leases_per_network
-        self._path = path
-        self._count = 0
-        with self._disk():
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            self._database = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=LOCK_PATIENCE)
-        try:
-            self._prepare()
-        except BaseException:
-            self._database.close()
-            raise
+        self._file = None if path is None else LeaseFile(path)
+        self._trouble: str | None = None
+        rows = [] if self._file is None else self._file.read()
+        self._database = sqlite3.connect(":memory:", isolation_level=None)
+        self._database.executescript(LEASE_TABLE)
+        with self._database:
+            self._database.execute("BEGIN")
+            self._database.executemany("INSERT INTO lease VALUES (?, ?, ?, ?, ?)", rows)
+        self._database.executescript(_INDEXES + _CHANGES)
+        self._database.execute(_TRIM, (self._max_each,))
+        (count,) = self._database.execute("SELECT count(*) FROM lease").fetchone()
+        self._count = int(count)
+        self.write_down()
 
     def close(self) -> None:
-        """Close the file."""
+        """Write down what is left, and close the file."""
+        self.write_down()
+        if self._file is not None:
+            self._file.close()
         self._database.close()
+
+    @property
+    def unwritten(self) -> int:
+        """How many leases the file does not hold as they are."""
+        (count,) = self._database.execute("SELECT count(*) FROM changed").fetchone()
+        return int(count)
+
+    def write_down(self) -> None:
+        """Bring the file up to what changed; what a failing disk does not take is kept for the next time."""
+        while rows := self._database.execute(_CHANGED, (WRITTEN_AT_ONCE,)).fetchall():
+            try:
+                if self._file is not None:
+                    self._file.write([row for row in rows if row[2] is not None], [row[:2] for row in rows])
+            except DiskFails as error:
+                self._note_trouble(str(error))
+                return
+            self._database.executemany("DELETE FROM changed WHERE network = ? AND node = ?", [row[:2] for row in rows])
+        if self._trouble is not None:
+            _log.info("the registry is written down again")
+            self._trouble = None
 
     def lease(
         self, network: NetworkId, node: NodeId, wanted: str, now: float, online: Callable[[], Collection[NodeId]]
@@ -167,18 +200,16 @@ class Registry:
     def __len__(self) -> int:
         return self._count
 
-    def _prepare(self) -> None:
-        with self._disk():
-            (found,) = self._database.execute("PRAGMA user_version").fetchone()
-            if found not in (0, _FORMAT):
-                raise DeviceError(f"{self._path} was written by another version (format {found}): move it away")
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.execute("PRAGMA temp_store = MEMORY")  # this process may write into its folder alone
-            schema = _SCHEMA if found == 0 else ""
-            self._database.executescript(f"BEGIN; {schema} {_INDEXES} PRAGMA user_version = {_FORMAT}; COMMIT;")
-            self._database.execute(_TRIM, (self._max_each,))
-            (self._count,) = self._database.execute("SELECT count(*) FROM lease").fetchone()
+    def _note_trouble(self, why: str) -> None:
+        """Say it once; the log is often on the same disk."""
+        if self._trouble is None:
+            _log.error(
+                "the registry cannot be written: leases are kept in memory, and written down when the disk takes them",
+                extra={"reason": why},
+            )
+        self._trouble = why
+        if self.unwritten > 2 * self._max_leases:  # nodes without end came and went; what the file has of them may stay
+            self._database.execute(_FORGET_GONE)
 
     def _bounds(self) -> tuple[int, int]:
         """First and last address that a node may have: all but the network's and the broadcast one."""
@@ -250,25 +281,17 @@ class Registry:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All of the block, or nothing of it."""
+        """All of the block, or nothing of it; then in the file too, unless the disk is known to fail."""
         count = self._count
         try:
-            with self._disk(), self._database:
-                self._database.execute("BEGIN IMMEDIATE")
+            with self._database:
+                self._database.execute("BEGIN")
                 yield
         except BaseException:
             self._count = count
             raise
-
-    @contextmanager
-    def _disk(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            where = self._path or "in memory"
-            raise DeviceError(
-                f"the registry {where} cannot be used ({error}): check the disk, or move the file away"
-            ) from error
+        if self._trouble is None:
+            self.write_down()
 
 
 def _parse_pool(text: str) -> ipaddress.IPv4Network:
