@@ -259,7 +259,11 @@ class Node:
         return self.program.forget(wanted)
 
     async def netcheck(self) -> NetcheckReport:
-        """Survey our NAT now, and ask for the classic second opinion. Raises SettingsError with `--no-survey`."""
+        """Survey our NAT now, and ask for the classic second opinion. Raises SettingsError where it is switched off."""
+        if not self.program.settings.udp:
+            raise SettingsError(
+                "this node was started with --no-udp: no NAT matters to it, its link to the server is TCP"
+            )
         if not self.program.settings.survey:
             raise SettingsError("this node was started with --no-survey")
         found = await self.program.check_network()

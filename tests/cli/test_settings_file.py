@@ -95,6 +95,7 @@ udp-port = 4242
 external = "192.0.2.1:4242"
 no-survey = true
 relay-only = true
+no-udp = true
 stun = ["a.test:1", "b.test:2"]
 no-default-stun = true
 no-port-mapping = true
@@ -122,6 +123,7 @@ def test_every_option_of_up_may_stand_in_the_file(
             external="192.0.2.1:4242",
             no_survey=True,
             relay_only=True,
+            no_udp=True,
             stun=("a.test:1", "b.test:2"),
             no_default_stun=True,
             no_port_mapping=True,

@@ -101,6 +101,9 @@ def test_userspace_means_no_tun() -> None:
         (UpOptions(stun=("stun.test:0",)), "--stun"),
         (UpOptions(stun=("a b:1",)), "--stun"),
         (UpOptions(stun=("stun://stun.test:1",)), "--stun"),
+        (UpOptions(no_udp=True, udp_port=4242), "--udp-port is of no use to a node that was told to use no UDP"),
+        (UpOptions(no_udp=True, external="192.0.2.1:4242"), "--external is of no use"),
+        (UpOptions(no_udp=True, stun=("stun.test:1",)), "--stun is of no use"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tunnel.model.errors import DeviceError
+from tunnel.model.errors import DeviceError, SettingsError
 from tunnel.model.reasons import Reason, ReasonCode
 
 if TYPE_CHECKING:
@@ -130,3 +130,24 @@ async def test_a_node_that_leaves_says_so_and_is_not_just_lost(town: Town, open_
         assert not peer._connection.is_present
         assert [move.event for move in peer.status().history][-1] == "peer_left"
         assert peer.reason == Reason(ReasonCode.PEER_OFFLINE, "it left the network")
+
+
+async def test_a_node_that_was_told_to_use_no_udp_opens_no_socket_and_is_reached_over_the_link(
+    town: Town, open_in: OpenNode
+) -> None:
+    """Its network slows UDP down: nothing may be lost by trying it, and no peer sends it any."""
+    async with town.server(), open_in("desk") as desk, open_in("laptop", udp=False) as laptop:
+        await desk.wait_registered()
+        await laptop.wait_registered()
+        peer = await desk.connect("laptop")
+        await trio.sleep(10.0)
+        assert (await peer.ping()).path == peer.path
+        assert laptop.program.datagrams.sockets == []
+        for node, name in ((desk, "laptop"), (laptop, "desk")):
+            path, reason = node.peer(name).path, node.peer(name).reason
+            assert path is not None
+            assert path.kind == "relay-websocket"
+            assert reason is not None
+            assert reason.code is ReasonCode.RELAY_ONLY_BY_POLICY
+        with pytest.raises(SettingsError, match="--no-udp"):
+            await laptop.netcheck()

@@ -49,6 +49,7 @@ class UpOptions:
     no_survey: Annotated[bool, Parameter(help="Ask no STUN server.")] = False
     no_port_mapping: Annotated[bool, Parameter(help="Ask no gateway to open a port (UPnP, NAT-PMP, PCP).")] = False
     relay_only: Annotated[bool, Parameter(help="Never use a direct path.")] = False
+    no_udp: Annotated[bool, Parameter(help="Use TCP alone: every peer over the server's relay, no UDP at all.")] = False
     stun: Annotated[tuple[str, ...], Parameter(help="Another STUN server, HOST:PORT, repeatable.")] = ()
     no_default_stun: Annotated[bool, Parameter(help="Do not ask the ten public STUN servers.")] = False
 
@@ -67,6 +68,7 @@ class UpOptions:
             survey=not self.no_survey,
             port_mapping=not self.no_port_mapping,
             relay_only=self.relay_only,
+            udp=not self.no_udp,
             stun=tuple(_stun(text) for text in self.stun),
             default_stun=not self.no_default_stun,
             keep_datagrams=False,

@@ -65,7 +65,9 @@ REMEDIES: dict[ReasonCode, str] = {
         "or let ICMP 'fragmentation needed' pass."
     ),
     ReasonCode.PATH_LOST: "The direct path stopped answering; the relay carries and we try again by ourselves.",
-    ReasonCode.RELAY_ONLY_BY_POLICY: "One side was started with --relay-only. Leave that option out to allow direct paths.",
+    ReasonCode.RELAY_ONLY_BY_POLICY: (
+        "One side was started with --relay-only or --no-udp. Leave that option out to allow direct paths."
+    ),
     ReasonCode.NO_CANDIDATES: "No address of ours or theirs can reach the other (IPv4 against IPv6, or no interface is up).",
     ReasonCode.REFUSED: "The server refused the introduction; the evidence says why.",
     ReasonCode.NO_SESSION: "The peers have not agreed on keys yet; the evidence says over which carriers we tried.",

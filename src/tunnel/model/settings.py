@@ -47,6 +47,8 @@ class NodeSettings:
     port_mapping: bool = True
     """Ask the gateway to open a port: UPnP, NAT-PMP, PCP."""
     relay_only: bool = False
+    udp: bool = True
+    """False: not one UDP packet to anybody but name servers; what reaches the node goes over its link to the server."""
     stun: tuple[str, ...] = ()
     default_stun: bool = True
     keep_datagrams: bool = True

@@ -22,6 +22,13 @@ def check_node_settings(settings: NodeSettings, called: Callable[[str], str] = s
         value = getattr(settings, field)
         if value is not None and (complaint := check(value)) is not None:
             raise SettingsError(f"{called(field)} {complaint}")
+    if not settings.udp:
+        for field in _OF_UDP:
+            if getattr(settings, field):
+                raise SettingsError(f"{called(field)} is of no use to a node that was told to use no UDP")
+
+
+_OF_UDP = ("udp_port", "external", "stun")
 
 
 def fit_name(host_name: str) -> str:

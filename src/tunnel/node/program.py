@@ -68,6 +68,8 @@ class NodeProgram:
         *,
         moved: Callable[[PeerConnection, Move], None],
     ) -> None:
+        if not settings.udp:
+            settings = replace(settings, relay_only=True, survey=False, port_mapping=False)
         self.settings = settings
         self.invite = invite
         self._network = network
@@ -203,7 +205,8 @@ class NodeProgram:
         refuses the very first registration for a reason that waiting does not cure.
         """
         try:
-            await self.datagrams.open(self._world.datagrams, self.settings.udp_port)
+            if self.settings.udp:
+                await self.datagrams.open(self._world.datagrams, self.settings.udp_port)
             if self._interface is not None:
                 await self._interface.open()
             self._world.privileges.lay_down(keeps_interface=self._interface is not None)

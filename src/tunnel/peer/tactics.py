@@ -64,7 +64,8 @@ def plan_punch(
     ways = tuple(dict.fromkeys((*candidates, *known)))
     if own.relay_only or theirs.relay_only:
         who = "this node" if own.relay_only else theirs.name
-        return Plan((), 0.0, Reason(ReasonCode.RELAY_ONLY_BY_POLICY, f"{who} was started with --relay-only"))
+        evidence = f"{who} was started with --relay-only or --no-udp"
+        return Plan((), 0.0, Reason(ReasonCode.RELAY_ONLY_BY_POLICY, evidence))
     blocked = [name for name, body in (("us", own), (theirs.name, theirs)) if body.nat.udp is Udp.BLOCKED]
     if blocked:
         evidence = f"no STUN server answered {' and '.join(blocked)}"

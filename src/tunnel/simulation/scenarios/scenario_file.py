@@ -33,7 +33,7 @@ from tunnel.simulation.scenarios.vetting import Vetting, vet_name, vet_nat
 DEEPEST_CHAIN = 8
 """Routers one behind the other: packets have no more hops to give."""
 _TOP = ("title", "about", "length", "latency", "server", "routers", "hosts", "stun", "stun_servers", "do", "expect")
-NODE_KEYS = ("relay_only", "survey", "stun", "external", "udp_port", "port_mapping")
+NODE_KEYS = ("relay_only", "udp", "survey", "stun", "external", "udp_port", "port_mapping")
 _DEEDS = {deed.word: deed for deed in ANY_DEED}
 
 
@@ -228,7 +228,8 @@ class _Parsing:
                 self._reader.fail((*path, "stun", at), f"NAME:PORT is expected, not {shown(server)}")
         if "external" in chosen and not is_usable(chosen["external"]):
             self._reader.fail((*path, "external"), f"{chosen['external']} cannot be reached by anybody")
-        chosen.setdefault("stun", tuple(f"{server.name}:{server.port}" for server in stun))
+        if chosen.get("udp", True):
+            chosen.setdefault("stun", tuple(f"{server.name}:{server.port}" for server in stun))
         return NodeSettings(name=name, default_stun=False, **chosen)
 
     def _start(self, value: object, path: KeyPath) -> float | None:
