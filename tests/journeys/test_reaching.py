@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,3 +64,29 @@ def test_ipv6_that_connects_and_then_carries_nothing_or_little_costs_a_second(
     assert time.monotonic() - began < 3.0 + BUSY
     moves = household.log("home")
     assert "backing_off" not in moves
+
+
+def test_a_node_that_only_an_http_proxy_leads_out_reaches_its_server_and_its_peers(
+    open_household: OpenHousehold,
+) -> None:
+    """As in many offices: nothing is routed, CONNECT is, for those who say who they are."""
+    home, office = SiteSpec("home", Kind.PORT_PRESERVING), SiteSpec("office", Kind.PORT_PRESERVING)
+    lab, household = open_household(home, office)
+    router = Host("router", lab.sites["office"].edge, lab.sites["office"].wan)
+    lab.run(router, ["nft", "insert", "rule", "inet", "filter", "forward", "iifname", "lan", "drop"])
+    gateway = "192.168.2.1"
+    script = Path(__file__).with_name("http_proxy.py")
+    argv = [sys.executable, str(script), gateway, "3128", "me:secret"]
+    proxy = lab.popen(router, argv, stdout=subprocess.PIPE)
+    assert proxy.stdout is not None
+    with proxy.stdout as said:
+        assert said.readline() == b"ready\n"
+        household.start_node(lab.sites["home"].host, "home")
+        household.start_node(lab.sites["office"].host, "office", HTTPS_PROXY=f"http://me:secret@{gateway}:3128")
+        household.wait_ready("home", "office")
+        assert said.readline() == b"25.0.0.1:443 200\n"
+        household.start_ping("home", "office", count=10).finish()
+    assert "secret" not in household.log("office")
+    peer = household.peer("office", "home")
+    assert peer is not None
+    assert peer["path"]["kind"] == "relay-websocket"

@@ -7,7 +7,7 @@ import socket
 import pytest
 import trio
 
-from tunnel.model.errors import MalformedFrame, Refused, ServerUnreachable, Unreachable
+from tunnel.model.errors import MalformedFrame, ProxyRefused, Refused, ServerUnreachable, Unreachable
 from tunnel.network.real_resolver import RealResolver
 from tunnel.node.refusals import REMEDIES, is_final, remedy_for
 
@@ -26,6 +26,9 @@ from tunnel.node.refusals import REMEDIES, is_final, remedy_for
         (Refused("replaced"), "on one of the two remove node.key"),
         (Refused("address_full"), "--max-connections-per-address"),
         (Unreachable("no TLS: the connection ended"), "how many at once come from your address"),
+        (ProxyRefused("407", 407), "http://USER:PASSWORD@HOST:PORT"),
+        (ProxyRefused("403", 403), "allow CONNECT to that host and port"),
+        (ProxyRefused("502", 502), "name the server's host in NO_PROXY"),
         (MalformedFrame("what?"), "is this a p2ptunnel-trio server"),
     ],
     ids=[
@@ -40,6 +43,9 @@ from tunnel.node.refusals import REMEDIES, is_final, remedy_for
         "a twin",
         "an office",
         "hung up",
+        "proxy: who?",
+        "proxy: no",
+        "proxy: broken",
         "strange",
     ],
 )

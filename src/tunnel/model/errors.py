@@ -51,6 +51,15 @@ class ServerUnreachable(Unreachable):
     """The server did not answer in time."""
 
 
+class ProxyRefused(ServerUnreachable):
+    """The HTTP proxy on the way to the server does not let us through."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+        """Of its answer; 0 if there was none."""
+
+
 class PeerUnreachable(Unreachable):
     """The peer did not answer in time, over no carrier."""
 

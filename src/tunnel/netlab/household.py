@@ -12,6 +12,7 @@ with Lab(SiteSpec("home"), SiteSpec("office")) as lab, Household(lab, folder) as
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -128,10 +129,13 @@ class Household:
         path_v6.write_text(encode_invite(invite))
         return path_v6
 
-    def start_node(self, host: Host, name: str, *options: str, command: Sequence[str] = COMMAND) -> Running:
+    def start_node(
+        self, host: Host, name: str, *options: str, command: Sequence[str] = COMMAND, **environment: str
+    ) -> Running:
         """Start `up`, with a TUN interface of its own unless `--userspace` is among the options.
 
-        It is not there yet: see the `wait_...` methods.
+        It is not there yet: see the `wait_...` methods. `environment` is added to ours, without our proxies: they are
+        not the lab's.
         """
         tun = f"t-{name}"[:15]
         state = self.state(name)
@@ -141,7 +145,9 @@ class Household:
         argv += [] if "--userspace" in options else ["--tun", tun]
         argv += ["--state", str(state), "--control", str(control), "--no-default-stun", *options]
         with self._log(name) as log:
-            process = self._lab.popen(host, argv, stdout=subprocess.DEVNULL, stderr=log)
+            process = self._lab.popen(
+                host, argv, stdout=subprocess.DEVNULL, stderr=log, env=_without_proxies() | environment
+            )
         running = self.nodes[name] = Running(name, host, process, control, tun)
         return running
 
@@ -274,3 +280,7 @@ def peer_in(status: dict[str, Any], peer: str) -> dict[str, Any] | None:
 def is_direct(entry: dict[str, Any]) -> bool:
     """Whether a peer is `connected` and its data goes straight."""
     return entry["state"] == "connected" and entry["path"] is not None and entry["path"]["kind"] == "direct"
+
+
+def _without_proxies() -> dict[str, str]:
+    return {name: text for name, text in os.environ.items() if not name.lower().endswith("_proxy")}

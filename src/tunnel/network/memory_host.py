@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
+from tunnel.model.proxies import Proxies
 from tunnel.network.memory_controls import MemoryControls
 from tunnel.network.memory_datagrams import MemoryDatagramSocket, MemoryServiceSocket, MemorySocket
 from tunnel.network.memory_devices import MemoryDevices
@@ -28,8 +29,9 @@ class MemoryHost:
     """One machine. `world()` is what a program started there gets; `kill()` ends all its programs as kill -9 does.
 
     What a machine keeps from one start to the next is kept here: `store`, `clock`, `interfaces`, `devices`. The
-    `port_mapper` may be replaced before `world` is called. `resolver` can be told to have trouble, and `on_sent` is
-    called with each packet that leaves for the network, `on_arrival` with each that came, and what became of it.
+    `port_mapper` and the `proxies` of its environment may be replaced before `world` is called. `resolver` can be told
+    to have trouble, and `on_sent` is called with each packet that leaves for the network, `on_arrival` with each that
+    came, and what became of it.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class MemoryHost:
         self.devices = MemoryDevices()
         self.port_mapper: PortMapper = NoPortMapper()
         self.resolver = MemoryResolver(names)
+        self.proxies = Proxies()
         self.on_sent: Callable[[MemoryPacket], None] | None = None
         self.on_arrival: Callable[[MemoryPacket, Fate], None] | None = None
         self._network = network
@@ -84,6 +87,7 @@ class MemoryHost:
             devices=self.devices,
             controls=self._controls,
             port_mapper=self.port_mapper,
+            proxies=self.proxies,
         )
 
     def change_addresses(self, *addresses: str) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import trio
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.proxies import Proxies
 
 BATCH = 64
 """Datagrams or packets that one call hands over at most; then others get their turn."""
@@ -341,4 +342,6 @@ class World:
     devices: PacketDevices
     controls: Controls
     port_mapper: PortMapper
+    proxies: Proxies = field(default_factory=Proxies)
+    """What this machine's environment says of HTTP proxies."""
     privileges: Privileges = KeptPrivileges()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from tunnel.model.proxies import Proxies
 from tunnel.network.igd_errand import is_installed
 from tunnel.network.memory_machine import MemoryStore, NoPortMapper
 from tunnel.network.ports import World
@@ -33,4 +35,5 @@ def real_world(state: Path | None) -> World:
         devices=RealDevices(),
         controls=RealControls(),
         port_mapper=RealPortMapper(interfaces) if is_installed() else NoPortMapper(is_installed=False),
+        proxies=Proxies(os.environ),
     )

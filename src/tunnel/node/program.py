@@ -25,6 +25,7 @@ from tunnel.nat.survey import SurveyResult
 from tunnel.network.background import bare_errors
 from tunnel.network.nat64 import Nat64Resolver
 from tunnel.network.ports import World
+from tunnel.network.urls import ServerUrl
 from tunnel.node.address_memory import AddressMemory
 from tunnel.node.announcer import Announcer
 from tunnel.node.circuits import Circuits
@@ -42,6 +43,7 @@ from tunnel.node.network_check import check_network
 from tunnel.node.port_mappings import PortMappings
 from tunnel.node.portrait import Portrait
 from tunnel.node.server_link import ServerLink
+from tunnel.node.server_stream import proxy_notes
 from tunnel.node.surroundings import NodeSurroundings
 from tunnel.node.surveyor import Surveyor
 from tunnel.node.told_endpoints import place
@@ -73,6 +75,7 @@ class NodeProgram:
         self.settings = settings
         self.invite = invite
         self._network = network
+        self._proxy_notes = proxy_notes(world, ServerUrl.parse(invite.server))
         self._addresses = AddressMemory()
         self._nat64 = Nat64Resolver(world.resolver, world.interfaces, lambda: self._lease.addresses)
         self._world = world = replace(world, resolver=self._nat64)
@@ -269,6 +272,7 @@ class NodeProgram:
                 *self.directory.notes,
                 *self.surveyor.notes,
                 *self.link.notes,
+                *self._proxy_notes,
                 *(() if self._interface is None else self._interface.notes),
             ),
             port_mappings=self.port_mappings.statuses(),

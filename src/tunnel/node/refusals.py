@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 
-from tunnel.model.errors import Refused, Unreachable
+from tunnel.model.errors import ProxyRefused, Refused, Unreachable
 from tunnel.nat.captive_portal import speaks_no_tls
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,14 @@ _NO_TLS = (
     "what answers there speaks no TLS: a network that wants you to log in first (open a web page), or another program "
     "at that port. We try again by ourselves"
 )
+_PROXY = {
+    407: "the proxy wants to know who asks: http://USER:PASSWORD@HOST:PORT (HTTP Basic) is how to say it; we try again "
+    "by ourselves",
+    403: "ask who runs the proxy to allow CONNECT to that host and port (443 is the one that most allow), or name the "
+    "host in NO_PROXY; we try again by ourselves",
+}
+"""By the status of its answer."""
+_PROXY_ELSE = "the proxy is asked again; if the server is reached without it, name the server's host in NO_PROXY"
 _STRANGE = "is this a p2ptunnel-trio server of our version? we try again by ourselves"
 MAX_KNOWN = 32
 
@@ -67,6 +75,8 @@ def remedy_for(failure: Exception | None) -> str:
             return REMEDIES.get(code) or _IMPOSTURES.get(code) or _FULL.get(code, _ELSE)
         case Unreachable(__cause__=socket.gaierror() | UnicodeError()):
             return _NO_SUCH_NAME
+        case ProxyRefused(status=status):
+            return _PROXY.get(status, _PROXY_ELSE)
         case Unreachable() if speaks_no_tls(failure):
             return _NO_TLS
         case Unreachable() if str(failure).endswith("the connection ended"):

@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from tunnel.model.endpoint import Endpoint, Scope, scope_of
 
 
-def place(told: Sequence[Endpoint], reached: Endpoint, addresses: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
-    """The endpoints in the order of the telling, each once.
+def place(told: Sequence[Endpoint], reached: Endpoint | None, addresses: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+    """The endpoints in the order of the telling, each once. None of them where nobody knows where the server is.
 
     `reached` is where our link goes, `addresses` are all that the server's name resolved to. A port of the family that
     we did not dial stands at the name's only address of that family; if there is none, and nothing else was told, at
     the one that we reached.
     """
+    if reached is None:
+        return ()
     placed = [_placed(endpoint, reached, addresses) for endpoint in told]
     known = tuple(dict.fromkeys(endpoint for endpoint in placed if endpoint is not None))
     return known or tuple(dict.fromkeys(Endpoint(reached.host, endpoint.port) for endpoint in told))
