@@ -1,12 +1,13 @@
-"""Overlays of others on the same machines: one that rides in our tunnel is no way of it, whatever wraps it."""
+"""What others have on the same machines: overlays that ride in our tunnel or beside it, and bridges of containers."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -57,11 +58,18 @@ def vxlan(lab: Lab, household: Household) -> Iterator[None]:
 @contextmanager
 def masking_vpn(lab: Lab, household: Household) -> Iterator[None]:
     """A program's overlay: what it wraps cannot be recognised."""
+    ends = [(household.nodes[name].host, INNER[name], household.address(name)) for name in INNER]
+    with vpn(lab, ends, MTU, 0.0):
+        yield
+
+
+@contextmanager
+def vpn(lab: Lab, ends: Sequence[tuple[Host, str, str]], mtu: int, delay: float) -> Iterator[None]:
+    """Another VPN between two hosts: each with its inner and its outer address. `delay`: milliseconds one way."""
     programs = []
-    for name, other in (("desk", "laptop"), ("laptop", "desk")):
-        argv = [sys.executable, str(VPN), f"{INNER[name]}/24", household.address(name), household.address(other)]
-        host = household.nodes[name].host
-        program = lab.popen(host, [*argv, str(MTU)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    for (host, inner, own), (_, _, other) in permutations(ends):
+        argv = [sys.executable, str(VPN), f"{inner}/24", own, other, str(mtu), str(delay)]
+        program = lab.popen(host, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert program.stdout is not None
         with program.stdout:
             assert program.stdout.readline() == b"ready\n"
@@ -102,3 +110,38 @@ def test_an_overlay_that_rides_in_the_tunnel_becomes_no_way_of_it(
     assert not any(endpoint.startswith("10.99.") for endpoint in used)
     assert into < FEW
     assert len(pings.lost) <= 2
+
+
+DETOUR = 16.0
+"""Milliseconds one way through the other VPN, where it is half a millisecond outside."""
+BRIDGES = 30
+
+
+def test_another_vpn_s_detour_does_not_hold_a_pair_that_is_near_outside(open_household: OpenHousehold) -> None:
+    """Its address is private, and was taken for one of a LAN: whatever it took, no way outside was good enough."""
+    lab, household = open_household(SiteSpec("home", Kind.PUBLIC), SiteSpec("office", Kind.PUBLIC))
+    hosts = {"desk": lab.sites["home"].host, "laptop": lab.sites["office"].host}
+    with vpn(lab, [(hosts[name], INNER[name], hosts[name].address) for name in INNER], MTU, DETOUR):
+        for name, host in hosts.items():
+            household.start_node(host, name)
+        household.wait_ready(*hosts)
+        household.start_ping("desk", "laptop", interval=EVERY, count=PINGS // 2).finish()
+        paths = [entry["path"] for entry in household.wait_direct("desk", "laptop")]
+    print(paths)
+    assert not any(path["endpoint"].startswith("10.99.") for path in paths)
+
+
+def test_two_hosts_of_one_lan_find_each_other_beside_any_number_of_bridges(open_household: OpenHousehold) -> None:
+    """Their NAT is a hard one: the LAN is the only way. Its address comes after the bridges' by number."""
+    lab, household = open_household(SiteSpec("home", Kind.SYMMETRIC, hosts=2))
+    hosts = dict(zip(("desk", "laptop"), lab.sites["home"].hosts, strict=True))
+    for name, host in hosts.items():
+        for number in range(BRIDGES):
+            lab.run(host, ["ip", "link", "add", f"br{number}", "type", "bridge"])
+            lab.run(host, ["ip", "link", "set", f"br{number}", "up"])
+            lab.run(host, ["ip", "address", "add", f"172.{16 + number}.0.1/16", "dev", f"br{number}"])
+        household.start_node(host, name)
+    household.wait_ready(*hosts)
+    household.start_ping("desk", "laptop", interval=EVERY, count=5).finish()
+    paths = [entry["path"] for entry in household.wait_direct("desk", "laptop")]
+    assert all(path["endpoint"].startswith("192.168.") for path in paths)

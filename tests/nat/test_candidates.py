@@ -187,3 +187,11 @@ CANDIDATES = st.lists(
 def test_the_order_loses_and_invents_nothing(own: list[Candidate], theirs: list[Candidate]) -> None:
     ours = {one.endpoint for one in own}
     assert sorted(order(own, theirs), key=repr) == sorted((one for one in theirs if one.endpoint not in ours), key=repr)
+
+
+def test_where_there_are_too_many_addresses_the_first_ones_are_told() -> None:
+    """The machine names the best first: with two dozen bridges of containers the LAN's address was cut off."""
+    bridges = [f"172.{number}.0.1" for number in range(1, 40)]
+    found = gather(["192.168.1.10", *bridges], [ANY4], survey=surveyed("25.0.0.1"))
+    assert places(found)[:2] == [("25.0.0.1", REFLEXIVE), ("192.168.1.10", LAN)]
+    assert len(found) == MAX_CANDIDATES
