@@ -65,9 +65,10 @@ class PingResult:
 class Peer:
     """A peer that data can flow to. Made by `Node.connect` and `Node.peer`."""
 
-    def __init__(self, connection: PeerConnection, inboxes: Inboxes) -> None:
+    def __init__(self, program: NodeProgram, connection: PeerConnection) -> None:
+        self._program = program
         self._connection = connection
-        self._inboxes = inboxes
+        self._inboxes = program.inboxes
 
     @property
     def id(self) -> str:
@@ -106,7 +107,7 @@ class Peer:
 
     def status(self) -> PeerStatus:
         """Everything about it, frozen."""
-        return self._connection.status()
+        return self._program.peer_status(self._connection)
 
     async def wait_carried(self, patience: float) -> bool:
         """Want this peer, and wait until data can flow, at most `patience` seconds."""
@@ -182,7 +183,7 @@ class Node:
 
     def peer(self, wanted: str) -> Peer:
         """A known peer by id, name or tunnel address. Raises PeerUnreachable."""
-        return Peer(self.program.directory.find(wanted), self.program.inboxes)
+        return Peer(self.program, self.program.directory.find(wanted))
 
     async def connect(self, wanted: str) -> Peer:
         """The peer, as soon as data can flow to it: relayed or direct. Raises PeerUnreachable after 30 s.
@@ -249,7 +250,7 @@ class Node:
         while True:
             node, datagram = await inboxes.take_any()
             if (connection := self.program.directory.at(node)) is not None:
-                return Peer(connection, inboxes), datagram
+                return Peer(self.program, connection), datagram
 
     def forget(self, wanted: str) -> Forgotten:
         """Set a node's names free, so that the next that bears one keeps it; know it no more if it is away.
@@ -313,7 +314,7 @@ async def open_node(
 
     def moved(peer: PeerConnection, move: Move) -> None:
         for watcher in watchers:
-            watcher.put(PeerChange(peer.status(), move))
+            watcher.put(PeerChange(program.peer_status(peer), move))
 
     program = NodeProgram(settings, value, network, world, moved=moved)
     with bare_errors():

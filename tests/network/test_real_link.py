@@ -199,3 +199,46 @@ def test_a_name_that_somebody_took_meanwhile_is_an_error(run_isolated: Isolated)
         device.close()
 
     run_isolated(main)
+
+
+def routes() -> list[str]:
+    shown = subprocess.run(["ip", "-4", "route"], check=True, capture_output=True, text=True).stdout
+    return sorted(" ".join(line.split()[:3]) for line in shown.splitlines())
+
+
+def test_routes_that_are_wanted_no_more_go_and_the_prefix_comes_back_with_its_address(run_isolated: Isolated) -> None:
+    """From the whole prefix to single peers and back, on the interface that is there."""
+
+    async def main() -> None:
+        device = await open_device()
+        device.link.readdress(("10.211.0.1/32", ADDRESS6), ("10.211.0.7/32", "10.211.0.8/32"))
+        assert routes() == [f"10.211.0.7 dev {NAME}", f"10.211.0.8 dev {NAME}"]
+        device.link.readdress(("10.211.0.1/32", ADDRESS6), ("10.211.0.8/32", "10.211.0.9/32"))
+        assert routes() == [f"10.211.0.8 dev {NAME}", f"10.211.0.9 dev {NAME}"]
+        assert device.link.missing() == ()
+        assert await carries(device)
+        device.link.readdress((ADDRESS4, ADDRESS6), ())
+        assert routes() == [f"10.211.0.0/16 dev {NAME}"]
+        assert device.link.missing() == ()
+        device.close()
+
+    run_isolated(main)
+
+
+def test_a_route_that_another_interface_has_stays_there_and_is_told(
+    run_isolated: Isolated, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is no reason to end: all else works."""
+
+    async def main() -> None:
+        device = await open_device()
+        other = await RealDevices().open_device("p2ptest1", 1280, ("10.212.0.1/16",), ())
+        other.link.readdress(("10.212.0.1/16",), ("10.99.0.0/24", "10.98.0.0/24"))
+        assert f"10.99.0.0/24 dev {NAME}" in routes()
+        assert "10.98.0.0/24 dev p2ptest1" in routes()
+        assert other.link.missing() == device.link.missing() == ()
+        device.close()
+        other.close()
+
+    run_isolated(main)
+    assert "p2ptest1 stays without the route to 10.99.0.0/24: another interface has it" in caplog.text

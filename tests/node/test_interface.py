@@ -14,11 +14,13 @@ from tunnel.machines.pulse import Pulse
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.memory_devices import DEBOUNCE, MemoryDevice, MemoryDevices
-from tunnel.network.memory_machine import MemoryStore
+from tunnel.network.memory_machine import MemoryInterfaces, MemoryStore
 from tunnel.node.interface import OFTEN, Interface
 from tunnel.node.lease import Lease
+from tunnel.node.pool_routes import PoolRoutes
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
+SERVER = "25.0.0.1"
 SOON = DEBOUNCE + 0.01
 
 
@@ -30,8 +32,10 @@ class Bench:
         self.pulse = Pulse()
         self.lease = Lease(MemoryStore(), NetworkId(bytes(16)), NodeId(bytes(16)))
         plane = TunPlane(lambda address: None, lambda address: False, LoopGuard())
+        pool = PoolRoutes("p2pt0", self.lease, MemoryInterfaces(), dict)
+        pool.note_server([SERVER])
         self.interface = Interface(
-            "p2pt0", 1280, self.lease, self.pulse, timings=DEFAULT_TIMINGS, devices=self.devices, plane=plane
+            "p2pt0", 1280, pool, self.pulse, timings=DEFAULT_TIMINGS, devices=self.devices, plane=plane
         )
 
     @property

@@ -28,6 +28,8 @@ def peer_view(peer: Json, now: float) -> Group:
     )
     facts.add_row("chart", Text(printable(peer["state"]), style="dim"))
     facts.add_row("path", plain(path_of(peer)))
+    for note in peer.get("notes", ()):
+        facts.add_row("note", plain(note))
     reason = peer["reason"]
     if reason is not None:
         facts.add_row("reason", plain(f"{reason_words(reason['code'])} ({reason['code']})"))

@@ -55,6 +55,8 @@ class PeerStatus:
     """What it calls itself, where that is another's name, or ours, or reads as an address or an id."""
     idle: float | None = None
     """Seconds since data last went either way; None: it never did."""
+    notes: tuple[str, ...] = ()
+    """Things that a person should know of it: that it takes no IP, or is not reached by IPv4 from here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ def peer_to_json(peer: PeerStatus) -> dict[str, Any]:
         "tx_bytes": peer.tx_bytes,
         "rx_bytes": peer.rx_bytes,
         "idle_s": None if peer.idle is None else round(peer.idle, 1),
+        "notes": list(peer.notes),
         "history": [
             {"at": move.at, "from": move.source, "event": move.event, "to": move.target} for move in peer.history
         ],

@@ -12,7 +12,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
-from tunnel.network.ports import Gateway, MappedPort
+from tunnel.network.ports import Gateway, MappedPort, Route
 
 WALL_AT_ZERO = 1_800_000_000.0
 """Unix time when Trio's clock shows 0."""
@@ -85,6 +85,8 @@ class MemoryInterfaces:
     def __init__(self) -> None:
         self.nested: set[str] = set()
         self.find_gateways: Callable[[], tuple[Gateway, ...]] = tuple
+        self.known_routes: tuple[Route, ...] = ()
+        self.known_resolvers: tuple[str, ...] = ()
         self._addresses: tuple[str, ...] = ()
         self._waiters = trio.lowlevel.ParkingLot()
 
@@ -100,6 +102,14 @@ class MemoryInterfaces:
     def gateways(self) -> tuple[Gateway, ...]:
         """The routers that the host stands behind; none unless somebody says otherwise."""
         return self.find_gateways()
+
+    def routes(self) -> tuple[Route, ...]:
+        """`known_routes`."""
+        return self.known_routes
+
+    def resolvers(self) -> tuple[str, ...]:
+        """`known_resolvers`."""
+        return self.known_resolvers
 
     async def wait_change(self) -> None:
         """Return at the next change."""

@@ -137,6 +137,16 @@ class Gateway(NamedTuple):
         return ":" in self.own
 
 
+class Route(NamedTuple):
+    """Where this machine sends packets to an IPv4 prefix, which is not the default one."""
+
+    prefix: str
+    interface: str
+    """Its name; empty where there are several."""
+    is_shared: bool
+    """Others may be at any of its addresses: a LAN, or what lies behind a router. False for the end of a tunnel."""
+
+
 class Interfaces(Protocol):
     """This machine's own addresses, and the routers that it stands behind."""
 
@@ -154,6 +164,14 @@ class Interfaces(Protocol):
 
     def gateways(self) -> tuple[Gateway, ...]:
         """The routers of the default routes, the preferred one of each family first; at most one a family is used."""
+        ...
+
+    def routes(self) -> tuple[Route, ...]:
+        """All IPv4 routes but default ones, as they are now."""
+        ...
+
+    def resolvers(self) -> tuple[str, ...]:
+        """The addresses of the DNS resolvers that this machine asks."""
         ...
 
     async def wait_change(self) -> None:

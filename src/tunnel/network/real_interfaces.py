@@ -11,9 +11,10 @@ import trio
 
 from tunnel.model.endpoint import packed_host
 from tunnel.network import netlink, without_netlink
-from tunnel.network.ports import Gateway
+from tunnel.network.ports import Gateway, Route
 from tunnel.network.real_gateways import read_gateways
 from tunnel.network.real_ranking import Rank, leads_into_nested, read_links
+from tunnel.network.real_routes import read_resolvers, read_routes
 
 DEBOUNCE = 0.1
 """Seconds to let a burst of changes pass (an interface that comes up makes a dozen)."""
@@ -59,6 +60,19 @@ class RealInterfaces:
         except OSError as error:
             self._tell(error)
             return without_netlink.read_gateways()
+
+    def routes(self) -> tuple[Route, ...]:
+        """All IPv4 routes but default ones; none where netlink is forbidden."""
+        try:
+            with netlink.Netlink() as kernel:
+                return read_routes(kernel)
+        except OSError as error:
+            self._tell(error)
+            return ()
+
+    def resolvers(self) -> tuple[str, ...]:
+        """Those of /etc/resolv.conf, and of systemd-resolved behind it."""
+        return read_resolvers()
 
     async def wait_change(self) -> None:
         """Return when addresses or default routes differ from when the wait began."""

@@ -64,13 +64,16 @@ class RealLink:
             self._expected = frozenset(self._wanted())
 
     def _change(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
-        former = self._addresses
+        former, led = self._addresses, self._routes
         self._addresses = tuple(map(ipaddress.ip_interface, addresses))
         self._routes = tuple(map(ipaddress.ip_network, routes))
         with netlink.Netlink() as kernel:
             for address in former:
                 if address not in self._addresses and str(address) in self._present(kernel):
                     kernel.execute(netlink.DEL_ADDRESS, 0, _address_body(address, self._index))
+            for network in led:
+                if network not in self._routes and _told(network) in self._expected:
+                    _remove_route(kernel, network, self._index)
             self._put_back(kernel)
             self._expected = frozenset(self._wanted()) & self._present(kernel)
 
@@ -135,7 +138,7 @@ class RealLink:
         for network in self._networks():
             is_own = any(address.network == network for address in self._addresses)
             if _told(network) not in present and (not is_own or _told(network) in self._expected):
-                self._add_route(kernel, network)
+                self._lead(kernel, network)
 
     def _add_address(self, kernel: netlink.Netlink, address: Address) -> None:
         try:
@@ -146,21 +149,17 @@ class RealLink:
             else:
                 raise DeviceError(f"{self._name} cannot have the address {address}: {error.strerror}") from error
 
-    def _add_route(self, kernel: netlink.Netlink, network: Network) -> None:
-        is_ipv6 = network.version == 6
-        family, scope = (socket.AF_INET6, _SCOPE_UNIVERSE) if is_ipv6 else (socket.AF_INET, _SCOPE_LINK)
-        body = netlink.ROUTE.pack(
-            family, network.prefixlen, 0, 0, netlink.MAIN_TABLE, _PROTOCOL_STATIC, scope, netlink.UNICAST, 0
-        )
-        body += netlink.attribute(netlink.RTA_DST, network.network_address.packed)
-        body += netlink.attribute(netlink.RTA_OIF, struct.pack("=i", self._index))
+    def _lead(self, kernel: netlink.Netlink, network: Network) -> None:
+        """Have packets to it routed to here. A route that another interface has already stays there, and is told."""
+        body = _route_body(network, self._index)
         try:
             kernel.execute(netlink.NEW_ROUTE, netlink.CREATE | netlink.EXCLUSIVE, body)
         except OSError as error:
-            if is_ipv6 and error.errno in (*_NO_IPV6, errno.ENODEV):
+            if network.version == 6 and error.errno in (*_NO_IPV6, errno.ENODEV):
                 return
-            taken = "; another interface has that route: see `ip route`" if error.errno == errno.EEXIST else ""
-            raise DeviceError(f"{self._name} cannot have the route {network}: {error.strerror}{taken}") from error
+            if error.errno != errno.EEXIST:
+                raise DeviceError(f"{self._name} cannot have the route {network}: {error.strerror}") from error
+            _log.warning("%s stays without %s: another interface has it (`ip route`)", self._name, _told(network))
 
     async def _wait_reachable(self) -> None:
         """The kernel makes an IPv6 address its own a moment after it gave it; packets to it are lost until then."""
@@ -194,6 +193,23 @@ def _networks_of(kernel: netlink.Netlink, wanted: int) -> Iterator[Network]:
         packed = attributes.get(netlink.RTA_DST)
         if attributes.get(netlink.RTA_OIF) == struct.pack("=i", wanted) and packed is not None:
             yield ipaddress.ip_network((packed, bits), strict=False)
+
+
+def _route_body(network: Network, index: int) -> bytes:
+    is_ipv6 = network.version == 6
+    family, scope = (socket.AF_INET6, _SCOPE_UNIVERSE) if is_ipv6 else (socket.AF_INET, _SCOPE_LINK)
+    body = netlink.ROUTE.pack(
+        family, network.prefixlen, 0, 0, netlink.MAIN_TABLE, _PROTOCOL_STATIC, scope, netlink.UNICAST, 0
+    )
+    body += netlink.attribute(netlink.RTA_DST, network.network_address.packed)
+    return body + netlink.attribute(netlink.RTA_OIF, struct.pack("=i", index))
+
+
+def _remove_route(kernel: netlink.Netlink, network: Network, index: int) -> None:
+    try:
+        kernel.execute(netlink.DEL_ROUTE, 0, _route_body(network, index))
+    except OSError as error:
+        _log.debug("no way to remove %s: %s", _told(network), error.strerror)
 
 
 def _address_body(address: Address, index: int) -> bytes:

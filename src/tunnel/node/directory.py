@@ -69,6 +69,14 @@ class Directory:
         """The peer that holds a packed tunnel address (4 or 16 bytes): what the data plane asks for each packet."""
         return self._holders.get(address)
 
+    def ipv4_names(self) -> dict[str, str]:
+        """The IPv4 tunnel addresses that peers hold, and what the holder of each is called."""
+        return {
+            _text(address): peer.status().name or str(peer.node)
+            for address, peer in self._holders.items()
+            if len(address) == 4
+        }
+
     def add(self, connection: PeerConnection) -> None:
         """A peer that was not known."""
         self._peers[connection.node] = connection

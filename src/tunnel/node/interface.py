@@ -15,7 +15,7 @@ from tunnel.machines.pulse import Pulse
 from tunnel.model.errors import DeviceError
 from tunnel.model.timings import Timings, rung
 from tunnel.network.ports import PacketDevice, PacketDevices
-from tunnel.node.lease import Lease
+from tunnel.node.pool_routes import PoolRoutes
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Interface:
         self,
         name: str,
         mtu: int,
-        lease: Lease,
+        pool: PoolRoutes,
         pulse: Pulse,
         *,
         timings: Timings,
@@ -40,19 +40,21 @@ class Interface:
     ) -> None:
         self._name = name
         self._mtu = mtu
-        self._lease = lease
+        self._pool = pool
         self._pulse = pulse
         self._timings = timings
         self._devices = devices
         self._plane = plane
         self._device: PacketDevice | None = None
+        self._has: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._disturbances = 0
         self._lost = ""
         self._trouble = ""
 
     async def open(self) -> None:
         """Make it, with the addresses that we know so far. Raises DeviceError: no privilege, name taken."""
-        self._device = await self._devices.open_device(self._name, self._mtu, self._lease.interfaces, ())
+        self._has = self._pool.wanted()
+        self._device = await self._devices.open_device(self._name, self._mtu, *self._has)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -72,9 +74,9 @@ class Interface:
             nursery.start_soon(self._plane.carry, device)
             nursery.start_soon(self._keep, device)
             while True:
-                addresses = self._lease.interfaces
-                await self._pulse.wait_until(lambda addresses=addresses: self._lease.interfaces != addresses)  # type: ignore[misc]
-                device.link.readdress(self._lease.interfaces, ())
+                await self._pulse.wait_until(lambda: self._pool.wanted() != self._has)
+                self._has = self._pool.wanted()
+                device.link.readdress(*self._has)
 
     def close(self) -> None:
         """Remove it."""

@@ -38,23 +38,34 @@ class Lease:
         self._own6 = tunnel_address6(network, node)
         self._prefix6 = tunnel_prefix6(network).partition("/")[2]
         self.address, self.since = self._kept()
+        self._is_withheld = False
         self._packed = self._pack()
 
     @property
-    def host(self) -> str:
-        """The IPv4 address alone; empty while there is none."""
+    def leased_host(self) -> str:
+        """The IPv4 address that the server leases us; empty while there is none."""
         return (self.address or "").partition("/")[0]
 
     @property
+    def host(self) -> str:
+        """The same, as far as we use it."""
+        return "" if self._is_withheld else self.leased_host
+
+    @property
     def addresses(self) -> tuple[str, ...]:
-        """Our tunnel addresses: IPv6 always, IPv4 once leased."""
-        return (self.host, self._own6) if self.address else (self._own6,)
+        """Our tunnel addresses: IPv6 always, IPv4 once leased, unless it clashes with something on this machine."""
+        return (self.host, self._own6) if self.host else (self._own6,)
 
     @property
     def interfaces(self) -> tuple[str, ...]:
         """The same with their prefix lengths, as a TUN interface wants them."""
         own6 = f"{self._own6}/{self._prefix6}"
-        return (self.address, own6) if self.address else (own6,)
+        return (self.address, own6) if self.address and not self._is_withheld else (own6,)
+
+    def withhold(self, is_withheld: bool) -> None:
+        """Use the IPv4 address not, or again."""
+        self._is_withheld = is_withheld
+        self._packed = self._pack()
 
     def holds(self, packed: bytes) -> bool:
         """Whether this packed address (4 or 16 bytes) is one of `addresses`: asked for each packet that comes in."""
@@ -84,3 +95,20 @@ class Lease:
                     return None, 0.0
                 return kept if math.isfinite(kept[1]) and 0 <= kept[1] < MAX_SINCE else (None, 0.0)
         return None, 0.0
+
+
+def unmet_wish(wanted: str | None, address: str | None, holder: str | None) -> str | None:
+    """Why the lease (ADDRESS/PREFIX) is not the wanted address, in words; None if it is. `holder` bears that one."""
+    if wanted is None or address is None:
+        return None
+    leased, wish = ipaddress.IPv4Interface(address), ipaddress.IPv4Address(wanted)
+    if wish == leased.ip:
+        return None
+    pool = leased.network
+    if wish not in pool:
+        why = f"is not in {pool}, from which the server leases"
+    elif wish in (pool.network_address, pool.broadcast_address):
+        why = f"is the {'network' if wish == pool.network_address else 'broadcast'} address of {pool}"
+    else:
+        why = f"is {holder}'s" if holder else "is another node's"
+    return f"--address {wanted} {why}: this node has {leased.ip}"

@@ -19,7 +19,7 @@ from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
 from tunnel.model.nat import Udp
 from tunnel.model.settings import PUBLIC_STUN, NodeSettings
-from tunnel.model.status import Move, NodeStatus, ServerStatus
+from tunnel.model.status import Move, NodeStatus, PeerStatus, ServerStatus
 from tunnel.nat.netcheck import NetcheckReport
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.background import bare_errors
@@ -36,10 +36,11 @@ from tunnel.node.identity import load_identity
 from tunnel.node.inboxes import Inboxes
 from tunnel.node.indices import Indices
 from tunnel.node.interface import Interface
-from tunnel.node.lease import Lease
+from tunnel.node.lease import Lease, unmet_wish
 from tunnel.node.name_pins import NamePins
 from tunnel.node.neighbourhood import Forgotten, Neighbourhood
 from tunnel.node.network_check import check_network
+from tunnel.node.pool_routes import PoolRoutes
 from tunnel.node.port_mappings import PortMappings
 from tunnel.node.portrait import Portrait
 from tunnel.node.server_link import ServerLink
@@ -103,12 +104,14 @@ class NodeProgram:
             reach=self._nat64.reach,
         )
         self._observed = ""  # the host that the server saw our link come from
-        self._interface = None
+        self._interface = self._pool = None
         if settings.tun is not None:
+            self._pool = PoolRoutes(settings.tun, self._lease, world.interfaces, self.directory.ipv4_names)
+            self._pool.note_server([ServerUrl.parse(invite.server).host])
             self._interface = Interface(
                 settings.tun,
                 settings.mtu,
-                self._lease,
+                self._pool,
                 self.pulse,
                 timings=settings.timings,
                 devices=world.devices,
@@ -211,6 +214,7 @@ class NodeProgram:
             if self.settings.udp:
                 await self.datagrams.open(self._world.datagrams, self.settings.udp_port)
             if self._interface is not None:
+                self._look_at_pool()
                 await self._interface.open()
             self._world.privileges.lay_down(keeps_interface=self._interface is not None)
             with bare_errors():
@@ -267,8 +271,10 @@ class NodeProgram:
                 self.link.rtt if self.is_registered else None,
                 None if self.is_registered else self.link.reason,
             ),
-            peers=tuple(peer.status() for peer in sorted(self.directory, key=lambda peer: peer.node)),
+            peers=tuple(self.peer_status(peer) for peer in sorted(self.directory, key=lambda peer: peer.node)),
             notes=(
+                *filter(None, (self._unmet_wish(),)),
+                *(() if self._pool is None else self._pool.notes),
                 *self.directory.notes,
                 *self.surveyor.notes,
                 *self.link.notes,
@@ -277,6 +283,12 @@ class NodeProgram:
             ),
             port_mappings=self.port_mappings.statuses(),
         )
+
+    def peer_status(self, peer: PeerConnection) -> PeerStatus:
+        """What its connection says of itself, and what this machine has against it."""
+        status = peer.status()
+        note = None if self._pool is None else self._pool.note_on(status.addresses)
+        return replace(status, notes=tuple(filter(None, (note,))))
 
     async def check_network(self) -> NetcheckReport:
         """All that can be said of the network now, and a second opinion on it."""
@@ -310,7 +322,9 @@ class NodeProgram:
         welcome = connection.welcome
         self._observed = welcome.observed.host
         self._lease.take(welcome.address, welcome.leased_since)
-        self.directory.claim_own(self._lease.interfaces, self._lease.since)
+        if self._pool is not None:
+            self._pool.note_server({connection.server.host, *(each.host for each in connection.addresses)})
+        self._look_at_pool()
         if self.settings.survey:
             self.surveyor.own = place(welcome.stun, connection.server, connection.addresses)
             self.surveyor.request()
@@ -320,6 +334,16 @@ class NodeProgram:
         for peer in self.directory:
             peer.note_registered()
         self._beat_all()
+
+    def _look_at_pool(self) -> None:
+        """Which of our addresses this machine lets us have, and with them which the others may have."""
+        if self._pool is not None:
+            self._pool.look()
+        self.directory.claim_own(self._lease.interfaces, self._lease.since)
+
+    def _unmet_wish(self) -> str | None:
+        wanted = self.settings.address
+        return unmet_wish(wanted, self._lease.address, self.directory.ipv4_names().get(wanted or ""))
 
     def _handle_lost(self) -> None:
         self.announcer.note_link_lost()
@@ -390,6 +414,7 @@ class NodeProgram:
             self._addresses.forget()
             for peer in self.directory:
                 peer.paths.doubt_proofs()
+            self._look_at_pool()
             self.link.hasten()
             self.port_mappings.note_network()
             self._suspect_network()

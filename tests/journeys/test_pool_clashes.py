@@ -1,0 +1,148 @@
+"""The tunnel's 10.86.0.0/16 where some of it is something else already: a LAN, the server, a resolver, a network."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.journeys.conftest import OpenHousehold
+
+from tunnel.netlab import SERVER_ADDRESSES, Host, Lab, SiteSpec
+from tunnel.netlab.household import SERVER_PORT, Household
+from tunnel.wire.invites import decode_invite, encode_invite
+
+pytestmark = pytest.mark.netlab
+
+INNER_SERVER = "10.86.77.1"
+"""Where the server is too, as a company's may be that every site reaches by its router."""
+RESOLVER = "10.86.88.53"
+
+Pair = tuple[Lab, Household]
+
+
+@contextmanager
+def resolver(host: Host, address: str) -> Iterator[None]:
+    """What programs on this host find in /etc/resolv.conf."""
+    folder = Path("/etc/netns") / host.namespace
+    folder.mkdir(parents=True)
+    (folder / "resolv.conf").write_text(f"nameserver {address}\n")
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def pair(open_household: OpenHousehold) -> Iterator[Pair]:
+    """A desk whose LAN, server and resolver are in the tunnel's prefix, a laptop and a till elsewhere."""
+    listen = f"{INNER_SERVER}:{SERVER_PORT}"
+    lab, household = open_household(SiteSpec("home"), SiteSpec("office"), SiteSpec("shop"))
+    lab.run(lab.server, ["ip", "address", "add", f"{INNER_SERVER}/32", "dev", "lo"])
+    internet = Host("internet", lab.server.namespace.removesuffix("server") + "internet", "")
+    lab.run(internet, ["ip", "route", "add", f"{INNER_SERVER}/32", "via", SERVER_ADDRESSES[0]])
+    household.kill_server()
+    household.start_server("--also-listen", listen)
+    path = household.make_invite()
+    path.write_text(encode_invite(replace(decode_invite(path.read_text()), server=f"wss://{listen}")))
+    home = lab.sites["home"].host
+    for words in (
+        "link add lan type veth peer name other",
+        "link set lan up",
+        "link set other up",
+        "address add 10.86.1.2/24 dev lan",
+    ):
+        lab.run(home, ["ip", *words.split()])
+    with resolver(home, RESOLVER):
+        household.start_node(home, "desk", "--address", "10.86.3.7")
+        household.start_node(lab.sites["office"].host, "laptop", "--address", "10.86.5.5")
+        household.start_node(lab.sites["shop"].host, "till", "--address", "10.86.1.20")
+        household.wait_ready("desk", "laptop", "till")
+        yield lab, household
+
+
+def way_to(lab: Lab, host: Host, address: str) -> str:
+    """The interface by which this host sends there."""
+    words = lab.run(host, ["ip", "route", "get", address]).split()
+    return words[words.index("dev") + 1]
+
+
+def test_what_was_there_stays_in_reach_and_the_peers_are_too(pair: Pair) -> None:
+    lab, household = pair
+    desk = household.nodes["desk"]
+    assert len(household.start_ping("desk", "laptop", count=10).finish().answers) >= 9
+    assert way_to(lab, desk.host, "10.86.5.5") == desk.tun
+    assert way_to(lab, desk.host, "10.86.1.20") == way_to(lab, desk.host, "10.86.1.99") == "lan"
+    for address in (INNER_SERVER, RESOLVER, "10.86.200.200"):
+        assert way_to(lab, desk.host, address) == "eth0"
+    assert household.status("desk")["server"]["state"] == "registered"
+
+
+def test_it_is_told_by_status_why_and_the_log_with_the_remedy(pair: Pair) -> None:
+    household = pair[1]
+    shown = " ".join(household.command("desk", "status").split())
+    for clash in (f"the server {INNER_SERVER}", f"the DNS resolver {RESOLVER}", "10.86.1.0/24 on lan", "--addresses"):
+        assert clash in shown
+        assert clash in household.log("desk")
+    assert "till by IPv6 alone" in shown
+    why = " ".join(household.command("desk", "why", "till").split())
+    assert "by IPv6 alone from this machine: 10.86.1.20 is in 10.86.1.0/24 on lan" in why
+    assert "IPv6 alone" not in household.command("desk", "why", "laptop")
+
+
+def test_a_start_with_the_lease_of_last_time_finds_its_server_again(pair: Pair) -> None:
+    lab, household = pair
+    household.stop_node("desk")
+    household.start_node(lab.sites["home"].host, "desk", "--address", "10.86.3.7")
+    household.wait_ready("desk", "laptop")
+    assert len(household.start_ping("desk", "laptop", count=10).finish().answers) >= 9
+
+
+def test_a_lan_that_takes_our_own_address_leaves_the_node_ipv6_and_gives_it_back_when_it_goes(pair: Pair) -> None:
+    lab, household = pair
+    desk, laptop = household.nodes["desk"], household.nodes["laptop"]
+    lab.run(desk.host, ["ip", "address", "add", "10.86.3.1/24", "dev", "lan"])
+    status = household.wait_status("desk", lambda status: len(status["node"]["addresses"]) == 1, "without IPv4")
+    assert any(
+        "no IPv4 in the tunnel here: its address 10.86.3.7 is in 10.86.3.0/24 on lan" in note
+        for note in status["node"]["notes"]
+    )
+    assert way_to(lab, desk.host, "10.86.3.7") == "lan"
+    household.wait_peer("laptop", "desk", lambda entry: len(entry["addresses"]) == 1, "told of the loss")
+    own6 = household.status("desk")["node"]["addresses"][0]
+    assert " 0% packet loss" in lab.run(laptop.host, ["ping", "-6", "-c", "3", "-i", "0.2", "-W", "2", own6])
+    lab.run(desk.host, ["ip", "address", "del", "10.86.3.1/24", "dev", "lan"])
+    household.wait_status("desk", lambda status: len(status["node"]["addresses"]) == 2, "with IPv4 again")
+    household.wait_peer("laptop", "desk", lambda entry: len(entry["addresses"]) == 2, "told of it")
+    assert len(household.start_ping("desk", "laptop", count=10).finish().answers) >= 9
+
+
+def test_two_networks_of_one_prefix_live_on_one_machine(open_household: OpenHousehold) -> None:
+    """Each with the default prefix of the server, as two people would set them up."""
+    lab, first = open_household(SiteSpec("office"), SiteSpec("shop"))
+    office, shop = lab.sites["office"].host, lab.sites["shop"].host
+    first.start_node(office, "laptop")
+    first.start_node(shop, "till")
+    first.wait_ready("laptop", "till")
+    assert way_to(lab, office, "10.86.222.222") == first.nodes["laptop"].tun
+    (first.folder / "second").mkdir()
+    with Household(lab, first.folder / "second") as second:
+        second._ready = first._ready
+        second.start_node(office, "work-laptop")
+        second.start_node(shop, "work-till")
+        second.wait_ready("work-laptop", "work-till")
+        for household, one, other in (
+            (second, "work-laptop", "work-till"),
+            (second, "work-till", "work-laptop"),
+            (first, "laptop", "till"),
+            (first, "till", "laptop"),
+        ):
+            assert len(household.start_ping(one, other, count=10).finish().answers) >= 9, one
+        for household, one, other in ((first, "laptop", "till"), (second, "work-laptop", "work-till")):
+            assert way_to(lab, office, household.address(other)) == household.nodes[one].tun
+            assert "has addresses that this machine has elsewhere" in household.status(one)["node"]["notes"][0]
+    first.wait_status("laptop", lambda status: not status["node"]["notes"], "alone again")
+    assert way_to(lab, office, "10.86.222.222") == first.nodes["laptop"].tun

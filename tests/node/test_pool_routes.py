@@ -1,0 +1,206 @@
+"""The tunnel's prefix beside what a machine has already: who keeps which address, and what is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tunnel.model.identity import NetworkId, NodeId
+from tunnel.network.memory_machine import MemoryInterfaces, MemoryStore
+from tunnel.network.ports import Gateway, Route
+from tunnel.node.lease import LEASE_FILE, Lease, unmet_wish
+from tunnel.node.pool_routes import PoolPlan, PoolRoutes, plan_pool
+
+if TYPE_CHECKING:
+    from tests.node.conftest import OpenNode, Town
+
+OWN = "10.86.3.7/16"
+PEERS = {"10.86.1.20": "laptop", "10.86.5.5": "phone"}
+LAN = Route("10.86.1.0/24", "eth0", is_shared=True)
+TUNNEL = Route("10.86.0.0/16", "p2pt0", is_shared=False)
+WIDE = Route("10.0.0.0/8", "eth0", is_shared=True)
+
+
+def plan(*routes: Route, own: str = OWN, needed: dict[str, str] | None = None, is_careful: bool = False) -> PoolPlan:
+    return plan_pool(own, routes, needed or {}, lambda: PEERS, is_careful=is_careful)
+
+
+def test_where_nothing_is_in_the_way_the_whole_prefix_leads_into_the_tunnel() -> None:
+    far = Route("192.168.1.0/24", "eth0", is_shared=True)
+    assert plan(far, needed={"192.168.1.1": "gateway", "25.0.0.1": "server"}) == PoolPlan((OWN,))
+
+
+def test_a_lan_within_the_prefix_keeps_its_addresses_and_peers_outside_it_are_routed_one_by_one() -> None:
+    assert plan(LAN) == PoolPlan(
+        ("10.86.3.7/32",),
+        ("10.86.5.5/32",),
+        ("10.86.1.0/24 on eth0",),
+        "",
+        {"10.86.1.20": "in 10.86.1.0/24 on eth0"},
+    )
+
+
+def test_a_wider_network_around_the_prefix_keeps_all_but_the_peers_addresses() -> None:
+    found = plan(WIDE)
+    assert (found.addresses, found.routes) == (("10.86.3.7/32",), ("10.86.1.20/32", "10.86.5.5/32"))
+    assert found.left == {}
+
+
+def test_a_second_network_with_the_same_prefix_goes_beside_the_first() -> None:
+    """At the other end of its interface are only its own peers: ours have other addresses."""
+    found = plan(TUNNEL, Route("10.86.5.5/32", "p2pt0", is_shared=False))
+    assert found.routes == ("10.86.1.20/32",)
+    assert found.left == {"10.86.5.5": "in 10.86.5.5/32 on p2pt0"}
+
+
+@pytest.mark.parametrize("what", ["server", "gateway", "resolver"])
+def test_an_address_that_the_machine_needs_is_routed_as_before(what: str) -> None:
+    assert plan(needed={"10.86.9.9": what}).clashes == (f"{what} 10.86.9.9",)
+    assert plan(needed={"10.86.9.9": what}).routes == ("10.86.1.20/32", "10.86.5.5/32")
+    assert plan(needed={"10.86.5.5": what}).left == {"10.86.5.5": f"{what} 10.86.5.5"}
+
+
+@pytest.mark.parametrize(
+    ("own", "routes", "needed", "what"),
+    [
+        ("10.86.1.9/16", [LAN], {}, "in 10.86.1.0/24 on eth0"),
+        (OWN, [Route("10.86.0.0/16", "eth0", is_shared=True)], {}, "in 10.86.0.0/16 on eth0"),
+        (OWN, [], {"10.86.3.7": "server"}, "server 10.86.3.7"),
+        (OWN, [Route("10.86.3.7/32", "wg0", is_shared=False)], {}, "in 10.86.3.7/32 on wg0"),
+    ],
+)
+def test_an_address_of_ours_that_is_somebody_s_is_not_used(
+    own: str, routes: list[Route], needed: dict[str, str], what: str
+) -> None:
+    found = plan(*routes, own=own, needed=needed)
+    assert (found.addresses, found.routes, found.withheld) == ((), (), what)
+
+
+def test_nothing_but_our_own_address_is_taken_until_it_is_known_where_the_server_is() -> None:
+    assert plan(is_careful=True) == PoolPlan(("10.86.3.7/32",), ("10.86.1.20/32", "10.86.5.5/32"))
+
+
+def bench(address: str = OWN) -> tuple[PoolRoutes, Lease, MemoryInterfaces]:
+    store, interfaces = MemoryStore(), MemoryInterfaces()
+    store.write(LEASE_FILE, f"{address} 1.0".encode())
+    lease = Lease(store, NetworkId(bytes(16)), NodeId(bytes(16)))
+    return PoolRoutes("tun", lease, interfaces, lambda: PEERS), lease, interfaces
+
+
+def test_a_server_that_is_known_by_name_alone_may_be_anywhere() -> None:
+    pool, _, _ = bench()
+    pool.note_server(["server.example.org"])
+    pool.look()
+    assert pool.wanted()[0] == ("10.86.3.7/32", "fd00::/48")
+    assert pool.notes == ()
+    pool.note_server(["25.0.0.1"])
+    pool.look()
+    assert pool.wanted() == ((OWN, "fd00::/48"), ())
+
+
+def test_clashes_are_told_with_the_remedy_and_so_is_each_peer_that_they_cost() -> None:
+    pool, _, interfaces = bench()
+    pool.note_server(["10.86.77.1", "2a25::1"])
+    interfaces.known_routes = (LAN, TUNNEL._replace(interface="tun"))
+    interfaces.known_resolvers = ("10.86.1.53", "127.0.0.53")
+    interfaces.find_gateways = lambda: (Gateway("10.86.1.1", "10.86.1.2"), Gateway("fe80::1%eth0", "2a25::2"))
+    interfaces.change(("10.86.1.2", OWN.partition("/")[0], "2a25::2"))
+    pool.look()
+    first, second = pool.notes
+    needed = "the server 10.86.77.1; the gateway 10.86.1.1; the DNS resolver 10.86.1.53"
+    assert f"({needed}; this machine's address 10.86.1.2; and 1 more)" in first
+    assert "server --addresses" in first
+    assert second == "reached from here: laptop by IPv6 alone, 10.86.1.20 is in 10.86.1.0/24 on eth0"
+    assert "by IPv6 alone from this machine: 10.86.1.20 is in" in str(pool.note_on(["10.86.1.20", "fd00::7"]))
+    assert pool.note_on(["10.86.5.5", "fd00::8"]) is None
+
+
+def test_a_lease_that_clashes_is_not_used_until_the_machine_is_elsewhere() -> None:
+    """What we do not have we neither announce nor accept packets for."""
+    pool, lease, interfaces = bench("10.86.1.9/16")
+    pool.note_server(["25.0.0.1"])
+    interfaces.known_routes = (LAN,)
+    pool.look()
+    assert list(lease.addresses) == ["fd00::"]
+    assert not lease.holds(bytes([10, 86, 1, 9]))
+    assert pool.wanted() == (("fd00::/48",), ())
+    assert pool.notes[0].startswith("no IPv4 in the tunnel here: its address 10.86.1.9 is in 10.86.1.0/24 on eth0")
+    assert "up --address" in pool.notes[0]
+    assert "this machine has no IPv4 in the tunnel" in str(pool.note_on(["10.86.5.5"]))
+    interfaces.known_routes = ()
+    pool.look()
+    assert list(lease.addresses) == ["10.86.1.9", "fd00::"]
+    assert lease.holds(bytes([10, 86, 1, 9]))
+    assert pool.notes == ()
+
+
+def test_without_a_lease_there_is_nothing_to_clash() -> None:
+    interfaces = MemoryInterfaces()
+    interfaces.known_routes = (LAN,)
+    pool = PoolRoutes("tun", Lease(MemoryStore(), NetworkId(bytes(16)), NodeId(bytes(16))), interfaces, dict)
+    pool.look()
+    assert pool.wanted() == (("fd00::/48",), ())
+    assert pool.notes == ()
+    assert pool.note_on(["10.86.5.5"]) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "holder", "told"),
+    [
+        (None, None, None),
+        ("10.86.3.7", None, None),
+        ("10.99.0.1", None, "is not in 10.86.0.0/16, from which the server leases: this node has 10.86.3.7"),
+        ("10.86.0.0", None, "is the network address of 10.86.0.0/16"),
+        ("10.86.255.255", None, "is the broadcast address of 10.86.0.0/16"),
+        ("10.86.5.5", "phone", "is phone's: this node has"),
+        ("10.86.5.5", None, "is another node's: this node has"),
+    ],
+)
+def test_an_address_that_was_asked_for_and_not_given_is_told_with_the_reason(
+    wanted: str | None, holder: str | None, told: str | None
+) -> None:
+    found = unmet_wish(wanted, OWN, holder)
+    assert (found is None) if told is None else (f"--address {wanted} {told}" in str(found))
+    assert unmet_wish(wanted, None, holder) is None
+
+
+async def test_a_node_gives_way_to_its_lan_and_takes_the_prefix_again_when_it_has_left(
+    town: Town, open_in: OpenNode
+) -> None:
+    async with town.server(), open_in("desk", tun="tun") as desk, open_in("laptop", tun="tun") as laptop:
+        with trio.fail_after(10):
+            await desk.connect("laptop")
+        host = town.host("desk")
+        device = host.devices.open["tun"]
+        own, theirs = desk.addresses[0], laptop.addresses[0]
+        assert (device.addresses[0], device.routes) == (f"{own}/16", ())
+        host.interfaces.known_routes = (WIDE,)
+        host.change_addresses("26.0.0.77")
+        await trio.sleep(5)
+        assert (device.addresses[0], device.routes) == (f"{own}/32", (f"{theirs}/32",))
+        assert any("10.0.0.0/8 on eth0" in note for note in desk.status().notes)
+        host.interfaces.known_routes = (Route(f"{theirs}/32", "eth0", is_shared=True),)
+        host.change_addresses("26.0.0.78")
+        await trio.sleep(5)
+        assert device.routes == ()
+        assert "by IPv6 alone" in desk.peer("laptop").status().notes[0]
+        host.interfaces.known_routes = ()
+        host.change_addresses("26.0.0.79")
+        await trio.sleep(5)
+        assert (device.addresses[0], device.routes) == (f"{own}/16", ())
+        assert desk.status().notes == desk.peer("laptop").status().notes == ()
+
+
+async def test_a_wish_that_cannot_be_met_is_in_the_status(town: Town, open_in: OpenNode) -> None:
+    async with town.server(), open_in("desk", address="10.86.0.9") as desk:
+        await desk.wait_registered()
+        async with open_in("laptop", address="10.86.0.9") as laptop, open_in("phone", address="192.168.7.7") as phone:
+            with trio.fail_after(10):
+                await laptop.connect("desk")
+                await phone.wait_registered()
+            assert desk.addresses[0] == "10.86.0.9"
+            assert desk.status().notes == ()
+            assert laptop.status().notes == (f"--address 10.86.0.9 is desk's: this node has {laptop.addresses[0]}",)
+            assert "is not in 10.86.0.0/16" in phone.status().notes[0]
