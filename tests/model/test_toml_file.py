@@ -55,6 +55,10 @@ def test_a_document_with_a_mark_of_byte_order_and_foreign_ends_of_lines_is_under
 
 
 HOSTILE = {
+    "a string of quotes without end": "a = " + '"\\' * 200_000,
+    "an array of strings without end": "a = [" + '"x\\' * 200_000,
+    "a key of parts without end": "a." * 200_000,
+    "a header of parts without end": "[" + "a . " * 200_000,
     "a bracket and blanks in a text of many lines": 'about = """\n[' + " " * 400_000 + '\n"""',
     "a bracket and blanks": "[" + " " * 400_000,
     "a key of blanks": "a" + " " * 400_000,

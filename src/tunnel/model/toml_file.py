@@ -25,7 +25,8 @@ DEEPEST = 32
 
 _BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
 _PART = re.compile(r"""[ \t]*(?:([A-Za-z0-9_-]+)|"((?:[^"\\\n]|\\[^\n])*)"|'([^'\n]*)')[ \t]*""")
-_TOKEN = re.compile(r"""\"{3}|'{3}|"(?:[^"\\\n]|\\[^\n])*"|'[^'\n]*'|\#[^\n]*|[\[\]{}=,.\n]""")
+_TOKEN = re.compile(r"""\"{3}|'{3}|"(?:[^"\\\n]|\\[^\n])*"?|'[^'\n]*'?|\#[^\n]*|[\[\]{}=,.\n]""")
+"""A string that does not end is a token too: else the search would begin anew at each quote in it."""
 _ENDS = {
     '"""': re.compile(r'(?:[^"\\]|\\.|"{1,2}(?!"))*"{3,5}', re.DOTALL),
     "'''": re.compile(r"(?:[^']|'{1,2}(?!'))*'{3,5}"),
@@ -103,6 +104,8 @@ def statements(text: str, file: str) -> Iterator[Statement]:
         if opener != "=":
             at += len(opener)
         key, at = _key(text, at)
+        if len(key) > DEEPEST:
+            raise SettingsError(f"{file}:{number}: a key of more than {DEEPEST} parts")
         closer = opener.replace("[", "]")
         if not key or not text.startswith(closer, at):
             return
@@ -119,6 +122,8 @@ def statements(text: str, file: str) -> Iterator[Statement]:
                 if end is None:
                     return
                 at = end.end()
+            elif word[0] in "\"'" and (len(word) == 1 or word[-1] != word[0]):
+                return
             elif word == ".":  # of a number, or of a key in an inline table
                 dots += 1
                 if dots > DEEPEST:
@@ -155,7 +160,7 @@ def _key(text: str, at: int) -> tuple[tuple[str, ...], int]:
         bare, quoted, plain = match.groups()
         parts.append(_unescaped(quoted) if quoted is not None else bare if bare is not None else plain)
         at = match.end()
-        if not text.startswith(".", at):
+        if not text.startswith(".", at) or len(parts) > DEEPEST:  # of more parts nobody wants the rest
             return tuple(parts), at
         at += 1
     return (), at
