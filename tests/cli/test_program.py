@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from tunnel.cli import charts, program
 from tunnel.cli.program import COMMANDS, run
 from tunnel.cli.settings_file import options_of_command
+from tunnel.crypto.network_keys import derive_network_keys
 from tunnel.model.errors import (
     DeviceError,
     PeerUnreachable,
@@ -23,7 +25,10 @@ from tunnel.model.errors import (
     SettingsError,
     TunnelError,
 )
+from tunnel.model.invite import Invite
+from tunnel.wire.invites import encode_invite
 
+SECRET = sha256(b"a secret for tests").digest()
 Command = Callable[..., Any]
 
 
@@ -183,3 +188,45 @@ def test_main_leaves_with_the_code_of_run(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == run(["nonsense"]) == 2
+
+
+INVITE = encode_invite(
+    Invite("wss://192.0.2.1:8443", None, "home", derive_network_keys("home", SECRET).network_id, SECRET)
+)
+HEAD, TAIL = INVITE[:70], INVITE[70:]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (INVITE,),
+        (HEAD, TAIL),
+        (f"{HEAD} {TAIL}",),
+        ("join", INVITE),
+        ("join", HEAD, TAIL),
+        ("join", TAIL, HEAD),
+        ("join", f"{HEAD} {TAIL}"),
+        ("join", "--invite-file", INVITE),
+        ("join", "--invite-file", f"{HEAD} {TAIL}"),
+        ("join", "--invite-file", f"{HEAD}\n{TAIL[:7]} {TAIL[7:]}"),
+        ("join", f"--invite-file={HEAD} {TAIL}"),
+        ("join", f"--state={HEAD}", "--invite-file", TAIL),
+        ("join", f"--{INVITE}"),
+        ("up", "--udp-port", INVITE),
+        ("up", "--udp-port", TAIL),
+        ("up", "--name", f"{HEAD} {TAIL}"),
+        ("up", "--stun", f"{HEAD} {TAIL}"),
+        ("invite", "--server", f"{HEAD} {TAIL}"),
+        ("ping", f"{HEAD} {TAIL}", "--count", "0"),
+        ("ping", "--count", TAIL, "laptop"),
+        ("simulate", f"{HEAD} {TAIL}"),
+        ("chart", TAIL),
+    ],
+    ids=lambda argv: " ".join(argv).replace(INVITE, "INVITE").replace(HEAD, "HEAD").replace(TAIL, "TAIL"),
+)
+def test_no_error_repeats_any_part_of_an_invite(argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """It was pasted to the wrong place, or in two pieces, and what stands on the screen is read and copied on."""
+    assert run(argv) != 0
+    said = "".join(capsys.readouterr())
+    secret = INVITE.removeprefix("p2pt1-")
+    assert [secret[at : at + 6] for at in range(len(secret) - 5) if secret[at : at + 6] in said] == []

@@ -63,3 +63,17 @@ def test_nothing_is_near_when_nothing_is_alike(known: list[str]) -> None:
 def test_where_nothing_is_near_all_known_words_are_told() -> None:
     assert or_nearest("zzz", ["name", "udp-port"]) == "known ones are name, udp-port"
     assert or_nearest("nmae", ["name", "udp-port"]) == "the nearest known one is 'name'"
+
+
+def test_a_piece_of_an_invite_is_hidden_and_what_people_need_is_not() -> None:
+    """Pins and ids are compared by eye, paths are looked up."""
+    piece = "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9v"
+    assert without_secrets(f"p2pt1-AbC {piece}, no file") == "p2pt1-(hidden), no file"
+    assert without_secrets(f"unexpected argument '{piece}'") == "unexpected argument '(hidden)'"
+    for text in (
+        f"the pin is sha256:{piece}=",
+        "peer afqrkhm2afqrkhm2afqrkhm2af moved",
+        "p2pt1-(hidden) is no number of this kind",
+        f"/var/lib/{piece} cannot be read",
+    ):
+        assert without_secrets(text) == text

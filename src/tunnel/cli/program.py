@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from tunnel.cli.exits import FAILED, INTERRUPTED, USAGE, exit_of, leaves_of
 from tunnel.cli.settings_file import read_settings
-from tunnel.cli.text import mute_stdout, presentable
+from tunnel.cli.text import mute_stdout, presentable, without_pasted
 from tunnel.cli.usage import usage_text
 from tunnel.model.errors import TunnelError
 
@@ -81,10 +81,10 @@ def run(argv: Sequence[str]) -> int:
         result = app(argv, print_error=False, exit_on_error=False, verbose=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        _complain(usage_text(error, NAME, [name for name, _, _ in COMMANDS]))
+        _complain(usage_text(error, NAME, [name for name, _, _ in COMMANDS]), argv)
         return USAGE
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
-        return _told(error)
+        return _told(error, argv)
     return result if isinstance(result, int) else 0
 
 
@@ -109,7 +109,7 @@ def _shown_default(value: object) -> str | None:
     return None if value is None or value is False or value == () else str(value)
 
 
-def _told(error: BaseException) -> int:
+def _told(error: BaseException, argv: Sequence[str]) -> int:
     leaves = leaves_of(error)
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
         return INTERRUPTED
@@ -117,22 +117,23 @@ def _told(error: BaseException) -> int:
     if len(lost) == len(leaves):
         mute_stdout()
         if not isinstance(lost[0], BrokenPipeError):
-            _complain(f"the output cannot be written: {lost[0].strerror}")
+            _complain(f"the output cannot be written: {lost[0].strerror}", argv)
         return FAILED
     strangers = [leaf for leaf in leaves if not isinstance(leaf, TunnelError)]
     if strangers:
         import traceback
 
-        _complain("".join(traceback.format_exception(error)).rstrip())
-        _complain("this is a bug: please report the lines above")
+        _complain("".join(traceback.format_exception(error)).rstrip(), argv)
+        _complain("this is a bug: please report the lines above", argv)
         return FAILED
     for text in dict.fromkeys(str(leaf) for leaf in leaves):
-        _complain(text)
+        _complain(text, argv)
     return exit_of(leaves[0])
 
 
-def _complain(text: str) -> None:
-    print(f"{NAME}: {presentable(text)}", file=sys.stderr, flush=True)
+def _complain(text: str, argv: Sequence[str]) -> None:
+    typed = [word for word in argv if word not in (name for name, _, _ in COMMANDS)]
+    print(f"{NAME}: {presentable(without_pasted(text, typed))}", file=sys.stderr, flush=True)
 
 
 def _version() -> str:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 _NEAR = 0.5
-_INVITE = re.compile(r"p2pt1-[A-Za-z0-9_-]+")
+_FAMILY = "p2pt1"
+_HIDDEN = "(hidden)"
+_INVITE = re.compile(r"p2pt1-[\w-]+(?:(?:\\[nrt]|[\s'\",])+(?=[\w-]*[A-Z0-9_])[\w-]{8,})*", re.ASCII)
+"""With what follows it behind a blank or a line break and is no word: a pasted invite is often in pieces."""
+_PIECE = re.compile(r"(?<![\w+/:-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])(?=[\w-]*\d)[\w-]{32,}(?![\w+/=])", re.ASCII)
+"""Such a piece alone, as long as a secret. A pin has `sha256:` in front, an id has no capitals."""
+_LEAST_HIDDEN = 4
 
 
 def printable(text: str) -> str:
@@ -20,8 +26,20 @@ def printable(text: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """The same text with every invite cut out: an invite holds its network's secret."""
-    return _INVITE.sub("p2pt1-(hidden)", text)
+    """The same text with every invite cut out, and what may be a piece of one: an invite holds its network's secret."""
+    return _PIECE.sub(_HIDDEN, _INVITE.sub(f"p2pt1-{_HIDDEN}", text))
+
+
+def without_pasted(text: str, typed: Sequence[str]) -> str:
+    """The same text without the words that were typed, if an invite is among them: blanks may have split it."""
+    if not any(_FAMILY in word.casefold() for word in typed):
+        return text
+    for word in sorted(typed, key=len, reverse=True):
+        value = word.partition("=")[2] if word.startswith("-") else word
+        if len(value) >= _LEAST_HIDDEN:
+            for spelling in (value, repr(value)[1:-1], printable(value)):
+                text = text.replace(spelling, _HIDDEN)
+    return text
 
 
 def presentable(text: str) -> str:
