@@ -39,6 +39,15 @@ def pair(*blocks: str, length: float = 5.0) -> Scenario:
     return parse_scenario(pair_text(*blocks, length=length), name="pair")
 
 
+def pair_with_tun(*blocks: str, nat: str = "port_restricted", length: float = 5.0) -> Scenario:
+    """The same with a TUN interface on both hosts, behind such NATs."""
+    text = pair_text(*blocks, length=length)
+    for host in ("home", "office"):
+        text = text.replace(f'behind = "{host}"\n', f'behind = "{host}"\ntun = "p2pt0"\n')
+        text = text.replace(f"[routers.{host}]\n", f'[routers.{host}]\nnat = "{nat}"\n')
+    return parse_scenario(text, name="pair")
+
+
 def do(at: float, word: str, **values: object) -> str:
     """One deed."""
     return _block("[[do]]", {"at": at, "do": word, **values})

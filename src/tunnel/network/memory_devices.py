@@ -23,7 +23,9 @@ class MemoryLink:
         self.present: tuple[str, ...] = ()
         self.is_stubborn = False
         """Nothing can be put back: the right to do so is gone."""
-        self.readdressed = 0
+        self.gaps: list[float] = []
+        """For how long something was missing, each time."""
+        self._lost_at = 0.0
         self._changed = trio.lowlevel.ParkingLot()
         self._set(addresses, routes)
 
@@ -34,8 +36,14 @@ class MemoryLink:
 
     def lose(self, *lost: str) -> None:
         """Somebody takes these off; all, where none is named."""
+        if not self.missing:
+            self._lost_at = trio.current_time()
         self.present = tuple(each for each in self.present if lost and each not in lost)
         self._changed.unpark_all()
+
+    def gaps_until(self, now: float) -> list[float]:
+        """For how long something was missing, each time; the last one may go on."""
+        return [*self.gaps, now - self._lost_at] if self.missing else self.gaps
 
     async def wait_disturbed(self) -> tuple[str, ...]:
         """Return when something is missing: what."""
@@ -49,12 +57,12 @@ class MemoryLink:
         """Put it back. Raises DeviceError where that is forbidden."""
         if self.is_stubborn:
             raise DeviceError("no right to change the interface")
+        self.gaps.append(trio.current_time() - self._lost_at)
         self.present = (*self.addresses, *self.routes)
 
     def readdress(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
         """Have these from now on."""
         self._set(addresses, routes)
-        self.readdressed += 1
 
     def _set(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
         self.addresses, self.routes = tuple(addresses), tuple(routes)

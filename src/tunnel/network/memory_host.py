@@ -62,6 +62,7 @@ class MemoryHost:
         start = random.Random(f"{seed}/{name}/ports").randrange(EPHEMERAL_STARTS)  # noqa: S311 - repeatable on purpose
         self._ports = itertools.count(FIRST_EPHEMERAL_PORT + start)
         self._addresses: tuple[str, ...] = ()
+        self._overlays: dict[str, tuple[str, Callable[[MemoryPacket], None]]] = {}
         self._sockets: dict[Endpoint, MemorySocket] = {}
         self._listeners: dict[Endpoint, MemoryListener] = {}
         self._streams: dict[tuple[Endpoint, Endpoint], MemoryStream] = {}
@@ -99,13 +100,19 @@ class MemoryHost:
             if address not in self._addresses:
                 self._network.attach(address, self)
         self._addresses = addresses
-        self.interfaces.change(addresses)
+        self._tell_addresses()
 
     def move(self, network: Network, *addresses: str) -> None:
         """Be plugged in elsewhere, with these addresses: programs hear of a change even where they are the same."""
         self.change_addresses()
         self._network = network
         self.change_addresses(*addresses)
+
+    def join_overlay(self, own: str, far: str, carry: Callable[[MemoryPacket], None]) -> None:
+        """Be in another VPN: `carry` takes the packets to `far`, which come from our address `own`."""
+        self._overlays[far] = own, carry
+        self.interfaces.nested.add(far)
+        self._tell_addresses()
 
     def kill(self) -> None:
         """Close every socket, listener, device and control socket; the other ends of streams see a reset."""
@@ -158,6 +165,8 @@ class MemoryHost:
             return local
         if _is_loopback(remote.host):
             return Endpoint(remote.host, local.port)
+        if remote.host in self._overlays:
+            return Endpoint(self._overlays[remote.host][0], local.port)
         for address in self._addresses:
             if (":" in address) == local.is_ipv6:
                 return Endpoint(address, local.port)
@@ -167,6 +176,8 @@ class MemoryHost:
         """Put a packet on its way: to this host itself at once, to others by the network."""
         if self._owns(packet.destination.host):
             self.ether.schedule(0.0, lambda: self.deliver(packet))
+        elif packet.destination.host in self._overlays:
+            self._overlays[packet.destination.host][1](packet)
         elif packet.source.host not in self._addresses:
             self.ether.settle(packet, Fate.UNROUTABLE)
         else:
@@ -218,7 +229,12 @@ class MemoryHost:
         return Fate.DELIVERED  # the kernel dealt with it: sending it again would not help
 
     def _owns(self, host: str) -> bool:
-        return host in self._addresses or _is_loopback(host)
+        if host in self._addresses or _is_loopback(host):
+            return True
+        return any(host == own for own, _ in self._overlays.values())
+
+    def _tell_addresses(self) -> None:
+        self.interfaces.change((*self._addresses, *(own for own, _ in self._overlays.values())))
 
     def _bind(self, local: Endpoint, taken: Iterable[Endpoint]) -> Endpoint:
         if not local.is_wildcard and not self._owns(local.host):

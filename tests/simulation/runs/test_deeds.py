@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import trio
-from tests.simulation.pairs import TALK, do, expect, pair, pair_text
+from tests.simulation.pairs import TALK, do, expect, pair, pair_text, pair_with_tun
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.simulation.internet.picture import Line, Udp
@@ -41,7 +41,7 @@ def test_a_deed_is_described_by_what_differs_from_its_defaults() -> None:
 
 def test_each_deed_has_a_word_of_its_own() -> None:
     words = [deed.word for deed in ANY_DEED]
-    assert len(set(words)) == len(words) == 22
+    assert len(set(words)) == len(words) == 24
 
 
 def test_deeds_of_one_moment_are_done_in_their_order_and_others_by_time() -> None:
@@ -224,3 +224,33 @@ def test_a_clock_may_be_wrong_from_the_beginning() -> None:
     text = pair_text().replace("[hosts.desk]\n", "[server]\nclock = 60.0\n[hosts.desk]\nclock = -1.8e9\n")
     rehearse(parse_scenario(text, name="clocks"), 0, script=look)
     assert walls == {"desk": 0.0, "laptop": 1.8e9, "server": 1.8e9 + 60.0}
+
+
+def test_another_vpn_gives_two_hosts_an_address_each() -> None:
+    deed = do(0.5, "overlay", one="desk", other="laptop", latency=0.02)
+    assert look(deed, at=0.4, see=nested) == ()
+    assert look(deed, at=1.0, see=nested) == ("10.99.0.1",)
+
+
+def nested(stage: Stage) -> tuple[str, ...]:
+    found = stage.town.hosts["desk"].interfaces.addresses()
+    return tuple(address for address in found if address.startswith("10.99."))
+
+
+def test_addresses_are_taken_off_an_interface_and_the_node_puts_them_back() -> None:
+    flush = do(2.0, "flush", host="desk")
+
+    def gaps(at: float) -> list[float]:
+        seen: list[list[float]] = []
+
+        async def script(stage: Stage) -> None:
+            await trio.sleep_until(at)
+            device = stage.town.hosts["desk"].devices.open["p2pt0"]
+            seen.append(device.link.gaps_until(trio.current_time()))
+
+        rehearse(pair_with_tun(flush), 0, script=script)
+        return seen[0]
+
+    assert gaps(1.9) == []
+    assert gaps(2.05) == [pytest.approx(0.05)]
+    assert gaps(3.0) == [pytest.approx(0.1)]

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.simulation.pairs import do, pair
+from tests.simulation.pairs import do, pair, pair_with_tun
 
+from tunnel.carriers.loop_guard import LoopGuard
 from tunnel.crypto.sealing import Sealer
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
+from tunnel.network.memory_devices import MemoryLink
 from tunnel.network.memory_packet import Fate, MemoryPacket
+from tunnel.network.ports import PacketDevice
+from tunnel.node.interface import Interface
 from tunnel.peer import opener
 from tunnel.peer.bout import Knocks
 from tunnel.peer.budget import HardTurn, ProbeBudget
@@ -278,3 +282,45 @@ def test_each_program_has_a_budget_of_its_own(is_started_anew: bool) -> None:
 
     run_seeded(probe_from_many, 0)
     assert (watch.faults == []) == is_started_anew
+
+
+def test_an_interface_that_stays_without_addresses_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look_away(interface: Interface, device: PacketDevice) -> None:
+        import trio
+
+        await trio.sleep_forever()
+
+    scenario = pair_with_tun(do(1.0, "flush", host="desk"))
+    assert rehearse(scenario, 0).failures == ()
+    monkeypatch.setattr(Interface, "_keep", look_away)
+    assert rehearse(scenario, 0).failures == ("p2pt0 of desk was without addresses for 4.0 s",)
+
+
+def test_an_interface_with_addresses_that_are_not_the_node_s_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryLink, "readdress", lambda *_: None)
+    failures = rehearse(pair_with_tun(), 0).failures
+    assert sorted(failure.partition(" has ")[0] for failure in failures) == ["p2pt0 of desk", "p2pt0 of laptop"]
+
+
+def test_data_on_a_way_that_leads_through_the_tunnel_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken are both: what recognises our own datagrams, and what counts the bytes that the tunnel carried."""
+    overlay = do(4.0, "overlay", one="desk", other="laptop", encrypted=True)
+    talk = do(1.0, "send", who="desk", to="laptop", every=0.2, until=6.0)
+    scenario = pair_with_tun(overlay, talk, nat="symmetric", length=7.0)
+    assert rehearse(scenario, 0).failures == ()
+    monkeypatch.setattr(LoopGuard, "carried", property(lambda _: 0, lambda _guard, _bytes: None), raising=False)
+    failures = rehearse(scenario, 0).failures
+    assert any("a way that leads through the tunnel itself" in failure for failure in failures)
+
+
+def test_probes_on_such_a_way_are_none() -> None:
+    """They must be sent, to find out."""
+    watch = Watchman()
+
+    async def ride() -> None:
+        for kind in (Kind.PROBE, Kind.HANDSHAKE, Kind.DATA):
+            packet = MemoryPacket(Endpoint("10.99.0.1", 5000), Endpoint("10.99.0.2", 5000), bytes([kind]))
+            watch.see_ridden("desk", packet)
+
+    run_seeded(ride, 0)
+    assert watch.faults == ["at 0.000 s desk sends data to 10.99.0.2:5000, a way that leads through the tunnel itself"]

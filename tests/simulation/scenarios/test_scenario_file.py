@@ -163,6 +163,18 @@ FAULTS = {
         pair_text(do(9.0, "kill", who="desk")),
         "scenario:15: do.0.at: 9 is after the end, which is at 5",
     ),
+    "addresses taken off an interface that is not there": (
+        pair_text(do(1.0, "flush", host="desk")),
+        "scenario:17: do.0.host: 'desk' has no TUN interface: give it one with tun = NAME",
+    ),
+    "an overlay that rides in no tunnel": (
+        pair_text(do(1.0, "overlay", one="desk", other="laptop")),
+        "scenario:17: do.0.one: 'desk' has no TUN interface: give it one with tun = NAME",
+    ),
+    "an overlay with one address": (
+        pair_text(do(1.0, "overlay", one="desk", other="laptop", latency=0.1, addresses=["10.99.0.1"])),
+        "scenario:20: do.0.addresses: two addresses are expected, one for each host",
+    ),
     "the program of a router": (
         pair_text(do(1.0, "kill", who="home")),
         "scenario:17: do.0.who: 'home' is none of desk, laptop, server",

@@ -14,6 +14,7 @@ from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.errors import SettingsError
 from tunnel.network.memory import MemoryInternet
 from tunnel.network.memory_host import MemoryHost
+from tunnel.network.memory_overlay import MemoryOverlay
 from tunnel.network.memory_packet import MemoryPacket, Network
 from tunnel.network.memory_resolver import Trouble
 from tunnel.network.ports import Gateway
@@ -51,6 +52,8 @@ class Town:
         self.hosts: dict[str, MemoryHost] = {}
         self.routers: dict[str, RouterBox] = {}
         self.lines: dict[str, AccessLine] = {}
+        self.on_ridden: Callable[[str, MemoryPacket], None] = lambda _host, _packet: None
+        """Sees what a host sends through an overlay that rides in its tunnel."""
         self._seed = seed
         self._gatekeepers: dict[str, Gatekeeper] = {}
         self._on_sent = on_sent
@@ -101,6 +104,24 @@ class Town:
             cut = self._cuts.pop(pair, None)
             if cut is not None:
                 self._enforce_cuts(cut.near)
+
+    def overlay(
+        self, one: str, other: str, addresses: Sequence[str], *, latency: float | None, mtu: int, encrypted: bool
+    ) -> None:
+        """Let another VPN join two hosts."""
+        first, second = addresses
+        MemoryOverlay(
+            self.hosts[one],
+            self.hosts[other],
+            (first, second),
+            latency=latency,
+            mtu=mtu,
+            encrypted=encrypted,
+            on_ridden=self._see_ridden,
+        )
+
+    def _see_ridden(self, host: str, packet: MemoryPacket) -> None:
+        self.on_ridden(host, packet)
 
     def lose_names(self, host: str, *, lost: bool = True, hang: bool = False, names: Sequence[str] = ()) -> None:
         """Names cannot be looked up on this host any more (all, or these), at once or without an answer; or again."""

@@ -19,12 +19,14 @@ from tunnel.simulation.scenarios.deed import (
     Deed,
     FillDisk,
     Freeze,
+    Flush,
     JumpClock,
     Kill,
     Lift,
     LoseNames,
     MapPort,
     Mislead,
+    Overlay,
     Plug,
     Reboot,
     Renumber,
@@ -132,6 +134,17 @@ def _clone(stage: Stage, deed: Clone, _: trio.Nursery) -> None:
     hosts[deed.host].store.files = dict(hosts[deed.of].store.files)
 
 
+def _overlay(stage: Stage, deed: Overlay, _: trio.Nursery) -> None:
+    stage.town.overlay(
+        deed.one, deed.other, deed.addresses, latency=deed.latency, mtu=deed.mtu, encrypted=deed.encrypted
+    )
+
+
+def _flush(stage: Stage, deed: Flush, _: trio.Nursery) -> None:
+    for device in stage.town.hosts[deed.host].devices.open.values():
+        device.link.lose()
+
+
 def _on_town(act: Callable[[Stage, Any], None]) -> Callable[[Stage, Any, trio.Nursery], None]:
     return lambda stage, deed, _: act(stage, deed)
 
@@ -159,4 +172,6 @@ _ACTS: dict[type[Deed], Callable[[Stage, Any, trio.Nursery], None]] = {
     LoseNames: _on_town(lambda stage, deed: stage.town.lose_names(deed.host, lost=deed.lost)),
     MapPort: _map_port,
     Clone: _clone,
+    Overlay: _overlay,
+    Flush: _flush,
 }

@@ -30,6 +30,10 @@ FLOW_MEMORY = 120.0
 """Seconds for which a router remembers a flow: asking there again costs nothing new."""
 PROOF_AGE = 20.0
 """Seconds before `connected` in which full-size probes must have gone both ways."""
+RESTORED_SOON = 1.0
+"""Seconds until the addresses of a tunnel interface are back, the first time that somebody takes them."""
+RESTORED_LATE = 62.0
+"""Where that happens again and again."""
 ANSWER_PATIENCE = 12.0
 """Seconds after a `connect` by which the server must have answered."""
 
@@ -115,6 +119,11 @@ class Watchman:
         flow = (packet.destination.port, packet.source.host, packet.source.port)
         self._flows.setdefault(host, _Flows()).note_answerable(flow, trio.current_time())
 
+    def see_ridden(self, host: str, packet: MemoryPacket) -> None:
+        """A host sends this through an overlay that rides in its own tunnel: probes at most, or it goes in circles."""
+        if packet.payload[:1] in _PAYLOADS:
+            self._report(host, f"sends data to {packet.destination}, a way that leads through the tunnel itself")
+
     def flows(self, host: str) -> int:
         """How many flows its probes have opened so far."""
         return len(self._flows[host].last) if host in self._flows else 0
@@ -160,6 +169,20 @@ def faults_in_traffic(stage: Stage) -> Iterator[Failure]:
             yield Failure(now, f"{traffic.repeated} datagrams from {traffic.who} to {traffic.to} came out twice", about)
 
 
+def faults_in_interfaces(stage: Stage) -> Iterator[Failure]:
+    """A tunnel interface without the addresses that it should have, for longer than it takes to put them back."""
+    now = trio.current_time()
+    for host, node in stage.nodes.items():
+        for device in stage.town.hosts[host].devices.open.values():
+            link = device.link
+            if {each.partition("/")[0] for each in link.addresses} != set(node.program.addresses):
+                told = f"{device.name} of {host} has {', '.join(link.addresses)}, which is not the node's"
+                yield Failure(now, told, (host,))
+            gaps = link.gaps_until(now)
+            if gaps and (gaps[0] > RESTORED_SOON or max(gaps) > RESTORED_LATE):
+                yield Failure(now, f"{device.name} of {host} was without addresses for {max(gaps):.1f} s", (host,))
+
+
 def faults_in_words(stage: Stage) -> Iterator[Failure]:
     """A server that took a `connect` and said nothing."""
     asked = answered = 0
@@ -180,3 +203,4 @@ def _push(times: deque[float], now: float, window: float) -> None:
 
 
 _PROBE = bytes([Kind.PROBE])
+_PAYLOADS = (bytes([Kind.DATA]), bytes([Kind.CONTROL]))

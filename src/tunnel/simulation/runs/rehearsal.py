@@ -20,7 +20,7 @@ from tunnel.simulation.runs.conformance import Arrow, arrows_of, faults_of
 from tunnel.simulation.runs.deeds import perform
 from tunnel.simulation.runs.expectations import Judge
 from tunnel.simulation.runs.failure import Failure
-from tunnel.simulation.runs.invariants import Watchman, faults_in_traffic, faults_in_words
+from tunnel.simulation.runs.invariants import Watchman, faults_in_interfaces, faults_in_traffic, faults_in_words
 from tunnel.simulation.runs.schedule import run_seeded
 from tunnel.simulation.runs.stage import Stage
 from tunnel.simulation.runs.trace import Moved, Trace
@@ -100,6 +100,7 @@ class _Rehearsal:
             async with open_memory_internet(seed=self._seed, latency=scenario.picture.latency) as internet:
                 internet.watch = self._see_packet
                 town = build_town(internet, scenario.picture, seed=self._seed, on_sent=self._watchman.see_sent)
+                town.on_ridden = self._watchman.see_ridden
                 for name in scenario.nodes:
                     town.hosts[name].on_arrival = partial(self._watchman.see_arrival, name)
                 async with trio.open_nursery() as nursery:
@@ -120,6 +121,7 @@ class _Rehearsal:
                     seconds = trio.current_time()
                     judge.close()
                     failures += [*judge.failures, *faults_in_traffic(stage), *faults_in_words(stage)]
+                    failures += faults_in_interfaces(stage)
                     failures += faults_in_agreement(
                         trace.records,
                         self._names,

@@ -248,6 +248,30 @@ class Clone(Deed):
     of: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay(Deed):
+    """Another VPN comes up between two hosts. It rides in their tunnel; with a `latency` it takes a way of its own.
+
+    The hosts have a TUN interface (`tun`) where it rides. What it wraps can be recognised unless it is `encrypted`.
+    """
+
+    word: ClassVar[str] = "overlay"
+    one: str
+    other: str
+    addresses: tuple[str, ...] = ("10.99.0.1", "10.99.0.2")
+    latency: float | None = None
+    mtu: int = 1420
+    encrypted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flush(Deed):
+    """Somebody takes all addresses off the tunnel interface (`tun`) of a host."""
+
+    word: ClassVar[str] = "flush"
+    host: str
+
+
 ANY_DEED: tuple[type[Deed], ...] = (
     Start,
     Stop,
@@ -271,4 +295,6 @@ ANY_DEED: tuple[type[Deed], ...] = (
     LoseNames,
     MapPort,
     Clone,
+    Overlay,
+    Flush,
 )

@@ -51,6 +51,7 @@ _RANGES = {
     "udp_rate_down": _RATE,
     "mtu_up": _PACKET,
     "mtu_down": _PACKET,
+    "mtu": _PACKET,
     "foreign_load": Range(0.0, 1e5),
     "step": _PORT,
     "first_port": _PORT,

@@ -33,7 +33,7 @@ from tunnel.simulation.scenarios.vetting import Vetting, vet_name, vet_nat
 DEEPEST_CHAIN = 8
 """Routers one behind the other: packets have no more hops to give."""
 _TOP = ("title", "about", "length", "latency", "server", "routers", "hosts", "stun", "stun_servers", "do", "expect")
-NODE_KEYS = ("relay_only", "udp", "survey", "stun", "external", "udp_port", "port_mapping")
+NODE_KEYS = ("relay_only", "udp", "survey", "stun", "external", "udp_port", "port_mapping", "tun")
 _DEEDS = {deed.word: deed for deed in ANY_DEED}
 
 
@@ -77,7 +77,14 @@ class _Parsing:
             latency=self._number("latency", 0.02),
         )
         length = self._number("length", DEFAULT_LENGTH)
-        self._vetting = Vetting(reader, hosts=hosts, routers=routers, others=(SERVER, *stun_names), length=length)
+        self._vetting = Vetting(
+            reader,
+            hosts=hosts,
+            with_tun=[name for name, plan in nodes.items() if plan.settings.tun is not None],
+            routers=routers,
+            others=(SERVER, *stun_names),
+            length=length,
+        )
         for name, plan in nodes.items():
             self._check_start(plan.start, length, ("hosts", name, "start"))
         self._check_start(server_plan.start, length, ("server", "start"))

@@ -25,12 +25,14 @@ from tunnel.simulation.scenarios.deed import (
     Deed,
     FillDisk,
     Freeze,
+    Flush,
     JumpClock,
     Kill,
     Lift,
     LoseNames,
     MapPort,
     Mislead,
+    Overlay,
     Plug,
     Reboot,
     Renumber,
@@ -100,12 +102,14 @@ class Vetting:
         reader: Reader,
         *,
         hosts: Collection[str],
+        with_tun: Collection[str],
         routers: Mapping[str, Router],
         others: Collection[str],
         length: float,
     ) -> None:
         self._reader = reader
         self._hosts = hosts
+        self._with_tun = with_tun
         self._routers = routers
         self._places = (*hosts, *routers, *others)
         self._programs = (*hosts, SERVER)
@@ -140,6 +144,10 @@ class Vetting:
             case Clone(host=host, of=of):
                 self._is_in(self._hosts, host, path, "host")
                 self._is_in(self._hosts, of, path, "of")
+            case Flush(host=host):
+                self._has_tun(host, path, "host")
+            case Overlay():
+                self._vet_overlay(deed, path)
             case _:  # a line
                 self._is_in(self._places, getattr(deed, "of", ""), path, "of")
         match deed:
@@ -182,6 +190,21 @@ class Vetting:
         self._is_in(self._hosts, other, path, other_key)
         if one == other:
             self._fail(path, other_key, f"{shown(other)} is {key} as well")
+
+    def _vet_overlay(self, deed: Overlay, path: Path) -> None:
+        self._are_two(deed.one, deed.other, path, "one", "other")
+        if deed.latency is None:
+            self._has_tun(deed.one, path, "one")
+            self._has_tun(deed.other, path, "other")
+        if len(set(deed.addresses)) != 2:
+            self._fail(path, "addresses", "two addresses are expected, one for each host")
+        for address in deed.addresses:
+            vet_address(self._reader, address, (*path, "addresses"), version=4)
+
+    def _has_tun(self, host: str, path: Path, key: str) -> None:
+        self._is_in(self._hosts, host, path, key)
+        if host not in self._with_tun:
+            self._fail(path, key, f"{shown(host)} has no TUN interface: give it one with tun = NAME")
 
     def _vet_send(self, deed: Send, path: Path) -> None:
         self._are_two(deed.who, deed.to, path, "who", "to")
