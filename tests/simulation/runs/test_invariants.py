@@ -323,4 +323,4 @@ def test_probes_on_such_a_way_are_none() -> None:
             watch.see_ridden("desk", packet)
 
     run_seeded(ride, 0)
-    assert watch.faults == ["at 0.000 s desk sends data to 10.99.0.2:5000, a way that leads through the tunnel itself"]
+    assert told(watch) == ["at 0.000 s desk sends data to 10.99.0.2:5000, a way that leads through the tunnel itself"]
