@@ -10,7 +10,7 @@ from tests.journeys.conftest import OpenHousehold
 
 from tunnel.model.errors import DeviceError
 from tunnel.netlab import Lab, SiteSpec
-from tunnel.netlab.household import Household
+from tunnel.netlab.household import COMMAND, Household, Running
 
 pytestmark = pytest.mark.netlab
 
@@ -67,6 +67,21 @@ def test_a_second_node_on_the_same_folder_ends_with_a_line_that_names_the_first(
     process = household.nodes["desk"].process.pid
     assert f"a node runs on the state folder {state} already (process {process})" in str(caught.value)
     assert household.status("desk")["server"]["state"] == "registered"
+
+
+def test_output_that_cannot_be_written_keeps_nobody_from_running_or_ending_well(pair: Pair) -> None:
+    """It has given up the right to write elsewhere by then."""
+    lab, household = pair
+    host, state = lab.sites["office"].host, household.state("attic")
+    invite = str(household.make_invite())
+    argv = [*COMMAND, "up", "--userspace", "--name", "attic", "--invite-file", invite, "--state", str(state)]
+    with open("/dev/full", "wb") as full:
+        process = lab.popen(host, [*argv, "--no-default-stun"], stdout=full, stderr=full)
+    household.nodes["attic"] = Running("attic", host, process, state / "control.sock", "")
+    household.wait_status("attic", lambda status: status["server"]["state"] == "registered", "registered")
+    household.command("attic", "ping", "laptop", "--count", "1")
+    assert household.command("attic", "down") == "attic is down\n"
+    assert process.wait(timeout=20) == 0
 
 
 def test_netcheck_ends_with_a_verdict_that_holds(pair: Pair) -> None:

@@ -36,7 +36,8 @@ class RealPrivileges:
                 foreign[0],
             )
         guard_memory()
-        is_confined = forbid_writes((*self._folders, *([Path(CLONE_DEVICE)] if keeps_interface else ())))
+        devices = (Path(os.devnull), *([Path(CLONE_DEVICE)] if keeps_interface else ()))  # output that nobody reads
+        is_confined = forbid_writes((*self._folders, *devices))
         drop_capabilities(keep)
         _log.debug("privileges laid down kept=%s is_confined=%s", sorted(keep), is_confined)
 
