@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from tunnel.model.errors import DeviceError
+from tunnel.network.file_trust import check_file, check_folder
 from tunnel.network.suspends import wait_slept
 
 
@@ -47,15 +48,26 @@ def raise_descriptor_limit() -> int:
 
 
 class RealStore:
-    """Files in one directory, which is made (mode 0700) when the first is written."""
+    """Files in one directory, which is made (mode 0700) when the first is written.
+
+    What others may write to is not used, what they may read is told (file_trust.py).
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._looked_at: set[str] = set()
+        """The folder (an empty name) and files that are known to be ours alone, or were told."""
 
     def read(self, name: str) -> bytes | None:
-        """The content, or None if there is no such file. Raises DeviceError if it cannot be read."""
+        """The content, or None if there is no such file. Raises DeviceError if it cannot be read or trusted."""
+        self._check_folder()
+        path = self._directory / name
         try:
-            return (self._directory / name).read_bytes()
+            with path.open("rb") as file:
+                if name not in self._looked_at:
+                    check_file(path, os.fstat(file.fileno()))
+                    self._looked_at.add(name)
+                return file.read()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -63,6 +75,7 @@ class RealStore:
 
     def write(self, name: str, content: bytes) -> None:
         """Replace atomically and durably, readable by the owner only. Raises DeviceError."""
+        self._check_folder()
         path = self._directory / name
         fresh = self._directory / f".{name}.{os.getpid()}"
         try:
@@ -89,6 +102,11 @@ class RealStore:
             pass
         except OSError as error:
             raise DeviceError(f"{path} cannot be removed: {error.strerror}") from error
+
+    def _check_folder(self) -> None:
+        if "" not in self._looked_at:
+            check_folder(self._directory)
+            self._looked_at.add("")
 
     def _sync_directory(self) -> None:
         """Else a power cut might undo the renaming."""
