@@ -198,6 +198,14 @@ def test_why_of_a_direct_peer_needs_no_reason(machine: Machine, command: Command
     assert "none needed" in command("why", "laptop").out
 
 
+def test_why_of_an_idle_direct_peer_says_that_its_path_is_kept(machine: Machine, command: Command) -> None:
+    machine.answers["why"] = [peer(path=None, kept_path=DIRECT, idle_s=600.0)]
+    said = command("why", "laptop").out
+    assert "direct, idle" in said
+    assert "direct 192.0.2.7:4242" in said
+    assert "none needed: the direct path is kept open" in said
+
+
 @pytest.mark.parametrize("state", ["detecting", "announced"])
 def test_why_of_a_peer_to_which_nothing_was_sent_says_what_connects(
     machine: Machine, command: Command, state: str

@@ -69,6 +69,14 @@ def test_a_direct_peer_that_nobody_uses_is_idle() -> None:
     assert "idle" not in "\n".join(shown(80, peer(idle_s=2.0)))
 
 
+def test_a_direct_peer_whose_keys_ran_out_still_shows_its_path() -> None:
+    """After some idle minutes it looked like one without any path."""
+    shown_lines = shown(80, peer(path=None, kept_path=DIRECT, idle_s=600.0))
+    assert "direct, idle" in shown_lines[-1]
+    assert "192.0.2.7:4242 12.5 ms" in shown_lines[-1]
+    assert any("192.0.2.7:4242" in line for line in shown(40, peer(path=None, kept_path=DIRECT, idle_s=600.0)))
+
+
 def test_a_node_without_the_server_has_no_announcement_that_is_not_made() -> None:
     told = document(peer())
     told["node"]["announcement"] = "surveying"

@@ -37,6 +37,7 @@ def test_an_announcement_waits_for_the_server_in_words(state: str) -> None:
     [(RELAY, 60.0, ", idle"), (RELAY, 2.0, ""), (RELAY, None, ""), (None, 60.0, "")],
 )
 def test_a_way_that_nobody_uses_is_idle(path: Any, idle: float | None, words: str) -> None:
+    assert idle_words({"path": None, "kept_path": RELAY, "idle_s": None}) == ", idle"
     assert idle_words({"path": path, "idle_s": idle}) == words
     assert idle_words({"path": RELAY}) == "", "a node of before tells nothing of it"
 

@@ -49,6 +49,13 @@ async def test_a_path_that_nobody_uses_is_known_to_be_idle(bench: Bench) -> None
     await trio.sleep(60.0)
     for side in (bench.left, bench.right):
         assert side.peer.status().idle == pytest.approx(60.0, abs=0.1)
+        assert side.peer.status().kept_path is None
+    await trio.sleep(600.0)
+    for side in (bench.left, bench.right):
+        status = side.peer.status()
+        assert (status.state, status.path) == ("connected", None)
+        assert status.kept_path is not None
+        assert status.kept_path.kind == "direct"
     bench.right.peer.send_packet(b"data")
     await trio.sleep(1.0)
     for side in (bench.left, bench.right):

@@ -42,6 +42,23 @@ class ByWidth:
         yield self._wide if options.max_width >= self._least else self._narrow
 
 
+class Clipped:
+    """As many lines as the terminal is high; the last one says what is missing."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = console.render_lines(self._inner, options, pad=False)
+        most = console.size.height - 1  # below them stands the cursor
+        is_whole = len(lines) <= most
+        for line in lines if is_whole else lines[: most - 1]:
+            yield from line
+            yield Segment.line()
+        if not is_whole:
+            yield Text(f"{len(lines) - most + 1} more lines: this terminal is too low, `status` shows all", style="dim")
+
+
 class Trimmed:
     """The same without blanks at the ends of lines: nobody sees them, but who copies or compares gets them."""
 

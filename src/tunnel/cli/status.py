@@ -140,8 +140,10 @@ def _pictures() -> Iterator[Callable[[Any], None]]:
         return
     from rich.live import Live
 
+    from tunnel.cli.fitting import Clipped
+
     with Live(console=console, auto_refresh=False) as live:
-        yield lambda found: live.update(_status_view(found), refresh=True)
+        yield lambda found: live.update(Clipped(_status_view(found)), refresh=True)
 
 
 class _Changes:

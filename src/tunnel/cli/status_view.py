@@ -75,14 +75,13 @@ def _peers(peers: list[Json], now: float) -> RenderableType:
 def _row(peer: Json, now: float) -> dict[str, Text]:
     ipv4 = [address for address in peer["addresses"] if ":" not in address]
     ipv6 = [address for address in peer["addresses"] if ":" in address]
-    path = peer["path"]
     return {
         "peer": plain(peer["name"] or peer["id"]),
         "address": plain(", ".join(ipv4 or ipv6)),
         "ipv6 address": plain(", ".join(ipv6)),
         "reached": colored(peer_words(peer) + idle_words(peer), peer["state"]),
         "since": plain(age(now - peer["since"])),
-        "path": plain(path_of(peer).removeprefix("direct ") if path is not None else path_of(peer)),
+        "path": plain(path_of(peer).removeprefix("direct ")),
         "sent": plain(amount(peer["tx_bytes"])),
         "received": plain(amount(peer["rx_bytes"])),
         "chart": Text(plain(peer["state"]).plain, style="dim"),
@@ -94,7 +93,7 @@ def _block(peer: Json, row: dict[str, Text]) -> RenderableType:
     lines = [Text.assemble(row["peer"], "  ", row["reached"], ", for ", row["since"])]
     if peer["addresses"]:
         lines.append(plain("  ".join(sorted(peer["addresses"], key=lambda address: ":" in address))))
-    if peer["path"] is not None or peer["state"] == "relayed":
+    if peer["path"] is not None or peer.get("kept_path") is not None or peer["state"] == "relayed":
         lines.append(Text.assemble(row["path"], f"  sent {row['sent']}, received {row['received']}"))
     first, *others = lines
     first.overflow = "fold"

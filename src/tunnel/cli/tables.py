@@ -39,6 +39,8 @@ def peer_view(peer: Json, now: float) -> Group:
             facts.add_row("what to do", plain(reason["remedy"]))
     elif peer["path"] is not None and peer["path"]["kind"] == "direct":
         facts.add_row("reason", Text("none needed: the direct path carries"))
+    elif peer.get("kept_path") is not None:
+        facts.add_row("reason", Text("none needed: the direct path is kept open, the next packet makes new keys"))
     elif peer["path"] is None and peer["state"] in ("detecting", "announced"):
         ping = f"`p2ptunnel-trio ping {peer['name'] or peer['id']}`"
         facts.add_row("reason", plain(f"nothing was sent to it yet; {ping} connects"))
@@ -96,7 +98,7 @@ def path_of(peer: Json) -> str:
     away = peer["reason"] is not None and peer["reason"]["code"] in ("peer_offline", "server_unreachable")
     if peer["path"] is None and peer["state"] == "relayed" and not away:
         return "none now, the next packet brings it back"
-    return path_words(peer["path"])
+    return path_words(peer["path"] or peer.get("kept_path"))
 
 
 def milliseconds(value: float | None) -> str:

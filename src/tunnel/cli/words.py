@@ -50,8 +50,8 @@ def is_offline(peer: Mapping[str, Any]) -> bool:
 
 def is_idle(peer: Mapping[str, Any]) -> bool:
     """Whether nothing was sent to a peer (docs/status.md) that is reached, or came from it, for a while."""
-    idle = peer.get("idle_s")
-    return peer["path"] is not None and idle is not None and idle >= IDLE_AFTER
+    idle, is_kept = peer.get("idle_s"), peer.get("kept_path") is not None
+    return is_kept or (peer["path"] is not None and idle is not None and idle >= IDLE_AFTER)
 
 
 def idle_words(peer: Mapping[str, Any]) -> str:

@@ -55,6 +55,8 @@ class PeerStatus:
     """What it calls itself, where that is another's name, or ours, or reads as an address or an id."""
     idle: float | None = None
     """Seconds since data last went either way; None: it never did."""
+    kept_path: PathStatus | None = None
+    """The direct path that is kept open while the keys have run out for want of use: the next packet makes new ones."""
     notes: tuple[str, ...] = ()
     """Things that a person should know of it: that it takes no IP, or is not reached by IPv4 from here."""
 
@@ -126,6 +128,7 @@ def peer_to_json(peer: PeerStatus) -> dict[str, Any]:
         "tx_bytes": peer.tx_bytes,
         "rx_bytes": peer.rx_bytes,
         "idle_s": None if peer.idle is None else round(peer.idle, 1),
+        "kept_path": None if peer.kept_path is None else path_to_json(peer.kept_path),
         "notes": list(peer.notes),
         "history": [
             {"at": move.at, "from": move.source, "event": move.event, "to": move.target} for move in peer.history

@@ -325,7 +325,12 @@ class PeerConnection:
             history=tuple(self.history),
             claimed_name=card.body.name if card is not None and not self.name else "",
             idle=self._carriage.idle,
+            kept_path=self._routing.path_status() if self._keeps_path else None,
         )
+
+    @property
+    def _keeps_path(self) -> bool:
+        return self.state == "connected" and not self.can_carry and self.paths.chosen is not None
 
     def path_status(self) -> PathStatus | None:
         """The path that carries now; None without keys or a way."""
