@@ -323,7 +323,8 @@ class NodeProgram:
         self._observed = welcome.observed.host
         self._lease.take(welcome.address, welcome.leased_since)
         if self._pool is not None:
-            self._pool.note_server({connection.server.host, *(each.host for each in connection.addresses)})
+            known = (connection.server, *connection.addresses)
+            self._pool.note_server({each.host for each in known if each is not None})
         self._look_at_pool()
         if self.settings.survey:
             self.surveyor.own = place(welcome.stun, connection.server, connection.addresses)
