@@ -48,6 +48,25 @@ def names(host: Host, *lines: str) -> Iterator[None]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.parametrize("told", [("64:ff9b::c000:aa ipv4only.arpa",), ()], ids=["prefix told", "nothing told"])
+def test_a_phone_with_ipv6_alone_reaches_an_ipv4_server_and_an_ipv4_peer_through_a_nat64(
+    open_household: OpenHousehold, told: tuple[str, ...]
+) -> None:
+    """The invite has the server's IPv4 address: no name server is asked, so none translates."""
+    phone, desk = SiteSpec("phone", Kind.IPV6_ONLY), SiteSpec("desk", Kind.PORT_PRESERVING)
+    lab, household = open_household(phone, desk, listen=["25.0.0.1:443"])
+    lab.open_nat64()
+    host = lab.sites["phone"].host
+    with names(host, *told):
+        household.start_node(host, "phone", ipv6=False)
+        household.start_node(lab.sites["desk"].host, "desk")
+        household.wait_ready("phone", "desk")
+        household.start_ping("phone", "desk", count=20).finish()
+        here, there = household.wait_direct("phone", "desk")
+    assert here["path"]["endpoint"].startswith("[64:ff9b::1902:1]:")
+    assert there["path"]["endpoint"].startswith("25.98.0.1:")
+
+
 @pytest.mark.parametrize("longer_than", [200, 1280])
 def test_ipv6_that_connects_and_then_carries_nothing_or_little_costs_a_second(
     open_household: OpenHousehold, longer_than: int

@@ -15,6 +15,8 @@ from tunnel.model.nat import Mapping, Udp
 if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, Town
 
+    from tunnel.network.memory_packet import MemoryPacket
+
 WILD = Endpoint("0.0.0.0", 8443)
 PORTS = (Endpoint("0.0.0.0", 3478), Endpoint("0.0.0.0", 3479))
 
@@ -58,7 +60,7 @@ async def test_a_node_that_is_seen_at_an_address_of_the_servers_network_says_so(
     """A container's port forward: no verdict rests on it, and a person is told what to do."""
     route = town.internet.transmit
 
-    def forward(packet):  # type: ignore[no-untyped-def]
+    def forward(packet: MemoryPacket) -> None:
         if packet.segment is None and packet.destination.host == "25.0.0.1":
             packet = replace(packet, source=Endpoint("172.17.0.1", packet.source.port))
         elif packet.segment is None and packet.destination.host == "172.17.0.1":
@@ -72,3 +74,27 @@ async def test_a_node_that_is_seen_at_an_address_of_the_servers_network_says_so(
         nat, notes = desk.status().nat, desk.status().notes
         assert (nat.mapping, nat.udp) == (Mapping.UNKNOWN, Udp.OPEN)
         assert [note for note in notes if "172.17.0.1" in note]
+
+
+async def test_a_server_behind_a_port_forward_is_asked_at_the_address_that_was_dialled(
+    town: Town, open_in: OpenNode
+) -> None:
+    """It knows its private address alone, and a node that believed it would call UDP blocked."""
+    town.server_host.change_addresses("10.0.0.5")
+    route = town.internet.transmit
+
+    def forward(packet: MemoryPacket) -> None:
+        if packet.destination.host == "25.0.0.1":
+            packet = replace(packet, destination=packet.destination._replace(host="10.0.0.5"))
+        elif packet.source.host == "10.0.0.5":
+            packet = replace(packet, source=packet.source._replace(host="25.0.0.1"))
+        route(packet)
+
+    town.internet.transmit = forward  # type: ignore[method-assign]
+    inner = Endpoint("10.0.0.5", 8443)
+    ports = tuple(inner._replace(port=port) for port in (3478, 3479))
+    async with town.server(listen=inner, udp=ports, http=None), open_in("desk") as desk:
+        await desk.wait_registered()
+        await trio.sleep(2.0)
+        assert desk.program.surveyor.own == (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.1", 3479))
+        assert desk.status().nat.udp is Udp.OPEN

@@ -130,17 +130,24 @@ class Household:
         return path_v6
 
     def start_node(
-        self, host: Host, name: str, *options: str, command: Sequence[str] = COMMAND, **environment: str
+        self,
+        host: Host,
+        name: str,
+        *options: str,
+        command: Sequence[str] = COMMAND,
+        ipv6: bool | None = None,
+        **environment: str,
     ) -> Running:
         """Start `up`, with a TUN interface of its own unless `--userspace` is among the options.
 
-        It is not there yet: see the `wait_...` methods. `environment` is added to ours, without our proxies: they are
+        It is not there yet: see the `wait_...` methods. It dials the server over IPv6 where it has nothing else, or as
+        `ipv6` says. `environment` is added to ours, without our proxies: they are
         not the lab's.
         """
         tun = f"t-{name}"[:15]
         state = self.state(name)
         control = state / "control.sock"
-        invite = self.make_invite(ipv6=host.address == host.address_v6)
+        invite = self.make_invite(ipv6=host.address == host.address_v6 if ipv6 is None else ipv6)
         argv = [*command, "up", "--invite-file", str(invite), "--name", name]
         argv += [] if "--userspace" in options else ["--tun", tun]
         argv += ["--state", str(state), "--control", str(control), "--no-default-stun", *options]

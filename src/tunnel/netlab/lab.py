@@ -34,6 +34,9 @@ from tunnel.netlab.sites import MAX_SITES, SERVER_ADDRESSES, SERVER_ADDRESSES_V6
 
 _TERM_PATIENCE = 2.0  # seconds that programs get after SIGTERM when the lab closes
 _DELAY_BOX = Path(__file__).with_name("delay_box.py")
+_NAT64_BOX = Path(__file__).with_name("nat64_box.py")
+NAT64_PREFIX = "64:ff9b::"
+NAT64_ADDRESS = "25.98.0.1"
 
 
 class Lab:
@@ -112,6 +115,17 @@ class Lab:
         program = self.gateways[site.name] = GatewayProgram(site, protocols, self._entry.folder, start)
         program.start()
         return program
+
+    def open_nat64(self) -> None:
+        """Let IPv6 hosts reach the IPv4 internet behind `NAT64_PREFIX`/96, seen at `NAT64_ADDRESS`.
+
+        Needs a site with IPv6. No name server tells of it.
+        """
+        name = "nat64"
+        self._start_boxes(self._middle.internet, [[str(_NAT64_BOX), name, NAT64_PREFIX, NAT64_ADDRESS]])
+        run(command_in(self._middle.internet, ["sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=0"]))
+        routes = f"route add {NAT64_ADDRESS}/32 dev {name}\nroute add {NAT64_PREFIX}/96 dev {name}\n"
+        run(["ip", "-n", self._middle.internet, "-batch", "-"], f"link set {name} up mtu 1480\n{routes}")
 
     def close(self) -> None:
         """End every program of the lab (SIGTERM, then SIGKILL) and remove all that was made. Idempotent."""
@@ -253,7 +267,8 @@ class Lab:
         if delayed:
             scripts[self._middle.wires] = wiring.wires_script(delayed)
         run_scripts(scripts)
-        self._start_boxes(delayed)
+        boxes = [[str(_DELAY_BOX), *wiring.delay_gap(site), str(site.spec.delay)] for site in delayed]
+        self._start_boxes(self._middle.wires, boxes)
         for site in built:
             if site.kind.gateway is not None:
                 self.open_gateway(site, site.kind.gateway)
@@ -262,11 +277,11 @@ class Lab:
         self._entry.record(names)
         add_namespaces(names)
 
-    def _start_boxes(self, delayed: Sequence[Site]) -> None:
+    def _start_boxes(self, namespace: str, programs: Iterable[Sequence[str]]) -> None:
+        """Programs of ours that stand in the way of packets, until the lab closes."""
         started = []
-        for site in delayed:
-            argv = [sys.executable, "-I", "-S", str(_DELAY_BOX), *wiring.delay_gap(site), str(site.spec.delay)]
-            command = command_in(self._middle.wires, argv)
+        for program in programs:
+            command = command_in(namespace, [sys.executable, "-I", "-S", *program])
             box = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             started.append(box)
             self._boxes.append(box)
@@ -274,7 +289,7 @@ class Lab:
             assert box.stdout is not None
             with box.stdout:
                 if box.stdout.readline() != b"ready\n":
-                    raise DeviceError("a delay box did not start")
+                    raise DeviceError(f"a box did not start: {box.args!r}")
 
     def _apply_cuts(self) -> None:
         pairs = [tuple(sorted(cut)) for cut in self._cuts]
