@@ -13,6 +13,7 @@ import pytest
 from tunnel.cli.state_lock import NODE, holding
 from tunnel.crypto.network_keys import derive_network_keys
 from tunnel.model.invite import Invite
+from tunnel.network.ports import Sighting
 from tunnel.wire.invites import decode_invite, encode_invite
 
 if TYPE_CHECKING:
@@ -198,6 +199,18 @@ def test_a_missing_invite_file_is_a_usage_error(machine: Machine, command: Comma
 def test_invite_shows_the_network_that_this_node_is_in(machine: Machine, command: Command, tmp_path: Path) -> None:
     machine.world(tmp_path).store.write("invite", TEXT.encode())
     assert command("invite", "--state", str(tmp_path)).out == TEXT + "\n"
+
+
+def test_the_invite_of_another_users_node_is_not_looked_for_in_vain(
+    machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    machine.seen = (Sighting(Path("/run/p2ptunnel-trio/control.sock"), "root", False),)
+    ended = command("invite")
+    assert ended.code == 2
+    assert "that of root's node shows `sudo p2ptunnel-trio invite`" in ended.err
+    assert "sudo" not in command("invite", "--state", str(tmp_path)).err, "which node is meant was said"
 
 
 def test_without_a_network_invite_names_the_remedy(machine: Machine, command: Command, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def invite(
     if server is None:
         if pin is not None or network is not None:
             raise SettingsError("--pin and --network make a new network, which needs --server too")
-        made = stored_invite(state or default_state())
+        made = stored_invite(state or default_state(), _elsewhere() if state is None else "")
     elif state is not None:
         raise SettingsError("--server makes a new network, --state shows the one that this node is in: choose one")
     else:
@@ -133,12 +133,13 @@ def make_invite(server: str, pin: str | None, network: str) -> Invite:
     return Invite(str(url), pinned, network, derive_network_keys(network, secret).network_id, secret)
 
 
-def stored_invite(folder: Path) -> Invite:
-    """The invite that `join` kept. Raises SettingsError if there is none."""
+def stored_invite(folder: Path, elsewhere: str = "") -> Invite:
+    """The invite that `join` kept. Raises SettingsError if there is none; `elsewhere` says where there may be one."""
     kept = programs.this_machine(folder).store.read(INVITE)
     if kept is None:
         raise SettingsError(
             f"this node is in no network yet ({folder} holds no invite): run `p2ptunnel-trio join`, as the same user"
+            + elsewhere
         )
     return _checked(kept.decode("ascii", "replace"))
 
@@ -153,6 +154,15 @@ def read_invite_file(path: Path) -> Invite:
     if not content.strip():
         raise SettingsError(f"the invite file {path} is empty")
     return _checked(_text(content))
+
+
+def _elsewhere() -> str:
+    """Another user's node has an invite too, and this user may be able to ask it."""
+    foreign = [seen for seen in programs.this_machine(None).controls.sightings() if not seen.is_open]
+    if not foreign:
+        return ""
+    user = "" if foreign[0].owner == "root" else f" -u {foreign[0].owner}"
+    return f"; that of {foreign[0].owner}'s node shows `sudo{user} p2ptunnel-trio invite`"
 
 
 def _typed_invite() -> str:
