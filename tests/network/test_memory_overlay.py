@@ -73,7 +73,7 @@ async def test_one_that_rides_goes_through_the_tunnel_in_pieces_that_fit(
     packets: list[bytes] = []
     seen: list[str] = []
 
-    def see(host: str, _packet: MemoryPacket) -> None:
+    def see(host: str, _packet: MemoryPacket, _age: float) -> None:
         seen.append(host)
 
     MemoryOverlay(*hosts, (ONE, OTHER), encrypted=encrypted, on_ridden=see)

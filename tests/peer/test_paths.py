@@ -189,3 +189,17 @@ def test_where_a_way_leads_is_asked_anew_when_the_routes_changed() -> None:
     nested.add("10.99.0.2")
     paths.doubt_proofs()
     assert path.cost > cost
+
+
+def test_a_path_that_may_lead_through_the_tunnel_carries_no_more_once_it_is_distrusted() -> None:
+    """Another one carries while a new path is looked for; this one would carry in circles."""
+    for may_ride in (False, True):
+        paths = Paths(DEFAULT_TIMINGS)
+        path = paths.expect(Way(0, Endpoint("25.0.0.2", 5000)))
+        path.note_answer(1.0, 0.01)
+        path.is_proven = True
+        paths.promote(1.0)
+        if may_ride:
+            paths.doubt_proofs()
+        paths.begin_round()
+        assert (paths.chosen is None) is may_ride

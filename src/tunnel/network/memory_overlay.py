@@ -35,7 +35,8 @@ _HEADERS = 28
 class MemoryOverlay:
     """Joins two hosts. `addresses` are their new ones; `latency` is None for one that rides in the tunnel.
 
-    One that is `encrypted` shows nothing of what it wraps. `on_ridden(host, packet)` sees what goes into the tunnel.
+    One that is `encrypted` shows nothing of what it wraps. `on_ridden(host, packet, age)` sees what goes into the
+    tunnel, and for how many seconds the overlay has been there.
     """
 
     def __init__(
@@ -47,13 +48,14 @@ class MemoryOverlay:
         latency: float | None = None,
         mtu: int = 1420,
         encrypted: bool = False,
-        on_ridden: Callable[[str, MemoryPacket], None] = lambda _host, _packet: None,
+        on_ridden: Callable[[str, MemoryPacket, float], None] = lambda _host, _packet, _age: None,
     ) -> None:
         self._hosts = {addresses[0]: one, addresses[1]: other}
         self._latency = latency
         self._mtu = mtu
         self._encrypted = encrypted
         self._on_ridden = on_ridden
+        self._began = trio.current_time()
         self._numbers = itertools.count()
         self._second, self._sent = 0, 0
         self._pieces: dict[int, dict[int, bytes]] = {}
@@ -87,7 +89,7 @@ class MemoryOverlay:
         source, destination = _address4(device), _address4(far)
         if device is None or source is None or destination is None:
             return False
-        self._on_ridden(here.name, packet)
+        self._on_ridden(here.name, packet, trio.current_time() - self._began)
         wrapped = f"{packet.source} {packet.destination} {packet.ttl}\n".encode() + packet.payload
         if self._encrypted:
             wrapped = wrapped.translate(_MASK)

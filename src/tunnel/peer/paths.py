@@ -105,8 +105,13 @@ class Paths:
         return relay if is_doubted and relay is not None else chosen
 
     def begin_round(self) -> None:
-        """A punch begins: old proofs are void, an answer must come again; the old choice goes on carrying."""
+        """A punch begins: old proofs are void, an answer must come again; the old choice goes on carrying.
+
+        Unless it is one that may lead through the tunnel itself: what it carries goes in circles.
+        """
         self.answered_small = False
+        if self.chosen is not None and self.chosen.may_ride:
+            self.bury()
         for path in self.direct.values():
             path.is_proven = False
             path.asked = NEVER

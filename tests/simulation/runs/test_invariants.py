@@ -25,6 +25,7 @@ from tunnel.simulation.runs.invariants import (
     FLOWS_A_SECOND,
     HARD,
     PUNCH,
+    RIDDEN_UNAWARES,
     SOCKETS,
     SOCKETS_A_SECOND,
     Watchman,
@@ -305,8 +306,8 @@ def test_an_interface_with_addresses_that_are_not_the_node_s_is_a_fault(monkeypa
 def test_data_on_a_way_that_leads_through_the_tunnel_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken are both: what recognises our own datagrams, and what counts the bytes that the tunnel carried."""
     overlay = do(4.0, "overlay", one="desk", other="laptop", encrypted=True)
-    talk = do(1.0, "send", who="desk", to="laptop", every=0.2, until=6.0)
-    scenario = pair_with_tun(overlay, talk, nat="symmetric", length=7.0)
+    talk = do(1.0, "send", who="desk", to="laptop", every=0.2, until=19.0)
+    scenario = pair_with_tun(overlay, talk, nat="symmetric", length=20.0)
     assert rehearse(scenario, 0).failures == ()
     monkeypatch.setattr(LoopGuard, "carried", property(lambda _: 0, lambda _guard, _bytes: None), raising=False)
     failures = rehearse(scenario, 0).failures
@@ -320,7 +321,8 @@ def test_probes_on_such_a_way_are_none() -> None:
     async def ride() -> None:
         for kind in (Kind.PROBE, Kind.HANDSHAKE, Kind.DATA):
             packet = MemoryPacket(Endpoint("10.99.0.1", 5000), Endpoint("10.99.0.2", 5000), bytes([kind]))
-            watch.see_ridden("desk", packet)
+            watch.see_ridden("desk", packet, RIDDEN_UNAWARES + 1.0)
+            watch.see_ridden("desk", packet, RIDDEN_UNAWARES - 1.0)
 
     run_seeded(ride, 0)
     assert told(watch) == ["at 0.000 s desk sends data to 10.99.0.2:5000, a way that leads through the tunnel itself"]

@@ -52,8 +52,8 @@ class Town:
         self.hosts: dict[str, MemoryHost] = {}
         self.routers: dict[str, RouterBox] = {}
         self.lines: dict[str, AccessLine] = {}
-        self.on_ridden: Callable[[str, MemoryPacket], None] = lambda _host, _packet: None
-        """Sees what a host sends through an overlay that rides in its tunnel."""
+        self.on_ridden: Callable[[str, MemoryPacket, float], None] = lambda _host, _packet, _age: None
+        """Sees what a host sends through an overlay that rides in its tunnel, and how old that overlay is."""
         self._seed = seed
         self._gatekeepers: dict[str, Gatekeeper] = {}
         self._on_sent = on_sent
@@ -120,8 +120,8 @@ class Town:
             on_ridden=self._see_ridden,
         )
 
-    def _see_ridden(self, host: str, packet: MemoryPacket) -> None:
-        self.on_ridden(host, packet)
+    def _see_ridden(self, host: str, packet: MemoryPacket, age: float) -> None:
+        self.on_ridden(host, packet, age)
 
     def lose_names(self, host: str, *, lost: bool = True, hang: bool = False, names: Sequence[str] = ()) -> None:
         """Names cannot be looked up on this host any more (all, or these), at once or without an answer; or again."""

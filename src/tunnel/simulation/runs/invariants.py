@@ -34,6 +34,8 @@ RESTORED_SOON = 1.0
 """Seconds until the addresses of a tunnel interface are back, the first time that somebody takes them."""
 RESTORED_LATE = 62.0
 """Where that happens again and again."""
+RIDDEN_UNAWARES = 8.0
+"""Seconds in which a path that an overlay has taken over is found out and left: it is distrusted after 6.5."""
 ANSWER_PATIENCE = 12.0
 """Seconds after a `connect` by which the server must have answered."""
 
@@ -119,9 +121,13 @@ class Watchman:
         flow = (packet.destination.port, packet.source.host, packet.source.port)
         self._flows.setdefault(host, _Flows()).note_answerable(flow, trio.current_time())
 
-    def see_ridden(self, host: str, packet: MemoryPacket) -> None:
-        """A host sends this through an overlay that rides in its own tunnel: probes at most, or it goes in circles."""
-        if packet.payload[:1] in _PAYLOADS:
+    def see_ridden(self, host: str, packet: MemoryPacket, age: float) -> None:
+        """A host sends this through an overlay that rides in its own tunnel, for `age` seconds now.
+
+        Probes are allowed, else nobody would find out; and data for as long as it takes to find out, on a path that was
+        a true one before.
+        """
+        if age > RIDDEN_UNAWARES and packet.payload[:1] in _PAYLOADS:
             self._report(host, f"sends data to {packet.destination}, a way that leads through the tunnel itself")
 
     def flows(self, host: str) -> int:
