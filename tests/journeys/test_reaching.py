@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from tests.journeys.conftest import BUSY, OpenHousehold
 
-from tunnel.netlab import Kind, SiteSpec
+from tunnel.netlab import Kind, Lab, SiteSpec
+from tunnel.netlab.household import Household
 from tunnel.netlab.sites import Host
 
 pytestmark = pytest.mark.netlab
@@ -109,3 +110,45 @@ def test_a_node_that_only_an_http_proxy_leads_out_reaches_its_server_and_its_pee
     peer = household.peer("office", "home")
     assert peer is not None
     assert peer["path"]["kind"] == "relay-websocket"
+
+
+INSIDE = "10.9.9.9"
+"""Where a server in a container, or behind a router, believes itself to be."""
+FORWARD = f"""
+table ip forwarded {{
+  chain prerouting {{
+    type nat hook prerouting priority dstnat
+    ip daddr 25.0.0.2 dnat to {INSIDE}
+  }}
+}}
+"""
+MASK = f"""
+table ip forwarded {{
+  chain input {{
+    type nat hook input priority 100
+    ip daddr {INSIDE} meta l4proto udp snat to 10.9.9.1
+  }}
+}}
+"""
+
+
+@pytest.mark.parametrize("is_masked", [False, True], ids=["forwarded", "forwarded and masked"])
+def test_a_server_that_knows_its_private_address_alone_serves_udp_unless_its_forward_hides_who_asks(
+    tmp_path: Path, is_masked: bool
+) -> None:
+    """A router that forwards ports keeps the source; a container's proxy hides it, and its STUN says nothing."""
+    with Lab(SiteSpec("home", Kind.PORT_PRESERVING)) as lab, Household(lab, tmp_path) as household:
+        lab.run(lab.server, ["ip", "address", "add", f"{INSIDE}/32", "dev", "lo"])
+        rules = tmp_path / "rules.nft"
+        rules.write_text(FORWARD + (MASK if is_masked else ""))
+        lab.run(lab.server, ["nft", "-f", str(rules)])
+        household.start_server(listen=[f"{INSIDE}:443"], url="wss://25.0.0.2:443")
+        household.start_node(lab.sites["home"].host, "home")
+        household.wait_status(
+            "home", lambda status: bool(status["node"]["announcement"] == "acknowledged"), "announced"
+        )
+        node = household.status("home")["node"]
+    assert node["nat"]["udp"] == "open"
+    assert node["nat"]["mapping"] == ("unknown" if is_masked else "endpoint_independent")
+    hidden = [note for note in node["notes"] if "sees us at 10.9.9.1" in note]
+    assert len(hidden) == is_masked

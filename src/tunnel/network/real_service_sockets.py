@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterable
+from functools import lru_cache
 
 import trio
 
@@ -90,21 +90,21 @@ class RealServiceSocket:
             datagram, address = self._socket.recvfrom(MAX_RECEIVED)
             return datagram, endpoint_of(address), self._local.host
         datagram, ancillary, _, address = self._socket.recvmsg(MAX_RECEIVED, _ROOM)
-        return datagram, endpoint_of(address), _asked(ancillary) or self._local.host
+        return datagram, endpoint_of(address), _asked(*ancillary[0]) if ancillary else self._local.host
 
 
-def _asked(ancillary: Iterable[tuple[int, int, bytes]]) -> str | None:
-    for level, kind, data in ancillary:
-        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
-            _, own, _ = _INFO.unpack(data)
-            return socket.inet_ntoa(own)
-        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
-            packed, interface = _INFO6.unpack(data)
-            own6 = ipaddress.IPv6Address(packed)
-            return f"{own6}%{interface}" if own6.is_link_local else str(own6)
-    return None
+@lru_cache(256)
+def _asked(level: int, kind: int, data: bytes) -> str:
+    """Asked for each datagram, and a machine has few addresses."""
+    if level == socket.IPPROTO_IP:
+        _, own, _ = _INFO.unpack(data)
+        return socket.inet_ntoa(own)
+    packed, interface = _INFO6.unpack(data)
+    own6 = ipaddress.IPv6Address(packed)
+    return f"{own6}%{interface}" if own6.is_link_local else str(own6)
 
 
+@lru_cache(256)
 def _said_of(source: str) -> tuple[int, int, bytes]:
     """The ancillary message that makes the kernel send from there; the wildcard address leaves it the choice."""
     if ":" not in source:
