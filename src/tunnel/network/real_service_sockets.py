@@ -90,11 +90,15 @@ class RealServiceSocket:
             datagram, address = self._socket.recvfrom(MAX_RECEIVED)
             return datagram, endpoint_of(address), self._local.host
         datagram, ancillary, _, address = self._socket.recvmsg(MAX_RECEIVED, _ROOM)
-        return datagram, endpoint_of(address), _asked(*ancillary[0]) if ancillary else self._local.host
+        return (
+            datagram,
+            endpoint_of(address),
+            _asked(ancillary[0][0], ancillary[0][2]) if ancillary else self._local.host,
+        )
 
 
 @lru_cache(256)
-def _asked(level: int, kind: int, data: bytes) -> str:
+def _asked(level: int, data: bytes) -> str:
     """Asked for each datagram, and a machine has few addresses."""
     if level == socket.IPPROTO_IP:
         _, own, _ = _INFO.unpack(data)
