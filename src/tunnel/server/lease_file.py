@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 from tunnel.model.errors import DeviceError
 
@@ -56,6 +57,22 @@ Key = tuple[bytes, bytes]
 
 class DiskFails(Exception):
     """The disk takes nothing now; it may later. The text says why."""
+
+
+class LeaseStore(Protocol):
+    """Where leases are kept from one start of the server to the next."""
+
+    def read(self) -> list[Row]:
+        """All rows. Raises DeviceError."""
+        ...
+
+    def write(self, kept: Iterable[Row], gone: Iterable[Key]) -> None:
+        """Write these rows, and delete those of these keys: all or nothing. Raises DiskFails."""
+        ...
+
+    def close(self) -> None:
+        """Close."""
+        ...
 
 
 class LeaseFile:

@@ -25,6 +25,7 @@ from tunnel.server.connection import House
 from tunnel.server.door_cookies import SECRET_BYTES
 from tunnel.server.http import Page, serve_http
 from tunnel.server.introductions import Introductions
+from tunnel.server.lease_file import LeaseStore
 from tunnel.server.presence import Presence
 from tunnel.server.registry import Registry
 from tunnel.server.relay import Relay
@@ -69,17 +70,19 @@ async def serve(
     world: World,
     *,
     tls: bool = True,
+    leases: LeaseStore | None = None,
     task_status: trio.TaskStatus[ServerReady] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; then tell the clients `shutting_down`, which takes a second at most.
 
-    Reports `ServerReady` when everything is open. Without `tls` (simulations) the URL is ws://. Raises SettingsError,
-    and DeviceError when a port is taken or the state directory cannot be used.
+    Reports `ServerReady` when everything is open. In simulations the URL is ws://, without `tls`, and `leases` stands
+    for the file in the state directory. Raises SettingsError, and DeviceError when a port is taken or the state
+    directory cannot be used.
     """
     certificate = open_certificate(settings, world.store, world.entropy) if tls else None
-    path = settings.state / REGISTRY_FILE if settings.state else None
+    kept = settings.state / REGISTRY_FILE if settings.state else leases
     max_leases = LEASES_PER_NODE * settings.max_nodes_per_network
-    with closing(Registry(path, settings.addresses, max_leases_per_network=max_leases)) as registry:
+    with closing(Registry(kept, settings.addresses, max_leases_per_network=max_leases)) as registry:
         async with _open_doors(settings, world) as doors:
             world.privileges.lay_down(keeps_interface=False)
             house = _furnish(settings, world, registry, doors.stun)

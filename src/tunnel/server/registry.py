@@ -23,7 +23,7 @@ from pathlib import Path
 from tunnel.model.errors import Refused, SettingsError
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.pools import POOLS, is_pool
-from tunnel.server.lease_file import LEASE_TABLE, DiskFails, LeaseFile
+from tunnel.server.lease_file import LEASE_TABLE, DiskFails, LeaseFile, LeaseStore
 
 MAX_LEASES = 262_144
 """In all networks together: anybody may invent a network, so the file must have an end."""
@@ -95,14 +95,14 @@ class Lease:
 
 
 class Registry:
-    """The leases of all networks. Open with a file or None (memory), and close. Times are Unix seconds.
+    """The leases of all networks. Open with a file, its double, or None (memory), and close. Times are Unix seconds.
 
     Call `write_down` now and then: it catches up with a disk that failed.
     """
 
     def __init__(
         self,
-        path: Path | None,
+        kept: Path | LeaseStore | None,
         pool: str,
         *,
         max_leases: int = MAX_LEASES,
@@ -115,7 +115,7 @@ class Registry:
         self._pool = _parse_pool(pool)
         self._max_leases = max_leases
         self._max_each = max_leases_per_network
-        self._file = None if path is None else LeaseFile(path)
+        self._file = LeaseFile(kept) if isinstance(kept, Path) else kept
         self._trouble: str | None = None
         rows = [] if self._file is None else self._file.read()
         self._database = sqlite3.connect(":memory:", isolation_level=None)
@@ -203,7 +203,7 @@ class Registry:
     def _note_trouble(self, why: str) -> None:
         """Say it once; the log is often on the same disk."""
         if self._trouble is None:
-            _log.error(
+            _log.warning(
                 "the registry cannot be written: leases are kept in memory, and written down when the disk takes them",
                 extra={"reason": why},
             )

@@ -213,7 +213,7 @@ FAULTS = {
     ),
     "the disk of a router": (
         pair_text(do(1.0, "fill_disk", host="home")),
-        "scenario:17: do.0.host: 'home' is none of desk, laptop",
+        "scenario:17: do.0.host: 'home' is none of desk, laptop, server",
     ),
     "a clock before all time": (
         'title = "x"\n[hosts.desk]\nclock = -3e9\n',

@@ -26,6 +26,7 @@ from tunnel.server.stun_service import serve_stun
 from tunnel.simulation.internet.picture import SERVER, Honesty, StunServer
 from tunnel.simulation.internet.town import Town
 from tunnel.simulation.runs.failure import Failure
+from tunnel.simulation.runs.kept_leases import KeptLeases
 from tunnel.simulation.runs.standstill import Standstill
 from tunnel.simulation.runs.stun_liar import serve_lies
 from tunnel.simulation.runs.trace import Frozen, HostWitness, Moved, Trace
@@ -85,6 +86,7 @@ class Stage:
         self._on_move = on_move
         self._programs: dict[str, _Program] = {}
         self._standstill = Standstill()
+        self._leases = KeptLeases(town.hosts[SERVER].store)
 
     async def open(self) -> None:
         """Start the public STUN servers."""
@@ -241,7 +243,7 @@ class Stage:
         if plan.introduction_wait is not None:
             timings = replace(timings, introduction_wait=plan.introduction_wait)
         settings = ServerSettings(listen=Endpoint(place.address, place.port), udp=place.stun, timings=timings)
-        await serve(settings, self.town.hosts[SERVER].world(), tls=False)
+        await serve(settings, self.town.hosts[SERVER].world(), tls=False, leases=self._leases)
 
     async def _serve_public_stun(
         self, server: StunServer, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

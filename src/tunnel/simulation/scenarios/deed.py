@@ -214,7 +214,7 @@ class JumpClock(Deed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillDisk(Deed):
-    """From now on nothing can be written to a host's disk; `full` false makes room again."""
+    """From now on nothing can be written to the disk of a host or of the `server`; `full` false makes room again."""
 
     word: ClassVar[str] = "fill_disk"
     host: str

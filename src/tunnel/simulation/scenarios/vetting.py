@@ -135,11 +135,9 @@ class Vetting:
                 self._is_in(self._hosts, host, path, "host")
                 if behind is not None:
                     self._is_in(self._routers, behind, path, "behind")
-            case JumpClock(host=host):
+            case JumpClock(host=host) | FillDisk(host=host):
                 self._is_in(self._programs, host, path, "host")
             case Unplug(host=host) | Plug(host=host) | Sleep(host=host) | LoseNames(host=host) | MapPort(host=host):
-                self._is_in(self._hosts, host, path, "host")
-            case FillDisk(host=host):
                 self._is_in(self._hosts, host, path, "host")
             case Clone(host=host, of=of):
                 self._is_in(self._hosts, host, path, "host")
