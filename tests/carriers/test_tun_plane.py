@@ -9,9 +9,10 @@ import pytest
 import trio
 
 from tunnel.carriers.loop_guard import LoopGuard
-from tunnel.carriers.tun_plane import TunPlane
+from tunnel.carriers.tun_plane import REFUSALS_BURST, TunPlane
 from tunnel.model.errors import DeviceError
 from tunnel.network.memory_devices import QUEUE, MemoryDevice, MemoryDevices
+from tunnel.wire.ip_packet import destination_of, source_of
 
 OWN, FRIEND, OTHER = "10.86.0.1", "10.86.0.2", "10.86.0.3"
 OWN6, FRIEND6 = "fd00::1", "fd00::2"
@@ -22,6 +23,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self.takes_ip = True
 
     def send_packet(self, packet: bytes) -> None:
         self.sent.append(packet)
@@ -226,3 +228,31 @@ async def test_an_interface_that_vanishes_is_an_error_that_names_it(
         nursery.start_soon(vanish)
         nursery.start_soon(carry)
     assert plane.counts.device_full == 1
+
+
+@pytest.mark.parametrize(("own", "destination"), [(OWN, FRIEND), (OWN6, FRIEND6)])
+async def test_a_packet_for_a_peer_that_takes_no_ip_is_answered_at_once_within_a_rate(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, own: str, destination: str
+) -> None:
+    """Else a program waits for minutes for what cannot come."""
+    friend.takes_ip = False
+    sent = packet(own, destination, b"12345678")
+    for _ in range(50):
+        device.inject(sent)
+    answer = await device.wait_written()
+    assert (source_of(answer), destination_of(answer)) == (destination_of(sent), source_of(sent))
+    assert answer.endswith(sent)
+    await trio.sleep(0.01)
+    assert (friend.sent, plane.counts.refused, plane.counts.out) == ([], 50, 0)
+    assert len([await device.wait_written() for _ in range(int(REFUSALS_BURST) - 1)]) == 9
+    with trio.move_on_after(0.05) as waited:
+        await device.wait_written()
+    assert waited.cancelled_caught
+
+
+async def test_what_is_not_from_us_is_not_answered(device: MemoryDevice, plane: TunPlane, friend: Peer) -> None:
+    friend.takes_ip = False
+    device.inject(packet("192.168.1.7", FRIEND, b"12345678"))
+    device.inject(packet(OWN, FRIEND, b"87654321"))
+    assert (await device.wait_written()).endswith(b"87654321")
+    assert plane.counts.refused == 2

@@ -77,6 +77,11 @@ def test_a_direct_peer_whose_keys_ran_out_still_shows_its_path() -> None:
     assert any("192.0.2.7:4242" in line for line in shown(40, peer(path=None, kept_path=DIRECT, idle_s=600.0)))
 
 
+def test_a_peer_that_takes_no_ip_is_shown_as_that() -> None:
+    assert "direct, no IP" in "\n".join(shown(80, peer(takes_ip=False)))
+    assert "no IP" not in "\n".join(shown(80, peer(takes_ip=True)))
+
+
 def test_a_node_without_the_server_has_no_announcement_that_is_not_made() -> None:
     told = document(peer())
     told["node"]["announcement"] = "surveying"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from tests.journeys.conftest import OpenHousehold
+from tests.journeys.conftest import BUSY, OpenHousehold
 
 from tunnel.netlab import Lab, SiteSpec
 from tunnel.netlab.household import Household
@@ -55,6 +56,28 @@ def test_a_node_keeps_the_right_to_its_interface_and_the_server_none(pair: Pair,
         assert sets == {"CapInh": NONE, "CapPrm": kept, "CapEff": kept, "CapBnd": NONE, "CapAmb": NONE}
         assert thread["NoNewPrivs"] == "1"
     assert core_limit(process.pid) == ["0", "0"]
+
+
+def test_a_node_without_an_interface_is_shown_as_that_and_the_system_s_ping_to_it_ends_at_once(pair: Pair) -> None:
+    lab, household = pair
+    desk, address = household.nodes["desk"], household.address("laptop")
+    for argv in (["status"], ["why", "laptop"]):
+        assert "no IP" in household.command("desk", *argv) or "none: no interface there" in household.command(
+            "desk", *argv
+        )
+    assert "none: no interface here" in household.command("laptop", "status")
+    six = next(one for one in household.status("laptop")["node"]["addresses"] if ":" in one)
+    for wanted, told in ((address, "Destination Host Unreachable"), (six, "Address unreachable")):
+        began = time.monotonic()
+        done = subprocess.run(
+            lab.command(desk.host, ["ping", "-n", "-c", "1", "-w", "30", wanted]),
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert time.monotonic() - began < BUSY
+        assert (done.returncode, told in done.stdout) == (1, True)
+    household.command("desk", "ping", "laptop")
 
 
 def test_the_process_for_upnp_is_nobody_and_nothing_else_is_started(pair: Pair) -> None:

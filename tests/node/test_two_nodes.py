@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,3 +76,20 @@ async def test_a_peer_that_came_back_is_not_called_offline(town: Town, open_in: 
             reason = desk.peer("laptop").reason
             assert reason is not None
             assert reason.code is ReasonCode.PEER_OFFLINE
+
+
+async def test_a_node_without_an_interface_is_known_to_take_no_ip(town: Town, open_in: OpenNode) -> None:
+    """Its tunnel addresses look like all others; what is sent there would be lost in silence."""
+    async with town.server(), open_in("desk", tun="tun") as desk, open_in("laptop") as laptop:
+        with trio.fail_after(10.0):
+            await desk.connect("laptop")
+        assert (desk.status().takes_ip, laptop.status().takes_ip) == (True, False)
+        assert not desk.peer("laptop").status().takes_ip
+        assert laptop.peer("desk").status().takes_ip
+        device = town.host("desk").devices.open["tun"]
+        addresses = [ipaddress.ip_address(host).packed for host in (desk.addresses[0], laptop.addresses[0])]
+        device.inject(b"\x45\x00\x00\x1c" + bytes(5) + b"\x11\0\0" + b"".join(addresses) + bytes(8))
+        with trio.fail_after(0.001):
+            answer = await device.wait_written()
+        assert (answer[12:16], answer[16:20], answer[20:22]) == (addresses[1], addresses[0], b"\x03\x01")
+        assert (await desk.ping("laptop")).rtt > 0

@@ -28,7 +28,9 @@ DESK = Announcement(
     claimed_since=1_700_000_000.5,
 )
 
-NAMES = st.text(string.ascii_letters + string.digits + "-._ äßλ東", min_size=1, max_size=MAX_NAME)
+NAMES = st.text(string.ascii_letters + string.digits + "-._ äßλ東", min_size=1, max_size=MAX_NAME).filter(
+    lambda name: name == name.strip()
+)
 HOSTS = st.sampled_from(["192.0.2.1", "10.0.0.1", "2001:db8::1", "fd12::9", "127.0.0.1"])
 ENDPOINTS = st.builds(Endpoint, HOSTS, st.integers(1, 65535))
 REPORTS = st.builds(
@@ -55,6 +57,7 @@ ANNOUNCEMENTS = st.builds(
     nat=REPORTS,
     relay_only=st.booleans(),
     claimed_since=st.floats(0, 1e11),
+    takes_ip=st.booleans(),
 )
 
 
@@ -113,12 +116,21 @@ def test_the_largest_announcement_fits() -> None:
             lifetime=86399.9,
         ),
         claimed_since=1e11,
+        takes_ip=False,
     )
     assert len(encode_announcement(largest)) <= MAX_ANNOUNCEMENT
 
 
+def test_a_node_that_takes_ip_says_nothing_of_it_as_nodes_of_before_do() -> None:
+    assert b"\xa2ip" not in encode_announcement(DESK)
+    assert encode_announcement(replace(DESK, takes_ip=False)).endswith(b"\xa2ip\xc2")
+    assert decode_announcement(packed()).takes_ip
+    assert not decode_announcement(packed(ip=False)).takes_ip
+
+
 def test_what_a_newer_node_adds_is_ignored() -> None:
     body = packed(
+        ip="by pigeon",
         shoe_size=46,
         candidates=[[bytes.fromhex("c0a801021388"), "lan", "more"], [b"\x01\x02\x03", "by_pigeon"]],
         nat={"mapping": "by_moon_phase", "filtering": ["?"], "udp": "open", "weather": 1},

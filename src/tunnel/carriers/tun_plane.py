@@ -13,12 +13,22 @@ import trio
 
 from tunnel.carriers.loop_guard import LoopGuard
 from tunnel.model.errors import DeviceError, MalformedFrame
+from tunnel.model.rates import TokenBucket
 from tunnel.network.ports import PacketDevice
+from tunnel.wire.icmp import encode_unreachable
 from tunnel.wire.ip_packet import destination_of, leads_on, source_of
+
+REFUSALS_RATE, REFUSALS_BURST = 10.0, 10.0
+"""ICMP errors a second, and at once, that this machine's kernel gets of us."""
 
 
 class Recipient(Protocol):
     """A peer, as far as packets care."""
+
+    @property
+    def takes_ip(self) -> bool:
+        """Whether IP packets get anywhere there."""
+        ...
 
     def send_packet(self, packet: bytes) -> None:
         """Send one IP packet to it."""
@@ -41,6 +51,8 @@ class TunCounts:
     everybody (multicast, broadcast), or to be passed on by a route that the packet itself brings."""
     device_full: int = 0
     """For us, but there is no interface now or it takes no more."""
+    refused: int = 0
+    """For a peer that takes no IP: answered with an ICMP error, within a rate."""
     looped: int = 0
     """A datagram of the tunnel's own, wrapped by an overlay that rides in it."""
 
@@ -55,6 +67,7 @@ class TunPlane:
         self._recipient_of = recipient_of
         self._is_own = is_own
         self._guard = guard
+        self._refusals = TokenBucket(REFUSALS_RATE, REFUSALS_BURST, 0.0)
         self._device: PacketDevice | None = None
         self.counts = TunCounts()
 
@@ -113,5 +126,15 @@ class TunPlane:
         if not self._guard.take(packet):
             self.counts.looped += 1
             return
+        if not recipient.takes_ip:
+            self._refuse(packet)
+            return
         recipient.send_packet(packet)
         self.counts.out += 1
+
+    def _refuse(self, packet: bytes) -> None:
+        """Let the program that sent it know at once, as the peer's own kernel would."""
+        self.counts.refused += 1
+        answer = encode_unreachable(packet) if self._is_own(source_of(packet)) else None
+        if answer is not None and self._refusals.take(trio.current_time()):
+            self._write(answer)

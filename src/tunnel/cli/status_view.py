@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tunnel.cli.fitting import Fitting, table_of
 from tunnel.cli.tables import age, amount, colored, milliseconds, nat_words, path_of, plain, port_mapping_words
-from tunnel.cli.words import announcement_words, idle_words, is_offline, peer_words, server_words
+from tunnel.cli.words import announcement_words, idle_words, ip_words, is_offline, peer_words, server_words
 
 LONG_OFFLINE = 3600.0
 """Seconds after which an offline peer is only counted."""
@@ -46,6 +46,8 @@ def _facts(status: Json) -> Table:
     facts = Table.grid(padding=(0, 2))
     facts.add_row("node", plain(f"{node['name']}  {', '.join(node['addresses']) or 'no address yet'}"))
     facts.add_row("id", plain(node["id"]))
+    if not node.get("takes_ip", True):
+        facts.add_row("ip", Text("none: no interface here (--userspace); ping of this program and the library only"))
     facts.add_row("nat", plain(nat_words(node["nat"])))
     for mapping in node["port_mappings"]:
         if mapping["external"] is not None:
@@ -79,7 +81,7 @@ def _row(peer: Json, now: float) -> dict[str, Text]:
         "peer": plain(peer["name"] or peer["id"]),
         "address": plain(", ".join(ipv4 or ipv6)),
         "ipv6 address": plain(", ".join(ipv6)),
-        "reached": colored(peer_words(peer) + idle_words(peer), peer["state"]),
+        "reached": colored(peer_words(peer) + idle_words(peer) + ip_words(peer), peer["state"]),
         "since": plain(age(now - peer["since"])),
         "path": plain(path_of(peer).removeprefix("direct ")),
         "sent": plain(amount(peer["tx_bytes"])),

@@ -28,6 +28,8 @@ def peer_view(peer: Json, now: float) -> Group:
     )
     facts.add_row("chart", Text(printable(peer["state"]), style="dim"))
     facts.add_row("path", plain(path_of(peer)))
+    if not peer.get("takes_ip", True):
+        facts.add_row("ip", Text("none: no interface there (--userspace); ping of this program and the library only"))
     for note in peer.get("notes", ()):
         facts.add_row("note", plain(note))
     reason = peer["reason"]

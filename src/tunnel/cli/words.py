@@ -59,6 +59,11 @@ def idle_words(peer: Mapping[str, Any]) -> str:
     return ", idle" if is_idle(peer) else ""
 
 
+def ip_words(peer: Mapping[str, Any]) -> str:
+    """What is added to how a peer is reached where that is not by IP."""
+    return "" if peer.get("takes_ip", True) else ", no IP"
+
+
 def peer_words(peer: Mapping[str, Any]) -> str:
     """How a peer (docs/status.md) is reached."""
     state, path, reason = peer["state"], peer["path"], peer["reason"]

@@ -26,6 +26,8 @@ class Announcement:
     relay_only: bool = False
     claimed_since: float = 0.0
     """Unix time since which the node holds its IPv4 address: of two claims the older holds."""
+    takes_ip: bool = True
+    """Whether IP packets get anywhere there: False without an interface. True of those too who do not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,9 @@ class PeerStatus:
     kept_path: PathStatus | None = None
     """The direct path that is kept open while the keys have run out for want of use: the next packet makes new ones."""
     notes: tuple[str, ...] = ()
-    """Things that a person should know of it: that it takes no IP, or is not reached by IPv4 from here."""
+    """Things that a person should know of it: that it is not reached by IPv4 from here."""
+    takes_ip: bool = True
+    """Whether IP packets get anywhere there: not where it has no interface."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class NodeStatus:
     peers: tuple[PeerStatus, ...]
     notes: tuple[str, ...] = ()
     """Things a person should know: address clashes, twins of the same name, plain fallbacks in use."""
+    takes_ip: bool = True
+    """Whether this node has an interface, so that others reach this machine by IP."""
     port_mappings: tuple[PortMappingStatus, ...] = ()
     """One an address family; none where no gateway is asked."""
 
@@ -99,6 +103,7 @@ def status_to_json(status: NodeStatus) -> dict[str, Any]:
             "nat": nat_to_json(status.nat),
             "announcement": status.announcement,
             "notes": list(status.notes),
+            "takes_ip": status.takes_ip,
             "port_mappings": [port_mapping_to_json(one) for one in status.port_mappings],
         },
         "server": server_to_json(status.server),
@@ -130,6 +135,7 @@ def peer_to_json(peer: PeerStatus) -> dict[str, Any]:
         "idle_s": None if peer.idle is None else round(peer.idle, 1),
         "kept_path": None if peer.kept_path is None else path_to_json(peer.kept_path),
         "notes": list(peer.notes),
+        "takes_ip": peer.takes_ip,
         "history": [
             {"at": move.at, "from": move.source, "event": move.event, "to": move.target} for move in peer.history
         ],

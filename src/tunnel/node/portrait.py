@@ -69,5 +69,6 @@ class Portrait:
             nat=self.nat(),
             relay_only=settings.relay_only,
             claimed_since=self._lease.since,
+            takes_ip=settings.tun is not None,
         )
         return body, survey is not None or not settings.survey

@@ -263,6 +263,7 @@ class NodeProgram:
             id=str(self.keys.id),
             name=self.settings.name,
             addresses=self.addresses,
+            takes_ip=self._interface is not None,
             nat=self.portrait.nat(),
             announcement=self.announcer.state,
             server=ServerStatus(

@@ -235,6 +235,12 @@ class PeerConnection:
         if self.state == "announced":
             self._facts.pulse.beat()
 
+    @property
+    def takes_ip(self) -> bool:
+        """Whether IP packets get anywhere there, as far as it told."""
+        card = self._facts.card
+        return card is None or card.body.takes_ip
+
     def send_packet(self, packet: bytes) -> None:
         """Send one packet of data, as the tunnel carries it; without keys or a way it waits, at most 64 do."""
         self._carriage.send(Kind.DATA, packet)
@@ -326,6 +332,7 @@ class PeerConnection:
             claimed_name=card.body.name if card is not None and not self.name else "",
             idle=self._carriage.idle,
             kept_path=self._routing.path_status() if self._keeps_path else None,
+            takes_ip=self.takes_ip,
         )
 
     @property

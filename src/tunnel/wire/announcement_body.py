@@ -42,6 +42,7 @@ def encode_announcement(announcement: Announcement) -> bytes:
             "relay_only": announcement.relay_only,
             "since": announcement.claimed_since,
         }
+        | ({} if announcement.takes_ip else {"ip": False})
     )
     try:
         decode_announcement(packed)
@@ -87,6 +88,7 @@ def decode_announcement(body: bytes) -> Announcement:
         nat=_nat_report(nat),
         relay_only=relay_only,
         claimed_since=float(since),
+        takes_ip=document.get("ip") is not False,
     )
 
 
