@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from tunnel.network.memory_machine import MemoryClock
-from tunnel.network.suspends import wait_slept
+from tunnel.network.suspends import wait_copied, wait_slept
 
 
 @pytest.mark.parametrize(("naps", "told"), [([], []), ([1.0, 0.5], []), ([30.0, 3600.0], [30.0, 3600.0])])
@@ -44,3 +44,37 @@ async def test_a_clock_in_memory_tells_each_sleep_too(autojump_clock: trio.testi
         await trio.sleep(1.0)
         nursery.cancel_scope.cancel()
     assert heard == [3.0, 600.0]
+
+
+@pytest.mark.parametrize(
+    ("shown", "step", "other_kernel", "told"),
+    [
+        (1.8e9, 0.0, False, None),
+        (1.8e9, -3600.0, False, None),
+        (1.8e9, 2.0, False, None),
+        (0.0, 1.8e9, False, None),
+        (1.8e9, 3600.0, False, "the wall clock was set forward by 3600 s"),
+        (1.8e9, 0.0, True, "the kernel is another one"),
+    ],
+)
+async def test_a_copy_of_a_memory_is_known_by_its_clock_or_its_kernel(
+    autojump_clock: trio.testing.MockClock, shown: float, step: float, other_kernel: bool, told: str | None
+) -> None:
+    """A clock that is kept right by small steps, set back, or set for the first time is no sign."""
+    is_later = False
+
+    async def happen() -> None:
+        nonlocal is_later
+        await trio.sleep(7.0)
+        is_later = True
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(happen)
+        heard = None
+        with trio.move_on_after(60.0):
+            heard = await wait_copied(
+                lambda: trio.current_time() + shown + step * is_later,
+                lambda: trio.current_time(),
+                lambda: "two" if other_kernel and is_later else "one",
+            )
+    assert heard == told

@@ -13,6 +13,7 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.network.ports import Gateway, MappedPort, Route
+from tunnel.network.suspends import is_sign_of_a_copy
 
 WALL_AT_ZERO = 1_800_000_000.0
 """Unix time when Trio's clock shows 0."""
@@ -22,7 +23,8 @@ class MemoryClock:
     """Wall time that goes with Trio's clock; `wall_offset` makes it jump, `wake` says that the machine slept."""
 
     def __init__(self) -> None:
-        self.wall_offset = 0.0
+        self._wall_offset = 0.0
+        self._jumped = trio.lowlevel.ParkingLot()
         self.slept = 0.0
         self._waiters = trio.lowlevel.ParkingLot()
 
@@ -35,6 +37,23 @@ class MemoryClock:
         before = self.slept
         await self._waiters.park()
         return self.slept - before
+
+    @property
+    def wall_offset(self) -> float:
+        """Seconds by which the wall clock is ahead of what it showed at first."""
+        return self._wall_offset
+
+    @wall_offset.setter
+    def wall_offset(self, offset: float) -> None:
+        if self._jumped and is_sign_of_a_copy(self.wall(), offset - self._wall_offset):
+            self._jumped.unpark_all()
+        self._wall_offset = offset
+
+    async def wait_copied(self) -> str:
+        """Return when the wall clock is set forward."""
+        before = self._wall_offset
+        await self._jumped.park()
+        return f"the wall clock was set forward by {self._wall_offset - before:.0f} s"
 
     def wake(self, slept: float) -> None:
         """The machine has slept for so many seconds until now."""

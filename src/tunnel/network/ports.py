@@ -190,6 +190,10 @@ class Clock(Protocol):
         """Return when this machine has woken from its next sleep: its seconds, for which Trio's clock stood still."""
         ...
 
+    async def wait_copied(self) -> str:
+        """Return when this process may be running from a copy of its memory, as after a snapshot: what shows it."""
+        ...
+
 
 class Entropy(Protocol):
     """All randomness."""

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from tunnel.model.errors import DeviceError
 from tunnel.network.file_trust import check_file, check_folder
-from tunnel.network.suspends import wait_slept
+from tunnel.network.suspends import wait_copied, wait_slept
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class RealClock:
@@ -24,7 +26,11 @@ class RealClock:
 
     async def wait_slept(self) -> float:
         """Return after the next sleep of the machine: its seconds."""
-        return await wait_slept(lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
+        return await wait_slept(_boot)
+
+    async def wait_copied(self) -> str:
+        """Return when this process may be running from a copy of its memory: what shows it."""
+        return await wait_copied(time.time, _boot, _boot_id)
 
 
 class RealEntropy:
@@ -36,6 +42,18 @@ class RealEntropy:
     def token(self, size: int) -> bytes:
         """Unguessable bytes."""
         return os.urandom(size)
+
+
+def _boot() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _boot_id() -> str:
+    """The same for as long as the kernel runs; nothing where it is not to be had."""
+    try:
+        return _BOOT_ID.read_text()
+    except OSError:
+        return ""
 
 
 def raise_descriptor_limit() -> int:

@@ -1,4 +1,8 @@
-"""Who this node is: a static key that it keeps, and an epoch that is new at each process start."""
+"""Who this node is: a static key that it keeps, and an epoch that is new at each process start.
+
+All keys between two nodes follow from both epochs, so a counter never repeats under a key. A process that runs a second
+time from one memory would repeat them all: `renew` makes it a new start.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,16 @@ KEY_FILE = "node.key"
 KEY_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Identity:
-    """The node's static keys and this process start."""
+    """The node's static keys and this process start. Nobody but `renew` changes it."""
 
     keys: NodeKeys = field(repr=False)
     epoch: bytes
+
+    def renew(self, entropy: Entropy) -> None:
+        """From now on this is another process start."""
+        self.epoch = entropy.token(EPOCH_BYTES)
 
 
 def load_identity(store: Store, entropy: Entropy) -> Identity:

@@ -247,6 +247,7 @@ class NodeProgram:
                 nursery.start_soon(self.name_pins.run)
                 nursery.start_soon(self._watch_interfaces)
                 nursery.start_soon(self._watch_sleep)
+                nursery.start_soon(self._watch_copies)
                 if self._interface is not None:
                     nursery.start_soon(self._interface.run)
 
@@ -428,6 +429,17 @@ class NodeProgram:
             log.info("this machine slept seconds=%.0f", slept)
             self.link.hasten()
             self._suspect_network()
+
+    async def _watch_copies(self) -> None:
+        """Where this memory runs twice, two nodes seal under the same keys and counters: only new keys help."""
+        while True:
+            why = await self._world.clock.wait_copied()
+            log.warning("this may be a copy of a machine that was running: drawing new keys", extra={"sign": why})
+            self.identity.renew(self._world.entropy)
+            for peer in self.directory:
+                peer.renew()
+            self.link.redial()  # TLS has keys too; and whoever is welcomed announces himself anew
+            self._beat_all()
 
     def _deliver(self, peer: PeerConnection, plaintext: bytes) -> None:
         if plaintext[:1] == APPLICATION:

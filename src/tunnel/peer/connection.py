@@ -192,6 +192,15 @@ class PeerConnection:
         """What it is called here from now on."""
         self._facts.name = name
 
+    def renew(self) -> None:
+        """Our own process start is another one now: nothing that was sealed under the old keys may be sealed again."""
+        card = self._facts.card
+        if card is not None:
+            self._probing.begin(self._probing.derive(card))
+            self._living.post("peer_left")
+            self.session.renew(card)
+            self._routing.update()
+
     def note_introduced(self, introduction: Introduced) -> None:
         """The server introduced us; `meet` was called with the card already."""
         self._facts.note_introduced(introduction)

@@ -114,6 +114,12 @@ class Session:
         if self.has_waiting:
             self.want()
 
+    def renew(self, card: PeerCard) -> None:
+        """Our own epoch is another one: no key of before seals anything more."""
+        self._take_handshake_keys(card)
+        self._drop_keys()
+        self.living.post("reset")
+
     def want(self) -> None:
         """Somebody needs keys."""
         if self._card is not None:
