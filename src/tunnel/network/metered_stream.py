@@ -24,6 +24,8 @@ FRAMES_AT_ONCE = 4
 """Handed on by one read: some 0.2 ms of parsing."""
 BYTES_A_PIECE = 16384
 """Bytes that count as much as a frame."""
+WRITE_PIECES = 0.5
+"""What a frame costs that is sent: it goes with others, and is no more parsed."""
 CONTROLS_RATE = 10.0
 """Pings, pongs and closes a second. Our sides send none but a close; what stands between them may."""
 CONTROLS_BURST = 50.0
@@ -96,7 +98,7 @@ class MeteredStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """As the stream does, except while writes are gathered."""
-        self._share.charge(1 + len(data) / BYTES_A_PIECE)
+        self._share.charge(WRITE_PIECES + len(data) / BYTES_A_PIECE)
         if self._is_gathering:
             self._gathered.append(bytes(data))
             await trio.lowlevel.checkpoint()

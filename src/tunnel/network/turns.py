@@ -18,9 +18,9 @@ from heapq import heapify, heappop, heappush
 
 import trio
 
-LIGHT_RATE = 20.0
+LIGHT_RATE = 30.0
 """Pieces of work a second that a share may use without standing in line. A piece takes some 50 to 150 us."""
-LIGHT_BURST = 20.0
+LIGHT_BURST = 30.0
 CREDIT = 8.0
 """Pieces of work that a share may be behind the line's own time."""
 MEMORY = 2.0
