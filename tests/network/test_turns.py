@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from tunnel.network.turns import LIGHT_BURST, LIGHT_RATE, MEMORY, Share, Turns
+from tunnel.network.turns import DEBT, LIGHT_BURST, LIGHT_RATE, MEMORY, Share, Turns
 
 
 async def use_for_ever(share: Share, done: list[int], who: int) -> None:
@@ -83,6 +83,37 @@ async def test_who_has_used_little_goes_before_who_has_used_much(autojump_clock:
             await busy.wait_turn()
             assert len(done) - before <= 3
             await wait_done(done, before + 20)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_was_used_while_nobody_waited_costs_nothing_later(autojump_clock: MockClock) -> None:
+    """A pair that has talked for hours would else stand behind a flood that has just begun, for as long as it takes."""
+    turns, done = Turns(), list[int]()
+    old = Share(turns)
+    for _ in range(10_000):
+        await old.stand_in_line()
+        old.charge(5)
+    async with trio.open_nursery() as nursery:
+        for who in range(60):
+            nursery.start_soon(use_for_ever, Share(turns), done, who)
+        await wait_done(done, 1000)
+        before = len(done)
+        await old.stand_in_line()
+        assert len(done) - before <= 3
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_one_was_sent_by_others_starves_it_not(autojump_clock: MockClock) -> None:
+    turns, done = Turns(), list[int]()
+    async with trio.open_nursery() as nursery:
+        for who in range(60):
+            nursery.start_soon(use_for_ever, Share(turns), done, who)
+        await wait_done(done, 1000)
+        receiver = Share(turns)
+        receiver.charge(1e6)
+        before = len(done)
+        await receiver.stand_in_line()
+        assert len(done) - before <= 60 * (DEBT / 8 + 2)
         nursery.cancel_scope.cancel()
 
 

@@ -18,11 +18,13 @@ from heapq import heapify, heappop, heappush
 
 import trio
 
-LIGHT_RATE = 30.0
+LIGHT_RATE = 10.0
 """Pieces of work a second that a share may use without standing in line. A piece takes some 50 to 150 us."""
-LIGHT_BURST = 30.0
+LIGHT_BURST = 10.0
 CREDIT = 8.0
 """Pieces of work that a share may be behind the line's own time."""
+DEBT = 64.0
+"""Pieces of work that a share may be ahead of the line's own time: what others had it sent starves nobody."""
 MEMORY = 2.0
 """Seconds after which a share that rests is light again, however much it has used."""
 
@@ -36,6 +38,11 @@ class Turns:
         self._line: list[tuple[float, int, trio.Event]] = []
         self._number = 0
         self._is_taken = False
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._line)
 
     async def take(self, place: float) -> None:
         """Return when it is the turn of the caller, whose share was served up to `place`.
@@ -88,12 +95,19 @@ class Share:
     async def wait_turn(self) -> None:
         """Return soon if the share is light, else when its turn has come."""
         if self.is_heavy:
-            await self._turns.take(max(self._place, self._turns.time - CREDIT))
+            await self.stand_in_line()
         else:
             await trio.lowlevel.checkpoint()
 
+    async def stand_in_line(self) -> None:
+        """Return when the turn of this share has come: for larger pieces, and what has time."""
+        await self._turns.take(max(self._place, self._turns.time - CREDIT))
+
     def charge(self, pieces: float) -> None:
         """Note so much work."""
-        now = trio.current_time()
-        self._place = max(self._place, self._turns.time - CREDIT) + pieces
+        now, line = trio.current_time(), self._turns
+        if line.is_contended:
+            self._place = min(max(self._place, line.time - CREDIT) + pieces, line.time + DEBT)
+        else:  # nobody waited for this work, so nobody goes before us for it later
+            self._place = line.time
         self._used_until = min(max(self._used_until, now) + pieces / LIGHT_RATE, now + MEMORY)

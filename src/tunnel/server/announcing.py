@@ -38,6 +38,7 @@ class Announcing:
         paid_until = -math.inf
         while True:
             await self._fresh.wait()
+            await self._share.stand_in_line()
             self._fresh = trio.Event()
             told = self._presence.pass_on(self._member)
             self._share.charge(told / NOTES_A_PIECE)

@@ -296,7 +296,7 @@ class Connection:
         """Tell the member about its peers, as fast as it takes it."""
         while True:
             await member.news.wait_some()
-            await self._share.wait_turn()
+            await self._share.stand_in_line()
             for _ in range(NEWS_AT_ONCE):
                 if (word := member.news.take_nowait()) is not None:
                     self._link.send_signal(word)
