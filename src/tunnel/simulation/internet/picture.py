@@ -217,6 +217,14 @@ class Server:
     port: int = 8443
     stun: tuple[Endpoint, ...] = (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.1", 3479))
     line: Line = Line()
+    aliases: tuple[str, ...] = ()
+    """Addresses that its machine has too and sends from by itself. With them the server is told of none: it listens on
+    the wildcard address, at the ports of `stun`."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All of its machine's, the one that it sends from by itself first."""
+        return tuple(dict.fromkeys((*self.aliases, self.address, *(endpoint.host for endpoint in self.stun))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -227,11 +227,10 @@ def build_town(
         internet.set_latency(one, other, latency)
     town = Town(internet, picture, seed, on_sent)
     server = picture.server
-    own = dict.fromkeys((server.address, *(endpoint.host for endpoint in server.stun)))
     try:
         for name in _outer_first(picture):
             town.add_router(name)
-        town.add_host(SERVER, tuple(own), None, server.line)
+        town.add_host(SERVER, server.addresses, None, server.line)
         for stun in picture.stun_servers:
             town.add_host(stun.name, (stun.address,), None, Line())
         for name, host in picture.hosts.items():

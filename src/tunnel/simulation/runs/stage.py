@@ -243,6 +243,9 @@ class Stage:
         if plan.introduction_wait is not None:
             timings = replace(timings, introduction_wait=plan.introduction_wait)
         settings = ServerSettings(listen=Endpoint(place.address, place.port), udp=place.stun, timings=timings)
+        if place.aliases:
+            ports = tuple(dict.fromkeys(Endpoint("0.0.0.0", endpoint.port) for endpoint in place.stun))
+            settings = replace(settings, listen=Endpoint("0.0.0.0", place.port), udp=ports)
         await serve(settings, self.town.hosts[SERVER].world(), tls=False, leases=self._leases)
 
     async def _serve_public_stun(

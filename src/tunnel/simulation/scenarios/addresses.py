@@ -86,7 +86,7 @@ class _Standing:
             self.path = ("routers", name, "address")
             self._attach(router.behind, router.address, name)
         self.path = ("server", "stun")
-        for address in dict.fromkeys((picture.server.address, *(endpoint.host for endpoint in picture.server.stun))):
+        for address in picture.server.addresses:
             self._attach(None, address, SERVER)
         for stun in picture.stun_servers:
             self.path = ("stun_servers", stun.name, "address")

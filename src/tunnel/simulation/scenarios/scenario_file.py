@@ -117,6 +117,8 @@ class _Parsing:
         )
         server = self._reader.read(Server, table, ("server",))
         vet_address(self._reader, server.address, ("server", "address"))
+        for at, alias in enumerate(server.aliases):
+            vet_address(self._reader, alias, ("server", "aliases", at))
         if "address" in table and "stun" not in table:
             stun = tuple(Endpoint(server.address, port) for port in (3478, 3479))
             server = dataclasses.replace(server, stun=stun)
