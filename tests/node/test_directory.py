@@ -16,7 +16,7 @@ from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.nat import NatReport
 from tunnel.network.memory_machine import MemoryStore
 from tunnel.node.directory import Directory
-from tunnel.node.name_pins import NamePins
+from tunnel.node.name_holders import NameHolders
 
 if TYPE_CHECKING:
     from tunnel.peer.connection import PeerConnection
@@ -42,7 +42,7 @@ class Known:
 
 
 def fresh(store: MemoryStore | None = None) -> Directory:
-    return Directory(NETWORK, OWN, "desk", NamePins(store or MemoryStore(), NETWORK))
+    return Directory(NETWORK, OWN, "desk", NameHolders(store or MemoryStore(), NETWORK))
 
 
 @pytest.fixture
@@ -124,9 +124,9 @@ def test_a_name_is_taken_in_whatever_case_and_width(directory: Directory, twin: 
 
 def test_a_name_outlives_the_process(directory: Directory) -> None:
     store = MemoryStore()
-    pins = NamePins(store, NETWORK)
-    announce(Directory(NETWORK, OWN, "desk", pins), ONE, "laptop")
-    pins.save()
+    holders = NameHolders(store, NETWORK)
+    announce(Directory(NETWORK, OWN, "desk", holders), ONE, "laptop")
+    holders.save()
     later = fresh(store)
     announce(later, TWO, "laptop")
     with pytest.raises(PeerUnreachable, match=f"'laptop' is {ONE}, .* use its id .{TWO}"):
@@ -137,9 +137,9 @@ def test_a_name_outlives_the_process(directory: Directory) -> None:
 
 def test_a_name_whose_node_is_away_is_told_as_that() -> None:
     store = MemoryStore()
-    pins = NamePins(store, NETWORK)
-    pins.pin("laptop", ONE)
-    pins.save()
+    holders = NameHolders(store, NETWORK)
+    holders.take("laptop", ONE)
+    holders.save()
     with pytest.raises(PeerUnreachable, match=f"'laptop' is {ONE}, which is not here"):
         fresh(store).find("laptop")
 

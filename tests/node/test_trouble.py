@@ -134,7 +134,7 @@ async def test_two_nodes_with_one_name_are_told_apart_by_id_and_the_notes_tell(t
 async def test_who_takes_the_name_of_a_node_that_is_away_gets_nothing_that_was_meant_for_it(
     town: Town, open_in: OpenNode
 ) -> None:
-    """The name is pinned on disk, so not even a new start of the one that asks opens the way."""
+    """Whose the name is is kept on disk, so not even a new start of the one that asks opens the way."""
     async with town.server():
         async with open_in("desk") as desk, open_in("laptop") as laptop:
             true_id = (await desk.connect("laptop")).id

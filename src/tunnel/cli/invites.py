@@ -27,7 +27,7 @@ from tunnel.model.identity import NetworkId
 from tunnel.model.invite import Invite
 from tunnel.network.ports import Store
 from tunnel.node.lease import LEASE_FILE
-from tunnel.node.name_pins import pins_file
+from tunnel.node.name_holders import names_file
 from tunnel.wire.invites import encode_invite
 
 MAX_INVITE = 64 * 1024
@@ -96,7 +96,7 @@ def leave(
     state: StateOption = None,
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:
-    """Remove the network that this node is in from its state folder: the invite, the leased address, pinned names."""
+    """Remove the network that this node is in from its state folder: the invite, the leased address, the names of peers."""
     folder = state or default_state()
     store = programs.this_machine(folder).store
     kept = store.read(INVITE)
@@ -112,7 +112,7 @@ def leave(
     )
     require_consent(loss, "--yes", is_given=yes)
     network = _network_of(kept)
-    for name in (*([] if network is None else [pins_file(network)]), LEASE_FILE, INVITE):
+    for name in (*([] if network is None else [names_file(network)]), LEASE_FILE, INVITE):
         store.remove(name)
     print(f"left {left}")
     return 0

@@ -1,6 +1,6 @@
 """The peers of our network: by id, by name, by tunnel address. Of two claims to one address the older holds.
 
-A name stands for the first node that bore it (name_pins.py); who bears it too, or bears ours, is found by id alone.
+A name stands for the first node that bore it (name_holders.py); who bears it too, or bears ours, is found by id alone.
 Who may claim what: its own IPv6 address, which follows from its id, and an IPv4 one from the prefix that the server
 leases us ours from. So no member can take an address that is not the tunnel's.
 """
@@ -17,7 +17,7 @@ from tunnel.model.endpoint import packed_host
 from tunnel.model.errors import PeerUnreachable
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.node_name import folded, reads_as_address_or_id
-from tunnel.node.name_pins import NamePins
+from tunnel.node.name_holders import NameHolders
 from tunnel.peer.connection import PeerConnection
 
 MAX_PEERS = 4096
@@ -28,11 +28,11 @@ _MOST_SHOWN = 3
 class Directory:
     """Who is in our network and who holds which tunnel address. What one peer claims costs what its claims cost."""
 
-    def __init__(self, network: NetworkId, own: NodeId, own_name: str, pins: NamePins) -> None:
+    def __init__(self, network: NetworkId, own: NodeId, own_name: str, names: NameHolders) -> None:
         self._network = network
         self._own = own
         self._own_name = own_name
-        self._pins = pins
+        self._names = names
         self._peers: dict[NodeId, PeerConnection] = {}
         self._claimed: dict[NodeId, tuple[bytes, ...]] = {}
         self._claims: dict[bytes, dict[NodeId, float]] = {}
@@ -99,14 +99,14 @@ class Directory:
         try:
             return self.find(wanted).node
         except PeerUnreachable:
-            pinned = self._pins.holder_of(wanted) or _parsed(wanted)
-            if pinned is None or not self._pins.names_of(pinned):
+            holder = self._names.holder_of(wanted) or _parsed(wanted)
+            if holder is None or not self._names.names_of(holder):
                 raise
-            return pinned
+            return holder
 
     def free_names(self, node: NodeId) -> tuple[str, ...]:
         """Set the names of a node free: of the others that bear one the longest known keeps it. Which they were."""
-        names = self._pins.forget(node)
+        names = self._names.free(node)
         others = [peer for peer in self if peer.node != node]
         for peer in sorted(others, key=lambda peer: not peer.is_present):
             self._settle_name(peer)
@@ -154,7 +154,7 @@ class Directory:
             return
         name = peer.card.body.name
         is_free = folded(name) != folded(self._own_name) and not reads_as_address_or_id(name)
-        peer.note_name(name if is_free and self._pins.pin(name, peer.node) else "")
+        peer.note_name(name if is_free and self._names.take(name, peer.node) else "")
 
     def find(self, wanted: str) -> PeerConnection:
         """By id, by tunnel address, or by name: nobody can call himself what another is. Raises PeerUnreachable."""
@@ -168,8 +168,8 @@ class Directory:
             raise PeerUnreachable(self._note_of(claimants))
         if is_own:
             raise PeerUnreachable(f"{wanted!r} is this node itself")
-        if (pinned := self._pins.holder_of(wanted)) is not None and self.at(pinned) is None:
-            raise PeerUnreachable(f"{wanted!r} is {pinned}, which is not here")
+        if (holder := self._names.holder_of(wanted)) is not None and self.at(holder) is None:
+            raise PeerUnreachable(f"{wanted!r} is {holder}, which is not here")
         names = sorted({peer.name for peer in self if peer.name})
         by_folded = {folded(name): name for name in names}
         nearest = get_close_matches(folded(wanted), by_folded, n=1)
@@ -189,12 +189,12 @@ class Directory:
         if folded(name) == folded(self._own_name):
             way = f"use its id ({ids}), or start one of the two with another --name"
             return f"{name!r} is this node; another calls itself so too: {way}"
-        holder = self._pins.holder_of(name)
+        holder = self._names.holder_of(name)
         if holder is None:
-            return f"no room for the name {name!r}, since {len(self._pins)} others are kept: use the id ({ids})"
+            return f"no room for the name {name!r}, since {len(self._names)} others are kept: use the id ({ids})"
         return (
             f"{name!r} is {holder}, which bore this name first; another node calls itself so too: use its id ({ids}), "
-            f"or give the name free with `p2ptunnel-trio forget {holder}`"
+            f"or set the name free with `p2ptunnel-trio forget {holder}`"
         )
 
     def _holder_at(self, text: str) -> PeerConnection | None:

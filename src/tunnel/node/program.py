@@ -37,7 +37,7 @@ from tunnel.node.inboxes import Inboxes
 from tunnel.node.indices import Indices
 from tunnel.node.interface import Interface
 from tunnel.node.lease import Lease, unmet_wish
-from tunnel.node.name_pins import NamePins
+from tunnel.node.name_holders import NameHolders
 from tunnel.node.neighbourhood import Forgotten, Neighbourhood
 from tunnel.node.network_check import check_network
 from tunnel.node.pool_routes import PoolRoutes
@@ -85,8 +85,8 @@ class NodeProgram:
         self.pulse = Pulse()
         """Beats when anything that `status` shows may have changed."""
         self._indices = Indices(world.entropy)
-        self.name_pins = NamePins(world.store, network.network_id)
-        self.directory = Directory(network.network_id, self.identity.keys.id, settings.name, self.name_pins)
+        self.name_holders = NameHolders(world.store, network.network_id)
+        self.directory = Directory(network.network_id, self.identity.keys.id, settings.name, self.name_holders)
         guard = LoopGuard()
         self.datagrams = DatagramPlane(
             self._indices, self._handle_stun, self._handle_relayed_udp, guard if settings.tun is not None else None
@@ -244,7 +244,7 @@ class NodeProgram:
                 nursery.start_soon(self.announcer.living.run)
                 nursery.start_soon(self.link.run)
                 nursery.start_soon(self.circuits.run)
-                nursery.start_soon(self.name_pins.run)
+                nursery.start_soon(self.name_holders.run)
                 nursery.start_soon(self._watch_interfaces)
                 nursery.start_soon(self._watch_sleep)
                 nursery.start_soon(self._watch_copies)
@@ -302,7 +302,7 @@ class NodeProgram:
     def forget(self, wanted: str) -> Forgotten:
         """Set a node's names free, and know it no more if it is away. Raises PeerUnreachable if nobody is meant."""
         forgotten = self.neighbourhood.forget(wanted)
-        self.name_pins.save()
+        self.name_holders.save()
         self.pulse.beat()
         return forgotten
 

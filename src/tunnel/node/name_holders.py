@@ -22,56 +22,56 @@ from tunnel.network.ports import Store
 
 log = logging.getLogger(__name__)
 
-MAX_PINS = 4096
+MAX_NAMES = 4096
 """When so many names are taken, new ones are nobody's: making room would let a member push others' names out."""
-MAX_PINS_PER_NODE = 4
+MAX_NAMES_PER_NODE = 4
 """A node that renames itself again and again gives up its own oldest name."""
 WRITE_GAP = 5.0
 """Seconds between two writes at least: members choose how often names change."""
 _LINE = re.compile(r"([a-z2-7]{26}) (.+)")
 
 
-def pins_file(network: NetworkId) -> str:
+def names_file(network: NetworkId) -> str:
     """The file that holds them."""
     return f"names.{network}"
 
 
-class NamePins:
-    """Ask `holder_of`, take with `pin`, free with `forget`; `run` keeps the file up to date."""
+class NameHolders:
+    """Ask `holder_of`, take and free names with `take` and `free`; `run` keeps the file up to date."""
 
     def __init__(self, store: Store, network: NetworkId) -> None:
         self._store = store
-        self._file = pins_file(network)
-        self._pins: dict[str, tuple[NodeId, str]] = {}
+        self._file = names_file(network)
+        self._holders: dict[str, tuple[NodeId, str]] = {}
         self._names: dict[NodeId, list[str]] = {}
         self._is_kept = True
         self._pulse = Pulse()
         self._load()
 
     def __len__(self) -> int:
-        return len(self._pins)
+        return len(self._holders)
 
     @property
     def is_full(self) -> bool:
         """Whether new names find no room."""
-        return len(self._pins) >= MAX_PINS
+        return len(self._holders) >= MAX_NAMES
 
     def holder_of(self, name: str) -> NodeId | None:
         """The node that this name stands for."""
-        pinned = self._pins.get(folded(name))
-        return None if pinned is None else pinned[0]
+        holder = self._holders.get(folded(name))
+        return None if holder is None else holder[0]
 
     def names_of(self, node: NodeId) -> tuple[str, ...]:
         """The names that stand for this node, the oldest first."""
-        return tuple(self._pins[key][1] for key in self._names.get(node, ()))
+        return tuple(self._holders[key][1] for key in self._names.get(node, ()))
 
-    def pin(self, name: str, node: NodeId) -> bool:
+    def take(self, name: str, node: NodeId) -> bool:
         """Take a free name for a node. Whether the name stands for that node now."""
         key = folded(name)
-        if key in self._pins:
-            return self._pins[key][0] == node
+        if key in self._holders:
+            return self._holders[key][0] == node
         own = self._names.get(node, [])
-        if len(own) >= MAX_PINS_PER_NODE:
+        if len(own) >= MAX_NAMES_PER_NODE:
             self._release(own[0])
         if self.is_full:
             return False
@@ -79,7 +79,7 @@ class NamePins:
         self._note_change()
         return True
 
-    def forget(self, node: NodeId) -> tuple[str, ...]:
+    def free(self, node: NodeId) -> tuple[str, ...]:
         """Set all names of a node free: the next that bears one of them keeps it. Which they were."""
         names = self.names_of(node)
         for key in tuple(self._names.get(node, ())):
@@ -109,7 +109,7 @@ class NamePins:
             self.save()
 
     def _lines(self) -> Iterator[str]:
-        for node, name in self._pins.values():
+        for node, name in self._holders.values():
             yield f"{node} {name}\n"
 
     def _load(self) -> None:
@@ -117,7 +117,7 @@ class NamePins:
         damaged = 0
         for line in (self._store.read(self._file) or b"").decode(errors="replace").split("\n"):
             match = _LINE.fullmatch(line)
-            if match is not None and folded(match[2]) not in self._pins and not self.is_full:
+            if match is not None and folded(match[2]) not in self._holders and not self.is_full:
                 self._add(folded(match[2]), match[2], NodeId.parse(match[1]))
             elif line:
                 damaged += 1
@@ -125,11 +125,11 @@ class NamePins:
             log.warning("names file has damaged lines, which are ignored file=%s lines=%d", self._file, damaged)
 
     def _add(self, key: str, name: str, node: NodeId) -> None:
-        self._pins[key] = node, name
+        self._holders[key] = node, name
         self._names.setdefault(node, []).append(key)
 
     def _release(self, key: str) -> None:
-        node, _ = self._pins.pop(key)
+        node, _ = self._holders.pop(key)
         self._names[node].remove(key)
         if not self._names[node]:
             del self._names[node]
