@@ -96,7 +96,7 @@ def leave(
     state: StateOption = None,
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:
-    """Remove the network that this node is in from its state folder: the invite, the leased address, the names of peers."""
+    """Remove the network that this node is in from its state folder: the invite, the leased address, peer names."""
     folder = state or default_state()
     store = programs.this_machine(folder).store
     kept = store.read(INVITE)

@@ -31,7 +31,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     (
         "leave",
         "tunnel.cli.invites:leave",
-        "Remove the network that this node is in from its state folder: the invite, the leased address, the names of peers.",
+        "Remove the network that this node is in from its state folder: the invite, the leased address, peer names.",
     ),
     ("up", "tunnel.cli.up:up", "Run this machine's node until told to stop."),
     ("down", "tunnel.cli.down:down", "End the node on this machine."),
