@@ -66,9 +66,13 @@ class StartingNode:
 
     name, id = "desk", "deskid"
 
-    def __init__(self, takes: float) -> None:
+    def __init__(self, takes: float, *, takes_ip: bool = True) -> None:
         self._takes = takes
+        self._takes_ip = takes_ip
         self.addresses: tuple[str, ...] = (IPV6,)
+
+    def status(self) -> Any:
+        return SimpleNamespace(takes_ip=self._takes_ip)
 
     async def wait_registered(self) -> None:
         await trio.sleep(self._takes - trio.current_time())
@@ -89,6 +93,13 @@ async def test_the_first_line_says_who_we_are_where_and_whether_the_server_is_re
     told = [facts[key] for key in ("node", "id", "network", "server", "addresses")]
     assert told == ["desk", "deskid", "home", "reached", f"10.86.0.1 {IPV6}"]
     assert capsys.readouterr().out == f"desk is up in network home: 10.86.0.1, {IPV6}\n"
+
+
+async def test_a_node_without_an_interface_says_that_ip_does_not_reach_it(
+    capsys: pytest.CaptureFixture[str], autojump_clock: trio.testing.MockClock
+) -> None:
+    await start(StartingNode(0.5, takes_ip=False))
+    assert capsys.readouterr().out == f"desk is up in network home: 10.86.0.1, {IPV6} (no interface, so no IP)\n"
 
 
 async def test_without_the_server_the_address_that_it_leases_comes_later(
@@ -113,6 +124,7 @@ async def test_a_closed_pipe_ends_no_node(tmp_path: Path) -> None:
         "reading, writing = os.pipe(); os.dup2(writing, 1); os.close(writing); os.close(reading)\n"
         "registered = trio.lowlevel.checkpoint\n"
         "node = SimpleNamespace(name='desk', id='x', addresses=('fd9a::7',), wait_registered=registered)\n"
+        "node.status = lambda: SimpleNamespace(takes_ip=True)\n"
         "trio.run(tell_up, node, 'home', Path('c.sock')); sys.stdout.flush()\n"
     )
     ended = await trio.run_process([sys.executable, "-c", code], capture_stderr=True, cwd=tmp_path, check=False)

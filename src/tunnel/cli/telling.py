@@ -44,7 +44,7 @@ async def tell_up(node: Node, network: str, control: Path) -> None:
 def _say(node: Node, network: str, *, is_reached: bool) -> None:
     has_lease = any(":" not in address for address in node.addresses)
     later = "" if is_reached or has_lease else "; an IPv4 address comes with the server, which is not reached yet"
-    addresses = ", ".join(node.addresses)
+    addresses = ", ".join(node.addresses) + ("" if node.status().takes_ip else " (no interface, so no IP)")
     try:
         print(printable(f"{node.name} is up in network {network}: {addresses}{later}"), flush=True)
     except OSError:  # nobody reads it: no reason to end, and none for an error in the end
