@@ -15,7 +15,7 @@ from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.memory_devices import DEBOUNCE, MemoryDevice, MemoryDevices
 from tunnel.network.memory_machine import MemoryInterfaces, MemoryStore
-from tunnel.node.interface import OFTEN, Interface
+from tunnel.node.interface import NOTED, OFTEN, Interface
 from tunnel.node.lease import Lease
 from tunnel.node.pool_routes import PoolRoutes
 
@@ -68,6 +68,8 @@ async def test_what_somebody_takes_off_is_put_back_at_once_and_told(
     assert [record.message for record in caplog.records] == [
         f"somebody changed the interface, it is put back interface=p2pt0 lost={own[0]} times=1"
     ]
+    await trio.sleep(NOTED + 1.0)
+    assert not bench.interface.notes, "what is long over is no news"
 
 
 async def test_who_does_it_again_and_again_is_opposed_ever_more_seldom_and_the_remedy_is_named(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import NotAuthentic
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.memory_machine import MemoryEntropy
-from tunnel.peer.paths import NEVER, Path, Paths
+from tunnel.peer.paths import HUSH_BURST, HUSH_SHARE, NEVER, Path, Paths
 from tunnel.peer.prober import LEAST_HUSH, MAX_HUSHES, MAX_PROBE_BACKS, Prober
 from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.frames import FULL_SIZE, HEADER_BYTES, Kind
@@ -325,3 +325,33 @@ async def test_a_small_mtu_of_another_vpn_says_nothing_of_other_ways() -> None:
         assert us.paths.answered_small is not is_nested
         us.sent.clear()
         them.sent.clear()
+
+
+async def test_a_proof_that_was_won_gives_the_next_one_its_tries_back() -> None:
+    """A circuit under load is proved again and again."""
+    us, them = a_pair()
+    for _ in range(2 * MAX_HUSHES):
+        us.prober.ask(THEM, full=True)
+        await answered(us, them, carrying=FULL_SIZE)
+        path = await answered(us, them, carrying=0)
+        assert path.is_proven
+        path.is_proven = False
+        us.sent.clear()
+        await trio.sleep(20.0)
+    assert len(us.hushes) == 2 * MAX_HUSHES
+
+
+async def test_no_peer_keeps_applications_waiting_for_much_of_the_time() -> None:
+    """A member that answers late, on way after way, would else stop all that we send to anybody."""
+    us, them = a_pair()
+    for port in range(5000, 5400):
+        way = Way(0, Endpoint("25.2.0.1", port))
+        us.prober.ask(way, full=True)
+        question = us.take()
+        them.prober.handle_untrusted(question, THEM)
+        await trio.sleep(0.5)
+        us.carried += FULL_SIZE
+        us.prober.handle_untrusted(them.take(), way)
+        us.sent.clear()
+        them.sent.clear()
+    assert HUSH_BURST < sum(us.hushes) <= HUSH_BURST + HUSH_SHARE * trio.current_time()

@@ -19,6 +19,8 @@ from tunnel.node.pool_routes import PoolRoutes
 
 log = logging.getLogger(__name__)
 
+NOTED = 3600.0
+"""Seconds for which `status` says what was done to the interface and undone again."""
 OFTEN = 3
 """Times after which it is no accident any more, and the remedy is named."""
 REMEDY = "find out who does it; NetworkManager leaves it alone after `nmcli device set {name} managed no`"
@@ -48,6 +50,7 @@ class Interface:
         self._device: PacketDevice | None = None
         self._has: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._disturbances = 0
+        self._restored = float("-inf")
         self._lost = ""
         self._trouble = ""
 
@@ -59,7 +62,8 @@ class Interface:
     @property
     def notes(self) -> tuple[str, ...]:
         """What others did to it, and what became of that, in words."""
-        if not self._disturbances:
+        is_over = not self._trouble and trio.current_time() - self._restored > NOTED
+        if not self._disturbances or is_over:
             return ()
         often = f"; {REMEDY.format(name=self._name)}" if self._disturbances >= OFTEN else ""
         times = "once" if self._disturbances == 1 else f"{self._disturbances} times"
@@ -86,10 +90,10 @@ class Interface:
 
     async def _keep(self, device: PacketDevice) -> None:
         """Put back what is taken away: at once, and ever later where that happens again and again."""
-        attempt, restored = 0, trio.current_time()
+        attempt = 0
         while True:
             lost = await device.link.wait_disturbed()
-            if trio.current_time() - restored > self._timings.interface_calm:
+            if trio.current_time() - self._restored > self._timings.interface_calm:
                 attempt = 0
             await trio.sleep(rung(self._timings.interface_restores, attempt))
             attempt += 1
@@ -101,7 +105,7 @@ class Interface:
                 log.warning("interface not restored interface=%s error=%s", self._name, error)
             else:
                 self._trouble = ""
-            restored = trio.current_time()
+            self._restored = trio.current_time()
             self._pulse.beat()
 
     def _note(self, lost: str) -> None:

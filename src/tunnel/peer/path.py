@@ -30,7 +30,7 @@ class Path:
     """When the oldest unanswered heartbeat went out; NEVER when none is open."""
     probed_back: float = NEVER
     hushes: int = 0
-    """How often applications were kept waiting for a proof of it in this round: bounded."""
+    """How often applications were kept waiting for a proof of it in vain in this round: bounded."""
     is_nested: bool = False
     """It leaves by an interface that wraps what it sends (another VPN): no LAN, however private its address is."""
     may_ride: bool = False

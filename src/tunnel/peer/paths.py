@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tunnel.model.endpoint import Scope, scope_of
+from tunnel.model.rates import TokenBucket
 from tunnel.model.timings import Timings
 from tunnel.peer.path import NEVER, Path
 from tunnel.peer.relays import Relays
@@ -14,6 +15,8 @@ from tunnel.peer.surroundings import Way
 __all__ = ["MAX_DIRECT", "NEVER", "Path", "Paths"]
 
 MAX_DIRECT = 32
+HUSH_SHARE, HUSH_BURST = 0.02, 3.0
+"""For how much of the time, and for how many seconds at once, applications are kept waiting for one peer's sake."""
 _HYSTERESIS_SHARE = 0.2
 _HYSTERESIS_LEAST = 0.010
 
@@ -32,6 +35,8 @@ class Paths:
     route: tuple[Way, ...] = ()
     awaited: set[Way] = field(default_factory=set)
     """Ways of a hard punch at which we knocked, each within its budget: who is heard there is no stranger."""
+    hushes: TokenBucket = field(default_factory=lambda: TokenBucket(HUSH_SHARE, HUSH_BURST, 0.0))
+    """Seconds in which applications may be kept waiting; a peer's new epoch, and new ways, bring no more of them."""
     answered_small: bool = False
     """Some way answered small probes in this round, whatever became of the full-size ones.
 

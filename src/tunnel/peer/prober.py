@@ -160,6 +160,7 @@ class Prober:
         path.note_answer(now, now - question.at)
         if is_full:
             path.is_proven = True
+            path.hushes = 0
         elif way.is_direct and not path.is_proven:
             self._paths.answered_small |= not may_have_ridden and not path.is_nested
             self.ask(way, full=True)
@@ -167,7 +168,10 @@ class Prober:
 
     def _ask_in_quiet(self, path: Path, took: float) -> None:
         """What the tunnel carried may have been the question: one that rides in it is not answered in a hush."""
-        if path.hushes < MAX_HUSHES and self._hush(min(MOST_HUSH, 2 * took + LEAST_HUSH)):
+        seconds = min(MOST_HUSH, 2 * took + LEAST_HUSH)
+        is_allowed = path.hushes < MAX_HUSHES and self._paths.hushes.left(trio.current_time()) >= seconds
+        if is_allowed and self._hush(seconds):
+            self._paths.hushes.take(trio.current_time(), seconds)
             path.hushes += 1
             self.ask(path.way, full=True)
 
