@@ -2,15 +2,70 @@
 
 from __future__ import annotations
 
+import ctypes
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
+import outcome
 import pytest
 
 from tunnel.model.errors import DeviceError
 from tunnel.server.lease_file import LEASE_TABLE, DiskFails, LeaseFile, Row
+
+CLONE_NEWNS = 0x20000
+
+
+class Disk:
+    """A file system of 256 KiB of one's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._filler = folder / "filler"
+
+    def fill(self) -> None:
+        with suppress(OSError), self._filler.open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(512))
+
+    def forbid(self) -> None:
+        self._mount("-o", "remount,ro")
+
+    def free(self) -> None:
+        self._mount("-o", "remount,rw")
+        self._filler.unlink(missing_ok=True)
+
+    def _mount(self, *options: str) -> None:
+        subprocess.run(["mount", *options, str(self._folder)], check=True)
+
+
+SmallDisk = Callable[[Path, Callable[[Disk], None]], None]
+
+
+@pytest.fixture
+def small_disk() -> SmallDisk:
+    """Runs a function in a thread whose mounts are its own and vanish with it. Needs root."""
+
+    def run(folder: Path, use: Callable[[Disk], None]) -> None:
+        results: list[outcome.Outcome[None]] = []
+
+        def mount_and_use() -> None:
+            if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
+                raise OSError(ctypes.get_errno(), "unshare")
+            subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+            folder.mkdir()
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=True)
+            use(Disk(folder))
+
+        thread = threading.Thread(target=lambda: results.append(outcome.capture(mount_and_use)))
+        thread.start()
+        thread.join()
+        results[0].unwrap()
+
+    return run
 
 
 def row(number: int, address: int | None = None) -> Row:
@@ -77,3 +132,39 @@ def test_what_is_no_database_is_left_alone(file: LeaseFile, path: Path) -> None:
     with pytest.raises(DiskFails):
         file.write([row(1)], [])
     assert path.read_bytes() == content
+
+
+@pytest.mark.netlab
+def test_on_a_disk_that_fills_up_nothing_is_lost(path: Path, small_disk: SmallDisk) -> None:
+    """What the kernel and SQLite say then is a dozen different errors."""
+
+    def use(disk: Disk) -> None:
+        with closing(LeaseFile(path)) as file:
+            file.write([row(1)], [])
+            disk.fill()
+            with pytest.raises(DiskFails):
+                file.write([row(number) for number in range(2, 2000)], [])
+        read_then_written_when_there_is_room(path, disk)
+
+    small_disk(path.parent, use)
+
+
+@pytest.mark.netlab
+def test_a_disk_that_is_read_only_can_be_read(path: Path, small_disk: SmallDisk) -> None:
+    def use(disk: Disk) -> None:
+        with closing(LeaseFile(path)) as file:
+            file.write([row(1)], [])
+        disk.forbid()
+        read_then_written_when_there_is_room(path, disk)
+
+    small_disk(path.parent, use)
+
+
+def read_then_written_when_there_is_room(path: Path, disk: Disk) -> None:
+    with closing(LeaseFile(path)) as file:
+        assert file.read() == [row(1)]
+        with pytest.raises(DiskFails):
+            file.write([row(number) for number in range(2, 2000)], [])
+        disk.free()
+        file.write([row(2)], [])
+        assert file.read() == [row(1), row(2)]
