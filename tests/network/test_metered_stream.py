@@ -96,3 +96,41 @@ async def test_the_body_of_a_refusal_is_passed_on_within_bounds(autojump_clock: 
     assert await pieces_of(metered(refusal + b"\x00\x00\x00", is_client=True)) == [refusal, b"\x00\x00\x00"]
     with pytest.raises(Overlong, match="no handshake in them"):
         await pieces_of(metered(b"HTTP/1.1 100 Continue\r\n\r\n", SWITCHING + b"\x00\x00" * 5000, is_client=True))
+
+
+class Slow(Script):
+    """A stream that takes a second for each write and one writer at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self._writer = trio.Lock()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._writer.acquire_nowait()
+        await trio.sleep(1.0)
+        self.writes.append(bytes(data))
+        self._writer.release()
+
+
+async def test_gathered_writes_are_one_write(autojump_clock: MockClock) -> None:
+    """A write of TLS and of the kernel costs more than the frame in it."""
+    slow = Slow()
+    stream = MeteredStream(slow, Share(Turns()), max_first=None, is_client=False)
+    with stream.gathering():
+        for piece in (b"a", b"b", b"c"):
+            await stream.send_all(piece)
+    assert slow.writes == []
+    await stream.flush()
+    assert slow.writes == [b"abc"]
+
+
+async def test_a_pong_waits_until_a_message_is_written(autojump_clock: MockClock) -> None:
+    """The library answers pings from its reader, which would else write into the middle of a message."""
+    slow = Slow()
+    stream = MeteredStream(slow, Share(Turns()), max_first=None, is_client=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_all, b"message")
+        await trio.sleep(0.5)
+        nursery.start_soon(stream.send_all, b"pong")
+    assert slow.writes == [b"message", b"pong"]

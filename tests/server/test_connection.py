@@ -476,3 +476,15 @@ async def test_a_member_that_takes_nothing_holds_no_memory_for_long(
         assert status == 200
         assert b"p2ptunnel_relay_memory_bytes 0.0" in metrics
         assert b'p2ptunnel_relay_dropped_frames_total{why="slow_receiver"} 0.0' not in metrics
+
+
+async def test_a_fragment_ends_the_connection_of_its_sender_with_a_word(run_server: Serve, dial: Dial) -> None:
+    """Sixteen such connections froze the server for everybody."""
+    async with run_server(), dial("desk") as desk, dial("honest") as honest:
+        await desk.register()
+        await honest.register()
+        await desk.channel._stream.send_all(b"\x02\x80" + bytes(4) + (b"\x00\x80" + bytes(4)) * 1000)
+        end = await end_of(desk)
+        assert refused(end) == "protocol"
+        honest.say(Ping(9))
+        assert await honest.hear(Pong) == Pong(9)
