@@ -6,8 +6,11 @@ import io
 import logging
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,6 +108,16 @@ def test_a_log_that_nobody_reads_stops_nothing() -> None:
         os.close(reading)
         os.close(writing)
     assert re.fullmatch(r"\(1\d\d lines of this log were dropped, since nobody read them\)\nread again\n", told)
+
+
+def test_a_terminal_without_utf8_gets_names_spelled_out(tmp_path: Path) -> None:
+    code = (
+        "import logging; from tunnel.cli.logs import start_logging\n"
+        "start_logging('info'); logging.getLogger('tunnel').warning('caf\\xe9 is direct')\n"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path, check=True, env=environment)
+    assert ended.stderr.endswith(b"tunnel caf\\xe9 is direct\n")
 
 
 def test_a_log_whose_reader_has_gone_ends_nothing() -> None:

@@ -76,9 +76,10 @@ class LossyHandler(logging.Handler):
     A terminal that was stopped with Ctrl-S, or a pipe whose reader sleeps, would stop the node else.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, encoding: str = "utf-8") -> None:
         super().__init__()
         self._descriptor = descriptor
+        self._encoding = encoding
         self._dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -91,7 +92,7 @@ class LossyHandler(logging.Handler):
         if self._dropped:
             line = f"({self._dropped} lines of this log were dropped, since nobody read them)\n{line}"
         try:
-            is_written = self._write(line.encode("utf-8", "backslashreplace"))
+            is_written = self._write(line.encode(self._encoding, "backslashreplace"))
         except OSError:  # its reader, its disk or its terminal is gone: the node goes on
             return
         self._dropped = 0 if is_written else self._dropped + 1
@@ -132,7 +133,7 @@ def start_logging(
 
 def _stderr() -> logging.Handler:
     try:
-        return LossyHandler(sys.stderr.fileno())
+        return LossyHandler(sys.stderr.fileno(), sys.stderr.encoding or "utf-8")
     except OSError:  # no file behind it
         return logging.StreamHandler(sys.stderr)
 
