@@ -228,8 +228,10 @@ class Node:
         if not self.program.is_registered:
             cause = self.program.link.reason or "it has not answered yet"
             return PeerUnreachable(f"no way to {wanted!r}{when}: no link to the server ({cause})")
+        note = self.program.directory.note_on(wanted)
         try:
-            return PeerUnreachable(f"no way to {wanted!r}{when}" + _because(self.peer(wanted).reason))
+            because = _because(self.peer(wanted).reason)
+            return PeerUnreachable("; ".join(filter(None, (f"no way to {wanted!r}{when}{because}", note))))
         except PeerUnreachable as unknown:
             return unknown
 

@@ -144,9 +144,23 @@ async def test_who_takes_the_name_of_a_node_that_is_away_gets_nothing_that_was_m
             await evil.connect("desk")
             with pytest.raises(PeerUnreachable, match=f"'laptop' is {true_id}, .* use its id .{evil.id}"):
                 await desk.connect("laptop")
+            with pytest.raises(PeerUnreachable, match=f"'laptop' is {true_id}, .* use its id .{evil.id}"):
+                await desk.ping("laptop")
             forgotten = desk.forget("laptop")
             assert (forgotten.id, forgotten.names, forgotten.is_gone) == (true_id, ("laptop",), True)
             assert (await desk.ping("laptop")).id == evil.id
+
+
+async def test_the_error_for_a_node_that_is_away_names_who_bears_its_name(town: Town, open_in: OpenNode) -> None:
+    """Else whoever set a laptop up anew waits for the old one without an idea why."""
+    async with town.server(), open_in("desk") as desk:
+        async with open_in("laptop") as laptop:
+            true_id = (await desk.connect("laptop")).id
+        async with open_in("laptop", host="new") as new:
+            await new.connect("desk")
+            with pytest.raises(PeerUnreachable, match=f"no way to 'laptop'.*; 'laptop' is {true_id}.*{new.id}"):
+                await desk.connect("laptop")
+            assert laptop.id == true_id
 
 
 async def test_a_node_that_is_forgotten_while_it_is_away_is_known_no_more_until_it_comes_back(

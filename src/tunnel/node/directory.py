@@ -176,6 +176,15 @@ class Directory:
         hint = f"did you mean {by_folded[nearest[0]]!r}" if nearest else f"known: {', '.join(names) or 'nobody yet'}"
         raise PeerUnreachable(f"no peer {wanted!r} here; {hint}")
 
+    def note_on(self, name: str) -> str:
+        """Who is here and bears this name although it is another's; empty where nobody does."""
+        claimants = [
+            peer
+            for peer in self
+            if peer.card and not peer.name and peer.is_present and folded(peer.card.body.name) == folded(name)
+        ]
+        return self._note_of(claimants) if claimants else ""
+
     def _note_of(self, claimants: list[PeerConnection]) -> str:
         """Why these, who bear one name, are shown by their ids."""
         card = claimants[0].card
