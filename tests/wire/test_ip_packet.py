@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnel.model.errors import MalformedFrame
-from tunnel.wire.ip_packet import destination_of, ip_version, leads_on, source_of
+from tunnel.wire.ip_packet import addresses_of, destination_of, ip_version, leads_on, source_of
 
 PING4 = bytes.fromhex("4500001c 00010000 40010000 0a560001 0a560002 0800f7ff00000000")
 UDP6 = bytes.fromhex(
@@ -38,7 +38,7 @@ def test_the_addresses_of_an_ipv6_packet_are_found() -> None:
     ],
 )
 def test_what_is_no_ip_packet_is_malformed(packet: bytes) -> None:
-    for read in (ip_version, source_of, destination_of):
+    for read in (ip_version, source_of, destination_of, addresses_of):
         with pytest.raises(MalformedFrame):
             read(packet)
 
@@ -49,6 +49,7 @@ def test_junk_has_whole_addresses_or_is_malformed(junk: bytes) -> None:
         version = ip_version(junk)
     except MalformedFrame:
         return
+    assert addresses_of(junk) == (source_of(junk), destination_of(junk))
     assert len(source_of(junk)) == len(destination_of(junk)) == {4: 4, 6: 16}[version]
     assert leads_on(junk) in (True, False)
 

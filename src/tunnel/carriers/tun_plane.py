@@ -16,7 +16,7 @@ from tunnel.model.errors import DeviceError, MalformedFrame
 from tunnel.model.rates import TokenBucket
 from tunnel.network.ports import PacketDevice
 from tunnel.wire.icmp import encode_unreachable
-from tunnel.wire.ip_packet import destination_of, leads_on, source_of
+from tunnel.wire.ip_packet import addresses_of, destination_of, leads_on, source_of
 
 REFUSALS_RATE, REFUSALS_BURST = 10.0, 10.0
 """ICMP errors a second, and at once, that this machine's kernel gets of us."""
@@ -94,14 +94,13 @@ class TunPlane:
         forwarding the LAN.
         """
         try:
-            is_theirs = self._recipient_of(source_of(packet)) is sender
-            is_for_us = self._is_own(destination_of(packet)) and not leads_on(packet)
+            source, destination = addresses_of(packet)
         except MalformedFrame:
             self.counts.malformed += 1
             return
-        if not is_theirs:
+        if self._recipient_of(source) is not sender:
             self.counts.forged_source += 1
-        elif not is_for_us:
+        elif not self._is_own(destination) or leads_on(packet):
             self.counts.foreign_destination += 1
         elif self._write(packet):
             self.counts.into += 1

@@ -39,6 +39,11 @@ def destination_of(packet: bytes) -> bytes:
     return packet[16:20] if ip_version(packet) == 4 else packet[24:40]
 
 
+def addresses_of(packet: bytes) -> tuple[bytes, bytes]:
+    """Packed source and destination, looked up at once. Raises MalformedFrame."""
+    return (packet[12:16], packet[16:20]) if ip_version(packet) == 4 else (packet[8:24], packet[24:40])
+
+
 def leads_on(packet: bytes) -> bool:
     """Whether a well-formed packet asks its destination to pass it on: by a source route, or an IPv6 routing header.
 
