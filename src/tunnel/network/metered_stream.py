@@ -79,6 +79,8 @@ class MeteredStream(trio.abc.Stream):
         await self._share.wait_turn()
         if self._at == len(self._received):
             self._received, self._at = await self._stream.receive_some(max_bytes), 0
+        else:
+            await trio.lowlevel.checkpoint()
         begun, frames = self._at, 0
         match self._phase:
             case _ if not self._received:

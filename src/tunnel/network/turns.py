@@ -93,11 +93,9 @@ class Share:
         return self._used_until - trio.current_time() > LIGHT_BURST / LIGHT_RATE
 
     async def wait_turn(self) -> None:
-        """Return soon if the share is light, else when its turn has come."""
+        """Return at once if the share is light, without a checkpoint; else when its turn has come."""
         if self.is_heavy:
             await self.stand_in_line()
-        else:
-            await trio.lowlevel.checkpoint()
 
     async def stand_in_line(self) -> None:
         """Return when the turn of this share has come: for larger pieces, and what has time."""

@@ -82,10 +82,7 @@ class MessageChannel:
         try:
             self._check_open()
             try:
-                with self._stream.gathering():
-                    for message in messages:
-                        await self._connection.send_message(message)
-                await self._stream.flush()
+                await self._send(messages)
             except _CLOSED as error:
                 self._check_open()
                 raise trio.BrokenResourceError(f"the WebSocket is closed: {error}") from error
@@ -94,6 +91,15 @@ class MessageChannel:
                 raise
         finally:
             self._sending.release()
+
+    async def _send(self, messages: tuple[bytes, ...]) -> None:
+        if len(messages) == 1:
+            await self._connection.send_message(messages[0])
+            return
+        with self._stream.gathering():
+            for message in messages:
+                await self._connection.send_message(message)
+        await self._stream.flush()
 
     async def receive(self) -> bytes:
         """The next message."""
