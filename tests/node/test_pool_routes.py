@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,8 @@ from tunnel.node.pool_routes import PoolPlan, PoolRoutes, plan_pool
 
 if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, Town
+
+    from tunnel.model.invite import Invite
 
 OWN = "10.86.3.7/16"
 PEERS = {"10.86.1.20": "laptop", "10.86.5.5": "phone"}
@@ -204,3 +207,22 @@ async def test_a_wish_that_cannot_be_met_is_in_the_status(town: Town, open_in: O
             assert desk.status().notes == ()
             assert laptop.status().notes == (f"--address 10.86.0.9 is desk's: this node has {laptop.addresses[0]}",)
             assert "is not in 10.86.0.0/16" in phone.status().notes[0]
+
+
+async def test_a_server_whose_name_leads_into_the_prefix_from_now_on_is_dialled_outside_the_tunnel(
+    town: Town, open_in: OpenNode, home: Invite
+) -> None:
+    """Else the node would look for it in its own tunnel, and never find it again."""
+    town.internet.names["server.test"] = ("25.0.0.1",)
+    invite = replace(home, server="ws://server.test:8443")
+    async with town.server() as kill, open_in("desk", invite=invite, tun="tun") as desk:
+        await desk.wait_registered()
+        device = town.host("desk").devices.open["tun"]
+        await trio.sleep(1)
+        assert device.addresses[0] == f"{desk.addresses[0]}/16"
+        town.internet.names["server.test"] = ("10.86.9.9",)
+        kill()
+        with trio.fail_after(60):
+            while device.addresses[0] != f"{desk.addresses[0]}/32":  # noqa: ASYNC110 - the double tells nobody
+                await trio.sleep(1)
+        assert "the server 10.86.9.9" in desk.status().notes[0]

@@ -6,7 +6,7 @@ and happy eyeballs (RFC 8305) alone would choose the same one for ever.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 
 import trio
 
@@ -18,13 +18,15 @@ MAX_REMEMBERED = 64
 
 
 class AddressMemory:
-    """One for each node; in memory alone."""
+    """One for each node; in memory alone. `dialled` is told of all that are about to be, the server's or a proxy's."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialled: Callable[[Collection[Endpoint]], None] = lambda _: None) -> None:
+        self._dialled = dialled
         self._failed_at: dict[Endpoint, float] = {}
 
-    def ordered(self, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    def ordered(self, endpoints: Collection[Endpoint]) -> tuple[Endpoint, ...]:
         """Those that are not known to fail as they are, then the others, the one that failed last at the end."""
+        self._dialled(endpoints)
         long_ago = trio.current_time() - FORGOTTEN_AFTER
         self._failed_at = {endpoint: at for endpoint, at in self._failed_at.items() if at > long_ago}
         return tuple(sorted(endpoints, key=lambda endpoint: self._failed_at.get(endpoint, long_ago)))

@@ -96,12 +96,17 @@ class PoolRoutes:
         self._interfaces = interfaces
         self._peers = peers
         self._servers: frozenset[str] = frozenset()
+        self._dialled: frozenset[str] = frozenset()
         self._routes: tuple[Route, ...] = ()
         self._needed: dict[str, str] = {}
 
     def note_server(self, hosts: Collection[str]) -> None:
         """Where the server is; a name among them tells nothing."""
         self._servers = frozenset(filter(_is_numeric, hosts))
+
+    def note_dialled(self, hosts: Collection[str]) -> None:
+        """What is dialled now: the server, or a proxy before it."""
+        self._dialled = frozenset(hosts)
 
     def look(self) -> None:
         """See what the machine has now."""
@@ -110,7 +115,7 @@ class PoolRoutes:
         own = [host for host in self._interfaces.addresses() if host != self._lease.leased_host]
         self._needed = {}
         for what, hosts in (
-            ("the server", sorted(self._servers)),
+            ("the server", sorted(self._servers | self._dialled)),
             ("the gateway", gateways),
             ("the DNS resolver", self._interfaces.resolvers()),
             ("this machine's address", own),
@@ -124,7 +129,9 @@ class PoolRoutes:
         address = self._lease.address
         if address is None:
             return PoolPlan()
-        return plan_pool(address, self._routes, self._needed, self._peers, is_careful=not self._servers)
+        return plan_pool(
+            address, self._routes, self._needed, self._peers, is_careful=not (self._servers or self._dialled)
+        )
 
     def wanted(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Addresses (ADDRESS/PREFIX) and further routes of the interface."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
@@ -77,7 +77,7 @@ class NodeProgram:
         self.invite = invite
         self._network = network
         self._proxy_notes = proxy_notes(world, ServerUrl.parse(invite.server))
-        self._addresses = AddressMemory()
+        self._addresses = AddressMemory(self._note_dialled)
         self._nat64 = Nat64Resolver(world.resolver, world.interfaces, lambda: self._lease.addresses)
         self._world = world = replace(world, resolver=self._nat64)
         self._moved = moved
@@ -337,6 +337,13 @@ class NodeProgram:
         for peer in self.directory:
             peer.note_registered()
         self._beat_all()
+
+    def _note_dialled(self, endpoints: Collection[Endpoint]) -> None:
+        """The way to the server, or to the proxy before it, must not lead into the tunnel."""
+        if self._pool is not None:
+            self._pool.note_dialled([endpoint.host for endpoint in endpoints])
+            self._look_at_pool()
+            self.pulse.beat()
 
     def _look_at_pool(self) -> None:
         """Which of our addresses this machine lets us have, and with them which the others may have."""
