@@ -47,6 +47,7 @@ from tunnel.simulation.scenarios.deed import (
     Unplug,
 )
 from tunnel.simulation.scenarios.expectation import Expectation, ExpectPeer, ExpectTraffic
+from tunnel.simulation.scenarios.newer_trouble import newer_trouble
 from tunnel.simulation.scenarios.scenario import NodePlan, Scenario
 
 TROUBLE = (6.0, 36.0)
@@ -55,8 +56,12 @@ QUIET = 54.0
 """Seconds from the last fault to the end: the backoff after such an outage, registration, introduction, punch."""
 CALM = 5.0
 """For so long, at the end, everything must hold."""
+NEWER = 600_000
+"""From this seed on storms draw newer kinds of trouble too, from another source: those before are what they were."""
 HEARD = 5
 """Of so many datagrams, at least, one must arrive before the end: lines may lose some."""
+_CLOCKS = (0.0,) * 7 + (-1.8e9,)
+"""Some machine boots in 1970."""
 _MAPPINGS = (Mapping.ENDPOINT_INDEPENDENT, Mapping.ADDRESS_DEPENDENT, Mapping.ADDRESS_AND_PORT_DEPENDENT)
 _FILTERINGS = (Filtering.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_DEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT)
 _ALLOCATIONS = (Allocation.PRESERVING, Allocation.SEQUENTIAL, Allocation.RANDOM, Allocation.BLOCK)
@@ -64,14 +69,16 @@ _ALLOCATIONS = (Allocation.PRESERVING, Allocation.SEQUENTIAL, Allocation.RANDOM,
 
 def brew(seed: int) -> Scenario:
     """The storm of this seed."""
-    return _Brewing(random.Random(f"storm/{seed}")).scenario(seed)  # noqa: S311 - repeatable on purpose
+    newer = random.Random(f"storm/{seed}/newer") if seed >= NEWER else None  # noqa: S311 - repeatable on purpose
+    return _Brewing(random.Random(f"storm/{seed}"), newer).scenario(seed)  # noqa: S311
 
 
 class _Brewing:
     """One storm while it is drawn."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, newer: random.Random | None) -> None:
         self._chance = chance
+        self._newer = newer
         self._spare_addresses = iter(f"26.9.0.{at}" for at in range(1, 200))
 
     def scenario(self, seed: int) -> Scenario:
@@ -85,6 +92,7 @@ class _Brewing:
             host: NodePlan(
                 settings=NodeSettings(name=host, default_stun=False, stun=names, relay_only=chance.random() < 0.05),
                 start=round(chance.uniform(0.0, 3.0), 2),
+                clock=0.0 if self._newer is None else self._newer.choice(_CLOCKS),
             )
             for host in hosts
         }
@@ -189,10 +197,16 @@ class _Brewing:
                 until=length - 1.0,
                 size=chance.choice((40, 200, 1200)),
             )
+        faults: list[Deed] = []
         for _ in range(chance.randint(0, 5)):
             begin = round(chance.uniform(TROUBLE[0], TROUBLE[1] - 1.0), 2)
             end = round(min(begin + chance.choice((0.5, 2.0, 8.0, 20.0)), TROUBLE[1]), 2)
-            yield from self._fault(begin, end, list(hosts), routers)
+            faults += self._fault(begin, end, list(hosts), routers)
+        yield from faults
+        if self._newer is not None:
+            stopped = {deed.who for deed in faults if isinstance(deed, Stop)}
+            for _ in range(self._newer.randint(0, 2)):
+                yield from newer_trouble(self._newer, list(hosts), stopped, *TROUBLE)
 
     def _fault(self, begin: float, end: float, hosts: Sequence[str], routers: dict[str, Router]) -> Iterator[Deed]:
         chance = self._chance
@@ -261,7 +275,7 @@ class _Brewing:
             must_be_direct = (
                 not nodes[host].settings.relay_only
                 and not nodes[other].settings.relay_only
-                and not any(isinstance(deed, Shut) for deed in deeds)  # UDP is believed blocked until the next survey
+                and not any(map(_looks_blocked, deeds))  # UDP is believed blocked until the next survey
                 and _is_clean(afterwards, host)
                 and _is_clean(afterwards, other)
                 and direct_path_possible(*standings(afterwards, host, other)).possibility is Possibility.PLAIN
@@ -279,6 +293,11 @@ class _Brewing:
             )
             heard = max(CALM + 3.0, HEARD * every + 2.0)
             yield ExpectTraffic(who=host, to=other, carried_after=length - heard)
+
+
+def _looks_blocked(deed: Deed) -> bool:
+    """Whether nothing that is asked by UDP may be answered from now on."""
+    return isinstance(deed, Shut) or (isinstance(deed, ChangeLine) and 1.0 in (deed.udp_loss_up, deed.udp_loss_down))
 
 
 def _after_roaming(picture: Picture, deeds: Sequence[Deed]) -> Picture:
