@@ -1,4 +1,4 @@
-"""Trouble that storms draw beside the first kinds: programs that stand still, full disks, lines that are bad for UDP."""
+"""Trouble that storms draw beside the first kinds: programs that stand still, full disks, lines bad for UDP."""
 
 from __future__ import annotations
 
