@@ -54,6 +54,7 @@ def test_a_way_that_nobody_uses_is_idle(path: Any, idle: float | None, words: st
         ("punching", None, None, "connecting"),
         ("punching", RELAY, {"code": "path_lost"}, "relayed, trying the direct way"),
         ("connected", {"kind": "direct"}, None, "direct"),
+        ("connected", RELAY, {"code": "udp_throttled"}, "relayed: udp throttled"),
         ("relayed", RELAY, None, "relayed"),
         ("relayed", RELAY, {"code": "both_hard_nats"}, "relayed: both hard nats"),
         ("closed", None, None, "closed"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnel.model.errors import MalformedFrame
-from tunnel.peer.messages import Control, Echo, EchoReply, Farewell, Keep, decode_control, encode_control
+from tunnel.peer.messages import Control, Echo, EchoReply, Farewell, Keep, Tally, decode_control, encode_control
 from tunnel.wire.ip_packet import ip_version
 
 
@@ -17,6 +17,11 @@ from tunnel.wire.ip_packet import ip_version
         (Echo(b"12345678"), b"\x0112345678"),
         (EchoReply(b"12345678"), b"\x0212345678"),
         (Farewell(), b"\x03"),
+        (
+            Tally(258, 1, 3, 2),
+            bytes.fromhex("04 0000000000000102 0000000000000001 0000000000000003 0000000000000002 00"),
+        ),
+        (Tally(0, 0, avoids_udp=True), b"\x04" + bytes(32) + b"\x01"),
         (Keep(), b""),
     ],
 )
@@ -26,7 +31,18 @@ def test_each_message_has_its_bytes(message: Control, encoded: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "junk", [b"\x01", b"\x011234567", b"\x01123456789", b"\x02", b"\x03\x00", b"\x00", b"\x04", b"\xff"]
+    "junk",
+    [
+        b"\x01",
+        b"\x011234567",
+        b"\x01123456789",
+        b"\x02",
+        b"\x03\x00",
+        b"\x00",
+        b"\x04",
+        b"\x04" + bytes(32) + b"\x02",
+        b"\xff",
+    ],
 )
 def test_what_no_control_packet_says_is_malformed(junk: bytes) -> None:
     with pytest.raises(MalformedFrame):

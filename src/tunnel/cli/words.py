@@ -75,6 +75,8 @@ def peer_words(peer: Mapping[str, Any]) -> str:
             return f"not reached{because}" if because else "known, nothing sent yet"
         case "requested" | "punching":
             return "connecting" if path is None else "relayed, trying the direct way"
+        case "connected" if because and path is not None and path["kind"] != "direct":
+            return f"relayed{because}"
         case "connected":
             return "direct"
         case "relayed":

@@ -19,6 +19,7 @@ class ReasonCode(Enum):
     PUNCH_BUSY = "punch_busy"
     PATH_TOO_SMALL = "path_too_small"
     PATH_LOST = "path_lost"
+    UDP_THROTTLED = "udp_throttled"
     RELAY_ONLY_BY_POLICY = "relay_only_by_policy"
     NO_CANDIDATES = "no_candidates"
     REFUSED = "refused"
@@ -65,6 +66,10 @@ REMEDIES: dict[ReasonCode, str] = {
         "or let ICMP 'fragmentation needed' pass."
     ),
     ReasonCode.PATH_LOST: "The direct path stopped answering; the relay carries and we try again by ourselves.",
+    ReasonCode.UDP_THROTTLED: (
+        "A network on the way slows UDP down, so data goes over the server, inside TCP. UDP is tried again by itself, after "
+        "minutes and then hours; --no-udp leaves it alone for good."
+    ),
     ReasonCode.RELAY_ONLY_BY_POLICY: (
         "One side was started with --relay-only or --no-udp. Leave that option out to allow direct paths."
     ),

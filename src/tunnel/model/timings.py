@@ -114,6 +114,14 @@ class Timings:
     old_path_patience: float = 120.0
     """After a path was lost its endpoint is still probed for so long, once each `old_path_probe`."""
 
+    # Throughput.
+    tally: float = 1.0
+    """Between two words about what came in, while much does."""
+    link_trials: tuple[float, ...] = (60.0, 300.0, 1800.0)
+    """To the next trial of the link to the server, where it carried no more than the lossy path."""
+    udp_trials: tuple[float, ...] = (60.0, 300.0, 900.0, 3600.0)
+    """To the next trial of UDP, where it carried far less than the link: each costs a busy pair four slow seconds."""
+
     # Circuits of the UDP relay.
     circuit_delay: float = 1.0
     """A pair gets one when it has been without a direct path for so long: most have one by then."""

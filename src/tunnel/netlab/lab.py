@@ -201,6 +201,14 @@ class Lab:
         rule = f"meta nfproto ipv6 meta l4proto tcp meta length > {longer_than} drop"
         run(command_in(self._middle.internet, ["nft", "add", "rule", "inet", "internet", "forward", *rule.split()]))
 
+    def police_udp(self, site: Site, rate: int) -> None:
+        """From now on a site's provider drops UDP beyond so many kilobytes a second, to it and from it, and no TCP."""
+        for way in ("saddr", "daddr"):
+            over = f"limit rate over {rate} kbytes/second burst 30 kbytes drop"
+            rule = f"meta l4proto udp ip {way} {site.public_network}.0.0/16 {over}"
+            argv = ["nft", "add", "rule", "inet", "internet", "forward", *rule.split()]
+            run(command_in(self._middle.internet, argv))
+
     def change_wan(self, site: Site) -> str:
         """Give a site another public IPv4 address, which is returned. The old one is gone, and with it every mapping.
 

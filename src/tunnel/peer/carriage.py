@@ -8,11 +8,11 @@ import trio
 
 from tunnel.peer.facts import PeerFacts
 from tunnel.peer.keeper import PathKeeper
-from tunnel.peer.messages import Echo, EchoReply, Farewell, Keep, decode_control, encode_control
+from tunnel.peer.messages import Echo, EchoReply, Farewell, Keep, Tally, decode_control, encode_control
 from tunnel.peer.paths import NEVER
 from tunnel.peer.session import Session
-from tunnel.peer.surroundings import Way
-from tunnel.wire.frames import Kind
+from tunnel.peer.surroundings import RELAY, Way
+from tunnel.wire.frames import HEADER, Kind
 
 _WANT_GAP = 1.0
 """Data refreshes the wish for the peer at most so often: the hot path stays short."""
@@ -22,7 +22,7 @@ class Carriage:
     """One a peer connection, `begin` before all else.
 
     `deliver(plaintext)` takes what DATA packets carry, `want()` is told that we or the peer send, `heard(way)` by which
-    way something authentic came, `left()` that the peer said farewell.
+    way something authentic came, `left()` that the peer said farewell, `tallied(tally)` what it says that it got.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Carriage:
         want: Callable[[], None],
         heard: Callable[[Way], None],
         left: Callable[[], None],
+        tallied: Callable[[Tally], None],
     ) -> None:
         self._facts = facts
         self._paths = facts.paths
@@ -41,6 +42,8 @@ class Carriage:
         self._want = want
         self._heard = heard
         self._left = left
+        self._tallied = tallied
+        self._throughput = facts.throughput
         self._echoes: dict[bytes, trio.Event] = {}
         self.tx_bytes = self.rx_bytes = 0
         self._used = NEVER
@@ -83,10 +86,14 @@ class Carriage:
         """A DATA or CONTROL packet. Raises MalformedFrame or NotAuthentic; then nothing happened."""
         plaintext = self._session.open_untrusted(datagram)
         self._heard(way)
+        *_, index, counter = HEADER.unpack_from(datagram)
+        self._throughput.note_packet(index, counter, is_udp=way != RELAY)
         self.rx_bytes += len(plaintext)
         if kind is Kind.DATA:
             self._used = now = trio.current_time()
             self._note_wanted(now)  # by the peer: the introduction that it got may have been lost on its way here
+            if self._throughput.note_got(len(plaintext), is_udp=way != RELAY, now=now):
+                self.send(Kind.CONTROL, encode_control(self._throughput.tally()))
             self._deliver(plaintext)
         else:
             self._obey(plaintext)
@@ -123,5 +130,9 @@ class Carriage:
                     self._echoes[token].set()
             case Farewell():
                 self._left()
+            case Tally() as tally:
+                self._tallied(tally)
+                if self._throughput.has_news(trio.current_time()):
+                    self.send(Kind.CONTROL, encode_control(self._throughput.tally()))
             case Keep():
                 pass

@@ -82,6 +82,7 @@ class PeerConnection:
             want=self.want,
             heard=self._routing.note_heard,
             left=lambda: self.note_down("left"),
+            tallied=self._routing.note_tally,
         )
         self._is_closing = False
         self._failure: Exception | None = None
@@ -333,7 +334,7 @@ class PeerConnection:
             addresses=card.body.addresses if card is not None else (),
             state=self.state,
             path=self.path_status(),
-            reason=None if self.state == "connected" else self._facts.reason,
+            reason=self.reason,
             since=self.since,
             tx_bytes=self._carriage.tx_bytes,
             rx_bytes=self._carriage.rx_bytes,
@@ -347,6 +348,13 @@ class PeerConnection:
     @property
     def _keeps_path(self) -> bool:
         return self.state == "connected" and not self.can_carry and self.paths.chosen is not None
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why data does not go directly; None where it does."""
+        if self.state == "connected":
+            return self._facts.throughput.reason(trio.current_time())
+        return self._facts.reason
 
     def path_status(self) -> PathStatus | None:
         """The path that carries now; None without keys or a way."""

@@ -14,6 +14,7 @@ from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import rung
 from tunnel.peer.paths import NEVER, Paths
 from tunnel.peer.surroundings import Surroundings
+from tunnel.peer.throughput import Throughput
 from tunnel.wire.probes import ProbeHint
 from tunnel.wire.signals import Introduced, Refusal
 
@@ -29,6 +30,7 @@ class PeerFacts:
         self.around = surroundings
         self.pulse = Pulse()
         self.paths = Paths(surroundings.timings, surroundings.is_nested)
+        self.throughput = Throughput(surroundings.timings)
         self.card: PeerCard | None = None
         """The peer's latest announcement."""
         self.name = ""
@@ -81,6 +83,12 @@ class PeerFacts:
         """What decides over a punch: when it differs from what was tried, another one is worth it."""
         own = self.around.own_card
         return tuple(_standing(card) for card in (own, self.card) if card is not None)
+
+    @property
+    def places(self) -> tuple[object, ...]:
+        """Where both are, and since which start: of `outlook` what does not change when a NAT is understood better."""
+        own = self.around.own_card
+        return tuple(_standing(card)[:2] for card in (own, self.card) if card is not None)
 
     @property
     def absence(self) -> Reason:

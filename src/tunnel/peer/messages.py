@@ -5,6 +5,7 @@ Data: an IP packet as it is, or a zero byte and an application's datagram: the f
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 from tunnel.model.errors import MalformedFrame
@@ -13,7 +14,8 @@ APPLICATION = b"\x00"
 MAX_APPLICATION_DATAGRAM = 1279
 """Bytes: with the byte in front it is as big as the largest inner packet."""
 ECHO_TOKEN_BYTES = 8
-_ECHO, _ECHO_REPLY, _FAREWELL = 1, 2, 3
+_ECHO, _ECHO_REPLY, _FAREWELL, _TALLY = 1, 2, 3, 4
+_TALLY_FIELDS = struct.Struct("!QQQQB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,23 @@ class Keep:
     """Says nothing: it only shows that its sender has the keys."""
 
 
-Control = Echo | EchoReply | Farewell | Keep
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What has come from you so far."""
+
+    udp: int
+    """Bytes by UDP."""
+    link: int
+    """Bytes over the link to the server."""
+    counted: int = 0
+    """Packets that you have sent, by the counters of those that came."""
+    came: int = 0
+    """Packets that came by UDP."""
+    avoids_udp: bool = False
+    """I send nothing by UDP, since it carries far less; please do the same."""
+
+
+Control = Tally | Echo | EchoReply | Farewell | Keep
 
 
 def encode_control(message: Control) -> bytes:
@@ -52,6 +70,10 @@ def encode_control(message: Control) -> bytes:
             return bytes((_ECHO_REPLY,)) + token
         case Farewell():
             return bytes((_FAREWELL,))
+        case Tally():
+            return bytes((_TALLY,)) + _TALLY_FIELDS.pack(
+                message.udp, message.link, message.counted, message.came, message.avoids_udp
+            )
         case Keep():
             return b""
 
@@ -65,4 +87,8 @@ def decode_control(plaintext: bytes) -> Control:
         return Echo(body) if kind == _ECHO else EchoReply(body)
     if kind == _FAREWELL and not body:
         return Farewell()
+    if kind == _TALLY and len(body) == _TALLY_FIELDS.size:
+        udp, link, counted, came, avoids = _TALLY_FIELDS.unpack(body)
+        if avoids <= 1:
+            return Tally(udp, link, counted, came, bool(avoids))
     raise MalformedFrame(f"control packet of kind {kind}, {len(body)} bytes")

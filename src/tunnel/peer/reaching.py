@@ -59,6 +59,7 @@ class Reaching:
         self._plan = Plan((), 0.0, Reason(ReasonCode.NO_CANDIDATES))
         self._basis: _Basis | None = None
         self._tried: tuple[object, ...] | None = None
+        self._places: tuple[object, ...] = ()
         self._lost: tuple[Way, float] | None = None
         self._upgrades = 0
         self.connected_at = NEVER
@@ -103,7 +104,7 @@ class Reaching:
         if introduction is None:
             self._send(Connect(self._around.entropy.chance.getrandbits(31), facts.node.raw))
         if self._tried != facts.outlook:
-            self._hard.note_change()
+            self._note_change()
         self._tried = facts.outlook
         self._paths.begin_round()
         self._hard.begin()
@@ -167,6 +168,14 @@ class Reaching:
             if facts.is_direct_allowed:  # else the news was gone again before all tasks had ended
                 return "introduced"
 
+    def _note_change(self) -> None:
+        """A report, an address or the peer's process is new: what was found before says nothing of now."""
+        self._hard.note_change()
+        if self._places != self._facts.places:
+            self._places = self._facts.places
+            self._facts.throughput.forget()
+            self._reroute()
+
     def _has_news(self) -> bool:
         facts = self._facts
         if facts.has_proof or not facts.relay_carries or facts.is_relay_dead:
@@ -180,6 +189,8 @@ class Reaching:
                 await self._shoot(False)
             await facts.pulse.wait_until(lambda: facts.introduction is not None or facts.outlook != self._tried)
             facts.introduction = None
+            if self._tried != facts.outlook:
+                self._note_change()
             self._tried = facts.outlook
 
     async def _keep_relay(self) -> None:

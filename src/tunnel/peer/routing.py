@@ -12,6 +12,7 @@ import trio
 from tunnel.model.status import PathStatus
 from tunnel.peer.facts import PeerFacts
 from tunnel.peer.keeper import PathKeeper
+from tunnel.peer.messages import Tally
 from tunnel.peer.paths import NEVER, Path
 from tunnel.peer.session import Session
 from tunnel.peer.surroundings import RELAY, Way
@@ -44,7 +45,9 @@ class Routing:
         """Make the route anew; what waited for one goes out."""
         chosen, before = self._paths.chosen, self._paths.route
         relay = self._relay_ways()
-        if chosen is None:
+        if self._is_udp_avoided():
+            self._paths.route = (RELAY,)
+        elif chosen is None:
             self._paths.route = relay
         elif self._keeper.is_doubted or self._state() != "connected":
             self._paths.route = (chosen.way, *relay)
@@ -63,6 +66,8 @@ class Routing:
             return
         if not path.is_proven:
             return
+        if self._paths.route == (RELAY,) and not self._is_udp_avoided():
+            self.update()  # the peer's word has lapsed
         if self._paths.promote(trio.current_time()):
             self.update()
         elif path is not self._paths.chosen or self._state() == "connected":
@@ -88,6 +93,13 @@ class Routing:
         if way.is_relay and self._state() == "connected" and now - self._connected_at() > _SETTLING:
             self._keeper.note_relayed(now)
 
+    def note_tally(self, tally: Tally) -> None:
+        """The peer says what it got of ours, by UDP and by the link."""
+        by_udp = any(way is not RELAY for way in self._paths.route) or self._is_udp_avoided()
+        if self._facts.throughput.note_tally(tally, trio.current_time(), may_try=by_udp and self._facts.relay_carries):
+            self.update()
+            self._facts.pulse.beat()
+
     def transmit_handshake(self, datagram: bytes) -> None:
         """Send it over the relay, by both its ways, and the path in use alike."""
         ways = dict.fromkeys((*((RELAY,) if self._facts.relay_carries else ()), *self._relay_ways()))
@@ -101,6 +113,9 @@ class Routing:
         path = self._paths.carrier(trio.current_time())
         kind = "direct" if path.way.is_direct else "relay-udp" if path.way.circuit else "relay-websocket"
         return PathStatus(kind, path.way.remote, path.rtt, self._around.mtu)
+
+    def _is_udp_avoided(self) -> bool:
+        return self._facts.relay_carries and self._facts.throughput.is_udp_avoided(trio.current_time())
 
     def _relay_ways(self) -> tuple[Way, ...]:
         """Nobody probes a circuit while there is a path: who falls back to the relay takes what surely carries."""

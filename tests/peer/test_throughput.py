@@ -1,0 +1,159 @@
+"""When UDP is left for the link to the server, and when it is taken up again: counts, a clock, and a model network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from tunnel.model.reasons import ReasonCode
+from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.peer.messages import Tally
+from tunnel.peer.throughput import LEAST, PEER_SAYS, WINDOW, Phase, Throughput
+
+
+@dataclass
+class Network:
+    """One side sends as much as it likes; so much of it arrives, by UDP and by the link. Bytes a second."""
+
+    wanted: float = 1_000_000.0
+    udp: float = 100_000.0
+    link: float = 1_000_000.0
+    now: float = 0.0
+    got: Tally = field(default_factory=lambda: Tally(0, 0))
+    phases: list[tuple[float, Phase]] = field(default_factory=list)
+    throughput: Throughput = field(default_factory=lambda: Throughput(DEFAULT_TIMINGS))
+
+    def run(self, seconds: float, *, may_try: bool = True) -> Phase:
+        """A tally each second."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 1.0
+            if self.throughput.is_udp_avoided(self.now):
+                self.got = replace(self.got, link=self.got.link + int(min(self.wanted, self.link)))
+            else:
+                came = int(min(self.wanted, self.udp))
+                counted, arrived = self.got.counted + int(self.wanted) // 1000, self.got.came + came // 1000
+                self.got = replace(self.got, udp=self.got.udp + came, counted=counted, came=arrived)
+            before = self.throughput.phase
+            self.throughput.note_tally(self.got, self.now, may_try=may_try)
+            if self.throughput.phase is not before:
+                self.phases.append((self.now, self.throughput.phase))
+        return self.throughput.phase
+
+
+def test_udp_that_is_slowed_down_is_left_within_seconds_and_the_reason_has_the_figures() -> None:
+    network = Network()
+    assert network.run(12.0) is Phase.LINK
+    reason = network.throughput.reason(network.now)
+    assert reason is not None
+    assert reason.code is ReasonCode.UDP_THROTTLED
+    assert reason.evidence == "UDP carried 0.8 Mbit/s and lost 90.0%; the link to the server carried 8.0 Mbit/s"
+
+
+def test_a_line_that_is_slow_for_all_stays_with_udp_and_is_tried_less_and_less_often() -> None:
+    """The link takes the same line: a trial costs a few seconds, and finds nothing."""
+    network = Network(link=150_000.0)
+    network.run(7200.0)
+    assert {phase for _, phase in network.phases} == {Phase.TRYING_LINK, Phase.UDP}
+    trials = [at for at, phase in network.phases if phase is Phase.TRYING_LINK]
+    gaps = [later - earlier for earlier, later in pairwise(trials)]
+    assert gaps == sorted(gaps)
+    assert len(trials) <= 7
+
+
+def test_udp_that_stays_slow_is_tried_less_and_less_often_and_never_flaps() -> None:
+    network = Network()
+    network.run(3 * 3600.0)
+    stays = [at for at, phase in network.phases if phase is Phase.LINK]
+    slow = [at for at, phase in network.phases if phase is Phase.TRYING_UDP]
+    assert {phase for _, phase in network.phases[1:]} == {Phase.LINK, Phase.TRYING_UDP}
+    assert len(slow) <= 6
+    assert [int(later - earlier) // 10 * 10 for earlier, later in pairwise(stays)][:3] == [60, 300, 900]
+
+
+def test_udp_is_taken_up_again_when_it_carries_as_much() -> None:
+    network = Network()
+    network.run(12.0)
+    network.udp = 900_000.0
+    assert network.run(DEFAULT_TIMINGS.udp_trials[0] + 2 * WINDOW) is Phase.UDP
+    assert network.throughput.reason(network.now) is None
+
+
+def test_somewhat_better_is_not_good_enough_to_come_back() -> None:
+    """It would be left again at once: half of what the link carries is where it was given up."""
+    network = Network()
+    network.run(12.0)
+    network.udp = 600_000.0
+    assert network.run(DEFAULT_TIMINGS.udp_trials[0] + 2 * WINDOW) is Phase.LINK
+
+
+def test_who_sends_little_goes_back_since_nothing_slows_it_down() -> None:
+    network = Network()
+    network.run(12.0)
+    network.wanted = LEAST / 10
+    assert network.run(DEFAULT_TIMINGS.udp_trials[0] + 2 * WINDOW) is Phase.UDP
+
+
+def test_loss_of_a_moment_or_of_little_traffic_or_without_a_relay_tries_nothing() -> None:
+    moment = Network(udp=1_000_000.0)
+    moment.run(10.0)
+    moment.udp = 100_000.0
+    moment.run(1.0)
+    moment.udp = 1_000_000.0
+    little = Network(wanted=LEAST / 2, udp=LEAST / 8)
+    alone = Network()
+    assert moment.run(20.0) is little.run(20.0) is alone.run(20.0, may_try=False) is Phase.UDP
+    assert moment.phases == little.phases == alone.phases == []
+
+
+def test_the_peer_is_told_and_told_again_and_its_word_lapses() -> None:
+    """What it says may be lost: neither side stays away from UDP for a word that nobody repeats."""
+    network = Network()
+    network.run(12.0)
+    assert network.throughput.has_news(network.now)
+    assert not network.throughput.has_news(network.now + 1.0)
+    assert network.throughput.has_news(network.now + PEER_SAYS / 3)
+    told = Throughput(DEFAULT_TIMINGS)
+    assert told.note_tally(network.throughput.tally(), 0.0, may_try=True)
+    reason = told.reason(1.0)
+    assert reason is not None
+    assert "the other side" in reason.evidence
+    assert told.is_udp_avoided(PEER_SAYS - 0.1)
+    assert not told.is_udp_avoided(PEER_SAYS)
+    assert not told.has_news(1.0), "it has nothing to say of its own"
+
+
+def test_a_peer_that_counts_anew_is_no_loss() -> None:
+    network = Network(udp=1_000_000.0)
+    network.run(10.0)
+    network.got = Tally(0, 0)
+    assert network.run(20.0) is Phase.UDP
+    assert network.phases == []
+
+
+def test_a_tally_is_due_once_a_second_while_much_comes_in_and_never_for_little() -> None:
+    busy, quiet = Throughput(DEFAULT_TIMINGS), Throughput(DEFAULT_TIMINGS)
+    due = [busy.note_got(1200, is_udp=True, now=step / 100) for step in range(1000)]
+    assert 8 <= sum(due) <= 10
+    assert not any(quiet.note_got(100, is_udp=True, now=step / 10) for step in range(1000))
+    assert busy.tally() == Tally(1_200_000, 0)
+
+
+def test_another_network_begins_anew() -> None:
+    network = Network()
+    network.run(12.0)
+    network.throughput.forget()
+    assert network.throughput.phase is Phase.UDP
+    assert not network.throughput.is_udp_avoided(network.now)
+
+
+def test_what_is_missing_is_told_by_the_counters_of_what_came() -> None:
+    """Not by the bytes that were sent: those under way would look lost whenever a stream gains speed."""
+    throughput = Throughput(DEFAULT_TIMINGS)
+    for counter in (0, 1, 2, 5, 4, 9):
+        throughput.note_packet(7, counter, is_udp=True)
+    throughput.note_packet(7, 10, is_udp=False)
+    throughput.note_packet(8, 0, is_udp=True)  # new keys
+    throughput.note_packet(8, 1, is_udp=True)
+    tally = throughput.tally()
+    assert (tally.counted, tally.came) == (13, 8)
