@@ -82,3 +82,22 @@ async def test_a_name_server_that_hangs_delays_a_literal_by_seconds_and_is_asked
         assert await resolver.resolve("25.0.0.1", 443) == (LITERAL, WELL_KNOWN)
         await trio.sleep(ASK_AGAIN)
         assert await resolver.resolve("25.0.0.1", 443) == (LITERAL, OWN_PREFIX)
+
+
+async def test_a_prefix_that_was_guessed_leads_to_peers_once_somebody_answered_there(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Without a NAT64 such candidates lead nowhere, and hide that the two have no address family in common."""
+    async with open_memory_internet() as internet:
+        host = internet.add_host("phone", HOME6)
+        resolver = Nat64Resolver(host.resolver, host.interfaces)
+        assert await resolver.resolve("25.0.0.1", 443) == (LITERAL, WELL_KNOWN)
+        assert resolver.reach([LITERAL]) == (LITERAL,)
+        resolver.note_heard("2001:db8:64::1900:1")
+        resolver.note_heard("25.0.0.1")
+        assert resolver.prefixes == ()
+        resolver.note_heard(WELL_KNOWN.host)
+        assert resolver.reach([LITERAL]) == (LITERAL, WELL_KNOWN)
+        await trio.sleep(ASK_AGAIN)
+        assert await resolver.resolve("25.0.0.1", 443) == (LITERAL, WELL_KNOWN)
+        assert resolver.reach([LITERAL]) == (LITERAL, WELL_KNOWN), "asking again takes nothing away"

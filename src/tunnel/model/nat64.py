@@ -43,6 +43,10 @@ class Nat64Prefix:
             if not endpoint.is_ipv6 and scope_of(endpoint.host) is Scope.GLOBAL
         )
 
+    def holds(self, host: str) -> bool:
+        """Whether this address leads through the NAT64."""
+        return ":" in host and ipaddress.IPv6Address(packed_host(host)) in self.network
+
     def __str__(self) -> str:
         return str(self.network)
 

@@ -323,6 +323,8 @@ class NodeProgram:
     def _handle_welcome(self, connection: Connection) -> None:
         welcome = connection.welcome
         self._observed = welcome.observed.host
+        if connection.server is not None:
+            self._nat64.note_heard(connection.server.host)
         self._lease.take(welcome.address, welcome.leased_since)
         if self._pool is not None:
             known = (connection.server, *connection.addresses)
@@ -396,6 +398,8 @@ class NodeProgram:
 
     def _handle_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
         """A link that was dialled from where we were before is worth nothing: dial again, and wait for no ping."""
+        for answer in result.answers:
+            self._nat64.note_heard(answer.remote.host)
         here = {mapped.host for mapped in result.reflexive}
         there = {mapped.host for mapped in before.reflexive} if before is not None else set()
         if before is not None and before.reflexive != result.reflexive:
