@@ -443,3 +443,24 @@ async def test_handshakes_without_end_are_not_looked_into(bench: Bench, monkeypa
     await trio.sleep(1.0)
     assert hostile.peer.session.slots.current is not None
     assert trio.current_time() - hostile.peer.session.slots.current.born < 1.1
+
+
+async def test_an_error_gives_a_peer_no_new_handshakes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever knows how to make one would have as many looked into as it likes."""
+    await bench.connect()
+    hostile, victim = sorted((bench.left, bench.right), key=lambda side: not side.peer.session.is_initiator)
+    looked_into: list[float] = []
+
+    class Counted(Responder):
+        def read_first(self, message: bytes) -> bytes:
+            looked_into.append(trio.current_time())
+            return super().read_first(message)
+
+    monkeypatch.setattr(session_module, "Responder", Counted)
+    for _ in range(3):
+        for _ in range(40):
+            hostile.peer.session._transmit_message(b"\x01" + bytes(1340))
+        await trio.sleep(0.5)
+        victim.peer.fail(RuntimeError("a bug"))
+        await trio.sleep(2.5)
+    assert 1 <= len(looked_into) <= PEER_BURST + 10 * PEER_RATE

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+import pytest
+
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.peer.messages import Tally
@@ -157,3 +159,31 @@ def test_what_is_missing_is_told_by_the_counters_of_what_came() -> None:
     throughput.note_packet(8, 1, is_udp=True)
     tally = throughput.tally()
     assert (tally.counted, tally.came) == (13, 8)
+
+
+def test_no_tally_divides_by_zero_whatever_a_peer_says_in_it() -> None:
+    """What came may fall in it while what was counted stands still: no share of that was lost."""
+    throughput = Throughput(DEFAULT_TIMINGS)
+    for second in range(1, 60):
+        said = Tally(second * 1_000_000, 0, 1000, max(0, 1_000_000 - second * 1000))
+        throughput.note_tally(said, float(second), may_try=True)
+    assert throughput.phase is Phase.UDP
+
+
+@pytest.mark.parametrize("count", ["udp", "link", "counted", "came"])
+def test_any_count_that_falls_begins_anew(count: str) -> None:
+    """Loss on the far side of it was seen by nobody."""
+    throughput = Throughput(DEFAULT_TIMINGS)
+    said = Tally(1_000_000, 1_000_000, 1000, 100)
+    for second in range(4):
+        throughput.note_tally(said, float(second), may_try=True)
+    throughput.note_tally(replace(said, **{count: 0}), 4.0, may_try=True)
+    assert len(throughput._samples) == 1
+
+
+def test_tallies_without_end_keep_no_more_than_a_few() -> None:
+    """A second needs two at most, or each peer could fill the memory of this one."""
+    throughput = Throughput(DEFAULT_TIMINGS)
+    for number in range(20_000):
+        throughput.note_tally(Tally(number, number, number, number), number / 2000, may_try=True)
+    assert len(throughput._samples) <= 2 * (WINDOW + DEFAULT_TIMINGS.tally) + 1

@@ -84,6 +84,7 @@ class PeerConnection:
             left=lambda: self.note_down("left"),
             tallied=self._routing.note_tally,
         )
+        self._handshakes = surroundings.handshake_limit.open_peer()
         self._is_closing = False
         self._failure: Exception | None = None
         self._begin()
@@ -103,6 +104,7 @@ class PeerConnection:
             self._around,
             self.node,
             self,
+            allowance=self._handshakes,
             transmit=self._routing.transmit_handshake,
             send=self._carriage.send,
             changed=facts.pulse.beat,

@@ -22,6 +22,7 @@ from tunnel.machines.session import SessionChart
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
+from tunnel.model.rates import TokenBucket
 from tunnel.model.timings import rung
 from tunnel.peer.key_slots import Keys, KeySlots
 from tunnel.peer.messages import Keep, encode_control
@@ -49,7 +50,7 @@ class Session:
     """Seals and opens; run `living.run()` beside the peer connection.
 
     `transmit(datagram)` sends a handshake datagram on every carrier there is; `send(kind, plaintext)` sends what waited
-    for keys; `changed()` is told of each move.
+    for keys; `changed()` is told of each move. `allowance` is the peer's part of the handshake limit; it outlives us.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Session:
         peer: NodeId,
         owner: Indexed,
         *,
+        allowance: TokenBucket,
         transmit: Callable[[bytes], None],
         send: Callable[[Kind, bytes], None],
         changed: Callable[[], None],
@@ -78,7 +80,7 @@ class Session:
         self._attempts = 0
         self._attempt_counter = 0
         self._highest_attempt = 0
-        self._allowance = surroundings.handshake_limit.open_peer()
+        self._allowance = allowance
         self._initiator: tuple[Initiator, int] | None = None
         self._message_id = 0
         self.slots = KeySlots(lambda index: surroundings.release_index(Kind.DATA, index, owner))

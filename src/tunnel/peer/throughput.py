@@ -103,12 +103,8 @@ class Throughput:
         """The peer says what it got. `may_try`: there are both, UDP and the link. True: the route may be another."""
         before = self.phase, self.is_udp_avoided(now)
         self._peer_avoids_until = now + PEER_SAYS if tally.avoids_udp else float("-inf")
-        if self._samples and (tally.udp < self._samples[-1].tally.udp or tally.link < self._samples[-1].tally.link):
-            self._samples.clear()  # the peer has begun anew
-        self._samples.append(_Sample(now, tally))
-        while now - self._samples[0].at > WINDOW + self._timings.tally:
-            self._samples.popleft()
-        self._judge(now, may_try)
+        if self._take_sample(tally, now):
+            self._judge(now, may_try)
         return before != (self.phase, self.is_udp_avoided(now))
 
     def has_news(self, now: float) -> bool:
@@ -140,6 +136,17 @@ class Throughput:
     @property
     def _avoids(self) -> bool:
         return self.phase in (Phase.TRYING_LINK, Phase.LINK)
+
+    def _take_sample(self, tally: Tally, now: float) -> bool:
+        """Whether it is worth a look: a peer may say as many tallies as it likes, and whatever it likes in them."""
+        if self._samples and not _may_follow(tally, self._samples[-1].tally):
+            self._samples.clear()  # the peer has begun anew
+        if self._samples and now - self._samples[-1].at < self._timings.tally / 2:
+            return False
+        self._samples.append(_Sample(now, tally))
+        while now - self._samples[0].at > WINDOW + self._timings.tally:
+            self._samples.popleft()
+        return True
 
     def _judge(self, now: float, may_try: bool) -> None:
         first, last = self._samples[0], self._samples[-1]
@@ -196,6 +203,16 @@ class Throughput:
         self._samples.clear()
         if phase in (Phase.UDP, Phase.LINK):
             self._samples.append(last)
+
+
+def _may_follow(later: Tally, earlier: Tally) -> bool:
+    """Whether no count is lower than it was."""
+    return (
+        later.udp >= earlier.udp
+        and later.link >= earlier.link
+        and later.counted >= earlier.counted
+        and later.came >= earlier.came
+    )
 
 
 def _megabits(rate: float) -> str:
