@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.model.nat64 import WELL_KNOWN_PREFIX, Nat64Prefix, prefixes_in
+from tunnel.model.nat64 import MAX_ADDRESSES, MAX_PREFIXES, WELL_KNOWN_PREFIX, Nat64Prefix, prefixes_in
 
 TABLE = [  # RFC 6052 section 2.4, and the same prefixes with 192.0.0.170
     ("2001:db8::/32", "2001:db8:c000:221::", "2001:db8:c000:aa::"),
@@ -42,3 +42,11 @@ def test_only_global_ipv4_endpoints_lead_through() -> None:
     """192.168.1.5 behind the NAT64 is somebody else's."""
     asked = [Endpoint(host, 7) for host in ("25.0.0.1", "192.168.1.5", "100.64.0.1", "127.0.0.1", "2001:db8::1")]
     assert WELL_KNOWN_PREFIX.reach(asked) == (Endpoint("64:ff9b::1900:1", 7),)
+
+
+def test_no_resolver_has_each_address_tried_in_a_thousand_ways() -> None:
+    told = [f"2001:db8:{number:x}::c000:aa" for number in range(1, 2300)]
+    first = [f"2001:db8:{number:x}::/96" for number in range(1, MAX_PREFIXES + 1)]
+    assert [str(prefix) for prefix in prefixes_in(told)] == first
+    junk = [f"2001:db8::{number:x}" for number in range(MAX_ADDRESSES)]
+    assert prefixes_in([*junk, "64:ff9b::c000:aa"]) == ()

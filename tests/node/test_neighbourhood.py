@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunnel.crypto.node_keys import node_id_of
+from tunnel.model.announcement import MAX_CANDIDATES
+from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
 from tunnel.node import neighbourhood
@@ -71,6 +73,33 @@ async def test_a_member_that_the_server_tells_of_is_met(
         await trio.sleep(0.1)
         (peer,) = desk.status().peers
         assert (peer.name, peer.id) == ("laptop", str(member("ghost").keys.id))
+
+
+async def test_however_many_ways_lead_to_a_peer_its_candidates_have_one_bound(
+    puppet: PuppetServer, open_in: OpenNode, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever answers for the resolver chooses the prefixes of a NAT64, and each multiplies what is probed."""
+
+    def reach(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+        return tuple(
+            Endpoint(f"2001:db8:{way:x}::1", each.port) if way else each for each in endpoints for way in range(5)
+        )
+
+    ghost = member("ghost")
+    told = tuple(
+        Candidate(Endpoint("25.3.0.1", port), CandidateKind.REFLEXIVE) for port in range(5000, 5000 + MAX_CANDIDATES)
+    )
+    async with open_in("desk") as desk:
+        await desk.wait_registered()
+        monkeypatch.setattr(desk.program.neighbourhood, "_reach", reach)
+        puppet.say(ghost.up(candidates=told))
+        await trio.sleep(0.1)
+        known = desk.program.directory.at(ghost.keys.id)
+        assert known is not None
+        assert known.card is not None
+        endpoints = [candidate.endpoint for candidate in known.card.body.candidates]
+        assert len(endpoints) == MAX_CANDIDATES
+        assert endpoints[:6] == [*reach([told[0].endpoint]), told[1].endpoint], "the best with all their ways"
 
 
 async def test_what_nobody_of_the_network_has_sealed_is_nobody(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from tunnel.model.endpoint import Endpoint, Scope, packed_host, scope_of
 
@@ -16,6 +17,10 @@ _LENGTHS = (96, 64, 56, 48, 40, 32)
 """RFC 6052 section 2.2; the usual ones first."""
 _RESERVED = 8
 """The byte that stays 0."""
+MAX_PREFIXES = 4
+"""Each multiplies the endpoints that are tried, and anybody who answers for the resolver chooses them."""
+MAX_ADDRESSES = 64
+"""Of an answer so many are looked at: a prefix is told by two."""
 WELL_KNOWN_NAME = "ipv4only.arpa"
 _WELL_KNOWN_ADDRESSES = (bytes((192, 0, 0, 170)), bytes((192, 0, 0, 171)))
 
@@ -55,9 +60,13 @@ WELL_KNOWN_PREFIX = Nat64Prefix(ipaddress.IPv6Network("64:ff9b::/96"))
 
 
 def prefixes_in(addresses: Sequence[str]) -> tuple[Nat64Prefix, ...]:
-    """What the IPv6 addresses of `WELL_KNOWN_NAME` tell, each prefix once: the name itself has IPv4 ones alone."""
-    found = (_prefix_of(address) for address in addresses if ":" in address)
-    return tuple(dict.fromkeys(prefix for prefix in found if prefix is not None))
+    """What the IPv6 addresses of `WELL_KNOWN_NAME` tell, each prefix once: the name itself has IPv4 ones alone.
+
+    The first MAX_PREFIXES of them, from the first MAX_ADDRESSES addresses.
+    """
+    told = islice((address for address in addresses if ":" in address), MAX_ADDRESSES)
+    found = (_prefix_of(address) for address in told)
+    return tuple(dict.fromkeys(prefix for prefix in found if prefix is not None))[:MAX_PREFIXES]
 
 
 def _prefix_of(address: str) -> Nat64Prefix | None:

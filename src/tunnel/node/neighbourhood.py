@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from tunnel.crypto.announcement_seal import open_announcement
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys, node_id_of
-from tunnel.model.announcement import Announcement, PeerCard
+from tunnel.model.announcement import MAX_CANDIDATES, Announcement, PeerCard
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
@@ -113,12 +114,13 @@ class Neighbourhood:
         return known
 
     def _reached(self, body: Announcement) -> Announcement:
-        candidates = [
+        """With our ways to its candidates. They count as candidates: the last ones go where there are too many."""
+        candidates = (
             replace(candidate, endpoint=endpoint)
             for candidate in body.candidates
             for endpoint in self._reach([candidate.endpoint])
-        ]
-        return replace(body, candidates=tuple(candidates))
+        )
+        return replace(body, candidates=tuple(islice(candidates, MAX_CANDIDATES)))
 
     def _admit(self, node: NodeId) -> PeerConnection | None:
         """A connection to somebody new, if there is room."""
