@@ -70,10 +70,11 @@ async def test_who_we_are_is_said_where_the_url_says_it(autojump_clock: MockCloc
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\n\r\nno!", "502 Bad Gateway", 502),
         (b"", "it hung up", 0),
         (b"SSH-2.0-x\r\n\r\n", "speaks no HTTP", 0),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2 * MAX_HEAD, "speaks no HTTP", 0),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2 * MAX_HEAD, "has no end", 0),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * MAX_HEAD, "has no end", 0),
         (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 400 too eager", "speaks before the server could", 0),
     ],
-    ids=["who are you", "control characters", "broken", "hangs up", "no HTTP", "endless", "eager"],
+    ids=["who are you", "control characters", "broken", "hangs up", "no HTTP", "endless", "endless 1xx", "eager"],
 )
 async def test_whatever_else_it_says_is_told_with_its_name(
     autojump_clock: MockClock, answer: bytes, words: str, status: int

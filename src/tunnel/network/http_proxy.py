@@ -10,7 +10,7 @@ from tunnel.model.errors import ProxyRefused
 from tunnel.model.proxies import Proxy
 
 MAX_HEAD = 16 * 1024
-"""Bytes of the proxy's answer."""
+"""Bytes of the proxy's answer, with all 1xx before it."""
 
 
 async def connect_through(stream: trio.abc.Stream, proxy: Proxy, host: str, port: int) -> None:
@@ -28,7 +28,7 @@ async def connect_through(stream: trio.abc.Stream, proxy: Proxy, host: str, port
         assert request is not None
         await stream.send_all(request)
         connection.send(h11.EndOfMessage())
-        answer = await _answer(stream, connection)
+        answer = await _answer(stream, connection, proxy)
         if answer is None or not 200 <= answer.status_code < 300:
             said = "it hung up" if answer is None else _said(answer)
             status = 0 if answer is None else answer.status_code
@@ -43,16 +43,20 @@ async def connect_through(stream: trio.abc.Stream, proxy: Proxy, host: str, port
         raise
 
 
-async def _answer(stream: trio.abc.Stream, connection: h11.Connection) -> h11.Response | None:
-    """Its final one; 1xx are passed over. None: the stream ended."""
+async def _answer(stream: trio.abc.Stream, connection: h11.Connection, proxy: Proxy) -> h11.Response | None:
+    """Its final one; 1xx are passed over. None: the stream ended. Raises ProxyRefused after MAX_HEAD bytes."""
+    left = MAX_HEAD
     while True:
         event = connection.next_event()
         if isinstance(event, h11.Response):
             return event
         if event is h11.NEED_DATA:
-            data = await stream.receive_some(4096)
+            if not left:
+                raise ProxyRefused(f"the answer of the proxy {proxy} has no end", 0)
+            data = await stream.receive_some(min(4096, left))
             if not data:
                 return None
+            left -= len(data)
             connection.receive_data(bytes(data))
         elif not isinstance(event, h11.InformationalResponse):
             return None
