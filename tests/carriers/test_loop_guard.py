@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tunnel.carriers.loop_guard import GAP, GENERATION, LoopGuard
+from tunnel.carriers.loop_guard import GAP, GENERATION, HUSH_BURST, HUSH_SHARE, LoopGuard
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
@@ -48,3 +48,30 @@ async def test_applications_are_heard_for_most_of_the_time() -> None:
 async def test_without_a_hush_nobody_waits() -> None:
     await LoopGuard().wait_audible()
     assert trio.current_time() == 0.0
+
+
+async def ask_always(guard: LoopGuard, hours: int, *, is_wanted: bool) -> float:
+    """Ask for a second of quiet each second: how many were granted."""
+    quiet = 0.0
+    for _ in range(hours * 3600):
+        quiet += guard.hush(1.0, is_wanted=is_wanted)
+        await trio.sleep(1.0)
+    return quiet
+
+
+async def test_however_many_peers_ask_applications_wait_for_little_of_the_time() -> None:
+    """Each peer has a bound of its own, and a member has as many keys as it likes."""
+    for is_wanted in (True, False):
+        began = trio.current_time()
+        quiet = await ask_always(LoopGuard(), 1, is_wanted=is_wanted)
+        assert 0.0 < quiet <= HUSH_BURST + HUSH_SHARE * (trio.current_time() - began) + 1.0
+
+
+async def test_peers_that_nobody_sends_to_leave_enough_for_the_others() -> None:
+    guard = LoopGuard()
+    await ask_always(guard, 1, is_wanted=False)
+    for _ in range(int(HUSH_BURST / 2)):
+        await trio.sleep(1.0 + GAP)
+        assert guard.hush(1.0)
+    await trio.sleep(1.0 + GAP)
+    assert not guard.hush(1.0, is_wanted=False)

@@ -61,7 +61,8 @@ class Side:
     is_registered: bool = True
     suspicions: int = 0
     carried: int = 0
-    hushes: int = 0
+    hushes: list[bool] = field(default_factory=list)
+    """Of each: whether it was for a peer that somebody sends to."""
     nested: set[str] = field(default_factory=set)
     circuit_wishes: int = 0
     circuit_doubts: int = 0
@@ -107,8 +108,8 @@ class Side:
     def is_nested(self, host: str) -> bool:
         return host in self.nested
 
-    def hush(self, seconds: float) -> bool:
-        self.hushes += 1
+    def hush(self, seconds: float, *, is_wanted: bool) -> bool:
+        self.hushes.append(is_wanted)
         return True
 
     def may_answer(self, host: str) -> bool:

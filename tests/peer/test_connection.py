@@ -70,6 +70,21 @@ async def test_a_direct_path_is_proved_both_ways_and_takes_over(bench: Bench) ->
         assert (status.path.kind, status.reason) == ("direct", None)
 
 
+async def test_quiet_is_asked_for_in_the_name_of_who_is_sent_to(bench: Bench) -> None:
+    """Where many peers ask for it, those that nobody here sends to come last."""
+
+    def count(side: Side, way: Way, datagram: bytes) -> bool:
+        del way
+        side.carried += len(datagram)
+        return False
+
+    bench.drop = count
+    bench.meet()
+    bench.left.peer.want()
+    await trio.sleep(1.0)
+    assert (set(bench.left.hushes), set(bench.right.hushes)) == ({True}, {False})
+
+
 async def test_a_path_counts_only_after_full_size_probes_went_both_ways(bench: Bench) -> None:
     """One that passes pings and drops data is no path (tailscale#19457, #311)."""
     bench.drop = lambda side, way, datagram: way != RELAY and len(datagram) >= FULL_SIZE

@@ -14,6 +14,8 @@ import logging
 
 import trio
 
+from tunnel.model.rates import TokenBucket
+
 log = logging.getLogger(__name__)
 
 TAIL = 16
@@ -22,6 +24,10 @@ GENERATION = 512
 """Datagrams; those of this generation and of the one before are known."""
 GAP = 10.0
 """After a hush applications are heard for so many times its length, at least."""
+HUSH_SHARE, HUSH_BURST = 0.02, 6.0
+"""For how much of the time, and for how many seconds at once, they wait for all peers together."""
+_KEPT = HUSH_BURST / 2
+"""What peers to which nobody here sends leave to the others."""
 
 
 class LoopGuard:
@@ -35,6 +41,7 @@ class LoopGuard:
         self._recent: set[bytes] = set()
         self._older: set[bytes] = set()
         self._hushed_until = self._free_from = float("-inf")
+        self._hushes = TokenBucket(HUSH_SHARE, HUSH_BURST, 0.0)
 
     def note_sent(self, datagram: bytes) -> None:
         """We send this into the outer network."""
@@ -53,13 +60,17 @@ class LoopGuard:
         self.carried += len(packet)
         return True
 
-    def hush(self, seconds: float) -> bool:
-        """Let no packet of applications into the tunnel for so long. False: it was quiet a moment ago already."""
+    def hush(self, seconds: float, *, is_wanted: bool = True) -> bool:
+        """Let no packet of applications into the tunnel for so long. False: it was quiet too much already.
+
+        Keys cost a member nothing, so all peers share one bound; `is_wanted`: somebody here sends to this one.
+        """
         now = trio.current_time()
         if now < self._hushed_until:
             return self._hushed_until - now >= seconds
-        if now < self._free_from:
+        if now < self._free_from or self._hushes.left(now) - seconds < (0.0 if is_wanted else _KEPT):
             return False
+        self._hushes.take(now, seconds)
         self._hushed_until = now + seconds
         self._free_from = self._hushed_until + GAP * seconds
         return True

@@ -180,9 +180,9 @@ class NodeSurroundings:
         """Bytes that the tunnel took from applications."""
         return self._guard.carried
 
-    def hush(self, seconds: float) -> bool:
+    def hush(self, seconds: float, *, is_wanted: bool) -> bool:
         """Keep applications waiting."""
-        return self._guard.hush(seconds)
+        return self._guard.hush(seconds, is_wanted=is_wanted)
 
     async def wait_hard_turn(self, patience: float) -> HardTurn | None:
         """The right to punch hard."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import trio
+
 from tunnel.crypto.pair_keys import ProbeKeys, derive_probe_keys
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import NotAuthentic
@@ -68,7 +70,7 @@ class Probing:
             transmit=lambda way, datagram, ttl: self._around.transmit(way, node, datagram, ttl),
             may_answer=self._around.may_answer,
             carried=lambda: self._around.carried,
-            hush=self._around.hush,
+            hush=self._hush,
             on_answer=self._on_answer,
             on_asked=self._on_asked,
             on_hint=self._facts.note_hint,
@@ -111,3 +113,7 @@ class Probing:
         if self._prober is not None:
             self._around.release_index(Kind.PROBE, self._prober.receive_index, self._owner)
             self._counter, self._prober = self._prober.counter, None
+
+    def _hush(self, seconds: float) -> bool:
+        is_wanted = trio.current_time() < self._facts.wanted_at + self._around.timings.wanted
+        return self._around.hush(seconds, is_wanted=is_wanted)

@@ -163,8 +163,11 @@ class Surroundings(Protocol):
         """Bytes of packets that applications have sent into the tunnel, to whomever."""
         ...
 
-    def hush(self, seconds: float) -> bool:
-        """Let nothing of applications into the tunnel for so long. False: not now, it was quiet a moment ago."""
+    def hush(self, seconds: float, *, is_wanted: bool) -> bool:
+        """Let nothing of applications into the tunnel for so long. False: not now, it was quiet too much already.
+
+        Peers that somebody here sends to (`is_wanted`) come before the others.
+        """
         ...
 
     @property
