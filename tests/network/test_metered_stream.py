@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from tunnel.network.frame_heads import Overlong
 from tunnel.network.metered_stream import CONTROLS_BURST, CONTROLS_RATE, FRAMES_AT_ONCE, MeteredStream
-from tunnel.network.turns import Share, Turns
+from tunnel.network.turns import LIGHTS_BURST, Share, Turns
 
 TINY = b"\x82\x80" + bytes(4)
 PING = b"\x89\x80" + bytes(4)
@@ -134,3 +134,23 @@ async def test_a_pong_waits_until_a_message_is_written(autojump_clock: MockClock
         await trio.sleep(0.5)
         nursery.start_soon(stream.send_all, b"pong")
     assert slow.writes == [b"message", b"pong"]
+
+
+async def test_what_came_for_all_at_one_instant_is_handed_on_in_turn(autojump_clock: MockClock) -> None:
+    """They were all light when they began to wait for it: hundreds of reads would be parsed in one round of the loop."""
+    turns, rounds, handed_on = Turns(), 0, list[int]()
+
+    async def read(stream: MeteredStream) -> None:
+        assert await stream.receive_some()
+        handed_on.append(rounds)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(100):
+            stream = MeteredStream(Script(TINY * 4), Share(turns), max_first=None, is_client=False)
+            stream.handshake_done()
+            nursery.start_soon(read, stream)
+        while len(handed_on) < 100:
+            await trio.lowlevel.checkpoint()
+            rounds += 1
+    busiest = max(handed_on.count(number) for number in range(rounds))
+    assert busiest <= LIGHTS_BURST / 4 + 2

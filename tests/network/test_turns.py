@@ -5,7 +5,18 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from tunnel.network.turns import DEBT, LIGHT_BURST, LIGHT_RATE, MEMORY, Share, Turns
+from tunnel.network.turns import (
+    CROWD_BURST,
+    DEBT,
+    LIGHT_BURST,
+    LIGHT_RATE,
+    LIGHTS_BURST,
+    LIGHTS_MEMORY,
+    MEMORY,
+    Crowd,
+    Share,
+    Turns,
+)
 
 
 async def use_for_ever(share: Share, done: list[int], who: int) -> None:
@@ -37,10 +48,12 @@ async def test_a_long_flood_is_forgotten_in_seconds(autojump_clock: MockClock) -
 async def test_a_crowd_of_heavy_ones_costs_a_light_one_a_few_pieces_a_round(autojump_clock: MockClock) -> None:
     """Sixty floods would else put sixty pieces of work between any two steps of an honest connection."""
     turns, done = Turns(), list[int]()
+    shares = [Share(turns) for _ in range(60)]
+    for share in shares:
+        share.charge(1e6)
+    await trio.sleep(LIGHTS_MEMORY)
     async with trio.open_nursery() as nursery:
-        for who in range(60):
-            share = Share(turns)
-            share.charge(1e6)
+        for who, share in enumerate(shares):
             nursery.start_soon(use_for_ever, share, done, who)
         light = Share(turns)
         for _ in range(50):
@@ -49,6 +62,58 @@ async def test_a_crowd_of_heavy_ones_costs_a_light_one_a_few_pieces_a_round(auto
             await trio.lowlevel.checkpoint()
             assert len(done) - before <= 2
         nursery.cancel_scope.cancel()
+
+
+async def test_a_burst_of_many_light_ones_is_soon_in_line(autojump_clock: MockClock) -> None:
+    """Hundreds that rest for two seconds and then all send at once would else put all of it before one honest message."""
+    turns, at_once = Turns(), 0
+    shares = [Share(turns) for _ in range(100)]
+    for share in shares:
+        if not share.is_heavy:
+            at_once += 8
+            share.charge(8)
+    assert at_once <= LIGHTS_BURST + 8
+    assert shares[-1].is_heavy
+    await trio.sleep(MEMORY)
+    assert not shares[-1].is_heavy
+
+
+async def test_the_connections_of_one_source_are_light_together(autojump_clock: MockClock) -> None:
+    """And leave the others as light as they were, once they have used up what one source has."""
+    turns = Turns()
+    crowd = [Share(turns, turns.crowd_of("192.0.2.1")) for _ in range(100)]
+    other = Share(turns, turns.crowd_of("192.0.2.2"))
+    for share in crowd[:8]:
+        share.charge(CROWD_BURST / 8)
+    crowd[0].charge(1)
+    assert crowd[-1].is_heavy
+    await trio.sleep(0.1)
+    for share in crowd:
+        share.charge(8)
+    assert not other.is_heavy
+
+
+async def test_a_crowd_has_no_more_turns_than_one(autojump_clock: MockClock) -> None:
+    """Also when all of it began to wait before any of it had used anything."""
+    turns, done = Turns(), list[int]()
+    async with trio.open_nursery() as nursery:
+        for who in range(60):
+            share = Share(turns, turns.crowd_of("192.0.2.1"))
+            nursery.start_soon(stand_for_ever, share, done, who)
+        for who in (60, 61):
+            nursery.start_soon(stand_for_ever, Share(turns), done, who)
+        await wait_done(done, 900)
+        nursery.cancel_scope.cancel()
+    of_crowd = sum(who < 60 for who in done)
+    assert 280 <= of_crowd <= 320
+    assert max(done.count(who) for who in range(60)) - min(done.count(who) for who in range(60)) <= 1
+
+
+async def stand_for_ever(share: Share, done: list[int], who: int) -> None:
+    while True:
+        await share.stand_in_line()
+        done.append(who)
+        share.charge(8)
 
 
 async def test_heavy_ones_take_turns(autojump_clock: MockClock) -> None:
@@ -128,10 +193,10 @@ async def test_those_who_are_cancelled_in_line_hold_nobody_up(autojump_clock: Mo
     turns = Turns()
     async with trio.open_nursery() as nursery:
         for place in range(5):
-            nursery.start_soon(turns.take, float(place))
+            nursery.start_soon(turns.take, Crowd(), float(place))
         for _ in range(4):
             await trio.lowlevel.checkpoint()
-            nursery.start_soon(turns.take, 9.0)
+            nursery.start_soon(turns.take, Crowd(), 9.0)
         nursery.cancel_scope.cancel()
     with trio.fail_after(1):
-        await turns.take(0.0)
+        await turns.take(Crowd(), 0.0)

@@ -3,7 +3,7 @@
     head of the handshake -> its answer: nothing may come -> frames: a few at a time, each message whole in one of them
 
 The library parses all that one read brought without letting others run, and puts no limit on empty fragments, pings and
-tiny messages. Here each read yields a few frames, and who has sent many waits for his turn (turns.py) before the next.
+tiny messages. Here each read yields a few frames, and who has sent many waits for his turn (turns.py) before each.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Phase(Enum):
 class MeteredStream(trio.abc.Stream):
     """Passes a stream through, a few frames at a time; raises Overlong for what the peer may not send.
 
-    What goes either way is charged to the share, and a share that is heavy waits for its turn before it reads.
+    What goes either way is charged to the share, and a share that is heavy waits for its turn before it hands on what it read.
 
     With `max_first` the peer is a stranger, who may send the handshake's head and one frame (see `FrameHeads`).
     """
@@ -76,11 +76,11 @@ class MeteredStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """The next bytes of the peer; empty at the end of the stream."""
-        await self._share.wait_turn()
         if self._at == len(self._received):
             self._received, self._at = await self._stream.receive_some(max_bytes), 0
         else:
             await trio.lowlevel.checkpoint()
+        await self._share.wait_turn()  # not before: those who wait for bytes are light, and may all get some at once
         begun, frames = self._at, 0
         match self._phase:
             case _ if not self._received:

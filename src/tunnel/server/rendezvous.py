@@ -147,7 +147,7 @@ class Rendezvous:
         deadline = trio.current_time() + settings.timings.handshake_patience
         with trio.fail_at(deadline):
             secured = await self._secure(stream)
-        share = Share(self._house.turns)
+        share = Share(self._house.turns, self._house.turns.crowd_of(slot.sources[-1]))
         opening = accept_message_channel(
             secured,
             patience=deadline - trio.current_time(),
