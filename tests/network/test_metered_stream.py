@@ -137,7 +137,7 @@ async def test_a_pong_waits_until_a_message_is_written(autojump_clock: MockClock
 
 
 async def test_what_came_for_all_at_one_instant_is_handed_on_in_turn(autojump_clock: MockClock) -> None:
-    """They were all light when they began to wait for it: hundreds of reads would be parsed in one round of the loop."""
+    """They were all light when they began to wait for it: hundreds of reads would be parsed in one round."""
     turns, rounds, handed_on = Turns(), 0, list[int]()
 
     async def read(stream: MeteredStream) -> None:

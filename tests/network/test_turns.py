@@ -65,7 +65,7 @@ async def test_a_crowd_of_heavy_ones_costs_a_light_one_a_few_pieces_a_round(auto
 
 
 async def test_a_burst_of_many_light_ones_is_soon_in_line(autojump_clock: MockClock) -> None:
-    """Hundreds that rest for two seconds and then all send at once would else put all of it before one honest message."""
+    """Hundreds that rest for two seconds and then all send at once would else put all of it before one message."""
     turns, at_once = Turns(), 0
     shares = [Share(turns) for _ in range(100)]
     for share in shares:

@@ -46,7 +46,8 @@ class _Phase(Enum):
 class MeteredStream(trio.abc.Stream):
     """Passes a stream through, a few frames at a time; raises Overlong for what the peer may not send.
 
-    What goes either way is charged to the share, and a share that is heavy waits for its turn before it hands on what it read.
+    What goes either way is charged to the share, and a share that is heavy waits for its turn before it
+    hands on what it read.
 
     With `max_first` the peer is a stranger, who may send the handshake's head and one frame (see `FrameHeads`).
     """
