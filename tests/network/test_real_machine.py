@@ -26,6 +26,12 @@ async def test_a_machine_that_is_awake_is_not_told_that_it_slept(autojump_clock:
     assert awake.cancelled_caught
 
 
+async def test_a_machine_whose_clocks_run_as_usual_is_no_copy(autojump_clock: trio.testing.MockClock) -> None:
+    with trio.move_on_after(60) as alone:
+        await RealClock().wait_copied()
+    assert alone.cancelled_caught
+
+
 def test_tokens_have_their_length_and_differ() -> None:
     entropy = RealEntropy()
     assert len(entropy.token(32)) == 32

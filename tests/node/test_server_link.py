@@ -142,6 +142,20 @@ async def test_a_node_that_was_replaced_by_its_twin_comes_back_slowly(puppet: Pu
         assert desk.status().notes == ()
 
 
+async def test_a_node_that_was_replaced_draws_new_keys_but_not_each_time(
+    puppet: PuppetServer, open_in: OpenNode
+) -> None:
+    """The other one may run from a copy of this memory, and nothing else may tell. A server that lies costs little."""
+    async with open_in("desk") as desk:
+        epochs = [desk.program.identity.epoch]
+        for _ in range(3):
+            await desk.wait_registered()
+            puppet.say(ErrorSignal("replaced", "the same node has registered again"))
+            await trio.sleep(1.0)
+            epochs.append(desk.program.identity.epoch)
+        assert epochs[0] != epochs[1] == epochs[2] == epochs[3]
+
+
 async def test_a_state_folder_on_two_machines_is_named_as_that_on_both(town: Town, open_in: OpenNode) -> None:
     """Each takes the other's place as it comes back, and nobody would know why the network comes and goes."""
     town.host("desk").store.write("node.key", bytes(range(32)))

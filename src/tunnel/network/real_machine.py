@@ -12,13 +12,16 @@ from pathlib import Path
 
 from tunnel.model.errors import DeviceError
 from tunnel.network.file_trust import check_file, check_folder
-from tunnel.network.suspends import wait_copied, wait_slept
+from tunnel.network.suspends import CopyWatch, wait_slept
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class RealClock:
     """The kernel's clocks."""
+
+    def __init__(self) -> None:
+        self._copies = CopyWatch(time.time, _steady, _boot_id)
 
     def wall(self) -> float:
         """Unix time."""
@@ -30,7 +33,7 @@ class RealClock:
 
     async def wait_copied(self) -> str:
         """Return when this process may be running from a copy of its memory: what shows it."""
-        return await wait_copied(time.time, _boot, _boot_id)
+        return await self._copies.wait()
 
 
 class RealEntropy:
@@ -46,6 +49,12 @@ class RealEntropy:
 
 def _boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _steady() -> float:
+    """The boot clock, but at the pace of the machine's own crystal: the time service bends the other one too."""
+    asleep = _boot() - time.clock_gettime(time.CLOCK_MONOTONIC)
+    return time.clock_gettime(time.CLOCK_MONOTONIC_RAW) + asleep
 
 
 def _boot_id() -> str:

@@ -125,6 +125,7 @@ class NodeProgram:
             on_signal=self._handle_signal,
             on_relay=self._handle_relayed,
             on_lost=self._handle_lost,
+            on_replaced=lambda: self._renew("another process has this node's key"),
         )
         self.surveyor = Surveyor(
             self.datagrams.sockets,
@@ -445,12 +446,15 @@ class NodeProgram:
         """Where this memory runs twice, two nodes seal under the same keys and counters: only new keys help."""
         while True:
             why = await self._world.clock.wait_copied()
-            log.warning("this may be a copy of a machine that was running: drawing new keys", extra={"sign": why})
-            self.identity.renew(self._world.entropy)
-            for peer in self.directory:
-                peer.renew()
+            self._renew(why)
             self.link.redial()  # TLS has keys too; and whoever is welcomed announces himself anew
-            self._beat_all()
+
+    def _renew(self, why: str) -> None:
+        log.warning("this may be a copy of a machine that was running: drawing new keys", extra={"sign": why})
+        self.identity.renew(self._world.entropy)
+        for peer in self.directory:
+            peer.renew()
+        self._beat_all()
 
     def _deliver(self, peer: PeerConnection, plaintext: bytes) -> None:
         if plaintext[:1] == APPLICATION:

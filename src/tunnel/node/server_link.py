@@ -38,7 +38,8 @@ NETWORK_FAILURES = (
 class ServerLink:
     """Run `run()`. `open_connection()` dials once; `on_welcome`, `on_signal`, `on_relay` take what comes in.
 
-    `on_lost()` is told of each end. `reason` says why there is no link.
+    `on_lost()` is told of each end, `on_replaced()` that somebody with our key took our place, once in REPLACED_FOR.
+    `reason` says why there is no link.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ServerLink:
         on_signal: Callable[[Signal], None],
         on_relay: Callable[[bytes, bytes], None],
         on_lost: Callable[[], None],
+        on_replaced: Callable[[], None],
     ) -> None:
         self._open_connection = open_connection
         self._timings = timings
@@ -59,6 +61,7 @@ class ServerLink:
         self._on_signal = on_signal
         self._on_relay = on_relay
         self._on_lost = on_lost
+        self._on_replaced = on_replaced
         self._connection: Connection | None = None
         self._held: trio.CancelScope | None = None
         self._news = Pulse()
@@ -230,7 +233,10 @@ class ServerLink:
                     case ErrorSignal(code, text):
                         self._note_failure(Refused(code, text))
                         if code == "replaced":
+                            is_news = not self.notes
                             self._replaced_at = trio.current_time()
+                            if is_news:
+                                self._on_replaced()
                             self._failures = len(self._timings.server_backoff)
                             return "refused"
                         return "lost"
