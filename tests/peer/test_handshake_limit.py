@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 import pytest
 
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.peer.handshake_limit import BUSY_BURST, PEER_BURST, QUIET_BURST, HandshakeLimit
+from tunnel.node.directory import MAX_PEERS
+from tunnel.peer.handshake_limit import (
+    AGAIN_BURST,
+    AGAIN_RATE,
+    CREDIT_RATE,
+    FIRST_BURST,
+    FIRST_RATE,
+    KNOWN_BURST,
+    KNOWN_RATE,
+    PEER_BURST,
+    SPENT_BURST,
+    HandshakeLimit,
+    PeerAllowance,
+)
+
+KEYS = 1000
+"""About as many nodes as a server lets into one network."""
 
 
 @pytest.fixture
@@ -30,17 +47,80 @@ def test_every_try_of_an_honest_peer_is_looked_into_for_hours(limit: HandshakeLi
 
 
 def test_hundreds_of_peers_may_come_back_at_once(limit: HandshakeLimit) -> None:
-    assert all(limit.take(limit.open_peer(), 5.0) for _ in range(int(QUIET_BURST)))
+    assert all(limit.take(limit.open_peer(), 5.0) for _ in range(int(FIRST_BURST)))
 
 
-def test_peers_without_end_take_no_turn_of_those_that_say_little(limit: HandshakeLimit) -> None:
-    hostile = [limit.open_peer() for _ in range(40)]
-    for number in range(10_000):
-        limit.take(hostile[number % len(hostile)], number / 1000)
-    assert limit.take(limit.open_peer(), 10.0)
+@dataclass
+class Crowd:
+    """Many keys of one member; each has a message every other second, which is what one peer may for ever."""
+
+    limit: HandshakeLimit
+    is_known: bool = False
+    now: float = 0.0
+    keys: list[PeerAllowance] = field(default_factory=lambda: [PeerAllowance() for _ in range(KEYS)])
+
+    def knock(self, seconds: float) -> None:
+        """All of them in turn; honest peers speak in between."""
+        end = self.now + seconds
+        while self.now < end:
+            for number, key in enumerate(self.keys):
+                self.limit.take(key, self.now + 2.0 * number / KEYS, is_known=self.is_known)
+            self.now += 2.0
+
+
+def test_many_keys_hold_no_newcomer_up(limit: HandshakeLimit) -> None:
+    """For the first seconds the newcomers stand among as many new keys; from then on those have used their turn."""
+    crowd = Crowd(limit)
+    crowd.knock(20.0)
+    for _ in range(100):
+        crowd.knock(2.0)
+        assert limit.take(limit.open_peer(), crowd.now)
+
+
+def test_many_keys_hold_a_second_try_up_for_some_seconds_at_most(limit: HandshakeLimit) -> None:
+    """The answer to the first may be lost: the ladder of tries goes on."""
+    crowd = Crowd(limit)
+    crowd.knock(180.0)
+    for _ in range(10):
+        crowd.knock(10.0)
+        honest, began = limit.open_peer(), crowd.now
+        assert limit.take(honest, crowd.now)
+        while not limit.take(honest, crowd.now):
+            crowd.knock(2.0)
+        assert crowd.now - began < 30.0
+
+
+@pytest.mark.parametrize("have_sessions", [False, True])
+def test_many_keys_hold_up_no_new_keys_of_a_session(limit: HandshakeLimit, have_sessions: bool) -> None:
+    """They may have sessions as well. Where each is renewed every two minutes, old keys must not run out."""
+    crowd = Crowd(limit, is_known=have_sessions)
+    crowd.knock(180.0)
+    standing = [limit.open_peer() for _ in range(100)]
+    for _ in range(4):
+        crowd.knock(DEFAULT_TIMINGS.rekey_after)
+        began, waiting = crowd.now, standing
+        while waiting := [peer for peer in waiting if not limit.take(peer, crowd.now, is_known=True)]:
+            crowd.knock(2.0)
+        assert crowd.now - began < 30.0
+
+
+def test_the_credit_of_all_peers_comes_back_more_slowly_than_the_buckets_fill() -> None:
+    """Else as many keys as a node knows peers would keep them empty for ever."""
+    assert min(KNOWN_RATE, FIRST_RATE, AGAIN_RATE) > MAX_PEERS * CREDIT_RATE
+
+
+def test_a_message_that_the_node_has_no_turn_for_costs_its_peer_nothing(limit: HandshakeLimit) -> None:
+    crowd = [limit.open_peer() for _ in range(int(FIRST_BURST))]
+    assert all(limit.take(peer, 5.0) for peer in crowd)
+    honest = limit.open_peer()
+    assert not any(limit.take(honest, 5.0) for _ in range(100))
+    assert all(limit.take(honest, 6.0) for _ in range(int(PEER_BURST)))
 
 
 def test_all_peers_together_have_a_bound(limit: HandshakeLimit) -> None:
     """Keys cost a member nothing."""
-    taken = sum(limit.take(limit.open_peer(), 1.0) for _ in range(5000))
-    assert taken <= QUIET_BURST + BUSY_BURST
+    peers = [limit.open_peer() for _ in range(5000)]
+    taken = sum(
+        limit.take(peer, 1.0, is_known=is_known) for _ in range(20) for is_known in (False, True) for peer in peers
+    )
+    assert taken <= FIRST_BURST + AGAIN_BURST + KNOWN_BURST + SPENT_BURST

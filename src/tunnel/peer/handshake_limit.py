@@ -1,8 +1,17 @@
 """How many handshake messages are looked into: each costs half a millisecond of curves, and any member can make them.
 
-Two bounds, both asked before anything is computed. A peer has its own, far above what an honest one needs: six tries in
-ten seconds, then one each ten. The node has two for all peers together, one for those that have said little lately and
-one for the others: who shakes hands without end takes no turn but that of his like.
+All bounds are asked before anything is computed, and a message that is not looked into costs its peer nothing. A peer
+has two of its own: a rate far above what an honest one needs (six tries in ten seconds, then one each ten), and a
+*credit* of two messages, one each 90 seconds. The node has a bucket for each kind of message:
+
+    known   of a peer that has a session, or with which we shake hands ourselves, and that has its whole credit
+    first   of any other that has its whole credit: a newcomer, or one that was silent for a while
+    again   of whoever has credit left
+    spent   of whoever has none
+
+Keys cost a member nothing, so many of them that each keep to what one peer may must not keep a bucket empty. The credit
+of all peers that a node knows comes back more slowly than each of the first three fills. What remains: a thousand keys
+that all speak at once hold the others up for some ten seconds, each 90 seconds.
 """
 
 from __future__ import annotations
@@ -10,27 +19,53 @@ from __future__ import annotations
 from tunnel.model.rates import TokenBucket
 
 PEER_BURST, PEER_RATE = 12.0, 0.5
-QUIET_BURST, QUIET_RATE = 400.0, 80.0
-"""Of peers that have more than half of their burst: hundreds may come back at once when a node starts again."""
-BUSY_BURST, BUSY_RATE = 40.0, 20.0
+CREDIT, CREDIT_RATE = 2.0, 1 / 90
+KNOWN_BURST, KNOWN_RATE = 400.0, 46.0
+FIRST_BURST, FIRST_RATE = 400.0, 46.0
+"""Hundreds may come back at once when a node starts again."""
+AGAIN_BURST, AGAIN_RATE = 100.0, 46.0
+SPENT_BURST, SPENT_RATE = 40.0, 10.0
+
+
+class PeerAllowance:
+    """What one peer may have looked into; it should live as long as the node knows the peer."""
+
+    __slots__ = ("credit", "tokens")
+
+    def __init__(self) -> None:
+        self.tokens = TokenBucket(PEER_RATE, PEER_BURST, 0.0)
+        self.credit = TokenBucket(CREDIT_RATE, CREDIT, 0.0)
 
 
 class HandshakeLimit:
-    """The node's part. Each peer brings a bucket of its own, which `open_peer` makes."""
+    """The node's part. Each peer brings an allowance of its own, which `open_peer` makes."""
 
     def __init__(self) -> None:
-        self._quiet = TokenBucket(QUIET_RATE, QUIET_BURST, 0.0)
-        self._busy = TokenBucket(BUSY_RATE, BUSY_BURST, 0.0)
+        self._known = TokenBucket(KNOWN_RATE, KNOWN_BURST, 0.0)
+        self._first = TokenBucket(FIRST_RATE, FIRST_BURST, 0.0)
+        self._again = TokenBucket(AGAIN_RATE, AGAIN_BURST, 0.0)
+        self._spent = TokenBucket(SPENT_RATE, SPENT_BURST, 0.0)
         self.refused = 0
         """Messages that were not looked into, of all peers."""
 
     @staticmethod
-    def open_peer() -> TokenBucket:
+    def open_peer() -> PeerAllowance:
         """What one peer may have looked into."""
-        return TokenBucket(PEER_RATE, PEER_BURST, 0.0)
+        return PeerAllowance()
 
-    def take(self, peer: TokenBucket, now: float) -> bool:
+    def take(self, peer: PeerAllowance, now: float, *, is_known: bool = False) -> bool:
         """Whether one more message of this peer is looked into. `now`: seconds of Trio's clock."""
-        is_allowed = peer.take(now) and (self._quiet if peer.level > PEER_BURST / 2 else self._busy).take(now)
+        is_allowed = peer.tokens.left(now) >= 1.0 and self._bucket(peer, now, is_known).take(now)
+        if is_allowed:
+            peer.tokens.take(now)
+            peer.credit.take(now)
         self.refused += not is_allowed
         return is_allowed
+
+    def _bucket(self, peer: PeerAllowance, now: float, is_known: bool) -> TokenBucket:
+        credit = peer.credit.left(now)
+        if credit < 1.0:
+            return self._spent
+        if credit < CREDIT:
+            return self._again
+        return self._known if is_known else self._first

@@ -22,8 +22,8 @@ from tunnel.machines.session import SessionChart
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
-from tunnel.model.rates import TokenBucket
 from tunnel.model.timings import rung
+from tunnel.peer.handshake_limit import PeerAllowance
 from tunnel.peer.key_slots import Keys, KeySlots
 from tunnel.peer.messages import Keep, encode_control
 from tunnel.peer.session_payloads import AskPayload, FirstPayload, SecondPayload
@@ -59,7 +59,7 @@ class Session:
         peer: NodeId,
         owner: Indexed,
         *,
-        allowance: TokenBucket,
+        allowance: PeerAllowance,
         transmit: Callable[[bytes], None],
         send: Callable[[Kind, bytes], None],
         changed: Callable[[], None],
@@ -182,7 +182,10 @@ class Session:
             raise NotAuthentic("a handshake from a node that has not announced itself")
         now = trio.current_time()
         message = self._reassembly.add_untrusted(datagram, now)
-        if message is None or not self._around.handshake_limit.take(self._allowance, now):
+        if message is None:
+            return
+        is_known = self.is_established or self.living.state == "handshaking"
+        if not self._around.handshake_limit.take(self._allowance, now, is_known=is_known):
             return
         kind, rest = message[:1], message[1:]
         if kind == FIRST and not self.is_initiator:
