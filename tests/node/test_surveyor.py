@@ -18,7 +18,7 @@ from tunnel.network.memory import open_memory_internet
 from tunnel.network.memory_host import MemoryHost
 from tunnel.network.memory_machine import MemoryEntropy
 from tunnel.network.ports import DatagramSocket
-from tunnel.node.surveyor import Surveyor
+from tunnel.node.surveyor import SUSPICIONS, Surveyor
 from tunnel.server.stun_service import serve_stun
 
 AT_ONCE = replace(DEFAULT_TIMINGS, inspection_calm=0.0)
@@ -110,6 +110,38 @@ async def test_a_survey_is_due_again_after_five_minutes(home: Home) -> None:
     await trio.sleep(2 * DEFAULT_TIMINGS.survey_refresh)
     first, second = (at for at, _, _ in home.changes[:2])
     assert second - first == pytest.approx(DEFAULT_TIMINGS.survey_refresh, abs=DEFAULT_TIMINGS.keepalive + 2.0)
+
+
+async def suspect_often(home: Home, seconds: int) -> None:
+    for _ in range(seconds):
+        home.surveyor.suspect()
+        await trio.sleep(1.0)
+
+
+async def test_a_silent_peer_has_us_survey_at_once_and_then_no_more_often_than_we_do_anyhow(home: Home) -> None:
+    """A member need only leave probes unanswered, and the STUN servers that we ask are not ours."""
+    home.surveyor.own = OWN
+    await home.surveyor.survey_now()
+    await trio.sleep(30.0)
+    began = trio.current_time()
+    await suspect_often(home, 600)
+    asked = [at - began for at, _, _ in home.changes[1:]]
+    assert asked[0] < 1.0
+    assert SUSPICIONS <= len(asked) <= SUSPICIONS + 2 * 600 / DEFAULT_TIMINGS.survey_refresh + 1
+
+
+async def test_whoever_is_elsewhere_finds_out_from_its_own_server_however_often_it_was_misled(home: Home) -> None:
+    home.surveyor.own = OWN
+    await home.surveyor.survey_now()
+    await suspect_often(home, 100)
+    known = home.surveyor.result
+    assert known is not None
+    home.surveyor.result = replace(known, reflexive=(Endpoint("26.0.0.99", 1),))
+    count, began = len(home.changes), trio.current_time()
+    home.surveyor.suspect()
+    await trio.sleep(2.0)
+    assert len(home.changes) == count + 1
+    assert home.changes[-1][0] - began < 1.5
 
 
 async def test_a_firewall_that_is_opened_is_found_out_soon(home: Home) -> None:

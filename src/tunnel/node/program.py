@@ -420,7 +420,7 @@ class NodeProgram:
         self.link.check()
         self.circuits.doubt_all()
         self.port_mappings.doubt()
-        self.surveyor.request()
+        self.surveyor.suspect()
 
     async def _watch_interfaces(self) -> None:
         while True:
@@ -433,6 +433,7 @@ class NodeProgram:
             self.link.hasten()
             self.port_mappings.note_network()
             self._suspect_network()
+            self.surveyor.request()
             self.announcer.note_facts()
 
     async def _watch_sleep(self) -> None:
@@ -441,6 +442,7 @@ class NodeProgram:
             log.info("this machine slept seconds=%.0f", slept)
             self.link.hasten()
             self._suspect_network()
+            self.surveyor.request()
 
     async def _watch_copies(self) -> None:
         """Where this memory runs twice, two nodes seal under the same keys and counters: only new keys help."""

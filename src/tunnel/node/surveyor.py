@@ -15,6 +15,7 @@ import trio
 from tunnel.machines.pulse import Pulse
 from tunnel.model.endpoint import Endpoint, split_host_port
 from tunnel.model.nat import NatReport
+from tunnel.model.rates import TokenBucket
 from tunnel.model.settings import STUN_PORTS
 from tunnel.model.timings import Timings
 from tunnel.nat.allocation import PortSample
@@ -27,6 +28,8 @@ from tunnel.node.inspector import Inspector
 log = logging.getLogger(__name__)
 
 _LEAST_GAP = 1.0
+SUSPICIONS = 4
+"""Surveys at once that silent peers may bring about; one more comes with each time in which we survey anyhow."""
 
 
 class Surveyor:
@@ -58,7 +61,8 @@ class Surveyor:
         self._learned = learned
         for server in servers:
             split_host_port(server, STUN_PORTS[0])
-        self._requested = False
+        self._requested = self._suspected = False
+        self._suspicions = TokenBucket(1.0 / timings.survey_refresh, SUSPICIONS, 0.0)
         self._begun = self._ended = self._noted = 0
         self._wish = Pulse()
         self._done = Pulse()
@@ -88,6 +92,14 @@ class Surveyor:
     def request(self) -> None:
         """Survey soon; wishes that come while one runs are one wish."""
         self._requested = True
+        self._wish.beat()
+
+    def suspect(self) -> None:
+        """A peer is silent, which may be our network's doing or its own: look soon.
+
+        Whoever wants us to survey need only be silent, so third parties are asked a few times; then our own server is.
+        """
+        self._suspected = True
         self._wish.beat()
 
     def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
@@ -135,11 +147,15 @@ class Surveyor:
         due = -math.inf
         while True:
             with trio.move_on_after(self.keepalive):
-                await self._wish.wait_until(lambda: self._requested)
-            if not self._requested:
+                await self._wish.wait_until(lambda: self._requested or self._suspected)
+            is_suspected, self._suspected = self._suspected, False
+            if not self._requested and not (is_suspected and self._suspicions.take(trio.current_time())):
                 if not self.own and not self._servers:
                     continue
-                if trio.current_time() < due and await self._is_mapping_kept():
+                if trio.current_time() < due and await self._is_mapping_kept(is_suspected):
+                    if is_suspected:
+                        with trio.move_on_after(_LEAST_GAP):
+                            await self._wish.wait_until(lambda: self._requested)
                     continue
             self._requested = False
             self._begun += 1
@@ -168,10 +184,13 @@ class Surveyor:
     def _completed(self, result: SurveyResult) -> SurveyResult:
         return replace(result, report=self.inspector.report_of(self._verdict))
 
-    async def _is_mapping_kept(self) -> bool:
+    async def _is_mapping_kept(self, is_suspected: bool) -> bool:
+        """What our own server says of it. Where a silent peer made us ask, no answer is no reason to ask others."""
         if not self.own or self.result is None:
             return True
         seen = await self._look(self.own[:1], ())
+        if is_suspected and not seen.reflexive:
+            return True
         if not self.result.reflexive:
             return not seen.reflexive  # nobody answered then: an answer now means that a firewall was opened
         return bool(seen.reflexive) and seen.reflexive[0] in self.result.reflexive
