@@ -135,6 +135,16 @@ def test_a_name_outlives_the_process(directory: Directory) -> None:
         directory.find("laptop")
 
 
+def test_a_name_that_had_to_go_is_not_borne_on(directory: Directory) -> None:
+    """Else two nodes would be found under it."""
+    one = announce(directory, ONE, "laptop", present=False)
+    assert not directory.is_present(ONE)
+    directory.note_name_lost(ONE, "another")
+    assert one.name == "laptop"
+    directory.note_name_lost(ONE, "LAPTOP")
+    assert one.name == ""
+
+
 def test_a_name_whose_node_is_away_is_told_as_that() -> None:
     store = MemoryStore()
     holders = NameHolders(store, NETWORK)

@@ -10,7 +10,7 @@ import trio
 from tunnel.model.errors import DeviceError
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.network.memory_machine import MemoryStore
-from tunnel.node.name_holders import MAX_NAMES, MAX_NAMES_PER_NODE, WRITE_GAP, NameHolders
+from tunnel.node.name_holders import MAX_NAMES, MAX_NAMES_PER_NODE, MAX_UNSPOKEN, WRITE_GAP, NameHolders
 
 NETWORK, OTHER = (NetworkId(bytes([number]) * 16) for number in (1, 2))
 ONE, TWO = (NodeId(bytes([number]) * 16) for number in (1, 2))
@@ -52,13 +52,49 @@ def test_a_node_that_renames_itself_gives_up_its_own_oldest_name_alone(holders: 
     assert holders.holder_of("phone") == TWO
 
 
-def test_no_number_of_nodes_pushes_a_name_out(holders: NameHolders) -> None:
+def crowd(number: int) -> NodeId:
+    return NodeId(number.to_bytes(16, "big"))
+
+
+def test_no_number_of_nodes_pushes_a_name_out_that_somebody_here_meant(holders: NameHolders) -> None:
+    """Whoever could push it out could take it then."""
     holders.take("laptop", ONE)
+    holders.note_spoken(ONE)
+    holders.take("new laptop", ONE)
     for number in range(MAX_NAMES + 10):
-        holders.take(f"name {number}", NodeId(number.to_bytes(16, "big")))
+        assert holders.take(f"name {number}", crowd(number))
+    assert len(holders) == MAX_UNSPOKEN + 2
+    assert holders.names_of(ONE) == ("laptop", "new laptop")
+
+
+def test_a_crowd_that_came_and_went_leaves_room_for_others(store: MemoryStore) -> None:
+    """One member with many keys would else keep everybody who comes later from a name, for ever."""
+    lost: list[tuple[NodeId, str]] = []
+    holders = NameHolders(store, NETWORK, lost=lambda node, name: lost.append((node, name)))
+    for number in range(MAX_UNSPOKEN):
+        holders.take(f"name {number}", crowd(number))
+    holders.save()
+    assert holders.take("laptop", ONE)
+    assert lost == [(crowd(0), "name 0")]
+    assert NameHolders(store, NETWORK).take("laptop", ONE), "after a restart it is known too who was never spoken to"
+
+
+def test_a_crowd_that_was_spoken_to_leaves_room_too(holders: NameHolders) -> None:
+    for number in range(MAX_NAMES + 10):
+        holders.take(f"name {number}", crowd(number))
+        holders.note_spoken(crowd(number))
     assert len(holders) == MAX_NAMES
-    assert holders.holder_of("laptop") == ONE
-    assert not holders.take("one more", TWO)
+    assert holders.take("laptop", ONE)
+    assert holders.holder_of("name 0") == crowd(0)
+
+
+def test_who_is_present_keeps_its_name(store: MemoryStore) -> None:
+    holders = NameHolders(store, NETWORK, is_present=lambda node: node != crowd(7))
+    for number in range(MAX_UNSPOKEN):
+        holders.take(f"name {number}", crowd(number))
+    assert holders.take("laptop", ONE)
+    assert holders.holder_of("name 7") is None
+    assert not holders.take("phone", TWO)
 
 
 def test_damaged_lines_are_ignored_and_told(store: MemoryStore, caplog: pytest.LogCaptureFixture) -> None:

@@ -60,6 +60,7 @@ class Side:
     registrations: int = 1
     is_registered: bool = True
     suspicions: int = 0
+    spoken: list[NodeId] = field(default_factory=list)
     carried: int = 0
     hushes: list[bool] = field(default_factory=list)
     """Of each: whether it was for a peer that somebody sends to."""
@@ -137,6 +138,9 @@ class Side:
 
     def doubt_circuit(self, peer: NodeId) -> None:
         self.circuit_doubts += 1
+
+    def note_spoken(self, node: NodeId) -> None:
+        self.spoken.append(node)
 
     def suspect_network(self) -> None:
         self.suspicions += 1

@@ -70,6 +70,17 @@ async def test_a_direct_path_is_proved_both_ways_and_takes_over(bench: Bench) ->
         assert (status.path.kind, status.reason) == ("direct", None)
 
 
+async def test_it_is_told_once_that_somebody_here_sends_to_a_peer(bench: Bench) -> None:
+    bench.meet()
+    await ping(bench.left)
+    assert bench.left.spoken == []
+    for _ in range(3):
+        bench.left.peer.send_packet(b"\x00hello")
+    await trio.sleep(0.3)
+    assert bench.left.spoken == [bench.right.keys.id]
+    assert bench.right.spoken == []
+
+
 async def test_quiet_is_asked_for_in_the_name_of_who_is_sent_to(bench: Bench) -> None:
     """Where many peers ask for it, those that nobody here sends to come last."""
 

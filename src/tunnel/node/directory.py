@@ -65,6 +65,17 @@ class Directory:
         """The peer with this id."""
         return self._peers.get(node)
 
+    def is_present(self, node: NodeId) -> bool:
+        """Whether the server says that this node is here."""
+        peer = self.at(node)
+        return peer is not None and peer.is_present
+
+    def note_name_lost(self, node: NodeId, name: str) -> None:
+        """A name of a node that is away was given up for another: it bears that no more."""
+        peer = self.at(node)
+        if peer is not None and folded(peer.name) == folded(name):
+            peer.note_name("")
+
     def holder_of(self, address: bytes) -> PeerConnection | None:
         """The peer that holds a packed tunnel address (4 or 16 bytes): what the data plane asks for each packet."""
         return self._holders.get(address)

@@ -1,16 +1,18 @@
 """Which node a name stands for: the first that bore it, until the user says otherwise.
 
 A name is its bearer's own word, and any member may say it. So the first node that is met under a name keeps it, here
-and on disk, also while it is away; whoever bears the name too is known by his id. `forget` sets names free.
+and on disk, also while it is away; whoever bears the name too is known by his id. `forget` sets names free. Names of
+nodes that this machine never spoke to have less room: keys cost a member nothing, and nobody here means those names.
 
     file names.NETWORK:    NODE_ID NAME        one a line, the oldest first
+                           ? NODE_ID NAME      of a node that this machine never spoke to
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import trio
 
@@ -23,12 +25,16 @@ from tunnel.network.ports import Store
 log = logging.getLogger(__name__)
 
 MAX_NAMES = 4096
-"""When so many names are taken, new ones are nobody's: making room would let a member push others' names out."""
+MAX_UNSPOKEN = 1024
+"""Of these, names of nodes that this machine never spoke to: for a new one the oldest of who is away goes.
+
+The others are kept, MAX_NAMES - MAX_UNSPOKEN at most: making room among them would let a member push names out.
+"""
 MAX_NAMES_PER_NODE = 4
 """A node that renames itself again and again gives up its own oldest name."""
 WRITE_GAP = 5.0
 """Seconds between two writes at least: members choose how often names change."""
-_LINE = re.compile(r"([a-z2-7]{26}) (.+)")
+_LINE = re.compile(r"(\? )?([a-z2-7]{26}) (.+)")
 
 
 def names_file(network: NetworkId) -> str:
@@ -37,24 +43,33 @@ def names_file(network: NetworkId) -> str:
 
 
 class NameHolders:
-    """Ask `holder_of`, take and free names with `take` and `free`; `run` keeps the file up to date."""
+    """Ask `holder_of`, take and free names with `take` and `free`; `run` keeps the file up to date.
 
-    def __init__(self, store: Store, network: NetworkId) -> None:
+    `is_present(node)` keeps the names of who is here; `lost(node, name)` is told of a name that had to go.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        network: NetworkId,
+        *,
+        is_present: Callable[[NodeId], bool] = lambda _node: False,
+        lost: Callable[[NodeId, str], None] = lambda _node, _name: None,
+    ) -> None:
         self._store = store
+        self._is_present = is_present
+        self._lost = lost
         self._file = names_file(network)
         self._holders: dict[str, tuple[NodeId, str]] = {}
         self._names: dict[NodeId, list[str]] = {}
+        self._unspoken: dict[str, None] = {}
+        """Keys of names whose nodes this machine never spoke to, the oldest first."""
         self._is_kept = True
         self._pulse = Pulse()
         self._load()
 
     def __len__(self) -> int:
         return len(self._holders)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether new names find no room."""
-        return len(self._holders) >= MAX_NAMES
 
     def holder_of(self, name: str) -> NodeId | None:
         """The node that this name stands for."""
@@ -71,13 +86,24 @@ class NameHolders:
         if key in self._holders:
             return self._holders[key][0] == node
         own = self._names.get(node, [])
+        was_spoken_to = any(each not in self._unspoken for each in own)
         if len(own) >= MAX_NAMES_PER_NODE:
             self._release(own[0])
-        if self.is_full:
+        if not self._make_room():
             return False
         self._add(key, name, node)
+        self._unspoken[key] = None
+        if was_spoken_to:
+            self.note_spoken(node)
         self._note_change()
         return True
+
+    def note_spoken(self, node: NodeId) -> None:
+        """This machine speaks to a node: its names are meant from now on, and kept if there is room."""
+        for key in self._names.get(node, ()):
+            if key in self._unspoken and len(self._holders) - len(self._unspoken) < MAX_NAMES - MAX_UNSPOKEN:
+                del self._unspoken[key]
+                self._note_change()
 
     def free(self, node: NodeId) -> tuple[str, ...]:
         """Set all names of a node free: the next that bears one of them keeps it. Which they were."""
@@ -109,20 +135,35 @@ class NameHolders:
             self.save()
 
     def _lines(self) -> Iterator[str]:
-        for node, name in self._holders.values():
-            yield f"{node} {name}\n"
+        for key, (node, name) in self._holders.items():
+            yield f"{'? ' if key in self._unspoken else ''}{node} {name}\n"
 
     def _load(self) -> None:
         """What a line says that makes no sense is left out, and told."""
         damaged = 0
         for line in (self._store.read(self._file) or b"").decode(errors="replace").split("\n"):
             match = _LINE.fullmatch(line)
-            if match is not None and folded(match[2]) not in self._holders and not self.is_full:
-                self._add(folded(match[2]), match[2], NodeId.parse(match[1]))
+            key = "" if match is None else folded(match[3])
+            if match is not None and key not in self._holders and len(self._holders) < MAX_NAMES:
+                self._add(key, match[3], NodeId.parse(match[2]))
+                if match[1]:
+                    self._unspoken[key] = None
             elif line:
                 damaged += 1
         if damaged:
             log.warning("names file has damaged lines, which are ignored file=%s lines=%d", self._file, damaged)
+
+    def _make_room(self) -> bool:
+        """Whether one more name has room; for it the oldest goes of a node that is away, and that nobody spoke to."""
+        if len(self._unspoken) < MAX_UNSPOKEN and len(self._holders) < MAX_NAMES:
+            return True
+        for key in self._unspoken:
+            node, name = self._holders[key]
+            if not self._is_present(node):
+                self._release(key)
+                self._lost(node, name)
+                return True
+        return False
 
     def _add(self, key: str, name: str, node: NodeId) -> None:
         self._holders[key] = node, name
@@ -130,6 +171,7 @@ class NameHolders:
 
     def _release(self, key: str) -> None:
         node, _ = self._holders.pop(key)
+        self._unspoken.pop(key, None)
         self._names[node].remove(key)
         if not self._names[node]:
             del self._names[node]

@@ -85,7 +85,12 @@ class NodeProgram:
         self.pulse = Pulse()
         """Beats when anything that `status` shows may have changed."""
         self._indices = Indices(world.entropy)
-        self.name_holders = NameHolders(world.store, network.network_id)
+        self.name_holders = NameHolders(
+            world.store,
+            network.network_id,
+            is_present=lambda node: self.directory.is_present(node),  # noqa: PLW0108 - it is made after this
+            lost=lambda node, name: self.directory.note_name_lost(node, name),  # noqa: PLW0108 - as above
+        )
         self.directory = Directory(network.network_id, self.identity.keys.id, settings.name, self.name_holders)
         guard = LoopGuard()
         self.datagrams = DatagramPlane(
@@ -184,6 +189,7 @@ class NodeProgram:
             indices=self._indices,
             guard=guard,
             suspect=self._suspect_network,
+            note_spoken=self.name_holders.note_spoken,
             stun_servers=lambda: self.surveyor.own,
         )
 

@@ -53,6 +53,7 @@ class NodeSurroundings:
         indices: Indices,
         guard: LoopGuard,
         suspect: Callable[[], None],
+        note_spoken: Callable[[NodeId], None],
         stun_servers: Callable[[], Sequence[Endpoint]],
     ) -> None:
         self._settings = settings
@@ -66,6 +67,7 @@ class NodeSurroundings:
         self._indices = indices
         self._guard = guard
         self._suspect = suspect
+        self.note_spoken = note_spoken
         self._stun_servers = stun_servers
         self._probe_budget = ProbeBudget()
         self.handshake_limit = HandshakeLimit()

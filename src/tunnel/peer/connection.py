@@ -86,6 +86,7 @@ class PeerConnection:
         )
         self._handshakes = surroundings.handshake_limit.open_peer()
         self._is_closing = False
+        self._has_spoken = False
         self._failure: Exception | None = None
         self._begin()
 
@@ -255,6 +256,9 @@ class PeerConnection:
 
     def send_packet(self, packet: bytes) -> None:
         """Send one packet of data, as the tunnel carries it; without keys or a way it waits, at most 64 do."""
+        if not self._has_spoken:
+            self._has_spoken = True
+            self._facts.around.note_spoken(self.node)
         self._carriage.send(Kind.DATA, packet)
 
     def handle_untrusted(self, kind: Kind, datagram: bytes, way: Way) -> None:

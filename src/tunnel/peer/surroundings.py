@@ -191,6 +191,11 @@ class Surroundings(Protocol):
         """Where our server saw a socket just before and just after `act`, which is called at once; None: not seen."""
         ...
 
+    @property
+    def note_spoken(self) -> Callable[[NodeId], None]:
+        """Is told of each node that this machine sends data to, once."""
+        ...
+
     def suspect_network(self) -> None:
         """A path in use went silent: ping the server and look at our own addresses, soon."""
         ...
