@@ -32,6 +32,16 @@ async def test_a_loop_is_told_at_the_first_second_fourth_time(caplog: pytest.Log
     assert [record.getMessage().rpartition("=")[2] for record in caplog.records] == ["1", "2", "4"]
 
 
+async def test_what_is_told_of_a_loop_holds_for_a_peer_that_had_its_datagram_s_end_echoed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who gets a datagram of ours knows its end, and may have any echo service here send it back to him."""
+    guard = LoopGuard()
+    guard.note_sent(datagram(1))
+    assert not guard.take(b"an echo to the one who asked: " + datagram(1))
+    assert "or a peer had a program here send that back" in caplog.text
+
+
 async def test_applications_are_heard_for_most_of_the_time() -> None:
     guard = LoopGuard()
     assert guard.hush(0.2)

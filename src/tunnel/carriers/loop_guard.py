@@ -55,7 +55,11 @@ class LoopGuard:
         if tail in self._recent or tail in self._older:
             self.looped += 1
             if self.looped & (self.looped - 1) == 0:
-                log.warning("an overlay rides in the tunnel: our own datagrams came back times=%d", self.looped)
+                log.warning(
+                    "packets that end as a datagram of ours did are dropped: an overlay rides in the tunnel, "
+                    "or a peer had a program here send that back times=%d",
+                    self.looped,
+                )
             return False
         self.carried += len(packet)
         return True
