@@ -25,13 +25,13 @@ Pair = tuple[Lab, Household]
 
 
 @contextmanager
-def resolver(host: Host, address: str) -> Iterator[None]:
-    """What programs on this host find in /etc/resolv.conf."""
+def etc_file(host: Host, name: str, text: str) -> Iterator[Path]:
+    """What programs on this host find in /etc."""
     folder = Path("/etc/netns") / host.namespace
     folder.mkdir(parents=True)
-    (folder / "resolv.conf").write_text(f"nameserver {address}\n")
+    (folder / name).write_text(text)
     try:
-        yield
+        yield folder / name
     finally:
         shutil.rmtree(folder)
 
@@ -56,7 +56,7 @@ def pair(open_household: OpenHousehold) -> Iterator[Pair]:
         "address add 10.86.1.2/24 dev lan",
     ):
         lab.run(home, ["ip", *words.split()])
-    with resolver(home, RESOLVER):
+    with etc_file(home, "resolv.conf", f"nameserver {RESOLVER}\n"):
         household.start_node(home, "desk", "--address", "10.86.3.7")
         household.start_node(lab.sites["office"].host, "laptop", "--address", "10.86.5.5")
         household.start_node(lab.sites["shop"].host, "till", "--address", "10.86.1.20")
@@ -101,10 +101,32 @@ def test_a_start_with_the_lease_of_last_time_finds_its_server_again(pair: Pair) 
     assert len(household.start_ping("desk", "laptop", count=10).finish().answers) >= 9
 
 
-def test_a_lan_that_takes_our_own_address_leaves_the_node_ipv6_and_gives_it_back_when_it_goes(pair: Pair) -> None:
+def test_a_lan_that_comes_while_the_node_runs_takes_no_packet_from_the_tunnel(pair: Pair) -> None:
+    """Anybody on a LAN may answer DHCP. The kernel heeds the narrowest route at once, before a node can notice it."""
     lab, household = pair
+    desk = household.nodes["desk"]
+    for address in ("10.86.3.1/24", "10.86.5.1/24"):
+        lab.run(desk.host, ["ip", "address", "add", address, "dev", "lan"])
+    assert way_to(lab, desk.host, "10.86.5.5") == desk.tun
+    household.wait_status("desk", lambda status: "10.86.5.0/24 on lan" in " ".join(status["node"]["notes"]), "told")
+    assert way_to(lab, desk.host, "10.86.5.5") == desk.tun
+    assert way_to(lab, desk.host, "10.86.5.6") == "lan"
+    assert len(household.start_ping("desk", "laptop", count=10).finish().answers) >= 9
+    status = household.status("desk")
+    assert len(status["node"]["addresses"]) == 2
+    assert "10.86.3.7 is this node's, and in 10.86.3.0/24 on lan" in " ".join(status["node"]["notes"])
+    why = " ".join(household.command("desk", "why", "laptop").split())
+    assert "10.86.5.5 leads into the tunnel still, though it is in 10.86.5.0/24 on lan" in why
+    lab.run(desk.host, ["ip", "address", "del", "10.86.5.1/24", "dev", "lan"])
+
+
+def test_a_lan_that_has_our_own_address_at_the_start_leaves_the_node_ipv6_and_gives_it_back_when_it_goes(
+    pair: Pair,
+) -> None:
+    lab, household = pair
+    household.stop_node("desk")
+    household.start_node(lab.sites["home"].host, "desk", "--address", "10.86.3.7")
     desk, laptop = household.nodes["desk"], household.nodes["laptop"]
-    lab.run(desk.host, ["ip", "address", "add", "10.86.3.1/24", "dev", "lan"])
     status = household.wait_status("desk", lambda status: len(status["node"]["addresses"]) == 1, "without IPv4")
     assert any(
         "no IPv4 in the tunnel here: its address 10.86.3.7 is in 10.86.3.0/24 on lan" in note
@@ -118,6 +140,33 @@ def test_a_lan_that_takes_our_own_address_leaves_the_node_ipv6_and_gives_it_back
     household.wait_status("desk", lambda status: len(status["node"]["addresses"]) == 2, "with IPv4 again")
     household.wait_peer("laptop", "desk", lambda entry: len(entry["addresses"]) == 2, "told of it")
     assert len(household.start_ping("desk", "laptop", count=10).finish().answers) >= 9
+
+
+def test_whoever_answers_dns_takes_no_peer_s_packets_from_the_tunnel(open_household: OpenHousehold) -> None:
+    """The answer for the server's name holds a peer's tunnel address beside the true one, and the link is cut."""
+    lab, household = open_household(SiteSpec("home"), SiteSpec("office"))
+    home = lab.sites["home"].host
+    path = household.make_invite()
+    invite = decode_invite(path.read_text())
+    true = f"{SERVER_ADDRESSES[0]} rendezvous.test\n"
+    with etc_file(home, "hosts", true) as hosts:
+        household.start_node(lab.sites["office"].host, "laptop")
+        household.wait_status("laptop", lambda status: status["server"]["state"] == "registered", "registered")
+        path.write_text(encode_invite(replace(invite, server=f"wss://rendezvous.test:{SERVER_PORT}")))
+        household.start_node(home, "desk")
+        household.wait_ready("desk", "laptop")
+        desk, theirs = household.nodes["desk"], household.address("laptop")
+        hosts.write_text(f"{theirs} rendezvous.test\n{true}")
+        household.kill_server()
+        household.start_server()
+        told = f"leads to {theirs}, which is laptop's in the tunnel: not dialled"
+        household.wait_status(
+            "desk",
+            lambda status: status["server"]["state"] == "registered" and told in " ".join(status["node"]["notes"]),
+            "registered again, and told",
+        )
+        assert way_to(lab, home, theirs) == desk.tun
+        assert len(household.start_ping("desk", "laptop", count=10).finish().answers) >= 9
 
 
 def test_two_networks_of_one_prefix_live_on_one_machine(open_household: OpenHousehold) -> None:

@@ -32,8 +32,8 @@ class Bench:
         self.pulse = Pulse()
         self.lease = Lease(MemoryStore(), NetworkId(bytes(16)), NodeId(bytes(16)))
         plane = TunPlane(lambda address: None, lambda address: False, LoopGuard())
-        pool = PoolRoutes("p2pt0", self.lease, MemoryInterfaces(), dict)
-        pool.note_server([SERVER])
+        pool = PoolRoutes("p2pt0", self.lease, MemoryInterfaces(), list, dict)
+        pool.note_configured([SERVER])
         self.interface = Interface(
             "p2pt0", 1280, pool, self.pulse, timings=DEFAULT_TIMINGS, devices=self.devices, plane=plane
         )

@@ -12,7 +12,7 @@ from tunnel.model.identity import NetworkId, NodeId
 from tunnel.network.memory_machine import MemoryInterfaces, MemoryStore
 from tunnel.network.ports import Gateway, Route
 from tunnel.node.lease import LEASE_FILE, Lease, unmet_wish
-from tunnel.node.pool_routes import PoolPlan, PoolRoutes, plan_pool
+from tunnel.node.pool_routes import LED_AHEAD, PoolPlan, PoolRoutes, plan_pool
 
 if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, Town
@@ -26,13 +26,32 @@ TUNNEL = Route("10.86.0.0/16", "p2pt0", is_shared=False)
 WIDE = Route("10.0.0.0/8", "eth0", is_shared=True)
 
 
+LED = ("10.86.1.20/32", "10.86.5.5/32")
+
+
 def plan(*routes: Route, own: str = OWN, needed: dict[str, str] | None = None, is_careful: bool = False) -> PoolPlan:
     return plan_pool(own, routes, needed or {}, lambda: PEERS, is_careful=is_careful)
 
 
 def test_where_nothing_is_in_the_way_the_whole_prefix_leads_into_the_tunnel() -> None:
     far = Route("192.168.1.0/24", "eth0", is_shared=True)
-    assert plan(far, needed={"192.168.1.1": "gateway", "25.0.0.1": "server"}) == PoolPlan((OWN,))
+    assert plan(far, needed={"192.168.1.1": "gateway", "25.0.0.1": "server"}) == PoolPlan((OWN,), LED)
+
+
+def test_peers_have_routes_of_their_own_beside_the_prefix_s_as_long_as_there_are_not_too_many() -> None:
+    """A narrower route that a DHCP server hands out takes nothing of theirs, before anybody has noticed it."""
+    peers = [f"10.86.7.{number}" for number in range(LED_AHEAD - 1)]
+    assert len(plan_pool(OWN, (), {}, lambda: [*peers, "10.86.8.1"]).routes) == LED_AHEAD
+    assert plan_pool(OWN, (), {}, lambda: [*peers, "10.86.8.1", "10.86.8.2"]).routes == ()
+
+
+@pytest.mark.parametrize("late", [LAN, Route("10.86.0.0/16", "eth0", is_shared=True), "10.86.1.20"])
+def test_what_anybody_on_the_lan_may_have_made_up_takes_no_address_from_the_tunnel(late: Route | str) -> None:
+    routes = [late] if isinstance(late, Route) else []
+    needed = {late: "server"} if isinstance(late, str) else {}
+    found = plan_pool(OWN, routes, needed, lambda: PEERS, doubtful={late})
+    assert (found.addresses, found.routes, found.withheld, found.left) == (("10.86.3.7/32",), LED, "", {})
+    assert "10.86.1.20" in found.kept
 
 
 def test_a_lan_within_the_prefix_keeps_its_addresses_and_peers_outside_it_are_routed_one_by_one() -> None:
@@ -89,23 +108,23 @@ def bench(address: str = OWN) -> tuple[PoolRoutes, Lease, MemoryInterfaces]:
     store, interfaces = MemoryStore(), MemoryInterfaces()
     store.write(LEASE_FILE, f"{address} 1.0".encode())
     lease = Lease(store, NetworkId(bytes(16)), NodeId(bytes(16)))
-    return PoolRoutes("tun", lease, interfaces, lambda: PEERS), lease, interfaces
+    return PoolRoutes("tun", lease, interfaces, lambda: PEERS, lambda: PEERS), lease, interfaces
 
 
 def test_a_server_that_is_known_by_name_alone_may_be_anywhere() -> None:
     pool, _, _ = bench()
-    pool.note_server(["server.example.org"])
+    pool.note_configured(["server.example.org"])
     pool.look()
     assert pool.wanted()[0] == ("10.86.3.7/32", "fd00::/48")
     assert pool.notes == ()
-    pool.note_server(["25.0.0.1"])
+    pool.note_reached("25.0.0.1")
     pool.look()
-    assert pool.wanted() == ((OWN, "fd00::/48"), ())
+    assert pool.wanted() == ((OWN, "fd00::/48"), LED)
 
 
 def test_clashes_are_told_with_the_remedy_and_so_is_each_peer_that_they_cost() -> None:
     pool, _, interfaces = bench()
-    pool.note_server(["10.86.77.1", "2a25::1"])
+    pool.note_configured(["10.86.77.1", "2a25::1"])
     interfaces.known_routes = (LAN, TUNNEL._replace(interface="tun"))
     interfaces.known_resolvers = ("10.86.1.53", "127.0.0.53")
     interfaces.find_gateways = lambda: (Gateway("10.86.1.1", "10.86.1.2"), Gateway("fe80::1%eth0", "2a25::2"))
@@ -123,7 +142,7 @@ def test_clashes_are_told_with_the_remedy_and_so_is_each_peer_that_they_cost() -
 def test_a_lease_that_clashes_is_not_used_until_the_machine_is_elsewhere() -> None:
     """What we do not have we neither announce nor accept packets for."""
     pool, lease, interfaces = bench("10.86.1.9/16")
-    pool.note_server(["25.0.0.1"])
+    pool.note_configured(["25.0.0.1"])
     interfaces.known_routes = (LAN,)
     pool.look()
     assert list(lease.addresses) == ["fd00::"]
@@ -139,10 +158,69 @@ def test_a_lease_that_clashes_is_not_used_until_the_machine_is_elsewhere() -> No
     assert pool.notes == ()
 
 
+def test_what_comes_while_the_node_runs_is_told_and_leaves_the_peers_and_us_in_the_tunnel() -> None:
+    """Whoever answers DHCP on a LAN could else have their packets in clear."""
+    pool, lease, interfaces = bench()
+    pool.note_configured(["25.0.0.1"])
+    pool.look()
+    interfaces.known_routes = (LAN, Route("10.86.3.0/24", "eth0", is_shared=True))
+    interfaces.known_resolvers = ("10.86.5.5",)
+    pool.look()
+    assert pool.wanted() == (("10.86.3.7/32", "fd00::/48"), LED)
+    assert lease.holds(bytes([10, 86, 3, 7]))
+    told = pool.notes[1]
+    for each in (
+        "10.86.3.7 is this node's, and in 10.86.3.0/24 on eth0",
+        "10.86.1.20 is laptop's, and in 10.86.1.0/24 on eth0",
+        "10.86.5.5 is phone's, and the DNS resolver 10.86.5.5",
+        "restart the node",
+    ):
+        assert each in told
+    assert "leads into the tunnel still, though it is in 10.86.1.0/24" in str(pool.note_on(["10.86.1.20"]))
+
+
+def test_the_end_of_another_tunnel_is_heeded_whenever_it_comes() -> None:
+    """No DHCP server makes one, and each of two networks on a machine starts before the other's peers are there."""
+    pool, _, interfaces = bench()
+    pool.note_configured(["25.0.0.1"])
+    pool.look()
+    interfaces.known_routes = (Route("10.86.5.5/32", "p2pt1", is_shared=False),)
+    pool.look()
+    assert pool.wanted()[1] == ("10.86.1.20/32",)
+
+
+def test_a_server_s_name_takes_no_address_that_a_peer_or_we_hold() -> None:
+    """Whoever answers DNS could else have a peer's packets in clear."""
+    pool, lease, _ = bench()
+    pool.note_configured(["server.example.org"])
+    assert pool.choose(["10.86.9.9", "10.86.5.5", "10.86.3.7"]) == ("10.86.9.9",)
+    pool.look()
+    assert pool.wanted() == (("10.86.3.7/32", "fd00::/48"), LED)
+    assert "10.86.5.5, which is phone's in the tunnel; 10.86.3.7, which is this node's" in pool.notes[0]
+    assert lease.holds(bytes([10, 86, 3, 7]))
+    pool.note_reached("25.0.0.1")
+    pool.look()
+    assert pool.wanted() == ((OWN, "fd00::/48"), LED), "the others are no server's: none of them answered as it does"
+    pool.note_reached("10.86.5.5")
+    pool.look()
+    assert pool.wanted()[1] == LED, "a peer came that says it has this address"
+    assert "10.86.5.5 is phone's, and the server 10.86.5.5" in " ".join(pool.notes)
+
+
+def test_a_server_whose_address_the_invite_says_is_dialled_whoever_claims_it() -> None:
+    """Else a member could cut a node from its server by a claim."""
+    pool, _, _ = bench()
+    pool.note_configured(["10.86.5.5"])
+    assert pool.choose(["10.86.5.5"]) == ("10.86.5.5",)
+    pool.look()
+    assert pool.wanted()[1] == ("10.86.1.20/32",)
+    assert "phone by IPv6 alone, 10.86.5.5 is the server" in pool.notes[1]
+
+
 def test_without_a_lease_there_is_nothing_to_clash() -> None:
     interfaces = MemoryInterfaces()
     interfaces.known_routes = (LAN,)
-    pool = PoolRoutes("tun", Lease(MemoryStore(), NetworkId(bytes(16)), NodeId(bytes(16))), interfaces, dict)
+    pool = PoolRoutes("tun", Lease(MemoryStore(), NetworkId(bytes(16)), NodeId(bytes(16))), interfaces, list, dict)
     pool.look()
     assert pool.wanted() == (("fd00::/48",), ())
     assert pool.notes == ()
@@ -178,7 +256,7 @@ async def test_a_node_gives_way_to_its_lan_and_takes_the_prefix_again_when_it_ha
         host = town.host("desk")
         device = host.devices.open["tun"]
         own, theirs = desk.addresses[0], laptop.addresses[0]
-        assert (device.addresses[0], device.routes) == (f"{own}/16", ())
+        assert (device.addresses[0], device.routes) == (f"{own}/16", (f"{theirs}/32",))
         host.interfaces.known_routes = (WIDE,)
         host.change_addresses("26.0.0.77")
         await trio.sleep(5)
@@ -187,12 +265,12 @@ async def test_a_node_gives_way_to_its_lan_and_takes_the_prefix_again_when_it_ha
         host.interfaces.known_routes = (Route(f"{theirs}/32", "eth0", is_shared=True),)
         host.change_addresses("26.0.0.78")
         await trio.sleep(5)
-        assert device.routes == ()
-        assert "by IPv6 alone" in desk.peer("laptop").status().notes[0]
+        assert device.routes == (f"{theirs}/32",)
+        assert "leads into the tunnel still" in desk.peer("laptop").status().notes[0]
         host.interfaces.known_routes = ()
         host.change_addresses("26.0.0.79")
         await trio.sleep(5)
-        assert (device.addresses[0], device.routes) == (f"{own}/16", ())
+        assert (device.addresses[0], device.routes) == (f"{own}/16", (f"{theirs}/32",))
         assert desk.status().notes == desk.peer("laptop").status().notes == ()
 
 
@@ -215,14 +293,35 @@ async def test_a_server_whose_name_leads_into_the_prefix_from_now_on_is_dialled_
     """Else the node would look for it in its own tunnel, and never find it again."""
     town.internet.names["server.test"] = ("25.0.0.1",)
     invite = replace(home, server="ws://server.test:8443")
-    async with town.server() as kill, open_in("desk", invite=invite, tun="tun") as desk:
-        await desk.wait_registered()
-        device = town.host("desk").devices.open["tun"]
-        await trio.sleep(1)
-        assert device.addresses[0] == f"{desk.addresses[0]}/16"
-        town.internet.names["server.test"] = ("10.86.9.9",)
-        kill()
+    async with open_in("desk", invite=invite, tun="tun") as desk:
+        async with town.server():
+            await desk.wait_registered()
+            device = town.host("desk").devices.open["tun"]
+            await trio.sleep(1)
+            assert device.addresses[0] == f"{desk.addresses[0]}/16"
+            town.internet.names["server.test"] = ("10.86.9.9",)
         with trio.fail_after(60):
             while device.addresses[0] != f"{desk.addresses[0]}/32":  # noqa: ASYNC110 - the double tells nobody
                 await trio.sleep(1)
         assert "the server 10.86.9.9" in desk.status().notes[0]
+
+
+@pytest.mark.parametrize("is_alone", [False, True])
+async def test_whoever_answers_dns_has_no_peer_s_packets_outside_the_tunnel(
+    town: Town, open_in: OpenNode, home: Invite, is_alone: bool
+) -> None:
+    """The answer for the server's name holds the peer's tunnel address, with the true one or without it."""
+    town.internet.names["server.test"] = ("25.0.0.1",)
+    invite = replace(home, server="ws://server.test:8443")
+    async with open_in("desk", invite=invite, tun="tun") as desk, open_in("laptop") as laptop:
+        async with town.server():
+            with trio.fail_after(10):
+                await desk.connect("laptop")
+            device, theirs = town.host("desk").devices.open["tun"], laptop.addresses[0]
+            town.internet.names["server.test"] = (theirs,) if is_alone else ("25.0.0.1", theirs)
+        async with town.server():
+            await trio.sleep(120)
+            assert desk.status().server.state == ("backing_off" if is_alone else "registered")
+            assert device.routes == (f"{theirs}/32",)
+            assert f"leads to {theirs}, which is laptop's in the tunnel: not dialled" in desk.status().notes[0]
+            assert (f"leads to {theirs}" in str(desk.status().server.reason)) is is_alone

@@ -42,6 +42,8 @@ class Connection:
     """The address that we reached; through a proxy the first that its name resolves to here, None if it does not."""
     addresses: tuple[Endpoint, ...] = ()
     """All that the server's name resolved to."""
+    via: Endpoint | None = None
+    """What we are connected to: the server, or a proxy before it."""
     doubt: Callable[[], None] = lambda: None
     """To be called when it went silent: another address goes first the next time."""
 
@@ -80,6 +82,7 @@ async def open_connection(
                     replace(welcome, address=check_lease(welcome.address)),
                     opened.server,
                     opened.addresses,
+                    via=opened.via,
                     doubt=lambda: memory.note_failed(opened.via),
                 )
                 nursery.cancel_scope.cancel()

@@ -37,6 +37,8 @@ class Directory:
         self._claimed: dict[NodeId, tuple[bytes, ...]] = {}
         self._claims: dict[bytes, dict[NodeId, float]] = {}
         self._holders: dict[bytes, PeerConnection] = {}
+        self._ipv4_held: tuple[str, ...] | None = None
+        """None: to be found out anew."""
         self._prefix: ipaddress.IPv4Network | None = None
 
     def __iter__(self) -> Iterator[PeerConnection]:
@@ -79,6 +81,12 @@ class Directory:
     def holder_of(self, address: bytes) -> PeerConnection | None:
         """The peer that holds a packed tunnel address (4 or 16 bytes): what the data plane asks for each packet."""
         return self._holders.get(address)
+
+    def ipv4_held(self) -> tuple[str, ...]:
+        """The IPv4 tunnel addresses that peers hold."""
+        if self._ipv4_held is None:
+            self._ipv4_held = tuple(_text(address) for address in self._holders if len(address) == 4)
+        return self._ipv4_held
 
     def ipv4_names(self) -> dict[str, str]:
         """The IPv4 tunnel addresses that peers hold, and what the holder of each is called."""
@@ -227,6 +235,7 @@ class Directory:
 
     def _claim(self, node: NodeId, claims: dict[bytes, float]) -> None:
         """These are the node's claims from now on."""
+        self._ipv4_held = None
         before = self._claimed.pop(node, ())
         if claims:
             self._claimed[node] = tuple(claims)

@@ -6,12 +6,15 @@
 
 So two networks with one prefix live on one machine, and no answer of the server's, a resolver's or a gateway's is lost
 in the tunnel. Until it is known where the server is, nothing but our own address is taken.
+
+Anybody on the LAN may answer DHCP and DNS. So what comes while the node runs, and what the server's name leads to,
+takes no address of ours or of a peer's out of the tunnel, where its packets are sealed; it is told.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tunnel.network.ports import Interfaces, Route
@@ -19,6 +22,10 @@ from tunnel.node.lease import Lease
 
 TOLD = 4
 """Clashes, and peers, that are told by name; of the others how many they are."""
+LED_AHEAD = 256
+"""Peers who have a route of their own beside the whole prefix's: a narrower route that comes is noticed after seconds,
+and takes none of their packets meanwhile. Beyond that the kernel would be told of too many."""
+KEPT = "what comes while the node runs may be a stranger's word, so restart the node if it is to have that address"
 REMEDY = "`server --addresses` chooses a prefix that is free on all machines; IPv6 needs none of it"
 
 
@@ -36,18 +43,22 @@ class PoolPlan:
     """What our own address is already, in words."""
     left: Mapping[str, str] = field(default_factory=dict)
     """Peers' addresses that do not lead into the tunnel, and what they are, in words."""
+    kept: Mapping[str, str] = field(default_factory=dict)
+    """Peers' addresses and our own that stay in the tunnel, and what else lays claim to them, in words."""
 
 
 def plan_pool(
     own: str,
     routes: Iterable[Route],
     needed: Mapping[str, str],
-    peers: Callable[[], Iterable[str]],
+    peers: Callable[[], Collection[str]],
     *,
+    doubtful: Container[Route | str] = frozenset(),
     is_careful: bool = False,
 ) -> PoolPlan:
     """`own` is ADDRESS/PREFIX. `routes` are those of other interfaces, `needed` the addresses that must stay where they
-    are, in words, `peers()` the addresses that peers hold. `is_careful`: we do not know all of these yet.
+    are, in words, `peers()` the addresses that peers hold. `doubtful` are those routes and needed addresses that
+    anybody on the LAN may have made up. `is_careful`: we do not know all of these yet.
     """
     interface = ipaddress.IPv4Interface(own)
     pool, alone = interface.network, (f"{interface.ip}/32",)
@@ -55,29 +66,31 @@ def plan_pool(
     inside = {address: what for address, what in needed.items() if ipaddress.IPv4Address(address) in pool}
     clashes = (*(f"{what} {address}" for address, what in inside.items()), *(_words(route) for route in near))
     if not clashes and not is_careful:
-        return PoolPlan((own,))
+        return PoolPlan((own,), tuple(f"{host}/32" for host in peers()) if len(peers()) <= LED_AHEAD else ())
     foreign = [(ipaddress.IPv4Network(route.prefix), route) for route in near]
 
-    def taken(address: str) -> str:
+    def taken(address: str, *, by_doubtful: bool) -> str:
         """What an address is already; empty if it is free for the tunnel."""
-        if address in inside:
+        if address in inside and (address in doubtful) is by_doubtful:
             return f"{inside[address]} {address}"
         host = ipaddress.IPv4Address(address)
         for prefix, route in foreign:
             is_meant = prefix.subnet_of(pool) and (route.is_shared or prefix.prefixlen == 32)
-            if host in prefix and is_meant:
+            if host in prefix and is_meant and (route in doubtful) is by_doubtful:
                 return f"in {_words(route)}"
         return ""
 
-    if withheld := taken(str(interface.ip)):
+    if withheld := taken(str(interface.ip), by_doubtful=False):
         return PoolPlan(clashes=clashes, withheld=withheld)
     left, led = {}, []
     for address in peers():
-        if what := taken(address):
+        if what := taken(address, by_doubtful=False):
             left[address] = what
         else:
-            led.append(f"{address}/32")
-    return PoolPlan(alone, tuple(led), clashes, "", left)
+            led.append(address)
+    claimed = {address: taken(address, by_doubtful=True) for address in (str(interface.ip), *led)}
+    kept = {address: what for address, what in claimed.items() if what}
+    return PoolPlan(alone, tuple(f"{address}/32" for address in led), clashes, "", left, kept)
 
 
 def _words(route: Route) -> str:
@@ -87,41 +100,74 @@ def _words(route: Route) -> str:
 class PoolRoutes:
     """`look()` at the machine when something of it has changed; then `wanted()` is what the interface should have.
 
-    `peers()` are the IPv4 addresses that peers hold, with their names. It withholds the lease where that clashes.
+    `held()` are the IPv4 addresses that peers hold, `names()` the same with their names. It withholds the lease where
+    that clashes.
     """
 
-    def __init__(self, name: str, lease: Lease, interfaces: Interfaces, peers: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        lease: Lease,
+        interfaces: Interfaces,
+        held: Callable[[], Collection[str]],
+        names: Callable[[], Mapping[str, str]],
+    ) -> None:
         self._name = name
         self._lease = lease
         self._interfaces = interfaces
-        self._peers = peers
-        self._servers: frozenset[str] = frozenset()
+        self._held = held
+        self._names = names
+        self._configured: frozenset[str] = frozenset()
+        self._server: frozenset[str] = frozenset()
         self._dialled: frozenset[str] = frozenset()
+        self._shunned: tuple[str, ...] = ()
+        self._at_start: frozenset[Route | str] | None = None
         self._routes: tuple[Route, ...] = ()
         self._needed: dict[str, str] = {}
+        self._doubtful: frozenset[Route | str] = frozenset()
 
-    def note_server(self, hosts: Collection[str]) -> None:
-        """Where the server is; a name among them tells nothing."""
-        self._servers = frozenset(filter(_is_numeric, hosts))
+    def note_configured(self, hosts: Iterable[str]) -> None:
+        """The server and a proxy before it, as a person named them. A name tells nothing: it is DNS that says where."""
+        self._configured = frozenset(filter(_is_numeric, hosts))
 
-    def note_dialled(self, hosts: Collection[str]) -> None:
-        """What is dialled now: the server, or a proxy before it."""
-        self._dialled = frozenset(hosts)
+    def choose(self, hosts: Collection[str]) -> tuple[str, ...]:
+        """Which of these, the server or a proxy before it, may be dialled now: not ours, nor what a peer holds."""
+        ours = {*self._held(), self._lease.leased_host} - self._configured
+        self._shunned = tuple(host for host in hosts if host in ours)
+        self._dialled = frozenset(hosts) - ours
+        return tuple(host for host in hosts if host in self._dialled)
+
+    def note_reached(self, host: str | None) -> None:
+        """The one of them that it was, as TLS proved. The others are nothing to us."""
+        self._server = frozenset(() if host is None else (host,))
+        self._dialled = frozenset()
 
     def look(self) -> None:
-        """See what the machine has now."""
+        """See what the machine has now. What it has the first time was there before the node."""
         self._routes = tuple(route for route in self._interfaces.routes() if route.interface != self._name)
         gateways = [gateway.address for gateway in self._interfaces.gateways()]
+        resolvers = self._interfaces.resolvers()
         own = [host for host in self._interfaces.addresses() if host != self._lease.leased_host]
+        if self._at_start is None:
+            there: set[Route | str] = {*self._routes, *gateways, *resolvers}
+            self._at_start = frozenset(there)
         self._needed = {}
         for what, hosts in (
-            ("the server", sorted(self._servers | self._dialled)),
+            ("the server", sorted(self._configured | self._server | self._dialled)),
             ("the gateway", gateways),
-            ("the DNS resolver", self._interfaces.resolvers()),
+            ("the DNS resolver", resolvers),
             ("this machine's address", own),
         ):
             for host in _ipv4(hosts):
                 self._needed.setdefault(host, what)
+        known: set[Route | str] = {
+            *self._at_start,
+            *self._configured,
+            *own,
+            *(route for route in self._routes if not route.is_shared),
+        }
+        found: set[Route | str] = {*self._routes, *self._needed}
+        self._doubtful = frozenset(found - known)
         self._lease.withhold(self.plan().withheld != "")
 
     def plan(self) -> PoolPlan:
@@ -130,7 +176,12 @@ class PoolRoutes:
         if address is None:
             return PoolPlan()
         return plan_pool(
-            address, self._routes, self._needed, self._peers, is_careful=not (self._servers or self._dialled)
+            address,
+            self._routes,
+            self._needed,
+            self._held,
+            doubtful=self._doubtful,
+            is_careful=not (self._configured or self._server or self._dialled),
         )
 
     def wanted(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -141,6 +192,22 @@ class PoolRoutes:
     @property
     def notes(self) -> tuple[str, ...]:
         """Clashes, in words, with what helps."""
+        return tuple(filter(None, (self.shunned, *self._clashes())))
+
+    @property
+    def shunned(self) -> str | None:
+        """Which addresses of the server's are not dialled, with the reason; None if all are."""
+        if not self._shunned:
+            return None
+        names = self._names()
+        whose = [f"{host}, which is {names.get(host, 'this node')}'s in the tunnel" for host in self._shunned]
+        return (
+            f"the name of the server, or of the proxy, leads to {_listed(whose)}: not dialled, for whoever answers DNS "
+            "could have that address's packets leave the tunnel so; if the server is there, an invite with its address "
+            f"instead of its name says so, and {REMEDY}"
+        )
+
+    def _clashes(self) -> tuple[str, ...]:
         plan = self.plan()
         if not plan.clashes:
             return ()
@@ -152,23 +219,32 @@ class PoolRoutes:
                 f"no IPv4 in the tunnel here: its address {own} is {plan.withheld}, which stays; {REMEDY}, "
                 "`up --address` another address of the same prefix",
             )
-        first = (
+        told = [
             f"the tunnel's {pool} has addresses that this machine has elsewhere ({_listed(plan.clashes)}); these stay, "
             f"and only the peers' own addresses lead into the tunnel; {REMEDY}"
-        )
-        names = self._peers()
-        left = [f"{names[address]} by IPv6 alone, {address} is {what}" for address, what in plan.left.items()]
-        return (first, f"reached from here: {_listed(left)}") if left else (first,)
+        ]
+        names = self._names()
+        if left := [f"{names[address]} by IPv6 alone, {address} is {what}" for address, what in plan.left.items()]:
+            told.append(f"reached from here: {_listed(left)}")
+        if kept := [
+            f"{address} is {names.get(address, 'this node')}'s, and {what}" for address, what in plan.kept.items()
+        ]:
+            told.append(f"led into the tunnel still: {_listed(kept)}; {KEPT}; {REMEDY}")
+        return tuple(told)
 
     def note_on(self, addresses: Iterable[str]) -> str | None:
-        """Why the peer with these addresses is not reached by IPv4 from this machine; None if it is."""
+        """What this machine has against reaching the peer with these addresses by IPv4; None if nothing."""
         plan = self.plan()
         if plan.withheld:
             return (
                 f"by IPv6 alone: this machine has no IPv4 in the tunnel, {self._lease.leased_host} is {plan.withheld}"
             )
-        found = next((address for address in addresses if address in plan.left), None)
-        return None if found is None else f"by IPv6 alone from this machine: {found} is {plan.left[found]}; {REMEDY}"
+        for address in addresses:
+            if address in plan.left:
+                return f"by IPv6 alone from this machine: {address} is {plan.left[address]}; {REMEDY}"
+            if address in plan.kept:
+                return f"{address} leads into the tunnel still, though it is {plan.kept[address]}; {KEPT}"
+        return None
 
 
 def _listed(things: Collection[str]) -> str:

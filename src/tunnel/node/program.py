@@ -15,6 +15,7 @@ from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.machines.pulse import Pulse
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import ServerUnreachable
 from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
 from tunnel.model.nat import Udp
@@ -44,7 +45,7 @@ from tunnel.node.pool_routes import PoolRoutes
 from tunnel.node.port_mappings import PortMappings
 from tunnel.node.portrait import Portrait
 from tunnel.node.server_link import ServerLink
-from tunnel.node.server_stream import proxy_notes
+from tunnel.node.server_stream import configured_hosts, proxy_notes
 from tunnel.node.surroundings import NodeSurroundings
 from tunnel.node.surveyor import Surveyor
 from tunnel.node.told_endpoints import place
@@ -77,7 +78,7 @@ class NodeProgram:
         self.invite = invite
         self._network = network
         self._proxy_notes = proxy_notes(world, ServerUrl.parse(invite.server))
-        self._addresses = AddressMemory(self._note_dialled)
+        self._addresses = AddressMemory(self._choose_dialled)
         self._nat64 = Nat64Resolver(world.resolver, world.interfaces, lambda: self._lease.addresses)
         self._world = world = replace(world, resolver=self._nat64)
         self._moved = moved
@@ -111,8 +112,10 @@ class NodeProgram:
         self._observed = ""  # the host that the server saw our link come from
         self._interface = self._pool = None
         if settings.tun is not None:
-            self._pool = PoolRoutes(settings.tun, self._lease, world.interfaces, self.directory.ipv4_names)
-            self._pool.note_server([ServerUrl.parse(invite.server).host])
+            self._pool = PoolRoutes(
+                settings.tun, self._lease, world.interfaces, self.directory.ipv4_held, self.directory.ipv4_names
+            )
+            self._pool.note_configured(configured_hosts(world, ServerUrl.parse(invite.server)))
             self._interface = Interface(
                 settings.tun,
                 settings.mtu,
@@ -334,8 +337,7 @@ class NodeProgram:
             self._nat64.note_heard(connection.server.host)
         self._lease.take(welcome.address, welcome.leased_since)
         if self._pool is not None:
-            known = (connection.server, *connection.addresses)
-            self._pool.note_server({each.host for each in known if each is not None})
+            self._pool.note_reached(None if connection.via is None else connection.via.host)
         self._look_at_pool()
         if self.settings.survey:
             self.surveyor.own = place(welcome.stun, connection.server, connection.addresses)
@@ -347,12 +349,16 @@ class NodeProgram:
             peer.note_registered()
         self._beat_all()
 
-    def _note_dialled(self, endpoints: Collection[Endpoint]) -> None:
-        """The way to the server, or to the proxy before it, must not lead into the tunnel."""
-        if self._pool is not None:
-            self._pool.note_dialled([endpoint.host for endpoint in endpoints])
-            self._look_at_pool()
-            self.pulse.beat()
+    def _choose_dialled(self, endpoints: Collection[Endpoint]) -> Collection[Endpoint]:
+        """Those to which the way shall not lead into the tunnel. Raises ServerUnreachable where that is none."""
+        if self._pool is None:
+            return endpoints
+        chosen = self._pool.choose([endpoint.host for endpoint in endpoints])
+        self._look_at_pool()
+        self.pulse.beat()
+        if endpoints and not chosen:
+            raise ServerUnreachable(self._pool.shunned or "")
+        return [endpoint for endpoint in endpoints if endpoint.host in chosen]
 
     def _look_at_pool(self) -> None:
         """Which of our addresses this machine lets us have, and with them which the others may have."""

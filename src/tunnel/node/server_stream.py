@@ -77,6 +77,12 @@ def proxy_notes(world: World, url: ServerUrl) -> tuple[str, ...]:
     return (str(proxy),) if isinstance(proxy, Unspoken) else ()
 
 
+def configured_hosts(world: World, url: ServerUrl) -> tuple[str, ...]:
+    """The server and the proxy that leads to it, as a person named them."""
+    proxy = world.proxies.find(url.host, url.port, is_tls=url.is_tls)
+    return (url.host, proxy.host) if isinstance(proxy, Proxy) else (url.host,)
+
+
 async def _look_up(world: World, url: ServerUrl) -> tuple[Endpoint, ...]:
     with trio.move_on_after(LOOKUP_PATIENCE):
         try:
