@@ -34,6 +34,27 @@ def test_a_folder_that_everybody_may_write_to_is_refused_with_the_remedy(folder:
     assert (folder / "node.key").read_bytes() == b"secret"
 
 
+@pytest.mark.parametrize("is_linked", [False, True])
+@pytest.mark.parametrize("is_new", [False, True])
+def test_a_folder_that_everybody_may_replace_is_refused_with_the_remedy(
+    tmp_path: Path, is_linked: bool, is_new: bool
+) -> None:
+    """Whoever may write to a folder above it may rename it, and put one of his own there."""
+    shared = tmp_path / "shared"
+    (shared / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(shared / "deep")
+    if not is_new:
+        RealStore(shared / "deep" / "state").write("node.key", b"secret")
+    shared.chmod(0o777)
+    folder = (tmp_path / "link" if is_linked else shared / "deep") / "state"
+    with pytest.raises(DeviceError, match=f"chmod o-w {shared}"):
+        RealStore(folder).write("node.key", b"new")
+    assert folder.exists() is not is_new
+    shared.chmod(0o1777)
+    RealStore(folder).write("node.key", b"new")
+    assert RealStore(folder).read("node.key") == b"new"
+
+
 def test_a_file_that_everybody_may_write_to_is_refused_with_the_remedy(folder: Path) -> None:
     (folder / "node.key").chmod(0o666)
     with pytest.raises(DeviceError, match=f"chmod 600 {folder}/node.key"):

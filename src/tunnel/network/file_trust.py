@@ -18,7 +18,8 @@ _log = logging.getLogger(__name__)
 
 
 def check_folder(folder: Path) -> None:
-    """Raise DeviceError where everybody may write to it; one that is not there yet is made private."""
+    """Raise DeviceError where everybody may write to it, or replace it; one that is not there yet is made private."""
+    _check_parents(folder)
     try:
         found = folder.stat()
     except OSError:
@@ -43,6 +44,20 @@ def check_folder(folder: Path) -> None:
             folder,
             folder,
         )
+
+
+def _check_parents(folder: Path) -> None:
+    """Of the path as written, and of where links in it lead. A sticky bit lets nobody rename what is another's."""
+    for parent in dict.fromkeys((*folder.absolute().parents, *folder.resolve().parents)):
+        try:
+            mode = parent.stat().st_mode
+        except OSError:
+            continue
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise DeviceError(
+                f"everybody on this machine may write to {parent}, and so put another folder in the place of the state "
+                f"folder {folder}: run `chmod o-w {parent}`, or choose another folder with --state"
+            )
 
 
 def check_file(path: Path, found: os.stat_result) -> None:
