@@ -79,6 +79,7 @@ ROUTE6 = "1102 0001 00000000 fd000000000000000000000000000099"  # then UDP; 2 x 
         ip6(60, "2b00 010400000000" + ROUTE6),
         ip6(44, "2b00 0001 00000007" + ROUTE6),
         ip6(43, "2b00 0000 00000000" + ROUTE6),
+        ip6(44, "3c00 0001 00000007 2b00 010400000000")[:56],
     ],
     ids=[
         "loose",
@@ -90,6 +91,7 @@ ROUTE6 = "1102 0001 00000000 fd000000000000000000000000000099"  # then UDP; 2 x 
         "behind destination options",
         "in a first fragment",
         "behind a routing header at its end",
+        "in the second fragment, as the first one says",
     ],
 )
 def test_a_packet_that_asks_to_be_passed_on_is_found_out(packet: bytes) -> None:
@@ -109,6 +111,8 @@ def test_a_packet_that_asks_to_be_passed_on_is_found_out(packet: bytes) -> None:
         ip6(0, "1100 010400000000"),
         ip6(43, "1100 0000 00000000"),
         ip6(44, "2b00 0008 00000007" + ROUTE6),
+        ip6(44, "1100 0001 00000007"),
+        ip6(44, "3c00 0001 00000007 1100 010400000000"),
         ip6(43, "11ff")[:44],
     ],
     ids=[
@@ -121,6 +125,8 @@ def test_a_packet_that_asks_to_be_passed_on_is_found_out(packet: bytes) -> None:
         "hop-by-hop",
         "no segment left",
         "a later fragment",
+        "a first fragment",
+        "a first fragment that shows all headers",
         "cut off v6",
     ],
 )

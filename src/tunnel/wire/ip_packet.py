@@ -16,6 +16,7 @@ _HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
 """IPv6 extension headers that another header may follow."""
 _FRAGMENT_HEADER_BYTES = 8
 _OFFSET_MASK = 0xFFF8
+_MORE_FRAGMENTS = 1
 
 
 def ip_version(packet: bytes) -> int:
@@ -45,9 +46,9 @@ def addresses_of(packet: bytes) -> tuple[bytes, bytes]:
 
 
 def leads_on(packet: bytes) -> bool:
-    """Whether a well-formed packet asks its destination to pass it on: by a source route, or an IPv6 routing header.
+    """Whether a well-formed packet may ask its destination to pass it on: by a source route, or an IPv6 routing header.
 
-    So it need not end at its destination address.
+    So it need not end at its destination address. A first fragment that does not show all headers may, in the next one.
     """
     if packet[0] >> 4 == 6:
         return packet[6] in (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION) and _has_routing_header(packet)
@@ -69,18 +70,22 @@ def _has_source_route(packet: bytes) -> bool:
 
 
 def _has_routing_header(packet: bytes) -> bool:
-    """One with segments left; behind a fragment header too, where the packet is the first fragment."""
-    kind, at = packet[6], IPV6_HEADER_BYTES
+    """One with segments left; behind a fragment header too, where the packet is the first fragment.
+
+    That must hold all headers (RFC 7112 section 5): where it does not, what is missing is taken for such a one.
+    """
+    kind, at, is_first_of_more = packet[6], IPV6_HEADER_BYTES, False
     while at + _FRAGMENT_HEADER_BYTES <= len(packet):
         if kind == _ROUTING and packet[at + 3]:
             return True
         if kind == _FRAGMENT:
             if int.from_bytes(packet[at + 2 : at + 4]) & _OFFSET_MASK:
                 return False
+            is_first_of_more = bool(packet[at + 3] & _MORE_FRAGMENTS)
             length = _FRAGMENT_HEADER_BYTES
         elif kind in (_HOP_BY_HOP, _ROUTING, _DESTINATION):
             length = 8 * (packet[at + 1] + 1)
         else:
             return False
         kind, at = packet[at], at + length
-    return False
+    return is_first_of_more and kind in (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION)
