@@ -75,6 +75,6 @@ REMEDIES: dict[ReasonCode, str] = {
     ),
     ReasonCode.NO_CANDIDATES: "No address of ours or theirs can reach the other (IPv4 against IPv6, or no interface is up).",
     ReasonCode.REFUSED: "The server refused the introduction; the evidence says why.",
-    ReasonCode.NO_SESSION: "The peers have not agreed on keys yet; the evidence says over which carriers we tried.",
+    ReasonCode.NO_SESSION: "The peers are agreeing on keys, which takes seconds. If it stays so, see `status` on the other machine.",
     ReasonCode.INTERNAL_ERROR: "This is a bug of ours. The log holds a traceback: please report it.",
 }

@@ -146,6 +146,10 @@ class Timings:
     handshake_retries: tuple[float, ...] = (0.3, 0.6, 1.2, 2.4, 4.8)
     handshake_slow_retry: float = 10.0
     reassembly: float = 2.0
+    session_trust: float = 2.0
+    """What was sent is asked after when nothing came back for so long; after as long again new keys are made."""
+    session_doubts: tuple[float, ...] = (1.0, 5.0, 15.0, 60.0)
+    """From new keys that were made on suspicion to the next look, while they are answered no more than those before."""
     rekey_after: float = 120.0
     key_life: float = 180.0
 

@@ -8,9 +8,19 @@ import trio
 
 from tunnel.peer.facts import PeerFacts
 from tunnel.peer.keeper import PathKeeper
-from tunnel.peer.messages import Echo, EchoReply, Farewell, Keep, Tally, decode_control, encode_control
+from tunnel.peer.messages import (
+    ECHO_TOKEN_BYTES,
+    Echo,
+    EchoReply,
+    Farewell,
+    Keep,
+    Tally,
+    decode_control,
+    encode_control,
+)
 from tunnel.peer.paths import NEVER
 from tunnel.peer.session import Session
+from tunnel.peer.session_keeper import SessionKeeper
 from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.frames import HEADER, Kind
 
@@ -49,10 +59,11 @@ class Carriage:
         self._used = NEVER
         """When data or an echo last went either way."""
 
-    def begin(self, session: Session, keeper: PathKeeper) -> None:
+    def begin(self, session: Session, keeper: PathKeeper, session_keeper: SessionKeeper) -> None:
         """A new chart, and what lives with it."""
         self._session = session
         self._keeper = keeper
+        self._session_keeper = session_keeper
 
     @property
     def is_ready(self) -> bool:
@@ -80,6 +91,7 @@ class Carriage:
         self.tx_bytes += len(plaintext)
         if kind is Kind.DATA:
             self._used = now
+            self._session_keeper.note_sent()
         self._keeper.note_sent(now)
 
     def open_untrusted(self, kind: Kind, datagram: bytes, way: Way) -> None:
@@ -100,15 +112,21 @@ class Carriage:
 
     async def echo(self) -> float:
         """Round trip of one control packet inside the session, in seconds. Never returns if nobody answers."""
-        token = self._around.entropy.token(8)
+        token = self._around.entropy.token(ECHO_TOKEN_BYTES)
         answered = self._echoes[token] = trio.Event()
         began = trio.current_time()
         try:
             self.send(Kind.CONTROL, encode_control(Echo(token)))
+            self._session_keeper.note_asked()
             await answered.wait()
         finally:
             del self._echoes[token]
         return trio.current_time() - began
+
+    def ask_after(self) -> None:
+        """Ask the peer for any packet of the session: one that only receives says nothing by itself."""
+        if self.is_ready:
+            self.send(Kind.CONTROL, encode_control(Echo(self._around.entropy.token(ECHO_TOKEN_BYTES))))
 
     def say_farewell(self) -> None:
         """Tell the peer that we leave, if there is a way to say it."""

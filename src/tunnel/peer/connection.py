@@ -34,6 +34,7 @@ from tunnel.peer.reaching import Reaching
 from tunnel.peer.requesting import Requesting
 from tunnel.peer.routing import Routing
 from tunnel.peer.session import Session
+from tunnel.peer.session_keeper import SessionKeeper
 from tunnel.peer.surroundings import RELAY, Surroundings, Way
 from tunnel.wire.frames import Kind
 from tunnel.wire.signals import Introduced, Refusal, Signal, tag_of
@@ -120,7 +121,14 @@ class PeerConnection:
             reroute=self._routing.update,
         )
         self._routing.begin(self._keeper, self.session, self._probing.ask)
-        self._carriage.begin(self.session, self._keeper)
+        self._session_keeper = SessionKeeper(
+            self.session,
+            self._timings,
+            ask=self._carriage.ask_after,
+            answered=lambda: self.paths.carrier(trio.current_time()).answered,
+            changed=facts.pulse.beat,
+        )
+        self._carriage.begin(self.session, self._keeper, self._session_keeper)
         self._circuit_keeper = CircuitKeeper(
             facts, state=lambda: self.state, ask=self._probing.ask, changed=self._routing.update
         )
@@ -292,6 +300,7 @@ class PeerConnection:
                 with bare_errors():
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self.session.living.run)
+                        nursery.start_soon(self._session_keeper.run)
                         nursery.start_soon(self._circuit_keeper.run)
                         nursery.start_soon(self._wait_failure)
                         await self._living.run()
@@ -358,6 +367,10 @@ class PeerConnection:
     @property
     def reason(self) -> Reason | None:
         """Why data does not go directly; None where it does."""
+        if self.state == "connected" and self._session_keeper.is_doubted:
+            return Reason(
+                ReasonCode.NO_SESSION, "the path answers, what is sent on it does not: new keys are being made"
+            )
         if self.state == "connected":
             return self._facts.throughput.reason(trio.current_time())
         return self._facts.reason

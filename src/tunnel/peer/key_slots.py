@@ -22,6 +22,8 @@ class Keys:
     peer_index: int
     born: float
     used: float = -math.inf
+    owed: float = math.inf
+    """When the first packet that is owed an answer went out since one last came in; infinity: none did."""
 
 
 class KeySlots:

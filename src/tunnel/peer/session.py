@@ -122,6 +122,11 @@ class Session:
         self._drop_keys()
         self.living.post("reset")
 
+    def doubt(self) -> None:
+        """The peer seems to have these keys no more: new ones are agreed on, and until then these go on."""
+        if self.living.state == "established":
+            self.living.post("rekey_due")
+
     def want(self) -> None:
         """Somebody needs keys."""
         if self._card is not None:
@@ -141,7 +146,9 @@ class Session:
             self.hold(kind, plaintext)
             self.want()
             return None
-        keys.used = trio.current_time()
+        keys.used = now = trio.current_time()
+        if kind is Kind.DATA and now < keys.owed:
+            keys.owed = now
         return keys.sealer.seal(kind, keys.peer_index, plaintext)
 
     def hold(self, kind: Kind, plaintext: bytes) -> None:
@@ -172,6 +179,7 @@ class Session:
         if keys is None or now - keys.born > self._timings.key_life:
             raise NotAuthentic("no such session")
         plaintext = keys.opener.open(datagram)
+        keys.owed = math.inf
         if keys is self.slots.next:
             self._install(keys)
         return plaintext

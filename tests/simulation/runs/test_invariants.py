@@ -174,6 +174,23 @@ def test_a_datagram_that_comes_out_otherwise_is_a_fault(
     assert any(told in failure for failure in rehearse(pair(TALK), 0).failures)
 
 
+def test_a_copied_host_is_proved_by_a_probe_at_either_of_the_two() -> None:
+    """Both bear the peer's id, and one of them is there."""
+
+    async def judge() -> list[str]:
+        watch = Watchman()
+        probe = MemoryPacket(Endpoint("25.0.0.1", 1), Endpoint("25.0.0.2", 2), PROBE + bytes(FULL_SIZE - 1))
+        for host in ("desk", "laptop"):
+            watch.see_arrival(host, probe, Fate.DELIVERED)
+        watch.judge_connected("desk", "laptop", "copy")
+        watch.judge_connected("desk", "copy")
+        return told(watch)
+
+    assert run_seeded(judge, 0) == [
+        "at 0.000 s desk is connected to copy, but no full-size probe has reached copy lately"
+    ]
+
+
 def test_a_path_that_no_full_size_probe_has_proved_is_a_fault() -> None:
     async def judge() -> list[str]:
         watch = Watchman()

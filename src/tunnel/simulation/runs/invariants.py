@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterator
 from typing import TypeAlias
@@ -134,11 +135,15 @@ class Watchman:
         """How many flows its probes have opened so far."""
         return len(self._flows[host].last) if host in self._flows else 0
 
-    def judge_connected(self, host: str, peer: str) -> None:
-        """A host calls its peer connected: have full-size probes arrived at both lately?"""
+    def judge_connected(self, host: str, *bearers: str) -> None:
+        """A host calls its peer connected: have full-size probes arrived at both lately?
+
+        More than one host bears the peer's id where its disk was copied: at any of them.
+        """
         now = trio.current_time()
+        peer = max(bearers, key=lambda bearer: self._full_probes.get(bearer, -math.inf))
         for side in (host, peer):
-            if now - self._full_probes.get(side, -PROOF_AGE - 1.0) > PROOF_AGE:
+            if now - self._full_probes.get(side, -math.inf) > PROOF_AGE:
                 self._report(host, f"is connected to {peer}, but no full-size probe has reached {side} lately")
 
     def _count_flow(self, host: str, packet: MemoryPacket) -> None:

@@ -91,6 +91,8 @@ class _Rehearsal:
         self._watchman = Watchman()
         self._packets = 0
         self._names: dict[str, str] = {}
+        self._bearers: dict[str, list[str]] = {}
+        """More than one host bears an id where its disk was copied."""
 
     async def run(self, keep_trace: bool, script: Script | None) -> Outcome:
         scenario, trace = self._scenario, self._trace
@@ -152,11 +154,12 @@ class _Rehearsal:
 
     def _note_start(self, host: str, node: str) -> None:
         self._names[node] = host
+        self._bearers.setdefault(node, []).append(host)
         self._watchman.note_start(host)
 
     def _note_move(self, move: Moved) -> None:
-        if move.chart == "PeerConnectionChart" and move.target == "connected" and move.about in self._names:
-            self._watchman.judge_connected(move.host, self._names[move.about])
+        if move.chart == "PeerConnectionChart" and move.target == "connected" and move.about in self._bearers:
+            self._watchman.judge_connected(move.host, *self._bearers[move.about])
 
     async def _start_at(self, stage: Stage, who: str, at: float) -> None:
         await trio.sleep_until(at)

@@ -1,0 +1,94 @@
+"""Whether the peer still has the session that we seal with.
+
+Probes have keys of their own: an answered one proves a path and no session. A peer may have dropped ours meanwhile (the
+server told it of another process start, a copy of our machine's, and then of ours again), and what we send opens
+nowhere. So data is owed an answer under its own keys. Where none came the peer is asked once, since one that only
+receives says nothing by itself; where that is not answered either, on a way that answers probes, new keys are made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import trio
+
+from tunnel.machines.pulse import Pulse
+from tunnel.model.timings import Timings, rung
+from tunnel.peer.key_slots import Keys
+from tunnel.peer.session import Session
+
+
+class SessionKeeper:
+    """One a session; `run` it beside. The hot path calls `note_sent`.
+
+    `ask()` sends an echo, `answered()` is when the way that carries last answered a probe, `changed()` is called when
+    the session is doubted.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        timings: Timings,
+        *,
+        ask: Callable[[], None],
+        answered: Callable[[], float],
+        changed: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._timings = timings
+        self._ask = ask
+        self._answered = answered
+        self._changed = changed
+        self._woken = Pulse()
+        self._is_asleep = False
+        self._doubted: Keys | None = None
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether new keys are being made since nothing is answered under these."""
+        keys = self._session.slots.current
+        return keys is not None and keys is self._doubted and keys.owed < math.inf
+
+    def note_sent(self) -> None:
+        """Data went out."""
+        if self._is_asleep:
+            self._woken.beat()
+
+    def note_asked(self) -> None:
+        """An echo went out, or waits for keys."""
+        keys = self._session.slots.current
+        if keys is not None:
+            keys.owed = min(keys.owed, trio.current_time())
+            self.note_sent()
+
+    async def run(self) -> None:
+        """For ever."""
+        trust, doubts = self._timings.session_trust, 0
+        while True:
+            if (keys := self._session.slots.current) is None or keys.owed == math.inf:
+                await self._wait_sent()
+                continue
+            await trio.sleep_until(keys.owed + trust)
+            if not self._is_owed(keys, trust):
+                doubts = 0
+                continue
+            self._ask()
+            await trio.sleep(trust)
+            if self._is_owed(keys, 2 * trust) and self._answered() > keys.owed:
+                self._doubted = keys
+                self._session.doubt()
+                self._changed()
+                await trio.sleep(rung(self._timings.session_doubts, doubts))
+                doubts += 1
+            if self._is_owed(keys, 2 * trust):
+                await self._wait_sent()  # who sends nothing more needs no session
+
+    async def _wait_sent(self) -> None:
+        self._is_asleep = True
+        await self._woken.wait()
+        self._is_asleep = False
+
+    def _is_owed(self, keys: Keys, seconds: float) -> bool:
+        """Whether these are still the keys, and nothing came for so long."""
+        return keys is self._session.slots.current and trio.current_time() >= keys.owed + seconds
