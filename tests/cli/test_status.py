@@ -210,7 +210,7 @@ def test_why_of_an_idle_direct_peer_says_that_its_path_is_kept(machine: Machine,
 def test_why_of_a_peer_to_which_nothing_was_sent_says_what_connects(
     machine: Machine, command: Command, state: str
 ) -> None:
-    machine.answers["why"] = [peer(state=state, path=None, history=[])]
+    machine.answers["why"] = [peer(state=state, path=None, history=[], tx_bytes=0, rx_bytes=0)]
     assert "nothing was sent to it yet; `p2ptunnel-trio ping laptop` connects" in command("why", "laptop").out
 
 

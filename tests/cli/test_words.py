@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from tunnel.cli.tables import peer_view
 from tunnel.cli.words import announcement_words, idle_words, is_offline, peer_words, server_words
 from tunnel.machines.diagrams import CHARTS
 
@@ -64,6 +66,17 @@ def test_a_peer_is_told_by_how_it_is_reached(state: str, path: Any, reason: Any,
     peer = {"state": state, "path": path, "reason": reason}
     assert peer_words(peer) == words
     assert is_offline(peer) == (words == "offline")
+
+
+@pytest.mark.parametrize("counts", [{"tx_bytes": 27, "rx_bytes": 0}, {"tx_bytes": 0, "rx_bytes": 27}])
+def test_a_peer_that_was_talked_to_is_not_said_to_have_got_nothing(counts: dict[str, int]) -> None:
+    peer = {"state": "announced", "path": None, "reason": None, "name": "laptop", "addresses": [], "since": 0.0}
+    peer |= {"kept_path": None, "history": [], **counts}
+    assert peer_words(peer) == "known, not connected"
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(peer_view(peer, 1.0))
+    assert "it is not connected now; `p2ptunnel-trio ping laptop` connects" in shown.get()
 
 
 def test_the_words_cover_the_chart_of_a_peer() -> None:

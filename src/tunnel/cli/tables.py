@@ -45,7 +45,8 @@ def peer_view(peer: Json, now: float) -> Group:
         facts.add_row("reason", Text("none needed: the direct path is kept open, the next packet makes new keys"))
     elif peer["path"] is None and peer["state"] in ("detecting", "announced"):
         ping = f"`p2ptunnel-trio ping {peer['name'] or peer['id']}`"
-        facts.add_row("reason", plain(f"nothing was sent to it yet; {ping} connects"))
+        known = "it is not connected now" if peer["tx_bytes"] or peer["rx_bytes"] else "nothing was sent to it yet"
+        facts.add_row("reason", plain(f"{known}; {ping} connects"))
     moves = [
         plain(f"  {age(now - move['at']):>7} ago  {move['from']} -> {move['to']}  {move['event']}")
         for move in peer["history"]

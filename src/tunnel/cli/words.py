@@ -64,6 +64,11 @@ def ip_words(peer: Mapping[str, Any]) -> str:
     return "" if peer.get("takes_ip", True) else ", no IP"
 
 
+def untold_words(peer: Mapping[str, Any]) -> str:
+    """Of a peer that is neither reached nor away: whether it ever was reached."""
+    return "not connected" if peer.get("tx_bytes") or peer.get("rx_bytes") else "nothing sent yet"
+
+
 def peer_words(peer: Mapping[str, Any]) -> str:
     """How a peer (docs/status.md) is reached."""
     state, path, reason = peer["state"], peer["path"], peer["reason"]
@@ -72,7 +77,7 @@ def peer_words(peer: Mapping[str, Any]) -> str:
         case "detecting" | "announced" if is_offline(peer):
             return "offline"
         case "detecting" | "announced":
-            return f"not reached{because}" if because else "known, nothing sent yet"
+            return f"not reached{because}" if because else f"known, {untold_words(peer)}"
         case "requested" | "punching":
             return "connecting" if path is None else "relayed, trying the direct way"
         case "connected" if because and path is not None and path["kind"] != "direct":
