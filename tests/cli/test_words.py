@@ -70,7 +70,14 @@ def test_a_peer_is_told_by_how_it_is_reached(state: str, path: Any, reason: Any,
 
 @pytest.mark.parametrize("counts", [{"tx_bytes": 27, "rx_bytes": 0}, {"tx_bytes": 0, "rx_bytes": 27}])
 def test_a_peer_that_was_talked_to_is_not_said_to_have_got_nothing(counts: dict[str, int]) -> None:
-    peer = {"state": "announced", "path": None, "reason": None, "name": "laptop", "addresses": [], "since": 0.0}
+    peer: dict[str, Any] = {
+        "state": "announced",
+        "path": None,
+        "reason": None,
+        "name": "laptop",
+        "addresses": [],
+        "since": 0.0,
+    }
     peer |= {"kept_path": None, "history": [], **counts}
     assert peer_words(peer) == "known, not connected"
     console = Console(width=120)
