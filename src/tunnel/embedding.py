@@ -183,7 +183,7 @@ class Node:
 
     def peer(self, wanted: str) -> Peer:
         """A known peer by id, name or tunnel address. Raises PeerUnreachable."""
-        return Peer(self.program, self.program.directory.find(wanted))
+        return Peer(self.program, self.program.directory.find(wanted, is_told=self.program.is_registered))
 
     async def connect(self, wanted: str) -> Peer:
         """The peer, as soon as data can flow to it: relayed or direct. Raises PeerUnreachable after 30 s.

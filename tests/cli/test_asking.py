@@ -53,6 +53,13 @@ def test_each_command_says_how_root_asks_the_same(
     assert "p2ptunnel-trio up" not in ended.err
 
 
+def test_who_ends_a_node_where_none_runs_is_not_told_to_start_one(machine: Machine, command: Command) -> None:
+    ended = command("down")
+    assert ended.code == 1
+    assert "so there is none to end" in ended.err
+    assert "p2ptunnel-trio up" not in ended.err
+
+
 def test_a_socket_that_may_not_be_opened_is_somebody_elses(machine: Machine, command: Command) -> None:
     """In another network namespace nobody sees it listed."""
     machine.refusal = PermissionError(13, "Permission denied")

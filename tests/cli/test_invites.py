@@ -148,6 +148,18 @@ def test_join_on_a_terminal_asks_without_echo(
     assert len(asked) == 1
 
 
+def test_who_is_asked_and_interrupts_gets_a_line_of_its_own(
+    machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(prompt: str) -> str:
+        raise KeyboardInterrupt
+
+    type_in(monkeypatch, "")
+    monkeypatch.setattr("getpass.getpass", interrupted)
+    ended = command("join", "--state", str(tmp_path))
+    assert (ended.code, ended.err) == (130, "\n")
+
+
 DAMAGED = {
     "truncated": TEXT[:-5],
     "one letter wrong": TEXT[:40] + ("A" if TEXT[40] != "A" else "B") + TEXT[41:],
@@ -217,6 +229,7 @@ def test_without_a_network_invite_names_the_remedy(machine: Machine, command: Co
     ended = command("invite", "--state", str(tmp_path))
     assert ended.code == 2
     assert "p2ptunnel-trio join" in ended.err
+    assert "or make a network: `p2ptunnel-trio invite --server wss://HOST:8443 --pin" in ended.err
 
 
 OLD = Invite(HOME.server, None, "old", derive_network_keys("old", SECRET).network_id, SECRET)
@@ -266,6 +279,7 @@ def test_with_consent_it_is_kept_aside(
 ) -> None:
     store = machine.world(tmp_path).store
     store.write("invite", OLD_TEXT.encode())
+    store.write("lease", b"10.86.0.7/16 1.0")
     type_in(monkeypatch, "y\n" if way == "asked" else "")
     options = ["--replace"] if way == "option" else []
     ended = command("join", "--state", str(tmp_path), "--invite-file", str(invite_file), *options)
@@ -344,6 +358,15 @@ def test_leave_removes_the_network_and_keeps_the_key(
     ended = command("leave", "--state", str(tmp_path), *(["--yes"] if way == "option" else []))
     assert (ended.code, ended.out) == (0, "left network home\n")
     assert files == {"node.key": bytes(32), f"names.{OLD.network_id}": b""}
+
+
+def test_leave_names_the_invites_that_stay(machine: Machine, command: Command, tmp_path: Path) -> None:
+    in_network(machine, tmp_path)
+    aside = tmp_path / f"invite.{OLD.network_id}"
+    aside.write_text(OLD_TEXT)
+    out = command("leave", "--state", str(tmp_path), "--yes").out
+    assert out == f"left network home\ninvites of other networks, which `join --replace` set aside, stay: {aside}\n"
+    assert aside.exists()
 
 
 def test_a_node_that_runs_is_not_left_under_its_feet(machine: Machine, command: Command, tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ def test_the_link_to_the_server_is_told() -> None:
     seen, meaning, remedy = row("server", server=DOWN)
     assert (seen, meaning) == ("not reached, trying again", "connection refused")
     assert "TCP port" in remedy
+    assert row("server", server={**DOWN, "remedy": "check the spelling"})[2] == "check the spelling"
     assert row("server", server=None) == []
 
 

@@ -103,6 +103,24 @@ def test_status_shows_node_server_and_peers(machine: Machine, command: Command) 
         assert word in phone
 
 
+def test_no_nat_is_awaited_where_no_udp_is_used(machine: Machine, command: Command) -> None:
+    told = document()
+    told["node"] |= {"nat": {"mapping": "unknown"}, "uses_udp": False}
+    machine.answers["status"] = [told]
+    shown = command("status").out
+    assert "does not matter: no UDP is used (--no-udp)" in shown
+    assert "not known yet" not in shown
+
+
+def test_a_server_that_is_not_reached_is_told_with_what_to_do(machine: Machine, command: Command) -> None:
+    told = document()
+    told["server"] |= {"state": "backing_off", "reason": "no such name", "remedy": "check the spelling"}
+    machine.answers["status"] = [told]
+    shown = command("status").out
+    assert "no such name" in shown
+    assert "what to do    check the spelling" in shown
+
+
 def test_status_without_peers_says_so(machine: Machine, command: Command) -> None:
     machine.answers["status"] = [document()]
     assert "no peers yet" in command("status").out
@@ -167,7 +185,7 @@ def test_watch_prints_each_status_until_the_node_ends(machine: Machine, command:
 
 
 def test_watch_in_a_pipe_prints_no_status_twice(machine: Machine, command: Command) -> None:
-    told = [document(peer(idle_s=float(idle))) for idle in range(3)]
+    told = [document(peer(idle_s=float(idle), since=100 + idle / 1e6)) for idle in range(3)]
     for seconds, status in enumerate(told):
         status["node"]["port_mappings"] = [{**OPEN_PORT, "lease_s": 7200 - seconds}]
     machine.answers["watch"] = [{"status": status, "change": None} for status in told]
@@ -264,7 +282,8 @@ def test_a_peer_without_any_way_is_not_pinged_again(machine: Machine, command: C
     """Each try waits half a minute."""
     machine.answers.update({"status": [document()], "why": [peer(path=None)], "ping": [NO_WAY]})
     ended = command("ping", "laptop")
-    assert (ended.code, ended.out, ended.err) == (1, "", f"p2ptunnel-trio: {NO_WAY['error']}\n")
+    next_step = "; see `p2ptunnel-trio why laptop`"
+    assert (ended.code, ended.out, ended.err) == (1, "", f"p2ptunnel-trio: {NO_WAY['error']}{next_step}\n")
 
 
 def test_a_ping_of_nobody_is_one_line(machine: Machine, command: Command) -> None:

@@ -111,8 +111,20 @@ async def test_without_the_server_the_address_that_it_leases_comes_later(
             await trio.sleep(3)
         assert vars(caplog.records[0])["server"] == "not reached yet"
         assert capsys.readouterr().out == (
-            f"desk is up in network home: {IPV6}; an IPv4 address comes with the server, which is not reached yet\n"
+            f"desk is up in network home: {IPV6} (server not reached yet: an IPv4 address comes with it)\n"
         )
+    assert capsys.readouterr().out == f"desk is up in network home: 10.86.0.1, {IPV6}\n"
+
+
+async def test_an_address_that_is_kept_does_not_pass_for_a_server_that_is_reached(
+    capsys: pytest.CaptureFixture[str], autojump_clock: trio.testing.MockClock
+) -> None:
+    node = StartingNode(60.0)
+    node.addresses = ("10.86.0.1", IPV6)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(start, node)
+        await trio.sleep(3)
+        assert capsys.readouterr().out == f"desk is up in network home: 10.86.0.1, {IPV6} (server not reached yet)\n"
     assert capsys.readouterr().out == f"desk is up in network home: 10.86.0.1, {IPV6}\n"
 
 

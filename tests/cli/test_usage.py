@@ -58,3 +58,7 @@ def test_an_invite_on_the_command_line_is_refused_and_not_repeated(command: Comm
     ended = command(*argv)
     assert ended.code == 2
     assert "AAAA" not in ended.err
+    assert ("unknown option" in ended.err) is any(word.startswith("-") for word in argv)
+    assert ("give it to `p2ptunnel-trio join` with --invite-file or on stdin" in ended.err) is (
+        "unknown option" not in ended.err
+    )

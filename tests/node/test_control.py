@@ -50,6 +50,7 @@ from tunnel.node.neighbourhood import Forgotten
 from tunnel.wire.invites import decode_invite
 
 SOCKET = Path("/run/test/control.sock")
+REACHED = {"url": "wss://192.0.2.1:8443", "state": "registered", "rtt_ms": 20.0, "reason": None, "remedy": None}
 PATH = PathStatus("direct", Endpoint("192.0.2.7", 4242), 0.0125, 1360)
 
 
@@ -227,7 +228,7 @@ async def test_status_is_the_documented_json() -> None:
         status = await ask(socket, SOCKET, {"do": "status"})
     assert status["version"] == 1
     assert status["node"]["name"] == "desk"
-    assert status["server"] == {"url": "wss://192.0.2.1:8443", "state": "registered", "rtt_ms": 20.0, "reason": None}
+    assert status["server"] == REACHED
     assert status["peers"][0]["path"] == {
         "kind": "direct",
         "endpoint": "192.0.2.7:4242",
@@ -250,7 +251,7 @@ class Outcast(FakeNode):
     refusal = "address_full: 512 nodes are online from 25.0.0.1"
 
     def status(self) -> NodeStatus:
-        server = ServerStatus("wss://192.0.2.1:8443", "backing_off", None, self.refusal)
+        server = ServerStatus("wss://192.0.2.1:8443", "backing_off", None, self.refusal, "ask the server's operator")
         return replace(super().status(), server=server)
 
     def peer(self, name: str) -> Laptop:
@@ -269,6 +270,7 @@ async def test_why_tells_what_the_server_said_to_us() -> None:
     async with served(Outcast()) as socket:
         peer = await ask(socket, SOCKET, {"do": "why", "peer": "laptop"})
     assert peer["reason"]["evidence"] == f"no link to the server ({Outcast.refusal})"
+    assert peer["reason"]["remedy"] == "ask the server's operator"
 
 
 async def test_ping_tells_the_round_trip_and_its_path() -> None:
@@ -330,7 +332,7 @@ async def test_netcheck_tells_each_property_by_a_key_of_its_own() -> None:
     assert survey["ipv6"] == {"address": True, "reached": False, "filtering": "unknown"}
     assert survey["captive_portal"] == "no"
     assert (survey["external"], survey["took_s"]) == ("25.1.0.1:4242", 3.3)
-    assert survey["server"] == {"url": "wss://192.0.2.1:8443", "state": "registered", "rtt_ms": 20.0, "reason": None}
+    assert survey["server"] == REACHED
     assert survey["port_mappings"] == [
         {
             "family": "ipv4",

@@ -154,6 +154,18 @@ def test_a_name_whose_node_is_away_is_told_as_that() -> None:
         fresh(store).find("laptop")
 
 
+def test_while_the_server_is_not_reached_nobody_is_said_to_be_away() -> None:
+    store = MemoryStore()
+    holders = NameHolders(store, NETWORK)
+    holders.take("laptop", ONE)
+    holders.save()
+    unknown = f"'laptop' is {ONE}, of which nothing is known yet; the server, which tells who is here, is not reached"
+    with pytest.raises(PeerUnreachable, match=unknown):
+        fresh(store).find("laptop", is_told=False)
+    with pytest.raises(PeerUnreachable, match=r"no peer 'shed' here; .* the server, .* is not reached"):
+        fresh(store).find("shed", is_told=False)
+
+
 def test_a_name_that_is_set_free_goes_to_the_present_node_that_bears_it(directory: Directory) -> None:
     """A laptop that was set up anew has a new key: its owner says that the old one is gone."""
     one = announce(directory, ONE, "laptop", present=False)

@@ -39,6 +39,16 @@ def test_a_lease_comes_first_and_outlives_the_process() -> None:
     assert again.since == 1234.5
 
 
+def test_what_the_server_of_another_network_leased_is_none() -> None:
+    store = MemoryStore()
+    Lease(store, NetworkId(b"\x01" * 16), NODE).take("10.86.0.7/16", 1234.5)
+    assert Lease(store, NETWORK, NODE).address is None
+
+
+def test_a_lease_that_an_older_version_kept_names_no_network_and_holds() -> None:
+    assert lease_of(b"10.86.0.7/16 1.0").host == "10.86.0.7"
+
+
 def test_it_knows_its_own_addresses_packed_and_no_longer_those_that_it_had() -> None:
     lease = lease_of(b"10.86.0.7/16 1.0")
     own6 = bytes.fromhex("fd00") + bytes(14)

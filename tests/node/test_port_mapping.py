@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -214,12 +215,17 @@ async def test_a_renewal_that_is_refused_loses_the_lease_at_once(open_home: Open
 
 
 @pytest.mark.parametrize("lie", [Lie.SILENT, Lie.GARBAGE, Lie.REFUSED])
-async def test_a_useless_gateway_is_asked_ever_more_seldom(open_home: OpenHome, lie: Lie) -> None:
+async def test_a_useless_gateway_is_asked_ever_more_seldom(
+    open_home: OpenHome, lie: Lie, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "tunnel.node.port_mapping")
     async with open_home(replace(ALL, lie=lie)) as home:
         for wait in (*DEFAULT_TIMINGS.port_retries, DEFAULT_TIMINGS.port_retries[-1]):
             await home.wait_state("unsupported", DEFAULT_TIMINGS.port_probe)
             assert await home.wait_state("probing", wait + 1) == pytest.approx(wait, abs=0.1)
         assert "pcp: " in home.mapping.status().note
+    levels = [record.levelname for record in caplog.records if record.message == "no port mapping"]
+    assert levels == ["INFO", *["DEBUG"] * len(DEFAULT_TIMINGS.port_retries)], "what does not change is told once"
 
 
 async def test_leaving_a_gateway_that_says_nothing_takes_no_longer_than_it_may(open_home: OpenHome) -> None:

@@ -66,4 +66,4 @@ async def test_a_name_that_does_not_resolve_is_another_trouble_than_a_server_tha
     monkeypatch.setattr(trio.socket, "getaddrinfo", know_nobody)
     with pytest.raises(Unreachable) as caught:
         await RealResolver().resolve(host, 8443)
-    assert "check the name or your DNS, or use an address in the invite" in remedy_for(caught.value)
+    assert "check the spelling of the name in the invite, and this machine's DNS" in remedy_for(caught.value)

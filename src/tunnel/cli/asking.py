@@ -45,6 +45,8 @@ def no_node(path: Path, sightings: Sequence[Sighting], command: str, *, is_forbi
     if is_forbidden or owner is not None:
         return f"the node at {path} is not yours: {_as_owner(owner or 'root', path, command)}"
     nothing = f"no node answers at {path}"
+    if not sightings and command == "down":
+        return f"{nothing}: none of yours runs, so there is none to end; or name its socket with --control"
     if not sightings:
         return f"{nothing}: start one with `p2ptunnel-trio up`, or name its socket with --control"
     yours = [seen.path for seen in sightings if seen.is_open]

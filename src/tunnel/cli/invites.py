@@ -33,6 +33,10 @@ from tunnel.wire.invites import encode_invite
 MAX_INVITE = 64 * 1024
 DEFAULT_NETWORK = "tunnel"
 _SECRET_BYTES = 32
+_NEW_NETWORK = (
+    "; or make a network: `p2ptunnel-trio invite --server wss://HOST:8443 --pin sha256:...`, the pin from the server's "
+    "ready line"
+)
 
 
 def invite(
@@ -50,7 +54,7 @@ def invite(
     if server is None:
         if pin is not None or network is not None:
             raise SettingsError("--pin and --network make a new network, which needs --server too")
-        made = stored_invite(state or default_state(), _elsewhere() if state is None else "")
+        made = stored_invite(state or default_state(), _NEW_NETWORK + (_elsewhere() if state is None else ""))
     elif state is not None:
         raise SettingsError("--server makes a new network, --state shows the one that this node is in: choose one")
     else:
@@ -80,6 +84,7 @@ def join(
         require_consent(f"{loss}; it would be kept aside", "--replace", is_given=replace)
         make_folder(folder, "--state")
         print(f"left {left}; its invite is kept as {folder / _keep_aside(store, kept)}")
+        store.remove(LEASE_FILE)  # that network's server leased it
     make_folder(folder, "--state")
     store.write(INVITE, encode_invite(offered).encode() + b"\n")
     again = "; the node that runs here must be started anew" if is_held(folder, NODE) else ""
@@ -115,6 +120,9 @@ def leave(
     for name in (*([] if network is None else [names_file(network)]), LEASE_FILE, INVITE):
         store.remove(name)
     print(f"left {left}")
+    aside = ", ".join(sorted(str(file) for file in folder.glob(f"{INVITE}.*")))
+    if aside:
+        print(f"invites of other networks, which `join --replace` set aside, stay: {aside}")
     return 0
 
 
@@ -175,6 +183,9 @@ def _typed_invite() -> str:
             typed, where = getpass("Invite (not shown): "), "nothing was typed"
         except EOFError:
             typed, where = "", "nothing was typed"
+        except KeyboardInterrupt:
+            print(file=sys.stderr)  # the shell's prompt begins a line of its own
+            raise
     if not typed.strip():
         raise SettingsError(f"no invite was given: {where}")
     return typed

@@ -119,7 +119,7 @@ def _server(found: Json) -> Iterator[_Row]:
     """Nothing of a node that is older than this row."""
     if (server := found.get("server")) is not None:
         is_reached = server["state"] == "registered"
-        remedy = "" if is_reached else REMEDIES[ReasonCode.SERVER_UNREACHABLE]
+        remedy = "" if is_reached else server.get("remedy") or REMEDIES[ReasonCode.SERVER_UNREACHABLE]
         yield _Row("server", server_words(server["state"]), server["reason"] or "", remedy)
 
 

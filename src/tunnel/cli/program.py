@@ -43,7 +43,11 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
         "tunnel.cli.down:forget",
         "Set a peer's name free, so that the next node that bears it keeps it: for a machine that was set up anew.",
     ),
-    ("netcheck", "tunnel.cli.status:netcheck", "Look at the NAT in front of this machine."),
+    (
+        "netcheck",
+        "tunnel.cli.status:netcheck",
+        "Look at the NAT in front of this machine, with the node that runs here (`up`).",
+    ),
     ("chart", "tunnel.cli.charts:chart", "Print a state chart of the program."),
     ("simulate", "tunnel.cli.simulate:simulate", "Run scenarios on a virtual internet, in virtual time."),
     ("prove", "tunnel.cli.prove:prove", "Explore every state that two nodes and their server can reach together."),

@@ -81,8 +81,9 @@ async def ping(
             try:
                 echo = await channel.ask({"do": "ping", "peer": peer})
             except PeerUnreachable as error:
-                if not answered and not await _has_path(channel, peer):
-                    raise
+                if not answered and not (found := await _known(channel, peer)).get("path"):
+                    see = f"; see `p2ptunnel-trio why {peer}`" if found else ""
+                    raise PeerUnreachable(f"{error}{see}") from error
                 lost = error
                 print(f"{printable(peer)}: {presentable(str(error))}", flush=True)
             else:
@@ -94,7 +95,7 @@ async def ping(
 
 
 async def netcheck(*, as_json: JsonOption = False, asking: AskingOption = None) -> int:
-    """Look at the NAT in front of this machine. It is the running node's own socket that asks. 3 if nobody answers."""
+    """Look at the NAT in front of this machine, with the node that runs here (`up`). 3 if nobody answers."""
     from tunnel.cli.netcheck_view import netcheck_view
 
     async with telling_time("looking at the network, a dozen seconds at most"):
@@ -112,10 +113,16 @@ async def _tell_what_is_waited_for(channel: ControlChannel, peer: str) -> None:
 
 
 async def _has_path(channel: ControlChannel, peer: str) -> bool:
+    return (await _known(channel, peer)).get("path") is not None
+
+
+async def _known(channel: ControlChannel, peer: str) -> dict[str, Any]:
+    """What `why` says of it; empty where nobody is called so."""
     try:
-        return (await channel.ask({"do": "why", "peer": peer}))["path"] is not None
+        found: dict[str, Any] = await channel.ask({"do": "why", "peer": peer})
     except PeerUnreachable:
-        return False
+        return {}
+    return found
 
 
 def _way(path: Any) -> str:
@@ -157,11 +164,15 @@ class _Changes:
         lasting = {
             **found,
             "node": {**found["node"], "port_mappings": list(map(_lasting, found["node"]["port_mappings"]))},
-            "peers": [{**peer, "idle_s": is_idle(peer)} for peer in found["peers"]],
+            "peers": [{**peer, **_AGELESS, "idle_s": is_idle(peer)} for peer in found["peers"]],
         }
         if lasting != self._shown:
             self._shown = lasting
             self._console.print(_status_view(found))
+
+
+_AGELESS: dict[str, Any] = {"since": None, "history": None}
+"""Times in a peer that are reckoned from its age, and so differ a little each time; its state tells what moved."""
 
 
 def _lasting(mapping: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,8 @@ def _facts(status: Json) -> Table:
     facts.add_row("id", plain(node["id"]))
     if not node.get("takes_ip", True):
         facts.add_row("ip", Text("none: no interface here (--userspace); ping of this program and the library only"))
-    facts.add_row("nat", plain(nat_words(node["nat"])))
+    nat = nat_words(node["nat"]) if node.get("uses_udp", True) else "does not matter: no UDP is used (--no-udp)"
+    facts.add_row("nat", plain(nat))
     for mapping in node["port_mappings"]:
         if mapping["external"] is not None:
             facts.add_row("open port", plain(port_mapping_words(mapping)))
@@ -58,6 +59,8 @@ def _facts(status: Json) -> Table:
     facts.add_row("server", colored(reached, server["state"]))
     if server.get("reason"):
         facts.add_row("", plain(server["reason"]))
+        if server.get("remedy"):
+            facts.add_row("what to do", plain(server["remedy"]))
     for note in node.get("notes", ()):
         facts.add_row("note", plain(note))
     return facts

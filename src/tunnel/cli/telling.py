@@ -31,22 +31,22 @@ async def tell_up(node: Node, network: str, control: Path) -> None:
     with trio.move_on_after(SERVER_PATIENCE) as patience:
         await node.wait_registered()
     server = "not reached yet" if patience.cancelled_caught else "reached"
-    told = node.addresses
     _say(node, network, is_reached=not patience.cancelled_caught)
     facts = {"node": node.name, "id": node.id, "network": network, "control": control, "server": server}
-    log.info("node is up", extra={**facts, "addresses": " ".join(told)})
+    log.info("node is up", extra={**facts, "addresses": " ".join(node.addresses)})
     if patience.cancelled_caught:
         await node.wait_registered()
-        if node.addresses != told:
-            _say(node, network, is_reached=True)
+        _say(node, network, is_reached=True)
 
 
 def _say(node: Node, network: str, *, is_reached: bool) -> None:
     has_lease = any(":" not in address for address in node.addresses)
-    later = "" if is_reached or has_lease else "; an IPv4 address comes with the server, which is not reached yet"
-    addresses = ", ".join(node.addresses) + ("" if node.status().takes_ip else " (no interface, so no IP)")
+    bare = "" if node.status().takes_ip else "no interface, so no IP"
+    later = "" if is_reached else "server not reached yet" + ("" if has_lease else ": an IPv4 address comes with it")
+    remarks = "; ".join(filter(None, (bare, later)))
+    told = ", ".join(node.addresses) + (f" ({remarks})" if remarks else "")
     try:
-        print(printable(f"{node.name} is up in network {network}: {addresses}{later}"), flush=True)
+        print(printable(f"{node.name} is up in network {network}: {told}"), flush=True)
     except OSError:  # nobody reads it: no reason to end, and none for an error in the end
         mute_stdout()
 

@@ -30,9 +30,14 @@ def without_secrets(text: str) -> str:
     return _PIECE.sub(_HIDDEN, _INVITE.sub(f"p2pt1-{_HIDDEN}", text))
 
 
+def is_pasted(word: str) -> bool:
+    """Whether this is an invite, or begins like one."""
+    return _FAMILY in word.casefold()
+
+
 def without_pasted(text: str, typed: Sequence[str]) -> str:
     """The same text without the words that were typed, if an invite is among them: blanks may have split it."""
-    if not any(_FAMILY in word.casefold() for word in typed):
+    if not any(map(is_pasted, typed)):
         return text
     for word in sorted(typed, key=len, reverse=True):
         value = word.partition("=")[2] if word.startswith("-") else word

@@ -16,7 +16,7 @@ from cyclopts.exceptions import (
 
 from tunnel.cli.kinds import expectation
 from tunnel.cli.settings_file import options_of
-from tunnel.cli.text import nearest
+from tunnel.cli.text import is_pasted, nearest
 
 _SLIP = 0.7
 """How like an option a slip of the fingers is. Below it are other words, of other commands say."""
@@ -26,6 +26,14 @@ def usage_text(error: CycloptsError, program: str, commands: Iterable[str]) -> s
     """What is wrong, and what is near it or which help to ask for."""
     see = f"; see `{' '.join([program, *(error.command_chain or ()), '--help'])}`"
     match error:
+        case (
+            UnusedCliTokensError(unused_tokens=[str() as word, *_])
+            | UnknownCommandError(unused_tokens=[str() as word, *_])
+        ) if is_pasted(word):
+            return (
+                "an invite is no argument, since others can read the command line: give it to "
+                f"`{program} join` with --invite-file or on stdin"
+            )
         case UnknownOptionError():
             option = error.token.keyword or error.token.value
             return _unknown_option(option, [f"--{name}" for name in options_of(error.argument_collection)], see)

@@ -47,8 +47,9 @@ REMEDIES: dict[ReasonCode, str] = {
     ReasonCode.PEER_OFFLINE: "Start `p2ptunnel-trio up` on the other machine, or see there why it cannot reach the server.",
     ReasonCode.SERVER_UNREACHABLE: "Check that the server runs and that its TCP port can be reached from here.",
     ReasonCode.PROBES_UNANSWERED: (
-        "A firewall on the way drops our probes. Allow UDP from any port on both machines, or declare an open port with "
-        "--external IP:PORT. We try again by ourselves."
+        "Mostly a firewall on the way drops our probes: allow UDP from any port on both machines, or declare an open port "
+        "with --external IP:PORT. Of two Linux routers on one segment, drop INPUT on the WAN side of both. We try again "
+        "by ourselves."
     ),
     ReasonCode.GUESSING_FAILED: (
         "A NAT gives new ports for each peer, and none was guessed within the budget. We try once more after a rest of "

@@ -71,6 +71,8 @@ class ServerStatus:
     state: str
     rtt: float | None
     reason: str | None = None
+    remedy: str | None = None
+    """What a person can do about the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class NodeStatus:
     """Whether this node has an interface, so that others reach this machine by IP."""
     port_mappings: tuple[PortMappingStatus, ...] = ()
     """One an address family; none where no gateway is asked."""
+    uses_udp: bool = True
+    """Whether it sends UDP at all; without, no NAT matters to it, and `nat` stays unknown."""
 
 
 def status_to_json(status: NodeStatus) -> dict[str, Any]:
@@ -104,6 +108,7 @@ def status_to_json(status: NodeStatus) -> dict[str, Any]:
             "announcement": status.announcement,
             "notes": list(status.notes),
             "takes_ip": status.takes_ip,
+            "uses_udp": status.uses_udp,
             "port_mappings": [port_mapping_to_json(one) for one in status.port_mappings],
         },
         "server": server_to_json(status.server),
@@ -113,7 +118,13 @@ def status_to_json(status: NodeStatus) -> dict[str, Any]:
 
 def server_to_json(server: ServerStatus) -> dict[str, Any]:
     """The value of `server`."""
-    return {"url": server.url, "state": server.state, "rtt_ms": _milliseconds(server.rtt), "reason": server.reason}
+    return {
+        "url": server.url,
+        "state": server.state,
+        "rtt_ms": _milliseconds(server.rtt),
+        "reason": server.reason,
+        "remedy": server.remedy,
+    }
 
 
 def peer_to_json(peer: PeerStatus) -> dict[str, Any]:

@@ -136,7 +136,9 @@ class _Conversation:
         found = self._node.peer(_peer_of(request)).status()
         reason, server = found.reason, self._node.status().server
         if reason is not None and reason.code is ReasonCode.SERVER_UNREACHABLE and server.reason:
-            found = replace(found, reason=replace(reason, evidence=f"{reason.evidence} ({server.reason})"))
+            told = peer_to_json(replace(found, reason=replace(reason, evidence=f"{reason.evidence} ({server.reason})")))
+            told["reason"]["remedy"] = server.remedy or told["reason"]["remedy"]
+            return told
         return peer_to_json(found)
 
     async def _ping(self, request: Request) -> Any:

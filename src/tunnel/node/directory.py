@@ -23,6 +23,7 @@ from tunnel.peer.connection import PeerConnection
 MAX_PEERS = 4096
 _MOST_SHOWN = 3
 """Ids in one note: as many nodes as like may bear one name."""
+_UNTOLD = "the server, which tells who is here, is not reached: `p2ptunnel-trio status` says why, and what to do"
 
 
 class Directory:
@@ -175,8 +176,11 @@ class Directory:
         is_free = folded(name) != folded(self._own_name) and not reads_as_address_or_id(name)
         peer.note_name(name if is_free and self._names.take(name, peer.node) else "")
 
-    def find(self, wanted: str) -> PeerConnection:
-        """By id, by tunnel address, or by name: nobody can call himself what another is. Raises PeerUnreachable."""
+    def find(self, wanted: str, *, is_told: bool = True) -> PeerConnection:
+        """By id, by tunnel address, or by name: nobody can call himself what another is. Raises PeerUnreachable.
+
+        `is_told`: the server is reached, so that who is not known here is not there.
+        """
         found = next((peer for peer in self if str(peer.node) == wanted), None) or self._holder_at(wanted)
         found = found or next((peer for peer in self if peer.name == wanted), None)
         if found is not None:
@@ -188,12 +192,13 @@ class Directory:
         if is_own:
             raise PeerUnreachable(f"{wanted!r} is this node itself")
         if (holder := self._names.holder_of(wanted)) is not None and self.at(holder) is None:
-            raise PeerUnreachable(f"{wanted!r} is {holder}, which is not here")
+            away = "which is not here" if is_told else f"of which nothing is known yet; {_UNTOLD}"
+            raise PeerUnreachable(f"{wanted!r} is {holder}, {away}")
         names = sorted({peer.name for peer in self if peer.name})
         by_folded = {folded(name): name for name in names}
         nearest = get_close_matches(folded(wanted), by_folded, n=1)
         hint = f"did you mean {by_folded[nearest[0]]!r}" if nearest else f"known: {', '.join(names) or 'nobody yet'}"
-        raise PeerUnreachable(f"no peer {wanted!r} here; {hint}")
+        raise PeerUnreachable(f"no peer {wanted!r} here; {hint}" + ("" if is_told else f"; {_UNTOLD}"))
 
     def note_on(self, name: str) -> str:
         """Who is here and bears this name although it is another's; empty where nobody does."""

@@ -34,7 +34,7 @@ class Lease:
     """What the server leased us last; it is kept, so that a node that starts without its server has its address."""
 
     def __init__(self, store: Store, network: NetworkId, node: NodeId) -> None:
-        self._store = store
+        self._store, self._network = store, network
         self._own6 = tunnel_address6(network, node)
         self._prefix6 = tunnel_prefix6(network).partition("/")[2]
         self.address, self.since = self._kept()
@@ -78,7 +78,7 @@ class Lease:
         self.address, self.since = address, since
         self._packed = self._pack()
         try:
-            self._store.write(LEASE_FILE, f"{address} {since}".encode())
+            self._store.write(LEASE_FILE, f"{address} {since} {self._network}".encode())
         except DeviceError as error:
             log.warning("the lease is not kept for the next start error=%s", error)
 
@@ -86,9 +86,9 @@ class Lease:
         return frozenset(packed_host(address) for address in self.addresses)
 
     def _kept(self) -> tuple[str | None, float]:
-        """A damaged file is none: the server knows the lease too."""
+        """A damaged file is none, and one of another network: the server knows the lease too."""
         match (self._store.read(LEASE_FILE) or b"").decode("ascii", "replace").split():
-            case [address, since]:
+            case [address, since, *network] if network in ([], [str(self._network)]):  # older versions name none
                 try:
                     kept = check_lease(address), float(since)
                 except (MalformedFrame, ValueError):

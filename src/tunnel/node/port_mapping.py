@@ -51,6 +51,8 @@ class PortMapping:
         self._changed = changed
         self._gateway: Gateway | None = None
         self._refusal = ""
+        self._told: str | None = None
+        """Why there is no port, as the log has it."""
         self._doubt = Pulse()
         self._is_doubted = False
         self._looked = -math.inf
@@ -213,9 +215,11 @@ class PortMapping:
             if event == "patience_ended":
                 self._refusal = "the gateway takes too long"
             self.lease = None
-            log.info("no port mapping", extra={"family": self.family, "why": self._refusal})
+            level = logging.DEBUG if self._refusal == self._told else logging.INFO
+            log.log(level, "no port mapping", extra={"family": self.family, "why": self._refusal})
+            self._told = self._refusal
         elif target == "mapped" and lease is not None:
-            self._failures = 0
+            self._failures, self._told = 0, None
             if source == "renewing":
                 self._losses = 0
             facts = {"family": self.family, "protocol": lease.protocol.value, "public": lease.is_public}

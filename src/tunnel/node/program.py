@@ -44,6 +44,7 @@ from tunnel.node.network_check import check_network
 from tunnel.node.pool_routes import PoolRoutes
 from tunnel.node.port_mappings import PortMappings
 from tunnel.node.portrait import Portrait
+from tunnel.node.refusals import remedy_for
 from tunnel.node.server_link import ServerLink
 from tunnel.node.server_stream import configured_hosts, proxy_notes
 from tunnel.node.surroundings import NodeSurroundings
@@ -275,6 +276,7 @@ class NodeProgram:
             name=self.settings.name,
             addresses=self.addresses,
             takes_ip=self._interface is not None,
+            uses_udp=self.settings.udp,
             nat=self.portrait.nat(),
             announcement=self.announcer.state,
             server=ServerStatus(
@@ -282,6 +284,7 @@ class NodeProgram:
                 self.link.state,
                 self.link.rtt if self.is_registered else None,
                 None if self.is_registered else self.link.reason,
+                None if self.link.failure is None else remedy_for(self.link.failure),
             ),
             peers=tuple(self.peer_status(peer) for peer in sorted(self.directory, key=lambda peer: peer.node)),
             notes=(

@@ -44,7 +44,10 @@ _HUNG_UP = (
     "the server, or what stands before it, may limit how often or how many at once come from your address; "
     "we try again by ourselves"
 )
-_NO_SUCH_NAME = "check the name or your DNS, or use an address in the invite; we try again by ourselves"
+_NO_SUCH_NAME = (
+    "check the spelling of the name in the invite, and this machine's DNS; or use an address in the invite. "
+    "We try again by ourselves"
+)
 _NO_TLS = (
     "what answers there speaks no TLS: a network that wants you to log in first (open a web page), or another program "
     "at that port. We try again by ourselves"

@@ -299,7 +299,7 @@ class ServerLink:
         if source == "connecting" and event == "patience_ended":
             self._note_failure(ServerUnreachable(f"no answer for {self._timings.server_connect:g} s"))
         self.moves.append((trio.current_time(), source, event, target))
-        log.info("server link moved", extra={"from": source, "event": event, "to": target})
+        log.debug("server link moved", extra={"from": source, "event": event, "to": target})
         if target == "backing_off":
             self._complaints.add(self.reason or "unknown", self._failure)
 
