@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -71,17 +70,24 @@ class Town:
     @asynccontextmanager
     async def server(self, **changes: Any) -> AsyncIterator[Callable[[], None]]:
         """A server while the block runs; what it yields kills it like a power cut."""
+        life = (
+            trio.CancelScope()
+        )  # not the nursery's, which is that of the block too: what follows a kill would not run
+
+        async def live(task_status: trio.TaskStatus[Any]) -> None:
+            with life:
+                world = self.server_host.world()
+                await serve(replace(SERVER_SETTINGS, **changes), world, tls=False, task_status=task_status)
+
         async with trio.open_nursery() as nursery:
-            await nursery.start(
-                partial(serve, replace(SERVER_SETTINGS, **changes), self.server_host.world(), tls=False)
-            )
+            await nursery.start(live)
 
             def kill() -> None:
                 self.server_host.kill()
-                nursery.cancel_scope.cancel()
+                life.cancel()
 
             yield kill
-            nursery.cancel_scope.cancel()
+            life.cancel()
 
 
 @pytest.fixture
