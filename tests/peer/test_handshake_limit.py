@@ -117,6 +117,15 @@ def test_a_message_that_the_node_has_no_turn_for_costs_its_peer_nothing(limit: H
     assert all(limit.take(honest, 6.0) for _ in range(int(PEER_BURST)))
 
 
+def test_requests_to_begin_take_no_credit_from_the_answers_that_follow(limit: HandshakeLimit) -> None:
+    """Who asks is answered with a first message; its second one must be looked into even among many keys."""
+    crowd = Crowd(limit)
+    crowd.knock(180.0)
+    honest = limit.open_peer()
+    assert all(limit.take_request(honest, crowd.now) for _ in range(4))
+    assert limit.take(honest, crowd.now)
+
+
 def test_all_peers_together_have_a_bound(limit: HandshakeLimit) -> None:
     """Keys cost a member nothing."""
     peers = [limit.open_peer() for _ in range(5000)]

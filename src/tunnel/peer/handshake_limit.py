@@ -62,6 +62,12 @@ class HandshakeLimit:
         self.refused += not is_allowed
         return is_allowed
 
+    def take_request(self, peer: PeerAllowance, now: float) -> bool:
+        """Whether one more "please begin" is heeded: it costs no curves, and no credit of what follows it."""
+        is_allowed = peer.tokens.take(now)
+        self.refused += not is_allowed
+        return is_allowed
+
     def _bucket(self, peer: PeerAllowance, now: float, is_known: bool) -> TokenBucket:
         credit = peer.credit.left(now)
         if credit < 1.0:

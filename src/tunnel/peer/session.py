@@ -190,10 +190,7 @@ class Session:
             raise NotAuthentic("a handshake from a node that has not announced itself")
         now = trio.current_time()
         message = self._reassembly.add_untrusted(datagram, now)
-        if message is None:
-            return
-        is_known = self.is_established or self.living.state == "handshaking"
-        if not self._around.handshake_limit.take(self._allowance, now, is_known=is_known):
+        if message is None or not self._may_look_into(message[:1], now):
             return
         kind, rest = message[:1], message[1:]
         if kind == FIRST and not self.is_initiator:
@@ -204,6 +201,13 @@ class Session:
             self._heed(rest, self._card)
         else:
             raise MalformedFrame("a handshake message of no kind that we expect")
+
+    def _may_look_into(self, kind: bytes, now: float) -> bool:
+        limit = self._around.handshake_limit
+        if kind == ASK:
+            return limit.take_request(self._allowance, now)
+        is_known = self.is_established or self.living.state == "handshaking"
+        return limit.take(self._allowance, now, is_known=is_known)
 
     def close(self) -> None:
         """Forget every key and index."""
