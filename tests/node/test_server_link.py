@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, PuppetServer, Town
 
     from tunnel.embedding import Node
+    from tunnel.model.invite import Invite
 
 
 async def dials_of(node: Node, count: int) -> list[float]:
@@ -243,6 +245,18 @@ async def test_an_unreachable_server_is_complained_about_at_once_and_then_more_a
     assert {reason for reason, _ in told} == {"25.0.0.1:8443: refused"}
     assert [times for _, times in told] == [1, 2, 4, 8, 16, 32]
     assert all(vars(record)["remedy"].startswith("check that the server runs") for record in caplog.records[-1:])
+
+
+async def test_a_server_name_that_nobody_knows_is_told_with_the_remedy_of_a_name(
+    home: Invite, open_in: OpenNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    invite = replace(home, server="wss://server.invalid:8443")
+    async with open_in("desk", invite=invite) as desk:
+        await trio.sleep(10.0)
+        server = desk.status().server
+    assert server.reason == "nobody knows the name 'server.invalid'"
+    assert (server.remedy or "").startswith("check the spelling of the name in the invite")
+    assert vars(caplog.records[-1])["remedy"] == server.remedy
 
 
 async def test_each_new_reason_is_told_at_once(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Mapping
 from enum import Enum
 
@@ -50,5 +51,6 @@ class MemoryResolver:
             await trio.sleep_forever()
         addresses = () if trouble is Trouble.FAILS else self._names.get(host, ())
         if not addresses:
-            raise Unreachable(f"nobody knows the name {host!r}")
+            unknown = socket.gaierror(socket.EAI_NONAME, "nobody knows that name")
+            raise Unreachable(f"nobody knows the name {host!r}") from unknown  # as the real one does
         return tuple(Endpoint(address, port) for address in addresses)

@@ -180,7 +180,7 @@ class ServerLink:
         except Exception as error:
             failure = _network_failure(error)
             if not is_started:
-                raise failure from None
+                raise failure from failure.__cause__  # which tells the remedy: a name that does not resolve
             self._note_failure(failure)
         finally:
             if self._held is scope:
