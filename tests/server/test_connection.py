@@ -399,7 +399,7 @@ async def test_a_network_of_hundreds_is_told_to_a_newcomer_whole(server_host: Me
             house,
             server_link,
             Endpoint("26.0.0.1", 40000),
-            lambda *, returns: None,
+            lambda network, end, *, returns: None,
             local=settings.listen,
             share=Share(house.turns),
         )

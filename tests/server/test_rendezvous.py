@@ -116,17 +116,21 @@ async def test_noise_after_a_good_handshake_ends_nothing_else(
 
 async def test_one_address_holds_so_many_strangers_and_no_more(run_server: Serve, dial: Dial) -> None:
     async with run_server(max_strangers_per_address=3), AsyncExitStack() as stack:
-        for number in range(3):
-            await (await stack.enter_async_context(dial(f"n{number}", host="crowd"))).hear(Challenge)
-        assert not await is_let_in(dial, "crowd")
+        crowd = [await stack.enter_async_context(dial(f"n{number}", host="crowd")) for number in range(4)]
+        for stranger in crowd[1:]:
+            await stranger.hear(Challenge)
+        with trio.fail_after(0.5):
+            await crowd[0].hear_end()
         await still_serves(dial)
-        await stack.aclose()
-        await trio.sleep(3.0)
-        assert await is_let_in(dial, "crowd")
 
 
 async def test_the_server_holds_so_many_members_and_no_more(run_server: Serve, dial: Dial) -> None:
-    async with run_server(max_connections=2), dial("a") as a, dial("b") as b, dial("c") as c:
+    async with (
+        run_server(max_connections=2),
+        dial("a", host="one") as a,
+        dial("b", host="two") as b,
+        dial("c", host="three") as c,
+    ):
         await a.register()
         await b.register()
         c.say(prove(await c.hear(Challenge), c.network, c.keys, binding=b""))
@@ -182,15 +186,38 @@ async def test_a_flood_of_connections_from_one_address_is_cut_to_its_rate(run_se
         assert await is_let_in(dial, "flood")
 
 
-async def test_connections_that_say_nothing_free_their_slots(
-    run_server: Serve, dial: Dial, add_client_host: Callable[[str], MemoryHost]
+async def test_connections_that_say_nothing_keep_nobody_out_and_free_their_slots(
+    run_server: Serve,
+    dial: Dial,
+    add_client_host: Callable[[str], MemoryHost],
+    fetch: Callable[..., Awaitable[tuple[int, bytes]]],
 ) -> None:
     async with run_server(max_strangers_per_address=3) as server:
         for _ in range(3):
             await add_client_host("idle").open_stream(server.listen)
-        assert not await is_let_in(dial, "idle")
-        await trio.sleep(DEFAULT_TIMINGS.handshake_patience + 1.0)
         assert await is_let_in(dial, "idle")
+        await trio.sleep(DEFAULT_TIMINGS.handshake_patience + 1.0)
+        assert b"p2ptunnel_connections_open 0.0" in (await fetch("/metrics"))[1]
+
+
+async def test_who_connects_and_hangs_up_keeps_nobody_of_his_address_out(
+    run_server: Serve, dial: Dial, add_client_host: Callable[[str], MemoryHost]
+) -> None:
+    """Forty-six times a second let two of thirty honest tries in."""
+    async with run_server(max_connects_per_address_burst=5, max_connects_per_address_rate=1.0) as server:
+        for _ in range(40):
+            await (await add_client_host("office").open_stream(server.listen)).aclose()
+            await trio.sleep(0.02)
+        assert await is_let_in(dial, "office")
+
+
+async def test_a_node_whose_network_gives_way_hears_why(run_server: Serve, dial: Dial) -> None:
+    async with run_server(max_connections=2), dial("a", host="crowd") as a, dial("b", host="crowd") as b:
+        await a.register()
+        await b.register()
+        async with dial("c", host="office") as c:
+            await c.register()
+            assert (await b.hear(ErrorSignal)).code == "server_full"
 
 
 class FlakyListener:

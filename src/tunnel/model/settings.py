@@ -80,9 +80,9 @@ class ServerSettings:
     max_strangers: int = 1024
     """Connections that have not registered yet, beside those of registered nodes."""
     max_strangers_per_address: int = 64
-    """For one IPv4 address or IPv6 /64; an IPv6 /48 may have four times as many, here and below."""
+    """For one IPv4 address or IPv6 /64; an IPv6 /48 may have four times as many, here and at the rates."""
     max_connections_per_address: int = NODES_PER_ADDRESS
-    """Of registered nodes, in whatever networks: a whole office behind one NAT, and an eighth of the server."""
+    """Of registered nodes from one IPv4 address or IPv6 /48, in whatever networks: an office behind one NAT."""
     max_connects_per_address_rate: float = 5.0
     max_connects_per_address_burst: int = 64
     """Many nodes behind one NAT dial at once when the server comes back."""

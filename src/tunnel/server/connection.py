@@ -10,6 +10,7 @@ the connection with a typed error; what a client does reaches its own connection
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,6 +27,7 @@ from tunnel.model.errors import (
     RemoteProtocolError,
     UnexpectedSignal,
 )
+from tunnel.model.identity import NetworkId
 from tunnel.model.rates import TokenBucket
 from tunnel.model.settings import ServerSettings
 from tunnel.network.background import run_beside
@@ -98,8 +100,8 @@ class House:
 class Admit(Protocol):
     """Gives the connection a member's place, or says by which code it is refused."""
 
-    def __call__(self, *, returns: bool) -> str | None:
-        """`returns`: an older link of the same node is about to end."""
+    def __call__(self, network: NetworkId, end: Callable[[str], None], *, returns: bool) -> str | None:
+        """`returns`: an older link of the same node is about to end. `end(code)` is called if it must give way."""
         ...
 
 
@@ -190,7 +192,7 @@ class Connection:
             raise Refused("version", f"this server speaks version {PROTOCOL_VERSION}, you speak {hello.version}")
         network, node = verify_hello(hello, challenge, private, binding=house.binding)
         house.presence.check_room(network, node)
-        refusal = self._admit(returns=house.presence.find(network, node) is not None)
+        refusal = self._admit(network, self._give_way, returns=house.presence.find(network, node) is not None)
         if refusal is not None:
             raise _full(refusal, house.settings, self._remote)
         lease = house.registry.lease(
@@ -212,6 +214,11 @@ class Connection:
         if endpoint.host != self._local.host:
             return endpoint
         return Endpoint("::" if endpoint.is_ipv6 else "0.0.0.0", endpoint.port)
+
+    def _give_way(self, code: str) -> None:
+        """To a node of a network, or of an address, with fewer links."""
+        refusal = _full(code, self._house.settings, self._remote)
+        self.end(refusal.code, refusal.text)
 
     def _forget(self, member: Member) -> None:
         house = self._house

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import math
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tunnel.model.rates import RateTable
+from tunnel.model.identity import NetworkId
+from tunnel.model.rates import MAX_SOURCES, RateTable
 from tunnel.model.settings import ServerSettings
 
 _log = logging.getLogger(__name__)
 
 
 WIDER = 4
-"""What the sources of one IPv6 /48 may have together, in times of what one source may."""
+"""What the strangers of one IPv6 /48 may have together, in times of what those of one source may."""
+SILENT = 16
+"""Connections that may be made for each one that may speak."""
+RESERVE = 4
+LATELY = 3600.0
+"""Seconds for which a source counts as one from which nodes register."""
 SPARE_DESCRIPTORS = 160
 """File descriptors for everything but the connections of nodes: HTTP, STUN, the registry, Python's own."""
 
@@ -28,12 +36,15 @@ class Slot:
 
     sources: tuple[str, ...]
     drop: Callable[[], None]
-    """Ends the connection."""
-    is_member: bool = False
+    """Ends the connection of a stranger."""
+    network: NetworkId | None = None
+    """Of a member."""
+    end: Callable[[str], None] | None = None
+    """Ends the connection of a member, with this code."""
 
 
 class _Counts:
-    """How many of one kind each source has."""
+    """How many strangers each source has."""
 
     def __init__(self, each: int) -> None:
         self._each = each
@@ -56,22 +67,43 @@ class _Counts:
                 del self._held[key]
 
 
+class _Members:
+    """The members of one source, by their network, the newest last."""
+
+    def __init__(self) -> None:
+        self.networks: dict[NetworkId, dict[Slot, None]] = {}
+        self.total = 0
+
+    @property
+    def greatest(self) -> dict[Slot, None]:
+        """Those of the network with most."""
+        return max(self.networks.values(), key=len)
+
+
 class Slots:
     """How many connections are held at once: by strangers and by members, of each kind in all and by one source.
 
-    A connection comes as a stranger; `admit` makes it a member's. When all places of strangers are taken, a newcomer
-    takes that of the oldest of the source with most of them: who comes in great numbers drives out himself.
+    A connection comes as a stranger; `admit` makes it a member's. Who comes in great numbers drives out himself:
+    - when a source, or the server, has as many strangers as it may, a newcomer takes the place of the oldest of that
+      source, or of the source with most of them;
+    - when a source has as many members as it may, the network with most of them gives way to one with fewer, but none
+      gives way below an eighth of the places: networks cost nothing, and many small ones take no great one's places;
+    - when the server has, the source with most of them gives way to one with fewer.
+
     A `take` that gave a slot needs its `give_back`.
     """
 
     def __init__(self, *, strangers: int, members: int, each_strangers: int, each_members: int) -> None:
-        """`each_...`: of one source."""
+        """`each_...`: of one source; a whole IPv6 /48 has no more members than one IPv4 address."""
         self._max_strangers = strangers
         self._max_members = members
+        self._each_members = each_members
         self._strangers = _Counts(each_strangers)
-        self._members = _Counts(each_members)
         self._crowds: dict[str, dict[Slot, None]] = {}
         """Strangers that may be dropped, by their narrow source, the oldest first."""
+        self._members: dict[str, _Members] = {}
+        """By their wide source."""
+        self._members_total = 0
         self._held: set[Slot] = set()
         self.dropped = 0
         """Strangers who had to go."""
@@ -82,43 +114,63 @@ class Slots:
         return len(self._held)
 
     def take(self, sources: tuple[str, ...], drop: Callable[[], None]) -> Slot | None:
-        """A place for a stranger; None if his sources (see `sources_of`) have as many strangers as they may."""
+        """A place for a stranger; None if the /48 of his sources (see `sources_of`) has as many as it may."""
         if not self._strangers.has_room(sources):
-            return None
-        if self._strangers.total >= self._max_strangers:
-            crowd = max(self._crowds.values(), key=len)
-            oldest = next(iter(crowd))
-            self._forget_stranger(oldest)
-            self.dropped += 1
-            oldest.drop()
+            if sources[0] not in self._crowds:
+                return None
+            self._drop_oldest(self._crowds[sources[0]])
+        elif self._strangers.total >= self._max_strangers:
+            self._drop_oldest(max(self._crowds.values(), key=len))
         slot = Slot(sources, drop)
         self._crowds.setdefault(sources[0], {})[slot] = None
         self._strangers.add(sources)
         self._held.add(slot)
         return slot
 
-    def admit(self, slot: Slot, *, returns: bool = False) -> str | None:
-        """Make this stranger a member, or say by which code he is refused: `server_full` or `address_full`.
+    def admit(self, slot: Slot, network: NetworkId, end: Callable[[str], None], *, returns: bool = False) -> str | None:
+        """Make this stranger a member of a network, or say by which code he is refused: `server_full`, `address_full`.
 
-        One that `returns` takes the place of an older link of the same node, which is about to end.
+        One that `returns` takes the place of an older link of the same node, which is about to end. `end(code)` is
+        called when he has to give way later.
         """
+        source = slot.sources[-1]
+        here = self._members.get(source) or _Members()
         if not returns:
-            if self._members.total >= self._max_members:
-                return "server_full"
-            if not self._members.has_room(slot.sources):
-                return "address_full"
+            if here.total >= self._each_members:
+                mine, greatest = len(here.networks.get(network, ())), here.greatest
+                if len(greatest) <= max(mine + 1, self._each_members // 8):
+                    return "address_full"
+                self._end_newest(greatest, "address_full")
+            elif self._members_total >= self._max_members:
+                greatest_source = max(self._members.values(), key=_total)
+                if greatest_source.total <= here.total + 1:
+                    return "server_full"
+                self._end_newest(greatest_source.greatest, "server_full")
         self._forget_stranger(slot)
-        slot.is_member = True
-        self._members.add(slot.sources)
+        slot.network, slot.end = network, end
+        here = self._members.setdefault(source, here)
+        here.networks.setdefault(network, {})[slot] = None
+        here.total += 1
+        self._members_total += 1
         return None
 
     def give_back(self, slot: Slot) -> None:
         """The connection has ended."""
         self._held.discard(slot)
-        if slot.is_member:
-            self._members.remove(slot.sources)
-        else:
-            self._forget_stranger(slot)
+        self._forget_stranger(slot)
+        self._forget_member(slot)
+
+    def _drop_oldest(self, crowd: dict[Slot, None]) -> None:
+        oldest = next(iter(crowd))
+        self._forget_stranger(oldest)
+        self.dropped += 1
+        oldest.drop()
+
+    def _end_newest(self, members: dict[Slot, None], code: str) -> None:
+        newest = next(reversed(members))
+        self._forget_member(newest)
+        assert newest.end is not None
+        newest.end(code)
 
     def _forget_stranger(self, slot: Slot) -> None:
         crowd = self._crowds.get(slot.sources[0], {})
@@ -128,16 +180,61 @@ class Slots:
             if not crowd:
                 del self._crowds[slot.sources[0]]
 
+    def _forget_member(self, slot: Slot) -> None:
+        here = self._members.get(slot.sources[-1])
+        if here is None or slot.network is None or slot not in here.networks.get(slot.network, ()):
+            return
+        del here.networks[slot.network][slot]
+        if not here.networks[slot.network]:
+            del here.networks[slot.network]
+        here.total -= 1
+        if not here.total:
+            del self._members[slot.sources[-1]]
+        self._members_total -= 1
+
+
+def _total(members: _Members) -> int:
+    return members.total
+
 
 class DoorRates:
-    """How often one source may connect: a burst, then a rate; the sources of one IPv6 /48 together `WIDER` times it."""
+    """How often one source may connect: a burst, then a rate; the sources of one IPv6 /48 together `WIDER` times it.
+
+    Who connects and says nothing costs little, and takes nothing of it: `may_connect` bounds him by `SILENT` times as
+    much. Sources from which somebody registered lately have as much again as `RESERVE` says.
+    """
 
     def __init__(self, rate: float, burst: float) -> None:
-        self._tables = [RateTable(rate * wider, burst * wider) for wider in (1, WIDER)]
+        self._silent = _wider_tables(rate * SILENT, burst * SILENT)
+        self._speaking = _wider_tables(rate, burst)
+        self._reserve = _wider_tables(rate * RESERVE, burst)
+        self._registered: OrderedDict[str, float] = OrderedDict()
 
-    def take(self, sources: tuple[str, ...], now: float) -> bool:
+    def may_connect(self, sources: tuple[str, ...], now: float) -> bool:
         """Whether this source (see `sources_of`) may connect once more."""
-        return all(table.take(key, now) for table, key in zip(self._tables, sources, strict=False))
+        return _take(self._silent, sources, now)
+
+    def may_speak(self, sources: tuple[str, ...], now: float) -> bool:
+        """Whether one of its connections that sends its first bytes is served."""
+        if _take(self._speaking, sources, now):
+            return True
+        registered = self._registered.get(sources[0], -math.inf)
+        return now - registered <= LATELY and _take(self._reserve, sources, now)
+
+    def note_registered(self, sources: tuple[str, ...], now: float) -> None:
+        """A node has registered from there."""
+        self._registered[sources[0]] = now
+        self._registered.move_to_end(sources[0])
+        if len(self._registered) > MAX_SOURCES:
+            self._registered.popitem(last=False)
+
+
+def _wider_tables(rate: float, burst: float) -> tuple[RateTable, ...]:
+    return tuple(RateTable(rate * wider, burst * wider) for wider in (1, WIDER))
+
+
+def _take(tables: tuple[RateTable, ...], sources: tuple[str, ...], now: float) -> bool:
+    return all(table.take(key, now) for table, key in zip(tables, sources, strict=False))
 
 
 def fit_connections(settings: ServerSettings, descriptors: int) -> ServerSettings:

@@ -18,7 +18,9 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, TunnelError
+from tunnel.model.identity import NetworkId
 from tunnel.network.accepting import Exhaustion
+from tunnel.network.heard_stream import HeardStream
 from tunnel.network.link import Link
 from tunnel.network.ports import StreamListener
 from tunnel.network.relay_queue import QueueBudget
@@ -115,7 +117,7 @@ class Rendezvous:
     def _take_slot(self, remote: Endpoint, scope: trio.CancelScope) -> Slot | None:
         """Take a slot for a connection that ends with this scope, or count why not."""
         sources = sources_of(remote.host)
-        if not self._rates.take(sources, trio.current_time()):
+        if not self._rates.may_connect(sources, trio.current_time()):
             self.statistics.refused_rate += 1
             return None
         slot = None if self._closing else self._slots.take(sources, scope.cancel)
@@ -125,6 +127,18 @@ class Rendezvous:
         self.statistics.accepted += 1
         self.statistics.crowded_out = self._slots.dropped
         return slot
+
+    def _hear_first(self, slot: Slot) -> None:
+        """Somebody speaks. Raises BrokenResourceError if his source has spoken too often."""
+        if not self._rates.may_speak(slot.sources, trio.current_time()):
+            self.statistics.refused_rate += 1
+            raise trio.BrokenResourceError("too many connections from one address")
+
+    def _admit(self, slot: Slot, network: NetworkId, end: Callable[[str], None], *, returns: bool) -> str | None:
+        refusal = self._slots.admit(slot, network, end, returns=returns)
+        if refusal is None:
+            self._rates.note_registered(slot.sources, trio.current_time())
+        return refusal
 
     async def _serve_one(
         self, stream: trio.abc.Stream, remote: Endpoint, local: Endpoint, slot: Slot, scope: trio.CancelScope
@@ -145,6 +159,7 @@ class Rendezvous:
     async def _open_and_run(self, stream: trio.abc.Stream, remote: Endpoint, local: Endpoint, slot: Slot) -> None:
         settings = self._house.settings
         deadline = trio.current_time() + settings.timings.handshake_patience
+        stream = HeardStream(stream, partial(self._hear_first, slot))
         with trio.fail_at(deadline):
             secured = await self._secure(stream)
         share = Share(self._house.turns, self._house.turns.crowd_of(slot.sources[-1]))
@@ -161,9 +176,7 @@ class Rendezvous:
                 link = Link(
                     channel, timings=settings.timings, relay_queue=settings.relay_queue, budget=self.relay_budget
                 )
-                connection = Connection(
-                    self._house, link, remote, partial(self._slots.admit, slot), local=local, share=share
-                )
+                connection = Connection(self._house, link, remote, partial(self._admit, slot), local=local, share=share)
                 self._connections[connection] = link
                 if not self._closing:
                     await connection.run(deadline)

@@ -1,0 +1,35 @@
+"""A byte stream that says when its peer sends the first bytes: until then a connection has cost next to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+
+class HeardStream(trio.abc.Stream):
+    """Passes a stream through, and calls `on_first` before it hands on the first bytes; what that raises, it raises."""
+
+    def __init__(self, stream: trio.abc.Stream, on_first: Callable[[], None]) -> None:
+        self._stream = stream
+        self._on_first: Callable[[], None] | None = on_first
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """As the stream does."""
+        received = await self._stream.receive_some(max_bytes)
+        if self._on_first is not None and received:
+            on_first, self._on_first = self._on_first, None
+            on_first()
+        return received
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As the stream does."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As the stream does."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """As the stream does."""
+        await self._stream.aclose()
