@@ -78,6 +78,57 @@ async def test_a_peer_that_came_back_is_not_called_offline(town: Town, open_in: 
             assert reason.code is ReasonCode.PEER_OFFLINE
 
 
+async def test_a_peer_that_left_while_the_server_was_away_is_offline(town: Town, open_in: OpenNode) -> None:
+    """Nobody tells of its leaving: the server that comes back has never heard of it."""
+    async with open_in("laptop") as laptop:
+        async with open_in("desk") as desk:
+            async with town.server() as kill:
+                await laptop.wait_registered()
+                await desk.wait_registered()
+                await trio.sleep(1.0)
+                assert laptop.peer("desk").is_present
+                kill()
+            await trio.sleep(1.0)
+        async with town.server():
+            await trio.sleep(60.0)
+            reason = laptop.peer("desk").reason
+            assert reason is not None
+            assert reason.code is ReasonCode.PEER_OFFLINE
+
+
+async def test_a_peer_that_comes_back_with_the_server_is_never_called_offline(town: Town, open_in: OpenNode) -> None:
+    """Who dials first sees nobody for a moment."""
+    async with open_in("laptop") as laptop, open_in("desk") as desk:
+        async with town.server() as kill:
+            await laptop.wait_registered()
+            await desk.wait_registered()
+            kill()
+        await trio.sleep(5.0)
+        async with town.server():
+            for _ in range(300):
+                await trio.sleep(0.1)
+                reason = laptop.peer("desk").reason
+                assert reason is None or reason.code is not ReasonCode.PEER_OFFLINE
+            assert laptop.peer("desk").is_present
+
+
+async def test_a_peer_is_offline_since_it_left_however_often_it_was_asked_for(town: Town, open_in: OpenNode) -> None:
+    async with town.server(), open_in("laptop") as laptop:
+        async with open_in("desk") as desk:
+            await laptop.wait_registered()
+            await desk.wait_registered()
+            await laptop.ping("desk")
+        await trio.sleep(1.0)
+        left = laptop.peer("desk").status().since
+        await trio.sleep(30.0)
+        with pytest.raises(PeerUnreachable):
+            await laptop.ping("desk")
+        await trio.sleep(10.0)
+        status = laptop.peer("desk").status()
+        assert [move.event for move in status.history][-1] == "refused"
+        assert status.since == left
+
+
 async def test_a_node_without_an_interface_is_known_to_take_no_ip(town: Town, open_in: OpenNode) -> None:
     """Its tunnel addresses look like all others; what is sent there would be lost in silence."""
     async with town.server(), open_in("desk", tun="tun") as desk, open_in("laptop") as laptop:

@@ -50,6 +50,8 @@ class Timings:
     server_backoff: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
     server_backoff_jitter: float = 0.2
     """A share of the step, up or down."""
+    return_patience: float = 20.0
+    """The others may register so long after us, if it was the server that was away; who has not by then is offline."""
     server_ping: float = 15.0
     server_ping_patience: float = 10.0
     server_suspect_patience: float = 1.0

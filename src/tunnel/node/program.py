@@ -350,7 +350,16 @@ class NodeProgram:
         self.announcer.note_registered()
         for peer in self.directory:
             peer.note_registered()
+        self._nursery.start_soon(self._note_missing, self.link.registrations)
         self._beat_all()
+
+    async def _note_missing(self, registration: int) -> None:
+        """The server tells of those that come and are there, and of nobody that left while it, or we, were away."""
+        await trio.sleep(self.settings.timings.return_patience)
+        if self.link.is_registered and self.link.registrations == registration:
+            for peer in self.directory:
+                peer.note_missing()
+            self.pulse.beat()
 
     def _choose_dialled(self, endpoints: Collection[Endpoint]) -> Collection[Endpoint]:
         """Those to which the way shall not lead into the tunnel. Raises ServerUnreachable where that is none."""

@@ -231,8 +231,13 @@ class PeerConnection:
 
     def note_registered(self) -> None:
         """The server welcomed us (again), and now it tells who is present."""
-        self._facts.is_present = False
+        self._facts.note_registered()
         self.note_surroundings()
+
+    def note_missing(self) -> None:
+        """A while has passed since, and the server has told of whom it has."""
+        if self.state in ("detecting", "announced"):
+            self._facts.note_missing()
 
     def note_surroundings(self) -> None:
         """The server link, our announcement or our sockets changed."""
@@ -350,7 +355,7 @@ class PeerConnection:
             state=self.state,
             path=self.path_status(),
             reason=self.reason,
-            since=self.since,
+            since=self._shown_since,
             tx_bytes=self._carriage.tx_bytes,
             rx_bytes=self._carriage.rx_bytes,
             history=tuple(self.history),
@@ -359,6 +364,13 @@ class PeerConnection:
             kept_path=self._routing.path_status() if self._keeps_path else None,
             takes_ip=self.takes_ip,
         )
+
+    @property
+    def _shown_since(self) -> float:
+        """Of a peer that is away: since it left, however often it was asked for."""
+        absent, reason = self._facts.absent_since, self.reason
+        is_offline = self.state == "announced" and reason is not None and reason.code is ReasonCode.PEER_OFFLINE
+        return absent if is_offline and absent is not None else self.since
 
     @property
     def _keeps_path(self) -> bool:

@@ -37,6 +37,8 @@ class PeerFacts:
         """What it is called here, which is for the node to say; empty where it may bear no name."""
         self.is_present = False
         """Whether the server has a link to it, as far as we were told."""
+        self.absent_since: float | None = None
+        """Unix time since when it has none; None while it has one."""
         self.introduction: tuple[Introduced, float] | None = None
         """One that no punch has used yet, and when it came."""
         self.refusal: Refusal | None = None
@@ -102,15 +104,32 @@ class PeerFacts:
     def note_absent(self) -> None:
         """The peer is gone. A request before it comes back would be refused: it waits as if it had been."""
         if self.is_present:
-            self.is_present = False
+            self._forget_presence()
             self.reason = Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
             self._wait_longer()
         self.pulse.beat()
+
+    def note_registered(self) -> None:
+        """The server welcomed us: who is present we are told now."""
+        if self.is_present:
+            self._forget_presence()
+        self.pulse.beat()
+
+    def note_missing(self) -> None:
+        """The server welcomed us a while ago and has not told of the peer: it left while we heard nothing."""
+        if not self.is_present and (self.reason is None or self.reason.code is ReasonCode.SERVER_UNREACHABLE):
+            self.reason = Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
+            self.pulse.beat()
+
+    def _forget_presence(self) -> None:
+        self.is_present = False
+        self.absent_since = self.around.clock.wall()
 
     def note_card(self, card: PeerCard) -> None:
         """A newer announcement."""
         self.card = card
         self.is_present = True
+        self.absent_since = None
         if self.reason is not None and self.reason.code is ReasonCode.PEER_OFFLINE:
             self.reason = None
         self.not_before = NEVER
