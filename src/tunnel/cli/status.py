@@ -164,15 +164,11 @@ class _Changes:
         lasting = {
             **found,
             "node": {**found["node"], "port_mappings": list(map(_lasting, found["node"]["port_mappings"]))},
-            "peers": [{**peer, **_AGELESS, "idle_s": is_idle(peer)} for peer in found["peers"]],
+            "peers": [{**peer, "idle_s": is_idle(peer)} for peer in found["peers"]],
         }
         if lasting != self._shown:
             self._shown = lasting
             self._console.print(_status_view(found))
-
-
-_AGELESS: dict[str, Any] = {"since": None, "history": None}
-"""Times in a peer that are reckoned from its age, and so differ a little each time; its state tells what moved."""
 
 
 def _lasting(mapping: dict[str, Any]) -> dict[str, Any]:
