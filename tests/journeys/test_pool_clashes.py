@@ -192,6 +192,12 @@ def test_two_networks_of_one_prefix_live_on_one_machine(open_household: OpenHous
             assert len(household.start_ping(one, other, count=10).finish().answers) >= 9, one
         for household, one, other in ((first, "laptop", "till"), (second, "work-laptop", "work-till")):
             assert way_to(lab, office, household.address(other)) == household.nodes[one].tun
-            assert "has addresses that this machine has elsewhere" in household.status(one)["node"]["notes"][0]
+            household.wait_status(
+                one,
+                lambda status: any(
+                    "has addresses that this machine has elsewhere" in note for note in status["node"]["notes"]
+                ),
+                "told of the other network",
+            )
     first.wait_status("laptop", lambda status: not status["node"]["notes"], "alone again")
     assert way_to(lab, office, "10.86.222.222") == first.nodes["laptop"].tun
