@@ -37,11 +37,14 @@ HARD_FLOW_RATE = 180.0
 """Flows opened a second; what is left of the node's rate is for its other peers."""
 HARD_REST = 20.0
 """Seconds from the end of a hard punch that has opened many flows to the next one: routers forget slowly."""
-FEW_FLOWS = 100
-"""A hard punch that opened no more needs no rest behind it; the next ones have so much less."""
+FEW_FLOWS = 40
+"""A hard punch that opened no more needs no rest behind it; the next ones have so much less.
+
+With the volleys of the punches beside it, fewer than a hundred at one address: more are a guess, for one at a time.
+"""
 HARD_HOST_BURST, HARD_HOST_RATE = 4.0 * HARD_PACKETS, 4.0 * HARD_PACKETS / 3600.0
 """Packets of hard punches to one address, and to one peer: so many at once, so many a second."""
-HARD_LEAST = 2.0 * FEW_FLOWS
+HARD_LEAST = 200.0
 """Packets without which a hard punch is not worth its while."""
 
 
