@@ -81,7 +81,7 @@ class Carriage:
         self._note_wanted(now)
         route = self._paths.route
         if not route:
-            self._session.hold(kind, plaintext)
+            self._session.waiting.hold(kind, plaintext)
             return
         datagram = self._session.seal(kind, plaintext)
         if datagram is None:

@@ -56,8 +56,8 @@ class Routing:
         if self._paths.route and not before:
             self._paths.relay.asked = NEVER  # what went unanswered before says nothing of now
             self._session.hasten()
-        if self._paths.route and self._session.has_waiting:
-            self._session.flush()
+        if self._paths.route and self._session.waiting:
+            self._session.waiting.flush()
 
     def note_answer(self, path: Path) -> None:
         """A probe of ours was answered."""

@@ -1,4 +1,4 @@
-"""The session with one peer: who begins the handshake, which keys are in use, what waits for keys.
+"""The session with one peer: who begins the handshake, and which keys are in use.
 
 The lower node id initiates and rekeys; the other only asks. A new session replaces the old one when the initiator's
 first packet opens under it, so there are three slots: next, current, previous. Handshake messages have a first byte:
@@ -8,9 +8,7 @@ first packet opens under it, so there are three slots: next, current, previous. 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import trio
 
@@ -28,22 +26,14 @@ from tunnel.peer.key_slots import Keys, KeySlots
 from tunnel.peer.messages import Keep, encode_control
 from tunnel.peer.session_payloads import AskPayload, FirstPayload, SecondPayload
 from tunnel.peer.surroundings import Indexed, Surroundings
+from tunnel.peer.waiting_packets import WaitingPackets
 from tunnel.wire.frames import Kind, decode_header
 
 FIRST, SECOND, ASK = b"\x01", b"\x02", b"\x03"
-MAX_WAITING = 64
 REKEY_PACKETS = 2**32
 _USE_GAP = 1.0
 """So often an old key that nobody used lately is looked at: use makes it worth a new one."""
 _KEEP = Kind.CONTROL, encode_control(Keep())
-
-
-@dataclass(slots=True)
-class SessionCounts:
-    """What became of the packets."""
-
-    dropped_waiting: int = 0
-    handshakes: int = 0
 
 
 class Session:
@@ -84,8 +74,9 @@ class Session:
         self._initiator: tuple[Initiator, int] | None = None
         self._message_id = 0
         self.slots = KeySlots(lambda index: surroundings.release_index(Kind.DATA, index, owner))
-        self._waiting: deque[tuple[float, Kind, bytes]] = deque()
-        self.counts = SessionCounts()
+        self.waiting = WaitingPackets(send, surroundings.timings.wanted)
+        self.handshakes = 0
+        """Messages that we sent."""
         self.living = Living(
             SessionChart(),
             {
@@ -113,7 +104,7 @@ class Session:
             self._highest_attempt = 0
             self._drop_keys()
             self.living.post("reset")
-        if self.has_waiting:
+        if self.waiting:
             self.want()
 
     def renew(self, card: PeerCard) -> None:
@@ -143,34 +134,13 @@ class Session:
         """A datagram; or None: the packet waits for keys (at most 64 do, the oldest is dropped)."""
         keys = self.slots.current
         if keys is None:
-            self.hold(kind, plaintext)
+            self.waiting.hold(kind, plaintext)
             self.want()
             return None
         keys.used = now = trio.current_time()
         if kind is Kind.DATA and now < keys.owed:
             keys.owed = now
         return keys.sealer.seal(kind, keys.peer_index, plaintext)
-
-    def hold(self, kind: Kind, plaintext: bytes) -> None:
-        """Keep a packet until it can be sent, for as long as the peer counts as wanted."""
-        self._drop_stale()
-        if len(self._waiting) >= MAX_WAITING:
-            self._waiting.popleft()
-            self.counts.dropped_waiting += 1
-        self._waiting.append((trio.current_time(), kind, plaintext))
-
-    def flush(self) -> None:
-        """Send what waited, oldest first; what waited for too long is no longer worth it."""
-        self._drop_stale()
-        waiting, self._waiting = self._waiting, deque()
-        for _, kind, plaintext in waiting:
-            self._send(kind, plaintext)
-
-    @property
-    def has_waiting(self) -> bool:
-        """Whether packets wait."""
-        self._drop_stale()
-        return bool(self._waiting)
 
     def open_untrusted(self, datagram: bytes) -> bytes:
         """The plaintext of a data or control datagram. Raises NotAuthentic or MalformedFrame."""
@@ -212,7 +182,7 @@ class Session:
     def close(self) -> None:
         """Forget every key and index."""
         self._drop_keys()
-        self._waiting.clear()
+        self.waiting.clear()
         self._release_handshake_keys()
 
     def _take_handshake_keys(self, card: PeerCard) -> None:
@@ -232,12 +202,6 @@ class Session:
         if self._handshake_keys is not None:
             self._around.release_index(Kind.HANDSHAKE, self._handshake_keys.receive_index, self._owner)
             self._handshake_keys = None
-
-    def _drop_stale(self) -> None:
-        oldest = trio.current_time() - self._timings.wanted
-        while self._waiting and self._waiting[0][0] < oldest:
-            self._waiting.popleft()
-            self.counts.dropped_waiting += 1
 
     # What each state does.
 
@@ -286,7 +250,7 @@ class Session:
     def _note_move(self, _source: str, _event: str, target: str) -> None:
         if target == "expired":
             self._drop_keys()
-        if target in ("expired", "idle") and self.has_waiting:
+        if target in ("expired", "idle") and self.waiting:
             self.want()
         self._changed()
 
@@ -348,7 +312,7 @@ class Session:
 
     def _transmit_message(self, message: bytes) -> None:
         self._message_id = self._rising(self._message_id)
-        self.counts.handshakes += 1
+        self.handshakes += 1
         keys = self._handshake_keys
         assert keys is not None
         for datagram in encode_fragments(
@@ -366,7 +330,7 @@ class Session:
     def _install(self, keys: Keys) -> None:
         self.slots.install(keys)
         self.living.post("agreed")
-        self.flush()
+        self.waiting.flush()
 
     def _abandon_attempt(self) -> None:
         if self._initiator is not None:
