@@ -19,11 +19,12 @@ from tunnel.model.identity import NodeId
 from tunnel.model.settings import ServerSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.link import Link
-from tunnel.server.connection import MESSAGES_RATE, Connection, House
+from tunnel.server.connection import MESSAGES_RATE, Connection
 from tunnel.server.introductions import Introductions
 from tunnel.server.presence import Member, Presence
 from tunnel.server.registry import Registry
 from tunnel.server.relay import Relay
+from tunnel.server.shared import House
 from tunnel.wire.relay_batch import encode_relay_batch
 from tunnel.wire.signals import (
     MAX_BODY,

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
@@ -32,15 +31,10 @@ from tunnel.model.rates import TokenBucket
 from tunnel.model.settings import ServerSettings
 from tunnel.network.background import run_beside
 from tunnel.network.link import Link
-from tunnel.network.ports import World
-from tunnel.network.turns import Share, Turns
+from tunnel.network.turns import Share
 from tunnel.server.announcing import Announcing
-from tunnel.server.introductions import Introductions
-from tunnel.server.presence import Member, Presence
-from tunnel.server.registry import Registry
-from tunnel.server.relay import Relay
-from tunnel.server.stun_service import StunCounts
-from tunnel.server.udp_relay import UdpRelay
+from tunnel.server.presence import Member
+from tunnel.server.shared import House
 from tunnel.wire.signals import (
     MAX_TEXT,
     PROTOCOL_VERSION,
@@ -73,28 +67,6 @@ MESSAGES_RATE = 4000.0
 MESSAGES_PAUSE = 0.01
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class House:
-    """What all connections share."""
-
-    settings: ServerSettings
-    world: World
-    presence: Presence
-    registry: Registry
-    relay: Relay
-    introductions: Introductions
-    udp_relay: UdpRelay | None = None
-    stun: tuple[Endpoint, ...] = ()
-    binding: bytes = b""
-    """SHA-256 of the server's certificate, which each hello covers; empty without TLS."""
-    stun_counts: StunCounts = field(default_factory=StunCounts)
-    endings: dict[str, int] = field(default_factory=dict)
-    """How many connections ended with which last word; `gone` where the client went first."""
-    signals: int = 0
-    turns: Turns = field(default_factory=Turns)
-    """In which the connections that send or are told much share the loop."""
 
 
 class Admit(Protocol):

@@ -21,7 +21,6 @@ from tunnel.network.ports import ServiceSocket, StreamListener, World
 from tunnel.network.tls import server_tls
 from tunnel.server.certificate import ServerCertificate, open_certificate
 from tunnel.server.circuits import Circuits
-from tunnel.server.connection import House
 from tunnel.server.door_cookies import SECRET_BYTES
 from tunnel.server.http import Page, serve_http
 from tunnel.server.introductions import Introductions
@@ -31,6 +30,7 @@ from tunnel.server.registry import Registry
 from tunnel.server.relay import Relay
 from tunnel.server.rendezvous import Rendezvous
 from tunnel.server.reports import Reports
+from tunnel.server.shared import House
 from tunnel.server.stun_service import serve_stun
 from tunnel.server.udp_relay import UdpRelay
 

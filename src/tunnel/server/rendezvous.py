@@ -26,8 +26,9 @@ from tunnel.network.ports import StreamListener
 from tunnel.network.relay_queue import QueueBudget
 from tunnel.network.turns import Share
 from tunnel.network.websocket import accept_message_channel
-from tunnel.server.connection import Connection, House
+from tunnel.server.connection import Connection
 from tunnel.server.limits import DoorRates, Slot, Slots, sources_of
+from tunnel.server.shared import House
 from tunnel.wire.signals import MAX_SIGNAL
 
 MAX_FIRST = MAX_SIGNAL + 64
