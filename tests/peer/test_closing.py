@@ -62,7 +62,7 @@ async def test_a_peer_is_closed_in_whatever_state_it_is(
     assert bench.left.peer.state == state
     bench.left.peer.close()
     await bench.wait_state(bench.left, "closed")
-    last = bench.left.peer.history[-1]
+    last = bench.left.peer.status().history[-1]
     assert (last.source, last.event, last.target) == (state, "close", "closed")
     await trio.sleep(0.1)
     assert len(bench.left.indices) == 0

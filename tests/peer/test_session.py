@@ -214,12 +214,13 @@ async def test_a_path_without_a_session_is_not_said_to_carry(bench: Bench) -> No
         bench.left.peer.send_packet(MARK)
         await trio.sleep(0.1)
     assert bench.left.peer.state == "connected"
-    assert bench.left.peer.reason is not None
-    assert bench.left.peer.reason.code is ReasonCode.NO_SESSION
+    reason = bench.left.peer.status().reason
+    assert reason is not None
+    assert reason.code is ReasonCode.NO_SESSION
     bench.drop = lambda side, way, datagram: False
     await trio.sleep(DEFAULT_TIMINGS.handshake_slow_retry)
     assert await echo(bench.left) > 0
-    assert bench.left.peer.reason is None
+    assert bench.left.peer.status().reason is None
 
 
 async def test_a_flow_that_goes_one_way_keeps_its_keys(bench: Bench) -> None:

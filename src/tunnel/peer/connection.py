@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from collections.abc import Callable
 
 import trio
@@ -31,6 +30,7 @@ from tunnel.peer.hard_punches import HardPunches
 from tunnel.peer.keeper import PathKeeper
 from tunnel.peer.probing import Probing
 from tunnel.peer.reaching import Reaching
+from tunnel.peer.reporting import Reporting
 from tunnel.peer.requesting import Requesting
 from tunnel.peer.routing import Routing
 from tunnel.peer.session import Session
@@ -41,7 +41,6 @@ from tunnel.wire.signals import Introduced, Refusal, Signal, tag_of
 
 log = logging.getLogger(__name__)
 
-HISTORY = 64
 _LEAST_PATIENCE = 0.1
 
 
@@ -67,8 +66,6 @@ class PeerConnection:
         self._on_change = changed
         self._facts = PeerFacts(node, surroundings)
         self.paths = self._facts.paths
-        self.history: deque[Move] = deque(maxlen=HISTORY)
-        self.since = surroundings.clock.wall()
         self._routing = Routing(self._facts, state=lambda: self.state, connected_at=lambda: self._reaching.connected_at)
         self._probing = Probing(
             self._facts,
@@ -85,6 +82,7 @@ class PeerConnection:
             left=lambda: self.note_down("left"),
             tallied=self._routing.note_tally,
         )
+        self._reporting = Reporting(self._facts, self._routing, self._carriage, state=lambda: self.state)
         self._handshakes = surroundings.handshake_limit.open_peer()
         self._is_closing = False
         self._has_spoken = False
@@ -129,6 +127,7 @@ class PeerConnection:
             changed=facts.pulse.beat,
         )
         self._carriage.begin(self.session, self._keeper, self._session_keeper)
+        self._reporting.begin(self._reaching, self._session_keeper)
         self._circuit_keeper = CircuitKeeper(
             facts, state=lambda: self.state, ask=self._probing.ask, changed=self._routing.update
         )
@@ -264,8 +263,7 @@ class PeerConnection:
     @property
     def takes_ip(self) -> bool:
         """Whether IP packets get anywhere there, as far as it told."""
-        card = self._facts.card
-        return card is None or card.body.takes_ip
+        return self._facts.takes_ip
 
     def send_packet(self, packet: bytes) -> None:
         """Send one packet of data, as the tunnel carries it; without keys or a way it waits, at most 64 do."""
@@ -347,49 +345,11 @@ class PeerConnection:
 
     def status(self) -> PeerStatus:
         """A frozen view for people and machines."""
-        card = self.card
-        return PeerStatus(
-            id=str(self.node),
-            name=self.name,
-            addresses=card.body.addresses if card is not None else (),
-            state=self.state,
-            path=self.path_status(),
-            reason=self.reason,
-            since=self._shown_since,
-            tx_bytes=self._carriage.tx_bytes,
-            rx_bytes=self._carriage.rx_bytes,
-            history=tuple(self.history),
-            claimed_name=card.body.name if card is not None and not self.name else "",
-            idle=self._carriage.idle,
-            kept_path=self._routing.path_status() if self._keeps_path else None,
-            takes_ip=self.takes_ip,
-        )
-
-    @property
-    def _shown_since(self) -> float:
-        """Of a peer that is away: since it left, however often it was asked for."""
-        absent, reason = self._facts.absent_since, self.reason
-        is_offline = self.state == "announced" and reason is not None and reason.code is ReasonCode.PEER_OFFLINE
-        return absent if is_offline and absent is not None else self.since
-
-    @property
-    def _keeps_path(self) -> bool:
-        return self.state == "connected" and not self.can_carry and self.paths.chosen is not None
-
-    @property
-    def reason(self) -> Reason | None:
-        """Why data does not go directly; None where it does."""
-        if self.state == "connected" and self._session_keeper.is_doubted:
-            return Reason(
-                ReasonCode.NO_SESSION, "the path answers, what is sent on it does not: new keys are being made"
-            )
-        if self.state == "connected":
-            return self._facts.throughput.reason(trio.current_time())
-        return self._facts.reason
+        return self._reporting.status()
 
     def path_status(self) -> PathStatus | None:
         """The path that carries now; None without keys or a way."""
-        return self._routing.path_status() if self.can_carry else None
+        return self._reporting.path_status()
 
     def _patience(self, state: str) -> float:
         match state:
@@ -403,25 +363,12 @@ class PeerConnection:
                 return math.inf
 
     def _note_move(self, source: str, event: str, target: str) -> None:
-        facts = self._facts
-        if target == "connected":
-            facts.reason = None
-        elif source == "punching" and event == "patience_ended":
-            facts.reason = self._reaching.failure
-        elif source == "requested" and event == "patience_ended":
-            silence = Reason(ReasonCode.PEER_INFO_TIMEOUT, "the server did not introduce us within 12 s")
-            facts.reason = silence if facts.around.is_registered else facts.absence
-        elif target == "relayed" and not facts.is_direct_allowed:
-            facts.reason = self._reaching.plan().otherwise
+        move = self._reporting.note_move(source, event, target)
         if target in ("announced", "closed"):
             self.paths.bury()
             self._reaching.release()
-        move = Move(self._around.clock.wall(), source, event, target)
-        if source != target:
-            self.since = move.at
-        self.history.append(move)
         self._routing.update()
-        facts.pulse.beat()
+        self._facts.pulse.beat()
         log.info("peer moved", extra={"peer": self.node, "from": source, "event": event, "to": target})
         self._on_change(self, move)
 

@@ -64,6 +64,11 @@ class PeerFacts:
         return not ((own is not None and own.body.relay_only) or (self.card is not None and self.card.body.relay_only))
 
     @property
+    def takes_ip(self) -> bool:
+        """Whether IP packets get anywhere there, as far as it told."""
+        return self.card is None or self.card.body.takes_ip
+
+    @property
     def is_introduced(self) -> bool:
         """Whether there is an introduction that can be acted on."""
         return self.introduction is not None and (self.is_direct_allowed or self.relay_carries)

@@ -1,0 +1,100 @@
+"""What people and machines are told of one peer: its moves, its path, and why data does not go directly."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.model.status import Move, PathStatus, PeerStatus
+from tunnel.peer.carriage import Carriage
+from tunnel.peer.facts import PeerFacts
+from tunnel.peer.reaching import Reaching
+from tunnel.peer.routing import Routing
+from tunnel.peer.session_keeper import SessionKeeper
+
+HISTORY = 64
+
+
+class Reporting:
+    """One a peer connection, `begin` before all else. `note_move` is told of each move. `state()` is the chart's."""
+
+    def __init__(self, facts: PeerFacts, routing: Routing, carriage: Carriage, *, state: Callable[[], str]) -> None:
+        self._facts = facts
+        self._around = facts.around
+        self._routing = routing
+        self._carriage = carriage
+        self._state = state
+        self._history: deque[Move] = deque(maxlen=HISTORY)
+        self._since = facts.around.clock.wall()
+
+    def begin(self, reaching: Reaching, session_keeper: SessionKeeper) -> None:
+        """A new chart, and what lives with it."""
+        self._reaching = reaching
+        self._session_keeper = session_keeper
+
+    def note_move(self, source: str, event: str, target: str) -> Move:
+        """The chart took a transition: the time of it, and the reason that holds from now on."""
+        facts = self._facts
+        if target == "connected":
+            facts.reason = None
+        elif source == "punching" and event == "patience_ended":
+            facts.reason = self._reaching.failure
+        elif source == "requested" and event == "patience_ended":
+            silence = Reason(ReasonCode.PEER_INFO_TIMEOUT, "the server did not introduce us within 12 s")
+            facts.reason = silence if self._around.is_registered else facts.absence
+        elif target == "relayed" and not facts.is_direct_allowed:
+            facts.reason = self._reaching.plan().otherwise
+        move = Move(self._around.clock.wall(), source, event, target)
+        if source != target:
+            self._since = move.at
+        self._history.append(move)
+        return move
+
+    def status(self) -> PeerStatus:
+        """A frozen view for people and machines."""
+        card, name = self._facts.card, self._facts.name
+        return PeerStatus(
+            id=str(self._facts.node),
+            name=name,
+            addresses=card.body.addresses if card is not None else (),
+            state=self._state(),
+            path=self.path_status(),
+            reason=self.reason,
+            since=self._shown_since,
+            tx_bytes=self._carriage.tx_bytes,
+            rx_bytes=self._carriage.rx_bytes,
+            history=tuple(self._history),
+            claimed_name=card.body.name if card is not None and not name else "",
+            idle=self._carriage.idle,
+            kept_path=self._routing.path_status() if self._keeps_path else None,
+            takes_ip=self._facts.takes_ip,
+        )
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why data does not go directly; None where it does."""
+        if self._state() != "connected":
+            return self._facts.reason
+        if self._session_keeper.is_doubted:
+            return Reason(
+                ReasonCode.NO_SESSION, "the path answers, what is sent on it does not: new keys are being made"
+            )
+        return self._facts.throughput.reason(trio.current_time())
+
+    def path_status(self) -> PathStatus | None:
+        """The path that carries now; None without keys or a way."""
+        return self._routing.path_status() if self._carriage.is_ready else None
+
+    @property
+    def _shown_since(self) -> float:
+        """Of a peer that is away: since it left, however often it was asked for."""
+        absent, reason = self._facts.absent_since, self.reason
+        is_offline = self._state() == "announced" and reason is not None and reason.code is ReasonCode.PEER_OFFLINE
+        return absent if is_offline and absent is not None else self._since
+
+    @property
+    def _keeps_path(self) -> bool:
+        return self._state() == "connected" and not self._carriage.is_ready and self._facts.paths.chosen is not None
