@@ -24,7 +24,7 @@ from tunnel.server.introductions import Introductions
 from tunnel.server.presence import Member, Presence
 from tunnel.server.registry import Registry
 from tunnel.server.relay import Relay
-from tunnel.server.shared import House
+from tunnel.server.shared import Shared
 from tunnel.wire.relay_batch import encode_relay_batch
 from tunnel.wire.signals import (
     MAX_BODY,
@@ -393,16 +393,16 @@ async def test_a_network_of_hundreds_is_told_to_a_newcomer_whole(server_host: Me
     to_node, from_server = trio.open_memory_channel[bytes](0)
     to_server, from_node = trio.open_memory_channel[bytes](0)
     with closing(Registry(None, settings.addresses)) as registry:
-        house = House(settings, server_host.world(), presence, registry, Relay(presence, 1e6), introductions)
+        shared = Shared(settings, server_host.world(), presence, registry, Relay(presence, 1e6), introductions)
         server_link = Link(Pipe(to_node, from_node), timings=settings.timings, relay_queue=1000)
         node_link = Link(Pipe(to_server, from_server), timings=settings.timings, relay_queue=1000)
         connection = Connection(
-            house,
+            shared,
             server_link,
             Endpoint("26.0.0.1", 40000),
             lambda network, end, *, returns: None,
             local=settings.listen,
-            share=Share(house.turns),
+            share=Share(shared.turns),
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.run, trio.current_time() + 5.0)

@@ -34,7 +34,7 @@ from tunnel.network.link import Link
 from tunnel.network.turns import Share
 from tunnel.server.announcing import Announcing
 from tunnel.server.presence import Member
-from tunnel.server.shared import House
+from tunnel.server.shared import Shared
 from tunnel.wire.signals import (
     MAX_TEXT,
     PROTOCOL_VERSION,
@@ -82,7 +82,7 @@ class Connection:
 
     def __init__(
         self,
-        house: House,
+        shared: Shared,
         link: Link,
         remote: Endpoint,
         admit: Admit,
@@ -94,7 +94,7 @@ class Connection:
 
         `share`: what the link uses of the loop.
         """
-        self._house = house
+        self._shared = shared
         self._admit = admit
         self._share = share
         self._link = link
@@ -119,7 +119,7 @@ class Connection:
             if self._last_word is not None:
                 await self._say_last_word(self._last_word)
         code = self._last_word.code if self._last_word is not None else "gone"
-        self._house.endings[code] = self._house.endings.get(code, 0) + 1
+        self._shared.endings[code] = self._shared.endings.get(code, 0) + 1
         _log.debug("connection ended", extra={"code": code, "remote": self._remote})
         if self._member is not None:
             _log.info("node gone", extra={**_facts(self._member), "code": code})
@@ -153,7 +153,7 @@ class Connection:
 
     async def _register(self) -> Member:
         """Challenge, hello, welcome."""
-        house, entropy = self._house, self._house.world.entropy
+        shared, entropy = self._shared, self._shared.world.entropy
         private = entropy.token(32)
         challenge = Challenge(nonce=entropy.token(32), server_key=NodeKeys(private).public)
         self._link.send_signal(challenge)
@@ -162,18 +162,18 @@ class Connection:
             raise UnexpectedSignal("the first signal must be hello")
         if hello.version != PROTOCOL_VERSION:
             raise Refused("version", f"this server speaks version {PROTOCOL_VERSION}, you speak {hello.version}")
-        network, node = verify_hello(hello, challenge, private, binding=house.binding)
-        house.presence.check_room(network, node)
-        refusal = self._admit(network, self._give_way, returns=house.presence.find(network, node) is not None)
+        network, node = verify_hello(hello, challenge, private, binding=shared.binding)
+        shared.presence.check_room(network, node)
+        refusal = self._admit(network, self._give_way, returns=shared.presence.find(network, node) is not None)
         if refusal is not None:
-            raise _full(refusal, house.settings, self._remote)
-        lease = house.registry.lease(
-            network, node, hello.wanted_address, house.world.clock.wall(), lambda: house.presence.members_of(network)
+            raise _full(refusal, shared.settings, self._remote)
+        lease = shared.registry.lease(
+            network, node, hello.wanted_address, shared.world.clock.wall(), lambda: shared.presence.members_of(network)
         )
         member = self._member = Member(network, node, self._link, self.end)
-        house.presence.join(member)
-        stun = tuple(self._told(endpoint) for endpoint in house.stun)
-        relay = stun if house.udp_relay is not None else ()
+        shared.presence.join(member)
+        stun = tuple(self._told(endpoint) for endpoint in shared.stun)
+        relay = stun if shared.udp_relay is not None else ()
         member.tell(Welcome(lease.address, lease.since, self._remote, stun, relay))
         _log.info("node registered", extra={**_facts(member), "lease": lease.address})
         return member
@@ -189,16 +189,16 @@ class Connection:
 
     def _give_way(self, code: str) -> None:
         """To a node of a network, or of an address, with fewer links."""
-        refusal = _full(code, self._house.settings, self._remote)
+        refusal = _full(code, self._shared.settings, self._remote)
         self.end(refusal.code, refusal.text)
 
     def _forget(self, member: Member) -> None:
-        house = self._house
-        house.presence.leave(member)
-        house.registry.mark_seen([(member.network, member.node)], house.world.clock.wall())
+        shared = self._shared
+        shared.presence.leave(member)
+        shared.registry.mark_seen([(member.network, member.node)], shared.world.clock.wall())
 
     async def _converse(self, member: Member) -> None:
-        announcing = Announcing(self._house.presence, member, self._share)
+        announcing = Announcing(self._shared.presence, member, self._share)
 
         async def beside() -> None:
             async with trio.open_nursery() as nursery:
@@ -206,10 +206,10 @@ class Connection:
                 nursery.start_soon(self._pass_news, member)
                 nursery.start_soon(announcing.run)
 
-        settings, now = self._house.settings, trio.current_time()
+        settings, now = self._shared.settings, trio.current_time()
         signals = TokenBucket(settings.max_signals_rate, _signal_burst(settings), now)
         messages = TokenBucket(MESSAGES_RATE, MESSAGES_RATE / 4, now)
-        relay = self._house.relay
+        relay = self._shared.relay
         allowance = member.allowance = relay.open_allowance(now)
 
         def charge_signal(weight: float = 1.0) -> None:
@@ -230,35 +230,35 @@ class Connection:
                             relay.forward(member, allowance, frames, trio.current_time())
                         case signal:
                             charge_signal(ANNOUNCE_WEIGHT if isinstance(signal, Announce) else 1.0)
-                            self._house.signals += 1
+                            self._shared.signals += 1
                             self._hear(member, signal, announcing)
                             await self._wait_room()
             raise Refused("silent", f"nothing was heard for {settings.timings.silence_patience:g} s")
 
     def _hear(self, member: Member, signal: Signal, announcing: Announcing) -> None:
-        house = self._house
+        shared = self._shared
         match signal:
             case Announce():
-                if len(signal.body) > house.settings.max_announcement:
-                    raise Refused("announcement_too_big", f"more than {house.settings.max_announcement} bytes")
-                if house.presence.announce(member, signal):
+                if len(signal.body) > shared.settings.max_announcement:
+                    raise Refused("announcement_too_big", f"more than {shared.settings.max_announcement} bytes")
+                if shared.presence.announce(member, signal):
                     announcing.note()
                 member.tell(Announced(signal.seq))
             case Withdraw():
-                house.presence.withdraw(member)
+                shared.presence.withdraw(member)
             case Connect():
-                house.introductions.request(member, signal)
+                shared.introductions.request(member, signal)
             case Allocate():
-                if house.udp_relay is None:
+                if shared.udp_relay is None:
                     member.tell(NoCircuit(signal.peer, "off"))
                 else:
-                    house.udp_relay.circuits.allocate(member, signal)
+                    shared.udp_relay.circuits.allocate(member, signal)
             case Ping():
                 member.tell(Pong(signal.token))
             case Pong():
                 if self._ping is not None and signal.token == self._ping[0]:
                     took, self._ping = trio.current_time() - self._ping[1], None
-                    if took <= self._house.settings.timings.round_trip_most:
+                    if took <= self._shared.settings.timings.round_trip_most:
                         member.add_rtt(took)
             case _:
                 raise UnexpectedSignal(f"{tag_of(signal)} is nothing that a registered node says")
@@ -266,10 +266,10 @@ class Connection:
     async def _ping_often(self) -> None:
         """The first at once: introductions need the round trip."""
         while True:
-            token = int.from_bytes(self._house.world.entropy.token(7), "big")
+            token = int.from_bytes(self._shared.world.entropy.token(7), "big")
             self._ping = (token, trio.current_time())
             self._link.send_signal(Ping(token))
-            await trio.sleep(self._house.settings.timings.server_ping)
+            await trio.sleep(self._shared.settings.timings.server_ping)
 
     async def _pass_news(self, member: Member) -> None:
         """Tell the member about its peers, as fast as it takes it."""

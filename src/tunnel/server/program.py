@@ -30,7 +30,7 @@ from tunnel.server.registry import Registry
 from tunnel.server.relay import Relay
 from tunnel.server.rendezvous import Rendezvous
 from tunnel.server.reports import Reports
-from tunnel.server.shared import House
+from tunnel.server.shared import Shared
 from tunnel.server.stun_service import serve_stun
 from tunnel.server.udp_relay import UdpRelay
 
@@ -85,19 +85,19 @@ async def serve(
     with closing(Registry(kept, settings.addresses, max_leases_per_network=max_leases)) as registry:
         async with _open_doors(settings, world) as doors:
             world.privileges.lay_down(keeps_interface=False)
-            house = _furnish(settings, world, registry, doors.stun)
-            house.binding = b"" if certificate is None else certificate.pin
-            await _serve_house(house, doors, certificate, task_status)
+            shared = _make_shared(settings, world, registry, doors.stun)
+            shared.binding = b"" if certificate is None else certificate.pin
+            await _serve_all(shared, doors, certificate, task_status)
 
 
-def _furnish(settings: ServerSettings, world: World, registry: Registry, udp: tuple[ServiceSocket, ...]) -> House:
+def _make_shared(settings: ServerSettings, world: World, registry: Registry, udp: tuple[ServiceSocket, ...]) -> Shared:
     presence = Presence(settings.max_nodes_per_network)
     relay = Relay(presence, settings.relay_rate)
 
     def draw_id() -> int:
         return int.from_bytes(world.entropy.token(8), "big") >> 1
 
-    return House(
+    return Shared(
         settings=settings,
         world=world,
         presence=presence,
@@ -120,8 +120,8 @@ def _furnish(settings: ServerSettings, world: World, registry: Registry, udp: tu
     )
 
 
-async def _serve_house(
-    house: House,
+async def _serve_all(
+    shared: Shared,
     doors: _Doors,
     certificate: ServerCertificate | None,
     task_status: trio.TaskStatus[ServerReady],
@@ -133,23 +133,23 @@ async def _serve_house(
             return stream
         return await server_tls(stream, certificate.certificate, certificate.private_key)
 
-    rendezvous = Rendezvous(house, secure)
+    rendezvous = Rendezvous(shared, secure)
     services = trio.CancelScope(shield=True)
 
     async def run_services() -> None:
         with services:
             async with trio.open_nursery() as nursery:
-                await nursery.start(house.introductions.run)
+                await nursery.start(shared.introductions.run)
                 for listener in doors.signals:
                     nursery.start_soon(rendezvous.serve, listener)
                 nursery.start_soon(rendezvous.forget_old_frames)
-                nursery.start_soon(_mark_seen_often, house)
-                nursery.start_soon(_write_down_often, house.registry)
-                nursery.start_soon(_serve_stun, doors.stun, house)
-                if house.udp_relay is not None:
-                    nursery.start_soon(house.udp_relay.circuits.sweep_often)
+                nursery.start_soon(_mark_seen_often, shared)
+                nursery.start_soon(_write_down_often, shared.registry)
+                nursery.start_soon(_serve_stun, doors.stun, shared)
+                if shared.udp_relay is not None:
+                    nursery.start_soon(shared.udp_relay.circuits.sweep_often)
                 if doors.http is not None:
-                    nursery.start_soon(serve_http, doors.http, _pages(Reports(house, rendezvous)))
+                    nursery.start_soon(serve_http, doors.http, _pages(Reports(shared, rendezvous)))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run_services)
@@ -194,21 +194,21 @@ def _ready(doors: _Doors, certificate: ServerCertificate | None) -> ServerReady:
     )
 
 
-async def _serve_stun(sockets: tuple[ServiceSocket, ...], house: House) -> None:
-    relay = house.udp_relay
+async def _serve_stun(sockets: tuple[ServiceSocket, ...], shared: Shared) -> None:
+    relay = shared.udp_relay
     await serve_stun(
         sockets,
-        rate_per_source=house.settings.stun_rate,
-        counts=house.stun_counts,
+        rate_per_source=shared.settings.stun_rate,
+        counts=shared.stun_counts,
         on_relayed=None if relay is None else relay.handle_untrusted,
     )
 
 
-async def _mark_seen_often(house: House) -> None:
+async def _mark_seen_often(shared: Shared) -> None:
     while True:
         await trio.sleep(SEEN_INTERVAL)
-        online = [(member.network, member.node) for member in house.presence.members()]
-        house.registry.mark_seen(online, house.world.clock.wall())
+        online = [(member.network, member.node) for member in shared.presence.members()]
+        shared.registry.mark_seen(online, shared.world.clock.wall())
 
 
 async def _write_down_often(registry: Registry) -> None:

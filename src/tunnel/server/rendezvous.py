@@ -28,7 +28,7 @@ from tunnel.network.turns import Share
 from tunnel.network.websocket import accept_message_channel
 from tunnel.server.connection import Connection
 from tunnel.server.limits import DoorRates, Slot, Slots, sources_of
-from tunnel.server.shared import House
+from tunnel.server.shared import Shared
 from tunnel.wire.signals import MAX_SIGNAL
 
 MAX_FIRST = MAX_SIGNAL + 64
@@ -56,9 +56,9 @@ class DoorStatistics:
 class Rendezvous:
     """Serves every connection of one listener. Run `serve` in a task; `end_all` closes the door."""
 
-    def __init__(self, house: House, secure: Secure) -> None:
-        settings = house.settings
-        self._house = house
+    def __init__(self, shared: Shared, secure: Secure) -> None:
+        settings = shared.settings
+        self._shared = shared
         self._secure = secure
         self._slots = Slots(
             strangers=settings.max_strangers,
@@ -158,12 +158,12 @@ class Rendezvous:
             await trio.aclose_forcefully(stream)
 
     async def _open_and_run(self, stream: trio.abc.Stream, remote: Endpoint, local: Endpoint, slot: Slot) -> None:
-        settings = self._house.settings
+        settings = self._shared.settings
         deadline = trio.current_time() + settings.timings.handshake_patience
         stream = HeardStream(stream, partial(self._hear_first, slot))
         with trio.fail_at(deadline):
             secured = await self._secure(stream)
-        share = Share(self._house.turns, self._house.turns.crowd_of(slot.sources[-1]))
+        share = Share(self._shared.turns, self._shared.turns.crowd_of(slot.sources[-1]))
         opening = accept_message_channel(
             secured,
             patience=deadline - trio.current_time(),
@@ -177,7 +177,9 @@ class Rendezvous:
                 link = Link(
                     channel, timings=settings.timings, relay_queue=settings.relay_queue, budget=self.relay_budget
                 )
-                connection = Connection(self._house, link, remote, partial(self._admit, slot), local=local, share=share)
+                connection = Connection(
+                    self._shared, link, remote, partial(self._admit, slot), local=local, share=share
+                )
                 self._connections[connection] = link
                 if not self._closing:
                     await connection.run(deadline)

@@ -17,7 +17,7 @@ from tunnel.server.udp_relay import UdpRelay
 
 
 @dataclass(slots=True)
-class House:
+class Shared:
     """What all connections share."""
 
     settings: ServerSettings
