@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from tunnel.model.errors import Unreachable
+from tunnel.model.routes import Gateway
 from tunnel.network.igd_errand import run_errand
 from tunnel.network.memory_machine import MemoryInterfaces
-from tunnel.network.ports import Gateway
 from tunnel.network.real import real_world
 from tunnel.network.real_port_mapper import RealPortMapper
 

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
+from tunnel.model.routes import Gateway
 from tunnel.network import netlink
-from tunnel.network.ports import Gateway
 from tunnel.network.real_devices import RealDevices
 from tunnel.network.real_gateways import _first_hop
 from tunnel.network.real_interfaces import RealInterfaces

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tunnel.network.ports import Route
+from tunnel.model.routes import Route
 from tunnel.network.real_devices import RealDevices
 from tunnel.network.real_interfaces import RealInterfaces
 from tunnel.network.real_routes import read_resolvers

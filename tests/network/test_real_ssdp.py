@@ -10,8 +10,8 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
+from tunnel.model.routes import Gateway
 from tunnel.network import real_ssdp
-from tunnel.network.ports import Gateway
 from tunnel.network.real_ssdp import MAX_NOISE, find_description
 
 ROUTER, NEIGHBOUR = "127.0.0.1", "127.0.0.2"

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.routes import Gateway, Route
 from tunnel.network.memory_machine import MemoryInterfaces, MemoryStore
-from tunnel.network.ports import Gateway, Route
 from tunnel.node.lease import LEASE_FILE, Lease, unmet_wish
 from tunnel.node.pool_routes import LED_AHEAD, PoolPlan, PoolRoutes, plan_pool
 

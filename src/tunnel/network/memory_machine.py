@@ -12,7 +12,8 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
-from tunnel.network.ports import Gateway, MappedPort, Route
+from tunnel.model.routes import Gateway, Route
+from tunnel.network.ports import MappedPort
 from tunnel.network.suspends import is_sign_of_a_copy
 
 WALL_AT_ZERO = 1_800_000_000.0

@@ -16,6 +16,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.proxies import Proxies
+from tunnel.model.routes import Gateway, Route
 
 BATCH = 64
 """Datagrams or packets that one call hands over at most; then others get their turn."""
@@ -121,30 +122,6 @@ class Resolver(Protocol):
     async def resolve(self, host: str, port: int) -> tuple[Endpoint, ...]:
         """IPv4 and IPv6 endpoints of a name (a numeric host resolves to itself). Raises Unreachable."""
         ...
-
-
-class Gateway(NamedTuple):
-    """A router on this machine's way out, and which of our addresses it knows us by. Both are numeric."""
-
-    address: str
-    """A link-local IPv6 address has its zone: `fe80::1%eth0`."""
-    own: str
-    """For IPv6 a global one: what peers are told, and the router's firewall filters."""
-
-    @property
-    def is_ipv6(self) -> bool:
-        """Whether it leads into the IPv6 internet."""
-        return ":" in self.own
-
-
-class Route(NamedTuple):
-    """Where this machine sends packets to an IPv4 prefix, which is not the default one."""
-
-    prefix: str
-    interface: str
-    """Its name; empty where there are several."""
-    is_shared: bool
-    """Others may be at any of its addresses: a LAN, or what lies behind a router. False for the end of a tunnel."""
 
 
 class Interfaces(Protocol):

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tunnel.model.endpoint import Scope, scope_of
+from tunnel.model.routes import Gateway
 from tunnel.network import netlink
-from tunnel.network.ports import Gateway
 
 _DUPLICATE, _DEPRECATED, _TENTATIVE, _TEMPORARY = 0x08, 0x20, 0x40, 0x01
 _NEXT_HOP = struct.Struct("=HBBi")

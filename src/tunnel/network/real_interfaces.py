@@ -10,8 +10,8 @@ import sys
 import trio
 
 from tunnel.model.endpoint import packed_host
+from tunnel.model.routes import Gateway, Route
 from tunnel.network import netlink, without_netlink
-from tunnel.network.ports import Gateway, Route
 from tunnel.network.real_gateways import read_gateways
 from tunnel.network.real_ranking import Rank, leads_into_nested, read_links
 from tunnel.network.real_routes import read_resolvers, read_routes

@@ -23,9 +23,10 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
+from tunnel.model.routes import Gateway
 from tunnel.network.igd_errand import IsAbandoned
 from tunnel.network.igd_process import IgdProcess
-from tunnel.network.ports import Gateway, Interfaces, MappedPort
+from tunnel.network.ports import Interfaces, MappedPort
 from tunnel.network.real_ssdp import find_description
 
 Search = Callable[[Gateway], Awaitable[str]]

@@ -8,8 +8,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from tunnel.model.routes import Route
 from tunnel.network import netlink
-from tunnel.network.ports import Route
 
 RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 """The second is what the first leads to where systemd-resolved listens on loopback."""

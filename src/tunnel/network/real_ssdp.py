@@ -18,8 +18,8 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
+from tunnel.model.routes import Gateway
 from tunnel.network.igd_errand import host_of
-from tunnel.network.ports import Gateway
 from tunnel.network.real_sockets import open_bound
 
 GROUP = Endpoint("239.255.255.250", 1900)

@@ -17,7 +17,8 @@ import ipaddress
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tunnel.network.ports import Interfaces, Route
+from tunnel.model.routes import Route
+from tunnel.network.ports import Interfaces
 from tunnel.node.lease import Lease
 
 TOLD = 4

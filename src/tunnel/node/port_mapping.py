@@ -19,10 +19,11 @@ from tunnel.machines.pulse import Pulse
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.port_mapping import PortMappingStatus
+from tunnel.model.routes import Gateway
 from tunnel.model.timings import Timings, rung
 from tunnel.nat.gateways.lease import PortLease, is_contradicted
 from tunnel.nat.gateways.race import PortClients
-from tunnel.network.ports import Gateway, Interfaces
+from tunnel.network.ports import Interfaces
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import trio
 from trio.testing import MockClock
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.routes import Gateway
 from tunnel.network.memory import open_memory_internet
 from tunnel.network.memory_host import MemoryHost
-from tunnel.network.ports import Gateway
 from tunnel.wire.nat_pmp import PmpUnknown
 from tunnel.wire.pcp import PcpFaulty
 from tunnel.wire.port_control import (

@@ -10,9 +10,9 @@ from tests.nat.gateways.conftest import ROUTER, WAITS, Lan
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
+from tunnel.model.routes import Gateway
 from tunnel.model.transport import Transport
 from tunnel.nat.gateways.exchange import MAX_NOISE, ask_gateway
-from tunnel.network.ports import Gateway
 from tunnel.wire.nat_pmp import PmpAddress, PmpAddressRequest, PmpMapped
 from tunnel.wire.port_control import PORT, PortAnswer, encode_port_answer
 

@@ -12,10 +12,10 @@ from tests.nat.gateways.conftest import NONCE, ROUTER, ROUTER6, WAITS, AnyReques
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.port_mapping import PortProtocol
+from tunnel.model.routes import Gateway
 from tunnel.model.transport import Transport
 from tunnel.nat.gateways.lease import PortLease
 from tunnel.nat.gateways.pcp import PcpClient
-from tunnel.network.ports import Gateway
 from tunnel.wire.nat_pmp import PmpCode, PmpRefusal
 from tunnel.wire.pcp import PcpCode, PcpMapped, PcpMapRequest, PcpRefusal
 

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused
 from tunnel.model.port_mapping import PortProtocol
+from tunnel.model.routes import Gateway
 from tunnel.model.transport import Transport
 from tunnel.nat.gateways.lease import PortLease
 from tunnel.nat.gateways.nat_pmp import NatPmpClient
@@ -20,7 +21,6 @@ from tunnel.nat.gateways.pcp import PcpClient
 from tunnel.nat.gateways.race import PCP_LEAD, PortClients
 from tunnel.nat.gateways.upnp import UpnpClient
 from tunnel.network.memory import open_memory_internet
-from tunnel.network.ports import Gateway
 from tunnel.simulation.internet.gateway import PRIVATE_ADDRESS
 from tunnel.simulation.internet.igd import BLACK_HOLE_SECONDS, DISCOVERED_SECONDS
 from tunnel.simulation.internet.picture import Gateway as Speaks

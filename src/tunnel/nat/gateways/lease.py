@@ -11,7 +11,7 @@ from typing import Protocol
 from tunnel.model.endpoint import Endpoint, Scope, is_usable, scope_of
 from tunnel.model.errors import Refused
 from tunnel.model.port_mapping import PortProtocol
-from tunnel.network.ports import Gateway
+from tunnel.model.routes import Gateway
 
 LOWEST_PORT = 1024
 """Below are ports of system services: gateways refuse them, and one hangs when it is asked in NAT-PMP."""

@@ -9,10 +9,11 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused
 from tunnel.model.port_mapping import PortProtocol
+from tunnel.model.routes import Gateway
 from tunnel.model.transport import Transport
 from tunnel.nat.gateways.exchange import ask_gateway
 from tunnel.nat.gateways.lease import LOWEST_PORT, PortLease, check_outside
-from tunnel.network.ports import Datagrams, Gateway
+from tunnel.network.ports import Datagrams
 from tunnel.wire.nat_pmp import (
     PmpAddress,
     PmpAddressRequest,

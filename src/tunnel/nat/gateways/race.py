@@ -18,11 +18,11 @@ import trio
 from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.port_mapping import PortProtocol
+from tunnel.model.routes import Gateway
 from tunnel.nat.gateways.lease import LOWEST_PORT, PortClient, PortLease
 from tunnel.nat.gateways.nat_pmp import NatPmpClient
 from tunnel.nat.gateways.pcp import PcpClient
 from tunnel.nat.gateways.upnp import UpnpClient
-from tunnel.network.ports import Gateway
 
 PCP_LEAD = 0.25
 """Seconds that NAT-PMP, once answered, leaves to PCP: it is the better of the two."""

@@ -13,8 +13,9 @@ import trio
 
 from tunnel.model.errors import DeviceError, Refused, Unreachable
 from tunnel.model.port_mapping import PortProtocol
+from tunnel.model.routes import Gateway
 from tunnel.nat.gateways.lease import PortLease, check_outside
-from tunnel.network.ports import Gateway, PortMapper, Store
+from tunnel.network.ports import PortMapper, Store
 
 PERMANENT_FILE = "permanent-port"
 

@@ -12,12 +12,12 @@ from functools import partial
 
 from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.errors import SettingsError
+from tunnel.model.routes import Gateway
 from tunnel.network.memory import MemoryInternet
 from tunnel.network.memory_host import MemoryHost
 from tunnel.network.memory_overlay import MemoryOverlay
 from tunnel.network.memory_packet import MemoryPacket, Network
 from tunnel.network.memory_resolver import Trouble
-from tunnel.network.ports import Gateway
 from tunnel.simulation.internet.gateway import Gatekeeper
 from tunnel.simulation.internet.igd import Doorstep, VirtualIgd
 from tunnel.simulation.internet.line import AccessLine
