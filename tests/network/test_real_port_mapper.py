@@ -14,9 +14,9 @@ import pytest
 import trio
 from tests.network.igd_double import IgdDouble, open_igd
 
+from tunnel.model import routes
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
-from tunnel.model.routes import Gateway
 from tunnel.network import igd_process
 from tunnel.network.igd_errand import MAX_MEMORY, TRIES, IsAbandoned, run_errand
 from tunnel.network.igd_process import IgdProcess
@@ -24,12 +24,12 @@ from tunnel.network.memory_machine import MemoryInterfaces
 from tunnel.network.ports import MappedPort
 from tunnel.network.real_port_mapper import RealPortMapper
 
-ROUTER = Gateway("192.168.1.1", "192.168.1.7")
+ROUTER = routes.Gateway("192.168.1.1", "192.168.1.7")
 URL = f"http://{ROUTER.address}:5000/igd.xml"
-LOOPBACK = Gateway("127.0.0.1", "127.0.0.1")
+LOOPBACK = routes.Gateway("127.0.0.1", "127.0.0.1")
 
 
-def stand_behind(*gateways: Gateway) -> MemoryInterfaces:
+def stand_behind(*gateways: routes.Gateway) -> MemoryInterfaces:
     interfaces = MemoryInterfaces()
     interfaces.find_gateways = lambda: gateways
     return interfaces
@@ -48,13 +48,13 @@ class Gateway:
     breaks = False
     mapped: dict[int, tuple[str, int, int]]
     made: list[Gateway]
-    searched: list[Gateway]
+    searched: list[routes.Gateway]
 
     def __init__(self) -> None:
         self.made.append(self)
 
     @classmethod
-    async def search(cls, gateway: Gateway) -> str:
+    async def search(cls, gateway: routes.Gateway) -> str:
         cls.searched.append(gateway)
         await trio.lowlevel.checkpoint()
         return URL
@@ -175,11 +175,11 @@ async def test_what_was_found_at_one_gateway_is_not_asked_behind_another(gateway
 
 
 async def test_without_an_ipv4_gateway_nothing_is_searched_for(gateway: type[Gateway]) -> None:
-    interfaces = stand_behind(Gateway("fe80::1%2", "2001:db8::2"))
+    interfaces = stand_behind(routes.Gateway("fe80::1%2", "2001:db8::2"))
     with pytest.raises(Unreachable, match="no gateway on the way out"):
         await RealPortMapper(interfaces, search=gateway.search, run=run_errand).map_port(40000, 60)
 
-    def fail() -> tuple[Gateway, ...]:
+    def fail() -> tuple[routes.Gateway, ...]:
         raise OSError("no netlink")
 
     interfaces.find_gateways = fail
@@ -317,7 +317,7 @@ def real_mapper(igd: IgdDouble, *paths: str) -> RealPortMapper:
     """Each search finds the next of the paths at this gateway."""
     found = iter(paths)
 
-    async def search(_: Gateway) -> str:
+    async def search(_: routes.Gateway) -> str:
         await trio.lowlevel.checkpoint()
         return igd.url(next(found))
 
