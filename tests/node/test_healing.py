@@ -146,13 +146,3 @@ async def test_a_relay_that_nobody_uses_is_asked_seldom(town: Town, open_in: Ope
 
 def is_between(packet: MemoryPacket, one: str, other: str) -> bool:
     return {packet.source.host, packet.destination.host} == {one, other}
-
-
-async def test_a_node_that_slept_surveys_and_asks_its_server(town: Town, open_in: OpenNode) -> None:
-    async with town.server(), open_in("desk") as desk:
-        await desk.wait_registered()
-        await trio.sleep(5.0)
-        before = desk.program.surveyor.result
-        town.host("desk").clock.wake(600.0)
-        await trio.sleep(3.0)
-        assert desk.program.surveyor.result is not before

@@ -38,6 +38,7 @@ from tunnel.node.inboxes import Inboxes
 from tunnel.node.indices import Indices
 from tunnel.node.interface import Interface
 from tunnel.node.lease import Lease, unmet_wish
+from tunnel.node.machine_watch import MachineWatch
 from tunnel.node.name_holders import NameHolders
 from tunnel.node.neighbourhood import Forgotten, Neighbourhood
 from tunnel.node.network_check import check_network
@@ -110,7 +111,6 @@ class NodeProgram:
             parted=self.inboxes.drop,
             reach=self._nat64.reach,
         )
-        self._observed = ""  # the host that the server saw our link come from
         self._interface = self._pool = None
         if settings.tun is not None:
             self._pool = PoolRoutes(
@@ -134,7 +134,7 @@ class NodeProgram:
             on_signal=self._handle_signal,
             on_relay=self._handle_relayed,
             on_lost=self._handle_lost,
-            on_replaced=lambda: self._renew("another process has this node's key"),
+            on_replaced=lambda: self._machine.renew("another process has this node's key"),
         )
         self.surveyor = Surveyor(
             self.datagrams.sockets,
@@ -181,6 +181,19 @@ class NodeProgram:
             deliver=self.datagrams.dispatch_untrusted,
             changed=self._handle_circuit,
         )
+        self._machine = MachineWatch(
+            world,
+            self.identity,
+            self.directory,
+            self._addresses,
+            announcer=self.announcer,
+            circuits=self.circuits,
+            link=self.link,
+            port_mappings=self.port_mappings,
+            surveyor=self.surveyor,
+            look=self._look_at_pool,
+            changed=self._beat_all,
+        )
         self.surroundings = NodeSurroundings(
             settings,
             self.identity,
@@ -192,7 +205,7 @@ class NodeProgram:
             circuits=self.circuits,
             indices=self._indices,
             guard=guard,
-            suspect=self._suspect_network,
+            suspect=self._machine.suspect_network,
             note_spoken=self.name_holders.note_spoken,
             stun_servers=lambda: self.surveyor.own,
         )
@@ -256,9 +269,7 @@ class NodeProgram:
                 nursery.start_soon(self.link.run)
                 nursery.start_soon(self.circuits.run)
                 nursery.start_soon(self.name_holders.run)
-                nursery.start_soon(self._watch_interfaces)
-                nursery.start_soon(self._watch_sleep)
-                nursery.start_soon(self._watch_copies)
+                nursery.start_soon(self._machine.run)
                 if self._interface is not None:
                     nursery.start_soon(self._interface.run)
 
@@ -335,7 +346,7 @@ class NodeProgram:
 
     def _handle_welcome(self, connection: Connection) -> None:
         welcome = connection.welcome
-        self._observed = welcome.observed.host
+        self._machine.observed = welcome.observed.host
         if connection.server is not None:
             self._nat64.note_heard(connection.server.host)
         self._lease.take(welcome.address, welcome.leased_since)
@@ -422,64 +433,14 @@ class NodeProgram:
         self.surroundings.sampler.handle_untrusted(socket, datagram, remote)
 
     def _handle_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
-        """A link that was dialled from where we were before is worth nothing: dial again, and wait for no ping."""
         for answer in result.answers:
             self._nat64.note_heard(answer.remote.host)
-        here = {mapped.host for mapped in result.reflexive}
-        there = {mapped.host for mapped in before.reflexive} if before is not None else set()
-        if before is not None and before.reflexive != result.reflexive:
-            self.port_mappings.doubt()
-        if here and there and here.isdisjoint(there) and self._observed not in here:
-            log.info("public address changed")
-            self.link.redial()
+        self._machine.note_survey(result, before)
         self._handle_news()
 
     def _handle_news(self) -> None:
         """Something that we announce has changed."""
         self.announcer.note_facts()
-        self._beat_all()
-
-    def _suspect_network(self) -> None:
-        """A path went silent, or an address changed: does the server hear us, and are we somewhere else now?"""
-        self.link.check()
-        self.circuits.doubt_all()
-        self.port_mappings.doubt()
-        self.surveyor.suspect()
-
-    async def _watch_interfaces(self) -> None:
-        while True:
-            await self._world.interfaces.wait_change()
-            log.info("addresses or routes of this machine changed")
-            self._addresses.forget()
-            for peer in self.directory:
-                peer.paths.doubt_proofs()
-            self._look_at_pool()
-            self.link.hasten()
-            self.port_mappings.note_network()
-            self._suspect_network()
-            self.surveyor.request()
-            self.announcer.note_facts()
-
-    async def _watch_sleep(self) -> None:
-        while True:
-            slept = await self._world.clock.wait_slept()
-            log.info("this machine slept seconds=%.0f", slept)
-            self.link.hasten()
-            self._suspect_network()
-            self.surveyor.request()
-
-    async def _watch_copies(self) -> None:
-        """Where this memory runs twice, two nodes seal under the same keys and counters: only new keys help."""
-        while True:
-            why = await self._world.clock.wait_copied()
-            self._renew(why)
-            self.link.redial()  # TLS has keys too; and whoever is welcomed announces himself anew
-
-    def _renew(self, why: str) -> None:
-        log.warning("this may be a copy of a machine that was running: drawing new keys", extra={"sign": why})
-        self.identity.renew(self._world.entropy)
-        for peer in self.directory:
-            peer.renew()
         self._beat_all()
 
     def _deliver(self, peer: PeerConnection, plaintext: bytes) -> None:
