@@ -1,7 +1,4 @@
-"""UDP sockets of the kernel: batches, the don't-fragment bit, a TTL for one datagram, and no errors from afar.
-
-Trio's own `recvfrom` costs five times as much per datagram as `wait_readable` and a batch of non-blocking calls.
-"""
+"""UDP sockets of the kernel: batches, the don't-fragment bit, a TTL for one datagram, and no errors from afar."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.network.ports import BATCH
-from tunnel.network.real_sockets import MAX_RECEIVED, endpoint_of, open_udp
+from tunnel.network.real_sockets import MAX_RECEIVED, RealUdpSocket, endpoint_of, open_udp
 
 
 class RealDatagrams:
@@ -24,23 +21,16 @@ class RealDatagrams:
         return RealDatagramSocket(open_udp(local))
 
 
-class RealDatagramSocket:
+class RealDatagramSocket(RealUdpSocket[tuple[bytes, Endpoint]]):
     """A bound UDP socket of the kernel."""
 
     def __init__(self, opened: socket.socket) -> None:
-        self._socket = opened
-        self._local = endpoint_of(opened.getsockname())
-        self._closed = False
+        super().__init__(opened)
         self._ttl_option = (
             (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT)
             if opened.family == socket.AF_INET6
             else (socket.IPPROTO_IP, socket.IP_TTL)
         )
-
-    @property
-    def local(self) -> Endpoint:
-        """The bound endpoint."""
-        return self._local
 
     def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
         """Send at once. False: the kernel took it not, for whatever reason."""
@@ -56,24 +46,7 @@ class RealDatagramSocket:
             return False
         return True
 
-    async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
-        """Wait for at least one datagram; at most BATCH."""
-        batch: list[tuple[bytes, Endpoint]] = []
-        while not batch:
-            if self._closed:
-                raise trio.ClosedResourceError
-            await trio.lowlevel.wait_readable(self._socket)
-            try:
-                while len(batch) < BATCH:
-                    datagram, address = self._socket.recvfrom(MAX_RECEIVED)
-                    batch.append((datagram, endpoint_of(address)))
-            except OSError:
-                pass  # empty now, or an ICMP error about something sent earlier: no news for a reader
-        return batch
-
-    def close(self) -> None:
-        """Close."""
-        if not self._closed:
-            self._closed = True
-            trio.lowlevel.notify_closing(self._socket)
-            self._socket.close()
+    def _read_into(self, batch: list[tuple[bytes, Endpoint]]) -> None:
+        while len(batch) < BATCH:
+            datagram, address = self._socket.recvfrom(MAX_RECEIVED)
+            batch.append((datagram, endpoint_of(address)))

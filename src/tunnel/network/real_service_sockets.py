@@ -14,7 +14,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint, packed_host
 from tunnel.network.ports import BATCH
-from tunnel.network.real_sockets import MAX_RECEIVED, endpoint_of, open_udp
+from tunnel.network.real_sockets import MAX_RECEIVED, RealUdpSocket, endpoint_of, open_udp
 
 _IP_PKTINFO = 8  # <linux/in.h>; Python names it from 3.14 on
 _INFO = struct.Struct("=i4s4s")
@@ -33,23 +33,16 @@ class RealServiceSockets:
         return RealServiceSocket(open_udp(local))
 
 
-class RealServiceSocket:
+class RealServiceSocket(RealUdpSocket[tuple[bytes, Endpoint, str]]):
     """A bound UDP socket of the kernel, for a service."""
 
     def __init__(self, opened: socket.socket) -> None:
-        self._socket = opened
-        self._local = endpoint_of(opened.getsockname())
-        self._closed = False
+        super().__init__(opened)
         if self._local.is_wildcard:
             if self._local.is_ipv6:
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
             else:
                 opened.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-
-    @property
-    def local(self) -> Endpoint:
-        """The bound endpoint."""
-        return self._local
 
     def send_nowait(self, datagram: bytes, remote: Endpoint, source: str) -> bool:
         """Send from `source` at once. False: the kernel took it not, for whatever reason."""
@@ -64,26 +57,9 @@ class RealServiceSocket:
             return False
         return True
 
-    async def receive_batch(self) -> list[tuple[bytes, Endpoint, str]]:
-        """Wait for at least one datagram; at most BATCH."""
-        batch: list[tuple[bytes, Endpoint, str]] = []
-        while not batch:
-            if self._closed:
-                raise trio.ClosedResourceError
-            await trio.lowlevel.wait_readable(self._socket)
-            try:
-                while len(batch) < BATCH:
-                    batch.append(self._receive())
-            except OSError:
-                pass  # empty now, or an ICMP error about something sent earlier: no news for a reader
-        return batch
-
-    def close(self) -> None:
-        """Close."""
-        if not self._closed:
-            self._closed = True
-            trio.lowlevel.notify_closing(self._socket)
-            self._socket.close()
+    def _read_into(self, batch: list[tuple[bytes, Endpoint, str]]) -> None:
+        while len(batch) < BATCH:
+            batch.append(self._receive())
 
     def _receive(self) -> tuple[bytes, Endpoint, str]:
         if not self._local.is_wildcard:
