@@ -408,7 +408,7 @@ async def test_a_node_that_allows_the_relay_only_confirms_no_guessed_address(ben
         curious.peer._probing.ask(guess)
         await trio.sleep(0.25)
     curious.own_card, curious.peer._facts.card = key, card
-    datagram = curious.peer.session.seal(Kind.DATA, b"\x00are you there?")
+    datagram = curious.peer.session.seal(Kind.DATA, b"\x00are you there?", trio.current_time())
     assert datagram is not None
     assert hidden.rejected == 12
     curious.transmit(guess, hidden.keys.id, datagram)

@@ -31,8 +31,8 @@ _WANT_GAP = 1.0
 class Carriage:
     """One a peer connection, `begin` before all else.
 
-    `deliver(plaintext)` takes what DATA packets carry, `want()` is told that we or the peer send, `heard(way)` by which
-    way something authentic came, `left()` that the peer said farewell, `tallied(tally)` what it says that it got.
+    `deliver(plaintext)` takes what DATA packets carry, `want()` is told that we or the peer send, `heard(way, now)` by
+    which way something authentic came, `left()` that the peer said farewell, `tallied(tally)` what it says that it got.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Carriage:
         *,
         deliver: Callable[[bytes], None],
         want: Callable[[], None],
-        heard: Callable[[Way], None],
+        heard: Callable[[Way, float], None],
         left: Callable[[], None],
         tallied: Callable[[Tally], None],
     ) -> None:
@@ -83,7 +83,7 @@ class Carriage:
         if not route:
             self._session.waiting.hold(kind, plaintext)
             return
-        datagram = self._session.seal(kind, plaintext)
+        datagram = self._session.seal(kind, plaintext, now)
         if datagram is None:
             return
         for way in route:
@@ -96,15 +96,17 @@ class Carriage:
 
     def open_untrusted(self, kind: Kind, datagram: bytes, way: Way) -> None:
         """A DATA or CONTROL packet. Raises MalformedFrame or NotAuthentic; then nothing happened."""
-        plaintext = self._session.open_untrusted(datagram)
-        self._heard(way)
-        *_, index, counter = HEADER.unpack_from(datagram)
-        self._throughput.note_packet(index, counter, is_udp=way != RELAY)
+        now = trio.current_time()
+        _, _, _, index, counter = HEADER.unpack_from(datagram)
+        plaintext = self._session.open_untrusted(datagram, index, now)
+        self._heard(way, now)
+        is_udp = way != RELAY
+        self._throughput.note_packet(index, counter, is_udp=is_udp)
         self.rx_bytes += len(plaintext)
         if kind is Kind.DATA:
-            self._used = now = trio.current_time()
+            self._used = now
             self._note_wanted(now)  # by the peer: the introduction that it got may have been lost on its way here
-            if self._throughput.note_got(len(plaintext), is_udp=way != RELAY, now=now):
+            if self._throughput.note_got(len(plaintext), is_udp=is_udp, now=now):
                 self.send(Kind.CONTROL, encode_control(self._throughput.tally()))
             self._deliver(plaintext)
         else:

@@ -74,9 +74,8 @@ class Routing:
             return  # else the old path was proved again, which is what punching waits for
         self._facts.pulse.beat()
 
-    def note_heard(self, way: Way) -> None:
+    def note_heard(self, way: Way, now: float) -> None:
         """An authenticated packet came in on this way."""
-        now = trio.current_time()
         path = self._paths.admit(way, now)
         if path is None:
             return
@@ -85,12 +84,14 @@ class Routing:
         path.heard = now
         if way.is_relay:
             self._paths.relays.carried = now
-        self.note_asked(way)
+            self.note_asked(way)
 
     def note_asked(self, way: Way) -> None:
         """The peer uses the relay: if we hold a path and both had time to settle, it may not hear us there."""
+        if not way.is_relay or self._state() != "connected":
+            return
         now = trio.current_time()
-        if way.is_relay and self._state() == "connected" and now - self._connected_at() > _SETTLING:
+        if now - self._connected_at() > _SETTLING:
             self._keeper.note_relayed(now)
 
     def note_tally(self, tally: Tally) -> None:

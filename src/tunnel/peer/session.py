@@ -27,7 +27,7 @@ from tunnel.peer.messages import Keep, encode_control
 from tunnel.peer.session_payloads import AskPayload, FirstPayload, SecondPayload
 from tunnel.peer.surroundings import Indexed, Surroundings
 from tunnel.peer.waiting_packets import WaitingPackets
-from tunnel.wire.frames import Kind, decode_header
+from tunnel.wire.frames import Kind
 
 FIRST, SECOND, ASK = b"\x01", b"\x02", b"\x03"
 REKEY_PACKETS = 2**32
@@ -130,22 +130,21 @@ class Session:
             self.living.post("reset")
             self.want()
 
-    def seal(self, kind: Kind, plaintext: bytes) -> bytes | None:
+    def seal(self, kind: Kind, plaintext: bytes, now: float) -> bytes | None:
         """A datagram; or None: the packet waits for keys (at most 64 do, the oldest is dropped)."""
         keys = self.slots.current
         if keys is None:
             self.waiting.hold(kind, plaintext)
             self.want()
             return None
-        keys.used = now = trio.current_time()
+        keys.used = now
         if kind is Kind.DATA and now < keys.owed:
             keys.owed = now
         return keys.sealer.seal(kind, keys.peer_index, plaintext)
 
-    def open_untrusted(self, datagram: bytes) -> bytes:
-        """The plaintext of a data or control datagram. Raises NotAuthentic or MalformedFrame."""
-        keys = self.slots.find(decode_header(datagram).receiver_index)
-        now = trio.current_time()
+    def open_untrusted(self, datagram: bytes, index: int, now: float) -> bytes:
+        """The plaintext of a data or control datagram for this index. Raises NotAuthentic or MalformedFrame."""
+        keys = self.slots.find(index)
         if keys is None or now - keys.born > self._timings.key_life:
             raise NotAuthentic("no such session")
         plaintext = keys.opener.open(datagram)
