@@ -66,7 +66,7 @@ def walk() -> None:
     """Server, two nodes, and all that can be asked."""
     call("--version")
     call("--help")
-    for name in ("peer_connection", "announcement", "server_link", "session", "introduction"):
+    for name in ("peer_connection", "announcement", "server_link", "port_mapping", "session", "introduction"):
         for form in ("mermaid", "table", "scxml"):
             if not call("chart", name, "--format", form).strip():
                 sys.exit(f"chart {name} is empty")
@@ -118,8 +118,13 @@ def walk() -> None:
     for example in examples:
         subprocess.run([sys.executable, str(example), "invite.txt", "laptop"], check=True, timeout=PATIENCE)
         print("ok", example.name)
-    for name, process in nodes.items():
-        stop(process, f"up of {name}")
+    call("down", "--state", "laptop")
+    if (code := nodes["laptop"].wait(PATIENCE)) != 0:
+        sys.exit(f"up of laptop ended with {code} on `down`")
+    call("leave", "--state", "laptop", code=2)  # nobody is there to be asked
+    call("leave", "--state", "laptop", "--yes")
+    call("forget", "laptop", "--control", desk)
+    stop(nodes["desk"], "up of desk")
     stop(server, "server")
     call("demo", patience=DEMO_PATIENCE)
     if os.geteuid() == 0:
