@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -22,6 +23,31 @@ def paths() -> Paths:
     return made
 
 
+def a_keeper(
+    paths: Paths,
+    *,
+    ask: Callable[[Way], None] | None = None,
+    keepalive: Callable[[], float] = lambda: DEFAULT_TIMINGS.keepalive,
+    changed: Callable[[], None] = lambda: None,
+) -> PathKeeper:
+    """One whose probes nobody answers."""
+
+    def leave_open(way: Way) -> None:
+        assert paths.chosen is not None
+        paths.chosen.asked = min(trio.current_time(), paths.chosen.asked, key=lambda at: (at == NEVER, at))
+
+    return PathKeeper(
+        paths, DEFAULT_TIMINGS, ask=ask or leave_open, keepalive=keepalive, suspect=lambda: None, changed=changed
+    )
+
+
+def an_answered_keeper(paths: Paths) -> PathKeeper:
+    """One whose path has just been answered on, for the last time."""
+    assert paths.chosen is not None
+    paths.chosen.answered = trio.current_time()
+    return a_keeper(paths)
+
+
 async def test_a_path_given_up_leaves_the_relay_on_the_route_to_the_end(
     autojump_clock: trio.testing.MockClock, paths: Paths
 ) -> None:
@@ -30,14 +56,7 @@ async def test_a_path_given_up_leaves_the_relay_on_the_route_to_the_end(
     path = paths.chosen
     assert path is not None
     path.answered = path.asked = trio.current_time()
-    keeper = PathKeeper(
-        paths,
-        DEFAULT_TIMINGS,
-        ask=lambda way: None,
-        keepalive=lambda: DEFAULT_TIMINGS.keepalive,
-        suspect=lambda: None,
-        changed=lambda: doubts.append(keeper.is_doubted),
-    )
+    keeper = a_keeper(paths, ask=lambda way: None, changed=lambda: doubts.append(keeper.is_doubted))
 
     async def keep_using() -> None:
         while True:
@@ -60,14 +79,7 @@ async def test_an_idle_path_is_asked_as_often_as_our_nat_forgets(
     """The lifetime of its mappings may come to be known meanwhile."""
     lifetime = 40.0
     asked: list[float] = []
-    keeper = PathKeeper(
-        paths,
-        DEFAULT_TIMINGS,
-        ask=lambda way: asked.append(trio.current_time()),
-        keepalive=lambda: lifetime / 2,
-        suspect=lambda: None,
-        changed=lambda: None,
-    )
+    keeper = a_keeper(paths, ask=lambda way: asked.append(trio.current_time()), keepalive=lambda: lifetime / 2)
     with trio.move_on_after(50.0):
         await keeper.keep()
     lifetime = 10.0
@@ -77,30 +89,11 @@ async def test_an_idle_path_is_asked_as_often_as_our_nat_forgets(
     assert gaps == pytest.approx([20.0, 20.0, 10.0, 5.0, 5.0, 5.0])
 
 
-def a_keeper(paths: Paths) -> PathKeeper:
-    """One whose probes nobody answers."""
-
-    def ask(way: Way) -> None:
-        assert paths.chosen is not None
-        paths.chosen.asked = min(trio.current_time(), paths.chosen.asked, key=lambda at: (at == NEVER, at))
-
-    return PathKeeper(
-        paths,
-        DEFAULT_TIMINGS,
-        ask=ask,
-        keepalive=lambda: DEFAULT_TIMINGS.keepalive,
-        suspect=lambda: None,
-        changed=lambda: None,
-    )
-
-
 async def test_a_path_that_is_used_once_is_judged_until_something_is_answered(
     autojump_clock: trio.testing.MockClock, paths: Paths
 ) -> None:
     """Who sends one packet and then nothing, or one each seven seconds, has asked as well as who sends all the time."""
-    assert paths.chosen is not None
-    keeper = a_keeper(paths)
-    paths.chosen.answered = trio.current_time()
+    keeper = an_answered_keeper(paths)
     await trio.sleep(60.0)
     began = trio.current_time()
     keeper.note_sent(began)
@@ -112,9 +105,7 @@ async def test_a_path_that_is_used_once_is_judged_until_something_is_answered(
 async def test_sending_after_a_pause_does_not_begin_the_judgement_anew(
     autojump_clock: trio.testing.MockClock, paths: Paths
 ) -> None:
-    assert paths.chosen is not None
-    keeper = a_keeper(paths)
-    paths.chosen.answered = trio.current_time()
+    keeper = an_answered_keeper(paths)
 
     async def send_now_and_then() -> None:
         while True:
@@ -134,9 +125,7 @@ async def test_a_peer_that_speaks_over_the_relay_makes_us_judge_the_path(
     autojump_clock: trio.testing.MockClock, paths: Paths
 ) -> None:
     """We only receive: without this the peer alone would lose the path, and its punches would find nobody."""
-    assert paths.chosen is not None
-    keeper = a_keeper(paths)
-    paths.chosen.answered = trio.current_time()
+    keeper = an_answered_keeper(paths)
     await trio.sleep(20.0)
     keeper.note_relayed(trio.current_time())
     with trio.fail_after(8.0):
@@ -147,9 +136,7 @@ async def test_an_idle_path_is_in_doubt_while_a_keepalive_is_unanswered_and_not_
     autojump_clock: trio.testing.MockClock, paths: Paths
 ) -> None:
     """The first packet after that goes on both ways, so it is not lost; a peer that is asleep costs nothing."""
-    keeper = a_keeper(paths)
-    assert paths.chosen is not None
-    paths.chosen.answered = trio.current_time()
+    keeper = an_answered_keeper(paths)
     with trio.move_on_after(60.0) as minute:
         async with trio.open_nursery() as nursery:
 

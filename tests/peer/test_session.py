@@ -479,18 +479,25 @@ async def test_an_agreement_whose_keys_are_gone_again_is_an_end_and_not_a_sessio
     assert await echo(bench.left) > 0
 
 
-async def test_handshakes_without_end_are_not_looked_into(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each costs half a millisecond of curves, and nothing but his own time keeps a member from making thousands."""
-    await bench.connect()
-    hostile, victim = sorted((bench.left, bench.right), key=lambda side: not side.peer.session.is_initiator)
-    looked_into: list[float] = []
+@pytest.fixture
+def looked_into(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the first message of a handshake was looked into, by either side."""
+    times: list[float] = []
 
     class Counted(Responder):
         def read_first(self, message: bytes) -> bytes:
-            looked_into.append(trio.current_time())
+            times.append(trio.current_time())
             return super().read_first(message)
 
     monkeypatch.setattr(session_module, "Responder", Counted)
+    return times
+
+
+async def test_handshakes_without_end_are_not_looked_into(bench: Bench, looked_into: list[float]) -> None:
+    """Each costs half a millisecond of curves, and nothing but his own time keeps a member from making thousands."""
+    await bench.connect()
+    looked_into.clear()
+    hostile, victim = initiator_and_responder(bench)
     victim_session = victim.peer.session
     for _ in range(1000):
         hostile.peer.session._transmit_message(b"\x01" + bytes(1340))
@@ -506,18 +513,11 @@ async def test_handshakes_without_end_are_not_looked_into(bench: Bench, monkeypa
     assert trio.current_time() - hostile.peer.session.slots.current.born < 1.1
 
 
-async def test_an_error_gives_a_peer_no_new_handshakes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_gives_a_peer_no_new_handshakes(bench: Bench, looked_into: list[float]) -> None:
     """Whoever knows how to make one would have as many looked into as it likes."""
     await bench.connect()
-    hostile, victim = sorted((bench.left, bench.right), key=lambda side: not side.peer.session.is_initiator)
-    looked_into: list[float] = []
-
-    class Counted(Responder):
-        def read_first(self, message: bytes) -> bytes:
-            looked_into.append(trio.current_time())
-            return super().read_first(message)
-
-    monkeypatch.setattr(session_module, "Responder", Counted)
+    looked_into.clear()
+    hostile, victim = initiator_and_responder(bench)
     for _ in range(3):
         for _ in range(40):
             hostile.peer.session._transmit_message(b"\x01" + bytes(1340))
