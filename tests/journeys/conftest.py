@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tunnel.model.settings import STUN_PORTS
-from tunnel.netlab import Lab, SiteSpec
+from tunnel.netlab import Kind, Lab, SiteSpec
 from tunnel.netlab.household import Household
 
 ONE_WAY = 10.0
@@ -21,7 +21,9 @@ BUSY = 5.0
 The kernels are real here, and so is the machine's load. What the program alone takes is claimed in virtual time.
 """
 
-OpenHousehold = Callable[..., tuple[Lab, Household]]
+Pair = tuple[Lab, Household]
+OpenHousehold = Callable[..., Pair]
+OpenPair = Callable[..., Pair]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def open_household(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenHou
             stun_ports: Sequence[int] = STUN_PORTS,
             listen: Sequence[str] = (),
             url: str | None = None,
-        ) -> tuple[Lab, Household]:
+        ) -> Pair:
             folder: Path = tmp_path_factory.mktemp("household")
             lab = stack.enter_context(Lab(*specs))
             household = stack.enter_context(Household(lab, folder))
@@ -43,3 +45,23 @@ def open_household(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenHou
             return lab, household
 
         yield build
+
+
+@pytest.fixture(scope="module")
+def open_pair(open_household: OpenHousehold) -> OpenPair:
+    """Builds a lab with a desk at home and a laptop in the office, which know each other."""
+
+    def build(kind: Kind = Kind.PORT_PRESERVING, *, delay: float = 0.0) -> Pair:
+        lab, household = open_household(SiteSpec("home", kind, delay=delay), SiteSpec("office", kind, delay=delay))
+        household.start_node(lab.sites["home"].host, "desk")
+        household.start_node(lab.sites["office"].host, "laptop")
+        household.wait_ready("desk", "laptop")
+        return lab, household
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def pair(open_pair: OpenPair) -> Pair:
+    """Both behind port-preserving NATs, without delay. Modules may have another one."""
+    return open_pair()

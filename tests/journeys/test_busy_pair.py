@@ -5,9 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from tests.journeys.conftest import BUSY, ONE_WAY, OpenHousehold
-
-from tunnel.netlab import SiteSpec
+from tests.journeys.conftest import BUSY, ONE_WAY, OpenPair
 
 pytestmark = pytest.mark.netlab
 
@@ -16,12 +14,9 @@ LOAD = ["-i", "0.002", "-s", "1200", "-q"]
 SOON = 5.0
 
 
-def test_a_pair_under_load_gets_its_direct_path(open_household: OpenHousehold) -> None:
+def test_a_pair_under_load_gets_its_direct_path(open_pair: OpenPair) -> None:
     """Applications are kept waiting for a moment, so that nothing but the probe is under way."""
-    lab, household = open_household(SiteSpec("home", delay=ONE_WAY), SiteSpec("office", delay=ONE_WAY))
-    household.start_node(lab.sites["home"].host, "desk")
-    household.start_node(lab.sites["office"].host, "laptop")
-    household.wait_ready("desk", "laptop")
+    lab, household = open_pair(delay=ONE_WAY)
     floods = [
         lab.popen(household.nodes[name].host, ["ping", *LOAD, household.address(other)], stdout=subprocess.DEVNULL)
         for name, other in (("desk", "laptop"), ("laptop", "desk"))

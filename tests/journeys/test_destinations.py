@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.journeys.conftest import BUSY, OpenHousehold
+from tests.journeys.conftest import BUSY, OpenHousehold, Pair
 
 from tunnel.netlab import Host, Lab, SiteSpec
-from tunnel.netlab.household import Household
 
 pytestmark = pytest.mark.netlab
 
@@ -45,8 +44,6 @@ for sending in sendings:
         if not word.startswith("true"):
             sender.sendto(word.encode().ljust(3000), (host, int(port)))
 """
-
-Pair = tuple[Lab, Household]
 
 
 @pytest.fixture(scope="module")

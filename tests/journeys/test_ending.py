@@ -6,24 +6,12 @@ import signal
 from typing import Any
 
 import pytest
-from tests.journeys.conftest import OpenHousehold
+from tests.journeys.conftest import Pair
 
 from tunnel.model.errors import DeviceError
-from tunnel.netlab import Lab, SiteSpec
-from tunnel.netlab.household import COMMAND, Household, Running
+from tunnel.netlab.household import COMMAND, Running
 
 pytestmark = pytest.mark.netlab
-
-Pair = tuple[Lab, Household]
-
-
-@pytest.fixture(scope="module")
-def pair(open_household: OpenHousehold) -> Pair:
-    lab, household = open_household(SiteSpec("home"), SiteSpec("office"))
-    household.start_node(lab.sites["home"].host, "desk")
-    household.start_node(lab.sites["office"].host, "laptop")
-    household.wait_ready("desk", "laptop")
-    return lab, household
 
 
 def has_interface(pair: Pair, name: str) -> bool:

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.journeys.conftest import BUSY, ONE_WAY, OpenHousehold
+from tests.journeys.conftest import BUSY, ONE_WAY, OpenHousehold, Pair
 
 from tunnel.netlab import SERVER_ADDRESSES, Flow, Host, Kind, Lab, SiteSpec
-from tunnel.netlab.household import Household
 from tunnel.netlab.pings import Pinging
 
 pytestmark = pytest.mark.netlab
@@ -29,8 +28,6 @@ ADOPT_STRAYS = "net.netfilter.nf_conntrack_tcp_loose"
 """Whether a router takes a segment of a connection that it does not know for the start of one."""
 OUTAGE = 60.0
 """Seconds that the server is gone."""
-
-Pair = tuple[Lab, Household]
 
 
 @pytest.fixture(scope="module")

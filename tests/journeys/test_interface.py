@@ -5,25 +5,13 @@ from __future__ import annotations
 import time
 
 import pytest
-from tests.journeys.conftest import BUSY, OpenHousehold
+from tests.journeys.conftest import BUSY, Pair
 
-from tunnel.netlab import Lab, SiteSpec
-from tunnel.netlab.household import Household
 from tunnel.netlab.pings import Pinging
 
 pytestmark = pytest.mark.netlab
 
 INTERVAL = 0.1
-Pair = tuple[Lab, Household]
-
-
-@pytest.fixture(scope="module")
-def pair(open_household: OpenHousehold) -> Pair:
-    lab, household = open_household(SiteSpec("home"), SiteSpec("office"))
-    household.start_node(lab.sites["home"].host, "desk")
-    household.start_node(lab.sites["office"].host, "laptop")
-    household.wait_ready("desk", "laptop")
-    return lab, household
 
 
 @pytest.fixture

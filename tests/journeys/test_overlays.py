@@ -11,7 +11,7 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from tests.journeys.conftest import ONE_WAY, OpenHousehold
+from tests.journeys.conftest import ONE_WAY, OpenHousehold, OpenPair, Pair
 
 from tunnel.netlab import Host, Kind, Lab, SiteSpec
 from tunnel.netlab.household import Household
@@ -30,12 +30,9 @@ INNER = {"desk": "10.99.0.1", "laptop": "10.99.0.2"}
 
 
 @pytest.fixture(scope="module", params=[Kind.PORT_PRESERVING, Kind.SYMMETRIC], ids=["direct", "relayed"])
-def pair(request: pytest.FixtureRequest, open_household: OpenHousehold) -> tuple[Lab, Household]:
+def pair(request: pytest.FixtureRequest, open_pair: OpenPair) -> Pair:
     kind: Kind = request.param
-    lab, household = open_household(SiteSpec("home", kind, delay=ONE_WAY), SiteSpec("office", kind, delay=ONE_WAY))
-    household.start_node(lab.sites["home"].host, "desk")
-    household.start_node(lab.sites["office"].host, "laptop")
-    household.wait_ready("desk", "laptop")
+    lab, household = open_pair(kind, delay=ONE_WAY)
     household.start_ping("desk", "laptop", interval=EVERY, count=10).finish()
     if kind is Kind.PORT_PRESERVING:
         household.wait_direct("desk", "laptop")
@@ -92,9 +89,7 @@ def packets_into(lab: Lab, host: Host, tun: str) -> int:
 
 
 @pytest.mark.parametrize("overlay", [vxlan, masking_vpn])
-def test_an_overlay_that_rides_in_the_tunnel_becomes_no_way_of_it(
-    pair: tuple[Lab, Household], overlay: Overlay
-) -> None:
+def test_an_overlay_that_rides_in_the_tunnel_becomes_no_way_of_it(pair: Pair, overlay: Overlay) -> None:
     """Its probes arrive and are answered at full size, over the path that they would replace."""
     lab, household = pair
     desk = household.nodes["desk"]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from tests.journeys.conftest import OpenHousehold
+from tests.journeys.conftest import OpenHousehold, Pair
+from tests.journeys.etc_files import etc_file
 
 from tunnel.netlab import SERVER_ADDRESSES, Host, Lab, SiteSpec
 from tunnel.netlab.household import SERVER_PORT, Household
@@ -20,20 +18,6 @@ pytestmark = pytest.mark.netlab
 INNER_SERVER = "10.86.77.1"
 """Where the server is too, as a company's may be that every site reaches by its router."""
 RESOLVER = "10.86.88.53"
-
-Pair = tuple[Lab, Household]
-
-
-@contextmanager
-def etc_file(host: Host, name: str, text: str) -> Iterator[Path]:
-    """What programs on this host find in /etc."""
-    folder = Path("/etc/netns") / host.namespace
-    folder.mkdir(parents=True)
-    (folder / name).write_text(text)
-    try:
-        yield folder / name
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.journeys.conftest import BUSY, OpenHousehold
+from tests.journeys.conftest import BUSY, OpenHousehold, Pair
 
-from tunnel.netlab import Lab, SiteSpec
-from tunnel.netlab.household import Household
+from tunnel.netlab import SiteSpec
 
 pytestmark = pytest.mark.netlab
 
 NONE = "0" * 16
 NET_ADMIN = f"{1 << 12:016x}"
-Pair = tuple[Lab, Household]
 
 
 @pytest.fixture(scope="module")

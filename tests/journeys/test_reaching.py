@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.journeys.conftest import BUSY, OpenHousehold
+from tests.journeys.etc_files import etc_file
 
 from tunnel.netlab import Kind, Lab, SiteSpec
 from tunnel.netlab.household import Household
@@ -37,28 +35,16 @@ def test_a_server_on_the_wildcard_address_answers_from_the_address_that_was_aske
     assert (nat["mapping"], nat["udp"]) == ("endpoint_independent", "open")
 
 
-@contextmanager
-def names(host: Host, *lines: str) -> Iterator[None]:
-    """The hosts file of a namespace; programs that start meanwhile read it."""
-    folder = Path("/etc/netns") / host.namespace
-    folder.mkdir(parents=True)
-    (folder / "hosts").write_text("\n".join(("127.0.0.1 localhost", *lines, "")))
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder)
-
-
-@pytest.mark.parametrize("told", [("64:ff9b::c000:aa ipv4only.arpa",), ()], ids=["prefix told", "nothing told"])
+@pytest.mark.parametrize("told", ["64:ff9b::c000:aa ipv4only.arpa\n", ""], ids=["prefix told", "nothing told"])
 def test_a_phone_with_ipv6_alone_reaches_an_ipv4_server_and_an_ipv4_peer_through_a_nat64(
-    open_household: OpenHousehold, told: tuple[str, ...]
+    open_household: OpenHousehold, told: str
 ) -> None:
     """The invite has the server's IPv4 address: no name server is asked, so none translates."""
     phone, desk = SiteSpec("phone", Kind.IPV6_ONLY), SiteSpec("desk", Kind.PORT_PRESERVING)
     lab, household = open_household(phone, desk, listen=["25.0.0.1:443"])
     lab.open_nat64()
     host = lab.sites["phone"].host
-    with names(host, *told):
+    with etc_file(host, "hosts", told):
         household.start_node(host, "phone", ipv6=False)
         household.start_node(lab.sites["desk"].host, "desk")
         household.wait_ready("phone", "desk")
@@ -77,7 +63,7 @@ def test_ipv6_that_connects_and_then_carries_nothing_or_little_costs_a_second(
     lab, household = open_household(site, url="wss://server.test:443")
     host = lab.sites["home"].host
     lab.swallow_ipv6_streams(longer_than)
-    with names(host, "2a25::1 server.test", "25.0.0.1 server.test"):
+    with etc_file(host, "hosts", "2a25::1 server.test\n25.0.0.1 server.test\n"):
         began = time.monotonic()
         household.start_node(host, "home")
         household.wait_status("home", lambda status: bool(status["server"]["state"] == "registered"), "registered")

@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.journeys.conftest import BUSY, ONE_WAY, OpenHousehold
-
-from tunnel.netlab import SiteSpec
+from tests.journeys.conftest import BUSY, ONE_WAY, OpenPair
 
 pytestmark = pytest.mark.netlab
 
@@ -22,14 +20,9 @@ ENDLESS = "60000000"
 """Bytes: more than is sent."""
 
 
-def test_a_pair_whose_udp_is_policed_moves_to_the_server_s_connection_and_says_why(
-    open_household: OpenHousehold,
-) -> None:
-    lab, household = open_household(SiteSpec("home", delay=ONE_WAY), SiteSpec("office", delay=ONE_WAY))
+def test_a_pair_whose_udp_is_policed_moves_to_the_server_s_connection_and_says_why(open_pair: OpenPair) -> None:
+    lab, household = open_pair(delay=ONE_WAY)
     home, office = lab.sites["home"], lab.sites["office"]
-    for site, name in ((home, "desk"), (office, "laptop")):
-        household.start_node(site.host, name)
-    household.wait_ready("desk", "laptop")
     household.start_ping("desk", "laptop", count=10).finish()
     household.wait_direct("desk", "laptop")
     lab.police_udp(home, POLICED)
