@@ -20,8 +20,8 @@ def has_interface(pair: Pair, name: str) -> bool:
     return running.tun in lab.run(running.host, ["ip", "-o", "link"])
 
 
-def has_left(peer: dict[str, Any] | None) -> bool:
-    return peer is not None and peer["reason"] is not None and peer["reason"]["evidence"] == "it left the network"
+def has_left(peer: dict[str, Any]) -> bool:
+    return peer["reason"] is not None and peer["reason"]["evidence"] == "it left the network"
 
 
 @pytest.mark.parametrize("how", ["down", "SIGTERM", "SIGHUP"])
@@ -29,6 +29,7 @@ def test_its_peer_hears_it_at_once_and_its_interface_is_gone(pair: Pair, how: st
     household = pair[1]
     household.start_ping("laptop", "desk", count=3).finish()
     running = household.nodes["desk"]
+    household.wait_peer("laptop", "desk", lambda peer: not has_left(peer), "here")
     assert has_interface(pair, "desk")
     if how == "down":
         assert household.command("desk", "down") == "desk is down\n"
@@ -37,12 +38,7 @@ def test_its_peer_hears_it_at_once_and_its_interface_is_gone(pair: Pair, how: st
     assert running.process.wait(timeout=20) == 0
     assert not has_interface(pair, "desk")
     assert not running.control.exists()
-    household.wait_status(
-        "laptop",
-        lambda status: any(has_left(peer) for peer in status["peers"]),
-        "word that desk has left",
-        patience=3.0,
-    )
+    household.wait_peer("laptop", "desk", has_left, "gone", patience=3.0)
     household.restart_node("desk")
     household.wait_ready("desk", "laptop")
 

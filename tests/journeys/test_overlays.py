@@ -47,9 +47,11 @@ def vxlan(lab: Lab, household: Household) -> Iterator[None]:
         ip(lab, household, name, f"link add ovl0 type vxlan id 7 dstport 4789 local {own} remote {remote}")
         ip(lab, household, name, f"link set ovl0 mtu {MTU} up")
         ip(lab, household, name, f"address add {INNER[name]}/24 dev ovl0")
-    yield
-    for name in INNER:
-        ip(lab, household, name, "link delete ovl0")
+    try:
+        yield
+    finally:
+        for name in INNER:
+            ip(lab, household, name, "link delete ovl0")
 
 
 @contextmanager
@@ -75,9 +77,11 @@ def vpn(lab: Lab, ends: Sequence[tuple[Host, str, str, str]], mtu: int, delay: f
         with program.stdout:
             assert program.stdout.readline() == b"ready\n"
         programs.append(program)
-    yield
-    for program in programs:
-        program.communicate()
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.communicate()
 
 
 def ip(lab: Lab, household: Household, name: str, words: str) -> str:
