@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
 import pytest
-import trio
 
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.routes import Gateway, Route
 from tunnel.network.memory_machine import MemoryInterfaces, MemoryStore
 from tunnel.node.lease import LEASE_FILE, Lease, unmet_wish
 from tunnel.node.pool_routes import LED_AHEAD, PoolPlan, PoolRoutes, plan_pool
-
-if TYPE_CHECKING:
-    from tests.node.conftest import OpenNode, Town
-
-    from tunnel.model.invite import Invite
 
 OWN = "10.86.3.7/16"
 PEERS = {"10.86.1.20": "laptop", "10.86.5.5": "phone"}
@@ -245,83 +236,3 @@ def test_an_address_that_was_asked_for_and_not_given_is_told_with_the_reason(
     found = unmet_wish(wanted, OWN, holder)
     assert (found is None) if told is None else (f"--address {wanted} {told}" in str(found))
     assert unmet_wish(wanted, None, holder) is None
-
-
-async def test_a_node_gives_way_to_its_lan_and_takes_the_prefix_again_when_it_has_left(
-    town: Town, open_in: OpenNode
-) -> None:
-    async with town.server(), open_in("desk", tun="tun") as desk, open_in("laptop", tun="tun") as laptop:
-        with trio.fail_after(10):
-            await desk.connect("laptop")
-        host = town.host("desk")
-        device = host.devices.open["tun"]
-        own, theirs = desk.addresses[0], laptop.addresses[0]
-        assert (device.addresses[0], device.routes) == (f"{own}/16", (f"{theirs}/32",))
-        host.interfaces.known_routes = (WIDE,)
-        host.change_addresses("26.0.0.77")
-        await trio.sleep(5)
-        assert (device.addresses[0], device.routes) == (f"{own}/32", (f"{theirs}/32",))
-        assert any("10.0.0.0/8 on eth0" in note for note in desk.status().notes)
-        host.interfaces.known_routes = (Route(f"{theirs}/32", "eth0", is_shared=True),)
-        host.change_addresses("26.0.0.78")
-        await trio.sleep(5)
-        assert device.routes == (f"{theirs}/32",)
-        assert "leads into the tunnel still" in desk.peer("laptop").status().notes[0]
-        host.interfaces.known_routes = ()
-        host.change_addresses("26.0.0.79")
-        await trio.sleep(5)
-        assert (device.addresses[0], device.routes) == (f"{own}/16", (f"{theirs}/32",))
-        assert desk.status().notes == desk.peer("laptop").status().notes == ()
-
-
-async def test_a_wish_that_cannot_be_met_is_in_the_status(town: Town, open_in: OpenNode) -> None:
-    async with town.server(), open_in("desk", address="10.86.0.9") as desk:
-        await desk.wait_registered()
-        async with open_in("laptop", address="10.86.0.9") as laptop, open_in("phone", address="192.168.7.7") as phone:
-            with trio.fail_after(10):
-                await laptop.connect("desk")
-                await phone.wait_registered()
-            assert desk.addresses[0] == "10.86.0.9"
-            assert desk.status().notes == ()
-            assert laptop.status().notes == (f"--address 10.86.0.9 is desk's: this node has {laptop.addresses[0]}",)
-            assert "is not in 10.86.0.0/16" in phone.status().notes[0]
-
-
-async def test_a_server_whose_name_leads_into_the_prefix_from_now_on_is_dialled_outside_the_tunnel(
-    town: Town, open_in: OpenNode, home: Invite
-) -> None:
-    """Else the node would look for it in its own tunnel, and never find it again."""
-    town.internet.names["server.test"] = ("25.0.0.1",)
-    invite = replace(home, server="ws://server.test:8443")
-    async with open_in("desk", invite=invite, tun="tun") as desk:
-        async with town.server():
-            await desk.wait_registered()
-            device = town.host("desk").devices.open["tun"]
-            await trio.sleep(1)
-            assert device.addresses[0] == f"{desk.addresses[0]}/16"
-            town.internet.names["server.test"] = ("10.86.9.9",)
-        with trio.fail_after(60):
-            while device.addresses[0] != f"{desk.addresses[0]}/32":  # noqa: ASYNC110 - the double tells nobody
-                await trio.sleep(1)
-        assert "the server 10.86.9.9" in desk.status().notes[0]
-
-
-@pytest.mark.parametrize("is_alone", [False, True])
-async def test_whoever_answers_dns_has_no_peer_s_packets_outside_the_tunnel(
-    town: Town, open_in: OpenNode, home: Invite, is_alone: bool
-) -> None:
-    """The answer for the server's name holds the peer's tunnel address, with the true one or without it."""
-    town.internet.names["server.test"] = ("25.0.0.1",)
-    invite = replace(home, server="ws://server.test:8443")
-    async with open_in("desk", invite=invite, tun="tun") as desk, open_in("laptop") as laptop:
-        async with town.server():
-            with trio.fail_after(10):
-                await desk.connect("laptop")
-            device, theirs = town.host("desk").devices.open["tun"], laptop.addresses[0]
-            town.internet.names["server.test"] = (theirs,) if is_alone else ("25.0.0.1", theirs)
-        async with town.server():
-            await trio.sleep(120)
-            assert desk.status().server.state == ("backing_off" if is_alone else "registered")
-            assert device.routes == (f"{theirs}/32",)
-            assert f"leads to {theirs}, which is laptop's in the tunnel: not dialled" in desk.status().notes[0]
-            assert (f"leads to {theirs}" in str(desk.status().server.reason)) is is_alone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
@@ -15,7 +15,6 @@ from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.machines.pulse import Pulse
 from tunnel.model.endpoint import Endpoint
-from tunnel.model.errors import ServerUnreachable
 from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
 from tunnel.model.nat import Udp
@@ -37,11 +36,12 @@ from tunnel.node.identity import load_identity
 from tunnel.node.inboxes import Inboxes
 from tunnel.node.indices import Indices
 from tunnel.node.interface import Interface
-from tunnel.node.lease import Lease, unmet_wish
+from tunnel.node.lease import Lease
 from tunnel.node.machine_watch import MachineWatch
 from tunnel.node.name_holders import NameHolders
 from tunnel.node.neighbourhood import Forgotten, Neighbourhood
 from tunnel.node.network_check import check_network
+from tunnel.node.own_addresses import OwnAddresses
 from tunnel.node.pool_routes import PoolRoutes
 from tunnel.node.port_mappings import PortMappings
 from tunnel.node.portrait import Portrait
@@ -80,7 +80,6 @@ class NodeProgram:
         self.invite = invite
         self._network = network
         self._proxy_notes = proxy_notes(world, ServerUrl.parse(invite.server))
-        self._addresses = AddressMemory(self._choose_dialled)
         self._nat64 = Nat64Resolver(world.resolver, world.interfaces, lambda: self._lease.addresses)
         self._world = world = replace(world, resolver=self._nat64)
         self._moved = moved
@@ -111,21 +110,23 @@ class NodeProgram:
             parted=self.inboxes.drop,
             reach=self._nat64.reach,
         )
-        self._interface = self._pool = None
+        self._interface = pool = None
         if settings.tun is not None:
-            self._pool = PoolRoutes(
+            pool = PoolRoutes(
                 settings.tun, self._lease, world.interfaces, self.directory.ipv4_held, self.directory.ipv4_names
             )
-            self._pool.note_configured(configured_hosts(world, ServerUrl.parse(invite.server)))
+            pool.note_configured(configured_hosts(world, ServerUrl.parse(invite.server)))
             self._interface = Interface(
                 settings.tun,
                 settings.mtu,
-                self._pool,
+                pool,
                 self.pulse,
                 timings=settings.timings,
                 devices=world.devices,
                 plane=self.tun,
             )
+        self._own = OwnAddresses(settings.address, self._lease, self.directory, pool, self.pulse)
+        self._addresses = AddressMemory(self._own.choose_dialled)
         self.link = ServerLink(
             self._open_connection,
             timings=settings.timings,
@@ -191,7 +192,7 @@ class NodeProgram:
             link=self.link,
             port_mappings=self.port_mappings,
             surveyor=self.surveyor,
-            look=self._look_at_pool,
+            look=self._own.look,
             changed=self._beat_all,
         )
         self.surroundings = NodeSurroundings(
@@ -238,7 +239,7 @@ class NodeProgram:
             if self.settings.udp:
                 await self.datagrams.open(self._world.datagrams, self.settings.udp_port)
             if self._interface is not None:
-                self._look_at_pool()
+                self._own.look()
                 await self._interface.open()
             self._world.privileges.lay_down(keeps_interface=self._interface is not None)
             with bare_errors():
@@ -299,8 +300,7 @@ class NodeProgram:
             ),
             peers=tuple(self.peer_status(peer) for peer in sorted(self.directory, key=lambda peer: peer.node)),
             notes=(
-                *filter(None, (self._unmet_wish(),)),
-                *(() if self._pool is None else self._pool.notes),
+                *self._own.notes,
                 *self.directory.notes,
                 *self.surveyor.notes,
                 *self.link.notes,
@@ -313,7 +313,7 @@ class NodeProgram:
     def peer_status(self, peer: PeerConnection) -> PeerStatus:
         """What its connection says of itself, and what this machine has against it."""
         status = peer.status()
-        note = None if self._pool is None else self._pool.note_on(status.addresses)
+        note = self._own.note_on(status.addresses)
         return replace(status, notes=tuple(filter(None, (note,))))
 
     async def check_network(self) -> NetcheckReport:
@@ -333,14 +333,13 @@ class NodeProgram:
     # What comes in.
 
     def _open_connection(self) -> AbstractAsyncContextManager[Connection]:
-        wanted = self.settings.address or self._lease.host
         return open_connection(
             self.invite,
             self._network,
             self.identity,
             self._world,
             self.settings.timings,
-            wanted_address=wanted,
+            wanted_address=self._own.wanted,
             memory=self._addresses,
         )
 
@@ -349,10 +348,7 @@ class NodeProgram:
         self._machine.observed = welcome.observed.host
         if connection.server is not None:
             self._nat64.note_heard(connection.server.host)
-        self._lease.take(welcome.address, welcome.leased_since)
-        if self._pool is not None:
-            self._pool.note_reached(None if connection.via is None else connection.via.host)
-        self._look_at_pool()
+        self._own.take(connection)
         if self.settings.survey:
             self.surveyor.own = place(welcome.stun, connection.server, connection.addresses)
             self.surveyor.request()
@@ -371,27 +367,6 @@ class NodeProgram:
             for peer in self.directory:
                 peer.note_missing()
             self.pulse.beat()
-
-    def _choose_dialled(self, endpoints: Collection[Endpoint]) -> Collection[Endpoint]:
-        """Those to which the way shall not lead into the tunnel. Raises ServerUnreachable where that is none."""
-        if self._pool is None:
-            return endpoints
-        chosen = self._pool.choose([endpoint.host for endpoint in endpoints])
-        self._look_at_pool()
-        self.pulse.beat()
-        if endpoints and not chosen:
-            raise ServerUnreachable(self._pool.shunned or "")
-        return [endpoint for endpoint in endpoints if endpoint.host in chosen]
-
-    def _look_at_pool(self) -> None:
-        """Which of our addresses this machine lets us have, and with them which the others may have."""
-        if self._pool is not None:
-            self._pool.look()
-        self.directory.claim_own(self._lease.interfaces, self._lease.since)
-
-    def _unmet_wish(self) -> str | None:
-        wanted = self.settings.address
-        return unmet_wish(wanted, self._lease.address, self.directory.ipv4_names().get(wanted or ""))
 
     def _handle_lost(self) -> None:
         self.announcer.note_link_lost()

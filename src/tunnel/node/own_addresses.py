@@ -1,0 +1,69 @@
+"""Our own tunnel addresses: what the server leases us, how far this machine lets us have it, and what others may claim.
+
+Without a TUN interface nothing of this machine clashes with them: the lease is all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from tunnel.machines.pulse import Pulse
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import ServerUnreachable
+from tunnel.node.dialling import Connection
+from tunnel.node.directory import Directory
+from tunnel.node.lease import Lease, unmet_wish
+from tunnel.node.pool_routes import PoolRoutes
+
+
+class OwnAddresses:
+    """`look()` when something of this machine has changed. `wish` is the address that the user asked for."""
+
+    def __init__(
+        self, wish: str | None, lease: Lease, directory: Directory, pool: PoolRoutes | None, pulse: Pulse
+    ) -> None:
+        self._wish = wish
+        self._lease = lease
+        self._directory = directory
+        self._pool = pool
+        self._pulse = pulse
+
+    @property
+    def wanted(self) -> str:
+        """What we ask the server for; empty if any address will do."""
+        return self._wish or self._lease.host
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A wish that was not met, and clashes on this machine, in words."""
+        holder = self._directory.ipv4_names().get(self._wish or "")
+        unmet = unmet_wish(self._wish, self._lease.address, holder)
+        return (*filter(None, (unmet,)), *(() if self._pool is None else self._pool.notes))
+
+    def note_on(self, addresses: Iterable[str]) -> str | None:
+        """What this machine has against reaching the peer with these addresses; None if nothing."""
+        return None if self._pool is None else self._pool.note_on(addresses)
+
+    def take(self, connection: Connection) -> None:
+        """The server has welcomed us on this connection: it tells our lease, and where the server is."""
+        self._lease.take(connection.welcome.address, connection.welcome.leased_since)
+        if self._pool is not None:
+            self._pool.note_reached(None if connection.via is None else connection.via.host)
+        self.look()
+
+    def look(self) -> None:
+        """Which of our addresses this machine lets us have, and with them which the others may have."""
+        if self._pool is not None:
+            self._pool.look()
+        self._directory.claim_own(self._lease.interfaces, self._lease.since)
+
+    def choose_dialled(self, endpoints: Collection[Endpoint]) -> Collection[Endpoint]:
+        """Those to which the way shall not lead into the tunnel. Raises ServerUnreachable where that is none."""
+        if self._pool is None:
+            return endpoints
+        chosen = self._pool.choose([endpoint.host for endpoint in endpoints])
+        self.look()
+        self._pulse.beat()
+        if endpoints and not chosen:
+            raise ServerUnreachable(self._pool.shunned or "")
+        return [endpoint for endpoint in endpoints if endpoint.host in chosen]
