@@ -16,7 +16,7 @@ from rich.text import Text
 
 from tunnel.cli.fitting import ByWidth, Fitting, table_of
 from tunnel.cli.tables import milliseconds, plain, port_mapping_words
-from tunnel.cli.verdict import is_open, verdict_of
+from tunnel.cli.verdict import has_hard_nat, is_open, verdict_of
 from tunnel.cli.words import server_words
 from tunnel.model.reasons import REMEDIES, ReasonCode
 
@@ -204,9 +204,9 @@ def _port_mappings(found: Json) -> Iterator[_Row]:
             meaning = mapping["note"] or "the router has opened a port: every peer reaches it"
             yield _Row(what, seen, meaning, _FORWARD_OUTER if mapping["note"] else "")
         elif mapping["family"] == "ipv4":
-            is_needed = found["mapping"] in ("address_dependent", "address_and_port_dependent", "dependent")
             seen = "asking" if mapping["state"] == "probing" else "none"
-            yield _Row(what, seen, mapping["note"] or "no router has opened a port", _FORWARD if is_needed else "")
+            remedy = _FORWARD if has_hard_nat(found) else ""
+            yield _Row(what, seen, mapping["note"] or "no router has opened a port", remedy)
     if not found["port_mappings"]:
         yield _Row("port mapping", "not asked for", "")
     elif not found.get("upnp_installed", True):

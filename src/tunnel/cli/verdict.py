@@ -10,10 +10,11 @@ from typing import Any
 
 from tunnel.model.endpoint import Scope, scope_of, split_host_port
 from tunnel.model.errors import SettingsError
+from tunnel.model.nat import HARD_MAPPINGS
 
 Json = Mapping[str, Any]
 
-_HARD = ("address_dependent", "address_and_port_dependent", "dependent")
+_HARD = frozenset(mapping.value for mapping in HARD_MAPPINGS)
 
 
 def verdict_of(found: Json) -> str:
@@ -46,7 +47,7 @@ def _of_paths(found: Json) -> str:
             return "nearly every peer will reach you directly: there is no NAT here"
         case "endpoint_independent":
             return "most peers will reach you directly, hard NATs after some seconds"
-        case mapping if mapping in _HARD:
+        case _ if has_hard_nat(found):
             return _of_hard(found)
     return "none: the answers are too few, or contradict each other"
 
@@ -60,10 +61,15 @@ def _of_hard(found: Json) -> str:
 def _provisos(found: Json) -> Iterator[str]:
     if found["udp"] != "open" or found.get("relay_only"):
         return
-    if found["mapping"] in _HARD and not is_open(found) and found["ipv6"]["reached"]:
+    if has_hard_nat(found) and not is_open(found) and found["ipv6"]["reached"]:
         yield "directly too where both sides have IPv6"
     if not _is_online(found):
         yield "but nobody new finds you until the server is reached"
+
+
+def has_hard_nat(found: Json) -> bool:
+    """Whether each peer sees another outer port of ours."""
+    return found["mapping"] in _HARD
 
 
 def is_open(found: Json) -> bool:
