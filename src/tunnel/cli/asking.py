@@ -57,7 +57,12 @@ def no_node(path: Path, sightings: Sequence[Sighting], command: str, *, is_forbi
     return f"{nothing}; a node of {first.owner} runs on this machine: {_as_owner(first.owner, first.path, command)}"
 
 
+def as_user(owner: str, command: str) -> str:
+    """The line by which another user's node is asked."""
+    user = "" if owner == "root" else f" -u {owner}"
+    return f"`sudo{user} p2ptunnel-trio {command}`"
+
+
 def _as_owner(owner: str, path: Path, command: str) -> str:
     where = "" if path == ROOTS_CONTROL else f" --control {path}"
-    user = "" if owner == "root" else f" -u {owner}"
-    return f"ask it with `sudo{user} p2ptunnel-trio {command}{where}`"
+    return f"ask it with {as_user(owner, command + where)}"

@@ -16,6 +16,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tunnel.cli import programs
+from tunnel.cli.asking import as_user
 from tunnel.cli.consent import require_consent
 from tunnel.cli.options import ConfigOption, StateOption
 from tunnel.cli.places import INVITE, default_state, make_folder
@@ -169,8 +170,8 @@ def _elsewhere() -> str:
     foreign = [seen for seen in programs.this_machine(None).controls.sightings() if not seen.is_open]
     if not foreign:
         return ""
-    user = "" if foreign[0].owner == "root" else f" -u {foreign[0].owner}"
-    return f"; that of {foreign[0].owner}'s node shows `sudo{user} p2ptunnel-trio invite`"
+    owner = foreign[0].owner
+    return f"; that of {owner}'s node shows {as_user(owner, 'invite')}"
 
 
 def _typed_invite() -> str:
