@@ -1,4 +1,4 @@
-"""What `up` logs for people: whether the server is reached, and how each peer is, each time that it changes."""
+"""What `up` says to people: who and where it is, new notes, and how each peer is, each time that it changes."""
 
 from __future__ import annotations
 
