@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tunnel.crypto.sealing import MAX_SEALS, Opener, Sealer
 from tunnel.model.errors import LocalProtocolError, MalformedFrame, NotAuthentic
-from tunnel.wire.frames import SEALED_OVERHEAD, Header, Kind, decode_header
+from tunnel.wire.frames import SEALED_OVERHEAD, Header, Kind, decode_header, encode_header
 
 KEY = bytes(range(32))
 KINDS = st.sampled_from(Kind)
@@ -101,6 +101,16 @@ def test_a_key_that_sealed_all_it_may_seals_no_more() -> None:
     with pytest.raises(LocalProtocolError):
         sealer.seal(Kind.DATA, 1, b"one too many")
     assert sealer.counter == MAX_SEALS
+
+
+@pytest.mark.parametrize("counter", [MAX_SEALS, (1 << 64) - 1])
+def test_a_counter_that_no_sealer_reaches_is_not_opened(counter: int) -> None:
+    """The seal holds: a member made it. Packets are counted by their counters, and the sum must fit into a tally."""
+    opener = Opener(KEY)
+    header = encode_header(Header(Kind.DATA, 7, counter))
+    with pytest.raises(NotAuthentic):
+        opener.open(header + AESGCM(KEY).encrypt(bytes(4) + counter.to_bytes(8, "big"), b"far", header))
+    assert opener.open(Sealer(KEY).seal(Kind.DATA, 7, b"near")) == b"near"
 
 
 @pytest.mark.parametrize("key", [b"", bytes(16), bytes(33)])

@@ -18,7 +18,10 @@ from tunnel.model.errors import LocalProtocolError, MalformedFrame, NotAuthentic
 from tunnel.wire.frames import HEADER, HEADER_BYTES, SEALED_OVERHEAD, Kind
 
 MAX_SEALS = 1 << 36
-"""Far more than a session's 2^32 packets; a key that reaches it was not renewed, which is a bug."""
+"""Far more than a session's 2^32 packets; a key that reaches it was not renewed, which is a bug.
+
+Nor is a counter from here on opened: who counts packets by their counters (peer/throughput.py) adds up no larger ones.
+"""
 
 _COUNTER_AT = 8
 _encode_header = HEADER.pack
@@ -70,6 +73,8 @@ class Opener:
         if len(datagram) < SEALED_OVERHEAD:
             raise MalformedFrame("a sealed datagram is shorter than its header and tag")
         (counter,) = _decode_counter(datagram, _COUNTER_AT)
+        if counter >= MAX_SEALS:
+            raise NotAuthentic("a counter that no sealer reaches")
         if not self._is_fresh(counter):
             raise NotAuthentic("a datagram that came before, or too late")
         try:
