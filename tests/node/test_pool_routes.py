@@ -208,6 +208,32 @@ def test_a_server_whose_address_the_invite_says_is_dialled_whoever_claims_it() -
     assert "phone by IPv6 alone, 10.86.5.5 is the server" in pool.notes[1]
 
 
+def test_a_plan_is_made_once_for_what_it_is_made_of() -> None:
+    """It is asked for each peer of a status and at each beat; with a clash and 1000 peers it takes about 10 ms to make."""
+    held = ["10.86.5.5"]
+    lease, interfaces = Lease(MemoryStore(), NetworkId(bytes(16)), NodeId(bytes(16))), MemoryInterfaces()
+    lease.take(OWN, 1.0)
+    pool = PoolRoutes("tun", lease, interfaces, lambda: held, dict)
+    pool.note_reached("25.0.0.1")
+    interfaces.known_routes = (LAN,)
+    pool.look()
+    made = pool.plan()
+    assert made.routes == ("10.86.5.5/32",)
+    assert pool.note_on(held) is None
+    assert pool.plan() is made
+    held.append("10.86.1.20")
+    assert pool.plan().left == {"10.86.1.20": "in 10.86.1.0/24 on eth0"}
+    interfaces.known_routes = ()
+    pool.look()
+    assert pool.plan().addresses == (OWN,)
+    lease.take("10.86.3.8/16", 2.0)
+    assert pool.plan().addresses == ("10.86.3.8/16",)
+    pool.choose(held)
+    assert pool.plan().addresses == ("10.86.3.8/16",)
+    pool.note_reached(None)
+    assert pool.plan().addresses == ("10.86.3.8/32",)
+
+
 def test_without_a_lease_there_is_nothing_to_clash() -> None:
     interfaces = MemoryInterfaces()
     interfaces.known_routes = (LAN,)

@@ -36,7 +36,7 @@ class OwnAddresses:
     @property
     def notes(self) -> tuple[str, ...]:
         """A wish that was not met, and clashes on this machine, in words."""
-        holder = self._directory.ipv4_names().get(self._wish or "")
+        holder = None if self._wish is None else self._directory.ipv4_names().get(self._wish)
         unmet = unmet_wish(self._wish, self._lease.address, holder)
         return (*filter(None, (unmet,)), *(() if self._pool is None else self._pool.notes))
 

@@ -126,6 +126,9 @@ class PoolRoutes:
         self._routes: tuple[Route, ...] = ()
         self._needed: dict[str, str] = {}
         self._doubtful: frozenset[Route | str] = frozenset()
+        self._basis: tuple[str, tuple[str, ...], bool] | None = None
+        """What the plan was made of, beside what the last look saw; None: to be made anew."""
+        self._plan = PoolPlan()
 
     def note_configured(self, hosts: Iterable[str]) -> None:
         """The server and a proxy before it, as a person named them. A name tells nothing: it is DNS that says where."""
@@ -169,21 +172,22 @@ class PoolRoutes:
         }
         found: set[Route | str] = {*self._routes, *self._needed}
         self._doubtful = frozenset(found - known)
+        self._basis = None
         self._lease.withhold(self.plan().withheld != "")
 
     def plan(self) -> PoolPlan:
-        """As the peers are now."""
+        """As the peers are now. Asked for each peer and at each beat, so it is made once for what it is made of."""
         address = self._lease.address
         if address is None:
             return PoolPlan()
-        return plan_pool(
-            address,
-            self._routes,
-            self._needed,
-            self._held,
-            doubtful=self._doubtful,
-            is_careful=not (self._configured or self._server or self._dialled),
-        )
+        is_careful = not (self._configured or self._server or self._dialled)
+        basis = address, tuple(self._held()), is_careful
+        if basis != self._basis:
+            self._basis = basis
+            self._plan = plan_pool(
+                address, self._routes, self._needed, lambda: basis[1], doubtful=self._doubtful, is_careful=is_careful
+            )
+        return self._plan
 
     def wanted(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Addresses (ADDRESS/PREFIX) and further routes of the interface."""
