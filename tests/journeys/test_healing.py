@@ -60,7 +60,7 @@ def wait_relay_rests(lab: Lab) -> None:
     to_laptop = Flow(SERVER_ADDRESSES[0], lab.sites["office"].wan, "tcp")
     window, passed = 0.5, lab.flows()[to_laptop].packets
     while time.monotonic() < ends:
-        time.sleep(window)
+        time.sleep(window)  # the claim is about a rate
         before, passed = passed, lab.flows()[to_laptop].packets
         if passed - before < window / INTERVAL / 2:
             return

@@ -80,7 +80,7 @@ def test_the_lifetime_of_a_mapping_is_measured_and_the_keepalive_follows(house: 
     ends = time.monotonic() + MEASURED
     said: Said = {"lifetime": None}
     while said["lifetime"] is None and time.monotonic() < ends:
-        time.sleep(5.0)
+        time.sleep(5.0)  # netcheck alone tells it, and is a survey each time
         said = json.loads(household.command(host.name, "netcheck", "--json"))
     household.stop_node(host.name)
     assert (said["lifetime"], said["keepalive"]) == (8.0, 5.0)

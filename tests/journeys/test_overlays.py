@@ -99,10 +99,10 @@ def test_an_overlay_that_rides_in_the_tunnel_becomes_no_way_of_it(pair: Pair, ov
     desk = household.nodes["desk"]
     with overlay(lab, household):
         before = packets_into(lab, desk.host, desk.tun)
+        began, used = time.time(), set()
         pinging = household.start_ping("desk", "laptop", interval=EVERY, count=PINGS)
-        used = set()
-        for _ in range(int(PINGS * EVERY)):
-            time.sleep(1.0)
+        for second in range(1, int(PINGS * EVERY)):
+            pinging.wait_answer(began + second)
             for name, other in (("desk", "laptop"), ("laptop", "desk")):
                 entry = household.peer(name, other)
                 assert entry is not None

@@ -55,8 +55,8 @@ def test_it_and_its_errands_are_nobody_with_no_right_no_environment_and_no_file_
     """A gateway, or who speaks in its name, may break miniupnpc: there is nothing to be had there."""
     monkeypatch.setenv("SECRET", "nobody reads me")
     with open_igd() as igd, (tmp_path / "state").open("w"):
-        asking = threading.Thread(target=process.run, args=(request(igd, "/drip"), lambda: bool(heard)))
         heard: list[bool] = []
+        asking = threading.Thread(target=process.run, args=(request(igd, "/drip"), lambda: bool(heard)))
         asking.start()
         wait_until(lambda: bool(process._pid and children_of(process._pid)))
         for pid in (process._pid, *children_of(process._pid)):
@@ -74,6 +74,7 @@ def test_it_and_its_errands_are_nobody_with_no_right_no_environment_and_no_file_
             assert {link.partition(":")[0] for link in links} <= {"socket", "pipe", "/dev/null"}
         heard.append(True)
         asking.join(SOON + igd_process.PATIENCE)
+        assert not asking.is_alive()
 
 
 @pytest.mark.upnp
