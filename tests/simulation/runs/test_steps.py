@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.simulation.pairs import TALK, do, expect, pair
 
+from tunnel.simulation.internet.picture import Server
 from tunnel.simulation.runs.failure import Failure
 from tunnel.simulation.runs.rehearsal import Outcome, rehearse
 from tunnel.simulation.runs.steps import Step, last_before, steps_of
+from tunnel.simulation.runs.trace import Passed
 from tunnel.simulation.scenarios.scenario import Scenario
 
 KILL = do(2.0, "kill", who="laptop")
@@ -36,6 +40,12 @@ def test_deeds_moves_signals_and_packets_are_steps_in_order(steps: list[Step]) -
     assert ("desk", None, "link: offline -dial-> connecting") in {(s.place, s.target, s.text) for s in steps}
     assert ("desk", "server", "announce") in {(step.place, step.target, step.text) for step in steps}
     assert ("home", "laptop", "probe 1312 B") in {(step.place, step.target, step.text) for step in steps}
+
+
+def test_the_server_is_one_place_at_all_of_its_addresses(scenario: Scenario) -> None:
+    picture = replace(scenario.picture, server=Server(address="25.0.0.2", aliases=("25.0.0.9",)))
+    passed = Passed(1.0, "25.0.0.9:3478", "26.0.1.1:5000", 48, "stun", "", "delivered")
+    assert [(step.place, step.target) for step in steps_of([passed], picture, {})] == [("server", "home")]
 
 
 def test_the_first_failure_says_when_it_showed_and_of_whom(seen: Outcome) -> None:

@@ -42,7 +42,7 @@ def steps_of(records: Iterable[Record], picture: Picture, names: dict[str, str])
     owners = {address: name for name, host in picture.hosts.items() for address in host.addresses}
     owners |= {router.address: name for name, router in picture.routers.items()}
     owners |= {server.address: server.name for server in picture.stun_servers}
-    owners |= {endpoint.host: SERVER for endpoint in picture.server.stun} | {picture.server.address: SERVER}
+    owners |= dict.fromkeys(picture.server.addresses, SERVER)
     return list(_fold(_each(records, owners, names)))
 
 
@@ -51,18 +51,13 @@ def last_before(failure: Failure, steps: Iterable[Step], picture: Picture, count
 
     The routers before them belong to it, what the server does by itself, and what is done to the network.
     """
+    behind = {name: place.behind for name, place in (*picture.hosts.items(), *picture.routers.items())}
     places: dict[str, None] = {}
     for name in failure.about:
         at: str | None = name
         while at is not None:
             places[at] = None
-            at = (
-                picture.hosts[at].behind
-                if at in picture.hosts
-                else None
-                if at == SERVER
-                else picture.routers[at].behind
-            )
+            at = behind.get(at)
     return [
         step
         for step in steps
