@@ -92,9 +92,7 @@ class Directory:
     def ipv4_names(self) -> dict[str, str]:
         """The IPv4 tunnel addresses that peers hold, and what the holder of each is called."""
         return {
-            _text(address): peer.name or str(peer.node)
-            for address, peer in self._holders.items()
-            if len(address) == 4
+            _text(address): peer.name or str(peer.node) for address, peer in self._holders.items() if len(address) == 4
         }
 
     def add(self, connection: PeerConnection) -> None:
