@@ -27,10 +27,10 @@ _OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("server", "tunnel.cli.server:server", "Run the meeting point: rendezvous, STUN and relay."),
     ("invite", "tunnel.cli.invites:invite", "Make a network and print its invite, or print the invite of this node."),
-    ("join", "tunnel.cli.invites:join", "Keep an invite, so that `up` finds it."),
+    ("join", "tunnel.cli.joining:join", "Keep an invite, so that `up` finds it."),
     (
         "leave",
-        "tunnel.cli.invites:leave",
+        "tunnel.cli.joining:leave",
         "Remove the network that this node is in from its state folder: the invite, the leased address, peer names.",
     ),
     ("up", "tunnel.cli.up:up", "Run this machine's node until told to stop."),
