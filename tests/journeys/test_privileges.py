@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
 import time
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from tests.journeys.conftest import BUSY, OpenHousehold, Pair
 
 from tunnel.netlab import SiteSpec
+from tunnel.network.igd_process import PATIENCE
 
 pytestmark = pytest.mark.netlab
 
@@ -35,6 +38,10 @@ def threads_of(pid: int) -> list[dict[str, str]]:
         lines = (task / "status").read_text().splitlines()
         found.append({name: rest.strip() for name, _, rest in (line.partition(":") for line in lines)})
     return found
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def core_limit(pid: int) -> list[str]:
@@ -78,11 +85,10 @@ def test_a_node_without_an_interface_is_shown_as_that_and_the_system_s_ping_to_i
     household.command("desk", "ping", "laptop")
 
 
+@pytest.mark.upnp
 def test_the_process_for_upnp_is_nobody_and_nothing_else_is_started(pair: Pair) -> None:
-    pid = pair[1].nodes["desk"].process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    assert len(children) == 1
-    status = threads_of(int(children[0]))[0]
+    (child,) = children_of(pair[1].nodes["desk"].process.pid)
+    status = threads_of(child)[0]
     assert (status["Uid"], status["CapEff"], status["NoNewPrivs"]) == ("\t".join(["65534"] * 4), NONE, "1")
 
 
@@ -121,4 +127,13 @@ def test_another_lease_gets_its_interface_and_the_end_leaves_nothing(pair: Pair)
     assert desk.process.wait(timeout=10) == 0
     assert desk.tun not in lab.run(desk.host, ["ip", "-o", "link"])
     assert not desk.control.exists()
-    assert subprocess.run(["pgrep", "-P", str(desk.process.pid)], check=False, capture_output=True).stdout == b""
+
+
+@pytest.mark.upnp
+def test_the_process_for_upnp_ends_after_its_node(pair: Pair) -> None:
+    node = pair[1].nodes["till"].process
+    (child,) = children_of(node.pid)
+    with open(os.pidfd_open(child), "rb") as ending:
+        node.terminate()
+        assert node.wait(timeout=10) == 0
+        assert select.select([ending], [], [], PATIENCE + BUSY)[0]
