@@ -51,7 +51,8 @@ def last_before(failure: Failure, steps: Iterable[Step], picture: Picture, count
 
     The routers before them belong to it, what the server does by itself, and what is done to the network.
     """
-    behind = {name: place.behind for name, place in (*picture.hosts.items(), *picture.routers.items())}
+    behind = {name: host.behind for name, host in picture.hosts.items()}
+    behind |= {name: router.behind for name, router in picture.routers.items()}
     places: dict[str, None] = {}
     for name in failure.about:
         at: str | None = name
