@@ -1,19 +1,16 @@
 """One peer connection: composes facts, chart, activities, session and paths, and carries the data.
 
-The chart says where we are, the activities (requesting.py, reaching.py) say what we do there, `Living` says for how
-long. Data packets never turn the chart: they read `paths.route`.
+What the server says and what datagrams bring becomes facts, and events of the chart (activities.py). Data packets never
+turn the chart: they read `paths.route`.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 
 import trio
 
-from tunnel.machines.live import Living
-from tunnel.machines.peer_connection import PeerConnectionChart
 from tunnel.machines.pulse import Pulse
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import MalformedFrame, NotAuthentic
@@ -21,27 +18,18 @@ from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.model.timings import rung
-from tunnel.nat.lifetime import keepalive_for
 from tunnel.network.background import bare_errors
+from tunnel.peer.activities import Activities
 from tunnel.peer.carriage import Carriage
-from tunnel.peer.circuit_keeper import CircuitKeeper
 from tunnel.peer.facts import PeerFacts
-from tunnel.peer.hard_punches import HardPunches
-from tunnel.peer.keeper import PathKeeper
 from tunnel.peer.probing import Probing
-from tunnel.peer.reaching import Reaching
 from tunnel.peer.reporting import Reporting
-from tunnel.peer.requesting import Requesting
 from tunnel.peer.routing import Routing
-from tunnel.peer.session import Session
-from tunnel.peer.session_keeper import SessionKeeper
-from tunnel.peer.surroundings import RELAY, Surroundings, Way
+from tunnel.peer.surroundings import Surroundings, Way
 from tunnel.wire.frames import Kind
-from tunnel.wire.signals import Introduced, Refusal, Signal, tag_of
+from tunnel.wire.signals import Introduced, Refusal
 
 log = logging.getLogger(__name__)
-
-_LEAST_PATIENCE = 0.1
 
 
 class PeerConnection:
@@ -66,7 +54,9 @@ class PeerConnection:
         self._on_change = changed
         self._facts = PeerFacts(node, surroundings)
         self.paths = self._facts.paths
-        self._routing = Routing(self._facts, state=lambda: self.state, connected_at=lambda: self._reaching.connected_at)
+        self._routing = Routing(
+            self._facts, state=lambda: self.state, connected_at=lambda: self._activities.reaching.connected_at
+        )
         self._probing = Probing(
             self._facts,
             self,
@@ -91,61 +81,19 @@ class PeerConnection:
 
     def _begin(self) -> None:
         """A new chart and all that lives with it."""
-        facts = self._facts
-        self._keeper = PathKeeper(
-            self.paths,
-            self._timings,
-            ask=self._probe,
-            keepalive=self._keepalive,
-            suspect=self._suspect,
-            changed=self._routing.update,
-        )
-        self.session = Session(
-            self._around,
-            self.node,
+        made = self._activities = Activities(
+            self._facts,
             self,
+            self._routing,
+            self._probing,
+            self._carriage,
             allowance=self._handshakes,
-            transmit=self._routing.transmit_handshake,
-            send=self._carriage.send,
-            changed=facts.pulse.beat,
+            moved=self._note_move,
         )
-        requesting = Requesting(facts, send=self._send_signal)
-        self._reaching = Reaching(
-            facts,
-            self._keeper,
-            ask=self._probe,
-            hard=HardPunches(facts, knock=self._probing.knock, tell=self._probing.tell),
-            send=self._send_signal,
-            reroute=self._routing.update,
-        )
-        self._routing.begin(self._keeper, self.session, self._probing.ask)
-        self._session_keeper = SessionKeeper(
-            self.session,
-            self._timings,
-            ask=self._carriage.ask_after,
-            answered=lambda: self.paths.carrier(trio.current_time()).answered,
-            changed=facts.pulse.beat,
-        )
-        self._carriage.begin(self.session, self._keeper, self._session_keeper)
-        self._reporting.begin(self._reaching, self._session_keeper)
-        self._circuit_keeper = CircuitKeeper(
-            facts, state=lambda: self.state, ask=self._probing.ask, changed=self._routing.update
-        )
-        self._living = Living(
-            PeerConnectionChart(),
-            {
-                "detecting": requesting.detect,
-                "announced": requesting.idle,
-                "requested": requesting.request,
-                "punching": self._reaching.punch,
-                "connected": self._reaching.stay_connected,
-                "relayed": self._reaching.stay_relayed,
-            },
-            patience=self._patience,
-            facts=lambda: {"relay": facts.relay_carries, "direct_allowed": facts.is_direct_allowed},
-            on_move=self._note_move,
-            about=str(self.node),
-        )
+        self.session = made.session
+        self._routing.begin(made.keeper, made.session, self._probing.ask)
+        self._carriage.begin(made.session, made.keeper, made.session_keeper)
+        self._reporting.begin(made.reaching, made.session_keeper)
 
     @property
     def pulse(self) -> Pulse:
@@ -155,7 +103,7 @@ class PeerConnection:
     @property
     def state(self) -> str:
         """The chart's state."""
-        return self._living.state
+        return self._activities.living.state
 
     @property
     def card(self) -> PeerCard | None:
@@ -195,7 +143,7 @@ class PeerConnection:
         if probe_keys is not None:
             self._probing.begin(probe_keys)
             if known is not None:
-                self._living.post("peer_left")
+                self._activities.living.post("peer_left")
         self.session.meet(card)
         self._routing.update()
 
@@ -208,7 +156,7 @@ class PeerConnection:
         card = self._facts.card
         if card is not None:
             self._probing.begin(self._probing.derive(card))
-            self._living.post("peer_left")
+            self._activities.living.post("peer_left")
             self.session.renew(card)
             self._routing.update()
 
@@ -225,7 +173,7 @@ class PeerConnection:
         self._facts.note_absent()
         if why == "left":
             self._facts.reason = Reason(ReasonCode.PEER_OFFLINE, "it left the network")
-            self._living.post("peer_left")
+            self._activities.living.post("peer_left")
         self.note_surroundings()
 
     def note_registered(self) -> None:
@@ -246,7 +194,7 @@ class PeerConnection:
     def note_circuit(self, way: Way | None) -> None:
         """A circuit of the UDP relay leads to the peer from now on, or none does."""
         if self.paths.relays.use(way):
-            self._circuit_keeper.note_wanted()
+            self._activities.circuit_keeper.note_wanted()
             self.note_surroundings()
 
     # Data.
@@ -256,7 +204,7 @@ class PeerConnection:
         self._facts.wanted_at = trio.current_time()
         if not self.session.is_established:
             self.session.want()
-        self._circuit_keeper.note_wanted()
+        self._activities.circuit_keeper.note_wanted()
         if self.state == "announced":
             self._facts.pulse.beat()
 
@@ -302,17 +250,16 @@ class PeerConnection:
             try:
                 with bare_errors():
                     async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self.session.living.run)
-                        nursery.start_soon(self._session_keeper.run)
-                        nursery.start_soon(self._circuit_keeper.run)
+                        for keep in self._activities.beside:
+                            nursery.start_soon(keep)
                         nursery.start_soon(self._wait_failure)
-                        await self._living.run()
+                        await self._activities.living.run()
                         nursery.cancel_scope.cancel()
             except Exception as error:
                 log.exception("peer failed", extra={"peer": self.node})
                 self._facts.reason = Reason(ReasonCode.INTERNAL_ERROR, type(error).__name__)
                 self.session.close()
-                self._reaching.release()
+                self._activities.reaching.release()
                 await trio.sleep(rung(self._timings.crash_backoff, crashes))
                 crashes += 1
                 self._begin()
@@ -321,7 +268,7 @@ class PeerConnection:
         self.session.close()
         self._probing.close()
         self.paths.forget_all()
-        self._reaching.release()
+        self._activities.reaching.release()
 
     def fail(self, error: Exception) -> None:
         """A call of ours from outside raised what nobody foresaw: `run` treats it as its own."""
@@ -337,7 +284,7 @@ class PeerConnection:
     def close(self) -> None:
         """End `run`."""
         self._is_closing = True
-        self._living.post("close")
+        self._activities.living.post("close")
 
     def say_farewell(self) -> None:
         """Tell the peer that we leave, if there is a way to say it."""
@@ -351,44 +298,12 @@ class PeerConnection:
         """The path that carries now; None without keys or a way."""
         return self._reporting.path_status()
 
-    def _patience(self, state: str) -> float:
-        match state:
-            case "requested":
-                return self._timings.request_patience
-            case "punching":
-                return max(self._reaching.plan().patience, _LEAST_PATIENCE)
-            case "relayed":
-                return self._reaching.next_upgrade()
-            case _:
-                return math.inf
-
     def _note_move(self, source: str, event: str, target: str) -> None:
         move = self._reporting.note_move(source, event, target)
         if target in ("announced", "closed"):
             self.paths.bury()
-            self._reaching.release()
+            self._activities.reaching.release()
         self._routing.update()
         self._facts.pulse.beat()
         log.info("peer moved", extra={"peer": self.node, "from": source, "event": event, "to": target})
         self._on_change(self, move)
-
-    # Between session, paths and facts.
-
-    def _send_signal(self, signal: Signal) -> bool:
-        self._living.check_send(tag_of(signal))
-        return self._around.send_signal(signal)
-
-    def _keepalive(self) -> float:
-        """It follows how long our own NAT keeps an idle mapping; the peer sees to its own."""
-        card = self._around.own_card
-        return keepalive_for(None if card is None else card.body.nat.lifetime, self._timings)
-
-    def _suspect(self) -> None:
-        self._around.suspect_network()
-        for way in (RELAY, *self._reaching.plan().ways):
-            self._probe(way)
-
-    def _probe(self, way: Way, ttl: int | None = None) -> None:
-        """A probe of the state that we are in."""
-        self._living.check_send("probe")
-        self._probing.ask(way, ttl)

@@ -1,0 +1,142 @@
+"""The chart of one peer connection, what is done in each of its states, and what keeps session and circuit meanwhile.
+
+The chart says where we are, the activities (requesting.py, reaching.py) say what we do there, `Living` says for how
+long.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from tunnel.machines.live import Living
+from tunnel.machines.peer_connection import PeerConnectionChart
+from tunnel.nat.lifetime import keepalive_for
+from tunnel.peer.carriage import Carriage
+from tunnel.peer.circuit_keeper import CircuitKeeper
+from tunnel.peer.facts import PeerFacts
+from tunnel.peer.handshake_limit import PeerAllowance
+from tunnel.peer.hard_punches import HardPunches
+from tunnel.peer.keeper import PathKeeper
+from tunnel.peer.probing import Probing
+from tunnel.peer.reaching import Reaching
+from tunnel.peer.requesting import Requesting
+from tunnel.peer.routing import Routing
+from tunnel.peer.session import Session
+from tunnel.peer.session_keeper import SessionKeeper
+from tunnel.peer.surroundings import RELAY, Indexed, Way
+from tunnel.wire.signals import Signal, tag_of
+
+_LEAST_PATIENCE = 0.1
+
+
+class Activities:
+    """Run `living.run` and each of `beside` in one nursery, once: after an error the connection makes new ones.
+
+    `owner` answers to the session's indices, `allowance` is the peer's part of the handshake limit, and
+    `moved(source, event, target)` is told of each move.
+    """
+
+    def __init__(
+        self,
+        facts: PeerFacts,
+        owner: Indexed,
+        routing: Routing,
+        probing: Probing,
+        carriage: Carriage,
+        *,
+        allowance: PeerAllowance,
+        moved: Callable[[str, str, str], None],
+    ) -> None:
+        self._facts = facts
+        self._around = facts.around
+        self._timings = facts.around.timings
+        self._probing = probing
+        self.keeper = PathKeeper(
+            facts.paths,
+            self._timings,
+            ask=self._probe,
+            keepalive=self._keepalive,
+            suspect=self._suspect,
+            changed=routing.update,
+        )
+        self.session = Session(
+            self._around,
+            facts.node,
+            owner,
+            allowance=allowance,
+            transmit=routing.transmit_handshake,
+            send=carriage.send,
+            changed=facts.pulse.beat,
+        )
+        requesting = Requesting(facts, send=self._send_signal)
+        self.reaching = Reaching(
+            facts,
+            self.keeper,
+            ask=self._probe,
+            hard=HardPunches(facts, knock=probing.knock, tell=probing.tell),
+            send=self._send_signal,
+            reroute=routing.update,
+        )
+        self.session_keeper = SessionKeeper(
+            self.session,
+            self._timings,
+            ask=carriage.ask_after,
+            answered=lambda: facts.paths.carrier(trio.current_time()).answered,
+            changed=facts.pulse.beat,
+        )
+        self.circuit_keeper = CircuitKeeper(
+            facts, state=lambda: self.living.state, ask=probing.ask, changed=routing.update
+        )
+        self.living = Living(
+            PeerConnectionChart(),
+            {
+                "detecting": requesting.detect,
+                "announced": requesting.idle,
+                "requested": requesting.request,
+                "punching": self.reaching.punch,
+                "connected": self.reaching.stay_connected,
+                "relayed": self.reaching.stay_relayed,
+            },
+            patience=self._patience,
+            facts=lambda: {"relay": facts.relay_carries, "direct_allowed": facts.is_direct_allowed},
+            on_move=moved,
+            about=str(facts.node),
+        )
+
+    @property
+    def beside(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+        """What runs as long as the chart lives, whatever its state."""
+        return self.session.living.run, self.session_keeper.run, self.circuit_keeper.run
+
+    def _patience(self, state: str) -> float:
+        match state:
+            case "requested":
+                return self._timings.request_patience
+            case "punching":
+                return max(self.reaching.plan().patience, _LEAST_PATIENCE)
+            case "relayed":
+                return self.reaching.next_upgrade()
+            case _:
+                return math.inf
+
+    def _send_signal(self, signal: Signal) -> bool:
+        self.living.check_send(tag_of(signal))
+        return self._around.send_signal(signal)
+
+    def _keepalive(self) -> float:
+        """It follows how long our own NAT keeps an idle mapping; the peer sees to its own."""
+        card = self._around.own_card
+        return keepalive_for(None if card is None else card.body.nat.lifetime, self._timings)
+
+    def _suspect(self) -> None:
+        self._around.suspect_network()
+        for way in (RELAY, *self.reaching.plan().ways):
+            self._probe(way)
+
+    def _probe(self, way: Way, ttl: int | None = None) -> None:
+        """A probe of the state that we are in."""
+        self.living.check_send("probe")
+        self._probing.ask(way, ttl)
