@@ -44,3 +44,10 @@ def test_servers_that_are_not_asked_any_more_are_forgotten() -> None:
     records.note(ASKED[:1], {"a.test:3478": 0.02}, (), 60.0)
     assert [health.server for health in records.health(60.0)] == [ASKED[0]]
     assert records.faint() == frozenset()
+
+
+def test_silent_is_who_did_not_answer_the_last_survey_that_others_answered() -> None:
+    """Whoever was never asked, or was last asked when nobody answered, may have just fallen silent."""
+    assert after({"a.test:3478": 0.02}, {"b.test:3478": 0.03}).is_silent("a.test:3478")
+    assert not after({"a.test:3478": 0.02}, {}).is_silent("a.test:3478")
+    assert not after({"a.test:3478": 0.02}).is_silent("d.test:3478")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
@@ -18,7 +20,7 @@ from tunnel.network.memory import open_memory_internet
 from tunnel.network.memory_host import MemoryHost
 from tunnel.network.memory_machine import MemoryEntropy
 from tunnel.network.ports import DatagramSocket
-from tunnel.node.surveyor import SUSPICIONS, Surveyor
+from tunnel.node.surveyor import SUSPICIONS, WELCOMES, Surveyor
 from tunnel.server.stun_service import serve_stun
 
 AT_ONCE = replace(DEFAULT_TIMINGS, inspection_calm=0.0)
@@ -170,3 +172,71 @@ async def test_a_server_that_is_none_is_found_at_the_start(home: Home, server: s
     async with open_memory_internet() as internet:
         with pytest.raises(SettingsError, match="HOST:PORT"):
             Home(internet.add_host("other", "26.0.0.2"), [], server)
+
+
+@asynccontextmanager
+async def open_aimed(*servers: Endpoint) -> AsyncIterator[tuple[Home, tuple[Endpoint, ...], list[float]]]:
+    """A home that asks these servers too, eight ports of somebody who serves no STUN, and when they were asked."""
+    async with open_memory_internet() as internet, trio.open_nursery() as nursery:
+        server, third = internet.add_host("server", "25.0.0.1"), internet.add_host("third", "25.0.0.9")
+        doors = [await server.open_service_socket(endpoint) for endpoint in OWN]
+        nursery.start_soon(partial(serve_stun, doors, rate_per_source=100.0))
+        asked: list[float] = []
+
+        async def hear(socket: DatagramSocket) -> None:
+            while True:
+                asked.extend(trio.current_time() for _ in await socket.receive_batch())
+
+        ears = [await third.open_socket(Endpoint("25.0.0.9", 5300 + number)) for number in range(8)]
+        for ear in ears:
+            nursery.start_soon(hear, ear)
+        host = internet.add_host("home", "26.0.0.1")
+        made = Home(host, [await host.open_socket(Endpoint("0.0.0.0", 0))], *map(str, servers))
+        nursery.start_soon(made.read)
+        nursery.start_soon(made.surveyor.run)
+        yield made, tuple(ear.local for ear in ears), asked
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_server_of_ours_that_never_answers_has_us_ask_others_no_more_often(autojump_clock: MockClock) -> None:
+    """Its UDP ports may be closed, or be somebody else's."""
+    async with open_aimed(*OWN) as (home, elsewhere, _):
+        home.surveyor.note_welcome(elsewhere)
+        await trio.sleep(1000.0)
+        assert len(home.changes) <= 1 + 1000.0 / DEFAULT_TIMINGS.survey_refresh
+
+
+async def test_that_our_server_falls_silent_is_news_once(autojump_clock: MockClock) -> None:
+    """It may be that we are elsewhere, and then others have to be asked; that it is still silent says nothing new."""
+    async with open_aimed(*OWN) as (home, elsewhere, _):
+        home.surveyor.note_welcome(OWN)
+        await trio.sleep(10.0)
+        home.surveyor.own = elsewhere
+        await trio.sleep(200.0)
+        assert len(home.changes) == 2
+
+
+@pytest.mark.parametrize(("servers", "most"), [(OWN, 80), ((), 300)], ids=["beside others", "alone"])
+async def test_a_server_that_welcomes_us_all_the_time_aims_few_questions_at_others(
+    autojump_clock: MockClock, servers: tuple[Endpoint, ...], most: int
+) -> None:
+    """Whom it names as its STUN service need not be its own, and a link that it drops is dialled again at once."""
+    async with open_aimed(*servers) as (home, elsewhere, asked):
+        for _ in range(300):
+            home.surveyor.note_welcome(elsewhere)
+            await trio.sleep(2.0)
+        assert WELCOMES <= len(home.changes) <= WELCOMES + 2 * 600.0 / DEFAULT_TIMINGS.survey_refresh
+        assert 0 < len(asked) <= most
+
+
+async def test_a_server_that_tells_us_another_address_each_time_aims_a_packet_a_second_at_others(
+    autojump_clock: MockClock,
+) -> None:
+    """What it says of our mapping is looked into at once, for it may be true: that is when we are elsewhere."""
+    async with open_aimed() as (home, elsewhere, asked):
+        for _ in range(300):
+            home.surveyor.note_welcome((OWN[0], *elsewhere[1:]))
+            if home.surveyor.result is not None:
+                home.surveyor.result = replace(home.surveyor.result, reflexive=(Endpoint("26.0.0.99", 1),))
+            await trio.sleep(2.0)
+        assert 0 < len(asked) <= 600

@@ -59,6 +59,11 @@ class ServerRecords:
         """Those that are hardly worth asking."""
         return frozenset(server for server, record in self._records.items() if record.silences >= FAINT_AFTER)
 
+    def is_silent(self, server: str) -> bool:
+        """Whether others answered the last survey that asked it, and it did not."""
+        record = self._records.get(server)
+        return record is not None and record.silences > 0
+
     def health(self, now: float) -> tuple[ServerHealth, ...]:
         """All of it, in the order of asking."""
         return tuple(

@@ -350,8 +350,7 @@ class NodeProgram:
             self._nat64.note_heard(connection.server.host)
         self._own.take(connection)
         if self.settings.survey:
-            self.surveyor.own = place(welcome.stun, connection.server, connection.addresses)
-            self.surveyor.request()
+            self.surveyor.note_welcome(place(welcome.stun, connection.server, connection.addresses))
         relay = place(welcome.relay, connection.server, connection.addresses)
         self.circuits.note_registered(self._nat64.reach(relay))
         self.announcer.note_registered()

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _LEAST_GAP = 1.0
 SUSPICIONS = 4
 """Surveys at once that silent peers may bring about; one more comes with each time in which we survey anyhow."""
+WELCOMES = 4
+"""The same of welcomes by our server."""
 
 
 class Surveyor:
@@ -63,6 +65,7 @@ class Surveyor:
             split_host_port(server, STUN_PORTS[0])
         self._requested = self._suspected = False
         self._suspicions = TokenBucket(1.0 / timings.survey_refresh, SUSPICIONS, 0.0)
+        self._welcomes = TokenBucket(1.0 / timings.survey_refresh, WELCOMES, 0.0)
         self._begun = self._ended = self._noted = 0
         self._wish = Pulse()
         self._done = Pulse()
@@ -93,6 +96,15 @@ class Surveyor:
         """Survey soon; wishes that come while one runs are one wish."""
         self._requested = True
         self._wish.beat()
+
+    def note_welcome(self, own: tuple[Endpoint, ...]) -> None:
+        """Our server has welcomed us, and these are its STUN endpoints: survey soon, unless it does so all the time.
+
+        It may name endpoints of anybody, drop the link and name them again.
+        """
+        self.own = own
+        if self._welcomes.take(trio.current_time()):
+            self.request()
 
     def suspect(self) -> None:
         """A peer is silent, which may be our network's doing or its own: look soon.
@@ -185,11 +197,14 @@ class Surveyor:
         return replace(result, report=self.inspector.report_of(self._verdict))
 
     async def _is_mapping_kept(self, is_suspected: bool) -> bool:
-        """What our own server says of it. Where a silent peer made us ask, no answer is no reason to ask others."""
+        """What our own server says of it.
+
+        No answer is no reason to ask others if a silent peer made us ask, or if it did not answer before either.
+        """
         if not self.own or self.result is None:
             return True
         seen = await self._look(self.own[:1], ())
-        if is_suspected and not seen.reflexive:
+        if not seen.reflexive and (is_suspected or self._records.is_silent(str(self.own[0]))):
             return True
         if not self.result.reflexive:
             return not seen.reflexive  # nobody answered then: an answer now means that a firewall was opened
