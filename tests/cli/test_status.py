@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio.testing
 
-from tunnel.cli.tables import age, amount, nat_words, path_words
-
 if TYPE_CHECKING:
     from tests.cli.conftest import Machine
 
@@ -403,26 +401,6 @@ def test_without_a_node_the_remedy_is_named(machine: Machine, command: Command, 
     assert machine.sockets == [Path("/nowhere/c.sock")]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(-3, "0 s"), (59.9, "59 s"), (150, "2 min"), (7300, "2 h"), (200_000, "2 d")]
-)
-def test_age_is_told_in_the_unit_that_people_use(seconds: float, words: str) -> None:
-    assert age(seconds) == words
-
-
-@pytest.mark.parametrize(
-    ("count", "words"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_000_000, "2.0 MB"), (3 * 10**12, "3.0 TB")]
-)
-def test_amounts_have_a_decimal_prefix(count: int, words: str) -> None:
-    assert amount(count) == words
-
-
-def test_a_nat_is_told_without_what_is_unknown() -> None:
-    assert nat_words(NAT) == "mapping endpoint independent, allocation preserving, udp open"
-    assert nat_words({"mapping": "none", "udp": "open"}) == "no NAT, udp open"
-    assert nat_words({"mapping": "unknown"}) == "not known yet"
-
-
 def test_an_idle_relayed_peer_does_not_look_broken(machine: Machine, command: Command) -> None:
     idle = peer(state="relayed", path=None, reason=BLOCKED)
     machine.answers.update({"status": [document(idle)], "why": [idle]})
@@ -431,9 +409,3 @@ def test_an_idle_relayed_peer_does_not_look_broken(machine: Machine, command: Co
     lost = peer(state="relayed", path=None, reason={**BLOCKED, "code": "peer_offline"})
     machine.answers["why"] = [lost]
     assert "brings it back" not in command("why", "laptop").out
-
-
-def test_a_path_is_told_in_a_few_words() -> None:
-    assert path_words(None) == "none"
-    assert path_words(DIRECT) == "direct 192.0.2.7:4242 12.5 ms"
-    assert path_words(RELAYED) == "relay-websocket"
