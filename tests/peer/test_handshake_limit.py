@@ -33,7 +33,7 @@ def limit() -> HandshakeLimit:
 
 
 def test_one_peer_has_a_burst_and_then_a_rate(limit: HandshakeLimit) -> None:
-    peer = limit.open_peer()
+    peer = PeerAllowance()
     taken = [limit.take(peer, 10.0 + number / 100) for number in range(1000)]
     assert PEER_BURST <= sum(taken) <= PEER_BURST + 6
     assert limit.refused == 1000 - sum(taken)
@@ -41,13 +41,13 @@ def test_one_peer_has_a_burst_and_then_a_rate(limit: HandshakeLimit) -> None:
 
 def test_every_try_of_an_honest_peer_is_looked_into_for_hours(limit: HandshakeLimit) -> None:
     """The whole ladder, also where each message comes by two carriers and is whole twice."""
-    peer = limit.open_peer()
+    peer = PeerAllowance()
     steps = (*DEFAULT_TIMINGS.handshake_retries, *[DEFAULT_TIMINGS.handshake_slow_retry] * 1000)
     assert all(limit.take(peer, at) for at in accumulate(steps))
 
 
 def test_hundreds_of_peers_may_come_back_at_once(limit: HandshakeLimit) -> None:
-    assert all(limit.take(limit.open_peer(), 5.0) for _ in range(int(FIRST_BURST)))
+    assert all(limit.take(PeerAllowance(), 5.0) for _ in range(int(FIRST_BURST)))
 
 
 @dataclass
@@ -74,7 +74,7 @@ def test_many_keys_hold_no_newcomer_up(limit: HandshakeLimit) -> None:
     crowd.knock(20.0)
     for _ in range(100):
         crowd.knock(2.0)
-        assert limit.take(limit.open_peer(), crowd.now)
+        assert limit.take(PeerAllowance(), crowd.now)
 
 
 def test_many_keys_hold_a_second_try_up_for_some_seconds_at_most(limit: HandshakeLimit) -> None:
@@ -83,7 +83,7 @@ def test_many_keys_hold_a_second_try_up_for_some_seconds_at_most(limit: Handshak
     crowd.knock(180.0)
     for _ in range(10):
         crowd.knock(10.0)
-        honest, began = limit.open_peer(), crowd.now
+        honest, began = PeerAllowance(), crowd.now
         assert limit.take(honest, crowd.now)
         while not limit.take(honest, crowd.now):
             crowd.knock(2.0)
@@ -95,7 +95,7 @@ def test_many_keys_hold_up_no_new_keys_of_a_session(limit: HandshakeLimit, have_
     """They may have sessions as well. Where each is renewed every two minutes, old keys must not run out."""
     crowd = Crowd(limit, is_known=have_sessions)
     crowd.knock(180.0)
-    standing = [limit.open_peer() for _ in range(100)]
+    standing = [PeerAllowance() for _ in range(100)]
     for _ in range(4):
         crowd.knock(DEFAULT_TIMINGS.rekey_after)
         began, waiting = crowd.now, standing
@@ -110,9 +110,9 @@ def test_the_credit_of_all_peers_comes_back_more_slowly_than_the_buckets_fill() 
 
 
 def test_a_message_that_the_node_has_no_turn_for_costs_its_peer_nothing(limit: HandshakeLimit) -> None:
-    crowd = [limit.open_peer() for _ in range(int(FIRST_BURST))]
+    crowd = [PeerAllowance() for _ in range(int(FIRST_BURST))]
     assert all(limit.take(peer, 5.0) for peer in crowd)
-    honest = limit.open_peer()
+    honest = PeerAllowance()
     assert not any(limit.take(honest, 5.0) for _ in range(100))
     assert all(limit.take(honest, 6.0) for _ in range(int(PEER_BURST)))
 
@@ -121,14 +121,14 @@ def test_requests_to_begin_take_no_credit_from_the_answers_that_follow(limit: Ha
     """Who asks is answered with a first message; its second one must be looked into even among many keys."""
     crowd = Crowd(limit)
     crowd.knock(180.0)
-    honest = limit.open_peer()
+    honest = PeerAllowance()
     assert all(limit.take_request(honest, crowd.now) for _ in range(4))
     assert limit.take(honest, crowd.now)
 
 
 def test_all_peers_together_have_a_bound(limit: HandshakeLimit) -> None:
     """Keys cost a member nothing."""
-    peers = [limit.open_peer() for _ in range(5000)]
+    peers = [PeerAllowance() for _ in range(5000)]
     taken = sum(
         limit.take(peer, 1.0, is_known=is_known) for _ in range(20) for is_known in (False, True) for peer in peers
     )

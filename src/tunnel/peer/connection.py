@@ -22,6 +22,7 @@ from tunnel.network.background import bare_errors
 from tunnel.peer.activities import Activities
 from tunnel.peer.carriage import Carriage
 from tunnel.peer.facts import PeerFacts
+from tunnel.peer.handshake_limit import PeerAllowance
 from tunnel.peer.probing import Probing
 from tunnel.peer.reporting import Reporting
 from tunnel.peer.routing import Routing
@@ -73,7 +74,7 @@ class PeerConnection:
             tallied=self._routing.note_tally,
         )
         self._reporting = Reporting(self._facts, self._routing, self._carriage, state=lambda: self.state)
-        self._handshakes = surroundings.handshake_limit.open_peer()
+        self._handshakes = PeerAllowance()
         self._is_closing = False
         self._has_spoken = False
         self._failure: Exception | None = None

@@ -38,7 +38,7 @@ class PeerAllowance:
 
 
 class HandshakeLimit:
-    """The node's part. Each peer brings an allowance of its own, which `open_peer` makes."""
+    """The node's part. Each peer brings an allowance of its own."""
 
     def __init__(self) -> None:
         self._known = TokenBucket(KNOWN_RATE, KNOWN_BURST, 0.0)
@@ -47,11 +47,6 @@ class HandshakeLimit:
         self._spent = TokenBucket(SPENT_RATE, SPENT_BURST, 0.0)
         self.refused = 0
         """Messages that were not looked into, of all peers."""
-
-    @staticmethod
-    def open_peer() -> PeerAllowance:
-        """What one peer may have looked into."""
-        return PeerAllowance()
 
     def take(self, peer: PeerAllowance, now: float, *, is_known: bool = False) -> bool:
         """Whether one more message of this peer is looked into. `now`: seconds of Trio's clock."""
