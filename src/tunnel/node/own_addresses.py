@@ -29,6 +29,11 @@ class OwnAddresses:
         self._pulse = pulse
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """IPv6 always, IPv4 once leased, unless it clashes with something on this machine."""
+        return self._lease.addresses
+
+    @property
     def wanted(self) -> str:
         """What we ask the server for; empty if any address will do."""
         return self._wish or self._lease.host

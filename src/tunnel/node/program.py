@@ -19,7 +19,7 @@ from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
 from tunnel.model.nat import Udp
 from tunnel.model.settings import PUBLIC_STUN, NodeSettings
-from tunnel.model.status import Move, NodeStatus, PeerStatus, ServerStatus
+from tunnel.model.status import Move, NodeStatus, PeerStatus
 from tunnel.nat.netcheck import NetcheckReport
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.background import bare_errors
@@ -45,9 +45,9 @@ from tunnel.node.own_addresses import OwnAddresses
 from tunnel.node.pool_routes import PoolRoutes
 from tunnel.node.port_mappings import PortMappings
 from tunnel.node.portrait import Portrait
-from tunnel.node.refusals import remedy_for
 from tunnel.node.server_link import ServerLink
 from tunnel.node.server_stream import configured_hosts, proxy_notes
+from tunnel.node.status_report import StatusReport
 from tunnel.node.surroundings import NodeSurroundings
 from tunnel.node.surveyor import Surveyor
 from tunnel.node.told_endpoints import place
@@ -79,7 +79,8 @@ class NodeProgram:
         self.settings = settings
         self.invite = invite
         self._network = network
-        self._proxy_notes = proxy_notes(world, ServerUrl.parse(invite.server))
+        url = ServerUrl.parse(invite.server)
+        told_of_proxies = proxy_notes(world, url)
         self._nat64 = Nat64Resolver(world.resolver, world.interfaces, lambda: self._lease.addresses)
         self._world = world = replace(world, resolver=self._nat64)
         self._moved = moved
@@ -115,7 +116,7 @@ class NodeProgram:
             pool = PoolRoutes(
                 settings.tun, self._lease, world.interfaces, self.directory.ipv4_held, self.directory.ipv4_names
             )
-            pool.note_configured(configured_hosts(world, ServerUrl.parse(invite.server)))
+            pool.note_configured(configured_hosts(world, url))
             self._interface = Interface(
                 settings.tun,
                 settings.mtu,
@@ -195,6 +196,20 @@ class NodeProgram:
             look=self._own.look,
             changed=self._beat_all,
         )
+        self._report = StatusReport(
+            settings,
+            invite,
+            self.identity,
+            self._own,
+            self.directory,
+            announcer=self.announcer,
+            interface=self._interface,
+            link=self.link,
+            port_mappings=self.port_mappings,
+            portrait=self.portrait,
+            surveyor=self.surveyor,
+            proxy_notes=told_of_proxies,
+        )
         self.surroundings = NodeSurroundings(
             settings,
             self.identity,
@@ -226,7 +241,7 @@ class NodeProgram:
     @property
     def addresses(self) -> tuple[str, ...]:
         """Our tunnel addresses: IPv6 always, IPv4 once leased."""
-        return self._lease.addresses
+        return self._own.addresses
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Live until cancelled; then say farewell, in bounded time.
@@ -283,38 +298,11 @@ class NodeProgram:
 
     def status(self) -> NodeStatus:
         """A frozen view of everything."""
-        return NodeStatus(
-            id=str(self.keys.id),
-            name=self.settings.name,
-            addresses=self.addresses,
-            takes_ip=self._interface is not None,
-            uses_udp=self.settings.udp,
-            nat=self.portrait.nat(),
-            announcement=self.announcer.state,
-            server=ServerStatus(
-                self.invite.server,
-                self.link.state,
-                self.link.rtt if self.is_registered else None,
-                None if self.is_registered else self.link.reason,
-                None if self.link.failure is None else remedy_for(self.link.failure),
-            ),
-            peers=tuple(self.peer_status(peer) for peer in sorted(self.directory, key=lambda peer: peer.node)),
-            notes=(
-                *self._own.notes,
-                *self.directory.notes,
-                *self.surveyor.notes,
-                *self.link.notes,
-                *self._proxy_notes,
-                *(() if self._interface is None else self._interface.notes),
-            ),
-            port_mappings=self.port_mappings.statuses(),
-        )
+        return self._report.node()
 
     def peer_status(self, peer: PeerConnection) -> PeerStatus:
         """What its connection says of itself, and what this machine has against it."""
-        status = peer.status()
-        note = self._own.note_on(status.addresses)
-        return replace(status, notes=tuple(filter(None, (note,))))
+        return self._report.peer(peer)
 
     async def check_network(self) -> NetcheckReport:
         """All that can be said of the network now, and a second opinion on it."""

@@ -1,0 +1,92 @@
+"""What `status` shows of the node, as it is now, from those who know. It keeps nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tunnel.model.invite import Invite
+from tunnel.model.settings import NodeSettings
+from tunnel.model.status import NodeStatus, PeerStatus, ServerStatus
+from tunnel.node.announcer import Announcer
+from tunnel.node.directory import Directory
+from tunnel.node.identity import Identity
+from tunnel.node.interface import Interface
+from tunnel.node.own_addresses import OwnAddresses
+from tunnel.node.port_mappings import PortMappings
+from tunnel.node.portrait import Portrait
+from tunnel.node.refusals import remedy_for
+from tunnel.node.server_link import ServerLink
+from tunnel.node.surveyor import Surveyor
+from tunnel.peer.connection import PeerConnection
+
+
+class StatusReport:
+    """`proxy_notes` is what a person should know of the proxies in the environment."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        invite: Invite,
+        identity: Identity,
+        own: OwnAddresses,
+        directory: Directory,
+        *,
+        announcer: Announcer,
+        interface: Interface | None,
+        link: ServerLink,
+        port_mappings: PortMappings,
+        portrait: Portrait,
+        surveyor: Surveyor,
+        proxy_notes: tuple[str, ...],
+    ) -> None:
+        self._settings = settings
+        self._invite = invite
+        self._identity = identity
+        self._own = own
+        self._directory = directory
+        self._announcer = announcer
+        self._interface = interface
+        self._link = link
+        self._port_mappings = port_mappings
+        self._portrait = portrait
+        self._surveyor = surveyor
+        self._proxy_notes = proxy_notes
+
+    def node(self) -> NodeStatus:
+        """A frozen view of everything."""
+        return NodeStatus(
+            id=str(self._identity.keys.id),
+            name=self._settings.name,
+            addresses=self._own.addresses,
+            takes_ip=self._interface is not None,
+            uses_udp=self._settings.udp,
+            nat=self._portrait.nat(),
+            announcement=self._announcer.state,
+            server=self._server(),
+            peers=tuple(self.peer(peer) for peer in sorted(self._directory, key=lambda peer: peer.node)),
+            notes=(
+                *self._own.notes,
+                *self._directory.notes,
+                *self._surveyor.notes,
+                *self._link.notes,
+                *self._proxy_notes,
+                *(() if self._interface is None else self._interface.notes),
+            ),
+            port_mappings=self._port_mappings.statuses(),
+        )
+
+    def peer(self, peer: PeerConnection) -> PeerStatus:
+        """What its connection says of itself, and what this machine has against it."""
+        status = peer.status()
+        note = self._own.note_on(status.addresses)
+        return replace(status, notes=tuple(filter(None, (note,))))
+
+    def _server(self) -> ServerStatus:
+        link = self._link
+        return ServerStatus(
+            self._invite.server,
+            link.state,
+            link.rtt if link.is_registered else None,
+            None if link.is_registered else link.reason,
+            None if link.failure is None else remedy_for(link.failure),
+        )
