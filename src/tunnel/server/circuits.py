@@ -21,6 +21,7 @@ from tunnel.crypto.circuit_seal import KEY_BYTES
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.rates import TokenBucket
+from tunnel.server.pair import Pair
 from tunnel.server.presence import Member, Presence
 from tunnel.wire.signals import Allocate, Circuit, NoCircuit
 
@@ -87,14 +88,6 @@ class CircuitEntry:
         return max(self.made_at, self.low.bound_at, self.high.bound_at)
 
 
-class _Pair(NamedTuple):
-    """Two nodes of one network, the lower id first."""
-
-    network: NetworkId
-    low: NodeId
-    high: NodeId
-
-
 @dataclass(slots=True)
 class CircuitStatistics:
     """Counts since the start."""
@@ -122,7 +115,7 @@ class Circuits:
         self._token = token
         self._by_id: dict[int, CircuitEntry] = {}
         self._networks: dict[NetworkId, OrderedDict[int, CircuitEntry]] = {}
-        self._pairs: dict[_Pair, list[CircuitEntry]] = {}
+        self._pairs: dict[Pair, list[CircuitEntry]] = {}
         self._counts: dict[tuple[NetworkId, NodeId], int] = {}
         self.statistics = CircuitStatistics()
 
@@ -141,7 +134,7 @@ class Circuits:
             self._refuse(asker, node, "peer_offline")
             return
         now = trio.current_time()
-        pair = _Pair(asker.network, min(asker.node, node), max(asker.node, node))
+        pair = Pair.of(asker.network, asker.node, node)
         low, high = (asker, peer) if asker.node == pair.low else (peer, asker)
         known = self._pairs.get(pair, [])
         if (
@@ -194,7 +187,7 @@ class Circuits:
             side.allowance = member.allowance
         return True
 
-    def _make(self, pair: _Pair, low: Member, high: Member, now: float) -> CircuitEntry:
+    def _make(self, pair: Pair, low: Member, high: Member, now: float) -> CircuitEntry:
         drawn = self._draw_id()
         while drawn in self._by_id:
             drawn = self._draw_id()
@@ -211,7 +204,7 @@ class Circuits:
         allowance = member.allowance or self._open_allowance(now)
         return Side(member, self._token(KEY_BYTES), allowance, now, TokenBucket(PROVES_A_SECOND, PROVES_A_SECOND, now))
 
-    def _make_room(self, pair: _Pair) -> bool:
+    def _make_room(self, pair: Pair) -> bool:
         """Whether one more may be made for this pair; the oldest one of another network may have to give way."""
         if any(self._counts.get((pair.network, node), 0) >= MAX_CIRCUITS_PER_NODE for node in (pair.low, pair.high)):
             return False
@@ -240,7 +233,7 @@ class Circuits:
         del network[entry.id]
         if not network:
             del self._networks[entry.network]
-        pair = _Pair(entry.network, low, high)
+        pair = Pair(entry.network, low, high)
         self._pairs[pair].remove(entry)
         if not self._pairs[pair]:
             del self._pairs[pair]

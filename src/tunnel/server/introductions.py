@@ -17,7 +17,6 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import trio
 
@@ -27,6 +26,7 @@ from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import Timings
 from tunnel.server.news import Introduction
+from tunnel.server.pair import Pair
 from tunnel.server.presence import Member, Presence
 from tunnel.wire.signals import Announce, Connect, Pending, Refusal
 
@@ -41,14 +41,6 @@ MAX_START_IN = 1.0
 TOO_MANY = "too many introductions wait"
 
 _log = logging.getLogger(__name__)
-
-
-class _Pair(NamedTuple):
-    """Two nodes of one network, the lower id first."""
-
-    network: NetworkId
-    low: NodeId
-    high: NodeId
 
 
 @dataclass(slots=True)
@@ -90,10 +82,10 @@ class Introductions:
         self._presence = presence
         self._timings = timings
         self._draw_id = draw_id
-        self._waiting: dict[NetworkId, dict[_Pair, _Waiting]] = {}
+        self._waiting: dict[NetworkId, dict[Pair, _Waiting]] = {}
         self._waiting_count = 0
-        self._pairs_of: dict[tuple[NetworkId, NodeId], dict[_Pair, _Waiting]] = {}
-        self._settled: OrderedDict[_Pair, _Settled] = OrderedDict()
+        self._pairs_of: dict[tuple[NetworkId, NodeId], dict[Pair, _Waiting]] = {}
+        self._settled: OrderedDict[Pair, _Settled] = OrderedDict()
         self._nursery: trio.Nursery | None = None
         self.statistics = IntroductionStatistics()
         presence.watch(self._on_change)
@@ -120,7 +112,7 @@ class Introductions:
         if peer is None:
             self._refuse(asker, connect.id, peer_id, ReasonCode.PEER_OFFLINE, "not registered at the server")
             return
-        pair = _Pair(asker.network, min(asker.node, peer_id), max(asker.node, peer_id))
+        pair = Pair.of(asker.network, asker.node, peer_id)
         if self._repeat(pair, asker, peer, connect):
             return
         waiting = self._waiting.get(pair.network, {}).get(pair)
@@ -155,7 +147,7 @@ class Introductions:
             waiting.changed.set()
         return True
 
-    def _begin(self, pair: _Pair, nursery: trio.Nursery) -> _Waiting:
+    def _begin(self, pair: Pair, nursery: trio.Nursery) -> _Waiting:
         waiting = self._waiting.setdefault(pair.network, {})[pair] = _Waiting({})
         self._waiting_count += 1
         for node in (pair.low, pair.high):
@@ -163,7 +155,7 @@ class Introductions:
         nursery.start_soon(self._live, pair, waiting)
         return waiting
 
-    async def _live(self, pair: _Pair, waiting: _Waiting) -> None:
+    async def _live(self, pair: Pair, waiting: _Waiting) -> None:
         """One introduction, from its first request to the answer."""
 
         async def wait_both() -> str:
@@ -197,7 +189,7 @@ class Introductions:
                 self._end(pair)
         self._settle(pair, waiting, outcome)
 
-    def _settle(self, pair: _Pair, waiting: _Waiting, outcome: str) -> None:
+    def _settle(self, pair: Pair, waiting: _Waiting, outcome: str) -> None:
         low, high = (self._present(pair.network, node) for node in (pair.low, pair.high))
         match outcome:
             case _ if waiting.gave_way:
@@ -212,7 +204,7 @@ class Introductions:
             case _:
                 self._refuse_askers(pair, waiting, ReasonCode.PEER_OFFLINE, "it left while we waited")
 
-    def _introduce(self, pair: _Pair, askers: dict[NodeId, int], low: Member, high: Member) -> None:
+    def _introduce(self, pair: Pair, askers: dict[NodeId, int], low: Member, high: Member) -> None:
         """Tell both of each other. Both have announced."""
         assert low.announcement is not None
         assert high.announcement is not None
@@ -232,7 +224,7 @@ class Introductions:
         begin = settled.begin - _one_way(to, peer)
         to.news.introduce(peer.node, Introduction(settled.id, begin, settled.askers.get(to.node)))
 
-    def _repeat(self, pair: _Pair, asker: Member, peer: Member, connect: Connect) -> bool:
+    def _repeat(self, pair: Pair, asker: Member, peer: Member, connect: Connect) -> bool:
         """Give a request that crossed with the peer's, or came again, the answer that its pair has just got."""
         settled = self._settled.get(pair)
         if settled is None or settled.at < trio.current_time() - REPEAT_WINDOW:
@@ -250,7 +242,7 @@ class Introductions:
         self.statistics.refused += 1
         asker.tell(Refusal(request, peer.raw, code.value, evidence))
 
-    def _refuse_askers(self, pair: _Pair, waiting: _Waiting, code: ReasonCode, evidence: str = "") -> None:
+    def _refuse_askers(self, pair: Pair, waiting: _Waiting, code: ReasonCode, evidence: str = "") -> None:
         """Without evidence given: whose announcement was missing."""
         for node, request in waiting.askers.items():
             asker = self._presence.find(pair.network, node)
@@ -262,7 +254,7 @@ class Introductions:
                 silent = f"no announcement within {seconds:g} s (missing: {missing})"
                 self._refuse(asker, request, peer_id, code, evidence or silent)
 
-    def _end(self, pair: _Pair) -> None:
+    def _end(self, pair: Pair) -> None:
         network = self._waiting[pair.network]
         del network[pair]
         if not network:

@@ -1,0 +1,20 @@
+"""Two nodes of one network, as what concerns both of them is kept: introductions, circuits."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tunnel.model.identity import NetworkId, NodeId
+
+
+class Pair(NamedTuple):
+    """The same one whoever of the two asks: the lower id is first."""
+
+    network: NetworkId
+    low: NodeId
+    high: NodeId
+
+    @classmethod
+    def of(cls, network: NetworkId, one: NodeId, other: NodeId) -> Pair:
+        """These two, in whatever order they are given."""
+        return cls(network, min(one, other), max(one, other))
