@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 import trio
+from tests.network.stream_pair import open_streams
 from trio.testing import MockClock
 
-from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import ProxyRefused
 from tunnel.model.proxies import Proxy
 from tunnel.network.http_proxy import MAX_HEAD, connect_through
-from tunnel.network.memory import open_memory_internet
 
 OPEN = Proxy("proxy.test", 3128, "HTTPS_PROXY")
 CLOSED = Proxy("proxy.test", 3128, "HTTPS_PROXY", "Basic bWU6c2VjcmV0")
 
 
-@asynccontextmanager
-async def open_streams() -> AsyncIterator[tuple[trio.abc.Stream, trio.abc.Stream]]:
-    async with open_memory_internet(seed=1) as internet:
-        client, server = internet.add_host("client", "25.0.0.1"), internet.add_host("proxy", "25.0.0.2")
-        listener = await server.open_listener(Endpoint("0.0.0.0", 3128))
-        stream = await client.open_stream(Endpoint("25.0.0.2", 3128))
-        served, _ = await listener.accept()
-        yield stream, served
-
-
 async def ask(proxy: Proxy, *answer: bytes, host: str = "server.test") -> bytes:
     """What the proxy was asked; its answer comes in these pieces, then it hangs up unless there is none."""
-    async with open_streams() as (stream, served), trio.open_nursery() as nursery:
+    async with open_streams() as (stream, served, _), trio.open_nursery() as nursery:
         asked = b""
 
         @nursery.start_soon

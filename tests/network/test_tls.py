@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import pytest
 import trio
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from tests.network.stream_pair import open_streams
 from trio.testing import MockClock
 
-from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, SettingsError, Unreachable
-from tunnel.network.memory import open_memory_internet
 from tunnel.network.tls import (
     client_tls,
     fingerprint_of,
@@ -30,19 +28,9 @@ from tunnel.network.tls import (
 CERTIFICATE, KEY = make_certificate(os.urandom)
 
 
-@asynccontextmanager
-async def open_streams() -> AsyncIterator[tuple[trio.abc.Stream, trio.abc.Stream]]:
-    async with open_memory_internet(seed=1) as internet:
-        client, server = internet.add_host("client", "25.0.0.1"), internet.add_host("server", "25.0.0.2")
-        listener = await server.open_listener(Endpoint("0.0.0.0", 443))
-        stream = await client.open_stream(Endpoint("25.0.0.2", 443))
-        served, _ = await listener.accept()
-        yield stream, served
-
-
 async def greet(host: str, pin: bytes | None, certificate: bytes = CERTIFICATE, key: bytes = KEY) -> bytes:
     """What a server with this certificate says to a client with this pin."""
-    async with open_streams() as (stream, served), trio.open_nursery() as nursery:
+    async with open_streams() as (stream, served, _), trio.open_nursery() as nursery:
 
         @nursery.start_soon
         async def serve() -> None:
@@ -64,7 +52,7 @@ async def test_the_right_pin_opens_whatever_the_name_is(autojump_clock: MockCloc
 
 async def test_both_ends_know_the_same_fingerprint(autojump_clock: MockClock) -> None:
     """What a node proves towards the server covers it."""
-    async with open_streams() as (stream, served), trio.open_nursery() as nursery:
+    async with open_streams() as (stream, served, _), trio.open_nursery() as nursery:
         nursery.start_soon(server_tls, served, CERTIFICATE, KEY)
         secured = await client_tls(stream, "server", fingerprint_of(CERTIFICATE))
         assert shown_fingerprint(secured) == fingerprint_of(CERTIFICATE)
@@ -112,7 +100,7 @@ async def test_a_certificate_of_another_time_names_what_the_clock_shows(
     "answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", b"\x15\x03\x03\x00\x02\x02\x28"]
 )
 async def test_a_server_that_speaks_no_tls_is_unreachable(autojump_clock: MockClock, answer: bytes) -> None:
-    async with open_streams() as (stream, served):
+    async with open_streams() as (stream, served, _):
         await served.send_all(answer)
         with pytest.raises(Unreachable, match="no TLS"):
             await client_tls(stream, "server", bytes(32))
@@ -124,14 +112,14 @@ async def test_a_server_that_speaks_no_tls_is_unreachable(autojump_clock: MockCl
 async def test_a_client_that_speaks_no_tls_is_an_error_of_its_own_connection(
     autojump_clock: MockClock, data: bytes
 ) -> None:
-    async with open_streams() as (stream, served):
+    async with open_streams() as (stream, served, _):
         await stream.send_all(data)
         with pytest.raises(Unreachable, match="no TLS"):
             await server_tls(served, CERTIFICATE, KEY)
 
 
 async def test_a_connection_that_ends_within_the_handshake_is_unreachable(autojump_clock: MockClock) -> None:
-    async with open_streams() as (stream, served):
+    async with open_streams() as (stream, served, _):
         await served.aclose()
         with pytest.raises(Unreachable, match="no TLS: the connection ended"):
             await client_tls(stream, "server", bytes(32))
@@ -139,7 +127,7 @@ async def test_a_connection_that_ends_within_the_handshake_is_unreachable(autoju
 
 async def test_a_certificate_and_a_foreign_key_are_told_apart(autojump_clock: MockClock) -> None:
     _, foreign = make_certificate(os.urandom)
-    async with open_streams() as (_, served):
+    async with open_streams() as (_, served, _):
         with pytest.raises(SettingsError, match="together"):
             await server_tls(served, CERTIFICATE, foreign)
 

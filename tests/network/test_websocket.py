@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
+from tests.network.stream_pair import open_streams
 from trio.testing import MockClock
 
-from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import LocalProtocolError, RemoteProtocolError
-from tunnel.network.memory import MemoryInternet, open_memory_internet
 from tunnel.network.websocket import MessageChannel, accept_message_channel, open_message_channel
 
 MAX_MESSAGE = 65536
 Side = Callable[[MessageChannel], Awaitable[None]]
-
-
-@asynccontextmanager
-async def open_streams() -> AsyncIterator[tuple[trio.abc.Stream, trio.abc.Stream, MemoryInternet]]:
-    """A client's stream and a server's, in one internet."""
-    async with open_memory_internet(seed=1) as internet:
-        client, server = internet.add_host("client", "25.0.0.1"), internet.add_host("server", "25.0.0.2")
-        listener = await server.open_listener(Endpoint("0.0.0.0", 80))
-        stream = await client.open_stream(Endpoint("25.0.0.2", 80))
-        served, _ = await listener.accept()
-        yield stream, served, internet
 
 
 async def converse(client: Side, server: Side) -> None:
@@ -190,8 +177,7 @@ async def test_a_cancelled_send_wakes_the_receiving_task(autojump_clock: MockClo
 
 
 async def test_a_stream_that_dies_is_no_polite_end(autojump_clock: MockClock) -> None:
-    async with open_streams() as (stream, served, internet), trio.open_nursery() as nursery:
-        del internet
+    async with open_streams() as (stream, served, _), trio.open_nursery() as nursery:
 
         @nursery.start_soon
         async def serve() -> None:
