@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import trio
 from tests.simulation.pairs import do, pair, pair_with_tun
 
 from tunnel.carriers.loop_guard import LoopGuard
@@ -47,8 +48,6 @@ def run_watched(watch: Watchman, packets: int, *, ports: int = 1, hosts: int = 1
     """A host sends so many probes, each to another port, from sockets and to addresses that take turns."""
 
     async def send() -> None:
-        import trio
-
         for number in range(packets):
             source = Endpoint("192.168.1.2", 5000 + number % ports)
             remote = Endpoint(f"25.0.0.{9 + number % hosts}", 1024 + number)
@@ -230,8 +229,6 @@ def test_a_program_that_does_not_end_is_a_fault(monkeypatch: pytest.MonkeyPatch)
     from tunnel.node.program import NodeProgram
 
     async def linger(self: NodeProgram) -> None:
-        import trio
-
         with trio.CancelScope(shield=True):
             await trio.sleep(10.0)
 
@@ -272,8 +269,6 @@ def test_who_answers_opens_nothing() -> None:
     watch = Watchman()
 
     async def answer() -> None:
-        import trio
-
         for number in range(4 * HARD):
             here, there = Endpoint("192.168.1.2", 5000), Endpoint(f"25.0.0.{9 + number % 2}", 1024 + number)
             watch.see_arrival("desk", MemoryPacket(there, here, PROBE), Fate.DELIVERED)
@@ -289,8 +284,6 @@ def test_each_program_has_a_budget_of_its_own(is_started_anew: bool) -> None:
     watch = Watchman()
 
     async def probe_from_many() -> None:
-        import trio
-
         for number in range(SOCKETS + 40):
             if is_started_anew and number == SOCKETS // 2:
                 watch.note_start("desk")
@@ -304,8 +297,6 @@ def test_each_program_has_a_budget_of_its_own(is_started_anew: bool) -> None:
 
 def test_an_interface_that_stays_without_addresses_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     async def look_away(interface: Interface, device: PacketDevice) -> None:
-        import trio
-
         await trio.sleep_forever()
 
     scenario = pair_with_tun(do(1.0, "flush", host="desk"))

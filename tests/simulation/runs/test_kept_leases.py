@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from tests.simulation.pairs import TALK, do, expect, pair
 
 from tunnel.network.memory_machine import MemoryStore
@@ -42,8 +43,6 @@ def test_a_server_that_starts_again_knows_its_leases_unless_they_could_not_be_wr
         back = expect(after=3.0, by=19.0, node="desk", server="registered")
 
         async def look(stage: Stage, is_full: bool = is_full) -> None:
-            import trio
-
             await trio.sleep(20.0)
             begun[is_full] = stage.nodes["desk"].program._lease.since
 

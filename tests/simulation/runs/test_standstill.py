@@ -103,11 +103,7 @@ def test_a_stopped_program_can_be_ended_and_started_again(word: str) -> None:
     again = do(12.0, "start", who="laptop")
     back = expect(after=12.0, by=20.0, node="laptop", peer="desk", state="connected")
     farewells = {"kill": 0, "stop": 1}[word]
-    said = (
-        expect(host="laptop", signal="withdraw", before=12.0, at_least=farewells, at_most=farewells)
-        if farewells
-        else ""
-    )
+    said = expect(host="laptop", signal="withdraw", before=12.0, at_least=farewells, at_most=farewells)
     assert rehearse(pair(TALK, STOPPED, end, again, back, said, length=30.0), 0).failures == ()
 
 
