@@ -18,6 +18,8 @@ from tunnel.proof.rules import Charts, Weather
 from tunnel.proof.survivors import REASONS
 from tunnel.proof.weathers import WEATHERS
 
+pytestmark = pytest.mark.timeout(1800)  # what `prove` prints comes from one run, which takes minutes
+
 PAGE = Path(__file__).parents[2] / "docs" / "proof.md"
 
 
