@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.nat.inquiry import MAX_ASKERS, open_inquiry
@@ -49,6 +50,23 @@ async def test_a_port_that_is_taken_is_replaced_by_another() -> None:
         async with open_inquiry(host, entropy()) as first, open_inquiry(host, entropy()) as second:
             one, other = await first.open_asker(), await second.open_asker()
             assert one.socket.local.port != other.socket.local.port
+
+
+async def test_an_answer_at_the_very_end_breaks_nothing() -> None:
+    """The receiver was woken, and the block ends before its turn. Tasks that are due together run in any order."""
+    async with open_memory_internet() as internet:
+        home, server = (
+            internet.add_host("home", HOME),
+            await internet.add_host("server", SERVER.host).open_socket(SERVER),
+        )
+        for _ in range(30):
+            ended = await home.open_socket(Endpoint("0.0.0.0", 0))
+            async with open_inquiry(home, entropy()) as inquiry:
+                asker = await inquiry.open_asker()
+                await trio.testing.wait_all_tasks_blocked()
+                for socket in (asker.socket, ended):
+                    server.send_nowait(b"late", Endpoint(HOME, socket.local.port))
+                await ended.receive_batch()
 
 
 async def test_all_sockets_are_closed_at_the_end() -> None:

@@ -134,15 +134,14 @@ class Inquiry:
         """How many pairs of one of our sockets and an endpoint of these hosts a NAT has seen."""
         return len({(question.asker, question.remote) for question in self._questions if question.remote.host in hosts})
 
-    def close(self) -> None:
-        """Close the sockets."""
-        for asker in self.askers:
-            asker.socket.close()
-
     async def _receive(self, asker: Asker) -> None:
-        while True:
-            for datagram, source in await asker.socket.receive_batch():
-                self._take_untrusted(asker, datagram, source)
+        """Close the socket here, after the last read: a task that a datagram has just woken must not find it closed."""
+        try:
+            while True:
+                for datagram, source in await asker.socket.receive_batch():
+                    self._take_untrusted(asker, datagram, source)
+        finally:
+            asker.socket.close()
 
     def _take_untrusted(self, asker: Asker, datagram: bytes, source: Endpoint) -> None:
         try:
@@ -167,4 +166,3 @@ async def open_inquiry(datagrams: Datagrams, entropy: Entropy) -> AsyncIterator[
             yield inquiry
         finally:
             nursery.cancel_scope.cancel()
-            inquiry.close()
