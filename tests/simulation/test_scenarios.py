@@ -12,6 +12,8 @@ from tunnel.simulation.runs.rehearsal import rehearse
 from tunnel.simulation.scenarios.library import scenario_files
 from tunnel.simulation.scenarios.scenario_file import read_scenario
 
+pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as long
+
 SEEDS = (0, 1)
 TAKEN: dict[tuple[str, int], frozenset[Arrow]] = {}
 """By the runs of this module so far."""

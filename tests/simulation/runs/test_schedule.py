@@ -23,6 +23,8 @@ import sys
 from pathlib import Path
 from tunnel.simulation.runs.rehearsal import rehearse
 from tunnel.simulation.scenarios.scenario_file import read_scenario
+
+pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as long
 for name in sys.argv[1:]:
     print(rehearse(read_scenario(Path(name)), 7).digest)
 """

@@ -24,6 +24,8 @@ from tunnel.simulation.scenarios.scenario_file import parse_scenario
 from tunnel.simulation.scenarios.scenario_text import write_scenario
 from tunnel.simulation.scenarios.storm import NEWER, QUIET, TROUBLE, brew
 
+pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as long
+
 SEEDS = range(200)
 NEWER_SEEDS = range(NEWER, NEWER + 200)
 

@@ -14,6 +14,8 @@ from tunnel.simulation.scenarios.scenario import NodePlan, Scenario
 from tunnel.simulation.studies.grid import Cell, CellResult, Kind, Position, run_cell
 from tunnel.simulation.studies.study import ONE, OTHER
 
+pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as long
+
 RANDOM, SEQUENTIAL, BLOCK, PRESERVING = (
     Allocation.RANDOM,
     Allocation.SEQUENTIAL,

@@ -22,6 +22,8 @@ from tunnel.simulation.studies.population_mix import FILE, read_mix
 from tunnel.simulation.studies.statistics import Share
 from tunnel.simulation.studies.study import ONE, OTHER
 
+pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as long
+
 MIX = read_mix(simulations_folder() / FILE)
 PLAIN = Verdict(Possibility.PLAIN, Cause.KNOWN_PORTS)
 JOB = Job(MIX, 0, 0)

@@ -8,6 +8,8 @@ from tunnel.model.errors import SettingsError
 from tunnel.simulation.studies import report
 from tunnel.simulation.studies.report import PAGE, main, replace_part
 
+pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as long
+
 DOCS = Path(__file__).parents[3] / "docs"
 
 
