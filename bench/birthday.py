@@ -24,8 +24,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from tunnel.model.errors import Unreachable
-from tunnel.netlab import Host, Kind, Lab, Site, SiteSpec
-from tunnel.netlab.household import Household
+from tunnel.verify.netlab import Host, Kind, Lab, Site, SiteSpec
+from tunnel.verify.netlab.programs import Household
 
 ONE_WAY = 10.0
 """Milliseconds between a site and the internet."""

@@ -25,7 +25,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.invite import Invite
 from tunnel.model.nat import NatReport
 from tunnel.model.settings import NodeSettings
-from tunnel.network.memory import open_memory_internet
+from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.wire.announcement_body import encode_announcement
 from tunnel.wire.signals import PeerUp
 

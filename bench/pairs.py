@@ -6,7 +6,7 @@
 
 One lab with two sites of each kind, one server. Each pair meets with freshly started nodes: pings through the tunnel,
 then both are asked what they came to, for as long as a direct path is promised and not there. Some pairs meet at once,
-on sites of their own. Ends with 1 if a pair that is promised a direct path (tunnel.netlab.promises) has none, or one
+on sites of their own. Ends with 1 if a pair that is promised a direct path (tunnel.verify.netlab.promises) has none, or one
 has no path at all; how long it took is told, never judged.
 """
 
@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from tunnel.model.errors import Unreachable
-from tunnel.netlab import Kind, Lab, SiteSpec
-from tunnel.netlab.household import Household
-from tunnel.netlab.promises import is_direct_promised
+from tunnel.verify.netlab import Kind, Lab, SiteSpec
+from tunnel.verify.netlab.programs import Household
+from tunnel.verify.netlab.promises import is_direct_promised
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reach.md"
 ONE_WAY = 10.0

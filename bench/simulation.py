@@ -15,13 +15,13 @@ from pathlib import Path
 import trio
 
 from tunnel.model.settings import NodeSettings
-from tunnel.simulation.internet.picture import Host, Picture
-from tunnel.simulation.runs.rehearsal import rehearse
-from tunnel.simulation.runs.schedule import run_seeded
-from tunnel.simulation.scenarios.deed import Connect
-from tunnel.simulation.scenarios.expectation import ExpectPeer
-from tunnel.simulation.scenarios.library import scenario_files
-from tunnel.simulation.scenarios.scenario import NodePlan, Scenario
+from tunnel.verify.simulation.internet.topology import Host, Picture
+from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.schedule import run_seeded
+from tunnel.verify.simulation.scenarios.action import Connect
+from tunnel.verify.simulation.scenarios.expectation import ExpectPeer
+from tunnel.verify.simulation.scenarios.library import scenario_files
+from tunnel.verify.simulation.scenarios.scenario import NodePlan, Scenario
 
 HOUR = 3600.0
 HOUR_BOUND = 3.0

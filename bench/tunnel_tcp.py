@@ -12,8 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tunnel.netlab import Kind, Lab, Site, SiteSpec
-from tunnel.netlab.household import Household
+from tunnel.verify.netlab import Kind, Lab, Site, SiteSpec
+from tunnel.verify.netlab.programs import Household
 
 WAYS = (
     ("direct", (), ()),

@@ -21,11 +21,11 @@ from tunnel.model.errors import DeviceError, PeerUnreachable, SettingsError
 from tunnel.model.invite import Invite
 from tunnel.model.settings import NodeSettings, ServerSettings
 from tunnel.model.settings_check import fit_name
-from tunnel.network.memory import MemoryInternet, open_memory_internet
-from tunnel.network.memory_packet import Fate, MemoryPacket
 from tunnel.node.inboxes import PEER_DATAGRAMS
 from tunnel.peer.messages import APPLICATION
 from tunnel.server.program import serve
+from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet
+from tunnel.verify.memory.packet import Fate, MemoryPacket
 from tunnel.wire.invites import encode_invite
 
 SECRET = sha256(b"a secret for tests").digest()

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tunnel.simulation.internet.picture import Gateway, Host, Line, Nat, Router, Server, StunServer
-from tunnel.simulation.internet.presets import NATS
-from tunnel.simulation.runs.rehearsal import rehearse
-from tunnel.simulation.scenarios.deed import ANY_DEED
-from tunnel.simulation.scenarios.expectation import ANY_EXPECTATION
-from tunnel.simulation.scenarios.groups import COUNT
-from tunnel.simulation.scenarios.scenario_file import NODE_KEYS, parse_scenario
+from tunnel.verify.simulation.internet.presets import NATS
+from tunnel.verify.simulation.internet.topology import Gateway, Host, Line, Nat, Router, Server, StunServer
+from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.scenarios.action import ANY_DEED
+from tunnel.verify.simulation.scenarios.expectation import ANY_EXPECTATION
+from tunnel.verify.simulation.scenarios.groups import COUNT
+from tunnel.verify.simulation.scenarios.scenario_file import NODE_KEYS, parse_scenario
 
 PAGE = (Path(__file__).parents[1] / "docs" / "scenarios.md").read_text()
 TABLES: dict[str, tuple[type, tuple[str, ...]]] = {

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import trio
 
 from tunnel.crypto.network_keys import open_invite
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
 from tunnel.model.errors import PeerUnreachable, SettingsError
 from tunnel.model.invite import Invite
 from tunnel.model.reasons import Reason
@@ -30,7 +30,7 @@ from tunnel.network.background import bare_errors
 from tunnel.network.ports import World
 from tunnel.network.urls import ServerUrl
 from tunnel.node.inboxes import Inboxes
-from tunnel.node.neighbourhood import Forgotten
+from tunnel.node.peer_signals import Forgotten
 from tunnel.node.program import NodeProgram
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.messages import APPLICATION, MAX_APPLICATION_DATAGRAM
@@ -309,7 +309,7 @@ async def open_node(
         settings = replace(settings, name=fit_name(socket.gethostname()) if name is None else name)
     check_node_settings(settings)
     if world is None:
-        from tunnel.network.real import real_world
+        from tunnel.network.os.world import real_world
 
         world = real_world(settings.state)
     watchers: list[_Watcher] = []

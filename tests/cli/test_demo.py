@@ -19,14 +19,14 @@ import trio
 from rich.console import Console
 
 from tunnel.cli import demo
-from tunnel.cli.demo_findings import LONGEST_HOLE, Arrivals, Findings, duration, round_trips, throughput
-from tunnel.cli.demo_programs import DemoFailed, open_demo_node, open_program, open_server
-from tunnel.cli.demo_stage import Stage
-from tunnel.cli.demo_switch import SwitchedDatagrams
-from tunnel.cli.demo_view import PeerView, wait_direct, wait_given_up
 from tunnel.cli.invites import make_invite
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
+from tunnel.verify.demo.console import Stage
+from tunnel.verify.demo.findings import LONGEST_HOLE, Arrivals, Findings, duration, round_trips, throughput
+from tunnel.verify.demo.programs import DemoFailed, open_demo_node, open_program, open_server
+from tunnel.verify.demo.switch import SwitchedDatagrams
+from tunnel.verify.demo.view import PeerView, wait_direct, wait_given_up
 from tunnel.wire.invites import encode_invite
 from tunnel.wire.stun import binding_request, encode_stun
 

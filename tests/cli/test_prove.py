@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tunnel.cli import prove
-from tunnel.proof import survivors
-from tunnel.proof.mutants import Verdict
-from tunnel.proof.prover import Explored, Proof
+from tunnel.verify.proof import equivalent_mutants as survivors
+from tunnel.verify.proof.mutants import Verdict
+from tunnel.verify.proof.prover import Explored, Proof
 
 Command = Callable[..., Any]
 GOOD = Explored("quiet", 4000, 16000, 3, 0.2)

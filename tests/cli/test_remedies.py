@@ -13,7 +13,7 @@ import trio
 from tunnel.cli.remedies import naming_remedies
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
-from tunnel.network.real import real_world
+from tunnel.network.os.world import real_world
 
 PYTHON = os.path.realpath(sys.executable)
 """Capabilities belong to the file, not to a link to it, which a virtual environment's is."""

@@ -19,9 +19,9 @@ import pytest
 from tunnel.cli import simulate as module
 from tunnel.cli.program import run
 from tunnel.cli.simulate_view import MOST_STEPS
-from tunnel.simulation.runs.rehearsal import Outcome, broken_outcome, rehearse
-from tunnel.simulation.scenarios.library import scenario_files, simulations_folder
-from tunnel.simulation.scenarios.scenario import Scenario
+from tunnel.verify.simulation.runs.run import Outcome, broken_outcome, rehearse
+from tunnel.verify.simulation.scenarios.library import scenario_files, simulations_folder
+from tunnel.verify.simulation.scenarios.scenario import Scenario
 
 PASSING = """title = "A desk finds the server"
 length = 2.0

@@ -13,7 +13,7 @@ import pytest
 import trio.testing
 
 from tunnel.cli.telling import name_of, tell_notes, tell_peers, tell_up
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
 from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import PathStatus, PeerStatus

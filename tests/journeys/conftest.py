@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tunnel.model.settings import STUN_PORTS
-from tunnel.netlab import Kind, Lab, SiteSpec
-from tunnel.netlab.household import Household
+from tunnel.verify.netlab import Kind, Lab, SiteSpec
+from tunnel.verify.netlab.programs import Household
 
 ONE_WAY = 10.0
 """Milliseconds between a site and the internet: 40 ms from site to site and back."""

@@ -37,14 +37,15 @@ from tunnel.nat.gateways.nat_pmp import NatPmpClient
 from tunnel.nat.gateways.pcp import PcpClient
 from tunnel.nat.gateways.race import PortClients
 from tunnel.nat.gateways.upnp import UpnpClient
-from tunnel.nat.second_opinion import ask_second_opinion
+from tunnel.nat.rfc3489_class import ask_second_opinion
 from tunnel.nat.survey import Survey
-from tunnel.network.memory_machine import MemoryStore, NoPortMapper
+from tunnel.network.memory_store import MemoryStore
+from tunnel.network.no_port_mapper import NoPortMapper
+from tunnel.network.os.datagrams import RealDatagrams
+from tunnel.network.os.interfaces import RealInterfaces
+from tunnel.network.os.port_mapper import RealPortMapper
+from tunnel.network.os.resolver import RealResolver
 from tunnel.network.ports import DatagramSocket
-from tunnel.network.real_datagrams import RealDatagrams
-from tunnel.network.real_interfaces import RealInterfaces
-from tunnel.network.real_port_mapper import RealPortMapper
-from tunnel.network.real_resolver import RealResolver
 from tunnel.node.port_mapping import PortMapping
 from tunnel.wire.stun import Change, binding_request, decode_stun, encode_stun
 

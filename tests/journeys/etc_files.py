@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunnel.netlab import Host
+from tunnel.verify.netlab import Host
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.netlab import SERVER_ADDRESSES, Lab
-from tunnel.netlab.gateways import wait_said
+from tunnel.verify.netlab import SERVER_ADDRESSES, Lab
+from tunnel.verify.netlab.gateways import wait_said
 
 COTURN_PORTS = (3478, 3479)
 COTURN = tuple(Endpoint(address, port) for address in SERVER_ADDRESSES for port in COTURN_PORTS)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.journeys.conftest import BUSY, OpenHousehold, Pair
 
-from tunnel.netlab import Host, Lab, SiteSpec
+from tunnel.verify.netlab import Host, Lab, SiteSpec
 
 pytestmark = pytest.mark.netlab
 

@@ -9,7 +9,7 @@ import pytest
 from tests.journeys.conftest import Pair
 
 from tunnel.model.errors import DeviceError
-from tunnel.netlab.household import COMMAND, Running
+from tunnel.verify.netlab.programs import COMMAND, Running
 
 pytestmark = pytest.mark.netlab
 

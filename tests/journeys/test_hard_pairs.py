@@ -6,8 +6,8 @@ import pytest
 from tests.journeys.conftest import BUSY, ONE_WAY, OpenHousehold
 
 from tunnel.model.endpoint import parse_endpoint
-from tunnel.netlab import Kind, Lab, SiteSpec
-from tunnel.netlab.household import Household
+from tunnel.verify.netlab import Kind, Lab, SiteSpec
+from tunnel.verify.netlab.programs import Household
 
 pytestmark = pytest.mark.netlab
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 from tests.journeys.conftest import BUSY, ONE_WAY, OpenHousehold, Pair
 
-from tunnel.netlab import SERVER_ADDRESSES, Flow, Host, Kind, Lab, SiteSpec
-from tunnel.netlab.pings import Pinging
+from tunnel.verify.netlab import SERVER_ADDRESSES, Flow, Host, Kind, Lab, SiteSpec
+from tunnel.verify.netlab.pings import Pinging
 
 pytestmark = pytest.mark.netlab
 

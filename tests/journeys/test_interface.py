@@ -7,7 +7,7 @@ import time
 import pytest
 from tests.journeys.conftest import BUSY, Pair
 
-from tunnel.netlab.pings import Pinging
+from tunnel.verify.netlab.pings import Pinging
 
 pytestmark = pytest.mark.netlab
 

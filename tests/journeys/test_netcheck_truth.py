@@ -14,8 +14,8 @@ from tests.journeys.conftest import OpenHousehold
 from tests.journeys.foreign_servers import COTURN, start_coturn
 
 from tunnel.model.nat import HARD_MAPPINGS, Filtering, Udp
-from tunnel.netlab import Kind, Lab, SiteSpec
-from tunnel.netlab.household import COMMAND, Household
+from tunnel.verify.netlab import Kind, Lab, SiteSpec
+from tunnel.verify.netlab.programs import COMMAND, Household
 
 pytestmark = pytest.mark.netlab
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from tests.journeys.conftest import ONE_WAY, OpenHousehold, OpenPair, Pair
 
-from tunnel.netlab import Host, Kind, Lab, SiteSpec
-from tunnel.netlab.household import Household
+from tunnel.verify.netlab import Host, Kind, Lab, SiteSpec
+from tunnel.verify.netlab.programs import Household
 
 pytestmark = pytest.mark.netlab
 

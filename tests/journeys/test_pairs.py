@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tests.journeys.conftest import BUSY, ONE_WAY, OpenHousehold
 
-from tunnel.netlab import Kind, SiteSpec
-from tunnel.netlab.household import Household, is_direct, peer_in
-from tunnel.netlab.pings import Pings
+from tunnel.verify.netlab import Kind, SiteSpec
+from tunnel.verify.netlab.pings import Pings
+from tunnel.verify.netlab.programs import Household, is_direct, peer_in
 
 pytestmark = pytest.mark.netlab
 

@@ -9,8 +9,8 @@ import pytest
 from tests.journeys.conftest import OpenHousehold, Pair
 from tests.journeys.etc_files import etc_file
 
-from tunnel.netlab import SERVER_ADDRESSES, Host, Lab, SiteSpec
-from tunnel.netlab.household import SERVER_PORT, Household
+from tunnel.verify.netlab import SERVER_ADDRESSES, Host, Lab, SiteSpec
+from tunnel.verify.netlab.programs import SERVER_PORT, Household
 from tunnel.wire.invites import decode_invite, encode_invite
 
 pytestmark = pytest.mark.netlab

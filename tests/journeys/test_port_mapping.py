@@ -14,12 +14,12 @@ from typing import Any, Self
 import pytest
 from tests.journeys.conftest import BUSY, OpenHousehold
 from tests.journeys.errand import PATIENCE
-from tests.netlab.conftest import SILENCE, Agent
+from tests.verify.netlab.conftest import SILENCE, Agent
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.netlab import Gateway, Host, Kind, Lab, Site, SiteSpec
-from tunnel.netlab.gateways import GatewayProgram
-from tunnel.netlab.household import Household
+from tunnel.verify.netlab import Gateway, Host, Kind, Lab, Site, SiteSpec
+from tunnel.verify.netlab.gateways import GatewayProgram
+from tunnel.verify.netlab.programs import Household
 
 pytestmark = pytest.mark.netlab
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tests.journeys.conftest import BUSY, OpenHousehold, Pair
 
-from tunnel.netlab import SiteSpec
-from tunnel.network.igd_process import PATIENCE
+from tunnel.network.os.upnp_client import PATIENCE
+from tunnel.verify.netlab import SiteSpec
 
 pytestmark = pytest.mark.netlab
 

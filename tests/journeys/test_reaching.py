@@ -11,9 +11,9 @@ import pytest
 from tests.journeys.conftest import BUSY, OpenHousehold
 from tests.journeys.etc_files import etc_file
 
-from tunnel.netlab import Kind, Lab, SiteSpec
-from tunnel.netlab.household import Household
-from tunnel.netlab.sites import Host
+from tunnel.verify.netlab import Kind, Lab, SiteSpec
+from tunnel.verify.netlab.programs import Household
+from tunnel.verify.netlab.sites import Host
 
 pytestmark = pytest.mark.netlab
 

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from tests.journeys.conftest import BUSY, OpenHousehold
 from tests.journeys.foreign_servers import COTURN, start_coturn
-from tests.netlab.conftest import SILENCE, Agent
+from tests.verify.netlab.conftest import SILENCE, Agent
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.settings import TUNNEL_MTU
-from tunnel.netlab import SERVER_ADDRESSES, Gateway, Host, Kind, Lab, Site, SiteSpec
-from tunnel.netlab.household import Household
+from tunnel.verify.netlab import SERVER_ADDRESSES, Gateway, Host, Kind, Lab, Site, SiteSpec
+from tunnel.verify.netlab.programs import Household
 from tunnel.wire.stun import Change
 
 pytestmark = pytest.mark.netlab

@@ -18,9 +18,9 @@ import pytest
 from tests.journeys.conftest import ONE_WAY, OpenHousehold
 
 from tunnel.crypto.network_keys import open_invite
-from tunnel.netlab import Capture, Kind, Lab, SiteSpec
-from tunnel.netlab.household import Household
 from tunnel.node.identity import KEY_FILE
+from tunnel.verify.netlab import Capture, Kind, Lab, SiteSpec
+from tunnel.verify.netlab.programs import Household
 
 pytestmark = pytest.mark.netlab
 

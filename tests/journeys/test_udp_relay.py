@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.journeys.conftest import ONE_WAY, OpenHousehold
 
-from tunnel.netlab import Kind, SiteSpec
-from tunnel.netlab.household import Household
+from tunnel.verify.netlab import Kind, SiteSpec
+from tunnel.verify.netlab.programs import Household
 
 pytestmark = pytest.mark.netlab
 

@@ -5,8 +5,8 @@ So a test can send what it likes to a peer's kernel: `trespasser.py ARGUMENT...`
 
 from __future__ import annotations
 
-from tunnel.carriers.tun_plane import Recipient, TunPlane
 from tunnel.cli import main
+from tunnel.riders.tun_plane import Recipient, TunPlane
 
 
 def trespass() -> None:

@@ -13,12 +13,12 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Filtering
 from tunnel.nat.filtering import Doors, Findings, Heard, filtering_of, learn_filtering
-from tunnel.nat.inquiry import open_inquiry
-from tunnel.network.memory import open_memory_internet
-from tunnel.network.memory_machine import MemoryEntropy
-from tunnel.network.memory_packet import MemoryPacket
+from tunnel.nat.stun_client import open_inquiry
 from tunnel.network.ports import DatagramSocket
 from tunnel.server.stun_service import serve_stun
+from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.memory.machine import MemoryEntropy
+from tunnel.verify.memory.packet import MemoryPacket
 from tunnel.wire.stun import StunClass, binding_success, decode_stun, encode_stun
 
 YES, NO, VOID = Heard.YES, Heard.NO, Heard.VOID

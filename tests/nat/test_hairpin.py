@@ -10,9 +10,9 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Filtering, Hairpin
 from tunnel.nat.hairpin import hairpin_of, try_hairpin
-from tunnel.nat.inquiry import open_inquiry
-from tunnel.network.memory import open_memory_internet
-from tunnel.network.memory_machine import MemoryEntropy
+from tunnel.nat.stun_client import open_inquiry
+from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.memory.machine import MemoryEntropy
 
 EVERYBODY, SOMEBODY = Filtering.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT
 

@@ -11,9 +11,9 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Filtering
 from tunnel.nat.ipv6 import Ipv6Sight, look_at_ipv6
-from tunnel.network.memory import open_memory_internet
-from tunnel.network.memory_machine import MemoryEntropy
 from tunnel.server.stun_service import serve_stun
+from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.memory.machine import MemoryEntropy
 
 HOME = "2001:db8:7::1"
 OWN = tuple(Endpoint(host, port) for host in ("2001:db8::1", "2001:db8::2") for port in (3478, 3479))

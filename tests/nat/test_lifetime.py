@@ -12,11 +12,11 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.lifetime import CONTROL, SETTLING, keepalive_for, measure_lifetime
-from tunnel.network.memory import MemoryInternet, open_memory_internet
-from tunnel.network.memory_machine import MemoryEntropy
-from tunnel.network.memory_packet import MemoryPacket
 from tunnel.network.ports import DatagramSocket, ServiceSocket
 from tunnel.server.stun_service import serve_stun
+from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet
+from tunnel.verify.memory.machine import MemoryEntropy
+from tunnel.verify.memory.packet import MemoryPacket
 from tunnel.wire.stun import binding_success, decode_stun, encode_stun
 
 SERVER = Endpoint("25.0.0.1", 3478)

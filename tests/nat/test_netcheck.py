@@ -6,7 +6,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.nat.classification import StunAnswer
 from tunnel.nat.netcheck import NetcheckReport, in_the_light_of
-from tunnel.nat.second_opinion import SecondOpinion
+from tunnel.nat.rfc3489_class import SecondOpinion
 from tunnel.nat.survey import SurveyResult
 
 ASKED = Endpoint("25.0.0.1", 3478)

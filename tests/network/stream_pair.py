@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.network.memory import MemoryInternet, open_memory_internet
+from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from tunnel.model.errors import DeviceError
 from tunnel.network import file_trust
-from tunnel.network.real_machine import RealStore
+from tunnel.network.os.machine import RealStore
 
 
 @pytest.fixture

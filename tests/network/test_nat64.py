@@ -7,9 +7,9 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.routes import Gateway
-from tunnel.network.memory import open_memory_internet
-from tunnel.network.memory_resolver import Trouble
 from tunnel.network.nat64 import ASK_AGAIN, PATIENCE, Nat64Resolver
+from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.memory.resolver import Trouble
 
 LITERAL = Endpoint("25.0.0.1", 443)
 HOME6 = "2001:db8:7::1"

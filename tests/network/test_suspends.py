@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from tunnel.network.memory_machine import MemoryClock
 from tunnel.network.suspends import LEAST_STEP, SLEW_WINDOW, CopyWatch, wait_slept
+from tunnel.verify.memory.machine import MemoryClock
 
 
 @pytest.mark.parametrize(("naps", "told"), [([], []), ([1.0, 0.5], []), ([30.0, 3600.0], [30.0, 3600.0])])

@@ -17,11 +17,11 @@ from trio.testing import MockClock
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import RemoteProtocolError
-from tunnel.network.memory import open_memory_internet
-from tunnel.network.memory_streams import MemoryStream
+from tunnel.network.os.streams import RealStreams
 from tunnel.network.ports import StreamListener
-from tunnel.network.real_streams import RealStreams
 from tunnel.network.websocket import accept_message_channel, open_message_channel
+from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.memory.streams import MemoryStream
 from tunnel.wire.signals import SUBPROTOCOL
 
 EXPECTED = (RemoteProtocolError, trio.BrokenResourceError, trio.EndOfChannel, trio.TooSlowError)

@@ -25,11 +25,11 @@ from tunnel.model.settings import NodeSettings, ServerSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.background import run_beside
 from tunnel.network.link import Link
-from tunnel.network.memory import MemoryInternet, open_memory_internet
-from tunnel.network.memory_host import MemoryHost
 from tunnel.network.ports import StreamListener
 from tunnel.network.websocket import accept_message_channel
 from tunnel.server.program import serve
+from tunnel.verify.memory.host import MemoryHost
+from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet
 from tunnel.wire.announcement_body import encode_announcement
 from tunnel.wire.signals import Announce, Announced, Challenge, Hello, PeerUp, Ping, Pong, Signal, Welcome
 

@@ -15,9 +15,9 @@ from tunnel.crypto.node_keys import NodeKeys
 from tunnel.model.announcement import Announcement
 from tunnel.model.nat import NatReport
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.network.memory_machine import MemoryEntropy
 from tunnel.node.announcer import Announcer
 from tunnel.node.identity import Identity
+from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.announcement_body import decode_announcement
 from tunnel.wire.signals import Announce, Signal
 

@@ -13,8 +13,8 @@ from tunnel.model.endpoint import Endpoint
 if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, Town
 
-    from tunnel.network.memory import MemoryInternet
-    from tunnel.network.memory_packet import MemoryPacket
+    from tunnel.verify.memory.internet import MemoryInternet
+    from tunnel.verify.memory.packet import MemoryPacket
 
 INSIDE, OUTSIDE = "192.168.7.2", "25.9.0.1"
 FIRST_PORT = 61000

@@ -33,20 +33,20 @@ from tunnel.model.nat import Allocation, Mapping, NatReport, Udp
 from tunnel.model.port_mapping import PortMappingStatus, PortProtocol
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus, ServerStatus
+from tunnel.nat.behavior_discovery import Inspection
 from tunnel.nat.captive_portal import CaptivePortal
 from tunnel.nat.classification import StunAnswer
 from tunnel.nat.filtering import Heard
-from tunnel.nat.inspection import Inspection
 from tunnel.nat.ipv6 import Ipv6Sight
 from tunnel.nat.netcheck import NetcheckReport
-from tunnel.nat.second_opinion import SecondOpinion
+from tunnel.nat.rfc3489_class import SecondOpinion
 from tunnel.nat.server_health import ServerHealth
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import Sighting
 from tunnel.node.control import MAX_CONNECTIONS, MAX_LINE, serve_control
 from tunnel.node.control_client import ControlChannel, ask, open_control
 from tunnel.node.control_lines import Lines
-from tunnel.node.neighbourhood import Forgotten
+from tunnel.node.peer_signals import Forgotten
 from tunnel.wire.invites import decode_invite
 
 SOCKET = Path("/run/test/control.sock")

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, MalformedFrame, NotAuthentic
-from tunnel.network.memory_machine import MemoryEntropy
 from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.indices import Indices
 from tunnel.peer.surroundings import RELAY, Way
+from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.circuits import encode_passed
 from tunnel.wire.frames import HEADER, Kind
 from tunnel.wire.stun import binding_request, encode_stun
@@ -24,7 +24,7 @@ from tunnel.wire.stun import binding_request, encode_stun
 if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, Town
 
-    from tunnel.network.memory_packet import Fate, MemoryPacket
+    from tunnel.verify.memory.packet import Fate, MemoryPacket
 
 SOMEWHERE = Way(0, Endpoint("66.6.6.6", 6666))
 

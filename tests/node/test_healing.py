@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tunnel.embedding import Peer
     from tunnel.model.endpoint import Endpoint
-    from tunnel.network.memory_packet import MemoryPacket
+    from tunnel.verify.memory.packet import MemoryPacket
 
 
 async def wait_state(peer: Peer, state: str, patience: float = 30.0) -> float:

@@ -7,8 +7,9 @@ import random
 import pytest
 
 from tunnel.model.errors import DeviceError
-from tunnel.network.memory_machine import MemoryEntropy, MemoryStore
+from tunnel.network.memory_store import MemoryStore
 from tunnel.node.identity import KEY_FILE, load_identity
+from tunnel.verify.memory.machine import MemoryEntropy
 
 
 def test_a_key_outlives_the_process_and_an_epoch_does_not() -> None:

@@ -7,9 +7,9 @@ import random
 import pytest
 
 from tunnel.model.errors import MalformedFrame
-from tunnel.network.memory_machine import MemoryEntropy
 from tunnel.node.indices import Indices
 from tunnel.peer.surroundings import Way
+from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.frames import Kind
 
 

@@ -15,10 +15,10 @@ from tunnel.model.nat import Filtering, Mapping, NatReport, Udp
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.classification import StunAnswer
 from tunnel.nat.survey import SurveyResult
-from tunnel.network.memory import open_memory_internet
-from tunnel.network.memory_machine import MemoryEntropy
 from tunnel.node.inspector import Inspector
 from tunnel.server.stun_service import serve_stun
+from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.memory.machine import MemoryEntropy
 
 AT_ONCE = replace(DEFAULT_TIMINGS, inspection_calm=0.0)
 OWN = tuple(Endpoint(host, port) for host in ("25.0.0.1", "25.0.0.2") for port in (3478, 3479))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tunnel.model.errors import DeviceError, MalformedFrame
 from tunnel.model.identity import NetworkId, NodeId
-from tunnel.network.memory_machine import MemoryStore
+from tunnel.network.memory_store import MemoryStore
 from tunnel.node.lease import LEASE_FILE, Lease, check_lease
 
 NETWORK, NODE = NetworkId(bytes(16)), NodeId(bytes(16))

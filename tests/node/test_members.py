@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from tunnel.embedding import Node
     from tunnel.model.announcement import Announcement
-    from tunnel.network.memory_devices import MemoryDevice
-    from tunnel.network.memory_packet import Fate, MemoryPacket
+    from tunnel.verify.memory.devices import MemoryDevice
+    from tunnel.verify.memory.packet import Fate, MemoryPacket
 
 LOOKS_SEALED = b"\x17\x03\x03\x00\x40" + bytes(64)
 """A TLS record, as far as anybody can see."""

@@ -9,7 +9,7 @@ import trio
 
 from tunnel.model.errors import DeviceError
 from tunnel.model.identity import NetworkId, NodeId
-from tunnel.network.memory_machine import MemoryStore
+from tunnel.network.memory_store import MemoryStore
 from tunnel.node.name_holders import MAX_NAMES, MAX_NAMES_PER_NODE, MAX_UNSPOKEN, WRITE_GAP, NameHolders
 
 NETWORK, OTHER = (NetworkId(bytes([number]) * 16) for number in (1, 2))

@@ -10,13 +10,13 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Mapping, Udp
-from tunnel.network.memory_packet import Fate
+from tunnel.verify.memory.packet import Fate
 
 if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, Town
 
-    from tunnel.network.memory import MemoryInternet
-    from tunnel.network.memory_packet import MemoryPacket
+    from tunnel.verify.memory.internet import MemoryInternet
+    from tunnel.verify.memory.packet import MemoryPacket
 
 PHONE = "2001:db8:7::1"
 OUTSIDE = "25.99.0.1"

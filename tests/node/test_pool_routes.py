@@ -6,9 +6,10 @@ import pytest
 
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.routes import Gateway, Route
-from tunnel.network.memory_machine import MemoryInterfaces, MemoryStore
+from tunnel.network.memory_store import MemoryStore
 from tunnel.node.lease import LEASE_FILE, Lease, unmet_wish
 from tunnel.node.pool_routes import LED_AHEAD, PoolPlan, PoolRoutes, plan_pool
+from tunnel.verify.memory.machine import MemoryInterfaces
 
 OWN = "10.86.3.7/16"
 PEERS = {"10.86.1.20": "laptop", "10.86.5.5": "phone"}

@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.port_mapping import PortProtocol
 from tunnel.model.timings import DEFAULT_TIMINGS, Timings
@@ -21,10 +21,10 @@ from tunnel.nat.gateways.nat_pmp import NatPmpClient
 from tunnel.nat.gateways.pcp import PcpClient
 from tunnel.nat.gateways.race import PortClients
 from tunnel.nat.gateways.upnp import UpnpClient
-from tunnel.network.memory import open_memory_internet
 from tunnel.node.port_mapping import PortMapping
-from tunnel.simulation.internet.picture import Gateway, Host, Lie, Picture, Router
-from tunnel.simulation.internet.town import Town, build_town
+from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.simulation.internet.simulated_network import Town, build_town
+from tunnel.verify.simulation.internet.topology import Gateway, Host, Lie, Picture, Router
 
 OUTSIDE, DESK, PORT = "26.0.0.1", "192.168.1.2", 40000
 ALL = Gateway(upnp=True, nat_pmp=True, pcp=True)

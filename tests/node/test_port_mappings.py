@@ -17,11 +17,11 @@ from tunnel.model.candidate import CandidateKind
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.settings import NodeSettings
 from tunnel.model.transport import Transport
-from tunnel.network.memory import open_memory_internet
 from tunnel.node.identity import load_identity
 from tunnel.node.port_mappings import PortMappings
-from tunnel.simulation.internet.picture import Gateway, Host, Picture, Router, Server
-from tunnel.simulation.internet.town import Town, build_town
+from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.simulation.internet.simulated_network import Town, build_town
+from tunnel.verify.simulation.internet.topology import Gateway, Host, Picture, Router, Server
 
 OUTSIDE, DESK, DESK6 = "26.0.0.1", "192.168.1.2", "2001:db8::2"
 ALL = Gateway(upnp=True, nat_pmp=True, pcp=True)

@@ -13,7 +13,7 @@ from tunnel.model.reasons import Reason, ReasonCode
 if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, Town
 
-    from tunnel.network.memory_packet import Fate, MemoryPacket
+    from tunnel.verify.memory.packet import Fate, MemoryPacket
 
 
 async def wait_written(device: object) -> bytes:

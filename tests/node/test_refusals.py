@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tunnel.model.errors import MalformedFrame, ProxyRefused, Refused, ServerUnreachable, Unreachable
-from tunnel.network.real_resolver import RealResolver
+from tunnel.network.os.resolver import RealResolver
 from tunnel.node.refusals import REMEDIES, is_final, remedy_for
 
 

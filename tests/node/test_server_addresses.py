@@ -15,7 +15,7 @@ from tunnel.model.nat import Mapping, Udp
 if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, Town
 
-    from tunnel.network.memory_packet import MemoryPacket
+    from tunnel.verify.memory.packet import MemoryPacket
 
 WILD = Endpoint("0.0.0.0", 8443)
 PORTS = (Endpoint("0.0.0.0", 3478), Endpoint("0.0.0.0", 3479))

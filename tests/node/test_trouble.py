@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tunnel.model.errors import PeerUnreachable
-from tunnel.network.memory_machine import WALL_AT_ZERO
+from tunnel.verify.memory.machine import WALL_AT_ZERO
 
 if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, Town

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, Town
 
     from tunnel.embedding import Peer
-    from tunnel.network.memory_packet import MemoryPacket
+    from tunnel.verify.memory.packet import MemoryPacket
 
 
 async def wait_state(peer: Peer, state: str, patience: float = 30.0) -> float:

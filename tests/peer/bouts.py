@@ -9,9 +9,9 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Mapping, NatReport, Udp
-from tunnel.peer.bout import Bout
-from tunnel.peer.facts import PeerFacts
-from tunnel.peer.hard_tactics import HardTactic, Span
+from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.port_prediction.attempt import Bout
+from tunnel.peer.port_prediction.plan import HardTactic, Span
 from tunnel.peer.surroundings import Way
 from tunnel.wire.probes import ProbeHint, Stage
 

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from tunnel.crypto.node_keys import NodeKeys
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
 from tunnel.model.announcement import Announcement, PeerCard
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint
@@ -25,12 +25,12 @@ from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.status import Move
 from tunnel.model.timings import DEFAULT_TIMINGS, Timings
-from tunnel.network.memory_machine import MemoryClock, MemoryEntropy
 from tunnel.node.indices import Indices
-from tunnel.peer.budget import HardTurn, ProbeBudget
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.handshake_limit import HandshakeLimit
+from tunnel.peer.probe_budget import HardTurn, ProbeBudget
 from tunnel.peer.surroundings import Indexed, Way
+from tunnel.verify.memory.machine import MemoryClock, MemoryEntropy
 from tunnel.wire.frames import Kind, decode_header
 from tunnel.wire.signals import Connect, Introduced, Signal
 

@@ -8,7 +8,7 @@ from itertools import accumulate
 import pytest
 
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.node.directory import MAX_PEERS
+from tunnel.node.peer_table import MAX_PEERS
 from tunnel.peer.handshake_limit import (
     AGAIN_BURST,
     AGAIN_RATE,

@@ -19,12 +19,12 @@ from tunnel.model.endpoint import Endpoint, split_host_port
 from tunnel.model.settings import ServerSettings
 from tunnel.network.background import run_beside
 from tunnel.network.link import Link
-from tunnel.network.memory import MemoryInternet, open_memory_internet
-from tunnel.network.memory_host import MemoryHost
-from tunnel.network.real import real_world
+from tunnel.network.os.world import real_world
 from tunnel.network.tls import client_tls
 from tunnel.network.websocket import MessageChannel, open_message_channel
 from tunnel.server.program import ServerReady, serve
+from tunnel.verify.memory.host import MemoryHost
+from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet
 from tunnel.wire.signals import (
     Announce,
     Announced,

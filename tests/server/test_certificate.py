@@ -10,9 +10,10 @@ import pytest
 
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import ServerSettings
-from tunnel.network.memory_machine import MemoryEntropy, MemoryStore
+from tunnel.network.memory_store import MemoryStore
 from tunnel.network.tls import check_certificate, fingerprint_of, make_certificate
 from tunnel.server.certificate import STORED, open_certificate
+from tunnel.verify.memory.machine import MemoryEntropy
 
 ENTROPY = MemoryEntropy(random.Random(1))
 

@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 
     from tests.server.conftest import Dial, ScriptedNode, Serve
 
-    from tunnel.network.memory import MemoryInternet
-    from tunnel.network.memory_host import MemoryHost
+    from tunnel.verify.memory.host import MemoryHost
+    from tunnel.verify.memory.internet import MemoryInternet
 from tunnel.network.turns import Share
 
 

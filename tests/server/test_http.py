@@ -9,9 +9,9 @@ import pytest
 import trio
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.network.memory import open_memory_internet
-from tunnel.network.memory_host import MemoryHost
 from tunnel.server.http import MAX_CONNECTIONS, REQUEST_PATIENCE, Page, serve_http
+from tunnel.verify.memory.host import MemoryHost
+from tunnel.verify.memory.internet import open_memory_internet
 
 WHERE = Endpoint("25.0.0.1", 9443)
 

@@ -15,7 +15,7 @@ from tunnel.crypto.circuit_seal import open_binding, seal_binding
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Refused, SettingsError
 from tunnel.model.settings import ServerSettings
-from tunnel.network.real import real_world
+from tunnel.network.os.world import real_world
 from tunnel.server.program import ServerReady, serve
 from tunnel.wire.circuits import Binding, Word, encode_passed
 from tunnel.wire.signals import Allocate, Challenge, Circuit, ErrorSignal, Introduced, NoCircuit, PeerUp, Pending
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from tests.server.conftest import Dial, DialReal, Serve
 
-    from tunnel.network.memory import MemoryInternet
-    from tunnel.network.memory_host import MemoryHost
+    from tunnel.verify.memory.host import MemoryHost
+    from tunnel.verify.memory.internet import MemoryInternet
 
 
 async def test_two_nodes_register_are_introduced_and_relay(run_server: Serve, dial: Dial) -> None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tests.server.conftest import Dial, Serve
 
     from tunnel.model.endpoint import Endpoint
-    from tunnel.network.memory_host import MemoryHost
     from tunnel.network.ports import StreamListener
+    from tunnel.verify.memory.host import MemoryHost
 
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: server\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -13,10 +13,10 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.nat.second_opinion import SecondOpinion, ask_second_opinion
+from tunnel.nat.rfc3489_class import SecondOpinion, ask_second_opinion
 from tunnel.nat.survey import Survey
-from tunnel.network.memory import open_memory_internet
 from tunnel.server.stun_service import ASKER_MEMORY, MAX_ASKERS, REDIRECT_BURST, StunCounts, serve_stun
+from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.wire.stun import (
     Attribute,
     Change,

@@ -12,8 +12,8 @@ from tunnel.crypto.circuit_seal import open_binding, seal_binding
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.rates import TokenBucket
+from tunnel.server.bind_cookies import COOKIE_TURN
 from tunnel.server.circuits import BIND_LIFE, PROVES_A_SECOND, Circuits
-from tunnel.server.door_cookies import COOKIE_TURN
 from tunnel.server.presence import Member, Presence
 from tunnel.server.relay import FRAME_COST
 from tunnel.server.udp_relay import UdpRelay

@@ -13,8 +13,8 @@ from tunnel.cli.options import ConfigOption
 from tunnel.cli.signals import run_until_signal
 
 if TYPE_CHECKING:
-    from tunnel.cli.demo_findings import Findings
-    from tunnel.cli.demo_stage import Stage
+    from tunnel.verify.demo.console import Stage
+    from tunnel.verify.demo.findings import Findings
 
 LONGEST = 58.0
 """Seconds after which a demo gives up, whatever it waits for."""
@@ -31,17 +31,17 @@ async def demo(
 ) -> int:
     """Show it on this machine: a server and two nodes, relay first, direct when proven. It is cut, and heals."""
     if netns:
-        from tunnel.cli.demo_netns import tell_netns as tell
+        from tunnel.verify.demo.netns import tell_netns as tell
     else:
-        from tunnel.cli.demo_loopback import tell_loopback as tell
+        from tunnel.verify.demo.loopback import tell_loopback as tell
     return await show(tell)
 
 
 async def show(tell: Story) -> int:
     """Tell a story to its end, then sum up. 1 if what it promises did not hold, 130 when a signal ended it."""
-    from tunnel.cli.demo_findings import Findings
-    from tunnel.cli.demo_programs import DemoFailed
-    from tunnel.cli.demo_stage import Stage
+    from tunnel.verify.demo.console import Stage
+    from tunnel.verify.demo.findings import Findings
+    from tunnel.verify.demo.programs import DemoFailed
 
     stage, findings = Stage(), Findings()
     is_told = False

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 def this_machine(state: Path | None) -> World:
     """This machine."""
-    from tunnel.network.real import real_world
+    from tunnel.network.os.world import real_world
 
     return real_world(state)
 
 
 def guard_memory() -> None:
     """What this process holds from now on is for it alone."""
-    from tunnel.network import privileges
+    from tunnel.network.os import process_rights as privileges
 
     privileges.guard_memory()
 
@@ -34,7 +34,7 @@ def guard_memory() -> None:
 def node_here(invite: Invite, settings: NodeSettings, world: World) -> AbstractAsyncContextManager[Node]:
     """A node on this machine, whose process keeps no more rights than the node needs."""
     from tunnel.embedding import open_node
-    from tunnel.network.real_privileges import RealPrivileges
+    from tunnel.network.os.privileges import RealPrivileges
 
     folders = [settings.state, settings.control and settings.control.parent]
     mapper = world.port_mapper if settings.port_mapping else None
@@ -44,8 +44,8 @@ def node_here(invite: Invite, settings: NodeSettings, world: World) -> AbstractA
 
 async def serve_here(settings: ServerSettings, *, task_status: trio.TaskStatus[ServerReady]) -> None:
     """The server on this machine, whose process keeps no rights once its ports are open."""
-    from tunnel.network.real_machine import raise_descriptor_limit
-    from tunnel.network.real_privileges import RealPrivileges
+    from tunnel.network.os.machine import raise_descriptor_limit
+    from tunnel.network.os.privileges import RealPrivileges
     from tunnel.server.limits import fit_connections
     from tunnel.server.program import serve
 

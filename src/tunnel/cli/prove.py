@@ -17,9 +17,9 @@ from tunnel.cli.options import ConfigOption
 from tunnel.cli.progress import Progress
 from tunnel.cli.targets import vet_target, write_target
 from tunnel.model.errors import SettingsError
-from tunnel.proof.prover import Explored, Proof, count_jobs
-from tunnel.proof.prover import prove as prove_all
-from tunnel.proof.survivors import reason_of
+from tunnel.verify.proof.equivalent_mutants import reason_of
+from tunnel.verify.proof.prover import Explored, Proof, count_jobs
+from tunnel.verify.proof.prover import prove as prove_all
 
 
 def prove(

@@ -22,14 +22,14 @@ from tunnel.cli.targets import vet_folder, vet_target, write_into, write_target
 from tunnel.cli.text import printable
 from tunnel.model.errors import SettingsError
 from tunnel.model.toml_file import shown
-from tunnel.simulation.runs.diagram import draw
-from tunnel.simulation.runs.rehearsal import Outcome, broken_outcome, rehearse
-from tunnel.simulation.scenarios.library import scenario_files, simulations_folder
-from tunnel.simulation.scenarios.scenario import Scenario
-from tunnel.simulation.scenarios.scenario_file import read_scenario
-from tunnel.simulation.scenarios.scenario_text import write_scenario
-from tunnel.simulation.scenarios.storm import brew
-from tunnel.workers import run_all
+from tunnel.verify.simulation.runs.diagram import draw
+from tunnel.verify.simulation.runs.run import Outcome, broken_outcome, rehearse
+from tunnel.verify.simulation.scenarios.library import scenario_files, simulations_folder
+from tunnel.verify.simulation.scenarios.random_scenario import brew
+from tunnel.verify.simulation.scenarios.scenario import Scenario
+from tunnel.verify.simulation.scenarios.scenario_file import read_scenario
+from tunnel.verify.simulation.scenarios.scenario_text import write_scenario
+from tunnel.verify.workers import run_all
 
 _RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18}))?")
 MOST_SEEDS = 1_000_000

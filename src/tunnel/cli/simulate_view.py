@@ -12,10 +12,10 @@ from rich.text import Text
 
 from tunnel.cli.text import printable
 from tunnel.machines.sequence import Arrow as Line
-from tunnel.simulation.runs.conformance import Arrow, all_arrows
-from tunnel.simulation.runs.rehearsal import Outcome
-from tunnel.simulation.runs.steps import Step, last_before, steps_of
-from tunnel.simulation.scenarios.scenario import Scenario
+from tunnel.verify.simulation.runs.conformance import Arrow, all_arrows
+from tunnel.verify.simulation.runs.run import Outcome
+from tunnel.verify.simulation.runs.steps import Step, last_before, steps_of
+from tunnel.verify.simulation.scenarios.scenario import Scenario
 
 VERSION = 1
 MOST_FAILURES = 8

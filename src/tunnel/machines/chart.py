@@ -1,6 +1,6 @@
 """What every chart has in common: a strict, synchronous state machine with two tables beside it.
 
-A chart says where a long-lived thing is and where it may go. It knows no clock, no socket and no Trio: `live.py` lives
+A chart says where a long-lived thing is and where it may go. It knows no clock, no socket and no Trio: `state_runner.py` lives
 through it. States and events are written as the library wants them; beside them each chart declares
 
 - `facts`: the names of the truths that its guards ask for, each a `bool`;

@@ -17,7 +17,7 @@ from enum import Enum
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Filtering
-from tunnel.nat.inquiry import Asker, Inquiry, Question
+from tunnel.nat.stun_client import Asker, Inquiry, Question
 from tunnel.wire.stun import Change, StunClass
 
 VOLLEYS = (0.25, 0.35, 0.6)

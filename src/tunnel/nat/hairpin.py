@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Filtering, Hairpin
-from tunnel.nat.inquiry import Asker, Inquiry
+from tunnel.nat.stun_client import Asker, Inquiry
 
 VOLLEYS = (0.1, 0.2, 0.4)
 """Seconds after each."""

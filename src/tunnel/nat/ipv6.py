@@ -12,7 +12,7 @@ from tunnel.model.endpoint import Endpoint, Scope, is_usable, scope_of
 from tunnel.model.errors import DeviceError
 from tunnel.model.nat import Filtering
 from tunnel.nat.filtering import Doors, filtering_of, learn_filtering
-from tunnel.nat.inquiry import open_inquiry
+from tunnel.nat.stun_client import open_inquiry
 from tunnel.network.ports import Datagrams, Entropy
 
 MOST_ASKED = 3

@@ -18,7 +18,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import Timings
-from tunnel.nat.inquiry import Asker, open_inquiry
+from tunnel.nat.stun_client import Asker, open_inquiry
 from tunnel.network.ports import Datagrams, Entropy
 from tunnel.wire.stun import StunClass
 

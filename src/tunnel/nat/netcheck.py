@@ -8,10 +8,10 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Udp
 from tunnel.model.port_mapping import PortMappingStatus
 from tunnel.model.status import ServerStatus
+from tunnel.nat.behavior_discovery import Inspection
 from tunnel.nat.captive_portal import CaptivePortal
-from tunnel.nat.inspection import Inspection
 from tunnel.nat.ipv6 import Ipv6Sight
-from tunnel.nat.second_opinion import SecondOpinion
+from tunnel.nat.rfc3489_class import SecondOpinion
 from tunnel.nat.server_health import ServerHealth
 from tunnel.nat.survey import SurveyResult
 

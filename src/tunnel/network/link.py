@@ -18,7 +18,7 @@ from typing import Protocol
 
 import trio
 
-from tunnel.machines.witness import WITNESS
+from tunnel.machines.trace_hook import WITNESS
 from tunnel.model.errors import MalformedFrame
 from tunnel.model.timings import Timings
 from tunnel.network.relay_queue import QueueBudget, RelayQueue

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from tunnel.crypto.announcement_seal import seal_announcement
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.machines.announcement import AnnouncementChart
-from tunnel.machines.live import Living
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
+from tunnel.machines.state_runner import Living
 from tunnel.model.announcement import Announcement, PeerCard
 from tunnel.model.timings import Timings, rung
 from tunnel.network.ports import Entropy

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import trio
 
 from tunnel.crypto.circuit_seal import open_binding, seal_binding
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId

@@ -7,7 +7,7 @@ One JSON object a line, both ways, over a Unix socket that only its owner may op
 
 Words: status, watch (answers again after each change, until the asker hangs up or says another word), why, ping,
 netcheck, invite, forget, down. A line that is no request is answered with an error and ends nothing. What the node is
-made of, this module does not know: it asks a `ControlledNode` (controlled.py). The asking side is in control_client.py.
+made of, this module does not know: it asks a `ControlledNode` (control_api.py). The asking side is in control_client.py.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from tunnel.model.status import (
 )
 from tunnel.nat.netcheck import NetcheckReport
 from tunnel.network.ports import StreamListener
+from tunnel.node.control_api import Change, ControlledNode
 from tunnel.node.control_lines import Lines, decode_line, encode_line, failure, failure_of
-from tunnel.node.controlled import Change, ControlledNode
 from tunnel.wire.invites import encode_invite
 
 MAX_LINE = 64 * 1024

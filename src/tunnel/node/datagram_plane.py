@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import trio
 
-from tunnel.carriers.loop_guard import LoopGuard
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, MalformedFrame, NotAuthentic
 from tunnel.network.ports import Datagrams, DatagramSocket
 from tunnel.node.indices import Indices
 from tunnel.peer.surroundings import Way
+from tunnel.riders.loop_guard import LoopGuard
 from tunnel.wire.circuits import encode_passed
 from tunnel.wire.frames import HEADER, HEADER_BYTES, Kind
 from tunnel.wire.stun import is_stun

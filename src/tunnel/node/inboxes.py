@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
 from tunnel.model.identity import NodeId
 from tunnel.peer.messages import MAX_APPLICATION_DATAGRAM
 

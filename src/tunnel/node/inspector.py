@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
 from tunnel.model.nat import Filtering, Mapping, NatReport
 from tunnel.model.timings import Timings, rung
 from tunnel.nat.allocation import PortSample
+from tunnel.nat.behavior_discovery import Inspection, doors_of, inspect, sample_ports
 from tunnel.nat.classification import telling
 from tunnel.nat.filtering import Doors
-from tunnel.nat.inspection import Inspection, doors_of, inspect, sample_ports
 from tunnel.nat.lifetime import keepalive_for, measure_lifetime
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import Datagrams, Entropy

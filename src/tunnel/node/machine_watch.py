@@ -15,11 +15,11 @@ from tunnel.network.ports import World
 from tunnel.node.address_memory import AddressMemory
 from tunnel.node.announcer import Announcer
 from tunnel.node.circuits import Circuits
-from tunnel.node.directory import Directory
 from tunnel.node.identity import Identity
+from tunnel.node.nat_discovery import Surveyor
+from tunnel.node.peer_table import Directory
 from tunnel.node.port_mappings import PortMappings
 from tunnel.node.server_link import ServerLink
-from tunnel.node.surveyor import Surveyor
 
 log = logging.getLogger(__name__)
 

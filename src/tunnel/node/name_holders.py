@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 import trio
 
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
 from tunnel.model.errors import DeviceError
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.node_name import folded

@@ -13,11 +13,11 @@ from tunnel.model.nat import NatReport
 from tunnel.nat.captive_portal import captive_portal_of
 from tunnel.nat.ipv6 import Ipv6Sight, look_at_ipv6
 from tunnel.nat.netcheck import NetcheckReport, in_the_light_of
-from tunnel.nat.second_opinion import SecondOpinion, ask_second_opinion
+from tunnel.nat.rfc3489_class import SecondOpinion, ask_second_opinion
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import World
+from tunnel.node.nat_discovery import Surveyor
 from tunnel.node.server_link import ServerLink
-from tunnel.node.surveyor import Surveyor
 
 log = logging.getLogger(__name__)
 

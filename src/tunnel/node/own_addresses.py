@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import ServerUnreachable
-from tunnel.node.dialling import Connection
-from tunnel.node.directory import Directory
 from tunnel.node.lease import Lease, unmet_wish
+from tunnel.node.peer_table import Directory
 from tunnel.node.pool_routes import PoolRoutes
+from tunnel.node.server_dial import Connection
 
 
 class OwnAddresses:

@@ -13,9 +13,9 @@ from contextlib import suppress
 
 import trio
 
-from tunnel.machines.live import Living
+from tunnel.machines.notifier import Pulse
 from tunnel.machines.port_mapping import PortMappingChart
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.state_runner import Living
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.port_mapping import PortMappingStatus

@@ -9,11 +9,9 @@ from dataclasses import replace
 
 import trio
 
-from tunnel.carriers.loop_guard import LoopGuard
-from tunnel.carriers.tun_plane import TunPlane
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
@@ -30,30 +28,32 @@ from tunnel.node.address_memory import AddressMemory
 from tunnel.node.announcer import Announcer
 from tunnel.node.circuits import Circuits
 from tunnel.node.datagram_plane import DatagramPlane
-from tunnel.node.dialling import Connection, open_connection
-from tunnel.node.directory import Directory
 from tunnel.node.identity import load_identity
 from tunnel.node.inboxes import Inboxes
 from tunnel.node.indices import Indices
-from tunnel.node.interface import Interface
 from tunnel.node.lease import Lease
+from tunnel.node.local_announcement import Portrait
 from tunnel.node.machine_watch import MachineWatch
 from tunnel.node.name_holders import NameHolders
-from tunnel.node.neighbourhood import Forgotten, Neighbourhood
+from tunnel.node.nat_discovery import Surveyor
 from tunnel.node.network_check import check_network
 from tunnel.node.own_addresses import OwnAddresses
+from tunnel.node.peer_signals import Forgotten, Neighbourhood
+from tunnel.node.peer_table import Directory
 from tunnel.node.pool_routes import PoolRoutes
 from tunnel.node.port_mappings import PortMappings
-from tunnel.node.portrait import Portrait
+from tunnel.node.server_dial import Connection, open_connection
 from tunnel.node.server_link import ServerLink
 from tunnel.node.server_stream import configured_hosts, proxy_notes
 from tunnel.node.status_report import StatusReport
 from tunnel.node.surroundings import NodeSurroundings
-from tunnel.node.surveyor import Surveyor
 from tunnel.node.told_endpoints import place
+from tunnel.node.tun_interface import Interface
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.messages import APPLICATION
 from tunnel.peer.surroundings import RELAY, Way
+from tunnel.riders.loop_guard import LoopGuard
+from tunnel.riders.tun_plane import TunPlane
 from tunnel.wire.signals import Announced, Circuit, NoCircuit, Signal
 
 log = logging.getLogger(__name__)

@@ -10,15 +10,15 @@ from contextlib import AbstractAsyncContextManager
 
 import trio
 
-from tunnel.machines.live import Living
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
 from tunnel.machines.server_link import ServerLinkChart
+from tunnel.machines.state_runner import Living
 from tunnel.model.errors import Refused, ServerUnreachable, TunnelError
 from tunnel.model.timings import Timings, rung
 from tunnel.network.background import only_error
 from tunnel.network.ports import Entropy
-from tunnel.node.dialling import Connection
 from tunnel.node.refusals import REMEDIES, TWIN, Complaints, is_final
+from tunnel.node.server_dial import Connection
 from tunnel.wire.signals import ErrorSignal, Ping, Pong, Signal, Withdraw, tag_of
 
 log = logging.getLogger(__name__)

@@ -8,15 +8,15 @@ from tunnel.model.invite import Invite
 from tunnel.model.settings import NodeSettings
 from tunnel.model.status import NodeStatus, PeerStatus, ServerStatus
 from tunnel.node.announcer import Announcer
-from tunnel.node.directory import Directory
 from tunnel.node.identity import Identity
-from tunnel.node.interface import Interface
+from tunnel.node.local_announcement import Portrait
+from tunnel.node.nat_discovery import Surveyor
 from tunnel.node.own_addresses import OwnAddresses
+from tunnel.node.peer_table import Directory
 from tunnel.node.port_mappings import PortMappings
-from tunnel.node.portrait import Portrait
 from tunnel.node.refusals import remedy_for
 from tunnel.node.server_link import ServerLink
-from tunnel.node.surveyor import Surveyor
+from tunnel.node.tun_interface import Interface
 from tunnel.peer.connection import PeerConnection
 
 

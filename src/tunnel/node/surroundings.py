@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from tunnel.carriers.loop_guard import LoopGuard
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.model.announcement import PeerCard
@@ -24,9 +23,10 @@ from tunnel.node.identity import Identity
 from tunnel.node.indices import Indices
 from tunnel.node.port_sampler import PortSampler
 from tunnel.node.server_link import ServerLink
-from tunnel.peer.budget import HardTurn, ProbeBudget
 from tunnel.peer.handshake_limit import HandshakeLimit
+from tunnel.peer.probe_budget import HardTurn, ProbeBudget
 from tunnel.peer.surroundings import RELAY, Indexed, Way
+from tunnel.riders.loop_guard import LoopGuard
 from tunnel.wire.frames import Kind
 from tunnel.wire.signals import Signal
 

@@ -1,6 +1,6 @@
 """The chart of one peer connection, what is done in each of its states, and what keeps session and circuit meanwhile.
 
-The chart says where we are, the activities (requesting.py, reaching.py) say what we do there, `Living` says for how
+The chart says where we are, the activities (request_states.py, connect_states.py) say what we do there, `Living` says for how
 long.
 """
 
@@ -11,18 +11,18 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from tunnel.machines.live import Living
 from tunnel.machines.peer_connection import PeerConnectionChart
+from tunnel.machines.state_runner import Living
 from tunnel.nat.lifetime import keepalive_for
 from tunnel.peer.carriage import Carriage
 from tunnel.peer.circuit_keeper import CircuitKeeper
-from tunnel.peer.facts import PeerFacts
+from tunnel.peer.connect_states import Reaching
 from tunnel.peer.handshake_limit import PeerAllowance
-from tunnel.peer.hard_punches import HardPunches
-from tunnel.peer.keeper import PathKeeper
+from tunnel.peer.path_liveness import PathKeeper
+from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.port_prediction.turns import HardPunches
 from tunnel.peer.probing import Probing
-from tunnel.peer.reaching import Reaching
-from tunnel.peer.requesting import Requesting
+from tunnel.peer.request_states import Requesting
 from tunnel.peer.routing import Routing
 from tunnel.peer.session import Session
 from tunnel.peer.session_keeper import SessionKeeper

@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import trio
 
-from tunnel.peer.facts import PeerFacts
-from tunnel.peer.keeper import PathKeeper
 from tunnel.peer.messages import (
     ECHO_TOKEN_BYTES,
     Echo,
@@ -18,7 +16,9 @@ from tunnel.peer.messages import (
     decode_control,
     encode_control,
 )
+from tunnel.peer.path_liveness import PathKeeper
 from tunnel.peer.paths import NEVER
+from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.session import Session
 from tunnel.peer.session_keeper import SessionKeeper
 from tunnel.peer.surroundings import RELAY, Way

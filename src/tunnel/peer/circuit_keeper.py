@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import trio
 
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
 from tunnel.model.timings import rung
-from tunnel.peer.facts import PeerFacts
 from tunnel.peer.path import NEVER, Path
+from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.surroundings import Way
 
 _STATES = ("punching", "relayed")

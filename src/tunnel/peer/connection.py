@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import trio
 
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
@@ -21,8 +21,8 @@ from tunnel.model.timings import rung
 from tunnel.network.background import bare_errors
 from tunnel.peer.activities import Activities
 from tunnel.peer.carriage import Carriage
-from tunnel.peer.facts import PeerFacts
 from tunnel.peer.handshake_limit import PeerAllowance
+from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.probing import Probing
 from tunnel.peer.reporting import Reporting
 from tunnel.peer.routing import Routing

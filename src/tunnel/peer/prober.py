@@ -1,6 +1,6 @@
 """Probes: sealed questions and answers that prove a way both ways, measure it, and tell what the peer sees.
 
-What may have travelled through the tunnel itself proves nothing (carriers/loop_guard.py): where the tunnel carried as
+What may have travelled through the tunnel itself proves nothing (riders/loop_guard.py): where the tunnel carried as
 much as the question has until its answer came, it is asked again while applications wait. An answer never triggers an
 answer. A probe on an unknown way is probed back, a few ways at a time (docs/protocol.md).
 """

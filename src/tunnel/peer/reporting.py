@@ -10,8 +10,8 @@ import trio
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.peer.carriage import Carriage
-from tunnel.peer.facts import PeerFacts
-from tunnel.peer.reaching import Reaching
+from tunnel.peer.connect_states import Reaching
+from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.routing import Routing
 from tunnel.peer.session_keeper import SessionKeeper
 

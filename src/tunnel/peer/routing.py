@@ -10,10 +10,10 @@ from collections.abc import Callable
 import trio
 
 from tunnel.model.status import PathStatus
-from tunnel.peer.facts import PeerFacts
-from tunnel.peer.keeper import PathKeeper
 from tunnel.peer.messages import Tally
+from tunnel.peer.path_liveness import PathKeeper
 from tunnel.peer.paths import NEVER, Path
+from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.session import Session
 from tunnel.peer.surroundings import RELAY, Way
 

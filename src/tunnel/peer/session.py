@@ -15,8 +15,8 @@ import trio
 from tunnel.crypto.fragments import Reassembly, encode_fragments
 from tunnel.crypto.handshake import Initiator, Responder
 from tunnel.crypto.pair_keys import HandshakeKeys, derive_handshake_keys
-from tunnel.machines.live import Living
 from tunnel.machines.session import SessionChart
+from tunnel.machines.state_runner import Living
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import trio
 
-from tunnel.machines.pulse import Pulse
+from tunnel.machines.notifier import Pulse
 from tunnel.model.timings import Timings, rung
 from tunnel.peer.key_slots import Keys
 from tunnel.peer.session import Session

@@ -11,8 +11,8 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.timings import Timings
 from tunnel.network.ports import Clock, Entropy
-from tunnel.peer.budget import HardTurn
 from tunnel.peer.handshake_limit import HandshakeLimit
+from tunnel.peer.probe_budget import HardTurn
 from tunnel.wire.frames import Kind
 from tunnel.wire.signals import Signal
 

@@ -13,7 +13,7 @@ from tunnel.model.nat import Udp
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import Timings
 from tunnel.nat.candidates import order
-from tunnel.peer.hard_tactics import HardTactic, choose_hard, is_hard
+from tunnel.peer.port_prediction.plan import HardTactic, choose_hard, is_hard
 from tunnel.peer.surroundings import Way
 
 HOPELESS_PATIENCE = 1.2

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import trio
 
 from tunnel.machines.introduction import IntroductionChart
-from tunnel.machines.live import Living
+from tunnel.machines.state_runner import Living
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import Timings

@@ -19,9 +19,9 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.settings import STUN_PORTS, ServerSettings
 from tunnel.network.ports import ServiceSocket, StreamListener, World
 from tunnel.network.tls import server_tls
+from tunnel.server.bind_cookies import SECRET_BYTES
 from tunnel.server.certificate import ServerCertificate, open_certificate
 from tunnel.server.circuits import Circuits
-from tunnel.server.door_cookies import SECRET_BYTES
 from tunnel.server.http import Page, serve_http
 from tunnel.server.introductions import Introductions
 from tunnel.server.lease_file import LeaseStore

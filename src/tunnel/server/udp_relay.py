@@ -6,7 +6,7 @@ It answers nobody who does not hold a key of the circuit, and then with as many 
 comes from where one side is bound, to where the other one is; everything else is dropped and counted. What a side sends
 is taken from its node's allowance, which it shares with the WebSocket relay. An end moves by a bind alone, by one that
 is newer than all before it (a recording moves nothing), and that repeats what was last sent to where it comes from
-(door_cookies.py): else a forged source would aim what the other side sends at somebody who never asked.
+(bind_cookies.py): else a forged source would aim what the other side sends at somebody who never asked.
 
 How often a cookie is sent is limited for each side, after its MAC was found true, and a bind with a cookie is not: a
 limit for each source could be used up in its name by anybody, and one for all binds by recordings of one that was not
@@ -24,8 +24,8 @@ from tunnel.crypto.circuit_seal import open_binding, seal_binding
 from tunnel.model.endpoint import Endpoint, is_usable
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.network.ports import ServiceSocket
+from tunnel.server.bind_cookies import DoorCookies
 from tunnel.server.circuits import BIND_LIFE, CircuitEntry, Circuits, Door, Side
-from tunnel.server.door_cookies import DoorCookies
 from tunnel.server.relay import FRAME_COST
 from tunnel.wire.circuits import HEAD_BYTES, Binding, Word, decode_head
 

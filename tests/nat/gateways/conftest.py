@@ -11,8 +11,8 @@ from trio.testing import MockClock
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.routes import Gateway
-from tunnel.network.memory import open_memory_internet
-from tunnel.network.memory_host import MemoryHost
+from tunnel.verify.memory.host import MemoryHost
+from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.wire.nat_pmp import PmpUnknown
 from tunnel.wire.pcp import PcpFaulty
 from tunnel.wire.port_control import (

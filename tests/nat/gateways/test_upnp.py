@@ -14,7 +14,7 @@ from tunnel.model.errors import DeviceError, Refused, Unreachable
 from tunnel.model.port_mapping import PortProtocol
 from tunnel.nat.gateways.lease import PortLease
 from tunnel.nat.gateways.upnp import PERMANENT_FILE, UpnpClient
-from tunnel.network.memory_machine import MemoryStore
+from tunnel.network.memory_store import MemoryStore
 from tunnel.network.ports import MappedPort
 
 HOST = "25.0.0.9"

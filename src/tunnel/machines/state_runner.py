@@ -1,0 +1,235 @@
+"""A state is a cancel scope: the one small Trio loop that lives through a chart.
+
+    chart     where we are and where we may go
+    activity  what we do here; what it returns is its event
+    patience  for how long
+
+Entering a state opens its nursery, leaving it cancels everything that belonged to it, so nothing outlives its state and
+a stale timer or result cannot exist. A state is left by the first of three:
+
+1. its activity returns: the event must be one that the state declares, and enabled, else it is a bug of ours;
+2. an event comes from outside: one that is not enabled here is counted and forgotten, since facts are kept values and
+   an event only says that one has changed: the next state's activity reads the fact;
+3. its patience ends: where that is no event of the state, the state goes on without patience.
+
+When they fall together, an activity that has finished speaks before the outside, and the outside before patience; what
+came from outside and was not used yet waits for the next state, so nothing is lost. Facts are asked at the moment of
+the decision, and the transition is taken with these same facts.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import trio
+
+from tunnel.machines.chart import PATIENCE_ENDED, Chart
+from tunnel.machines.trace_hook import WITNESS
+from tunnel.model.errors import LocalProtocolError
+
+__all__ = ["PATIENCE_ENDED", "Activity", "Living", "LivingStatistics"]
+
+Activity = Callable[[], Awaitable[str]]
+"""What a state does. It returns the name of its event, or runs until its state is left."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LivingStatistics:
+    """What one chart has lived through so far."""
+
+    moves: int
+    ignored: int
+    """Events from outside that were not enabled in the state in which they came."""
+    patience_unused: int
+    """Ends of patience where that was no event of the state."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """An event to leave by, and the facts that were true when it was chosen."""
+
+    event: str
+    facts: Mapping[str, bool]
+
+
+@dataclass(slots=True)
+class _Stay:
+    """What became of the activity during one stay in a state."""
+
+    spoken: _Decision | None = None
+    error: Exception | None = None
+
+
+class Living:
+    """One chart's life. `run` it in one task; `post` to it from any other; read `state` whenever you like.
+
+    `about` says whose chart this is, for logs and witnesses.
+    """
+
+    def __init__(
+        self,
+        chart: Chart,
+        activities: Mapping[str, Activity],
+        *,
+        patience: Callable[[str], float],
+        facts: Callable[[], Mapping[str, bool]],
+        on_move: Callable[[str, str, str], None],
+        about: str = "",
+    ) -> None:
+        unknown = sorted(set(activities) - set(chart.sends_of))
+        if unknown:
+            raise LocalProtocolError(f"{chart.name} has no such states: {', '.join(unknown)}")
+        self._chart = chart
+        self._activities = activities
+        self._patience = patience
+        self._facts = facts
+        self._on_move = on_move
+        self._about = about
+        self._waiting: list[str] = []
+        self._wake = trio.Event()
+        self._moves = self._ignored = self._patience_unused = 0
+
+    @property
+    def state(self) -> str:
+        """The id of the state that the chart is in. It changes when all that belonged to the last state has ended."""
+        return self._chart.here
+
+    def post(self, event: str) -> None:
+        """Say from outside that something happened. Never blocks; an event that is waiting already is not doubled.
+
+        So at most one of each of the chart's events ever waits. Raises LocalProtocolError only for a name that no
+        state of the chart could ever take; one that is not legal just now is counted and forgotten.
+        """
+        if event == PATIENCE_ENDED or event not in self._chart.event_names():
+            raise LocalProtocolError(f"{event!r} is no event that {self._chart.name} takes from outside")
+        if self._chart.is_terminated:
+            self._ignore(event)
+        elif event not in self._waiting:
+            self._waiting.append(event)
+            self._wake.set()
+
+    def check_send(self, message: str) -> None:
+        """Raise LocalProtocolError unless this message may be sent in this state."""
+        if message not in self._chart.sends_of[self.state]:
+            raise LocalProtocolError(f"{self._chart.name} sends no {message!r} while {self.state}")
+
+    def statistics(self) -> LivingStatistics:
+        """Counters since the beginning."""
+        return LivingStatistics(self._moves, self._ignored, self._patience_unused)
+
+    async def run(self) -> None:
+        """Live until the chart is final.
+
+        Raises what an activity raises, as it is, and LocalProtocolError for an event that its state does not declare
+        or that is not enabled.
+        """
+        witness = WITNESS.get()
+        while not self._chart.is_terminated:
+            source = self.state
+            decision = await self._stay(source)
+            self._chart.take(decision.event, decision.facts)
+            self._moves += 1
+            if witness is not None:
+                witness.see_move(self._chart.name, self._about, source, decision.event, decision.facts, self.state)
+            self._on_move(source, decision.event, self.state)
+        while self._waiting:
+            self._ignore(self._waiting.pop(0))
+
+    async def _stay(self, state: str) -> _Decision:
+        """Be in one state, until there is a reason to leave it and all that belonged to it has ended."""
+        stay = _Stay()
+        decision = self._next_from_outside()
+        if decision is None:
+            deadline = trio.current_time() + self._patience(state)
+            try:
+                async with trio.open_nursery() as nursery:
+                    if state in self._activities:
+                        nursery.start_soon(self._act, self._activities[state], stay)
+                    decision = await self._wait_decision(stay, deadline)
+                    nursery.cancel_scope.cancel()
+            finally:
+                if stay.error is not None:
+                    raise stay.error
+        else:
+            await trio.lowlevel.checkpoint()
+        if stay.spoken is None:
+            assert decision is not None
+            return decision
+        if decision is not None and decision.event not in (PATIENCE_ENDED, *self._waiting):
+            self._waiting.insert(0, decision.event)
+        return self._check_spoken(state, stay.spoken)
+
+    async def _act(self, activity: Activity, stay: _Stay) -> None:
+        try:
+            event = await activity()
+            stay.spoken = _Decision(event, self._ask_facts())
+        except Exception as error:  # kept, so that it leaves `run` bare and not in a group
+            stay.error = error
+        self._wake.set()
+
+    async def _wait_decision(self, stay: _Stay, deadline: float) -> _Decision | None:
+        """None: the activity has ended, or something has failed. Raises nothing but trio.Cancelled."""
+        while True:
+            with trio.move_on_at(deadline) as timer:
+                await self._wake.wait()
+            if timer.cancelled_caught:
+                await trio.lowlevel.checkpoint()  # whoever speaks in this very tick is heard before patience
+            self._wake = trio.Event()
+            if stay.spoken is not None or stay.error is not None:
+                return None
+            try:
+                decision = self._next_from_outside()
+                if decision is None and timer.cancelled_caught:
+                    deadline = math.inf
+                    decision = self._out_of_patience()
+            except Exception as error:
+                stay.error = error
+                return None
+            if decision is not None:
+                return decision
+
+    def _next_from_outside(self) -> _Decision | None:
+        """The first waiting event that is enabled here; those before it are ignored."""
+        while self._waiting:
+            decision = _Decision(self._waiting.pop(0), self._ask_facts())
+            if self._is_enabled(decision):
+                return decision
+            self._ignore(decision.event)
+        return None
+
+    def _out_of_patience(self) -> _Decision | None:
+        decision = _Decision(PATIENCE_ENDED, self._ask_facts())
+        if self._is_enabled(decision):
+            return decision
+        self._patience_unused += 1
+        _log.debug("patience unused chart=%s state=%s", self._chart.name, self.state)
+        return None
+
+    def _check_spoken(self, state: str, spoken: _Decision) -> _Decision:
+        if spoken.event not in self._chart.events_of[state]:
+            raise LocalProtocolError(f"{self._chart.name}: the activity of {state} may not return {spoken.event!r}")
+        if not self._is_enabled(spoken):
+            truths = ", ".join(sorted(name for name, holds in spoken.facts.items() if holds)) or "nothing"
+            raise LocalProtocolError(
+                f"{self._chart.name}: {spoken.event!r} is not enabled in {state} while of its facts holds: {truths}"
+            )
+        return spoken
+
+    def _is_enabled(self, decision: _Decision) -> bool:
+        return self._chart.is_enabled(decision.event, decision.facts)
+
+    def _ask_facts(self) -> Mapping[str, bool]:
+        facts = dict(self._facts())
+        if not self._chart.facts.issuperset(facts):  # the library would drop them in silence
+            unknown = ", ".join(sorted(set(facts) - self._chart.facts))
+            raise LocalProtocolError(f"{self._chart.name} asks for no such facts: {unknown}")
+        return facts
+
+    def _ignore(self, event: str) -> None:
+        self._ignored += 1
+        _log.debug("event ignored chart=%s state=%s event=%s", self._chart.name, self.state, event)

@@ -1,0 +1,244 @@
+"""What a TUN interface of ours should have: set up by rtnetlink, watched, and put back when somebody takes it away.
+
+`ip link set down`, `ip address flush` and network managers take addresses and routes off interfaces that they think are
+theirs. What could not be had from the beginning (IPv6 on a machine without it) is not missed later.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import socket
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
+
+import trio
+
+from tunnel.model.errors import DeviceError
+from tunnel.network.os import netlink
+
+DEBOUNCE = 0.1
+"""Seconds to let a burst of changes pass."""
+REACHABLE_PATIENCE = 1.0
+REACHABLE_PAUSE = 0.005
+GONE = "the interface itself"
+DOWN = "the state up"
+
+# Linux <if_link.h>, <if_addr.h>, <rtnetlink.h>
+_IFLA_MTU, _IFLA_AF_SPEC = 4, 26
+_IFLA_INET6_ADDR_GEN_MODE, _NO_LINK_LOCAL = 8, 1
+_IFA_F_NODAD = 0x02
+_PROTOCOL_STATIC, _SCOPE_LINK, _SCOPE_UNIVERSE = 4, 253, 0
+_NO_IPV6 = (errno.EACCES, errno.EAFNOSUPPORT, errno.EOPNOTSUPP)
+
+_log = logging.getLogger(__name__)
+
+Address: TypeAlias = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class RealLink:
+    """One interface. `remake()` makes it anew after it was removed; it raises DeviceError."""
+
+    def __init__(self, name: str, mtu: int, *, remake: Callable[[], None]) -> None:
+        self._name = name
+        self._mtu = mtu
+        self._remake = remake
+        self._index = socket.if_nametoindex(name)
+        self._addresses: tuple[Address, ...] = ()
+        self._routes: tuple[Network, ...] = ()
+        self._expected: frozenset[str] = frozenset()
+
+    async def set_up(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
+        """Bring a new interface up, with these. Raises DeviceError, and OSError where netlink is forbidden."""
+        self._change(addresses, routes)
+        await self._wait_reachable()
+
+    def readdress(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
+        """It has these addresses and routes from now on, and no longer those from before. Raises DeviceError."""
+        try:
+            self._change(addresses, routes)
+        except OSError:  # it is gone: `restore` gives them to the next one
+            self._expected = frozenset(self._wanted())
+
+    def _change(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
+        former, led = self._addresses, self._routes
+        self._addresses = tuple(map(ipaddress.ip_interface, addresses))
+        self._routes = tuple(map(ipaddress.ip_network, routes))
+        with netlink.Netlink() as kernel:
+            for address in former:
+                if address not in self._addresses and str(address) in self._present(kernel):
+                    kernel.execute(netlink.DEL_ADDRESS, 0, _address_body(address, self._index))
+            for network in led:
+                if network not in self._routes and _told(network) in self._expected:
+                    _remove_route(kernel, network, self._index)
+            self._put_back(kernel)
+            self._expected = frozenset(self._wanted()) & self._present(kernel)
+
+    async def wait_disturbed(self) -> tuple[str, ...]:
+        """Return when something is missing: what, in words."""
+        with netlink.open_watch() as watch:
+            while not (missing := self.missing()):
+                await trio.lowlevel.wait_readable(watch)
+                await trio.sleep(DEBOUNCE)
+                netlink.drain(watch)
+        return missing
+
+    def restore(self) -> None:
+        """Put back what is missing. Raises DeviceError with the reason."""
+        is_gone = GONE in self.missing()
+        if is_gone:
+            self._remake()
+        try:
+            if is_gone:
+                self._index = socket.if_nametoindex(self._name)
+            with netlink.Netlink() as kernel:
+                self._put_back(kernel)
+        except OSError as error:
+            raise DeviceError(f"{self._name} cannot be set up again: {error.strerror}") from error
+
+    def missing(self) -> tuple[str, ...]:
+        """What it should have and has not, in words."""
+        with netlink.Netlink() as kernel:
+            try:
+                present = self._present(kernel)
+            except OSError:
+                return (GONE,)
+        return tuple(wanted for wanted in self._wanted() if wanted in self._expected and wanted not in present)
+
+    def _wanted(self) -> tuple[str, ...]:
+        return (DOWN, *map(str, self._addresses), *(_told(network) for network in self._networks()))
+
+    def _networks(self) -> tuple[Network, ...]:
+        """Those that packets should be routed to here."""
+        return tuple(dict.fromkeys((*(address.network for address in self._addresses), *self._routes)))
+
+    def _present(self, kernel: netlink.Netlink) -> frozenset[str]:
+        """The same for what the kernel has. Raises OSError when the interface is gone."""
+        _, _, _, flags, _ = netlink.LINK.unpack_from(
+            kernel.ask(netlink.GET_LINK, netlink.LINK.pack(socket.AF_UNSPEC, 0, self._index, 0, 0)).body
+        )
+        up = (DOWN,) if flags & netlink.IFF_UP else ()
+        return frozenset((*up, *_addresses_of(kernel, self._index), *map(_told, _networks_of(kernel, self._index))))
+
+    def _put_back(self, kernel: netlink.Netlink) -> None:
+        _no_link_local(kernel, self._index)
+        try:
+            link = netlink.LINK.pack(socket.AF_UNSPEC, 0, self._index, netlink.IFF_UP, netlink.IFF_UP)
+            kernel.execute(netlink.NEW_LINK, 0, link + netlink.attribute(_IFLA_MTU, struct.pack("=I", self._mtu)))
+        except OSError as error:
+            raise DeviceError(f"{self._name} cannot be set up with an MTU of {self._mtu}: {error.strerror}") from error
+        present = self._present(kernel)
+        for address in self._addresses:
+            if str(address) not in present:
+                self._add_address(kernel, address)
+        present = self._present(kernel)  # the kernel makes routes together with addresses
+        for network in self._networks():
+            is_own = any(address.network == network for address in self._addresses)
+            if _told(network) not in present and (not is_own or _told(network) in self._expected):
+                self._lead(kernel, network)
+
+    def _add_address(self, kernel: netlink.Netlink, address: Address) -> None:
+        try:
+            kernel.execute(netlink.NEW_ADDRESS, netlink.CREATE | netlink.EXCLUSIVE, _address_body(address, self._index))
+        except OSError as error:
+            if address.version == 6 and error.errno in _NO_IPV6:
+                _log.warning("IPv6 is switched off on this machine: %s goes without %s", self._name, address.ip)
+            else:
+                raise DeviceError(f"{self._name} cannot have the address {address}: {error.strerror}") from error
+
+    def _lead(self, kernel: netlink.Netlink, network: Network) -> None:
+        """Have packets to it routed to here. A route that another interface has already stays there, and is told."""
+        body = _route_body(network, self._index)
+        try:
+            kernel.execute(netlink.NEW_ROUTE, netlink.CREATE | netlink.EXCLUSIVE, body)
+        except OSError as error:
+            if network.version == 6 and error.errno in (*_NO_IPV6, errno.ENODEV):
+                return
+            if error.errno != errno.EEXIST:
+                raise DeviceError(f"{self._name} cannot have the route {network}: {error.strerror}") from error
+            _log.warning("%s stays without %s: another interface has it (`ip route`)", self._name, _told(network))
+
+    async def _wait_reachable(self) -> None:
+        """The kernel makes an IPv6 address its own a moment after it gave it; packets to it are lost until then."""
+        waiting = [address.ip for address in self._addresses if address.version == 6]
+        with trio.move_on_after(REACHABLE_PATIENCE), netlink.Netlink() as kernel:
+            while waiting := [ip for ip in waiting if not _is_local(kernel, ip)]:  # noqa: ASYNC110 - the kernel tells nobody
+                await trio.sleep(REACHABLE_PAUSE)
+        if waiting:
+            _log.debug("%s: %s is not reachable yet", self._name, waiting)
+
+
+def _told(network: Network) -> str:
+    return f"the route to {network}"
+
+
+def _addresses_of(kernel: netlink.Netlink, wanted: int) -> Iterator[str]:
+    for message in kernel.dump(netlink.GET_ADDRESS, netlink.ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
+        _, bits, _, _, index = netlink.ADDRESS.unpack_from(message.body)
+        attributes = message.attributes(netlink.ADDRESS)
+        packed = attributes.get(netlink.IFA_LOCAL, attributes.get(netlink.IFA_ADDRESS))
+        if index == wanted and packed is not None:
+            yield str(ipaddress.ip_interface((packed, bits)))
+
+
+def _networks_of(kernel: netlink.Netlink, wanted: int) -> Iterator[Network]:
+    for message in kernel.dump(netlink.GET_ROUTE, netlink.ROUTE.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)):
+        _, bits, _, _, table, _, _, kind, _ = netlink.ROUTE.unpack_from(message.body)
+        if kind != netlink.UNICAST or table != netlink.MAIN_TABLE:
+            continue
+        attributes = message.attributes(netlink.ROUTE)
+        packed = attributes.get(netlink.RTA_DST)
+        if attributes.get(netlink.RTA_OIF) == struct.pack("=i", wanted) and packed is not None:
+            yield ipaddress.ip_network((packed, bits), strict=False)
+
+
+def _route_body(network: Network, index: int) -> bytes:
+    is_ipv6 = network.version == 6
+    family, scope = (socket.AF_INET6, _SCOPE_UNIVERSE) if is_ipv6 else (socket.AF_INET, _SCOPE_LINK)
+    body = netlink.ROUTE.pack(
+        family, network.prefixlen, 0, 0, netlink.MAIN_TABLE, _PROTOCOL_STATIC, scope, netlink.UNICAST, 0
+    )
+    body += netlink.attribute(netlink.RTA_DST, network.network_address.packed)
+    return body + netlink.attribute(netlink.RTA_OIF, struct.pack("=i", index))
+
+
+def _remove_route(kernel: netlink.Netlink, network: Network, index: int) -> None:
+    try:
+        kernel.execute(netlink.DEL_ROUTE, 0, _route_body(network, index))
+    except OSError as error:
+        _log.debug("no way to remove %s: %s", _told(network), error.strerror)
+
+
+def _address_body(address: Address, index: int) -> bytes:
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    body = netlink.ADDRESS.pack(family, address.network.prefixlen, 0, _SCOPE_UNIVERSE, index)
+    for kind in (netlink.IFA_LOCAL, netlink.IFA_ADDRESS):
+        body += netlink.attribute(kind, address.ip.packed)
+    if address.version == 6:  # usable at once; nobody else is there
+        body += netlink.attribute(netlink.IFA_FLAGS, struct.pack("=I", _IFA_F_NODAD))
+    return body
+
+
+def _no_link_local(kernel: netlink.Netlink, index: int) -> None:
+    """The tunnel carries its members' addresses only: no link-local one, no router solicitations."""
+    mode = netlink.attribute(_IFLA_INET6_ADDR_GEN_MODE, bytes([_NO_LINK_LOCAL]))
+    family = netlink.attribute(socket.AF_INET6 | netlink.NESTED, mode)
+    body = netlink.LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + netlink.attribute(
+        _IFLA_AF_SPEC | netlink.NESTED, family
+    )
+    try:
+        kernel.execute(netlink.NEW_LINK, 0, body)
+    except OSError as error:
+        _log.debug("no way to switch off link-local addresses: %s", error.strerror)
+
+
+def _is_local(kernel: netlink.Netlink, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    question = netlink.ROUTE.pack(socket.AF_INET6, 128, 0, 0, 0, 0, 0, 0, 0)
+    try:
+        answer = kernel.ask(netlink.GET_ROUTE, question + netlink.attribute(netlink.RTA_DST, address.packed))
+    except OSError:
+        return True  # IPv6 is switched off: there is nothing to wait for
+    return bool(netlink.ROUTE.unpack_from(answer.body)[7] == netlink.LOCAL)

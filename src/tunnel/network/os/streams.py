@@ -1,0 +1,92 @@
+"""TCP of the kernel."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError, Unreachable
+from tunnel.network.accepting import Exhaustion
+from tunnel.network.os.sockets import describe, endpoint_of, open_bound
+
+BACKLOG = 1024
+HUNG_UP = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
+"""What accept(2) says of callers that are gone or that a firewall forbids; the next one may be well."""
+SAFE_MTU = 1280
+"""What every path carries (RFC 8200 section 5). Some carry no more and never say so (RFC 2923 section 2.1)."""
+_SEGMENT = {False: SAFE_MTU - 40, True: SAFE_MTU - 60}
+"""Bytes of TCP in a packet, by whether it is IPv6: told to the other side, so it holds both ways (RFC 9293, 3.7.1)."""
+
+
+class RealStreams:
+    """Opens and accepts TCP connections."""
+
+    async def open_stream(self, remote: Endpoint) -> trio.abc.Stream:
+        """Connect. Raises Unreachable."""
+        try:
+            opened = trio.socket.socket(socket.AF_INET6 if remote.is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
+        except OSError as error:
+            raise Unreachable(f"{remote}: {describe(error)}") from error
+        try:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT[remote.is_ipv6])
+            await opened.connect(remote)
+        except OSError as error:
+            opened.close()
+            raise Unreachable(f"{remote}: {describe(error)}") from error  # Trio's text has the endpoint's repr in it
+        except BaseException:
+            opened.close()
+            raise
+        return trio.SocketStream(opened)
+
+    async def open_listener(self, local: Endpoint) -> RealListener:
+        """Listen. Raises DeviceError with the remedy."""
+        await trio.lowlevel.checkpoint()
+        opened = open_bound(socket.SOCK_STREAM, local)
+        try:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT[local.is_ipv6])
+            opened.listen(BACKLOG)
+        except OSError as error:  # SO_REUSEADDR lets two bind, and only one listen
+            opened.close()
+            raise DeviceError(f"TCP {local} cannot be used: {describe(error)}") from error
+        return RealListener(trio.socket.from_stdlib_socket(opened), endpoint_of(opened.getsockname()))
+
+
+class RealListener:
+    """Accepts TCP connections at one endpoint."""
+
+    def __init__(self, listening: trio.socket.SocketType, local: Endpoint) -> None:
+        self._socket = listening
+        self._local = local
+        self._exhaustion = Exhaustion(f"connections at {local}")
+
+    @property
+    def local(self) -> Endpoint:
+        """The bound endpoint."""
+        return self._local
+
+    async def accept(self) -> tuple[trio.abc.Stream, Endpoint]:
+        """The next connection and where it comes from; goes on when the machine is out of file descriptors."""
+        accepted, address = await accept_patiently(self._socket, self._exhaustion)
+        return trio.SocketStream(accepted), endpoint_of(address)
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        self._socket.close()
+        await trio.lowlevel.checkpoint()
+
+
+async def accept_patiently(
+    listening: trio.socket.SocketType, exhaustion: Exhaustion
+) -> tuple[trio.socket.SocketType, object]:
+    """Accept a connection; a caller that hung up already is skipped, exhaustion is waited out."""
+    while True:
+        try:
+            return await listening.accept()
+        except OSError as error:
+            if listening.fileno() < 0:
+                raise trio.ClosedResourceError from error
+            if error.errno not in HUNG_UP:
+                await exhaustion.wait(error)

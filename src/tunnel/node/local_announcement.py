@@ -1,0 +1,74 @@
+"""What we say of ourselves, as the facts are now: our NAT, our candidates, our addresses. It keeps nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tunnel.model.announcement import Announcement
+from tunnel.model.nat import NatReport
+from tunnel.model.settings import NodeSettings
+from tunnel.nat.candidates import gather
+from tunnel.network.ports import DatagramSocket, Interfaces
+from tunnel.node.identity import Identity
+from tunnel.node.lease import Lease
+from tunnel.node.nat_discovery import Surveyor
+from tunnel.node.port_mappings import PortMappings
+
+_NOTHING_KNOWN = NatReport()
+
+
+class Portrait:
+    """Composed of those who know: the lease, the survey, the gateways, the machine's interfaces, our sockets."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        identity: Identity,
+        lease: Lease,
+        *,
+        interfaces: Interfaces,
+        sockets: Sequence[DatagramSocket],
+        surveyor: Surveyor,
+        port_mappings: PortMappings,
+    ) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._lease = lease
+        self._interfaces = interfaces
+        self._sockets = sockets
+        self._surveyor = surveyor
+        self._port_mappings = port_mappings
+
+    def nat(self) -> NatReport:
+        """What stands before us."""
+        survey = self._surveyor.result
+        report = _NOTHING_KNOWN if survey is None else survey.report
+        return replace(report, port_mapping=self._port_mappings.protocol)
+
+    def announcement(self) -> tuple[Announcement, bool]:
+        """The body to announce, and whether a survey's verdict is in it."""
+        survey, settings = self._surveyor.result, self._settings
+        candidates = (
+            ()
+            if settings.relay_only
+            else gather(
+                self._interfaces.addresses(),
+                [socket.local for socket in self._sockets],
+                survey=survey,
+                declared=settings.external,
+                mapped=self._port_mappings.endpoints,
+                exclude=self._lease.addresses,
+            )
+        )
+        body = Announcement(
+            name=settings.name,
+            static_key=self._identity.keys.public,
+            addresses=self._lease.addresses,
+            candidates=candidates,
+            nat=self.nat(),
+            relay_only=settings.relay_only,
+            claimed_since=self._lease.since,
+            takes_ip=settings.tun is not None,
+        )
+        return body, survey is not None or not settings.survey

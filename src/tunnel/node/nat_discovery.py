@@ -1,0 +1,224 @@
+"""When to look at our NAT, and what was seen last: at the start, on request, and every few minutes.
+
+A survey gives the verdict, quickly; the inspector then learns the rest, and its findings join the same report.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import trio
+
+from tunnel.machines.notifier import Pulse
+from tunnel.model.endpoint import Endpoint, split_host_port
+from tunnel.model.nat import NatReport
+from tunnel.model.rates import TokenBucket
+from tunnel.model.settings import STUN_PORTS
+from tunnel.model.timings import Timings
+from tunnel.nat.allocation import PortSample
+from tunnel.nat.candidates import own_endpoints
+from tunnel.nat.server_health import ServerHealth, ServerRecords
+from tunnel.nat.survey import Survey, SurveyResult
+from tunnel.network.ports import Datagrams, DatagramSocket, Entropy, Interfaces, Resolver
+from tunnel.node.inspector import Inspector
+
+log = logging.getLogger(__name__)
+
+_LEAST_GAP = 1.0
+SUSPICIONS = 4
+"""Surveys at once that silent peers may bring about; one more comes with each time in which we survey anyhow."""
+WELCOMES = 4
+"""The same of welcomes by our server."""
+
+
+class Surveyor:
+    """Run `run()`. SettingsError: a server that is no HOST:PORT.
+
+    `changed(result, before)` is told of each survey that ended, `learned()` whenever `result` says more than then.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[DatagramSocket],
+        resolver: Resolver,
+        interfaces: Interfaces,
+        *,
+        datagrams: Datagrams,
+        servers: Sequence[str],
+        timings: Timings,
+        entropy: Entropy,
+        changed: Callable[[SurveyResult, SurveyResult | None], None],
+        learned: Callable[[], None],
+    ) -> None:
+        self._sockets = sockets
+        self._resolver = resolver
+        self._interfaces = interfaces
+        self._servers = servers
+        self._timings = timings
+        self._entropy = entropy
+        self._changed = changed
+        self._learned = learned
+        for server in servers:
+            split_host_port(server, STUN_PORTS[0])
+        self._requested = self._suspected = False
+        self._suspicions = TokenBucket(1.0 / timings.survey_refresh, SUSPICIONS, 0.0)
+        self._welcomes = TokenBucket(1.0 / timings.survey_refresh, WELCOMES, 0.0)
+        self._begun = self._ended = self._noted = 0
+        self._wish = Pulse()
+        self._done = Pulse()
+        self._survey: Survey | None = None
+        self.own: tuple[Endpoint, ...] = ()
+        """STUN endpoints of our own server, known once it has welcomed us."""
+        self.result: SurveyResult | None = None
+        """The last survey; its report holds what was learnt since, too."""
+        self.inspector = Inspector(datagrams, timings=timings, entropy=entropy, news=self._note_news)
+        self._verdict = NatReport()
+        self._records = ServerRecords()
+
+    @property
+    def keepalive(self) -> float:
+        """Seconds between two packets that keep an idle mapping of ours: it follows what was measured."""
+        return self.inspector.keepalive
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the last survey."""
+        return (self.result.hidden,) if self.result is not None and self.result.hidden else ()
+
+    def health(self) -> tuple[ServerHealth, ...]:
+        """What is remembered of each STUN server."""
+        return self._records.health(trio.current_time())
+
+    def request(self) -> None:
+        """Survey soon; wishes that come while one runs are one wish."""
+        self._requested = True
+        self._wish.beat()
+
+    def note_welcome(self, own: tuple[Endpoint, ...]) -> None:
+        """Our server has welcomed us, and these are its STUN endpoints: survey soon, unless it does so all the time.
+
+        It may name endpoints of anybody, drop the link and name them again.
+        """
+        self.own = own
+        if self._welcomes.take(trio.current_time()):
+            self.request()
+
+    def suspect(self) -> None:
+        """A peer is silent, which may be our network's doing or its own: look soon.
+
+        Whoever wants us to survey need only be silent, so third parties are asked a few times; then our own server is.
+        """
+        self._suspected = True
+        self._wish.beat()
+
+    def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
+        """A STUN datagram: of use only while a survey runs."""
+        if self._survey is not None and socket < len(self._sockets):
+            self._survey.receive_untrusted(self._sockets[socket], datagram, remote)
+
+    async def survey_now(self) -> SurveyResult:
+        """The result of a survey that begins now."""
+        self.request()
+        mine = self._begun + 1
+        await self._done.wait_until(lambda: self._ended >= mine)
+        assert self.result is not None
+        return self.result
+
+    async def inspect_now(self) -> SurveyResult:
+        """The result of a survey and an inspection that begin now; some three seconds. `health()` knows of it then."""
+        await self.survey_now()
+        mine = self._ended
+        await self.inspector.inspect_now()
+        await self._done.wait_until(lambda: self._noted >= mine)
+        assert self.result is not None
+        return self.result
+
+    async def sample_ports(self, count: int = 8) -> tuple[PortSample, ...]:
+        """New mappings made now, from fresh sockets that are closed again: what a NAT that counts is at.
+
+        In the order of their making; those that got no answer are left out. Half a second, `count` packets, 16 sockets
+        at most. Empty while there is nobody to ask.
+        """
+        return await self.inspector.sample_ports(count)
+
+    async def run(self) -> None:
+        """For ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.inspector.run)
+            nursery.start_soon(self._survey_often)
+
+    async def _survey_often(self) -> None:
+        """The first survey waits until somebody asks for it, as each registration does.
+
+        Between surveys one of our own server's endpoints is asked now and then: that keeps the announced mapping alive,
+        and an answer that differs (the NAT forgot us, or we are elsewhere) brings the next survey at once.
+        """
+        due = -math.inf
+        while True:
+            with trio.move_on_after(self.keepalive):
+                await self._wish.wait_until(lambda: self._requested or self._suspected)
+            is_suspected, self._suspected = self._suspected, False
+            if not self._requested and not (is_suspected and self._suspicions.take(trio.current_time())):
+                if not self.own and not self._servers:
+                    continue
+                if trio.current_time() < due and await self._is_mapping_kept(is_suspected):
+                    if is_suspected:
+                        with trio.move_on_after(_LEAST_GAP):
+                            await self._wish.wait_until(lambda: self._requested)
+                    continue
+            self._requested = False
+            self._begun += 1
+            before, result = self.result, await self._look(self.own, self._servers)
+            self._verdict = result.report
+            if result.hidden and (before is None or result.hidden != before.hidden):
+                log.warning("a STUN answer is worthless", extra={"why": result.hidden})
+            self.inspector.note(result, self.own)
+            self.result = self._completed(result)
+            due = trio.current_time() + self._timings.survey_refresh
+            self._ended += 1
+            self._done.beat()
+            self._changed(self.result, before)
+            await trio.sleep(_LEAST_GAP)  # late answers count for the servers' health
+            survey, self._survey = self._survey, None
+            if survey is not None:
+                self._records.note(survey.servers, survey.heard(), survey.unresolved, trio.current_time())
+            self._noted = self._ended
+            self._done.beat()
+
+    def _note_news(self) -> None:
+        if self.result is not None:
+            self.result = self._completed(self.result)
+            self._learned()
+
+    def _completed(self, result: SurveyResult) -> SurveyResult:
+        return replace(result, report=self.inspector.report_of(self._verdict))
+
+    async def _is_mapping_kept(self, is_suspected: bool) -> bool:
+        """What our own server says of it.
+
+        No answer is no reason to ask others if a silent peer made us ask, or if it did not answer before either.
+        """
+        if not self.own or self.result is None:
+            return True
+        seen = await self._look(self.own[:1], ())
+        if not seen.reflexive and (is_suspected or self._records.is_silent(str(self.own[0]))):
+            return True
+        if not self.result.reflexive:
+            return not seen.reflexive  # nobody answered then: an answer now means that a firewall was opened
+        return bool(seen.reflexive) and seen.reflexive[0] in self.result.reflexive
+
+    async def _look(self, own_servers: Sequence[Endpoint], servers: Sequence[str]) -> SurveyResult:
+        self._survey = Survey(
+            self._sockets,
+            self._resolver,
+            own=own_endpoints(self._interfaces.addresses(), [socket.local for socket in self._sockets]),
+            own_servers=own_servers,
+            servers=servers,
+            timings=self._timings,
+            token=self._entropy.token,
+            faint=self._records.faint(),
+        )
+        return await self._survey.run()

@@ -1,0 +1,121 @@
+"""The node's TUN interface: opened before anything is sent, given each new lease, and kept as it should be.
+
+Somebody may take addresses or routes off it, switch it off or remove it: a person, a script, a network manager. They
+are put back, sooner or later, however often; the log and `status` say so.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from tunnel.machines.notifier import Pulse
+from tunnel.model.errors import DeviceError
+from tunnel.model.timings import Timings, rung
+from tunnel.network.ports import PacketDevice, PacketDevices
+from tunnel.node.pool_routes import PoolRoutes
+from tunnel.riders.tun_plane import TunPlane
+
+log = logging.getLogger(__name__)
+
+NOTED = 3600.0
+"""Seconds for which `status` says what was done to the interface and undone again."""
+OFTEN = 3
+"""Times after which it is no accident any more, and the remedy is named."""
+REMEDY = "find out who does it; NetworkManager leaves it alone after `nmcli device set {name} managed no`"
+
+
+class Interface:
+    """`await open()` first: it finds out whether this machine lets us; then `run()`."""
+
+    def __init__(
+        self,
+        name: str,
+        mtu: int,
+        pool: PoolRoutes,
+        pulse: Pulse,
+        *,
+        timings: Timings,
+        devices: PacketDevices,
+        plane: TunPlane,
+    ) -> None:
+        self._name = name
+        self._mtu = mtu
+        self._pool = pool
+        self._pulse = pulse
+        self._timings = timings
+        self._devices = devices
+        self._plane = plane
+        self._device: PacketDevice | None = None
+        self._has: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self._disturbances = 0
+        self._restored = float("-inf")
+        self._lost = ""
+        self._trouble = ""
+
+    async def open(self) -> None:
+        """Make it, with the addresses that we know so far. Raises DeviceError: no privilege, name taken."""
+        self._has = self._pool.wanted()
+        self._device = await self._devices.open_device(self._name, self._mtu, *self._has)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What others did to it, and what became of that, in words."""
+        is_over = not self._trouble and trio.current_time() - self._restored > NOTED
+        if not self._disturbances or is_over:
+            return ()
+        often = f"; {REMEDY.format(name=self._name)}" if self._disturbances >= OFTEN else ""
+        times = "once" if self._disturbances == 1 else f"{self._disturbances} times"
+        outcome = self._trouble or "it was put back"
+        return (f"somebody changed {self._name} {times}, and took {self._lost} from it: {outcome}{often}",)
+
+    async def run(self) -> None:
+        """Carry its packets until cancelled. Raises DeviceError when it cannot have a new address."""
+        device = self._device
+        assert device is not None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._plane.carry, device)
+            nursery.start_soon(self._keep, device)
+            while True:
+                await self._pulse.wait_until(lambda: self._pool.wanted() != self._has)
+                self._has = self._pool.wanted()
+                device.link.readdress(*self._has)
+
+    def close(self) -> None:
+        """Remove it."""
+        if self._device is not None:
+            self._device.close()
+            self._device = None
+
+    async def _keep(self, device: PacketDevice) -> None:
+        """Put back what is taken away: at once, and ever later where that happens again and again."""
+        attempt = 0
+        while True:
+            lost = await device.link.wait_disturbed()
+            if trio.current_time() - self._restored > self._timings.interface_calm:
+                attempt = 0
+            await trio.sleep(rung(self._timings.interface_restores, attempt))
+            attempt += 1
+            self._note(", ".join(lost))
+            try:
+                device.link.restore()
+            except DeviceError as error:
+                self._trouble = f"it cannot be put back: {error}"
+                log.warning("interface not restored interface=%s error=%s", self._name, error)
+            else:
+                self._trouble = ""
+            self._restored = trio.current_time()
+            self._pulse.beat()
+
+    def _note(self, lost: str) -> None:
+        """Told at the 1st, 2nd, 4th, 8th... time."""
+        self._disturbances += 1
+        self._lost = lost
+        if self._disturbances & (self._disturbances - 1) == 0:
+            log.info(
+                "somebody changed the interface, it is put back interface=%s lost=%s times=%d",
+                self._name,
+                lost,
+                self._disturbances,
+            )

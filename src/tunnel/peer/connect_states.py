@@ -1,0 +1,245 @@
+"""Once there is an introduction: punching, staying connected, staying relayed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import trio
+
+from tunnel.model.announcement import Announcement
+from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.model.timings import Timings, rung
+from tunnel.peer.path_liveness import PathKeeper
+from tunnel.peer.paths import NEVER
+from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.port_prediction.turns import HardPunches
+from tunnel.peer.punching import Ask, shoot
+from tunnel.peer.surroundings import Way
+from tunnel.peer.tactics import Plan, plan_punch
+from tunnel.wire.signals import Connect, Signal
+
+_PROMOTION_WINDOW = 3.0
+"""After a path was proved, the other candidates still get volleys for so long: a better one may answer."""
+
+_USED_UP = 1.0
+"""An introduction that came so long before a punch ended had its volleys: it brings no second punch."""
+
+_Basis: TypeAlias = tuple[Announcement, Announcement, tuple[tuple[int, bool], ...], Timings, tuple[Way, ...], int]
+"""What a plan is made of: see `plan_punch`."""
+
+
+class Reaching:
+    """The activities of `punching`, `connected` and `relayed`.
+
+    `ask(way, ttl)` sends a probe, `hard` guesses ports, `send(signal)` sends a signal to the server, `reroute()` is
+    called when the choice of paths changed.
+    """
+
+    def __init__(
+        self,
+        facts: PeerFacts,
+        keeper: PathKeeper,
+        *,
+        ask: Ask,
+        hard: HardPunches,
+        send: Callable[[Signal], bool],
+        reroute: Callable[[], None],
+    ) -> None:
+        self._facts = facts
+        self._paths = facts.paths
+        self._around = facts.around
+        self._timings = facts.around.timings
+        self._keeper = keeper
+        self._ask = ask
+        self._hard = hard
+        self._send = send
+        self._reroute = reroute
+        self._plan = Plan((), 0.0, Reason(ReasonCode.NO_CANDIDATES))
+        self._basis: _Basis | None = None
+        self._tried: tuple[object, ...] | None = None
+        self._places: tuple[object, ...] = ()
+        self._lost: tuple[Way, float] | None = None
+        self._upgrades = 0
+        self.connected_at = NEVER
+
+    def plan(self) -> Plan:
+        """The plan as both announcements stand now."""
+        own, card = self._around.own_card, self._facts.card
+        if own is not None and card is not None:
+            answered = tuple(path.way for path in self._paths.direct.values() if path.answered != NEVER)
+            basis = own.body, card.body, tuple(self._around.sockets()), self._timings, answered, self._hard.attempt
+            if basis != self._basis:
+                self._basis, self._plan = basis, plan_punch(*basis)
+        return self._plan
+
+    def next_upgrade(self) -> float:
+        """Seconds to stay relayed before the next punch: a ladder that begins anew after each direct path.
+
+        Where the reports speak against a path it is the last rung at once; a changed report does not wait for it. What
+        comes after a hard punch is that one's to say.
+        """
+        if not self._facts.is_direct_allowed:
+            return math.inf
+        if self._plan.is_hopeless:
+            return self._timings.upgrade_ladder[-1]
+        if self._hard.again_in is not None:
+            return self._hard.again_in
+        wait = rung(self._timings.upgrade_ladder, self._upgrades)
+        self._upgrades += 1
+        return wait
+
+    @property
+    def failure(self) -> Reason:
+        """Why the punch that just ended proved nothing."""
+        if self._paths.answered_small:
+            return Reason(ReasonCode.PATH_TOO_SMALL, "small probes were answered, full-size ones were not")
+        return self._hard.failure or self._plan.otherwise
+
+    async def punch(self) -> str:
+        """Shoot until a path is proved. The chart's patience is the plan's."""
+        facts = self._facts
+        introduction, facts.introduction = facts.introduction, None
+        if introduction is None:
+            self._send(Connect(self._around.entropy.chance.getrandbits(31), facts.node.raw))
+        if self._tried != facts.outlook:
+            self._note_change()
+        self._tried = facts.outlook
+        self._paths.begin_round()
+        self._hard.begin()
+        if self.plan().is_empty:
+            facts.reason = self._plan.otherwise
+            return "paths_exhausted"
+        if introduction is not None:
+            await trio.sleep_until(introduction[1] + introduction[0].start_in)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._shoot, True)
+                nursery.start_soon(self._bury_in_time)
+                nursery.start_soon(self._keeper.keep_relay, lambda: facts.relay_carries)
+                nursery.start_soon(self._give_up_in_time, nursery.cancel_scope)
+                nursery.start_soon(self._punch_hard, nursery.cancel_scope)
+                await facts.pulse.wait_until(lambda: facts.has_proof)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._hard.release()
+        if facts.has_proof:
+            return "path_verified"
+        facts.reason = self.failure
+        return "paths_exhausted"
+
+    async def stay_connected(self) -> str:
+        """Keep the path proved, and promote a better one that answers."""
+        facts = self._facts
+        self.connected_at = trio.current_time()
+        self._upgrades = 0
+        self._hard.note_change()
+        self._lost = facts.introduction = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look_for_better)
+            await self._keeper.keep()
+            nursery.cancel_scope.cancel()
+        if self._paths.chosen is not None:
+            self._lost = (self._paths.chosen.way, trio.current_time())
+        facts.reason = Reason(ReasonCode.PATH_LOST, f"no authenticated packet for {self._timings.path_trust:g} s")
+        return "path_lost"
+
+    async def stay_relayed(self) -> str:
+        """Keep the relay measured; leave when a path is proved, something changed, or the relay is gone."""
+        facts = self._facts
+        self._paths.bury()
+        self._hard.release(None if self._lost is None else self._lost[0])
+        self._reroute()
+        if facts.introduction is not None and trio.current_time() - facts.introduction[1] > _USED_UP:
+            facts.introduction = None
+        while True:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_relay)
+                nursery.start_soon(self._probe_old_path)
+                await facts.pulse.wait_until(self._has_news)
+                nursery.cancel_scope.cancel()
+            if facts.has_proof:
+                return "path_verified"
+            if not facts.relay_carries or facts.is_relay_dead:
+                facts.reason = facts.absence
+                self._paths.relay.asked = NEVER  # the next stay has 15 s of its own
+                return "relay_lost"
+            if facts.is_direct_allowed:  # else the news was gone again before all tasks had ended
+                return "introduced"
+
+    def _note_change(self) -> None:
+        """A report, an address or the peer's process is new: what was found before says nothing of now."""
+        self._hard.note_change()
+        if self._places != self._facts.places:
+            self._places = self._facts.places
+            self._facts.throughput.forget()
+            self._reroute()
+
+    def _has_news(self) -> bool:
+        facts = self._facts
+        if facts.has_proof or not facts.relay_carries or facts.is_relay_dead:
+            return True
+        return facts.is_direct_allowed and (facts.introduction is not None or facts.outlook != self._tried)
+
+    async def _look_for_better(self) -> None:
+        facts = self._facts
+        while True:
+            with trio.move_on_after(_PROMOTION_WINDOW):
+                await self._shoot(False)
+            await facts.pulse.wait_until(lambda: facts.introduction is not None or facts.outlook != self._tried)
+            facts.introduction = None
+            if self._tried != facts.outlook:
+                self._note_change()
+            self._tried = facts.outlook
+
+    async def _keep_relay(self) -> None:
+        """The relay is a path too: it is measured, and must answer within 15 s."""
+        facts = self._facts
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keeper.keep_relay, lambda: facts.relay_carries)
+            while True:
+                await trio.sleep(self._timings.relay_heartbeat)
+                if facts.is_relay_dead:
+                    facts.pulse.beat()
+
+    async def _probe_old_path(self) -> None:
+        """A path that died may come back (a cut that is lifted): ask there now and then for two minutes."""
+        while self._lost is not None:
+            way, since = self._lost
+            if trio.current_time() - since > self._timings.old_path_patience:
+                return
+            self._ask(way, None)
+            await trio.sleep(self._timings.old_path_probe)
+
+    async def _bury_in_time(self) -> None:
+        """The old path gets data until 15 s after it was last heard, then no more."""
+        chosen = self._paths.chosen
+        if chosen is not None:
+            await trio.sleep_until(chosen.heard + self._timings.path_burial)
+            if not chosen.is_proven:
+                self._paths.bury()
+                self._reroute()
+
+    async def _give_up_in_time(self, punch: trio.CancelScope) -> None:
+        """A report that comes amidst the punch may speak against it: then it goes on for as long as such a one does."""
+        await self._facts.pulse.wait_until(lambda: self.plan().is_hopeless)
+        await trio.sleep(self._plan.patience)
+        self._tried = self._facts.outlook
+        punch.cancel()
+
+    async def _punch_hard(self, punch: trio.CancelScope) -> None:
+        """After the plain probes have had their chance: guess, where the reports say that a port must be guessed."""
+        await trio.sleep(self._timings.hard_after)
+        await self._facts.pulse.wait_until(lambda: self.plan().hard is not None)
+        assert self._plan.hard is not None
+        await self._hard.run(self._plan.hard)
+        self._tried = self._facts.outlook
+        punch.cancel()
+
+    def release(self) -> None:
+        """Nothing is left of what was tried: no socket stays open for it."""
+        self._hard.release()
+
+    async def _shoot(self, opening: bool) -> None:
+        await shoot(self.plan, self._ask, self._timings, opening=opening)

@@ -1,0 +1,155 @@
+"""Keeps the path in use alive and judges it; an idle path is kept alive, not judged.
+
+A path is in use while we send, and while the peer speaks to us over the relay instead: it may not hear us on the path,
+or we not it. What was sent is owed an answer: until one has come the path is judged, however seldom somebody sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from tunnel.machines.notifier import Pulse
+from tunnel.model.timings import Timings
+from tunnel.peer.paths import NEVER, Path, Paths
+from tunnel.peer.surroundings import RELAY, Way
+
+_TICK = 0.1
+"""Seconds between two looks at a path that is doubted: an answer must end the doubt soon."""
+_LEAST = 0.01
+"""Seconds between two looks, at least."""
+
+
+class PathKeeper:
+    """One a peer. The hot path calls `note_sent`; `keep` runs while the peer is connected.
+
+    `ask(way)` sends a probe, `keepalive()` is the seconds between two on an idle path, `suspect()` is called once a
+    second while the path is silent, `changed()` when `is_doubted` turned.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        timings: Timings,
+        *,
+        ask: Callable[[Way], None],
+        keepalive: Callable[[], float],
+        suspect: Callable[[], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._paths = paths
+        self._timings = timings
+        self._ask = ask
+        self._keepalive = keepalive
+        self._suspect = suspect
+        self._changed = changed
+        self._woken = Pulse()
+        self._is_asleep = False
+        self._used = NEVER
+        self._used_since = NEVER
+        self._echo_until = NEVER
+        self.is_doubted = False
+        """Data goes on both ways: the path is silent, or the peer has fallen back to the relay."""
+
+    def note_sent(self, now: float) -> None:
+        """We sent data: the path is in use."""
+        if now - self._used > self._timings.path_in_use and not self._is_owed():
+            self._used_since = now
+        self._used = now
+        if self._is_asleep:
+            self._woken.beat()
+
+    def note_relayed(self, now: float) -> None:
+        """The peer spoke over the relay although we hold a path: it may not hear us there, so we judge it too.
+
+        A side that only receives would find out nothing, and a punch needs both.
+        """
+        self._echo_until = now + self._timings.relay_echo
+        self.note_sent(now)
+
+    async def keep(self) -> None:
+        """Heartbeats, keepalives, doubts. Returns when the chosen path is no longer to be trusted."""
+        timings = self._timings
+        last_probe = last_suspicion = NEVER
+        began = trio.current_time()
+        try:
+            while (path := self._paths.chosen) is not None:
+                now = trio.current_time()
+                is_used = self._is_used(now) or self._is_owed()
+                is_silent = path.is_silent(now, timings)
+                unanswered_for = now - max(path.answered, self._used_since, began)
+                if is_used and unanswered_for >= timings.path_trust:
+                    return
+                self._doubt(is_silent or (is_used and now < self._echo_until))
+                if is_used and is_silent and now - last_suspicion >= timings.heartbeat:
+                    last_suspicion = now
+                    self._suspect()
+                if now >= last_probe + self._probe_gap(is_used, path, now):
+                    last_probe = now
+                    self._ask(path.way)
+                if not is_used:
+                    due = last_probe + self._probe_gap(is_used, path, now)
+                    await self._doze_until(due if is_silent else min(due, path.silent_from(timings) + _LEAST))
+                elif is_silent or self.is_doubted:
+                    await trio.sleep(_TICK)
+                else:
+                    due = min(last_probe + timings.heartbeat, path.silent_from(timings))
+                    await trio.sleep_until(max(due, now + _LEAST))
+        finally:
+            self.is_doubted = False  # the move that follows makes the route anew; until then the relay stays on it
+
+    async def keep_relay(self, carries: Callable[[], bool]) -> None:
+        """Measure the relay now and then, for ever; while it carries what we send, its silence is suspect at once.
+
+        A link to the server that died without a word is found out by this alone.
+        """
+        timings = self._timings
+        last_probe = last_suspicion = NEVER
+        while True:
+            now = trio.current_time()
+            relay = self._paths.relay
+            is_used = self._is_used(now) and carries()
+            if is_used and relay.is_silent(now, timings) and now - last_suspicion >= timings.heartbeat:
+                last_suspicion = now
+                self._suspect()
+            is_needed = RELAY in self._paths.route  # else a circuit carries what we send
+            is_quiet = now >= max(relay.heard, last_probe) + timings.path_suspect
+            if now >= last_probe + timings.relay_heartbeat or (is_used and is_quiet and is_needed):
+                last_probe = now
+                self._ask(RELAY)
+            if not is_used:
+                await self._doze_until(last_probe + timings.relay_heartbeat)
+            elif relay.is_silent(now, timings):
+                await trio.sleep(_TICK)
+            else:
+                quiet_from = max(relay.heard, last_probe, NEVER if is_needed else now) + timings.path_suspect
+                await trio.sleep_until(max(min(quiet_from, relay.silent_from(timings)), now + _LEAST))
+
+    def _is_used(self, now: float) -> bool:
+        return now - self._used < self._timings.path_in_use
+
+    def _is_owed(self) -> bool:
+        """Whether nothing was answered on the path since it was used last."""
+        path = self._paths.chosen
+        return path is not None and path.answered < self._used
+
+    def _probe_gap(self, is_used: bool, path: Path, now: float) -> float:
+        timings = self._timings
+        is_silent = path.is_silent(now, timings)
+        if is_used:
+            return timings.path_suspect_probe if is_silent else timings.heartbeat
+        if is_silent and now - path.asked < timings.path_trust:
+            return timings.heartbeat  # one keepalive may be lost: it is not left in doubt until the next
+        return self._keepalive()
+
+    def _doubt(self, is_doubted: bool) -> None:
+        if is_doubted != self.is_doubted:
+            self.is_doubted = is_doubted
+            self._changed()
+
+    async def _doze_until(self, deadline: float) -> None:
+        self._is_asleep = True
+        with trio.move_on_at(deadline):
+            await self._woken.wait()
+        self._is_asleep = False

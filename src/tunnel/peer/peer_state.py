@@ -1,0 +1,184 @@
+"""What is known of one peer: kept values, and a pulse that beats when one changed. Nothing here acts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import trio
+
+from tunnel.machines.notifier import Pulse
+from tunnel.model.announcement import PeerCard
+from tunnel.model.candidate import CandidateKind
+from tunnel.model.identity import NodeId
+from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.model.timings import rung
+from tunnel.peer.paths import NEVER, Paths
+from tunnel.peer.surroundings import Surroundings
+from tunnel.peer.throughput import Throughput
+from tunnel.wire.probes import ProbeHint
+from tunnel.wire.signals import Introduced, Refusal
+
+_ROUNDING = 0.001
+"""Times are sums of floats: three times five seconds may be a little less than fifteen."""
+
+
+class PeerFacts:
+    """The facts of one peer connection. Activities read them; the connection and the server's words set them."""
+
+    def __init__(self, node: NodeId, surroundings: Surroundings) -> None:
+        self.node = node
+        self.around = surroundings
+        self.pulse = Pulse()
+        self.paths = Paths(surroundings.timings, surroundings.is_nested)
+        self.throughput = Throughput(surroundings.timings)
+        self.card: PeerCard | None = None
+        """The peer's latest announcement."""
+        self.name = ""
+        """What it is called here, which is for the node to say; empty where it may bear no name."""
+        self.is_present = False
+        """Whether the server has a link to it, as far as we were told."""
+        self.absent_since: float | None = None
+        """Unix time since when it has none; None while it has one."""
+        self.introduction: tuple[Introduced, float] | None = None
+        """One that no punch has used yet, and when it came."""
+        self.refusal: Refusal | None = None
+        """One that no request has taken yet."""
+        self.reason: Reason | None = None
+        """Why there is no direct path."""
+        self.hint: ProbeHint | None = None
+        """The latest of the peer's in this punch."""
+        self.wanted_at = NEVER
+        self.not_before = NEVER
+        """No request before this time: the last ones were refused."""
+        self._refusals = 0
+
+    @property
+    def relay_carries(self) -> bool:
+        """Whether the relay reaches the peer, as far as the server knows."""
+        return self.around.is_registered and self.is_present
+
+    @property
+    def is_direct_allowed(self) -> bool:
+        """Whether neither side forbids direct paths."""
+        own = self.around.own_card
+        return not ((own is not None and own.body.relay_only) or (self.card is not None and self.card.body.relay_only))
+
+    @property
+    def takes_ip(self) -> bool:
+        """Whether IP packets get anywhere there, as far as it told."""
+        return self.card is None or self.card.body.takes_ip
+
+    @property
+    def is_introduced(self) -> bool:
+        """Whether there is an introduction that can be acted on."""
+        return self.introduction is not None and (self.is_direct_allowed or self.relay_carries)
+
+    @property
+    def has_proof(self) -> bool:
+        """Whether the chosen path is proved."""
+        return self.paths.chosen is not None and self.paths.chosen.is_proven
+
+    @property
+    def is_relay_dead(self) -> bool:
+        """Whether the peer has not answered over the relay for 15 s although we asked."""
+        relay, trust = self.paths.relay, self.around.timings.relay_trust
+        now = trio.current_time()
+        return relay.asked != NEVER and now - max(relay.asked, self.paths.relays.heard) > trust - _ROUNDING
+
+    @property
+    def outlook(self) -> tuple[object, ...]:
+        """What decides over a punch: when it differs from what was tried, another one is worth it."""
+        own = self.around.own_card
+        return tuple(_standing(card) for card in (own, self.card) if card is not None)
+
+    @property
+    def places(self) -> tuple[object, ...]:
+        """Where both are, and since which start: of `outlook` what does not change when a NAT is understood better."""
+        own = self.around.own_card
+        return tuple(_standing(card)[:2] for card in (own, self.card) if card is not None)
+
+    @property
+    def absence(self) -> Reason:
+        """Why not even the relay carries."""
+        if not self.around.is_registered:
+            return Reason(ReasonCode.SERVER_UNREACHABLE, "the link to the server is down and there is no direct path")
+        if not self.is_present:
+            return Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
+        return Reason(ReasonCode.PEER_OFFLINE, "no answer over the relay for 15 s")
+
+    def note_absent(self) -> None:
+        """The peer is gone. A request before it comes back would be refused: it waits as if it had been."""
+        if self.is_present:
+            self._forget_presence()
+            self.reason = Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
+            self._wait_longer()
+        self.pulse.beat()
+
+    def note_registered(self) -> None:
+        """The server welcomed us: who is present we are told now."""
+        if self.is_present:
+            self._forget_presence()
+        self.pulse.beat()
+
+    def note_missing(self) -> None:
+        """The server welcomed us a while ago and has not told of the peer: it left while we heard nothing."""
+        if not self.is_present and (self.reason is None or self.reason.code is ReasonCode.SERVER_UNREACHABLE):
+            self.reason = Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
+            self.pulse.beat()
+
+    def _forget_presence(self) -> None:
+        self.is_present = False
+        self.absent_since = self.around.clock.wall()
+
+    def note_card(self, card: PeerCard) -> None:
+        """A newer announcement."""
+        self.card = card
+        self.is_present = True
+        self.absent_since = None
+        if self.reason is not None and self.reason.code is ReasonCode.PEER_OFFLINE:
+            self.reason = None
+        self.not_before = NEVER
+        self.pulse.beat()
+
+    def note_introduced(self, introduction: Introduced) -> None:
+        """The server introduced us."""
+        self.introduction = (introduction, trio.current_time())
+        self.refusal = None
+        self._refusals = 0
+        self.pulse.beat()
+
+    def note_hint(self, hint: ProbeHint) -> None:
+        """The peer says how its part of a hard punch goes."""
+        self.hint = hint
+        self.pulse.beat()
+
+    def note_refused(self, refusal: Refusal) -> None:
+        """The server refused an introduction."""
+        self.refusal = refusal
+        self.pulse.beat()
+
+    def take_refusal(self, refusal: Refusal) -> ReasonCode:
+        """Make the refusal our reason, and the next request wait."""
+        self.refusal = None
+        try:
+            code = ReasonCode(refusal.code)
+        except ValueError:
+            code = ReasonCode.REFUSED
+        self.reason = Reason(code, refusal.evidence or f"the server refused: {refusal.code}")
+        self._wait_longer()
+        return code
+
+    def _wait_longer(self) -> None:
+        self.not_before = trio.current_time() + rung(self.around.timings.crash_backoff, self._refusals)
+        self._refusals += 1
+
+
+def _standing(card: PeerCard) -> tuple[object, ...]:
+    """What another punch would depend on. Ports that a hard NAT gives anew each time, and measures, are no news."""
+    nat = card.body.nat
+    candidates = tuple(
+        (one.kind, one.endpoint.host, 0 if nat.is_hard and one.kind is CandidateKind.REFLEXIVE else one.endpoint.port)
+        for one in card.body.candidates
+    )
+    behaviour = replace(nat, step=0, load=0.0, lifetime=None)
+    return card.epoch, tuple(dict.fromkeys(candidates)), behaviour

@@ -1,0 +1,106 @@
+"""What the person in front of a demo sees: lines as things happen, a line that says what we wait for, a summary.
+
+On a terminal with colours and a spinner; elsewhere plain lines, nothing is ever redrawn.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tunnel.cli.fitting import Trimmed
+from tunnel.cli.text import printable
+from tunnel.verify.demo.findings import Finding
+
+_STYLES = {
+    "connected": "green",
+    "relayed": "yellow",
+    "punching": "magenta",
+    "requested": "cyan",
+    "direct": "green",
+    "relay-udp": "yellow",
+    "relay-websocket": "yellow",
+}
+_PIPE_WIDTH = 200
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the error out: Rich would raise SystemExit, in the midst of tasks that have something to clean up."""
+        raise BrokenPipeError
+
+
+class Stage:
+    """Where a demo tells its story. Times given are Unix times; shown are seconds since the start."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or _Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+        self._began = time.time()
+
+    def title(self, text: str) -> None:
+        """What this demo is."""
+        self._print(Text(text, style="bold"))
+
+    def heading(self, text: str) -> None:
+        """A new part of the story."""
+        self._print(Text(f"\n{text}", style="bold cyan"))
+
+    def say(self, who: str, text: str, at: float | None = None) -> None:
+        """Something happened at `who`."""
+        self._line(who, Text(printable(text)), at)
+
+    def move(self, node: str, peer: str, source: str, event: str, target: str, at: float) -> None:
+        """A peer's chart took a transition."""
+        told = Text.assemble(f"chart of {printable(peer)}: ", _word(source), " -> ", _word(target))
+        self._line(node, told.append(f"  ({printable(event)})", style="dim"), at)
+
+    def path(self, node: str, peer: str, kind: str | None, at: float) -> None:
+        """Data to a peer goes another way now."""
+        told = Text(f"data to {printable(peer)} goes ")
+        told.append("nowhere" if kind is None else f"over {printable(kind)}", style=_STYLES.get(kind or "", "red"))
+        self._line(node, told, at)
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Say what we wait for as long as the block runs."""
+        if not self._console.is_terminal or self._console.is_dumb_terminal:
+            self.say("", f"{text} ...")
+            yield
+            return
+        spinner = "dots" if self._console.encoding.startswith("utf") else "line"
+        with self._console.status(Text(text, style="dim"), spinner=spinner):
+            yield
+
+    def summary(self, lines: list[Finding]) -> None:
+        """The table at the end."""
+        table = Table("measured", "", "expected", "", box=None, header_style="bold", pad_edge=False)
+        for line in lines:
+            verdict = {True: Text("ok", style="green"), False: Text("FAILED", style="bold red"), None: Text("")}
+            table.add_row(printable(line.what), printable(line.measured), line.expected, verdict[line.holds])
+        self.heading("Summary")
+        self._console.print(Trimmed(table))
+
+    def end(self, text: str, *, is_good: bool) -> None:
+        """The last line."""
+        self._print(Text(f"\n{printable(text)}", style="bold green" if is_good else "bold red"))
+
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.time() - self._began
+
+    def _line(self, who: str, told: Text, at: float | None) -> None:
+        since = (time.time() if at is None else at) - self._began
+        self._print(Text.assemble((f"{since:6.2f} s  ", "dim"), (f"{printable(who):<8}", "bold"), told))
+
+    def _print(self, text: Text) -> None:
+        self._console.print(text, soft_wrap=True)
+
+
+def _word(state: str) -> tuple[str, str]:
+    return printable(state), _STYLES.get(state, "")

@@ -1,0 +1,117 @@
+"""Charts with one thing broken: a proof that cannot tell them from the true ones proves little.
+
+Of each chart in the composition each arrow is removed and led to each other state, each guard is dropped and turned
+round, each event that an activity may return and each message that may be sent is struck out. Every mutant must break
+a property in one of the small weathers, or be named in equivalent_mutants.py with the reason why nothing is lost by it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+
+from tunnel.machines.chart import Transition
+from tunnel.machines.table import Ambiguous, ChartTable
+from tunnel.verify.proof.explorer import explore
+from tunnel.verify.proof.fault_models import SMALL_WEATHERS
+from tunnel.verify.proof.model import Model
+from tunnel.verify.proof.properties import check
+from tunnel.verify.proof.rules import Charts, Rules, read_charts
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One broken composition."""
+
+    name: str
+    charts: Charts
+    broken: tuple[str, str, str] | None = None
+    """Chart, state and event of an arrow that is gone or leads elsewhere; None where more is allowed than before."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant."""
+
+    mutant: str
+    killed_by: str
+    """The property that it broke; empty for a survivor."""
+    weather: str
+    states: int
+    """Explored in all weathers together."""
+    seconds: float = 0.0
+    """Of one core."""
+
+
+def mutants_of(charts: Charts) -> Iterator[Mutant]:
+    """Every mutant, in the order of the charts and their arrows."""
+    for place, table in enumerate(charts):
+        for name, broken, mutated in _mutated(table):
+            yield Mutant(name, Charts._make((*charts[:place], mutated, *charts[place + 1 :])), broken)
+
+
+def judge(mutant: Mutant) -> Verdict:
+    """Look at a mutant in one small weather after the other, until a property breaks."""
+    for table in mutant.charts:
+        try:
+            table.check_guards()
+        except Ambiguous as ambiguity:
+            return Verdict(mutant.name, "never", str(ambiguity), 0)
+    if mutant.broken is not None and mutant.broken not in _taken():
+        return Verdict(mutant.name, "", "", 0)  # nobody comes there: it cannot differ
+    began, states = time.process_time(), 0
+    for weather in SMALL_WEATHERS:
+        space = explore(Model(Rules(mutant.charts, weather)))
+        states += len(space.states)
+        violation, _ = check(space)
+        if violation is not None:
+            return Verdict(mutant.name, violation.name, weather.name, states, time.process_time() - began)
+    return Verdict(mutant.name, "", "", states, time.process_time() - began)
+
+
+@cache
+def _taken() -> frozenset[tuple[str, str, str]]:
+    """Chart, state and event of each move that the true charts make in the small weathers."""
+    charts = Charts._make(table.having() for table in read_charts())
+    for weather in SMALL_WEATHERS:
+        explore(Model(Rules(charts, weather)))
+    return frozenset((table.name, state, event) for table in charts for state, event in table.moves_made)
+
+
+def _mutated(table: ChartTable) -> Iterator[tuple[str, tuple[str, str, str] | None, ChartTable]]:
+    """The table with one thing changed, and in words what."""
+    for place, arrow in enumerate(table.arrows):
+        said = f"{table.name}: {_said(arrow)}"
+        key = table.name, arrow.source, arrow.event
+        for what, to in _broken(arrow, table.states):
+            mutated = table.having(arrows=(*table.arrows[:place], *to, *table.arrows[place + 1 :]))
+            is_narrower = all(set(arrow.guards) <= set(other.guards) for other in to)
+            yield f"{said} {what}", key if is_narrower else None, mutated
+    for state in table.states:
+        for event in sorted(table.events_of[state]):
+            left = {**table.events_of, state: table.events_of[state] - {event}}
+            yield f"{table.name}: {state} may not return {event}", None, table.having(events_of=left)
+        for message in sorted(table.sends_of[state]):
+            left = {**table.sends_of, state: table.sends_of[state] - {message}}
+            yield f"{table.name}: {state} may not send {message}", None, table.having(sends_of=left)
+
+
+def _broken(arrow: Transition, states: Iterable[str]) -> Iterator[tuple[str, tuple[Transition, ...]]]:
+    """What takes the place of one arrow."""
+    yield "is removed", ()
+    for state in states:
+        if state != arrow.target:
+            yield f"leads to {state}", (replace(arrow, target=state),)
+    for guard in arrow.guards:
+        rest = tuple(other for other in arrow.guards if other != guard)
+        shown = guard.replace("!", "not ")
+        turned = guard.removeprefix("!") if guard.startswith("!") else f"!{guard}"
+        yield f"forgets {shown}", (replace(arrow, guards=rest),)
+        yield f"turns {shown} round", (replace(arrow, guards=(*rest, turned)),)
+
+
+def _said(arrow: Transition) -> str:
+    guards = f" [{arrow.condition}]" if arrow.guards else ""
+    return f"{arrow.source} --{arrow.event}{guards}--> {arrow.target}"

@@ -1,0 +1,210 @@
+"""What a node does: its two charts, and the activities of their states in the abstract.
+
+The activities say here what they say in peer/request_states.py, peer/connect_states.py and node/announcer.py: which event they
+return when, and what they send. Whether they may is asked of the charts, as `Living` asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tunnel.machines.chart import PATIENCE_ENDED
+from tunnel.verify.proof.rules import NO_FACTS, Fault, Rules
+from tunnel.verify.proof.side import REFUSALS, Card, Seen, Side, Word
+
+FALLS = frozenset({"paths_exhausted", "peer_info_timeout", PATIENCE_ENDED, "introduced", "path_lost"})
+"""Events after which a carrier is looked for: they must not pass over a relay that carries."""
+
+PROBING = frozenset({"punching", "connected", "relayed"})
+"""States whose activity sends probes."""
+
+
+def begin(rules: Rules, seen: str = Seen.ABSENT) -> Side:
+    """A process that has just started."""
+    return Side(peer=rules.peer.initial, announcement=rules.announcement.initial, seen=seen)
+
+
+# The peer connection.
+
+
+def speak(rules: Rules, side: Side, event: str) -> Iterator[Side]:
+    """The activity of the peer connection's state returns this event. Raises Fault where `Living` would raise."""
+    if event not in rules.peer.events_of[side.peer]:
+        raise Fault(f"the activity of {side.peer} may not return {event}")
+    target = rules.peer.target(side.peer, event, rules.valuation(side.has_relay))
+    if target is None:
+        raise Fault(f"{event} is not enabled in {side.peer}")
+    return _enter(rules, side, event, target)
+
+
+def post(rules: Rules, side: Side, event: str) -> Iterator[Side]:
+    """An event for the peer connection from outside: one that is not enabled is forgotten."""
+    target = rules.peer.target(side.peer, event, rules.valuation(side.has_relay))
+    return iter((side,)) if target is None else _enter(rules, side, event, target)
+
+
+def end_patience(rules: Rules, side: Side) -> Iterator[Side]:
+    """The patience of the peer connection's state ends; nothing where that is no event of the state."""
+    target = rules.peer.target(side.peer, PATIENCE_ENDED, rules.valuation(side.has_relay))
+    return iter(()) if target is None else _enter(rules, side, PATIENCE_ENDED, target)
+
+
+def has_patience(rules: Rules, side: Side) -> bool:
+    """Whether the state's patience is finite: `PeerConnection._patience`."""
+    return side.peer in ("requested", "punching") or (side.peer == "relayed" and rules.is_direct_allowed)
+
+
+def _enter(rules: Rules, side: Side, event: str, target: str) -> Iterator[Side]:
+    """What entering a state does, and what must be true when one enters it."""
+    told = tuple(word for word in side.told if word not in REFUSALS)
+    moved = side._replace(peer=target, told=told)
+    if target in PROBING and "probe" not in rules.peer.sends_of[target]:
+        raise Fault(f"a probe is sent while {target}")
+    if event == "introduced" and rules.is_direct_allowed and target != "punching":
+        raise Fault("an introduction brings no punch")
+    if event == "path_verified" and target != "connected":
+        raise Fault("a proof of the path is not used")
+    match target:
+        case "detecting":
+            raise Fault("detecting is entered again")
+        case "announced":
+            if event in FALLS and side.has_relay:
+                raise Fault(f"{event} passes over a relay that carries")
+            yield moved._replace(is_proven=False)
+        case "requested":
+            if event != "peer_wanted":
+                raise Fault(f"requested by {event}, and nobody wants the peer")
+            yield _connect(rules, moved)
+        case "punching":
+            if not rules.is_direct_allowed:
+                raise Fault("punching although the policy forbids direct paths")
+            if side.peer == target:
+                raise Fault("a punch spends its budget twice")
+            asking = moved if side.is_introduced else _connect(rules, moved)
+            yield asking._replace(is_introduced=False, is_proven=False)
+        case "connected":
+            if not side.is_proven:
+                raise Fault("connected without a proof of the path")
+            yield moved._replace(is_introduced=False)
+        case "relayed":
+            if not side.has_relay:
+                raise Fault("relayed although the relay does not carry")
+            yield moved._replace(is_introduced=False, is_proven=False)
+            if side.is_introduced and rules.is_direct_allowed:  # it came a moment ago: not used up
+                yield moved._replace(is_proven=False)
+        case _:
+            yield moved
+
+
+def _connect(rules: Rules, side: Side) -> Side:
+    """Send `connect`, if there is a link."""
+    if "connect" not in rules.peer.sends_of[side.peer]:
+        raise Fault(f"connect is sent while {side.peer}")
+    return side._replace(is_asking=side.is_linked)
+
+
+# The announcement, and the link.
+
+
+def announce(rules: Rules, side: Side, event: str, *, spoken: bool = False) -> Side:
+    """An event of the announcement, from outside or from its activity."""
+    if spoken and event not in rules.announcement.events_of[side.announcement]:
+        raise Fault(f"the activity of {side.announcement} may not return {event}")
+    target = rules.announcement.target(side.announcement, event, NO_FACTS)
+    if target is None:
+        if spoken:
+            raise Fault(f"{event} is not enabled in {side.announcement}")
+        return side
+    if target == "stale" and not side.is_dirty:
+        raise Fault("stale, though nothing has changed")
+    if target != "announcing":
+        return side._replace(announcement=target)
+    if "announce" not in rules.announcement.sends_of[target]:
+        raise Fault("announce is sent while announcing")
+    if not side.is_linked:
+        raise Fault("announces to nobody")
+    told = tuple(word for word in side.told if word != Word.ACK)  # it is about what was said before
+    return side._replace(announcement=target, is_dirty=False, told=told)
+
+
+def change(rules: Rules, side: Side) -> Side:
+    """What is announced is no longer true."""
+    return announce(rules, side._replace(is_dirty=side.announcement != "surveying"), "changed")
+
+
+def move(rules: Rules, side: Side) -> Iterator[Side]:
+    """New addresses. A relayed side tries the direct path again: another outlook is another chance."""
+    changed = change(rules, side)
+    if side.peer == "relayed" and side.has_relay and rules.is_direct_allowed:
+        yield from speak(rules, changed, "introduced")
+    else:
+        yield changed
+
+
+def register(rules: Rules, side: Side) -> Side:
+    """The server welcomes us: what it will tell us comes after this."""
+    welcomed = announce(rules, side._replace(is_linked=True, is_present=False), "registered")
+    return _connect(rules, welcomed) if side.peer == "requested" else welcomed
+
+
+def unlink(rules: Rules, side: Side) -> Side:
+    """The link to the server has ended, with all that was in flight on it."""
+    return announce(rules, side._replace(is_linked=False, is_asking=False, told=()), "link_lost")
+
+
+# What the server says.
+
+
+def hear(rules: Rules, side: Side) -> Iterator[Side]:
+    """The oldest word in flight arrives."""
+    word, side = side.told[0], side._replace(told=side.told[1:])
+    match word:
+        case Word.ACK:
+            yield from _acknowledged(rules, side)
+        case Word.UP:
+            yield from _meet(rules, side, Card.CURRENT)
+        case Word.UP_OLD:
+            yield from _meet(rules, side, Card.OLD)
+        case Word.DOWN_LOST:
+            yield side._replace(is_present=False)
+        case Word.DOWN_LEFT:
+            yield from _let_go(rules, side._replace(is_present=False))
+        case Word.INTRODUCED | Word.INTRODUCED_OLD:
+            for met in _meet(rules, side, Card.CURRENT if word == Word.INTRODUCED else Card.OLD):
+                is_kept = met.peer != "connected" and not (met.peer == "relayed" and not rules.is_direct_allowed)
+                yield met._replace(is_introduced=is_kept)
+        case Word.REFUSED | Word.TIMED_OUT:
+            if side.peer == "requested":  # elsewhere it answers a question that is no longer open
+                event = "refused" if word == Word.REFUSED else "peer_info_timeout"
+                yield from speak(rules, side, event)
+            else:
+                yield side
+
+
+def _acknowledged(rules: Rules, side: Side) -> Iterator[Side]:
+    """The server holds our announcement; it may have been made before the survey's verdict."""
+    held = announce(rules, side, "acknowledged_by_server", spoken=True) if side.announcement == "announcing" else side
+    if held.peer == "detecting":
+        yield from speak(rules, held, "announcement_acked")
+    yield held
+
+
+def _meet(rules: Rules, side: Side, card: str) -> Iterator[Side]:
+    """An announcement of the peer: that of a new process voids what was known of paths."""
+    met = side._replace(card=card, is_present=True)
+    if side.card == card:
+        yield met
+        return
+    met = met._replace(is_proven=False)
+    if side.card == Card.NONE:
+        yield met
+    else:
+        yield from _let_go(rules, met)
+
+
+def _let_go(rules: Rules, side: Side) -> Iterator[Side]:
+    """The process that we knew has ended: nothing that was under way for it goes on."""
+    for left in post(rules, side, "peer_left"):
+        if left.peer not in ("detecting", "announced"):
+            raise Fault(f"{left.peer} goes on with a peer that has left")
+        yield left

@@ -1,0 +1,128 @@
+"""The whole proof: every weather explored, every mutant judged, on as many cores as there are."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from operator import itemgetter
+
+from tunnel.machines.table import Ambiguous
+from tunnel.verify.proof.counterexample import draw
+from tunnel.verify.proof.equivalent_mutants import outdated, reason_of
+from tunnel.verify.proof.explorer import explore
+from tunnel.verify.proof.fault_models import WEATHERS
+from tunnel.verify.proof.model import Model
+from tunnel.verify.proof.mutants import Mutant, Verdict, judge, mutants_of
+from tunnel.verify.proof.properties import check
+from tunnel.verify.proof.rules import Charts, Rules, Weather, read_charts
+from tunnel.verify.workers import run_all
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """What came of one weather."""
+
+    weather: str
+    states: int
+    steps: int
+    punches: int
+    """So many began at most, both sides together, without any patience between."""
+    seconds: float
+    """Of one core."""
+    violation: str = ""
+    """Which property does not hold; empty where all do."""
+    what: str = ""
+    diagram: str = ""
+    """A shortest way to it, as a Mermaid sequence diagram."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Everything that was found."""
+
+    explored: tuple[Explored, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    """One a mutant; none where mutants were left out."""
+
+    @property
+    def survivors(self) -> tuple[str, ...]:
+        """Mutants that broke no property."""
+        return tuple(verdict.mutant for verdict in self.verdicts if not verdict.killed_by)
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """Survivors without a reason: the properties miss something."""
+        return tuple(name for name in self.survivors if not reason_of(name))
+
+    @property
+    def outdated(self) -> tuple[str, ...]:
+        """Reasons for survivors that there are no more."""
+        return outdated(self.survivors) if self.verdicts else ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether all of it is as it should be."""
+        return not (any(weather.violation for weather in self.explored) or self.unexplained or self.outdated)
+
+
+def explore_weather(charts: Charts, weather: Weather) -> Explored:
+    """Explore one weather whole and ask all properties of it."""
+    began = time.process_time()
+    for table in charts:
+        try:
+            table.check_guards()
+        except Ambiguous as ambiguity:
+            return Explored(weather.name, 0, 0, 0, 0.0, "never", str(ambiguity))
+    space = explore(Model(Rules(charts, weather)))
+    violation, punches = check(space)
+    seconds = time.process_time() - began
+    found = Explored(weather.name, len(space.states), space.steps, punches, seconds)
+    if violation is None:
+        return found
+    return replace(found, violation=violation.name, what=violation.what, diagram=draw(space, violation))
+
+
+def count_jobs(*, with_mutants: bool) -> int:
+    """How many times `prove` calls `on_done`."""
+    return len(WEATHERS) + (len(_mutants()) if with_mutants else 0)
+
+
+def prove(
+    *, with_mutants: bool = True, processes: int | None = None, on_done: Callable[[bool], None] = lambda _: None
+) -> Proof:
+    """Explore all weathers and judge all mutants. `on_done(is_good)` is called for each as it ends."""
+    jobs = range(count_jobs(with_mutants=with_mutants))
+    spread = sorted(jobs, key=lambda job: job * len(jobs) // (2 * len(WEATHERS)) if job < len(WEATHERS) else job)
+    results = run_all(_do, spread, processes=processes, on_done=lambda result: on_done(_is_good(result)))
+    ordered = [result for _, result in sorted(zip(spread, results, strict=True), key=itemgetter(0))]
+    return Proof(
+        tuple(result for result in ordered if isinstance(result, Explored)),
+        tuple(result for result in ordered if isinstance(result, Verdict)),
+    )
+
+
+def _is_good(result: Explored | Verdict) -> bool:
+    if isinstance(result, Explored):
+        return not result.violation
+    return bool(result.killed_by or reason_of(result.mutant))
+
+
+def _do(job: int) -> Explored | Verdict:
+    """In a process of its own: the job's number says all."""
+    was_collecting = gc.isenabled()
+    gc.disable()  # a space has no cycles, and is too large to be searched for them
+    try:
+        if job < len(WEATHERS):
+            return explore_weather(read_charts(), WEATHERS[job])
+        return judge(_mutants()[job - len(WEATHERS)])
+    finally:
+        if was_collecting:
+            gc.enable()
+
+
+@cache
+def _mutants() -> tuple[Mutant, ...]:
+    return tuple(mutants_of(read_charts()))

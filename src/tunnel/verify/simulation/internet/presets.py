@@ -1,0 +1,21 @@
+"""NATs by the names that people know them by, and what RFC 4787 would call them."""
+
+from __future__ import annotations
+
+from tunnel.model.nat import Allocation, Filtering, Mapping
+from tunnel.verify.simulation.internet.topology import Hairpinning, Nat
+
+NATS: dict[str, Nat] = {
+    "full_cone": Nat(filtering=Filtering.ENDPOINT_INDEPENDENT),
+    "address_restricted": Nat(filtering=Filtering.ADDRESS_DEPENDENT),
+    "port_restricted": Nat(),
+    "symmetric": Nat(mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT, allocation=Allocation.RANDOM),
+    "sequential": Nat(mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT, allocation=Allocation.SEQUENTIAL),
+    "block": Nat(mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT, allocation=Allocation.BLOCK),
+    "carrier": Nat(
+        filtering=Filtering.ENDPOINT_INDEPENDENT,
+        allocation=Allocation.BLOCK,
+        hairpinning=Hairpinning.EXTERNAL_SOURCE,
+    ),
+}
+"""Mapping is endpoint-independent and allocation preserves ports where the name does not say otherwise."""

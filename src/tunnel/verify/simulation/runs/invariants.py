@@ -1,0 +1,217 @@
+"""What must hold in every run, whatever its scenario: watched from outside, on the wire and in the traffic."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import trio
+
+from tunnel.verify.memory.packet import Fate, MemoryPacket
+from tunnel.verify.simulation.runs.failure import Failure
+from tunnel.verify.simulation.runs.programs import Stage
+from tunnel.verify.simulation.runs.trace import Signalled
+from tunnel.verify.simulation.runs.traffic import MARK
+from tunnel.wire.frames import FULL_SIZE, Kind
+
+FLOWS_A_SECOND = 200
+FLOW_BURST = 400
+"""A node that was quiet may begin with so many."""
+FLOWS_A_PUNCH = 2048
+PUNCH = 20.0
+"""Seconds: no punch is longer."""
+SOCKETS = 256
+SOCKETS_A_SECOND = 112
+"""A hundred, those that stay, and what was saved up a moment before."""
+HARD = 100
+"""Flows to one address within a punch: more are guesses, and for one peer at a time."""
+FLOW_MEMORY = 120.0
+"""Seconds for which a router remembers a flow: asking there again costs nothing new."""
+PROOF_AGE = 20.0
+"""Seconds before `connected` in which full-size probes must have gone both ways."""
+RESTORED_SOON = 1.0
+"""Seconds until the addresses of a tunnel interface are back, the first time that somebody takes them."""
+RESTORED_LATE = 62.0
+"""Where that happens again and again."""
+RIDDEN_UNAWARES = 8.0
+"""Seconds in which a path that an overlay has taken over is found out and left: it is distrusted after 6.5."""
+ANSWER_PATIENCE = 12.0
+"""Seconds after a `connect` by which the server must have answered."""
+
+
+_Flow: TypeAlias = tuple[int, str, int]
+"""A socket's port, a remote address, a remote port."""
+
+
+class _Flows:
+    """The flows that one host's probes opened."""
+
+    def __init__(self, last: dict[_Flow, float] | None = None, heard: dict[_Flow, float] | None = None) -> None:
+        self.last = last or {}
+        """When each was used last."""
+        self.heard = heard or {}
+        """When a probe came in on it last."""
+        self.ports: dict[int, float] = {}
+        """Sockets' ports, and when each was last given a new flow."""
+        self.new_ports: deque[float] = deque()
+        self.within_punch: deque[tuple[float, str]] = deque()
+        self.to_host: Counter[str] = Counter()
+        """Of `within_punch`, by remote address."""
+        self.within_second: deque[float] = deque()
+
+    def note(self, flow: _Flow, now: float) -> bool:
+        """A probe on this flow. Whether a router had to remember it anew."""
+        last, self.last[flow] = self.last.get(flow, -FLOW_MEMORY), now
+        if now - max(last, self.heard.get(flow, -FLOW_MEMORY)) < FLOW_MEMORY:
+            return False
+        port, host, _ = flow
+        if now - self.ports.get(port, -PUNCH) >= PUNCH:
+            _push(self.new_ports, now, 1.0)
+        self.ports[port] = now
+        if len(self.ports) > SOCKETS:
+            self.ports = {port: used for port, used in self.ports.items() if now - used < PUNCH}
+        self.within_punch.append((now, host))
+        self.to_host[host] += 1
+        while self.within_punch[0][0] < now - PUNCH:
+            self.to_host[self.within_punch.popleft()[1]] -= 1
+        _push(self.within_second, now, 1.0)
+        return True
+
+    def note_answerable(self, flow: _Flow, now: float) -> None:
+        """A probe came in on this flow: it was its sender who made routers remember it, an answer opens nothing."""
+        self.heard[flow] = now
+
+    def hard_hosts(self) -> int:
+        """At how many addresses it guesses."""
+        return sum(count > HARD for count in self.to_host.values())
+
+
+class Watchman:
+    """Sees each packet as its host sends it and as it ends."""
+
+    def __init__(self) -> None:
+        self.faults: list[Failure] = []
+        self.probes: dict[str, int] = {}
+        """Sent so far, by host."""
+        self._flows: dict[str, _Flows] = {}
+        self._full_probes: dict[str, float] = {}
+
+    def note_start(self, host: str) -> None:
+        """A program begins there. Of what one before it had opened it knows nothing: each has a budget of its own."""
+        if (before := self._flows.get(host)) is not None:
+            self._flows[host] = _Flows(last=before.last, heard=before.heard)
+
+    def see_sent(self, host: str, packet: MemoryPacket) -> None:
+        """A host sends this, before any NAT."""
+        payload = packet.payload
+        if MARK in payload:
+            self._report(host, f"sends what an application said in the clear to {packet.destination}")
+        if packet.segment is None and payload[:1] == _PROBE:
+            self.probes[host] = self.probes.get(host, 0) + 1
+            self._count_flow(host, packet)
+
+    def see_arrival(self, host: str, packet: MemoryPacket, fate: Fate) -> None:
+        """A packet has come to a host."""
+        is_probe = fate is Fate.DELIVERED and packet.segment is None and packet.payload[:1] == _PROBE
+        if not is_probe:
+            return
+        if len(packet.payload) >= FULL_SIZE:
+            self._full_probes[host] = trio.current_time()
+        flow = (packet.destination.port, packet.source.host, packet.source.port)
+        self._flows.setdefault(host, _Flows()).note_answerable(flow, trio.current_time())
+
+    def see_ridden(self, host: str, packet: MemoryPacket, age: float) -> None:
+        """A host sends this through an overlay that rides in its own tunnel, for `age` seconds now.
+
+        Probes are allowed, else nobody would find out; and data for as long as it takes to find out, on a path that was
+        a true one before.
+        """
+        if age > RIDDEN_UNAWARES and packet.payload[:1] in _PAYLOADS:
+            self._report(host, f"sends data to {packet.destination}, a way that leads through the tunnel itself")
+
+    def flows(self, host: str) -> int:
+        """How many flows its probes have opened so far."""
+        return len(self._flows[host].last) if host in self._flows else 0
+
+    def judge_connected(self, host: str, *bearers: str) -> None:
+        """A host calls its peer connected: have full-size probes arrived at both lately?
+
+        More than one host bears the peer's id where its disk was copied: at any of them.
+        """
+        now = trio.current_time()
+        peer = max(bearers, key=lambda bearer: self._full_probes.get(bearer, -math.inf))
+        for side in (host, peer):
+            if now - self._full_probes.get(side, -math.inf) > PROOF_AGE:
+                self._report(host, f"is connected to {peer}, but no full-size probe has reached {side} lately")
+
+    def _count_flow(self, host: str, packet: MemoryPacket) -> None:
+        flows = self._flows.setdefault(host, _Flows())
+        flow = (packet.source.port, packet.destination.host, packet.destination.port)
+        if not flows.note(flow, trio.current_time()):
+            return
+        if len(flows.within_punch) > FLOWS_A_PUNCH:
+            told = f"{len(flows.within_punch)} flows within {PUNCH:g} s, more than {FLOWS_A_PUNCH}"
+            self._report(host, f"opened {told}")
+        if len(flows.within_second) > FLOWS_A_SECOND + FLOW_BURST:
+            self._report(host, f"opened {len(flows.within_second)} flows within a second")
+        if len(flows.ports) > SOCKETS:
+            self._report(host, f"probes from {len(flows.ports)} sockets")
+        if len(flows.new_ports) > SOCKETS_A_SECOND:
+            self._report(host, f"begins to probe from {len(flows.new_ports)} sockets within a second")
+        if flows.to_host[flow[1]] == HARD + 1 and flows.hard_hosts() > 1:
+            self._report(host, f"guesses ports at {flows.hard_hosts()} addresses at once")
+
+    def _report(self, host: str, what: str) -> None:
+        if len(self.faults) < 20:
+            now = trio.current_time()
+            self.faults.append(Failure(now, f"at {now:.3f} s {host} {what}", (host,)))
+
+
+def faults_in_traffic(stage: Stage) -> Iterator[Failure]:
+    """Datagrams that came out of a tunnel twice, or other than they went in."""
+    for traffic in stage.traffic.values():
+        about, now = (traffic.who, traffic.to), trio.current_time()
+        if traffic.damaged:
+            told = f"{traffic.damaged} datagrams from {traffic.who} to {traffic.to} came out other than they went in"
+            yield Failure(now, told, about)
+        if traffic.repeated:
+            yield Failure(now, f"{traffic.repeated} datagrams from {traffic.who} to {traffic.to} came out twice", about)
+
+
+def faults_in_interfaces(stage: Stage) -> Iterator[Failure]:
+    """A tunnel interface without the addresses that it should have, for longer than it takes to put them back."""
+    now = trio.current_time()
+    for host, node in stage.nodes.items():
+        for device in stage.town.hosts[host].devices.open.values():
+            link = device.link
+            if {each.partition("/")[0] for each in link.addresses} != set(node.program.addresses):
+                told = f"{device.name} of {host} has {', '.join(link.addresses)}, which is not the node's"
+                yield Failure(now, told, (host,))
+            gaps = link.gaps_until(now)
+            if gaps and (gaps[0] > RESTORED_SOON or max(gaps) > RESTORED_LATE):
+                yield Failure(now, f"{device.name} of {host} was without addresses for {max(gaps):.1f} s", (host,))
+
+
+def faults_in_words(stage: Stage) -> Iterator[Failure]:
+    """A server that took a `connect` and said nothing."""
+    asked = answered = 0
+    for record in stage.trace.records:
+        if isinstance(record, Signalled) and record.host == "server":
+            if record.tag == "connect" and not record.is_sent:
+                asked += 1
+            elif record.is_sent and record.tag in ("pending", "refused"):
+                answered += 1
+    if asked > answered:
+        yield Failure(trio.current_time(), f"the server was asked for {asked} introductions and answered {answered}")
+
+
+def _push(times: deque[float], now: float, window: float) -> None:
+    times.append(now)
+    while times[0] < now - window:
+        times.popleft()
+
+
+_PROBE = bytes([Kind.PROBE])
+_PAYLOADS = (bytes([Kind.DATA]), bytes([Kind.CONTROL]))

@@ -1,0 +1,263 @@
+"""The programs of one run on their machines: the server, the nodes, the public STUN servers. Real ones, unchanged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256
+
+import trio
+
+from tunnel.crypto.network_keys import derive_network_keys
+from tunnel.embedding import Node, Peer, open_node
+from tunnel.machines.notifier import Pulse
+from tunnel.machines.trace_hook import WITNESS
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import PeerUnreachable
+from tunnel.model.invite import Invite
+from tunnel.model.settings import ServerSettings
+from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.server.program import serve
+from tunnel.server.stun_service import serve_stun
+from tunnel.verify.memory.host import MemoryHost
+from tunnel.verify.simulation.internet.simulated_network import Town
+from tunnel.verify.simulation.internet.topology import SERVER, Honesty, StunServer
+from tunnel.verify.simulation.runs.failure import Failure
+from tunnel.verify.simulation.runs.kept_leases import KeptLeases
+from tunnel.verify.simulation.runs.standstill import Standstill
+from tunnel.verify.simulation.runs.stun_liar import serve_lies
+from tunnel.verify.simulation.runs.trace import Frozen, HostWitness, Moved, Trace
+from tunnel.verify.simulation.runs.traffic import Traffic
+from tunnel.verify.simulation.scenarios.scenario import NodePlan, Scenario
+
+log = logging.getLogger(__name__)
+
+WANTED = 30.0
+
+
+def invite_of(network: str, server: Endpoint) -> Invite:
+    """The invite of a simulated network: its secret is the hash of its name."""
+    secret = sha256(b"simulated network " + network.encode()).digest()
+    return Invite(f"ws://{server}", None, network, derive_network_keys(network, secret).network_id, secret)
+
+
+@dataclass(slots=True)
+class _Program:
+    """One that runs: how to end it, and whether it was killed."""
+
+    witness: HostWitness
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+    is_killed: bool = False
+
+
+class Stage:
+    """Starts and ends programs, all in the nursery of the run.
+
+    `on_start(host, node id)` is told of each node that started, `on_move` of each transition of any chart.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        town: Town,
+        trace: Trace,
+        nursery: trio.Nursery,
+        *,
+        on_start: Callable[[str, str], None],
+        on_move: Callable[[Moved], None],
+    ) -> None:
+        self.scenario = scenario
+        self.town = town
+        self.trace = trace
+        self.nodes: dict[str, Node] = {}
+        """Those that run now, by host."""
+        self.traffic: dict[tuple[str, str], Traffic] = {}
+        self.crashes: list[Failure] = []
+        self.changed = Pulse()
+        """Beats when a node started or ended."""
+        self.settings = {host: plan.settings for host, plan in scenario.nodes.items()}
+        """With what each node starts the next time."""
+        self._nursery = nursery
+        self._on_start = on_start
+        self._on_move = on_move
+        self._programs: dict[str, _Program] = {}
+        self._standstill = Standstill()
+        self._leases = KeptLeases(town.hosts[SERVER].store)
+
+    async def open(self) -> None:
+        """Start the public STUN servers."""
+        for server in self.scenario.picture.stun_servers:
+            if server.honesty is not Honesty.SILENT:
+                await self._nursery.start(self._serve_public_stun, server)
+
+    def start(self, who: str) -> None:
+        """Start the program of a host, or the server. One that runs already goes on."""
+        if who in self._programs:
+            return
+        program = self._programs[who] = _Program(HostWitness(who, self.trace, self._on_move))
+        run = self._run_server if who == SERVER else partial(self._run_node, who, self.scenario.nodes[who])
+        context = copy_context()
+        context.run(WITNESS.set, program.witness)
+        context.run(self._nursery.start_soon, self._run, who, program, run)
+
+    def stop(self, who: str) -> None:
+        """As SIGTERM."""
+        if who in self._programs:
+            self._programs[who].scope.cancel()
+
+    def freeze(self, who: str) -> Callable[[], None]:
+        """As SIGSTOP. What is returned lets the program go on, if it was this that stopped it and nobody killed it."""
+        program = self._programs.get(who)
+        if program is None or self._standstill.is_stopped(program.witness):
+            return lambda: None
+        self._standstill.stop(program.witness)
+        self.trace.note(Frozen(trio.current_time(), who, is_stopped=True))
+        return partial(self._go_on, who, program)
+
+    def go_on(self) -> None:
+        """Nobody is stopped any more."""
+        for who, program in self._programs.items():
+            self._go_on(who, program)
+
+    def is_frozen(self, who: str) -> bool:
+        """Whether its program is stopped."""
+        program = self._programs.get(who)
+        return program is not None and self._standstill.is_stopped(program.witness)
+
+    def _go_on(self, who: str, program: _Program) -> None:
+        if self._standstill.is_stopped(program.witness):
+            self._standstill.go_on(program.witness)
+            self.trace.note(Frozen(trio.current_time(), who, is_stopped=False))
+
+    def kill(self, who: str) -> None:
+        """As kill -9. The machine may start the program again at once."""
+        program = self._programs.pop(who, None)
+        if program is not None:
+            self._standstill.go_on(program.witness)
+            program.is_killed = True
+            program.witness.close()
+            self.town.hosts[who].kill()
+            self._leave(who)
+            program.scope.cancel()
+
+    async def wait_ended(self, who: str) -> None:
+        """Until a stopped program has ended."""
+        if who in self._programs:
+            await self._programs[who].ended.wait()
+
+    def peer(self, who: str, of: str) -> Peer | None:
+        """How a node sees the node of another host; None while it does not run or knows no such peer."""
+        node = self.nodes.get(who)
+        if node is None:
+            return None
+        try:
+            return node.peer(self.scenario.nodes[of].settings.name)
+        except PeerUnreachable:
+            return None
+
+    async def want(self, who: str, to: str) -> None:
+        """Want a peer once, as soon as it is known."""
+        while (peer := self.peer(who, to)) is None:
+            await self._wait_news(who)
+        await peer.wait_carried(WANTED)
+
+    async def send(self, who: str, to: str, every: float, until: float, size: int) -> None:
+        """Send numbered datagrams through the tunnel until a moment. Those that have no node to send them are lost."""
+        traffic = self.traffic_between(who, to)
+        while (now := trio.current_time()) < until:
+            if self.is_frozen(who):
+                await trio.sleep_until(now + every)
+                continue
+            datagram = traffic.next_datagram(size, now)
+            peer = self.peer(who, to)
+            if peer is not None:
+                peer.send_datagram_nowait(datagram)
+            await trio.sleep_until(now + every)
+
+    def traffic_between(self, who: str, to: str) -> Traffic:
+        """The record of what one sends to the other; from the first call on somebody reads there."""
+        if (who, to) not in self.traffic:
+            self.traffic[who, to] = Traffic(who, to)
+            self._nursery.start_soon(self._read, self.traffic[who, to])
+        return self.traffic[who, to]
+
+    async def _read(self, traffic: Traffic) -> None:
+        while True:
+            peer = self.peer(traffic.to, traffic.who)
+            if peer is None:
+                await self._wait_news(traffic.to)
+                continue
+            node = self.nodes[traffic.to]
+            async with trio.open_nursery() as reading:
+                reading.start_soon(self._take_all, peer, traffic)
+                await node.program.pulse.wait_until(lambda: self.peer(traffic.to, traffic.who) is None)
+                reading.cancel_scope.cancel()
+
+    async def _take_all(self, peer: Peer, traffic: Traffic) -> None:
+        while True:
+            traffic.note_arrival(await peer.receive_datagram(), trio.current_time())
+
+    async def _wait_news(self, host: str) -> None:
+        """Until something about this node changed, its start included."""
+        node = self.nodes.get(host)
+        await (self.changed if node is None else node.program.pulse).wait()
+
+    async def _run(self, who: str, program: _Program, run: Callable[[], Awaitable[None]]) -> None:
+        try:
+            with program.scope:
+                await run()
+        except (Exception, BaseExceptionGroup) as error:
+            if not program.is_killed:
+                log.exception("a program failed")
+                self.crashes.append(Failure(trio.current_time(), f"{who}: {error!r}", (who,)))
+        finally:
+            program.witness.close()
+            program.ended.set()
+            if self._programs.get(who) is program:
+                del self._programs[who]
+                self._leave(who)
+
+    def _leave(self, who: str) -> None:
+        node = self.nodes.pop(who, None)
+        self.changed.beat()
+        if node is not None:
+            node.program.pulse.beat()
+
+    async def _run_node(self, host: str, plan: NodePlan) -> None:
+        server = self.scenario.picture.server
+        invite = invite_of(plan.network, Endpoint(server.address, server.port))
+        world = self.town.hosts[host].world()
+        async with open_node(invite=invite, settings=self.settings[host], world=world) as node:
+            self.nodes[host] = node
+            self._on_start(host, node.id)
+            self.changed.beat()
+            await trio.sleep_forever()
+
+    async def _run_server(self) -> None:
+        place, plan = self.scenario.picture.server, self.scenario.server
+        timings = DEFAULT_TIMINGS
+        if plan.introduction_wait is not None:
+            timings = replace(timings, introduction_wait=plan.introduction_wait)
+        settings = ServerSettings(listen=Endpoint(place.address, place.port), udp=place.stun, timings=timings)
+        if place.aliases:
+            ports = tuple(dict.fromkeys(Endpoint("0.0.0.0", endpoint.port) for endpoint in place.stun))
+            settings = replace(settings, listen=Endpoint("0.0.0.0", place.port), udp=ports)
+        await serve(settings, self.town.hosts[SERVER].world(), tls=False, leases=self._leases)
+
+    async def _serve_public_stun(
+        self, server: StunServer, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        host: MemoryHost = self.town.hosts[server.name]
+        world, local = host.world(), Endpoint(server.address, server.port)
+        if server.honesty is Honesty.LYING:
+            liar = await world.datagrams.open_socket(local)
+            task_status.started()
+            await serve_lies(liar)
+        else:
+            socket = await world.services.open_service_socket(local)
+            task_status.started()
+            await serve_stun([socket], rate_per_source=200.0)

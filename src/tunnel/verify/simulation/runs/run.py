@@ -1,0 +1,203 @@
+"""One run of one scenario with one seed, from the first packet to the verdict. The same seed gives the same run."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.memory.packet import Fate, MemoryPacket
+from tunnel.verify.simulation.internet.simulated_network import build_town
+from tunnel.verify.simulation.internet.topology import SERVER
+from tunnel.verify.simulation.runs.actions import perform
+from tunnel.verify.simulation.runs.agreement import faults_in_agreement
+from tunnel.verify.simulation.runs.conformance import Arrow, arrows_of, faults_of
+from tunnel.verify.simulation.runs.expectations import Judge
+from tunnel.verify.simulation.runs.failure import Failure
+from tunnel.verify.simulation.runs.invariants import Watchman, faults_in_interfaces, faults_in_traffic, faults_in_words
+from tunnel.verify.simulation.runs.programs import Stage
+from tunnel.verify.simulation.runs.schedule import run_seeded
+from tunnel.verify.simulation.runs.trace import Moved, Trace
+from tunnel.verify.simulation.scenarios.scenario import Scenario
+
+FAREWELL = 3.0
+"""Seconds after the scenario's end in which programs that were told to end must have ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a run."""
+
+    scenario: str
+    seed: int
+    failures: tuple[str, ...]
+    """What did not hold, in words; empty for a run that passed."""
+    digest: str
+    """Of the trace."""
+    arrows: frozenset[Arrow]
+    """The transitions that were taken."""
+    packets: int
+    seconds: float
+    """Virtual ones."""
+    probes: dict[str, int]
+    """Sent, by host."""
+    flows: dict[str, int]
+    """What its probes made routers remember: pairs of socket and remote endpoint, by host."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Node ids to the names of their hosts."""
+    failure: Failure | None = None
+    """Of the failures the one that showed first; None also where the run broke."""
+    trace: Trace | None = None
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether everything held."""
+        return not self.failures
+
+
+def broken_outcome(scenario: str, seed: int, error: Exception) -> Outcome:
+    """Of a run that did not come to its end: a bug, or something impossible that nobody noticed before it began."""
+    leaf: BaseException = error
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    frames = traceback.extract_tb(leaf.__traceback__ or error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    failure = f"the run broke: {type(leaf).__name__}: {leaf}{where}"
+    return Outcome(scenario, seed, (failure,), "", frozenset(), 0, 0.0, {}, {})
+
+
+Script = Callable[[Stage], Awaitable[None]]
+"""What a run does instead of waiting for the scenario's end. The run ends when it returns."""
+
+
+def rehearse(scenario: Scenario, seed: int, *, keep_trace: bool = False, script: Script | None = None) -> Outcome:
+    """Run it in virtual time and judge it. Blocks until done, a fraction of a second usually."""
+    return run_seeded(partial(_Rehearsal(scenario, seed).run, keep_trace, script), seed)
+
+
+class _Rehearsal:
+    """What stands around one run: the internet, the trace, the watchman, the judge."""
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self._scenario = scenario
+        self._seed = seed
+        self._trace = Trace()
+        self._watchman = Watchman()
+        self._packets = 0
+        self._names: dict[str, str] = {}
+        self._bearers: dict[str, list[str]] = {}
+        """More than one host bears an id where its disk was copied."""
+
+    async def run(self, keep_trace: bool, script: Script | None) -> Outcome:
+        scenario, trace = self._scenario, self._trace
+        complaints = _Complaints()
+        failures: list[Failure] = []
+        with complaints:
+            async with open_memory_internet(seed=self._seed, latency=scenario.picture.latency) as internet:
+                internet.watch = self._see_packet
+                town = build_town(internet, scenario.picture, seed=self._seed, on_sent=self._watchman.see_sent)
+                town.on_ridden = self._watchman.see_ridden
+                for name in scenario.nodes:
+                    town.hosts[name].on_arrival = partial(self._watchman.see_arrival, name)
+                async with trio.open_nursery() as nursery:
+                    stage = Stage(scenario, town, trace, nursery, on_start=self._note_start, on_move=self._note_move)
+                    judge = Judge(stage)
+                    await stage.open()
+                    town.hosts[SERVER].clock.wall_offset = scenario.server.clock
+                    for host, plan in scenario.nodes.items():
+                        town.hosts[host].clock.wall_offset = plan.clock
+                    if scenario.server.start is not None:
+                        nursery.start_soon(self._start_at, stage, SERVER, scenario.server.start)
+                    for host, plan in scenario.nodes.items():
+                        if plan.start is not None:
+                            nursery.start_soon(self._start_at, stage, host, plan.start)
+                    judge.watch(nursery)
+                    nursery.start_soon(perform, stage, scenario.deeds, nursery)
+                    await (trio.sleep_until(scenario.length) if script is None else script(stage))
+                    seconds = trio.current_time()
+                    judge.close()
+                    failures += [*judge.failures, *faults_in_traffic(stage), *faults_in_words(stage)]
+                    failures += faults_in_interfaces(stage)
+                    failures += faults_in_agreement(
+                        trace.records,
+                        self._names,
+                        {pair: traffic.sent for pair, traffic in stage.traffic.items()},
+                        seconds,
+                    )
+                    failures += await self._end(stage)
+                    nursery.cancel_scope.cancel()
+        failures += [*self._watchman.faults, *complaints.failures, *stage.crashes, *faults_of(trace.records)]
+        return Outcome(
+            scenario=scenario.name,
+            seed=self._seed,
+            failures=tuple(failure.text for failure in failures),
+            digest=trace.digest(),
+            arrows=frozenset(arrows_of(trace.records)),
+            packets=self._packets,
+            seconds=seconds,
+            probes=dict(self._watchman.probes),
+            flows={host: self._watchman.flows(host) for host in scenario.nodes},
+            names=self._names,
+            failure=min(failures, key=lambda failure: failure.at, default=None),
+            trace=trace if keep_trace else None,
+        )
+
+    def _see_packet(self, packet: MemoryPacket, fate: Fate) -> None:
+        self._packets += 1
+        self._trace.see_packet(packet, fate)
+
+    def _note_start(self, host: str, node: str) -> None:
+        self._names[node] = host
+        self._bearers.setdefault(node, []).append(host)
+        self._watchman.note_start(host)
+
+    def _note_move(self, move: Moved) -> None:
+        if move.chart == "PeerConnectionChart" and move.target == "connected" and move.about in self._bearers:
+            self._watchman.judge_connected(move.host, *self._bearers[move.about])
+
+    async def _start_at(self, stage: Stage, who: str, at: float) -> None:
+        await trio.sleep_until(at)
+        stage.start(who)
+
+    async def _end(self, stage: Stage) -> list[Failure]:
+        """Tell all programs to end, nodes before the server; those that do not are a fault."""
+        stubborn = []
+        stage.go_on()
+        for who in (*self._scenario.nodes, SERVER):
+            stage.stop(who)
+            with trio.move_on_after(FAREWELL) as farewell:
+                await stage.wait_ended(who)
+            if farewell.cancelled_caught:
+                told = f"{who} did not end within {FAREWELL:g} s of being told to"
+                stubborn.append(Failure(trio.current_time(), told, (who,)))
+        return stubborn
+
+
+class _Complaints(logging.Handler):
+    """Errors that the programs log: a run in which one is logged has failed."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.failures: list[Failure] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        told = f"logged as an error: {record.getMessage()}" + (f" ({error!r})" if error else "")
+        self.failures.append(Failure(trio.current_time(), told))
+
+    def __enter__(self) -> _Complaints:
+        logger = logging.getLogger("tunnel")
+        logger.addHandler(self)
+        self._was_propagating, logger.propagate = logger.propagate, False
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        logger = logging.getLogger("tunnel")
+        logger.removeHandler(self)
+        logger.propagate = self._was_propagating

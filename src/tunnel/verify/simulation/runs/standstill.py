@@ -1,0 +1,65 @@
+"""Programs that are stopped in the middle, as by SIGSTOP: their tasks take no step, and everything around them goes on.
+
+    run queue of Trio --append--> a task of a stopped program? --yes--> held until it goes on
+                                                               `-no---> runs
+
+Their machine goes on: what arrives waits in the kernel's buffers, acknowledged where it is a stream; clocks run, so all
+timers that ended meanwhile have ended when the program goes on. Whose a task is says the witness in its context.
+The run queue is Trio's own and private: the tests of this file watch it. It is replaced only while somebody is stopped.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from trio._core import _run
+from trio.lowlevel import Task
+
+from tunnel.machines.trace_hook import WITNESS, Witness
+
+Held = dict[Witness | None, list[Task]]
+
+
+class _Queue(deque[Task]):
+    """A run queue that takes no task of a stopped program."""
+
+    def __init__(self, tasks: Iterable[Task], held: Held) -> None:
+        super().__init__()
+        self._held = held
+        for task in tasks:
+            self.append(task)
+
+    def append(self, task: Task) -> None:
+        """A task may take its next step."""
+        held = self._held.get(task.context.get(WITNESS))
+        if held is None:
+            super().append(task)
+        else:
+            held.append(task)
+
+
+class Standstill:
+    """Who is stopped in a run, by the witness that stands in the context of the program's tasks."""
+
+    def __init__(self) -> None:
+        self._held: Held = {}
+
+    def stop(self, witness: Witness) -> None:
+        """From the next turn of the loop on no task of this program takes a step. One that is stopped stays so."""
+        if witness not in self._held:
+            self._held[witness] = []
+            runner = _run.GLOBAL_RUN_CONTEXT.runner
+            runner.runq = _Queue(runner.runq, self._held)
+
+    def go_on(self, witness: Witness) -> None:
+        """All that its tasks waited for has happened at once. One that runs goes on running."""
+        tasks = self._held.pop(witness, [])
+        runner = _run.GLOBAL_RUN_CONTEXT.runner
+        if not self._held:
+            runner.runq = deque(runner.runq)
+        runner.runq.extend(tasks)
+
+    def is_stopped(self, witness: Witness) -> bool:
+        """Whether it is."""
+        return witness in self._held

@@ -1,0 +1,45 @@
+"""Trouble that storms draw beside the first kinds: programs that stand still, full disks, lines bad for UDP."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterator, Sequence
+
+from tunnel.verify.simulation.internet.topology import SERVER
+from tunnel.verify.simulation.scenarios.action import ChangeLine, Deed, FillDisk, Freeze
+
+LENGTHS = (2.0, 8.0, 20.0)
+"""Seconds."""
+UNPOLICED = 1e9
+"""Bytes a second that no host sends."""
+
+
+def newer_trouble(
+    chance: random.Random, hosts: Sequence[str], stopped: Collection[str], first: float, last: float
+) -> Iterator[Deed]:
+    """One trouble that begins and ends between these moments.
+
+    `stopped` are those who are told to end in this storm: one who stands still could not hear it in time.
+    """
+    begin = round(chance.uniform(first, last - 1.0), 2)
+    end = round(min(begin + chance.choice(LENGTHS), last), 2)
+    host = chance.choice(hosts)
+    match chance.randrange(5):
+        case 0:
+            who = chance.choice((host, SERVER))
+            if who not in stopped:
+                yield Freeze(at=begin, who=who, seconds=round(end - begin, 2))
+        case 1:
+            where = chance.choice((host, SERVER))
+            yield FillDisk(at=begin, host=where)
+            yield FillDisk(at=end, host=where, full=False)
+        case 2:
+            yield ChangeLine(at=begin, of=host, udp_loss_up=chance.choice((0.3, 1.0)))
+            yield ChangeLine(at=end, of=host, udp_loss_up=0.0)
+        case 3:
+            yield ChangeLine(at=begin, of=host, udp_loss_down=chance.choice((0.3, 1.0)))
+            yield ChangeLine(at=end, of=host, udp_loss_down=0.0)
+        case _:
+            rate = chance.choice((500.0, 5000.0))
+            yield ChangeLine(at=begin, of=host, udp_rate_up=rate, udp_rate_down=rate)
+            yield ChangeLine(at=end, of=host, udp_rate_up=UNPOLICED, udp_rate_down=UNPOLICED)

@@ -1,0 +1,60 @@
+"""A scenario as the text of a file: what `scenario_file.py` reads, written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunnel.verify.simulation.scenarios.scenario import Scenario
+from tunnel.verify.simulation.scenarios.scenario_file import NODE_KEYS
+from tunnel.verify.simulation.scenarios.structure import as_table, toml_text
+
+
+def write_scenario(scenario: Scenario) -> str:
+    """A file that reads as this scenario again."""
+    picture = scenario.picture
+    lines = [f"title = {toml_text(scenario.title)}"]
+    if scenario.about:
+        lines.append(f"about = {toml_text(scenario.about)}")
+    lines += [f"length = {scenario.length!r}", f"latency = {picture.latency!r}"]
+    server = as_table(picture.server)
+    if scenario.server.start != 0.0:
+        server["start"] = "never" if scenario.server.start is None else scenario.server.start
+    if scenario.server.clock != 0.0:
+        server["clock"] = scenario.server.clock
+    if scenario.server.introduction_wait is not None:
+        server["introduction_wait"] = scenario.server.introduction_wait
+    lines += _section("[server]", server)
+    for stun in picture.stun_servers:
+        table = as_table(stun)
+        lines += _section(f"[stun_servers.{toml_text(table.pop('name'))}]", table)
+    for name, router in picture.routers.items():
+        table = as_table(router)
+        table["nat"] = "none" if router.nat is None else as_table(router.nat)
+        lines += _section(f"[routers.{_key(name)}]", table)
+    for name, host in picture.hosts.items():
+        plan = scenario.nodes[name]
+        table = as_table(host)
+        settings = as_table(plan.settings)
+        table |= {key: settings[key] for key in NODE_KEYS if key in settings}
+        if plan.start != 0.0:
+            table["start"] = "never" if plan.start is None else plan.start
+        if plan.network != "home":
+            table["network"] = plan.network
+        if plan.clock != 0.0:
+            table["clock"] = plan.clock
+        lines += _section(f"[hosts.{_key(name)}]", table)
+    for deed in scenario.deeds:
+        lines += _section("[[do]]", {"do": deed.word, **as_table(deed)})
+    for expectation in scenario.expectations:
+        lines += _section("[[expect]]", as_table(expectation))
+    return "\n".join(lines) + "\n"
+
+
+def _section(header: str, table: Mapping[str, Any]) -> list[str]:
+    return ["", header, *(f"{key} = {toml_text(value)}" for key, value in table.items())]
+
+
+def _key(name: str) -> str:
+    """Bare where TOML lets it be."""
+    return name if name.isascii() and name.replace("-", "a").replace("_", "a").isalnum() else toml_text(name)

@@ -1,0 +1,55 @@
+"""What the oracle expects of a population, exactly: no run, no chance, every kind of pair with its probability."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunnel.verify.simulation.internet.nat_chain import Standing, reach_of, side_of
+from tunnel.verify.simulation.internet.oracle import Cause, Possibility, Verdict, direct_path_possible
+from tunnel.verify.simulation.internet.topology import Udp
+from tunnel.verify.simulation.studies.choices import Chooser, every_draw
+from tunnel.verify.simulation.studies.population_draw import Site, draw_site
+from tunnel.verify.simulation.studies.population_mix import Mix
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The share of pairs by verdict; the shares add up to 1."""
+
+    verdicts: dict[Verdict, float]
+
+    def share(self, what: Possibility | Cause) -> float:
+        """Of all pairs with this possibility, or this cause."""
+        return sum(share for verdict, share in self.verdicts.items() if what in (verdict.possibility, verdict.cause))
+
+
+def forecast(mix: Mix, *, ipv6: bool = True, maps_port: bool = False) -> Forecast:
+    """What independent pairs of this population can have. Without `ipv6` nobody has it."""
+    kinds = _kinds_of(mix, ipv6=ipv6, maps_port=maps_port)
+    verdicts: dict[Verdict, float] = {}
+    for place, (share, one) in enumerate(kinds):
+        for other_share, other in kinds[place:]:
+            verdict = direct_path_possible(one, other)
+            both = share * other_share * (1.0 if one is other else 2.0)
+            verdicts[verdict] = verdicts.get(verdict, 0.0) + both
+    return Forecast(verdicts)
+
+
+def _kinds_of(mix: Mix, *, ipv6: bool, maps_port: bool) -> list[tuple[float, Standing]]:
+    """Endpoints that the oracle cannot tell apart, as one standing with their common share."""
+
+    def draw(choose: Chooser) -> Site:
+        return draw_site(mix, choose, "one", 1)
+
+    shares: dict[tuple[object, ...], float] = {}
+    examples: dict[tuple[object, ...], Standing] = {}
+    for share, site in every_draw(draw):
+        has_ipv6 = ipv6 and any(":" in address for address in site.host.addresses)
+        standing = Standing(routers=tuple(site.routers.values()), ipv6=has_ipv6, maps_port=maps_port)
+        is_blocked = any(router.udp is not Udp.OPEN for router in standing.routers)
+        side = side_of(standing.routers, standing)
+        ways = tuple((stage.mapping, stage.filtering, stage.expires) for stage in side)
+        kind = (ways, reach_of(side), has_ipv6, is_blocked)
+        shares[kind] = shares.get(kind, 0.0) + share
+        examples.setdefault(kind, standing)
+    return [(share, examples[kind]) for kind, share in shares.items()]

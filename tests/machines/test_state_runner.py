@@ -1,0 +1,707 @@
+"""The live loop in virtual time: who speaks first, what is forgotten, and that nothing outlives its state."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tunnel.machines.chart import Chart
+from tunnel.machines.diagrams import CHARTS
+from tunnel.machines.peer_connection import PeerConnectionChart
+from tunnel.machines.session import SessionChart
+from tunnel.machines.state_runner import PATIENCE_ENDED, Activity, Living, LivingStatistics
+from tunnel.model.errors import LocalProtocolError
+
+Move = tuple[float, str, str, str]
+END = "the program ends"
+
+
+@dataclass
+class Story:
+    """One chart's life and everything that it decided, with times from the moment it was made."""
+
+    chart: Chart
+    activities: Mapping[str, Activity] = field(default_factory=dict)
+    patience: Mapping[str, float] = field(default_factory=dict)
+    facts: dict[str, bool] = field(default_factory=dict)
+    moves: list[Move] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.start = trio.current_time()
+        self.living = Living(
+            self.chart,
+            self.activities,
+            patience=lambda state: self.patience.get(state, math.inf),
+            facts=lambda: self.facts,
+            on_move=self._write,
+        )
+
+    def now(self) -> float:
+        return round(trio.current_time() - self.start, 6)
+
+    def events(self) -> list[str]:
+        return [event for _, _, event, _ in self.moves]
+
+    async def live(self) -> None:
+        """Run the life, and fail where it never ends."""
+        with trio.fail_after(1000):
+            await self.living.run()
+
+    async def tell(self, *posts: tuple[float, str]) -> None:
+        """Run the life; post each event at its time; the last one should be `close`, or `END` if there is no close."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.live)
+            for at, event in posts:
+                await trio.sleep_until(self.start + at)
+                if event == END:
+                    nursery.cancel_scope.cancel()
+                else:
+                    self.living.post(event)
+
+    def _write(self, source: str, event: str, target: str) -> None:
+        self.moves.append((self.now(), source, event, target))
+
+
+def after(seconds: float, event: str) -> Activity:
+    async def activity() -> str:
+        await trio.sleep(seconds)
+        return event
+
+    return activity
+
+
+def punching(*, relay: bool = True) -> PeerConnectionChart:
+    return PeerConnectionChart(start_value="punching")
+
+
+# Leaving a state: by the activity, from outside, by the end of patience
+
+
+async def test_a_life_is_told_by_activities_by_the_outside_and_by_patience(autojump_clock: MockClock) -> None:
+    """The whole way of a peer connection; the first punch fails, the second succeeds."""
+    punches = iter((30.0, 0.4, 0.4))
+
+    async def punch() -> str:
+        await trio.sleep(next(punches))
+        return "path_verified"
+
+    story = Story(
+        PeerConnectionChart(),
+        {"detecting": after(1.5, "announcement_acked"), "punching": punch},
+        {"requested": 12, "punching": 10, "relayed": 5},
+        {"relay": True, "direct_allowed": True},
+    )
+    await story.tell((3, "peer_wanted"), (5, "introduced"), (40, "path_lost"), (60, "close"))
+    assert story.moves == [
+        (1.5, "detecting", "announcement_acked", "announced"),
+        (3.0, "announced", "peer_wanted", "requested"),
+        (5.0, "requested", "introduced", "punching"),
+        (15.0, "punching", "patience_ended", "relayed"),
+        (20.0, "relayed", "patience_ended", "punching"),
+        (20.4, "punching", "path_verified", "connected"),
+        (40.0, "connected", "path_lost", "punching"),
+        (40.4, "punching", "path_verified", "connected"),
+        (60.0, "connected", "close", "closed"),
+    ]
+    assert story.living.state == "closed"
+    assert story.living.statistics() == LivingStatistics(moves=9, ignored=0, patience_unused=0)
+
+
+async def test_a_self_transition_restarts_activity_and_patience(autojump_clock: MockClock) -> None:
+    """A handshake is sent again when patience ends: entering the state anew is what sends it."""
+    started: list[float] = []
+
+    async def handshake() -> str:
+        started.append(story.now())
+        await trio.sleep_forever()
+        raise AssertionError
+
+    story = Story(SessionChart(), {"handshaking": handshake}, {"handshaking": 2})
+    await story.tell((1, "wanted"), (6, END))
+    assert started == [1, 3, 5]
+    assert story.moves[1:3] == [
+        (3, "handshaking", "patience_ended", "handshaking"),
+        (5, "handshaking", "patience_ended", "handshaking"),
+    ]
+
+
+async def test_patience_is_asked_at_each_entry(autojump_clock: MockClock) -> None:
+    """So it may follow a ladder."""
+    ladder = iter((1.0, 2.0, 4.0, 8.0))
+    moves: list[float] = []
+    living = Living(
+        SessionChart(start_value="handshaking"),
+        {},
+        patience=lambda _state: next(ladder),
+        facts=dict,
+        on_move=lambda *_: moves.append(trio.current_time()),
+    )
+    with trio.move_on_after(10):
+        await living.run()
+    assert moves == [1, 3, 7]
+
+
+async def test_an_event_that_is_not_legal_here_is_counted_and_patience_goes_on(autojump_clock: MockClock) -> None:
+    """Facts are kept elsewhere; the event restarts nothing."""
+    started: list[float] = []
+
+    async def punch() -> str:
+        started.append(story.now())
+        await trio.sleep_forever()
+        raise AssertionError
+
+    story = Story(punching(), {"punching": punch}, {"punching": 10}, {"relay": True})
+    await story.tell((3, "introduced"), (6, "path_lost"), (12, "close"))
+    assert story.moves == [(10, "punching", "patience_ended", "relayed"), (12, "relayed", "close", "closed")]
+    assert started == [0]
+    assert story.living.statistics().ignored == 2
+
+
+async def test_patience_that_ends_where_that_is_no_event_is_used_up(autojump_clock: MockClock) -> None:
+    """No upgrade may be tried, so the relay goes on carrying, its activity undisturbed, and nothing spins."""
+    story = Story(
+        PeerConnectionChart(start_value="relayed"),
+        {"relayed": after(50, "relay_lost")},
+        {"relayed": 5},
+        {"relay": True, "direct_allowed": False},
+    )
+    await story.tell((60, "close"))
+    assert story.moves == [(50, "relayed", "relay_lost", "announced"), (60, "announced", "close", "closed")]
+    assert story.living.statistics().patience_unused == 1
+
+
+async def test_events_posted_before_the_life_begins_are_its_first(autojump_clock: MockClock) -> None:
+    """In their order, each in the state that the one before it led to."""
+    story = Story(PeerConnectionChart(), facts={"direct_allowed": True})
+    for event in ("announcement_acked", "peer_wanted", "introduced", "close"):
+        story.living.post(event)
+    await story.live()
+    assert story.events() == ["announcement_acked", "peer_wanted", "introduced", "close"]
+
+
+async def test_an_event_that_is_waiting_already_is_not_doubled(autojump_clock: MockClock) -> None:
+    """Two agreements before anybody looked are one change of one fact; so the queue can never grow."""
+    story = Story(SessionChart())
+    for _ in range(1000):
+        story.living.post("agreed")
+    await story.tell((1, END))
+    assert story.events() == ["agreed"]
+
+
+async def test_a_state_that_is_only_passed_through_starts_nothing(autojump_clock: MockClock) -> None:
+    """What would end it is known already, so its activity has nothing to do and must not send anything."""
+    started: list[str] = []
+
+    async def punch() -> str:
+        started.append("punching")
+        await trio.sleep_forever()
+        raise AssertionError
+
+    story = Story(punching(), {"punching": punch})
+    story.living.post("close")
+    await story.live()
+    assert story.events() == ["close"]
+    assert not started
+
+
+# Nothing outlives its state
+
+
+async def test_a_state_is_left_only_when_all_that_belonged_to_it_has_ended(autojump_clock: MockClock) -> None:
+    """Cleanup counts: the next state never finds the last one still at work."""
+    seen: list[tuple[float, str]] = []
+
+    async def punch() -> str:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(3)
+            seen.append((story.now(), story.living.state))
+        raise AssertionError
+
+    story = Story(punching(), {"punching": punch})
+    await story.tell((1, "peer_left"), (10, "close"))
+    assert seen == [(4, "punching")]
+    assert story.moves[0] == (4, "punching", "peer_left", "announced")
+
+
+async def test_what_comes_during_a_cleanup_waits_for_the_next_state(autojump_clock: MockClock) -> None:
+    """It is judged where it arrives in effect, not where the chart no longer is."""
+
+    async def slow_to_end() -> str:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(3)
+        raise AssertionError
+
+    story = Story(punching(), {"punching": slow_to_end})
+    await story.tell((1, "peer_left"), (2, "peer_wanted"), (10, "close"))
+    assert story.moves == [
+        (4, "punching", "peer_left", "announced"),
+        (4, "announced", "peer_wanted", "requested"),
+        (10, "requested", "close", "closed"),
+    ]
+    assert story.living.statistics().ignored == 0
+
+
+async def test_an_event_that_comes_again_while_the_first_is_acted_on_is_told_again(autojump_clock: MockClock) -> None:
+    """The first waits no more; the second may speak of a newer fact."""
+
+    async def slow_to_end() -> str:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(3)
+        raise AssertionError
+
+    story = Story(SessionChart(start_value="handshaking"), {"handshaking": slow_to_end})
+    await story.tell((1, "agreed"), (2, "agreed"), (10, END))
+    assert story.moves == [
+        (4, "handshaking", "agreed", "established"),
+        (4, "established", "agreed", "established"),
+    ]
+
+
+async def test_a_result_that_would_come_later_never_comes(autojump_clock: MockClock) -> None:
+    """The punch would have succeeded at 5; its state was left at 3."""
+    story = Story(punching(), {"punching": after(5, "path_verified")})
+    await story.tell((3, "peer_left"), (20, "close"))
+    assert story.events() == ["peer_left", "close"]
+
+
+async def test_a_result_from_within_the_cleanup_speaks_for_its_own_state(autojump_clock: MockClock) -> None:
+    """The state is not left yet, so it is no stale result; what came from outside is judged after it."""
+
+    async def stubborn() -> str:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(4)
+        return "path_verified"
+
+    story = Story(punching(), {"punching": stubborn})
+    await story.tell((3, "peer_left"), (10, "close"))
+    assert story.moves == [
+        (4, "punching", "path_verified", "connected"),
+        (4, "connected", "peer_left", "announced"),
+        (10, "announced", "close", "closed"),
+    ]
+
+
+async def test_what_lost_against_a_late_result_is_told_once_or_never(autojump_clock: MockClock) -> None:
+    """The outside event came twice and waits for the next state once; an end of patience is that of its state alone."""
+
+    async def stubborn() -> str:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(4)
+        return "agreed"
+
+    outside = Story(SessionChart(start_value="handshaking"), {"handshaking": stubborn})
+    await outside.tell((2, "reset"), (3, "reset"), (10, END))
+    assert outside.events() == ["agreed", "reset"]
+    assert outside.living.statistics().ignored == 0
+    patience = Story(SessionChart(start_value="handshaking"), {"handshaking": stubborn}, {"handshaking": 2})
+    await patience.tell((10, END))
+    assert patience.events() == ["agreed"]
+
+
+async def test_a_cancelled_life_leaves_nothing(autojump_clock: MockClock) -> None:
+    """No task, no move, no change of state; only what the activity's own `finally` did."""
+    ended: list[float] = []
+
+    async def punch() -> str:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(story.now())
+        raise AssertionError
+
+    story = Story(punching(), {"punching": punch}, {"punching": 10})
+    before = trio.lowlevel.current_statistics().tasks_living
+    with trio.move_on_after(4) as scope:
+        await story.live()
+    assert scope.cancelled_caught
+    assert ended == [4]
+    assert trio.lowlevel.current_statistics().tasks_living == before
+    await trio.sleep(100)
+    assert (story.moves, story.living.state) == ([], "punching")
+
+
+async def test_a_life_that_is_cancelled_before_it_begins_takes_no_step(autojump_clock: MockClock) -> None:
+    """Not even one that is waiting already."""
+    story = Story(punching())
+    story.living.post("peer_left")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await story.live()
+    assert (story.moves, story.living.state) == ([], "punching")
+
+
+async def test_a_life_that_never_rests_can_still_be_cancelled(autojump_clock: MockClock) -> None:
+    """An activity that returns at once, for ever: each stay is a checkpoint."""
+
+    async def agreed() -> str:
+        if len(story.moves) == 50:
+            scope.cancel()
+        return "agreed"
+
+    story = Story(SessionChart(start_value="established"), {"established": agreed})
+    with trio.CancelScope() as scope:
+        await story.live()
+    assert scope.cancelled_caught
+    assert 50 <= len(story.moves) <= 52
+
+
+# Falling together: each in both orders that Trio's scheduler could choose
+
+SCHEDULES = range(12)
+
+
+def in_every_order(story_of: Callable[[], Awaitable[Story]]) -> set[tuple[Move, ...]]:
+    """Live the same story under many seeded schedules; the set of what happened."""
+    told = set()
+    for seed in SCHEDULES:
+        trio._core._run._r.seed(seed)  # Trio runs each batch of ready tasks forwards or backwards, as this decides
+        told.add(tuple(trio.run(story_of, clock=MockClock(autojump_threshold=0)).moves))
+    return told
+
+
+def test_an_event_from_outside_in_the_very_tick_the_patience_ends_is_not_lost() -> None:
+    """It is heard before patience is: both sides punch instead of one of them giving up."""
+
+    async def live() -> Story:
+        story = Story(
+            PeerConnectionChart(start_value="requested"),
+            patience={"requested": 12},
+            facts={"relay": True, "direct_allowed": True},
+        )
+        await story.tell((12, "introduced"), (13, "close"))
+        return story
+
+    assert in_every_order(live) == {
+        ((12, "requested", "introduced", "punching"), (13, "punching", "close", "closed")),
+    }
+
+
+def test_an_activity_that_ends_in_the_tick_of_an_outside_event_loses_neither() -> None:
+    """The path was found before the peer left: both are told, in this order and never in the other."""
+
+    async def live() -> Story:
+        story = Story(punching(), {"punching": after(3, "path_verified")})
+        await story.tell((3, "peer_left"), (5, "close"))
+        return story
+
+    assert in_every_order(live) == {
+        (
+            (3, "punching", "path_verified", "connected"),
+            (3, "connected", "peer_left", "announced"),
+            (5, "announced", "close", "closed"),
+        )
+    }
+
+
+def test_an_activity_that_ends_in_the_tick_its_patience_ends_is_heard() -> None:
+    """It found a path at the last moment."""
+
+    async def live() -> Story:
+        story = Story(punching(), {"punching": after(10, "path_verified")}, {"punching": 10}, {"relay": True})
+        await story.tell((11, "close"))
+        return story
+
+    assert in_every_order(live) == {
+        ((10, "punching", "path_verified", "connected"), (11, "connected", "close", "closed")),
+    }
+
+
+def test_all_three_together_are_told_in_the_order_activity_outside_patience() -> None:
+    """What the outside said waits for the next state; patience was that of a state that is over."""
+
+    async def live() -> Story:
+        story = Story(
+            PeerConnectionChart(start_value="requested"),
+            {"requested": after(12, "peer_info_timeout")},
+            {"requested": 12},
+            {"relay": True, "direct_allowed": True},
+        )
+        await story.tell((12, "introduced"), (13, "close"))
+        return story
+
+    assert in_every_order(live) == {
+        (
+            (12, "requested", "peer_info_timeout", "relayed"),
+            (12, "relayed", "introduced", "punching"),
+            (13, "punching", "close", "closed"),
+        )
+    }
+
+
+def test_close_in_the_tick_of_anything_else_still_closes() -> None:
+    """The owner waits for it."""
+
+    async def live() -> Story:
+        story = Story(punching(), {"punching": after(2, "path_verified")}, {"punching": 2}, {"relay": True})
+        await story.tell((2, "close"))
+        return story
+
+    for moves in in_every_order(live):
+        assert moves[-1][2:] == ("close", "closed")
+        assert moves[-1][0] == 2
+
+
+# Facts
+
+
+async def test_facts_are_asked_when_the_decision_is_made(autojump_clock: MockClock) -> None:
+    """The relay was lost after punching began; what counts is that it does not carry when patience ends."""
+    story = Story(punching(), patience={"punching": 10}, facts={"relay": True})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(story.tell, (20, "close"))
+        await trio.sleep(9)
+        story.facts["relay"] = False
+    assert story.moves[0] == (10, "punching", "patience_ended", "announced")
+
+
+def test_facts_that_change_after_a_decision_do_not_undo_it() -> None:
+    """An activity that found its event enabled when it spoke has done no wrong, whatever becomes true meanwhile."""
+
+    async def live() -> Story:
+        async def forbid() -> None:
+            story.facts["direct_allowed"] = False
+
+        async def upgrade() -> str:
+            await trio.sleep(2)
+            outside.start_soon(forbid)  # it runs before or after the loop looks
+            return "introduced"
+
+        story = Story(PeerConnectionChart(start_value="relayed"), {"relayed": upgrade}, facts={"direct_allowed": True})
+        async with trio.open_nursery() as outside:
+            await story.tell((10, "close"))
+        return story
+
+    assert in_every_order(live) == {
+        ((2, "relayed", "introduced", "punching"), (10, "punching", "close", "closed")),
+    }
+
+
+async def test_a_guard_decides_whether_an_outside_event_is_taken(autojump_clock: MockClock) -> None:
+    """The same event is forgotten while no direct path is allowed, and taken once it is."""
+    story = Story(PeerConnectionChart(start_value="relayed"), facts={"direct_allowed": False})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(story.tell, (1, "introduced"), (3, "introduced"), (5, "close"))
+        await trio.sleep(2)
+        story.facts["direct_allowed"] = True
+    assert story.moves[0] == (3, "relayed", "introduced", "punching")
+    assert story.living.statistics().ignored == 1
+
+
+# Bugs show
+
+
+async def test_what_an_activity_raises_leaves_the_life_as_it_is(autojump_clock: MockClock) -> None:
+    """Not in a group: whoever owns the life catches it by its name."""
+
+    async def punch() -> str:
+        await trio.sleep(1)
+        raise ZeroDivisionError("a bug")
+
+    story = Story(punching(), {"punching": punch})
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        await story.live()
+    assert story.moves == []
+
+
+async def test_what_a_cleanup_raises_is_not_swallowed(autojump_clock: MockClock) -> None:
+    """The state was being left, or the whole life cancelled: an error is an error."""
+
+    async def punch() -> str:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ZeroDivisionError("a bug")
+
+    story = Story(punching(), {"punching": punch})
+    with pytest.RaisesGroup(ZeroDivisionError):
+        await story.tell((1, "close"))
+    cancelled = Story(punching(), {"punching": punch})
+    with pytest.raises(ZeroDivisionError), trio.move_on_after(1):
+        await cancelled.live()
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        ("path_lost", "the activity of punching may not return 'path_lost'"),
+        ("nonsense", "the activity of punching may not return 'nonsense'"),
+        ("close", "the activity of punching may not return 'close'"),
+        (PATIENCE_ENDED, "the activity of punching may not return 'patience_ended'"),
+    ],
+)
+async def test_an_event_that_its_state_does_not_declare_is_a_bug(
+    autojump_clock: MockClock, event: str, message: str
+) -> None:
+    """Legal or not: the table is what readers and the model checker go by."""
+    story = Story(punching(), {"punching": after(1, event)})
+    with pytest.raises(LocalProtocolError, match=message):
+        await story.live()
+    assert story.living.state == "punching"
+
+
+async def test_an_event_that_its_guards_forbid_is_a_bug(autojump_clock: MockClock) -> None:
+    """An activity asks before it speaks; the message says which facts held."""
+    story = Story(
+        PeerConnectionChart(start_value="relayed"),
+        {"relayed": after(1, "introduced")},
+        facts={"relay": True, "direct_allowed": False},
+    )
+    with pytest.raises(LocalProtocolError, match=r"'introduced' is not enabled in relayed .* holds: relay$"):
+        await story.live()
+
+
+async def test_a_fact_that_no_guard_asks_for_is_a_bug(autojump_clock: MockClock) -> None:
+    """It was misspelt, and the guard would have gone by its default."""
+    story = Story(punching(), {"punching": after(1, "path_verified")}, facts={"realy": True})
+    with pytest.raises(LocalProtocolError, match="PeerConnectionChart asks for no such facts: realy"):
+        await story.live()
+
+
+@pytest.mark.parametrize("moment", ["patience", "outside", "before"])
+async def test_what_the_facts_raise_leaves_the_life_as_it_is(autojump_clock: MockClock, moment: str) -> None:
+    """At each moment of a decision."""
+
+    def broken() -> Mapping[str, bool]:
+        raise ZeroDivisionError
+
+    living = Living(
+        punching(), {}, patience=lambda _state: 2 if moment == "patience" else math.inf, facts=broken, on_move=print
+    )
+    if moment == "before":
+        living.post("close")
+    async with trio.open_nursery() as nursery:
+        if moment == "outside":
+            nursery.start_soon(post_after, living, 1, "close")
+        with pytest.raises(ZeroDivisionError):
+            await living.run()
+
+
+async def post_after(living: Living, seconds: float, event: str) -> None:
+    await trio.sleep(seconds)
+    living.post(event)
+
+
+def test_an_activity_for_a_state_that_does_not_exist_is_a_bug() -> None:
+    """It was misspelt, and would never have run."""
+    with pytest.raises(LocalProtocolError, match="PeerConnectionChart has no such states: pnuching"):
+        Living(punching(), {"pnuching": after(1, "x")}, patience=lambda _: 1, facts=dict, on_move=print)
+
+
+@pytest.mark.parametrize("event", ["intorduced", "wanted", PATIENCE_ENDED, ""])
+async def test_posting_what_the_chart_never_takes_from_outside_is_a_bug(event: str) -> None:
+    """A misspelt event would be ignored for ever, and patience belongs to the loop alone."""
+    with pytest.raises(LocalProtocolError, match="is no event that PeerConnectionChart takes from outside"):
+        Story(punching()).living.post(event)
+
+
+async def test_a_message_may_be_sent_only_where_the_chart_says_so(autojump_clock: MockClock) -> None:
+    """Checked as the program runs, by the table that the model checker reads."""
+    story = Story(punching())
+    story.living.check_send("probe")
+    with pytest.raises(LocalProtocolError, match="PeerConnectionChart sends no 'announce' while punching"):
+        story.living.check_send("announce")
+    await story.tell((1, "close"))
+    with pytest.raises(LocalProtocolError, match="sends no 'probe' while closed"):
+        story.living.check_send("probe")
+
+
+async def test_after_the_end_everything_is_ignored(autojump_clock: MockClock) -> None:
+    """Whoever was about to post need not know that it is over."""
+    story = Story(punching())
+    story.living.post("close")
+    story.living.post("peer_left")
+    await story.live()
+    story.living.post("peer_left")
+    assert story.living.state == "closed"
+    assert story.living.statistics() == LivingStatistics(moves=1, ignored=2, patience_unused=0)
+
+
+# Random lives
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_random_lives_are_legal_and_nothing_is_alive_outside_its_state(name: str) -> None:
+    """Times are few and coarse, so nearly everything falls together with something; facts change as they like."""
+    arrows = {(arrow.source, arrow.event, arrow.target) for arrow in CHARTS[name].transitions()}
+    for seed in range(12):
+        trio._core._run._r.seed(seed)
+        moves = trio.run(random_life, CHARTS[name], random.Random(seed), clock=MockClock(autojump_threshold=0))
+        assert {move[1:] for move in moves} <= arrows
+        assert all(earlier[3] == later[1] for earlier, later in itertools.pairwise(moves))
+        if any(state.final for state in CHARTS[name].states):
+            assert CHARTS[name].states_map[moves[-1][3]].final
+
+
+async def random_life(chart_class: type[Chart], chance: random.Random) -> list[Move]:
+    alive: list[str] = []
+    posted = 0
+
+    def act_in(state: str) -> Activity:
+        async def activity() -> str:
+            assert not alive, "one activity at a time"
+            alive.append(state)
+            try:
+                while True:
+                    assert story.living.state == state
+                    await trio.sleep(chance.choice((0, 1, 2)))
+                    enabled = [
+                        event
+                        for event in sorted(story.chart.events_of[state])
+                        if story.chart.is_enabled(event, story.facts)
+                    ]
+                    if enabled and chance.random() < 0.7:
+                        return chance.choice(enabled)
+            except trio.Cancelled:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(chance.choice((0, 0, 1)))
+                raise
+            finally:
+                assert story.living.state == state
+                alive.remove(state)
+
+        return activity
+
+    chart = chart_class()
+    story = Story(
+        chart,
+        {state.id: act_in(state.id) for state in chart_class.states if chance.random() < 0.8},
+        {state.id: chance.choice((1, 2, math.inf)) for state in chart_class.states},
+        dict.fromkeys(sorted(chart_class.facts), False),
+    )
+    ends = [arrow.event for arrow in chart_class.transitions() if chart_class.states_map[arrow.target].final]
+    outside = [event for event in chart_class.event_names() if event not in {PATIENCE_ENDED, *ends}]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(story.live)
+        for _ in range(30 if outside else 0):
+            await trio.sleep(chance.choice((0, 1)))
+            for fact in story.facts:
+                story.facts[fact] = chance.random() < 0.5
+            story.living.post(chance.choice(outside))
+            posted += 1
+        end = next((event for event in ends if event != PATIENCE_ENDED), None)
+        if end is not None:
+            story.living.post(end)
+        else:
+            await trio.sleep(3)
+            nursery.cancel_scope.cancel()
+    assert not alive
+    statistics = story.living.statistics()
+    assert statistics.moves == len(story.moves)
+    assert statistics.ignored <= posted + 1
+    return story.moves

@@ -1,0 +1,131 @@
+"""UDP sockets of the kernel, on loopback."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+import pytest
+import trio
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceError
+from tunnel.network.os.datagrams import RealDatagrams
+
+IP_RECVTTL = 12  # Linux <in.h>; the socket module has no name for it
+LOOPBACKS = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+
+
+@LOOPBACKS
+async def test_datagrams_go_and_come_in_batches(host: str) -> None:
+    one, other = (
+        await RealDatagrams().open_socket(Endpoint(host, 0)),
+        await RealDatagrams().open_socket(Endpoint(host, 0)),
+    )
+    for number in range(100):
+        assert one.send_nowait(bytes([number]), other.local)
+    with trio.fail_after(5):
+        batches = [await other.receive_batch(), await other.receive_batch()]
+    assert [len(batch) for batch in batches] == [64, 36]
+    assert batches[0][0] == (b"\x00", one.local)
+    assert [datagram for batch in batches for datagram, _ in batch] == [bytes([number]) for number in range(100)]
+    one.close()
+    other.close()
+
+
+@LOOPBACKS
+async def test_a_datagram_may_have_a_ttl_of_its_own(host: str) -> None:
+    sender = await RealDatagrams().open_socket(Endpoint(host, 0))
+    is_ipv6 = sender.local.is_ipv6
+    with socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind((host, 0))
+        receiver.settimeout(5)
+        if is_ipv6:
+            receiver.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+        else:
+            receiver.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+        remote = Endpoint(*receiver.getsockname()[:2])
+        seen = []
+        for ttl in (3, None):
+            assert sender.send_nowait(b"x", remote, ttl)
+            _, ancillary, _, _ = receiver.recvmsg(100, 100)
+            seen.append(struct.unpack("i", ancillary[0][2])[0])
+    assert seen[0] == 3
+    assert seen[1] > 3
+    sender.close()
+
+
+@LOOPBACKS
+async def test_the_kernel_never_fragments_for_us(host: str) -> None:
+    """A path is measured by full-size probes: one that was fragmented on the way proves nothing."""
+    opened = await RealDatagrams().open_socket(Endpoint(host, 0))
+    level, option = (socket.IPPROTO_IPV6, 23) if opened.local.is_ipv6 else (socket.IPPROTO_IP, 10)
+    assert opened._socket.getsockopt(level, option) == 3
+    assert opened._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) > 200_000
+    opened.close()
+
+
+@LOOPBACKS
+async def test_a_port_where_nobody_listens_hurts_nobody(host: str) -> None:
+    """ICMP's port unreachable must neither fail a later send nor wake or break a reader."""
+    one, other = (
+        await RealDatagrams().open_socket(Endpoint(host, 0)),
+        await RealDatagrams().open_socket(Endpoint(host, 0)),
+    )
+    nobody = await RealDatagrams().open_socket(Endpoint(host, 0))
+    nobody.close()
+    for _ in range(3):
+        assert one.send_nowait(b"x", nobody.local)
+        assert one.send_nowait(b"y", other.local)
+    with trio.fail_after(5):
+        batch = await other.receive_batch()
+    assert batch[0] == (b"y", one.local)
+    one.close()
+    other.close()
+
+
+async def test_what_the_kernel_does_not_take_is_no_error() -> None:
+    opened = await RealDatagrams().open_socket(Endpoint("127.0.0.1", 0))
+    assert not opened.send_nowait(bytes(70_000), opened.local)
+    assert not opened.send_nowait(b"x", Endpoint("::1", 9))
+    assert not opened.send_nowait(b"x", Endpoint("255.255.255.255", 9))
+    opened.close()
+
+
+async def test_an_ipv6_socket_leaves_ipv4_to_others() -> None:
+    six = await RealDatagrams().open_socket(Endpoint("::", 0))
+    four = await RealDatagrams().open_socket(Endpoint("0.0.0.0", six.local.port))
+    assert four.send_nowait(b"four", Endpoint("127.0.0.1", four.local.port))
+    with trio.fail_after(5):
+        [(datagram, remote)] = await four.receive_batch()
+    assert (datagram, remote.host) == (b"four", "127.0.0.1")
+    six.close()
+    four.close()
+
+
+async def test_closing_wakes_the_reader() -> None:
+    opened = await RealDatagrams().open_socket(Endpoint("127.0.0.1", 0))
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def read() -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    await opened.receive_batch()
+
+            await trio.testing.wait_all_tasks_blocked()
+            opened.close()
+    opened.close()
+    with pytest.raises(trio.ClosedResourceError):
+        opened.send_nowait(b"x", Endpoint("127.0.0.1", 9))
+    with pytest.raises(trio.ClosedResourceError):
+        await opened.receive_batch()
+
+
+async def test_a_port_that_is_taken_says_what_to_do() -> None:
+    opened = await RealDatagrams().open_socket(Endpoint("127.0.0.1", 0))
+    with pytest.raises(DeviceError, match="another program has this port; choose another"):
+        await RealDatagrams().open_socket(opened.local)
+    with pytest.raises(DeviceError, match="does not have that address"):
+        await RealDatagrams().open_socket(Endpoint("192.0.2.1", 0))
+    opened.close()

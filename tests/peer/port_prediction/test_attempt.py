@@ -1,0 +1,64 @@
+"""What a side heeds of the other's hints, and what it says and sends itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.peer.bouts import THEIRS, go_solo
+
+from tunnel.peer.port_prediction.attempt import MOST_TOLD
+from tunnel.peer.port_prediction.plan import FIRST_PORT, HardTactic, Span, TacticName
+from tunnel.peer.probe_budget import HARD_PACKETS
+from tunnel.peer.surroundings import Way
+from tunnel.wire.probes import MAX_SPANS, Stage
+
+if TYPE_CHECKING:
+    from tests.peer.conftest import Bench
+
+TACTIC = HardTactic(TacticName.PREDICTED, we_open=False, sockets=20)
+
+
+async def test_honest_spans_are_heeded_as_they_were_told(bench: Bench) -> None:
+    solo = await go_solo(bench.left, TACTIC)
+    spans = tuple((port, port + 4) for port in range(5000, 5000 + MAX_SPANS * 10, 10))
+    solo.hear(*spans)
+    assert solo.bout.told == spans
+
+
+@pytest.mark.parametrize(
+    ("spans", "heeded"),
+    [
+        ([(1, 65535)] * MAX_SPANS, ((FIRST_PORT, FIRST_PORT + MOST_TOLD - 1),)),
+        ([(2000, 3999), (5000, 9999), (20_000, 20_001)], ((2000, 3999), (5000, 5047))),
+        ([(22, 25), (1000, 1030), (443, 443)], ((1024, 1030),)),
+    ],
+    ids=["all ports", "the first so many", "none of services"],
+)
+async def test_no_more_ports_are_heeded_than_there_are_flows_for(
+    bench: Bench, spans: list[Span], heeded: tuple[Span, ...]
+) -> None:
+    """They are walked through twenty times a second: all ports, 32 times over, would take longer than that."""
+    solo = await go_solo(bench.left, TACTIC)
+    solo.hear(*spans)
+    assert solo.bout.told == heeded
+
+
+@pytest.mark.parametrize("span", [(0, 3), (-2, 7), (65535, 65536), (70_000, 70_001), (9, 8)])
+async def test_a_port_that_cannot_be_is_not_told(bench: Bench, span: Span) -> None:
+    """A count that is at an end of the range: the next port is nowhere, and no hint could say it."""
+    solo = await go_solo(bench.left, TACTIC)
+    solo.bout.note_span(THEIRS, span)
+    assert solo.told == []
+    solo.bout.note_span(THEIRS, (65535, 65535))
+    solo.bout.say(Stage.OVER)
+    assert [hint.spans for hint in solo.told] == [((65535, 65535),)] * 2
+
+
+async def test_a_bout_has_so_many_packets_and_no_more(bench: Bench) -> None:
+    solo = await go_solo(bench.left, TACTIC)
+    assert solo.bout.turn.take_flow()
+    sent = sum(solo.bout.knock_again(Way(0, THEIRS)) for _ in range(2 * HARD_PACKETS))
+    assert sent == len(solo.knocks) == HARD_PACKETS - 1
+    assert solo.bout.turn.is_spent
+    assert not solo.bout.turn.take_flow()

@@ -1,0 +1,72 @@
+"""The opener of a hard punch, alone: where it knocks, how often, and what no guesser can make it do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from tests.peer.bouts import COUNTS, THEIRS, Solo, go_solo
+
+from tunnel.peer.port_prediction.listener import FIRST_REPEAT, MAX_SWEPT, REPEAT, Opener
+from tunnel.peer.port_prediction.plan import FIRST_PORT, Aim, HardTactic, TacticName
+from tunnel.peer.probe_budget import HARD_PACKETS
+from tunnel.wire.probes import Stage
+
+if TYPE_CHECKING:
+    from tests.peer.conftest import Bench
+
+KNOWN = HardTactic(TacticName.PREDICTED, we_open=True, sockets=20)
+SWEEPS = replace(KNOWN, sockets=240, aim=Aim.SWEPT, aim_block=(2048, 2048 + MAX_SWEPT - 1))
+
+
+async def open_for(solo: Solo, seconds: float) -> None:
+    with trio.move_on_after(seconds):
+        await Opener(solo.bout).run()
+
+
+async def test_each_socket_knocks_at_once_and_again_so_as_to_arrive(bench: Bench) -> None:
+    solo = await go_solo(bench.left, KNOWN)
+    solo.hear()
+    await open_for(solo, FIRST_REPEAT + REPEAT + 0.5)
+    first = [at for at, way in solo.knocks if way.socket == solo.bout.numbers[0]]
+    assert first == pytest.approx([0.0, FIRST_REPEAT, FIRST_REPEAT + REPEAT], abs=0.06)
+    assert solo.ports == {THEIRS.port}
+    assert (solo.bout.turn.sockets, solo.bout.turn.flows) == (20, 20)
+    assert solo.bout.turn.packets == len(solo.knocks) == 60
+
+
+async def test_it_stops_when_the_guesser_has(bench: Bench) -> None:
+    solo = await go_solo(bench.left, KNOWN)
+    solo.hear(stage=Stage.OVER)
+    await open_for(solo, 5.0)
+    assert solo.knocks == []
+
+
+async def test_a_guesser_that_never_ends_is_knocked_at_no_more_than_a_punch_may(bench: Bench) -> None:
+    """It may be a victim's address, and the one who announced it goes on saying that it guesses."""
+    solo = await go_solo(bench.left, SWEEPS)
+    solo.hear()
+    await open_for(solo, 60.0)
+    assert len(solo.ports) == MAX_SWEPT
+    assert len(solo.knocks) == HARD_PACKETS
+
+
+@pytest.mark.parametrize(("told", "knocked"), [((22, 25), set()), ((1022, 1025), {1024, 1025})])
+async def test_no_service_of_the_guesser_s_address_is_aimed_at(
+    bench: Bench, told: tuple[int, int], knocked: set[int]
+) -> None:
+    solo = await go_solo(bench.left, replace(KNOWN, aim=Aim.TOLD, guess_sockets=1))
+    solo.hear(told)
+    await open_for(solo, 3.0)
+    assert solo.ports == knocked
+
+
+async def test_a_count_that_goes_down_to_services_is_followed_no_further(bench: Bench) -> None:
+    tactic = replace(KNOWN, aim=Aim.AHEAD, guess_sockets=240)
+    solo = await go_solo(bench.left, tactic, theirs=replace(COUNTS, step=-1))
+    solo.hear((1060, 1060))
+    await open_for(solo, 3.0)
+    assert solo.ports
+    assert min(solo.ports) >= FIRST_PORT

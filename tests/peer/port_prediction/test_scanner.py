@@ -1,0 +1,99 @@
+"""The guesser of a hard punch, alone: which ports it asks, and what no opener can make it do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import trio
+from tests.peer.bouts import COUNTS, THEIRS, Solo, go_solo
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.nat import Mapping
+from tunnel.peer.port_prediction.attempt import MOST_TOLD
+from tunnel.peer.port_prediction.plan import FIRST_PORT, Aim, HardTactic, TacticName
+from tunnel.peer.port_prediction.scanner import AGAIN, MARGIN, MOST_PAIRS, Guesser
+from tunnel.peer.probe_budget import HARD_FLOWS, HARD_PACKETS
+from tunnel.wire.probes import MAX_SPANS, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.peer.conftest import Bench
+
+TOLD = HardTactic(TacticName.PREDICTED, we_open=False, sockets=20)
+FILLS = replace(TOLD, sockets=16, aim=Aim.PICKED, aim_block=(10240, 12287), guess_sockets=130)
+EVERYWHERE = [(1, 65535)] * MAX_SPANS
+
+
+async def guess(solo: Solo, seconds: float) -> Guesser:
+    """For so long at most."""
+    guesser = Guesser(solo.bout)
+    with trio.move_on_after(seconds):
+        await guesser.run()
+    return guesser
+
+
+async def test_ports_that_were_told_are_asked_with_a_few_beside_them_and_again(bench: Bench) -> None:
+    solo = await go_solo(bench.left, TOLD)
+    solo.hear((5000, 5009))
+    await guess(solo, 2.5 * AGAIN)
+    assert solo.ports == set(range(5000 - MARGIN, 5010 + MARGIN))
+    assert solo.bout.turn.flows == 10 + 2 * MARGIN
+    asked = Counter(way.remote.port for _, way in solo.knocks if way.remote is not None)
+    assert asked[5000] == asked[5009] == 3
+    assert solo.bout.turn.packets == len(solo.knocks)
+
+
+async def test_it_stops_when_the_opener_has(bench: Bench) -> None:
+    solo = await go_solo(bench.left, TOLD)
+    solo.hear((5000, 5009), stage=Stage.OVER)
+    await guess(solo, 5.0)
+    assert trio.current_time() < 1.0
+
+
+async def test_an_opener_that_tells_of_all_ports_has_as_many_asked_as_there_are_flows_for(bench: Bench) -> None:
+    solo = await go_solo(bench.left, TOLD)
+    solo.hear(*EVERYWHERE)
+    guesser = await guess(solo, 20.0)
+    assert len(guesser._known) <= MOST_TOLD
+    assert solo.bout.turn.flows == HARD_FLOWS
+    assert len(solo.knocks) <= HARD_PACKETS
+    assert min(solo.ports) == FIRST_PORT
+
+
+async def test_an_opener_that_tells_of_other_ports_each_time_fills_no_memory(bench: Bench) -> None:
+    """Each of many sockets would wait for each port that was ever told."""
+    solo = await go_solo(bench.left, FILLS)
+    most = 0
+
+    async def tell() -> None:
+        nonlocal most
+        for number in range(6):
+            solo.hear((2000 * (number + 1), 2000 * (number + 1) + 1999))
+            await trio.sleep(0.1)
+            most = max(most, len(guesser._waiting))
+
+    guesser = Guesser(solo.bout)
+    with trio.move_on_after(1.0):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell)
+            await guesser.run()
+    assert 1000 < most <= MOST_PAIRS
+
+
+async def test_a_count_at_the_end_of_the_ports_is_no_error(bench: Bench) -> None:
+    """Its next port is none: nothing is told of it, and the punch goes on."""
+
+    async def enclose(number: int, act: Callable[[], None]) -> tuple[Endpoint | None, Endpoint | None]:
+        act()
+        return Endpoint("25.1.0.1", 65535), None
+
+    bench.left.enclose = enclose  # type: ignore[method-assign]
+    tactic = replace(TOLD, aim=Aim.TOLD, guess_sockets=1)
+    solo = await go_solo(bench.left, tactic, own=replace(COUNTS, mapping=Mapping.ADDRESS_DEPENDENT))
+    solo.hear((5000, 5009))
+    await guess(solo, 2.0)
+    assert solo.told == []
+    assert set(range(5000, 5010)) <= solo.ports <= set(range(5000 - MARGIN, 5010 + MARGIN)) | {THEIRS.port}

@@ -1,0 +1,258 @@
+"""Between an interface and the peers: who speaks in another's name, and what is for nobody, is dropped and counted."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from tunnel.model.errors import DeviceError
+from tunnel.riders.loop_guard import LoopGuard
+from tunnel.riders.tun_plane import REFUSALS_BURST, TunPlane
+from tunnel.verify.memory.devices import QUEUE, MemoryDevice, MemoryDevices
+from tunnel.wire.ip_packet import destination_of, source_of
+
+OWN, FRIEND, OTHER = "10.86.0.1", "10.86.0.2", "10.86.0.3"
+OWN6, FRIEND6 = "fd00::1", "fd00::2"
+
+
+class Peer:
+    """Keeps what it is given to send."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.takes_ip = True
+
+    def send_packet(self, packet: bytes) -> None:
+        self.sent.append(packet)
+
+
+def packet(source: str, destination: str, payload: bytes = b"hello") -> bytes:
+    """An IP packet, as far as the plane looks at it."""
+    addresses = ipaddress.ip_address(source).packed + ipaddress.ip_address(destination).packed
+    if ":" in source:
+        return b"\x60" + bytes(3) + len(payload).to_bytes(2) + bytes(2) + addresses + payload
+    return b"\x45\x00" + (20 + len(payload)).to_bytes(2) + bytes(8) + addresses + payload
+
+
+@pytest.fixture
+def friend() -> Peer:
+    return Peer()
+
+
+@pytest.fixture
+def guard() -> LoopGuard:
+    return LoopGuard()
+
+
+@pytest.fixture
+def plane(friend: Peer, guard: LoopGuard) -> TunPlane:
+    holders = {ipaddress.ip_address(address).packed: friend for address in (FRIEND, FRIEND6)}
+    holders[ipaddress.ip_address(OTHER).packed] = Peer()
+    own = {ipaddress.ip_address(address).packed for address in (OWN, OWN6)}
+    return TunPlane(holders.get, own.__contains__, guard)
+
+
+@pytest.fixture
+async def device(autojump_clock: trio.testing.MockClock, plane: TunPlane) -> AsyncIterator[MemoryDevice]:
+    device = await MemoryDevices().open_device("p2pt0", 1280, (), ())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(plane.carry, device)
+        await trio.testing.wait_all_tasks_blocked()
+        yield device
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("sent", [packet(OWN, FRIEND), packet(OWN6, FRIEND6)])
+async def test_a_packet_goes_to_the_holder_of_its_destination(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, sent: bytes
+) -> None:
+    device.inject(sent)
+    await trio.sleep(1)
+    assert friend.sent == [sent]
+    assert plane.counts.out == 1
+
+
+@pytest.mark.parametrize(
+    "destination", ["10.86.0.99", "224.0.0.251", "255.255.255.255", "10.86.255.255", "fd00::99", "ff02::1", "ff02::fb"]
+)
+async def test_what_is_for_nobody_or_for_everybody_is_dropped_and_counted(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, destination: str
+) -> None:
+    device.inject(packet(OWN6 if ":" in destination else OWN, destination))
+    await trio.sleep(1)
+    assert friend.sent == []
+    assert (plane.counts.no_peer, plane.counts.out) == (1, 0)
+
+
+async def test_a_datagram_of_ours_that_an_overlay_wrapped_goes_nowhere(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, guard: LoopGuard
+) -> None:
+    """Sealed and sent again it would come back again, for ever."""
+    datagram = bytes(range(100))
+    guard.note_sent(datagram)
+    device.inject(packet(OWN, FRIEND, b"the overlay's header" + datagram))
+    device.inject(packet(OWN, FRIEND, datagram + b"more"))
+    await trio.sleep(1)
+    assert friend.sent == [packet(OWN, FRIEND, datagram + b"more")]
+    assert (plane.counts.looped, guard.looped, plane.counts.out) == (1, 1, 1)
+
+
+async def test_while_it_is_hushed_packets_wait_and_none_is_lost(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, guard: LoopGuard
+) -> None:
+    assert guard.hush(0.5)
+    for number in range(100):
+        device.inject(packet(OWN, FRIEND, bytes([number])))
+    await trio.sleep(0.4)
+    assert (friend.sent, guard.carried) == ([], 0)
+    await trio.sleep(0.2)
+    assert [sent[-1] for sent in friend.sent] == list(range(100))
+    assert guard.carried == sum(map(len, friend.sent))
+
+
+@pytest.mark.parametrize("junk", [b"", b"\x45", bytes(40), b"\x60" + bytes(20), b"\x4f" * 19, b"\xff" * 60])
+async def test_what_is_no_ip_packet_is_dropped_and_counted_both_ways(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, junk: bytes
+) -> None:
+    device.inject(junk)
+    plane.deliver_untrusted(friend, junk)
+    await trio.sleep(1)
+    assert friend.sent == []
+    assert plane.counts.malformed == 2
+
+
+@pytest.mark.parametrize("came", [packet(FRIEND, OWN), packet(FRIEND6, OWN6)])
+async def test_a_packet_from_its_holder_reaches_the_kernel(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, came: bytes
+) -> None:
+    plane.deliver_untrusted(friend, came)
+    assert await device.wait_written() == came
+    assert plane.counts.into == 1
+
+
+@pytest.mark.parametrize("source", [OTHER, OWN, "10.86.0.99", "8.8.8.8", "127.0.0.1", "224.0.0.1", "fd00::3", "::1"])
+async def test_a_packet_in_another_s_name_is_dropped_and_counted(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, source: str
+) -> None:
+    plane.deliver_untrusted(friend, packet(source, OWN6 if ":" in source else OWN))
+    plane.deliver_untrusted(friend, packet(FRIEND, OWN, b"true"))
+    assert await device.wait_written() == packet(FRIEND, OWN, b"true")
+    assert plane.counts.forged_source == 1
+
+
+@pytest.mark.parametrize(
+    "destination",
+    [
+        "192.168.1.7",
+        "10.86.0.99",
+        OTHER,
+        FRIEND,
+        "127.0.0.1",
+        "0.0.0.0",
+        "224.0.0.251",
+        "255.255.255.255",
+        "10.86.255.255",
+        "fd00::99",
+        FRIEND6,
+        "2001:db8::1",
+        "fe80::1",
+        "::1",
+        "::",
+        "ff02::1",
+        f"::ffff:{OWN}",
+    ],
+)
+@pytest.mark.parametrize("payload", [b"hello", b""])
+async def test_a_peer_s_packet_to_anything_but_our_tunnel_addresses_is_dropped_and_counted(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, destination: str, payload: bytes
+) -> None:
+    """The kernel would take it to the LAN, where it forwards, and to services at this machine's other addresses."""
+    is_ipv6 = ":" in destination
+    plane.deliver_untrusted(friend, packet(FRIEND6 if is_ipv6 else FRIEND, destination, payload))
+    plane.deliver_untrusted(friend, packet(FRIEND, OWN, b"true"))
+    assert await device.wait_written() == packet(FRIEND, OWN, b"true")
+    assert (plane.counts.foreign_destination, plane.counts.into) == (1, 1)
+
+
+async def test_each_fragment_is_judged_by_the_addresses_that_it_bears(
+    device: MemoryDevice, plane: TunPlane, friend: Peer
+) -> None:
+    for destination in (OWN, "192.168.1.7"):
+        for offset in (0x2000, 0x0002):  # the first, more to come; the second, sixteen bytes further
+            whole = packet(FRIEND, destination)
+            plane.deliver_untrusted(friend, whole[:6] + offset.to_bytes(2) + whole[8:])
+    assert (plane.counts.into, plane.counts.foreign_destination) == (2, 2)
+    assert {(await device.wait_written())[16:20] for _ in range(2)} == {ipaddress.ip_address(OWN).packed}
+
+
+async def test_a_packet_to_us_that_brings_a_route_further_on_is_dropped_and_counted(
+    device: MemoryDevice, plane: TunPlane, friend: Peer
+) -> None:
+    plain, to = packet(FRIEND, OWN), ipaddress.ip_address("192.168.1.7").packed
+    routed = b"\x47" + plain[1:20] + b"\x83\x07\x04" + to + b"\x00" + plain[20:]
+    plane.deliver_untrusted(friend, routed)
+    assert (plane.counts.into, plane.counts.foreign_destination) == (0, 1)
+
+
+def test_without_an_interface_packets_are_dropped_and_counted(plane: TunPlane, friend: Peer) -> None:
+    plane.deliver_untrusted(friend, packet(FRIEND, OWN))
+    assert plane.counts.device_full == 1
+
+
+async def test_an_interface_that_takes_no_more_drops_and_counts(
+    device: MemoryDevice, plane: TunPlane, friend: Peer
+) -> None:
+    for _ in range(QUEUE + 3):
+        plane.deliver_untrusted(friend, packet(FRIEND, OWN))
+    assert (plane.counts.into, plane.counts.device_full) == (QUEUE, 3)
+
+
+async def test_an_interface_that_vanishes_is_an_error_that_names_it(
+    autojump_clock: trio.testing.MockClock, plane: TunPlane, friend: Peer
+) -> None:
+    device = await MemoryDevices().open_device("p2pt0", 1280, (), ())
+
+    async def vanish() -> None:
+        await trio.sleep(1)
+        device.close()
+        plane.deliver_untrusted(friend, packet(FRIEND, OWN))
+
+    async def carry() -> None:
+        with pytest.raises(DeviceError, match="p2pt0 is gone"):
+            await plane.carry(device)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(vanish)
+        nursery.start_soon(carry)
+    assert plane.counts.device_full == 1
+
+
+@pytest.mark.parametrize(("own", "destination"), [(OWN, FRIEND), (OWN6, FRIEND6)])
+async def test_a_packet_for_a_peer_that_takes_no_ip_is_answered_at_once_within_a_rate(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, own: str, destination: str
+) -> None:
+    """Else a program waits for minutes for what cannot come."""
+    friend.takes_ip = False
+    sent = packet(own, destination, b"12345678")
+    for _ in range(50):
+        device.inject(sent)
+    answer = await device.wait_written()
+    assert (source_of(answer), destination_of(answer)) == (destination_of(sent), source_of(sent))
+    assert answer.endswith(sent)
+    await trio.sleep(0.01)
+    assert (friend.sent, plane.counts.refused, plane.counts.out) == ([], 50, 0)
+    assert len([await device.wait_written() for _ in range(int(REFUSALS_BURST) - 1)]) == 9
+    with trio.move_on_after(0.05) as waited:
+        await device.wait_written()
+    assert waited.cancelled_caught
+
+
+async def test_what_is_not_from_us_is_not_answered(device: MemoryDevice, plane: TunPlane, friend: Peer) -> None:
+    friend.takes_ip = False
+    device.inject(packet("192.168.1.7", FRIEND, b"12345678"))
+    device.inject(packet(OWN, FRIEND, b"87654321"))
+    assert (await device.wait_written()).endswith(b"87654321")
+    assert plane.counts.refused == 2

@@ -1,0 +1,35 @@
+"""Small weathers, and charts with something changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tunnel.verify.proof.explorer import Space, explore
+from tunnel.verify.proof.model import Model
+from tunnel.verify.proof.rules import Charts, Rules, Weather, read_charts
+
+Explore = Callable[..., Space]
+
+
+@pytest.fixture
+def charts() -> Charts:
+    """Those of the program."""
+    return read_charts()
+
+
+@pytest.fixture
+def quiet(charts: Charts) -> Rules:
+    """A weather in which nothing goes wrong."""
+    return Rules(charts, Weather("quiet"))
+
+
+@pytest.fixture
+def explored() -> Explore:
+    """Explore a small weather with these charts."""
+
+    def run(charts: Charts, weather: Weather | None = None) -> Space:
+        return explore(Model(Rules(charts, weather or Weather("quiet"))))
+
+    return run

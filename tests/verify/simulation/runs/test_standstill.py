@@ -1,0 +1,119 @@
+"""A program that is stopped takes no step, its machine goes on, and nobody else notices more than that."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextvars import copy_context
+
+import pytest
+import trio
+from tests.verify.simulation.pairs import do, expect, pair
+from trio._core import _run
+
+from tunnel.machines.trace_hook import WITNESS
+from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.standstill import Standstill
+from tunnel.verify.simulation.runs.trace import Frozen, HostWitness, Passed, Signalled, Trace
+
+TALK = do(1.0, "send", who="desk", to="laptop", until=29.0)
+STOPPED = do(5.0, "freeze", who="laptop", seconds=4.0)
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_the_tasks_of_one_program_stand_still_and_then_all_that_they_waited_for_has_happened() -> None:
+    ticks: dict[str, list[float]] = {"one": [], "other": []}
+    heard: list[float] = []
+    send, receive = trio.open_memory_channel[int](10)
+    start = trio.current_time()
+
+    async def tick(name: str) -> None:
+        while True:
+            ticks[name].append(trio.current_time() - start)
+            await trio.sleep(1.0)
+
+    async def hear() -> None:
+        await receive.receive()
+        heard.append(trio.current_time() - start)
+
+    witnesses = {name: HostWitness(name, Trace(), lambda _: None) for name in ticks}
+    standstill = Standstill()
+    async with trio.open_nursery() as nursery:
+        for name, witness in witnesses.items():
+            context = copy_context()
+            context.run(WITNESS.set, witness)
+            context.run(nursery.start_soon, tick, name)
+            if name == "one":
+                context.run(nursery.start_soon, hear)
+        await trio.sleep(1.5)
+        standstill.stop(witnesses["one"])
+        assert standstill.is_stopped(witnesses["one"])
+        await trio.sleep(1.0)
+        send.send_nowait(1)
+        await trio.sleep(3.0)
+        assert heard == []
+        standstill.go_on(witnesses["one"])
+        assert not standstill.is_stopped(witnesses["one"])
+        await trio.sleep(1.1)
+        nursery.cancel_scope.cancel()
+    assert ticks == {"one": [0.0, 1.0, 5.5, 6.5], "other": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}
+    assert heard == [5.5]
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_trio_s_own_queue_is_back_when_nobody_is_stopped() -> None:
+    """Each step costs more as long as it is not."""
+    standstill = Standstill()
+    one, other = (HostWitness(name, Trace(), lambda _: None) for name in ("one", "other"))
+    standstill.stop(one)
+    standstill.stop(other)
+    standstill.go_on(one)
+    standstill.go_on(one)
+    assert type(_run.GLOBAL_RUN_CONTEXT.runner.runq) is not deque
+    standstill.go_on(other)
+    assert type(_run.GLOBAL_RUN_CONTEXT.runner.runq) is deque
+    await trio.sleep(1.0)
+
+
+def test_a_stopped_node_says_nothing_and_what_came_meanwhile_waits_in_its_machine() -> None:
+    back = expect(after=9.0, by=12.0, node="laptop", peer="desk", state="connected", path="direct")
+    outcome = rehearse(pair(TALK, STOPPED, back, length=30.0), 0, keep_trace=True)
+    assert outcome.failures == ()
+    assert outcome.trace is not None
+    records = outcome.trace.records
+    assert [record for record in records if isinstance(record, Frozen)] == [
+        Frozen(5.0, "laptop", is_stopped=True), Frozen(9.0, "laptop", is_stopped=False),
+    ]  # fmt: skip
+    while_stopped = [record for record in records if 5.1 < record.at < 9.0]
+    assert [record for record in while_stopped if isinstance(record, Signalled) and record.host == "laptop"] == []
+    udp = [record for record in while_stopped if isinstance(record, Passed) and "192.168.2." in record.destination]
+    assert {record.fate for record in udp if record.what == "data"} == {"delivered"}
+    assert not any(isinstance(record, Passed) and record.source.startswith("26.0.2.1") for record in while_stopped)
+
+
+def test_what_a_stopped_program_s_users_would_send_is_not_sent() -> None:
+    nothing_lost = expect(who="laptop", to="desk", lost_at_most=0, arrived_at_most=260)
+    back = do(1.0, "send", who="laptop", to="desk", until=29.0)
+    assert rehearse(pair(TALK, back, STOPPED, nothing_lost, length=30.0), 0).failures == ()
+
+
+@pytest.mark.parametrize("word", ["kill", "stop"])
+def test_a_stopped_program_can_be_ended_and_started_again(word: str) -> None:
+    """A kill ends it at once, a farewell is said when it goes on."""
+    end = do(6.0, word, who="laptop")
+    again = do(12.0, "start", who="laptop")
+    back = expect(after=12.0, by=20.0, node="laptop", peer="desk", state="connected")
+    farewells = {"kill": 0, "stop": 1}[word]
+    said = expect(host="laptop", signal="withdraw", before=12.0, at_least=farewells, at_most=farewells)
+    assert rehearse(pair(TALK, STOPPED, end, again, back, said, length=30.0), 0).failures == ()
+
+
+def test_a_program_that_is_stopped_until_the_end_ends_all_the_same() -> None:
+    stopped = do(5.0, "freeze", who="laptop", seconds=100.0)
+    again = do(6.0, "freeze", who="laptop", seconds=1.0)
+    still = expect(who="desk", to="laptop", arrived_at_most=50)
+    assert rehearse(pair(TALK, stopped, again, still, length=30.0), 0).failures == ()
+
+
+def test_stopping_a_program_repeats_itself() -> None:
+    scenario = pair(TALK, STOPPED, do(7.0, "freeze", who="server", seconds=9.0), length=30.0)
+    assert rehearse(scenario, 4).digest == rehearse(scenario, 4).digest
