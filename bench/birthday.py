@@ -25,7 +25,7 @@ from queue import Empty, SimpleQueue
 
 from tunnel.model.errors import Unreachable
 from tunnel.verify.netlab import Host, Kind, Lab, Site, SiteSpec
-from tunnel.verify.netlab.programs import Household
+from tunnel.verify.netlab.programs import LabPrograms
 
 ONE_WAY = 10.0
 """Milliseconds between a site and the internet."""
@@ -90,9 +90,9 @@ def measure(easy: Kind, hard: Kind, count: int, together: int) -> list[Run]:
         waiting.put(number)
     runs: list[Run] = []
     failures: list[BaseException] = []
-    with tempfile.TemporaryDirectory() as folder, Lab(*specs) as lab, Household(lab, Path(folder)) as household:
-        household.start_server()
-        household.make_invite()
+    with tempfile.TemporaryDirectory() as folder, Lab(*specs) as lab, LabPrograms(lab, Path(folder)) as lab_programs:
+        lab_programs.start_server()
+        lab_programs.make_invite()
 
         def work(lane: int) -> None:
             sites = lab.sites[f"e{lane}"], lab.sites[f"h{lane}"]
@@ -102,7 +102,7 @@ def measure(easy: Kind, hard: Kind, count: int, together: int) -> list[Run]:
                 except Empty:
                     return
                 try:
-                    run = punch(lab, household, *sites)
+                    run = punch(lab, lab_programs, *sites)
                 except BaseException as failure:
                     failures.append(failure)
                     return
@@ -128,18 +128,18 @@ def measure(easy: Kind, hard: Kind, count: int, together: int) -> list[Run]:
     return runs
 
 
-def punch(lab: Lab, household: Household, easy: Site, hard: Site) -> Run:
+def punch(lab: Lab, lab_programs: LabPrograms, easy: Site, hard: Site) -> Run:
     """One run: the side that is easy to reach pings the other."""
     names = (easy.name, hard.name)
     for site in (easy, hard):
         lab.forget_mappings(site)
-        household.start_node(site.host, site.name)
+        lab_programs.start_node(site.host, site.name)
     try:
-        household.wait_ready(*names)
-        pinging = household.start_ping(*names)
+        lab_programs.wait_ready(*names)
+        pinging = lab_programs.start_ping(*names)
         asked = pinging.wait_answer().asked
         try:
-            entries = household.wait_direct(*names, INSISTING)
+            entries = lab_programs.wait_direct(*names, INSISTING)
         except Unreachable:
             direct_after = None
         else:
@@ -147,7 +147,7 @@ def punch(lab: Lab, household: Household, easy: Site, hard: Site) -> Run:
                 max(move["at"] for entry in entries for move in entry["history"] if move["to"] == "connected") - asked
             )
         costs = cost(lab, easy, hard), cost(lab, hard, easy)
-        entry = household.peer(*names)
+        entry = lab_programs.peer(*names)
         reason = (
             ""
             if entry is None or entry["reason"] is None
@@ -156,7 +156,7 @@ def punch(lab: Lab, household: Household, easy: Site, hard: Site) -> Run:
         pinging.stop()
     finally:
         for name in names:
-            household.stop_node(name)
+            lab_programs.stop_node(name)
     return Run(direct_after, *costs, reason)
 
 

@@ -64,7 +64,7 @@ async def measure(peers: int, trace: bool) -> float:
 
             async def meet(first: int, after: int) -> None:
                 for number in range(first, after):
-                    node.program.neighbourhood.handle_untrusted(peer_up(network, number))
+                    node.program.peer_signals.handle_untrusted(peer_up(network, number))
                     await trio.sleep(0.01)
                 await trio.sleep(60.0)
                 gc.collect()

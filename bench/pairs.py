@@ -6,8 +6,8 @@
 
 One lab with two sites of each kind, one server. Each pair meets with freshly started nodes: pings through the tunnel,
 then both are asked what they came to, for as long as a direct path is promised and not there. Some pairs meet at once,
-on sites of their own. Ends with 1 if a pair that is promised a direct path (tunnel.verify.netlab.promises) has none, or one
-has no path at all; how long it took is told, never judged.
+on sites of their own. Ends with 1 if a pair that is promised a direct path (tunnel.verify.netlab.promises) has none, or
+one has no path at all; how long it took is told, never judged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 from tunnel.model.errors import Unreachable
 from tunnel.verify.netlab import Kind, Lab, SiteSpec
-from tunnel.verify.netlab.programs import Household
+from tunnel.verify.netlab.programs import LabPrograms
 from tunnel.verify.netlab.promises import is_direct_promised
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reach.md"
@@ -184,15 +184,15 @@ def measure(kinds: Sequence[Kind], together: int) -> list[Outcome]:
     with (
         tempfile.TemporaryDirectory() as folder,
         Lab(*specs.values()) as lab,
-        Household(lab, Path(folder)) as household,
+        LabPrograms(lab, Path(folder)) as lab_programs,
     ):
-        household.start_server()
-        household.make_invite(ipv6=lab.server.address_v6 is not None)
+        lab_programs.start_server()
+        lab_programs.make_invite(ipv6=lab.server.address_v6 is not None)
         done = 0
 
         def meet(meeting: Meeting) -> Outcome:
             nonlocal done
-            outcome = _meet(lab, household, meeting)
+            outcome = _meet(lab, lab_programs, meeting)
             with _telling:
                 done += 1
                 print(f"{done}/{len(meetings)}", *_row(outcome), sep="  ", file=sys.stderr, flush=True)
@@ -279,26 +279,26 @@ def _in_turns(meetings: Sequence[Meeting], meet: Callable[[Meeting], Outcome], t
     return [outcomes[meeting.title] for meeting in meetings]
 
 
-def _meet(lab: Lab, household: Household, meeting: Meeting) -> Outcome:
+def _meet(lab: Lab, lab_programs: LabPrograms, meeting: Meeting) -> Outcome:
     names = (meeting.one, meeting.other)
     hosts = {host.name: host for spec in meeting.specs for host in lab.sites[spec.name].hosts}
     for name in names:
-        household.start_node(hosts[name], name)
+        lab_programs.start_node(hosts[name], name)
     try:
-        return _outcome(household, meeting, names)
+        return _outcome(lab_programs, meeting, names)
     except Unreachable as error:
         return Outcome(meeting, "none", "", str(error), None, None, PINGS)
     finally:
         for name in names:
-            household.stop_node(name)
+            lab_programs.stop_node(name)
 
 
-def _outcome(household: Household, meeting: Meeting, names: tuple[str, str]) -> Outcome:
-    household.wait_ready(*names)
-    pings = household.start_ping(*names, count=PINGS, interval=INTERVAL).finish()
+def _outcome(lab_programs: LabPrograms, meeting: Meeting, names: tuple[str, str]) -> Outcome:
+    lab_programs.wait_ready(*names)
+    pings = lab_programs.start_ping(*names, count=PINGS, interval=INTERVAL).finish()
     first = pings.first
     asked = time.time() - PINGS * INTERVAL if first is None else first.asked
-    entries = _settle(household, names, meeting.is_direct_promised)
+    entries = _settle(lab_programs, names, meeting.is_direct_promised)
     carriers = ("none" if entry["path"] is None else str(entry["path"]["kind"]) for entry in entries)
     moments = [moment for entry in entries if (moment := _connected_at(entry)) is not None]
     reason = entries[0]["reason"] or entries[1]["reason"]
@@ -313,14 +313,14 @@ def _outcome(household: Household, meeting: Meeting, names: tuple[str, str]) -> 
     )
 
 
-def _settle(household: Household, names: tuple[str, str], insist: bool) -> list[dict[str, Any]]:
+def _settle(lab_programs: LabPrograms, names: tuple[str, str], insist: bool) -> list[dict[str, Any]]:
     """What both say of each other once they have made up their minds, or, insisting, once both are direct."""
     try:
         if insist:
-            return list(household.wait_direct(*names, INSISTING))
+            return list(lab_programs.wait_direct(*names, INSISTING))
     except Unreachable:
         pass
-    return [household.wait_peer(name, peer, _is_decided, "decided", SETTLING) for name, peer in (names, names[::-1])]
+    return [lab_programs.wait_peer(name, peer, _is_decided, "decided", SETTLING) for name, peer in (names, names[::-1])]
 
 
 def _is_decided(entry: dict[str, Any]) -> bool:

@@ -15,8 +15,8 @@ from pathlib import Path
 import trio
 
 from tunnel.model.settings import NodeSettings
-from tunnel.verify.simulation.internet.topology import Host, Picture
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.internet.topology import Host, Topology
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.runs.schedule import run_seeded
 from tunnel.verify.simulation.scenarios.action import Connect
 from tunnel.verify.simulation.scenarios.expectation import ExpectPeer
@@ -34,9 +34,11 @@ def idle_hour() -> Scenario:
     return Scenario(
         name="idle_hour",
         title="an idle hour",
-        picture=Picture(hosts={name: Host(addresses=(f"27.0.0.{at}",)) for at, name in enumerate(("one", "other"), 1)}),
+        topology=Topology(
+            hosts={name: Host(addresses=(f"27.0.0.{at}",)) for at, name in enumerate(("one", "other"), 1)}
+        ),
         nodes={name: NodePlan(settings=NodeSettings(name=name, default_stun=False)) for name in ("one", "other")},
-        deeds=(Connect(at=1.0, who="one", to="other"),),
+        actions=(Connect(at=1.0, who="one", to="other"),),
         expectations=(ExpectPeer(node="one", peer="other", state="connected", since=3.0, until=HOUR),),
         length=HOUR,
     )
@@ -63,7 +65,7 @@ def main() -> int:
     print(f"{TURNS} bare turns of the loop: {turns:.2f} s")
 
     began = time.perf_counter()
-    outcome = rehearse(idle_hour(), 0)
+    outcome = run_scenario(idle_hour(), 0)
     hour = time.perf_counter() - began
     print(
         f"an idle hour of two connected nodes: {hour:.2f} s ({hour / turns:.1f} x the bare turns), "

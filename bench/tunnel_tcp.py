@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tunnel.verify.netlab import Kind, Lab, Site, SiteSpec
-from tunnel.verify.netlab.programs import Household
+from tunnel.verify.netlab.programs import LabPrograms
 
 WAYS = (
     ("direct", (), ()),
@@ -37,28 +37,28 @@ def measure(lab: Lab, listener: Site, sender: Site, address: str, seconds: int) 
 def main() -> None:
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     sites = (SiteSpec("home", Kind.PUBLIC), SiteSpec("office", Kind.PUBLIC))
-    with tempfile.TemporaryDirectory() as folder, Lab(*sites) as lab, Household(lab, Path(folder)) as household:
+    with tempfile.TemporaryDirectory() as folder, Lab(*sites) as lab, LabPrograms(lab, Path(folder)) as lab_programs:
         home, office = lab.sites["home"], lab.sites["office"]
         bare = measure(lab, office, home, office.host.address, seconds)
         print(f"{'path':<22}{'Gbit/s':>8}{'of bare':>10}\n{'bare kernel':<22}{bare:>8.4f}{1:>10.3f}")
         carried: dict[str, float] = {}
         for name, options, server_options in WAYS:
-            household.start_server(*server_options)
+            lab_programs.start_server(*server_options)
             for node, site in (("desk", home), ("laptop", office)):
-                household.start_node(site.host, node, *options)
-            household.wait_ready("desk", "laptop")
-            household.command("desk", "ping", "laptop", "--count", "1")
-            household.wait_state("desk", "laptop", "relayed" if options else "connected")
-            measure(lab, office, home, household.address("laptop"), 3)  # a circuit comes when the relay is in use
-            carried[name] = measure(lab, office, home, household.address("laptop"), seconds)
-            path = household.peer("desk", "laptop")
+                lab_programs.start_node(site.host, node, *options)
+            lab_programs.wait_ready("desk", "laptop")
+            lab_programs.command("desk", "ping", "laptop", "--count", "1")
+            lab_programs.wait_state("desk", "laptop", "relayed" if options else "connected")
+            measure(lab, office, home, lab_programs.address("laptop"), 3)  # a circuit comes when the relay is in use
+            carried[name] = measure(lab, office, home, lab_programs.address("laptop"), seconds)
+            path = lab_programs.peer("desk", "laptop")
             assert path is not None
             told = path["path"]["kind"]
             print(f"{name:<22}{carried[name]:>8.4f}{carried[name] / bare:>10.3f}   {told}")
             for node in ("desk", "laptop"):
-                household.nodes[node].process.terminate()
-                household.nodes[node].process.wait()
-            household.kill_server()
+                lab_programs.nodes[node].process.terminate()
+                lab_programs.nodes[node].process.wait()
+            lab_programs.kill_server()
         print(f"relay over UDP / WebSocket: {carried['relay over UDP'] / carried['relay over WebSocket']:.2f}")
 
 

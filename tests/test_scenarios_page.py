@@ -11,7 +11,7 @@ import pytest
 
 from tunnel.verify.simulation.internet.presets import NATS
 from tunnel.verify.simulation.internet.topology import Gateway, Host, Line, Nat, Router, Server, StunServer
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.scenarios.action import ANY_DEED
 from tunnel.verify.simulation.scenarios.expectation import ANY_EXPECTATION
 from tunnel.verify.simulation.scenarios.groups import COUNT
@@ -67,11 +67,11 @@ def test_every_class_of_nat_is_on_the_page() -> None:
 
 def test_every_deed_is_on_the_page_with_its_keys() -> None:
     rows = rows_of("deeds")
-    assert list(rows) == [deed.word for deed in ANY_DEED]
-    for deed in ANY_DEED:
-        _, what, keys = rows[deed.word]
-        assert what == (deed.__doc__ or "").partition("\n")[0]
-        assert re.findall(r"`(\w+)`", keys) == [field.name for field in fields(deed) if field.name != "at"]
+    assert list(rows) == [action.word for action in ANY_DEED]
+    for action in ANY_DEED:
+        _, what, keys = rows[action.word]
+        assert what == (action.__doc__ or "").partition("\n")[0]
+        assert re.findall(r"`(\w+)`", keys) == [field.name for field in fields(action) if field.name != "at"]
 
 
 def test_every_expectation_is_on_the_page_with_its_keys() -> None:
@@ -86,4 +86,4 @@ def test_the_example_is_a_scenario_and_passes() -> None:
     example = re.search(r"```toml\n(.*?)```", PAGE, re.S)
     assert example is not None
     scenario = parse_scenario(example[1], name="example")
-    assert rehearse(scenario, 0).failures == ()
+    assert run_scenario(scenario, 0).failures == ()

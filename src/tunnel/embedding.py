@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import trio
 
 from tunnel.crypto.network_keys import open_invite
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.errors import PeerUnreachable, SettingsError
 from tunnel.model.invite import Invite
 from tunnel.model.reasons import Reason
@@ -113,7 +113,7 @@ class Peer:
         """Want this peer, and wait until data can flow, at most `patience` seconds."""
         self._connection.want()
         with trio.move_on_after(patience):
-            await self._connection.pulse.wait_until(lambda: self._connection.can_carry)
+            await self._connection.notifier.wait_until(lambda: self._connection.can_carry)
         return self.can_carry
 
     async def wait_settled(self, patience: float = SETTLE_PATIENCE) -> str:
@@ -123,7 +123,7 @@ class Peer:
         """
         self._connection.want()
         with trio.move_on_after(patience):
-            await self._connection.pulse.wait_until(lambda: self.state in _SETTLED)
+            await self._connection.notifier.wait_until(lambda: self.state in _SETTLED)
         return self.state
 
     async def send_datagram(self, datagram: bytes) -> None:
@@ -183,7 +183,7 @@ class Node:
 
     def peer(self, wanted: str) -> Peer:
         """A known peer by id, name or tunnel address. Raises PeerUnreachable."""
-        return Peer(self.program, self.program.directory.find(wanted, is_told=self.program.is_registered))
+        return Peer(self.program, self.program.peer_table.find(wanted, is_told=self.program.is_registered))
 
     async def connect(self, wanted: str) -> Peer:
         """The peer, as soon as data can flow to it: relayed or direct. Raises PeerUnreachable after 30 s.
@@ -196,7 +196,7 @@ class Node:
                 try:
                     peer = self.peer(wanted)
                 except PeerUnreachable:
-                    await self.program.pulse.wait()
+                    await self.program.notifier.wait()
                     continue
                 if await peer.wait_carried(1.0):
                     return peer
@@ -207,7 +207,7 @@ class Node:
         self._refuse_ourselves(wanted)
         with trio.move_on_after(NEWS_PATIENCE if self.program.is_registered else CONNECT_PATIENCE):
             while not self._knows(wanted):
-                await self.program.pulse.wait()
+                await self.program.notifier.wait()
         if not self._knows(wanted):
             raise self._no_way(wanted)
         peer = self.peer(wanted)
@@ -228,7 +228,7 @@ class Node:
         if not self.program.is_registered:
             cause = self.program.link.reason or "it has not answered yet"
             return PeerUnreachable(f"no way to {wanted!r}{when}: no link to the server ({cause})")
-        note = self.program.directory.note_on(wanted)
+        note = self.program.peer_table.note_on(wanted)
         try:
             because = _because(self.peer(wanted).reason)
             return PeerUnreachable("; ".join(filter(None, (f"no way to {wanted!r}{when}{because}", note))))
@@ -251,7 +251,7 @@ class Node:
         _check_kept(inboxes)
         while True:
             node, datagram = await inboxes.take_any()
-            if (connection := self.program.directory.at(node)) is not None:
+            if (connection := self.program.peer_table.at(node)) is not None:
                 return Peer(self.program, connection), datagram
 
     def forget(self, wanted: str) -> Forgotten:
@@ -331,16 +331,16 @@ class _Watcher:
 
     def __init__(self) -> None:
         self._waiting: deque[PeerChange] = deque(maxlen=WATCH_QUEUE)
-        self._pulse = Pulse()
+        self._notifier = Notifier()
 
     def put(self, change: PeerChange) -> None:
         self._waiting.append(change)
-        self._pulse.beat()
+        self._notifier.notify()
 
     async def take(self) -> PeerChange:
         if self._waiting:
             await trio.lowlevel.checkpoint()
-        await self._pulse.wait_until(lambda: bool(self._waiting))
+        await self._notifier.wait_until(lambda: bool(self._waiting))
         return self._waiting.popleft()
 
 

@@ -22,7 +22,7 @@ from tunnel.cli import demo
 from tunnel.cli.invites import make_invite
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
-from tunnel.verify.demo.console import Stage
+from tunnel.verify.demo.console import DemoConsole
 from tunnel.verify.demo.findings import LONGEST_HOLE, Arrivals, Findings, duration, round_trips, throughput
 from tunnel.verify.demo.programs import DemoFailed, open_demo_node, open_program, open_server
 from tunnel.verify.demo.switch import SwitchedDatagrams
@@ -37,9 +37,9 @@ COMMAND = [sys.executable, "-m", "tunnel", "demo"]
 PATIENCE = 58.0
 
 
-def plain_stage() -> tuple[Stage, io.StringIO]:
+def plain_console() -> tuple[DemoConsole, io.StringIO]:
     text = io.StringIO()
-    return Stage(Console(file=text, width=200, _environ={})), text
+    return DemoConsole(Console(file=text, width=200, _environ={})), text
 
 
 def plain_environment(folder: Path) -> dict[str, str]:
@@ -151,15 +151,15 @@ def test_measures_are_told_as_people_say_them() -> None:
 
 
 def test_without_a_terminal_every_line_is_plain_and_nothing_is_redrawn() -> None:
-    stage, text = plain_stage()
+    console, text = plain_console()
     now = time.time()
-    with stage.waiting("the direct path"):
-        stage.move("desk", "lap\x1b[2Jtop", "punching", "path_verified", "connected", now + 1.5)
-        stage.path("desk", "laptop", "direct", now)
-        stage.path("desk", "laptop", None, now)
+    with console.waiting("the direct path"):
+        console.move("desk", "lap\x1b[2Jtop", "punching", "path_verified", "connected", now + 1.5)
+        console.path("desk", "laptop", "direct", now)
+        console.path("desk", "laptop", None, now)
     findings = Findings()
     findings.expect_within("hole", 9.0, 2.5)
-    stage.summary(findings.lines)
+    console.summary(findings.lines)
     told = text.getvalue()
     assert "the direct path ..." in told
     assert "1.50 s  desk    chart of lap\\x1b[2Jtop: punching -> connected  (path_verified)\n" in told
@@ -171,28 +171,30 @@ def test_without_a_terminal_every_line_is_plain_and_nothing_is_redrawn() -> None
 
 def test_a_terminal_gets_colours() -> None:
     text = io.StringIO()
-    stage = Stage(Console(file=text, width=80, force_terminal=True, _environ={"TERM": "xterm-256color"}))
-    with stage.waiting("the direct path"):
-        stage.move("desk", "laptop", "punching", "path_verified", "connected", time.time())
+    console = DemoConsole(Console(file=text, width=80, force_terminal=True, _environ={"TERM": "xterm-256color"}))
+    with console.waiting("the direct path"):
+        console.move("desk", "laptop", "punching", "path_verified", "connected", time.time())
     assert "\x1b[32mconnected" in text.getvalue()
 
 
 def test_a_terminal_that_can_do_little_gets_lines_and_ascii() -> None:
     text = io.StringIO()
-    stage = Stage(Console(file=text, width=80, force_terminal=True, _environ={"TERM": "dumb"}))
-    with stage.waiting("the direct path"):
+    console = DemoConsole(Console(file=text, width=80, force_terminal=True, _environ={"TERM": "dumb"}))
+    with console.waiting("the direct path"):
         pass
     assert text.getvalue().endswith("the direct path ...\n")
     old = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    with Stage(Console(file=old, width=80, force_terminal=True, _environ={"TERM": "xterm"})).waiting("the direct path"):
+    with DemoConsole(Console(file=old, width=80, force_terminal=True, _environ={"TERM": "xterm"})).waiting(
+        "the direct path"
+    ):
         pass
     old.flush()
     assert b"the direct path" in old.buffer.getvalue()
 
 
 async def test_a_view_tells_of_each_change_once_and_wakes_who_waits(autojump_clock: trio.testing.MockClock) -> None:
-    stage, text = plain_stage()
-    views = [PeerView(name, stage) for name in ("desk", "laptop")]
+    console, text = plain_console()
+    views = [PeerView(name, console) for name in ("desk", "laptop")]
 
     async def happen() -> None:
         for at, view in enumerate(views):
@@ -218,20 +220,20 @@ async def test_a_view_tells_of_each_change_once_and_wakes_who_waits(autojump_clo
 # How it ends.
 
 
-async def good_story(stage: Stage, findings: Findings) -> None:
+async def good_story(console: DemoConsole, findings: Findings) -> None:
     findings.expect_within("hole", 1.0, 2.5)
 
 
-async def bad_story(stage: Stage, findings: Findings) -> None:
+async def bad_story(console: DemoConsole, findings: Findings) -> None:
     findings.expect_within("hole", 9.0, 2.5)
 
 
-async def endless_story(stage: Stage, findings: Findings) -> None:
+async def endless_story(console: DemoConsole, findings: Findings) -> None:
     findings.note("round trip", "1 ms")
     await trio.sleep_forever()
 
 
-async def interrupted_story(stage: Stage, findings: Findings) -> None:
+async def interrupted_story(console: DemoConsole, findings: Findings) -> None:
     os.kill(os.getpid(), signal.SIGINT)
     await trio.sleep_forever()
 
@@ -293,11 +295,11 @@ async def test_a_program_that_does_not_mind_its_stdin_is_terminated(tmp_path: Pa
 
 
 async def test_a_node_process_says_no_to_what_it_does_not_know_and_lives_on(tmp_path: Path) -> None:
-    stage, _ = plain_stage()
+    console, _ = plain_console()
     with trio.fail_after(PATIENCE):
         async with open_server(tmp_path) as (url, pin):
             invite = encode_invite(make_invite(url, pin, "test"))
-            async with open_demo_node("desk", invite, tmp_path, stage) as desk:
+            async with open_demo_node("desk", invite, tmp_path, console) as desk:
                 with pytest.raises(SettingsError, match="meet, greet"):
                     await desk.ask("dance")
                 with pytest.raises(SettingsError, match="meet the peer first"):

@@ -75,7 +75,7 @@ def test_json_holds_the_same(command: Command, found: Callable[[Proof], None]) -
     assert ended.code == 1
     told = json.loads(ended.out)
     assert told["holds"] is False
-    assert [weather["states"] for weather in told["weathers"]] == [4000, 7]
+    assert [fault_model["states"] for fault_model in told["weathers"]] == [4000, 7]
     assert told["weathers"][1]["diagram"] == BAD.diagram
     assert told["mutants"]["survivors"] == {SURVIVOR.mutant: None}
     assert told["mutants"]["unexplained"] == [SURVIVOR.mutant]

@@ -19,7 +19,7 @@ import pytest
 from tunnel.cli import simulate as module
 from tunnel.cli.program import run
 from tunnel.cli.simulate_view import MOST_STEPS
-from tunnel.verify.simulation.runs.run import Outcome, broken_outcome, rehearse
+from tunnel.verify.simulation.runs.run import Outcome, broken_outcome, run_scenario
 from tunnel.verify.simulation.scenarios.library import scenario_files, simulations_folder
 from tunnel.verify.simulation.scenarios.scenario import Scenario
 
@@ -254,7 +254,7 @@ def test_a_run_that_breaks_is_one_failure_and_the_others_count(
     def break_one(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> Outcome:
         if seed == 1:
             raise ExceptionGroup("two", [ValueError("26.0.0.1 is \x1b[2J taken"), KeyError()])
-        return rehearse(scenario, seed, keep_trace=keep_trace)
+        return run_scenario(scenario, seed, keep_trace=keep_trace)
 
     monkeypatch.setattr(module, "rehearse", break_one)
     assert run(["simulate", "good.toml", "--seeds", "0..2", "--processes", "1"]) == 1
@@ -287,7 +287,7 @@ def test_a_scenario_that_vanishes_once_it_is_read_loses_nothing(
 ) -> None:
     def vanish(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> Outcome:
         (folder / "bad.toml").unlink(missing_ok=True)
-        return rehearse(scenario, seed, keep_trace=keep_trace)
+        return run_scenario(scenario, seed, keep_trace=keep_trace)
 
     monkeypatch.setattr(module, "rehearse", vanish)
     assert run(["simulate", "bad.toml"]) == 1
@@ -347,7 +347,7 @@ def test_a_storm_is_drawn_from_its_seed_and_kept_as_a_file(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> Outcome:
-        return replace(rehearse(scenario, seed, keep_trace=keep_trace), failures=("it rained",))
+        return replace(run_scenario(scenario, seed, keep_trace=keep_trace), failures=("it rained",))
 
     monkeypatch.setattr(module, "rehearse", fail)
     assert run(["simulate", "--storm", "5", "--keep", "kept", "--json"]) == 1

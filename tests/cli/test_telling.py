@@ -13,7 +13,7 @@ import pytest
 import trio.testing
 
 from tunnel.cli.telling import name_of, tell_notes, tell_peers, tell_up
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import PathStatus, PeerStatus
@@ -148,14 +148,14 @@ class NotingNode:
 
     def __init__(self) -> None:
         self.notes: tuple[str, ...] = ()
-        self.program = SimpleNamespace(pulse=Pulse())
+        self.program = SimpleNamespace(notifier=Notifier())
 
     def status(self) -> Any:
         return SimpleNamespace(notes=self.notes)
 
     async def note(self, *notes: str) -> None:
         self.notes = notes
-        self.program.pulse.beat()
+        self.program.notifier.notify()
         await trio.sleep(2)
 
 
@@ -197,5 +197,5 @@ async def test_members_that_cause_notes_do_not_fill_the_log(
 @pytest.mark.parametrize(("peer", "name"), [("a" * 26, "laptop"), ("b" * 26, ""), ("no id", "")])
 def test_a_peer_is_named_by_its_id(peer: str, name: str) -> None:
     known = {NodeId.parse("a" * 26): SimpleNamespace(name="laptop")}
-    node: Any = SimpleNamespace(program=SimpleNamespace(directory=SimpleNamespace(at=known.get)))
+    node: Any = SimpleNamespace(program=SimpleNamespace(peer_table=SimpleNamespace(at=known.get)))
     assert name_of(node, peer) == name

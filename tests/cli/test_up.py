@@ -19,7 +19,7 @@ from tunnel.cli import up as up_module
 from tunnel.cli.state_lock import NODE, holding
 from tunnel.cli.up import UpOptions
 from tunnel.crypto.network_keys import derive_network_keys
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, SettingsError
 from tunnel.model.invite import Invite
@@ -171,7 +171,7 @@ class Nodes:
                 watch=no_changes,
                 wait_registered=trio.sleep_forever,
                 status=lambda: SimpleNamespace(notes=()),
-                program=SimpleNamespace(pulse=Pulse()),
+                program=SimpleNamespace(notifier=Notifier()),
             )
         finally:
             self.left += 1

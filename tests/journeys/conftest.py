@@ -10,7 +10,7 @@ import pytest
 
 from tunnel.model.settings import STUN_PORTS
 from tunnel.verify.netlab import Kind, Lab, SiteSpec
-from tunnel.verify.netlab.programs import Household
+from tunnel.verify.netlab.programs import LabPrograms
 
 ONE_WAY = 10.0
 """Milliseconds between a site and the internet: 40 ms from site to site and back."""
@@ -21,13 +21,13 @@ BUSY = 5.0
 The kernels are real here, and so is the machine's load. What the program alone takes is claimed in virtual time.
 """
 
-Pair = tuple[Lab, Household]
-OpenHousehold = Callable[..., Pair]
+Pair = tuple[Lab, LabPrograms]
+OpenLabPrograms = Callable[..., Pair]
 OpenPair = Callable[..., Pair]
 
 
 @pytest.fixture(scope="module")
-def open_household(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenHousehold]:
+def open_lab_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenLabPrograms]:
     """Builds a lab of these sites with a server that serves; it lives as long as the module's tests."""
     with ExitStack() as stack:
 
@@ -40,23 +40,25 @@ def open_household(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenHou
         ) -> Pair:
             folder: Path = tmp_path_factory.mktemp("household")
             lab = stack.enter_context(Lab(*specs))
-            household = stack.enter_context(Household(lab, folder))
-            household.start_server(*server_options, stun_ports=stun_ports, listen=listen, url=url)
-            return lab, household
+            lab_programs = stack.enter_context(LabPrograms(lab, folder))
+            lab_programs.start_server(*server_options, stun_ports=stun_ports, listen=listen, url=url)
+            return lab, lab_programs
 
         yield build
 
 
 @pytest.fixture(scope="module")
-def open_pair(open_household: OpenHousehold) -> OpenPair:
+def open_pair(open_lab_programs: OpenLabPrograms) -> OpenPair:
     """Builds a lab with a desk at home and a laptop in the office, which know each other."""
 
     def build(kind: Kind = Kind.PORT_PRESERVING, *, delay: float = 0.0) -> Pair:
-        lab, household = open_household(SiteSpec("home", kind, delay=delay), SiteSpec("office", kind, delay=delay))
-        household.start_node(lab.sites["home"].host, "desk")
-        household.start_node(lab.sites["office"].host, "laptop")
-        household.wait_ready("desk", "laptop")
-        return lab, household
+        lab, lab_programs = open_lab_programs(
+            SiteSpec("home", kind, delay=delay), SiteSpec("office", kind, delay=delay)
+        )
+        lab_programs.start_node(lab.sites["home"].host, "desk")
+        lab_programs.start_node(lab.sites["office"].host, "laptop")
+        lab_programs.wait_ready("desk", "laptop")
+        return lab, lab_programs
 
     return build
 

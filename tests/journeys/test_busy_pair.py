@@ -16,12 +16,14 @@ SOON = 5.0
 
 def test_a_pair_under_load_gets_its_direct_path(open_pair: OpenPair) -> None:
     """Applications are kept waiting for a moment, so that nothing but the probe is under way."""
-    lab, household = open_pair(delay=ONE_WAY)
+    lab, lab_programs = open_pair(delay=ONE_WAY)
     floods = [
-        lab.popen(household.nodes[name].host, ["ping", *LOAD, household.address(other)], stdout=subprocess.DEVNULL)
+        lab.popen(
+            lab_programs.nodes[name].host, ["ping", *LOAD, lab_programs.address(other)], stdout=subprocess.DEVNULL
+        )
         for name, other in (("desk", "laptop"), ("laptop", "desk"))
     ]
-    one, other = household.wait_direct("desk", "laptop", SOON + BUSY)
+    one, other = lab_programs.wait_direct("desk", "laptop", SOON + BUSY)
     for flood in floods:
         flood.terminate()
         flood.wait()

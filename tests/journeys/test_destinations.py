@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.journeys.conftest import BUSY, OpenHousehold, Pair
+from tests.journeys.conftest import BUSY, OpenLabPrograms, Pair
 
 from tunnel.verify.netlab import Host, Lab, SiteSpec
 
@@ -47,9 +47,9 @@ for sending in sendings:
 
 
 @pytest.fixture(scope="module")
-def pair(open_household: OpenHousehold) -> Pair:
+def pair(open_lab_programs: OpenLabPrograms) -> Pair:
     """A desk that sends everything to the laptop, and a laptop that forwards into a LAN of its own."""
-    lab, household = open_household(SiteSpec("home", ipv6=True), SiteSpec("office", ipv6=True))
+    lab, lab_programs = open_lab_programs(SiteSpec("home", ipv6=True), SiteSpec("office", ipv6=True))
     laptop = lab.sites["office"].host
     for argv in (
         ["ip", "link", "add", "lan", "type", "veth", "peer", "name", "neighbour"],
@@ -63,12 +63,12 @@ def pair(open_household: OpenHousehold) -> Pair:
         ["nft", f'add rule inet watch lan oifname "lan" udp dport {PORT} counter'],
     ):
         lab.run(laptop, argv)
-    household.start_node(lab.sites["home"].host, "desk", command=TRESPASSER)
-    household.start_node(laptop, "laptop")
-    household.wait_ready("desk", "laptop")
-    household.start_ping("desk", "laptop", count=5).finish()
-    household.wait_direct("desk", "laptop")
-    return lab, household
+    lab_programs.start_node(lab.sites["home"].host, "desk", command=TRESPASSER)
+    lab_programs.start_node(laptop, "laptop")
+    lab_programs.wait_ready("desk", "laptop")
+    lab_programs.start_ping("desk", "laptop", count=5).finish()
+    lab_programs.wait_direct("desk", "laptop")
+    return lab, lab_programs
 
 
 @contextmanager
@@ -96,10 +96,10 @@ def test_a_member_reaches_the_tunnel_addresses_of_a_machine_and_nothing_else(
     pair: Pair, family: socket.AddressFamily
 ) -> None:
     """Neither a LAN behind it nor a service at its other addresses, by whole packets, fragments or to everybody."""
-    lab, household = pair
-    desk, laptop = household.nodes["desk"], household.nodes["laptop"]
+    lab, lab_programs = pair
+    desk, laptop = lab_programs.nodes["desk"], lab_programs.nodes["laptop"]
     is_ipv6 = family is socket.AF_INET6
-    addresses = household.status("laptop")["node"]["addresses"]
+    addresses = lab_programs.status("laptop")["node"]["addresses"]
     tunnel_address = next(one for one in addresses if (":" in one) is is_ipv6)
     if is_ipv6:
         elsewhere = [f"{LAN6}7", f"{LAN6}1", "ff02::1", "ff05::1"]

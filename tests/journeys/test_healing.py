@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.journeys.conftest import BUSY, ONE_WAY, OpenHousehold, Pair
+from tests.journeys.conftest import BUSY, ONE_WAY, OpenLabPrograms, Pair
 
 from tunnel.verify.netlab import SERVER_ADDRESSES, Flow, Host, Kind, Lab, SiteSpec
 from tunnel.verify.netlab.pings import Pinging
@@ -31,25 +31,25 @@ OUTAGE = 60.0
 
 
 @pytest.fixture(scope="module")
-def pair(open_household: OpenHousehold) -> Pair:
+def pair(open_lab_programs: OpenLabPrograms) -> Pair:
     """A desk at home and a laptop in the office, both behind port-preserving NATs, and a till where no UDP passes."""
-    lab, household = open_household(
+    lab, lab_programs = open_lab_programs(
         SiteSpec("home", delay=ONE_WAY),
         SiteSpec("office", delay=ONE_WAY),
         SiteSpec("bank", Kind.UDP_BLOCKED, delay=ONE_WAY),
     )
     for site, name in (("home", "desk"), ("office", "laptop"), ("bank", "till")):
-        household.start_node(lab.sites[site].host, name)
-    household.wait_ready("desk", "laptop", "till")
-    return lab, household
+        lab_programs.start_node(lab.sites[site].host, name)
+    lab_programs.wait_ready("desk", "laptop", "till")
+    return lab, lab_programs
 
 
 @contextmanager
 def direct_pinging(pair: Pair) -> Iterator[Pinging]:
     """A ping from the desk to the laptop that goes straight, and no longer over the relay as well."""
-    lab, household = pair
-    pinging = household.start_ping("desk", "laptop", interval=INTERVAL)
-    household.wait_direct("desk", "laptop")
+    lab, lab_programs = pair
+    pinging = lab_programs.start_ping("desk", "laptop", interval=INTERVAL)
+    lab_programs.wait_direct("desk", "laptop")
     wait_relay_rests(lab)
     yield pinging
 
@@ -69,20 +69,20 @@ def wait_relay_rests(lab: Lab) -> None:
 
 @pytest.mark.parametrize("mover", ["home", "office"])
 def test_a_change_of_a_public_address_is_healed_within_three_seconds(pair: Pair, mover: str) -> None:
-    lab, household = pair
+    lab, lab_programs = pair
     with direct_pinging(pair) as pinging:
         began = time.monotonic()
         address = lab.change_wan(lab.sites[mover])
         pinging.wait_answer(time.time())
         told_by = "laptop" if mover == "home" else "desk"
-        household.wait_peer(
+        lab_programs.wait_peer(
             told_by,
             "desk" if mover == "home" else "laptop",
             lambda entry: entry["path"] is not None and str(entry["path"]["endpoint"]).startswith(f"{address}:"),
             f"direct at {address}",
             SOON,
         )
-        household.wait_direct("desk", "laptop", SOON)
+        lab_programs.wait_direct("desk", "laptop", SOON)
         took = time.monotonic() - began
         pings = pinging.stop()
     print(f"{mover} moved: hole {pings.longest_hole:.2f} s, direct at the new address after {took:.2f} s")
@@ -92,15 +92,15 @@ def test_a_change_of_a_public_address_is_healed_within_three_seconds(pair: Pair,
 @pytest.mark.parametrize("router", ["resets", "silent"])
 def test_a_relayed_peer_that_moves_is_heard_again_within_three_seconds(pair: Pair, router: str) -> None:
     """Its link to the server is dead then. A router may pass a stray segment on, and the server resets; or drop it."""
-    lab, household = pair
+    lab, lab_programs = pair
     bank = lab.sites["bank"]
     adopts_strays = int(router == "resets")
     lab.run(Host("router", bank.edge, bank.wan), ["sysctl", "-qw", f"{ADOPT_STRAYS}={adopts_strays}"])
-    pinging = household.start_ping("desk", "till", interval=INTERVAL)
-    household.wait_state("desk", "till", "relayed")
+    pinging = lab_programs.start_ping("desk", "till", interval=INTERVAL)
+    lab_programs.wait_state("desk", "till", "relayed")
     lab.change_wan(bank)
     pinging.wait_answer(time.time() + 1.0)
-    household.wait_state("desk", "till", "relayed")
+    lab_programs.wait_state("desk", "till", "relayed")
     pings = pinging.stop()
     print(f"relayed, router {router}: hole {pings.longest_hole:.2f} s, {len(pings.lost)} lost")
     assert pings.longest_hole <= 3.0 + BUSY
@@ -108,14 +108,14 @@ def test_a_relayed_peer_that_moves_is_heard_again_within_three_seconds(pair: Pai
 
 def test_a_short_cut_of_the_direct_path_makes_a_short_hole(pair: Pair) -> None:
     """The relay takes over long before the path is given up."""
-    lab, household = pair
+    lab, lab_programs = pair
     home, office = lab.sites["home"], lab.sites["office"]
     with direct_pinging(pair) as pinging:
         lab.cut(home, office)
         pinging.wait_answer(time.time() + SHORT_CUT)
         lab.lift(home, office)
         lifted = time.time()
-        household.wait_direct("desk", "laptop", SOON)
+        lab_programs.wait_direct("desk", "laptop", SOON)
         took = time.time() - lifted
         pings = pinging.stop()
     print(f"short cut: hole {pings.longest_hole:.2f} s, {len(pings.lost)} lost, direct {took:.2f} s after the lift")
@@ -124,15 +124,15 @@ def test_a_short_cut_of_the_direct_path_makes_a_short_hole(pair: Pair) -> None:
 
 
 def test_a_long_cut_ends_in_the_relay_and_is_direct_again_soon_after_the_lift(pair: Pair) -> None:
-    lab, household = pair
+    lab, lab_programs = pair
     home, office = lab.sites["home"], lab.sites["office"]
     with direct_pinging(pair) as pinging:
         lab.cut(home, office)
         for one, other in (("desk", "laptop"), ("laptop", "desk")):
-            household.wait_state(one, other, "relayed", LONG_CUT)
+            lab_programs.wait_state(one, other, "relayed", LONG_CUT)
         lab.lift(home, office)
         lifted = time.time()
-        household.wait_direct("desk", "laptop", SOON)
+        lab_programs.wait_direct("desk", "laptop", SOON)
         took = time.time() - lifted
         pings = pinging.stop()
     print(f"long cut: hole {pings.longest_hole:.2f} s, {len(pings.lost)} lost, direct {took:.2f} s after the lift")
@@ -141,58 +141,58 @@ def test_a_long_cut_ends_in_the_relay_and_is_direct_again_soon_after_the_lift(pa
 
 def test_a_path_that_died_while_idle_is_found_out_by_one_ping_in_seven_seconds(pair: Pair) -> None:
     """More seldom than a path counts as in use: each ping must not be the first one for ever."""
-    lab, household = pair
+    lab, lab_programs = pair
     home, office = lab.sites["home"], lab.sites["office"]
     with direct_pinging(pair) as pinging:
         pinging.stop()
     lab.cut(home, office)
     try:
-        pings = household.start_ping("desk", "laptop", interval=SELDOM, count=5).finish()
+        pings = lab_programs.start_ping("desk", "laptop", interval=SELDOM, count=5).finish()
         for one, other in (("desk", "laptop"), ("laptop", "desk")):
-            household.wait_state(one, other, "relayed", LONG_CUT)
+            lab_programs.wait_state(one, other, "relayed", LONG_CUT)
     finally:
         lab.lift(home, office)
     print(f"idle and cut: lost {pings.lost} of {pings.sent}, one each {SELDOM:g} s")
     assert set(pings.lost) <= {1}
-    household.wait_direct("desk", "laptop", SOON)
+    lab_programs.wait_direct("desk", "laptop", SOON)
 
 
 def test_a_server_that_is_gone_for_a_minute_costs_a_direct_path_nothing_and_gets_its_nodes_back(pair: Pair) -> None:
-    household = pair[1]
-    leases = {name: household.address(name) for name in ("desk", "laptop")}
+    lab_programs = pair[1]
+    leases = {name: lab_programs.address(name) for name in ("desk", "laptop")}
     with direct_pinging(pair) as pinging:
-        household.kill_server()
+        lab_programs.kill_server()
         time.sleep(OUTAGE)  # the claim is about a minute of it
         pings = pinging.stop()
     assert pings.sent >= 0.9 * OUTAGE / INTERVAL
     assert pings.lost == ()
     print(f"server gone: {pings.sent} sent, longest hole {pings.longest_hole:.2f} s")
-    household.start_server()
+    lab_programs.start_server()
     started = time.monotonic()
     for name, lease in leases.items():
-        household.wait_status(name, lambda status: bool(status["server"]["state"] == "registered"), "registered", 45)
-        assert household.address(name) == lease
+        lab_programs.wait_status(name, lambda status: bool(status["server"]["state"] == "registered"), "registered", 45)
+        assert lab_programs.address(name) == lease
     print(f"registered again {time.monotonic() - started:.1f} s after its start")
-    household.wait_direct("desk", "laptop", SOON)
+    lab_programs.wait_direct("desk", "laptop", SOON)
 
 
 def test_a_node_that_was_killed_talks_again_within_three_seconds_of_registering(pair: Pair) -> None:
-    household = pair[1]
+    lab_programs = pair[1]
     with direct_pinging(pair) as pinging:
-        household.kill_node("laptop")
-        household.restart_node("laptop")
-        household.wait_status("laptop", lambda status: bool(status["server"]["state"] == "registered"), "registered")
+        lab_programs.kill_node("laptop")
+        lab_programs.restart_node("laptop")
+        lab_programs.wait_status("laptop", lambda status: bool(status["server"]["state"] == "registered"), "registered")
         registered = time.time()
         answer = pinging.wait_answer(registered)
         pinging.stop()
     print(f"killed: the first answer came {answer.at - registered:.2f} s after it was registered again")
     assert answer.at - registered <= 3.0 + BUSY
-    household.wait_direct("desk", "laptop", SOON)
+    lab_programs.wait_direct("desk", "laptop", SOON)
 
 
 def test_a_node_that_is_asked_to_end_leaves_no_interface(pair: Pair) -> None:
-    lab, household = pair
-    laptop = household.nodes["laptop"]
+    lab, lab_programs = pair
+    laptop = lab_programs.nodes["laptop"]
 
     def interfaces() -> str:
         return lab.run(laptop.host, ["ip", "-o", "link"])

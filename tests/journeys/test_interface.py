@@ -16,8 +16,8 @@ INTERVAL = 0.1
 
 @pytest.fixture
 def pinging(pair: Pair) -> Pinging:
-    _, household = pair
-    pinging = household.start_ping("laptop", "desk", interval=INTERVAL)
+    _, lab_programs = pair
+    pinging = lab_programs.start_ping("laptop", "desk", interval=INTERVAL)
     pinging.wait_answer()
     return pinging
 
@@ -33,15 +33,15 @@ def pinging(pair: Pair) -> Pinging:
 )
 def test_what_is_taken_off_a_running_node_s_interface_is_put_back(pair: Pair, pinging: Pinging, words: str) -> None:
     """Addresses of both families; what was a direct path goes on being one."""
-    lab, household = pair
-    desk = household.nodes["desk"]
-    before = household.status("desk")["node"]["notes"]
+    lab, lab_programs = pair
+    desk = lab_programs.nodes["desk"]
+    before = lab_programs.status("desk")["node"]["notes"]
     lab.run(desk.host, ["ip", *words.split()])
-    household.wait_status("desk", lambda status: bool(status["node"]["notes"] != before), "told", 60.0)
+    lab_programs.wait_status("desk", lambda status: bool(status["node"]["notes"] != before), "told", 60.0)
     pinging.wait_answer(time.time(), patience=10.0 + BUSY)
     pinging.stop()
-    own = household.status("desk")["node"]["addresses"]
+    own = lab_programs.status("desk")["node"]["addresses"]
     there = lab.run(desk.host, ["ip", "-br", "address", "show", "dev", "t-desk"])
     assert all(f"{address}/" in there for address in own)
-    assert "somebody changed the interface" in household.log("desk")
-    assert any("somebody changed t-desk" in note for note in household.status("desk")["node"]["notes"])
+    assert "somebody changed the interface" in lab_programs.log("desk")
+    assert any("somebody changed t-desk" in note for note in lab_programs.status("desk")["node"]["notes"])

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from tests.journeys.conftest import OpenHousehold
+from tests.journeys.conftest import OpenLabPrograms
 from tests.journeys.foreign_servers import COTURN, start_coturn
 
 from tunnel.model.nat import HARD_MAPPINGS, Filtering, Udp
 from tunnel.verify.netlab import Kind, Lab, SiteSpec
-from tunnel.verify.netlab.programs import COMMAND, Household
+from tunnel.verify.netlab.programs import COMMAND, LabPrograms
 
 pytestmark = pytest.mark.netlab
 
@@ -38,64 +38,66 @@ MEASURED = 60.0
 Said = dict[str, Any]
 
 
-def ask_all(lab: Lab, household: Household, places: Iterable[str], *options: str) -> dict[str, Said]:
+def ask_all(lab: Lab, lab_programs: LabPrograms, places: Iterable[str], *options: str) -> dict[str, Said]:
     """What `netcheck --json` prints at each place; a few nodes are up at a time, each only as long as it takes."""
 
     def ask(place: str) -> tuple[str, Said]:
         host = lab.sites[PLACES[place].name].host
-        running = household.start_node(host, host.name, *options)
-        household.wait_status(
+        running = lab_programs.start_node(host, host.name, *options)
+        lab_programs.wait_status(
             host.name, lambda status: bool(status["node"]["announcement"] == "acknowledged"), "announced"
         )
         argv = [*COMMAND, "netcheck", "--json", "--control", str(running.control)]
         with lab.popen(host, argv, stdout=subprocess.PIPE) as asking:
             printed, _ = asking.communicate()
-        household.stop_node(host.name)
+        lab_programs.stop_node(host.name)
         is_answered = asking.returncode == (3 if PLACES[place].truth.udp is Udp.BLOCKED else 0)
-        assert is_answered, (place, asking.returncode, household.log(host.name))
+        assert is_answered, (place, asking.returncode, lab_programs.log(host.name))
         return place, json.loads(printed)
 
-    household.make_invite(ipv6=True)  # else several make it at once
+    lab_programs.make_invite(ipv6=True)  # else several make it at once
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(pool.map(ask, places))
 
 
 @pytest.fixture(scope="module")
-def house(open_household: OpenHousehold) -> tuple[Lab, Household]:
-    return open_household(*PLACES.values(), SHORT, stun_ports=OUR_PORTS)
+def house(open_lab_programs: OpenLabPrograms) -> tuple[Lab, LabPrograms]:
+    return open_lab_programs(*PLACES.values(), SHORT, stun_ports=OUR_PORTS)
 
 
 @pytest.fixture(scope="module")
-def told(house: tuple[Lab, Household]) -> dict[str, Said]:
+def told(house: tuple[Lab, LabPrograms]) -> dict[str, Said]:
     """By our own server, which has two addresses."""
     return ask_all(*house, PLACES)
 
 
-def test_the_lifetime_of_a_mapping_is_measured_and_the_keepalive_follows(house: tuple[Lab, Household]) -> None:
+def test_the_lifetime_of_a_mapping_is_measured_and_the_keepalive_follows(house: tuple[Lab, LabPrograms]) -> None:
     """netfilter's own clock: what lived 8 s idle is gone after 18."""
-    lab, household = house
+    lab, lab_programs = house
     host = lab.sites[SHORT.name].host
-    household.start_node(host, host.name)
-    household.wait_status(host.name, lambda status: bool(status["node"]["announcement"] == "acknowledged"), "announced")
+    lab_programs.start_node(host, host.name)
+    lab_programs.wait_status(
+        host.name, lambda status: bool(status["node"]["announcement"] == "acknowledged"), "announced"
+    )
     ends = time.monotonic() + MEASURED
     said: Said = {"lifetime": None}
     while said["lifetime"] is None and time.monotonic() < ends:
         time.sleep(5.0)  # netcheck alone tells it, and is a survey each time
-        said = json.loads(household.command(host.name, "netcheck", "--json"))
-    household.stop_node(host.name)
+        said = json.loads(lab_programs.command(host.name, "netcheck", "--json"))
+    lab_programs.stop_node(host.name)
     assert (said["lifetime"], said["keepalive"]) == (8.0, 5.0)
 
 
 @pytest.fixture(scope="module")
-def told_by_coturn(house: tuple[Lab, Household], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Said]:
+def told_by_coturn(house: tuple[Lab, LabPrograms], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Said]:
     """While our own STUN service hears nobody."""
-    lab, household = house
+    lab, lab_programs = house
     start_coturn(lab, tmp_path_factory.mktemp("coturn"))
     ports = ", ".join(map(str, OUR_PORTS))
     hook = "type filter hook input priority filter; policy accept;"
     lab.run(lab.server, ["nft", f"table inet deaf {{ chain input {{ {hook} udp dport {{ {ports} }} drop; }}; }}"])
     try:
-        return ask_all(lab, household, FOREIGN, *(word for server in COTURN for word in ("--stun", str(server))))
+        return ask_all(lab, lab_programs, FOREIGN, *(word for server in COTURN for word in ("--stun", str(server))))
     finally:
         lab.run(lab.server, ["nft", "delete table inet deaf"])
 

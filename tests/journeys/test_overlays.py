@@ -11,10 +11,10 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from tests.journeys.conftest import ONE_WAY, OpenHousehold, OpenPair, Pair
+from tests.journeys.conftest import ONE_WAY, OpenLabPrograms, OpenPair, Pair
 
 from tunnel.verify.netlab import Host, Kind, Lab, SiteSpec
-from tunnel.verify.netlab.programs import Household
+from tunnel.verify.netlab.programs import LabPrograms
 
 pytestmark = pytest.mark.netlab
 
@@ -25,41 +25,41 @@ EVERY = 0.2
 FEW = 1500
 """Packets into the interface while so many pings go: they, and probes that are asked in vain. A loop makes 100,000."""
 VPN = Path(__file__).with_name("foreign_vpn.py")
-Overlay = Callable[[Lab, Household], AbstractContextManager[None]]
+Overlay = Callable[[Lab, LabPrograms], AbstractContextManager[None]]
 INNER = {"desk": "10.99.0.1", "laptop": "10.99.0.2"}
 
 
 @pytest.fixture(scope="module", params=[Kind.PORT_PRESERVING, Kind.SYMMETRIC], ids=["direct", "relayed"])
 def pair(request: pytest.FixtureRequest, open_pair: OpenPair) -> Pair:
     kind: Kind = request.param
-    lab, household = open_pair(kind, delay=ONE_WAY)
-    household.start_ping("desk", "laptop", interval=EVERY, count=10).finish()
+    lab, lab_programs = open_pair(kind, delay=ONE_WAY)
+    lab_programs.start_ping("desk", "laptop", interval=EVERY, count=10).finish()
     if kind is Kind.PORT_PRESERVING:
-        household.wait_direct("desk", "laptop")
-    return lab, household
+        lab_programs.wait_direct("desk", "laptop")
+    return lab, lab_programs
 
 
 @contextmanager
-def vxlan(lab: Lab, household: Household) -> Iterator[None]:
+def vxlan(lab: Lab, lab_programs: LabPrograms) -> Iterator[None]:
     """The kernel's own overlay, in clear, between the two tunnel addresses."""
     for name, other in (("desk", "laptop"), ("laptop", "desk")):
-        own, remote = household.address(name), household.address(other)
-        ip(lab, household, name, f"link add ovl0 type vxlan id 7 dstport 4789 local {own} remote {remote}")
-        ip(lab, household, name, f"link set ovl0 mtu {MTU} up")
-        ip(lab, household, name, f"address add {INNER[name]}/24 dev ovl0")
+        own, remote = lab_programs.address(name), lab_programs.address(other)
+        ip(lab, lab_programs, name, f"link add ovl0 type vxlan id 7 dstport 4789 local {own} remote {remote}")
+        ip(lab, lab_programs, name, f"link set ovl0 mtu {MTU} up")
+        ip(lab, lab_programs, name, f"address add {INNER[name]}/24 dev ovl0")
     try:
         yield
     finally:
         for name in INNER:
-            ip(lab, household, name, "link delete ovl0")
+            ip(lab, lab_programs, name, "link delete ovl0")
 
 
 @contextmanager
-def masking_vpn(lab: Lab, household: Household) -> Iterator[None]:
+def masking_vpn(lab: Lab, lab_programs: LabPrograms) -> Iterator[None]:
     """A program's overlay: what it wraps cannot be recognised."""
-    addresses = {name: household.address(name) for name in INNER}
+    addresses = {name: lab_programs.address(name) for name in INNER}
     ends = [
-        (household.nodes[name].host, INNER[name], addresses[name], addresses[other])
+        (lab_programs.nodes[name].host, INNER[name], addresses[name], addresses[other])
         for name, other in permutations(INNER)
     ]
     with vpn(lab, ends, MTU, 0.0):
@@ -84,8 +84,8 @@ def vpn(lab: Lab, ends: Sequence[tuple[Host, str, str, str]], mtu: int, delay: f
             program.communicate()
 
 
-def ip(lab: Lab, household: Household, name: str, words: str) -> str:
-    return lab.run(household.nodes[name].host, ["ip", *words.split()])
+def ip(lab: Lab, lab_programs: LabPrograms, name: str, words: str) -> str:
+    return lab.run(lab_programs.nodes[name].host, ["ip", *words.split()])
 
 
 def packets_into(lab: Lab, host: Host, tun: str) -> int:
@@ -95,16 +95,16 @@ def packets_into(lab: Lab, host: Host, tun: str) -> int:
 @pytest.mark.parametrize("overlay", [vxlan, masking_vpn])
 def test_an_overlay_that_rides_in_the_tunnel_becomes_no_way_of_it(pair: Pair, overlay: Overlay) -> None:
     """Its probes arrive and are answered at full size, over the path that they would replace."""
-    lab, household = pair
-    desk = household.nodes["desk"]
-    with overlay(lab, household):
+    lab, lab_programs = pair
+    desk = lab_programs.nodes["desk"]
+    with overlay(lab, lab_programs):
         before = packets_into(lab, desk.host, desk.tun)
         began, used = time.time(), set()
-        pinging = household.start_ping("desk", "laptop", interval=EVERY, count=PINGS)
+        pinging = lab_programs.start_ping("desk", "laptop", interval=EVERY, count=PINGS)
         for second in range(1, int(PINGS * EVERY)):
             pinging.wait_answer(began + second)
             for name, other in (("desk", "laptop"), ("laptop", "desk")):
-                entry = household.peer(name, other)
+                entry = lab_programs.peer(name, other)
                 assert entry is not None
                 used.add(str((entry["path"] or {}).get("endpoint")))
         pings = pinging.finish()
@@ -122,9 +122,9 @@ NEAR = 3.0
 BRIDGES = 30
 
 
-def test_another_vpn_s_detour_does_not_hold_a_pair_that_is_near_outside(open_household: OpenHousehold) -> None:
+def test_another_vpn_s_detour_does_not_hold_a_pair_that_is_near_outside(open_lab_programs: OpenLabPrograms) -> None:
     """It answers first, since NATs must be opened outside. Its address is private, and was taken for one of a LAN."""
-    lab, household = open_household(SiteSpec("home", delay=NEAR), SiteSpec("office", delay=NEAR))
+    lab, lab_programs = open_lab_programs(SiteSpec("home", delay=NEAR), SiteSpec("office", delay=NEAR))
     home, office = lab.sites["home"], lab.sites["office"]
     hosts = {"desk": home.host, "laptop": office.host}
     ends = [
@@ -133,25 +133,25 @@ def test_another_vpn_s_detour_does_not_hold_a_pair_that_is_near_outside(open_hou
     ]
     with vpn(lab, ends, MTU, DETOUR):
         for name, host in hosts.items():
-            household.start_node(host, name)
-        household.wait_ready(*hosts)
-        household.start_ping("desk", "laptop", interval=EVERY, count=PINGS // 2).finish()
-        paths = [entry["path"] for entry in household.wait_direct("desk", "laptop")]
+            lab_programs.start_node(host, name)
+        lab_programs.wait_ready(*hosts)
+        lab_programs.start_ping("desk", "laptop", interval=EVERY, count=PINGS // 2).finish()
+        paths = [entry["path"] for entry in lab_programs.wait_direct("desk", "laptop")]
     print(paths)
     assert not any(path["endpoint"].startswith("10.99.") for path in paths)
 
 
-def test_two_hosts_of_one_lan_find_each_other_beside_any_number_of_bridges(open_household: OpenHousehold) -> None:
+def test_two_hosts_of_one_lan_find_each_other_beside_any_number_of_bridges(open_lab_programs: OpenLabPrograms) -> None:
     """Their NAT is a hard one: the LAN is the only way. Its address comes after the bridges' by number."""
-    lab, household = open_household(SiteSpec("home", Kind.SYMMETRIC, hosts=2))
+    lab, lab_programs = open_lab_programs(SiteSpec("home", Kind.SYMMETRIC, hosts=2))
     hosts = dict(zip(("desk", "laptop"), lab.sites["home"].hosts, strict=True))
     for name, host in hosts.items():
         for number in range(BRIDGES):
             lab.run(host, ["ip", "link", "add", f"br{number}", "type", "bridge"])
             lab.run(host, ["ip", "link", "set", f"br{number}", "up"])
             lab.run(host, ["ip", "address", "add", f"172.{16 + number}.0.1/16", "dev", f"br{number}"])
-        household.start_node(host, name)
-    household.wait_ready(*hosts)
-    household.start_ping("desk", "laptop", interval=EVERY, count=5).finish()
-    paths = [entry["path"] for entry in household.wait_direct("desk", "laptop")]
+        lab_programs.start_node(host, name)
+    lab_programs.wait_ready(*hosts)
+    lab_programs.start_ping("desk", "laptop", interval=EVERY, count=5).finish()
+    paths = [entry["path"] for entry in lab_programs.wait_direct("desk", "laptop")]
     assert all(path["endpoint"].startswith("192.168.") for path in paths)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.journeys.conftest import BUSY, ONE_WAY, OpenHousehold
+from tests.journeys.conftest import BUSY, ONE_WAY, OpenLabPrograms
 
 from tunnel.verify.netlab import Kind, SiteSpec
 from tunnel.verify.netlab.pings import Pings
-from tunnel.verify.netlab.programs import Household, is_direct, peer_in
+from tunnel.verify.netlab.programs import LabPrograms, is_direct, peer_in
 
 pytestmark = pytest.mark.netlab
 
@@ -40,18 +40,18 @@ class Meeting:
 
 
 @pytest.fixture(scope="module")
-def household(open_household: OpenHousehold) -> Household:
-    lab, household = open_household(*SITES)
+def lab_programs(open_lab_programs: OpenLabPrograms) -> LabPrograms:
+    lab, lab_programs = open_lab_programs(*SITES)
     hosts = [host for site in lab.sites.values() for host in site.hosts]
     for host in hosts:
-        household.start_node(host, host.name)
-    household.wait_ready(*(host.name for host in hosts))
-    return household
+        lab_programs.start_node(host, host.name)
+    lab_programs.wait_ready(*(host.name for host in hosts))
+    return lab_programs
 
 
-def ping_twenty_times(household: Household, meeting: Meeting, first_answer: float) -> Pings:
+def ping_twenty_times(lab_programs: LabPrograms, meeting: Meeting, first_answer: float) -> Pings:
     """Nothing is lost and the first answer is quick."""
-    pings = household.start_ping(meeting.one, meeting.other, count=20).finish()
+    pings = lab_programs.start_ping(meeting.one, meeting.other, count=20).finish()
     assert pings.sent == 20
     assert len(pings.answers) == 20
     assert pings.first is not None
@@ -60,8 +60,8 @@ def ping_twenty_times(household: Household, meeting: Meeting, first_answer: floa
     return pings
 
 
-def told(household: Household, name: str, peer: str) -> dict[str, Any]:
-    entry = peer_in(household.printed_status(name), peer)
+def told(lab_programs: LabPrograms, name: str, peer: str) -> dict[str, Any]:
+    entry = peer_in(lab_programs.printed_status(name), peer)
     assert entry is not None
     return entry
 
@@ -76,12 +76,12 @@ def told(household: Household, name: str, peer: str) -> dict[str, Any]:
     ],
 )
 def test_a_pair_that_can_meet_is_direct_within_a_second_of_the_first_packet(
-    household: Household, meeting: Meeting
+    lab_programs: LabPrograms, meeting: Meeting
 ) -> None:
-    pings = ping_twenty_times(household, meeting, first_answer=0.3)
+    pings = ping_twenty_times(lab_programs, meeting, first_answer=0.3)
     assert pings.first is not None
     for name, peer in meeting.both():
-        entry = told(household, name, peer)
+        entry = told(lab_programs, name, peer)
         assert is_direct(entry)
         assert entry["reason"] is None
         took = entry["history"][-1]["at"] - pings.first.asked
@@ -89,12 +89,12 @@ def test_a_pair_that_can_meet_is_direct_within_a_second_of_the_first_packet(
         assert took <= 1.0 + BUSY
 
 
-def test_two_symmetric_nats_stay_relayed_and_say_why(household: Household) -> None:
+def test_two_symmetric_nats_stay_relayed_and_say_why(lab_programs: LabPrograms) -> None:
     meeting = Meeting("hotel", "mobile")
-    ping_twenty_times(household, meeting, first_answer=0.3)
+    ping_twenty_times(lab_programs, meeting, first_answer=0.3)
     for name, peer in meeting.both():
-        household.wait_state(name, peer, "relayed")
-        entry = told(household, name, peer)
+        lab_programs.wait_state(name, peer, "relayed")
+        entry = told(lab_programs, name, peer)
         assert entry["path"]["kind"] in ("relay-websocket", "relay-udp")  # which of them when: test_udp_relay.py
         assert entry["reason"]["code"] == "both_hard_nats"
 
@@ -106,20 +106,20 @@ def test_two_symmetric_nats_stay_relayed_and_say_why(household: Household) -> No
         pytest.param(Meeting("school", "rented"), id="web_only-public"),
     ],
 )
-def test_without_udp_the_relay_carries_over_a_websocket(household: Household, meeting: Meeting) -> None:
-    ping_twenty_times(household, meeting, first_answer=1.0)
+def test_without_udp_the_relay_carries_over_a_websocket(lab_programs: LabPrograms, meeting: Meeting) -> None:
+    ping_twenty_times(lab_programs, meeting, first_answer=1.0)
     for name, peer in meeting.both():
-        household.wait_state(name, peer, "relayed")
-        entry = told(household, name, peer)
+        lab_programs.wait_state(name, peer, "relayed")
+        entry = told(lab_programs, name, peer)
         assert entry["path"]["kind"] == "relay-websocket"
         assert entry["reason"]["code"] == "udp_blocked"
 
 
-def test_two_hosts_behind_one_nat_talk_over_their_lan(household: Household) -> None:
+def test_two_hosts_behind_one_nat_talk_over_their_lan(lab_programs: LabPrograms) -> None:
     meeting = Meeting("home", "home-2")
-    ping_twenty_times(household, meeting, first_answer=0.3)
+    ping_twenty_times(lab_programs, meeting, first_answer=0.3)
     lan = ipaddress.ip_network("192.168.1.0/24")
     for name, peer in meeting.both():
-        entry = told(household, name, peer)
+        entry = told(lab_programs, name, peer)
         assert is_direct(entry)
         assert ipaddress.ip_address(entry["path"]["endpoint"].partition(":")[0]) in lan

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from tests.journeys.conftest import BUSY, OpenHousehold
+from tests.journeys.conftest import BUSY, OpenLabPrograms
 from tests.journeys.errand import PATIENCE
 from tests.verify.netlab.conftest import SILENCE, Agent
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.verify.netlab import Gateway, Host, Kind, Lab, Site, SiteSpec
 from tunnel.verify.netlab.gateways import GatewayProgram
-from tunnel.verify.netlab.programs import Household
+from tunnel.verify.netlab.programs import LabPrograms
 
 pytestmark = pytest.mark.netlab
 
@@ -189,9 +189,9 @@ def test_a_pinhole_lets_strangers_in_until_it_is_shut() -> None:
 
 
 @pytest.fixture(scope="module")
-def house(open_household: OpenHousehold) -> tuple[Lab, Household]:
+def house(open_lab_programs: OpenLabPrograms) -> tuple[Lab, LabPrograms]:
     """A desk behind a port-restricted NAT, a phone behind a symmetric one; homes whose gateways differ."""
-    lab, household = open_household(
+    lab, lab_programs = open_lab_programs(
         SiteSpec("office"),
         SiteSpec("hotel", Kind.SYMMETRIC),
         SiteSpec("upnp", Kind.SYMMETRIC),
@@ -200,9 +200,9 @@ def house(open_household: OpenHousehold) -> tuple[Lab, Household]:
     )
     lab.open_gateway(lab.sites["upnp"], Gateway.UPNP)
     lab.open_gateway(lab.sites["pcp"], Gateway.PCP)
-    household.start_node(lab.sites["office"].host, "desk")
-    household.start_node(lab.sites["hotel"].host, "phone")
-    return lab, household
+    lab_programs.start_node(lab.sites["office"].host, "desk")
+    lab_programs.start_node(lab.sites["hotel"].host, "phone")
+    return lab, lab_programs
 
 
 MOODS = ("silent", "garbage", "lying")
@@ -210,13 +210,13 @@ MOODS = ("silent", "garbage", "lying")
 
 @pytest.mark.parametrize("protocol", [pytest.param("upnp", marks=pytest.mark.upnp), "pcp"])
 def test_a_node_opens_its_port_meets_its_peer_and_closes_it_on_sigterm(
-    house: tuple[Lab, Household], protocol: str
+    house: tuple[Lab, LabPrograms], protocol: str
 ) -> None:
     """Two symmetric NATs: without that port nobody could guess where the other is."""
-    lab, household = house
+    lab, lab_programs = house
     site = lab.sites[protocol]
-    household.start_node(site.host, protocol)
-    status = household.wait_status(
+    lab_programs.start_node(site.host, protocol)
+    status = lab_programs.wait_status(
         protocol, lambda status: status["node"]["port_mappings"][0]["state"] == "mapped", "a port mapping"
     )
     assert status["node"]["nat"]["port_mapping"] == protocol
@@ -225,15 +225,15 @@ def test_a_node_opens_its_port_meets_its_peer_and_closes_it_on_sigterm(
     host, _, port = ipv4["external"].partition(":")
     assert host == site.wan
     assert mapped_ports(lab, site) == [port]
-    household.start_ping("phone", protocol, count=2).finish()
-    household.wait_peer(
+    lab_programs.start_ping("phone", protocol, count=2).finish()
+    lab_programs.wait_peer(
         "phone",
         protocol,
         lambda entry: entry["path"] is not None and entry["path"]["kind"] == "direct",
         "a direct path",
     )
-    household.stop_node(protocol)
-    assert household.nodes[protocol].process.returncode == 0
+    lab_programs.stop_node(protocol)
+    assert lab_programs.nodes[protocol].process.returncode == 0
     assert mapped_ports(lab, site) == []
 
 
@@ -243,23 +243,23 @@ def mapped_ports(lab: Lab, site: Site) -> list[str]:
     return [words[words.index("dport") + 1] for words in map(str.split, rules.splitlines()) if "dport" in words]
 
 
-def test_a_node_that_was_told_so_opens_no_port(house: tuple[Lab, Household]) -> None:
-    lab, household = house
+def test_a_node_that_was_told_so_opens_no_port(house: tuple[Lab, LabPrograms]) -> None:
+    lab, lab_programs = house
     site = lab.sites["pcp"]
-    household.start_node(site.host, "shy", "--no-port-mapping")
-    status = household.wait_status("shy", is_announced, "an acknowledged announcement")
+    lab_programs.start_node(site.host, "shy", "--no-port-mapping")
+    status = lab_programs.wait_status("shy", is_announced, "an acknowledged announcement")
     assert status["node"]["port_mappings"] == []
     assert mapped_ports(lab, site) == []
-    household.stop_node("shy")
+    lab_programs.stop_node("shy")
 
 
 # Gateways of no use
 
 
 @pytest.mark.parametrize("mood", MOODS)
-def test_a_gateway_of_no_use_delays_nothing(house: tuple[Lab, Household], mood: str) -> None:
+def test_a_gateway_of_no_use_delays_nothing(house: tuple[Lab, LabPrograms], mood: str) -> None:
     """The survey has three seconds at most; announcement and path do not wait for the gateway either."""
-    lab, household = house
+    lab, lab_programs = house
     site = lab.sites[mood]
     router = router_of(site)
     lab.run(router, ["nft", "insert rule inet filter input iifname lan ip daddr 239.255.255.250 accept"])
@@ -269,20 +269,20 @@ def test_a_gateway_of_no_use_delays_nothing(house: tuple[Lab, Household], mood: 
     assert gateway.stdout is not None
     with gateway.stdout as said:
         assert said.readline() == b"ready\n"
-    household.start_node(site.host, mood)
-    household.wait_status(mood, is_registered, "a link to the server")
+    lab_programs.start_node(site.host, mood)
+    lab_programs.wait_status(mood, is_registered, "a link to the server")
     registered = time.monotonic()
-    status = household.wait_status(mood, is_announced, "an acknowledged announcement with a verdict")
+    status = lab_programs.wait_status(mood, is_announced, "an acknowledged announcement with a verdict")
     assert time.monotonic() - registered < 3 + BUSY
     assert status["node"]["nat"]["mapping"] == "endpoint_independent"
-    household.start_ping("desk", mood, count=2).finish()
-    household.wait_peer(
+    lab_programs.start_ping("desk", mood, count=2).finish()
+    lab_programs.wait_peer(
         "desk", mood, lambda entry: entry["path"] is not None and entry["path"]["kind"] == "direct", "a direct path"
     )
-    status = household.wait_status(mood, lambda status: asked_in_vain(status, mood), "the end of asking")
+    status = lab_programs.wait_status(mood, lambda status: asked_in_vain(status, mood), "the end of asking")
     assert gateway.poll() is None
-    household.stop_node(mood)
-    assert household.nodes[mood].process.returncode == 0
+    lab_programs.stop_node(mood)
+    assert lab_programs.nodes[mood].process.returncode == 0
 
 
 def is_registered(status: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.journeys.conftest import BUSY, OpenHousehold, Pair
+from tests.journeys.conftest import BUSY, OpenLabPrograms, Pair
 
 from tunnel.network.os.upnp_client import PATIENCE
 from tunnel.verify.netlab import SiteSpec
@@ -21,14 +21,14 @@ NET_ADMIN = f"{1 << 12:016x}"
 
 
 @pytest.fixture(scope="module")
-def pair(open_household: OpenHousehold) -> Pair:
+def pair(open_lab_programs: OpenLabPrograms) -> Pair:
     """A desk and a till with interfaces, and a laptop without."""
-    lab, household = open_household(SiteSpec("home"), SiteSpec("office"), SiteSpec("shop"))
-    household.start_node(lab.sites["home"].host, "desk")
-    household.start_node(lab.sites["office"].host, "laptop", "--userspace")
-    household.start_node(lab.sites["shop"].host, "till")
-    household.wait_ready("desk", "laptop", "till")
-    return lab, household
+    lab, lab_programs = open_lab_programs(SiteSpec("home"), SiteSpec("office"), SiteSpec("shop"))
+    lab_programs.start_node(lab.sites["home"].host, "desk")
+    lab_programs.start_node(lab.sites["office"].host, "laptop", "--userspace")
+    lab_programs.start_node(lab.sites["shop"].host, "till")
+    lab_programs.wait_ready("desk", "laptop", "till")
+    return lab, lab_programs
 
 
 def threads_of(pid: int) -> list[dict[str, str]]:
@@ -52,9 +52,9 @@ def core_limit(pid: int) -> list[str]:
 @pytest.mark.parametrize(("name", "kept"), [("desk", NET_ADMIN), ("laptop", NONE), ("server", NONE)])
 def test_a_node_keeps_the_right_to_its_interface_and_the_server_none(pair: Pair, name: str, kept: str) -> None:
     """In all threads and sets; and nothing that they could start would have even that."""
-    household = pair[1]
-    household.command("desk", "ping", "laptop")
-    process = household.server if name == "server" else household.nodes[name].process
+    lab_programs = pair[1]
+    lab_programs.command("desk", "ping", "laptop")
+    process = lab_programs.server if name == "server" else lab_programs.nodes[name].process
     assert process is not None
     for thread in threads_of(process.pid):
         sets = {each: thread[each] for each in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
@@ -64,14 +64,14 @@ def test_a_node_keeps_the_right_to_its_interface_and_the_server_none(pair: Pair,
 
 
 def test_a_node_without_an_interface_is_shown_as_that_and_the_system_s_ping_to_it_ends_at_once(pair: Pair) -> None:
-    lab, household = pair
-    desk, address = household.nodes["desk"], household.address("laptop")
+    lab, lab_programs = pair
+    desk, address = lab_programs.nodes["desk"], lab_programs.address("laptop")
     for argv in (["status"], ["why", "laptop"]):
-        assert "no IP" in household.command("desk", *argv) or "none: no interface there" in household.command(
+        assert "no IP" in lab_programs.command("desk", *argv) or "none: no interface there" in lab_programs.command(
             "desk", *argv
         )
-    assert "none: no interface here" in household.command("laptop", "status")
-    six = next(one for one in household.status("laptop")["node"]["addresses"] if ":" in one)
+    assert "none: no interface here" in lab_programs.command("laptop", "status")
+    six = next(one for one in lab_programs.status("laptop")["node"]["addresses"] if ":" in one)
     for wanted, told in ((address, "Destination Host Unreachable"), (six, "Address unreachable")):
         began = time.monotonic()
         done = subprocess.run(
@@ -82,7 +82,7 @@ def test_a_node_without_an_interface_is_shown_as_that_and_the_system_s_ping_to_i
         )
         assert time.monotonic() - began < BUSY
         assert (done.returncode, told in done.stdout) == (1, True)
-    household.command("desk", "ping", "laptop")
+    lab_programs.command("desk", "ping", "laptop")
 
 
 @pytest.mark.upnp
@@ -95,8 +95,8 @@ def test_the_process_for_upnp_is_nobody_and_nothing_else_is_started(pair: Pair) 
 @pytest.mark.parametrize("which", ["node", "server", "another program"])
 def test_a_process_with_the_same_user_and_rights_cannot_look_into_it(pair: Pair, which: str) -> None:
     """Else whatever else root runs without the rights of root has the keys."""
-    household = pair[1]
-    assert household.server is not None
+    lab_programs = pair[1]
+    assert lab_programs.server is not None
     confined = ["setpriv", "--bounding-set=-all,+net_admin"]
     with subprocess.Popen([*confined, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdin is not None
@@ -104,7 +104,9 @@ def test_a_process_with_the_same_user_and_rights_cannot_look_into_it(pair: Pair,
         other.stdin.write(b"ready")
         other.stdin.flush()
         assert other.stdout.read(5) == b"ready"
-        pid = {"node": household.nodes["desk"].process, "server": household.server, "another program": other}[which].pid
+        pid = {"node": lab_programs.nodes["desk"].process, "server": lab_programs.server, "another program": other}[
+            which
+        ].pid
         looked = subprocess.run([*confined, "cat", f"/proc/{pid}/environ"], check=False, capture_output=True)
         other.stdin.close()
     assert (looked.returncode == 0) is (which == "another program")
@@ -112,17 +114,19 @@ def test_a_process_with_the_same_user_and_rights_cannot_look_into_it(pair: Pair,
 
 def test_another_lease_gets_its_interface_and_the_end_leaves_nothing(pair: Pair) -> None:
     """All of it long after the rights were given up."""
-    lab, household = pair
-    before = household.address("desk")
-    household.kill_server()
-    household.start_server("--addresses", "10.99.0.0/16")
-    household.wait_status("desk", lambda status: before not in status["node"]["addresses"], "given another lease", 60)
-    household.wait_status("till", lambda status: str(status["node"]["addresses"]).find("10.99.") >= 0, "leased", 60)
-    household.wait_ready("desk", "till")
-    pings = household.start_ping("desk", "till", count=10).finish()
+    lab, lab_programs = pair
+    before = lab_programs.address("desk")
+    lab_programs.kill_server()
+    lab_programs.start_server("--addresses", "10.99.0.0/16")
+    lab_programs.wait_status(
+        "desk", lambda status: before not in status["node"]["addresses"], "given another lease", 60
+    )
+    lab_programs.wait_status("till", lambda status: str(status["node"]["addresses"]).find("10.99.") >= 0, "leased", 60)
+    lab_programs.wait_ready("desk", "till")
+    pings = lab_programs.start_ping("desk", "till", count=10).finish()
     assert len(pings.answers) >= 8
-    assert (household.state("desk") / "lease").read_text().startswith("10.99.")
-    desk = household.nodes["desk"]
+    assert (lab_programs.state("desk") / "lease").read_text().startswith("10.99.")
+    desk = lab_programs.nodes["desk"]
     desk.process.terminate()
     assert desk.process.wait(timeout=10) == 0
     assert desk.tun not in lab.run(desk.host, ["ip", "-o", "link"])

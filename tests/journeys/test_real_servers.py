@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.journeys.conftest import BUSY, OpenHousehold
+from tests.journeys.conftest import BUSY, OpenLabPrograms
 from tests.journeys.foreign_servers import COTURN, start_coturn
 from tests.verify.netlab.conftest import SILENCE, Agent
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.settings import TUNNEL_MTU
 from tunnel.verify.netlab import SERVER_ADDRESSES, Gateway, Host, Kind, Lab, Site, SiteSpec
-from tunnel.verify.netlab.programs import Household
+from tunnel.verify.netlab.programs import LabPrograms
 from tunnel.wire.stun import Change
 
 pytestmark = pytest.mark.netlab
@@ -41,12 +41,14 @@ def errand_argv(*arguments: object) -> Sequence[str]:
 
 
 @pytest.fixture(scope="module")
-def house(open_household: OpenHousehold, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Household]]:
+def house(
+    open_lab_programs: OpenLabPrograms, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Lab, LabPrograms]]:
     """Nodes that are told of coturn: a desk and a laptop behind port-preserving NATs, a phone behind a symmetric one.
 
     The desk meets the laptop directly, and over the relay a till that wants no other path, and a kiosk that has none.
     """
-    lab, household = open_household(
+    lab, lab_programs = open_lab_programs(
         SiteSpec("home"),
         SiteSpec("office"),
         SiteSpec("shop"),
@@ -58,15 +60,15 @@ def house(open_household: OpenHousehold, tmp_path_factory: pytest.TempPathFactor
     start_coturn(lab, tmp_path_factory.mktemp("coturn"))
     told = [word for server in COTURN for word in ("--stun", str(server))]
     for site, name in (("home", "desk"), ("office", "laptop"), ("hotel", "phone")):
-        household.start_node(lab.sites[site].host, name, *told)
-    household.start_node(lab.sites["shop"].host, "till", "--relay-only")
-    household.start_node(lab.sites["station"].host, "kiosk")
-    household.wait_ready("desk", "laptop", "till", "kiosk", "phone")
-    yield lab, household
-    assert household.server is not None
-    programs = {"server": household.server} | {name: node.process for name, node in household.nodes.items()}
+        lab_programs.start_node(lab.sites[site].host, name, *told)
+    lab_programs.start_node(lab.sites["shop"].host, "till", "--relay-only")
+    lab_programs.start_node(lab.sites["station"].host, "kiosk")
+    lab_programs.wait_ready("desk", "laptop", "till", "kiosk", "phone")
+    yield lab, lab_programs
+    assert lab_programs.server is not None
+    programs = {"server": lab_programs.server} | {name: node.process for name, node in lab_programs.nodes.items()}
     for name, program in programs.items():
-        assert program.poll() is None, f"{name} ended by itself:\n{household.log(name)}"
+        assert program.poll() is None, f"{name} ended by itself:\n{lab_programs.log(name)}"
 
 
 # STUN
@@ -89,12 +91,12 @@ def our_stun_silent(lab: Lab) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("site", NODES)
-def test_a_node_learns_its_mapping_from_a_foreign_server_alone(house: tuple[Lab, Household], site: str) -> None:
+def test_a_node_learns_its_mapping_from_a_foreign_server_alone(house: tuple[Lab, LabPrograms], site: str) -> None:
     """A server that nobody can ask for a second opinion is no evidence against the survey."""
-    lab, household = house
+    lab, lab_programs = house
     with our_stun_silent(lab):
-        said = json.loads(household.command(NODES[site], "netcheck", "--json"))
-        status = household.printed_status(NODES[site])
+        said = json.loads(lab_programs.command(NODES[site], "netcheck", "--json"))
+        status = lab_programs.printed_status(NODES[site])
     assert {answer["server"] for answer in said["answers"]} <= set(map(str, COTURN))
     assert said["nat"]["mapping"] == status["node"]["nat"]["mapping"] == MAPPINGS[site]
     assert {endpoint.partition(":")[0] for endpoint in said["reflexive"]} == {lab.sites[site].wan}
@@ -102,7 +104,7 @@ def test_a_node_learns_its_mapping_from_a_foreign_server_alone(house: tuple[Lab,
 
 
 @pytest.mark.parametrize("site", NODES)
-def test_netcheck_and_pystun3_agree_about_a_nat(house: tuple[Lab, Household], site: str) -> None:
+def test_netcheck_and_pystun3_agree_about_a_nat(house: tuple[Lab, LabPrograms], site: str) -> None:
     said = json.loads(house[1].command(NODES[site], "netcheck", "--json"))
     assert said["nat"]["mapping"] == MAPPINGS[site]
     opinion = said["second_opinion"]
@@ -111,7 +113,7 @@ def test_netcheck_and_pystun3_agree_about_a_nat(house: tuple[Lab, Household], si
 
 @pytest.mark.parametrize("site", MAPPINGS)
 def test_our_survey_hears_the_same_from_coturn_and_from_our_own_service(
-    house: tuple[Lab, Household], site: str
+    house: tuple[Lab, LabPrograms], site: str
 ) -> None:
     lab = house[0]
     place = lab.sites[site]
@@ -125,7 +127,7 @@ def test_our_survey_hears_the_same_from_coturn_and_from_our_own_service(
 
 
 @pytest.mark.parametrize("site", MAPPINGS)
-def test_pystun3_finds_the_same_class_at_coturn(house: tuple[Lab, Household], site: str) -> None:
+def test_pystun3_finds_the_same_class_at_coturn(house: tuple[Lab, LabPrograms], site: str) -> None:
     lab = house[0]
     host = lab.sites[site].host
     assert errand(lab, host, "classic", COTURN[0], host.address) == CLASSES[site]
@@ -133,7 +135,7 @@ def test_pystun3_finds_the_same_class_at_coturn(house: tuple[Lab, Household], si
 
 @pytest.mark.parametrize("change", [Change.NOTHING, Change.PORT, Change.ADDRESS, Change.PORT | Change.ADDRESS], ids=str)
 def test_our_service_answers_from_where_coturn_does_and_says_the_same(
-    house: tuple[Lab, Household], change: Change
+    house: tuple[Lab, LabPrograms], change: Change
 ) -> None:
     """RFC 5780 7.2 to 7.4, as two implementations read it."""
     lab = house[0]
@@ -231,11 +233,11 @@ PEERS = {"laptop": "direct", "till": "relay-udp", "kiosk": "relay-websocket"}
 
 
 @pytest.fixture
-def peer(house: tuple[Lab, Household], request: pytest.FixtureRequest) -> str:
+def peer(house: tuple[Lab, LabPrograms], request: pytest.FixtureRequest) -> str:
     """The name of a peer that the desk has met, each in its way."""
-    household, name = house[1], str(request.param)
-    household.start_ping("desk", name, count=2, interval=0.1).finish()
-    household.wait_peer("desk", name, lambda entry: is_carried(entry, PEERS[name]), PEERS[name])
+    lab_programs, name = house[1], str(request.param)
+    lab_programs.start_ping("desk", name, count=2, interval=0.1).finish()
+    lab_programs.wait_peer("desk", name, lambda entry: is_carried(entry, PEERS[name]), PEERS[name])
     return name
 
 
@@ -244,25 +246,27 @@ def is_carried(entry: dict[str, Any], kind: str) -> bool:
 
 
 @pytest.mark.parametrize("peer", PEERS, indirect=True)
-def test_a_tcp_stream_of_fifty_megabytes_arrives_unharmed(house: tuple[Lab, Household], peer: str) -> None:
-    lab, household = house
-    desk, other = household.nodes["desk"], household.nodes[peer]
-    address = household.address(peer)
+def test_a_tcp_stream_of_fifty_megabytes_arrives_unharmed(house: tuple[Lab, LabPrograms], peer: str) -> None:
+    lab, lab_programs = house
+    desk, other = lab_programs.nodes["desk"], lab_programs.nodes[peer]
+    address = lab_programs.address(peer)
     receiver = lab.popen(other.host, errand_argv("receive", address), stdout=subprocess.PIPE)
     assert receiver.stdout is not None
     with receiver.stdout as said:
         digest = errand(lab, desk.host, "send", f"{address}:{int(said.readline())}", SIZE)
         assert json.loads(said.readline()) == [SIZE, digest]
-    entry = household.peer("desk", peer)
+    entry = lab_programs.peer("desk", peer)
     assert entry is not None
     assert is_carried(entry, PEERS[peer])
     assert entry["tx_bytes"] > SIZE
 
 
 @pytest.mark.parametrize("peer", PEERS, indirect=True)
-def test_the_largest_packet_passes_and_a_larger_one_is_refused_at_once(house: tuple[Lab, Household], peer: str) -> None:
-    lab, household = house
-    host, address = household.nodes["desk"].host, household.address(peer)
+def test_the_largest_packet_passes_and_a_larger_one_is_refused_at_once(
+    house: tuple[Lab, LabPrograms], peer: str
+) -> None:
+    lab, lab_programs = house
+    host, address = lab_programs.nodes["desk"].host, lab_programs.address(peer)
 
     def ping(size: int) -> str:
         argv = lab.command(host, ["ping", "-n", "-c", "1", "-W", "5", "-M", "do", "-s", str(size), address])
@@ -271,6 +275,6 @@ def test_the_largest_packet_passes_and_a_larger_one_is_refused_at_once(house: tu
 
     assert f"{FITS + 8} bytes from {address}" in ping(FITS)
     assert f"message too long, mtu={TUNNEL_MTU}" in ping(FITS + 1)
-    entry = household.peer("desk", peer)
+    entry = lab_programs.peer("desk", peer)
     assert entry is not None
     assert entry["path"]["mtu"] == TUNNEL_MTU

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.journeys.conftest import ONE_WAY, OpenHousehold
+from tests.journeys.conftest import ONE_WAY, OpenLabPrograms
 
 from tunnel.crypto.network_keys import open_invite
 from tunnel.node.identity import KEY_FILE
 from tunnel.verify.netlab import Capture, Kind, Lab, SiteSpec
-from tunnel.verify.netlab.programs import Household
+from tunnel.verify.netlab.programs import LabPrograms
 
 pytestmark = pytest.mark.netlab
 
@@ -34,7 +34,7 @@ CHUNK = 1 << 22
 class Evidence:
     """What is left when a desk has talked to a laptop (straight) and to a till (over the relay)."""
 
-    household: Household
+    lab_programs: LabPrograms
     network_id: bytes
     secrets: Mapping[str, bytes]
     links: tuple[Path, ...]
@@ -45,26 +45,26 @@ class Evidence:
 
 
 @pytest.fixture(scope="module")
-def evidence(open_household: OpenHousehold, tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+def evidence(open_lab_programs: OpenLabPrograms, tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     kinds = {"home": Kind.PORT_PRESERVING, "office": Kind.DOUBLE, "bank": Kind.UDP_BLOCKED}
-    lab, household = open_household(
+    lab, lab_programs = open_lab_programs(
         *(SiteSpec(name, kind, delay=ONE_WAY) for name, kind in kinds.items()), server_options=["--log-level", "debug"]
     )
     folder = tmp_path_factory.mktemp("captures")
-    invite, keys = open_invite(household.make_invite().read_text())
+    invite, keys = open_invite(lab_programs.make_invite().read_text())
     with ExitStack() as stack:
         captures = [stack.enter_context(capture) for capture in capture_all_links(lab, folder)]
         for name, site in HOMES.items():
             leaking = [sys.executable, str(TELLTALE), str(folder / f"{name}.keys")]
-            household.start_node(lab.sites[site].host, name, "--log-level", "debug", command=leaking)
-        household.wait_ready(*HOMES)
-        desk = household.nodes["desk"]
+            lab_programs.start_node(lab.sites[site].host, name, "--log-level", "debug", command=leaking)
+        lab_programs.wait_ready(*HOMES)
+        desk = lab_programs.nodes["desk"]
         tun = stack.enter_context(Capture(desk.host.namespace, [desk.tun], folder / "tun"))
         for peer in ("laptop", "till"):
-            pings = household.start_ping("desk", peer, count=20, interval=0.1, pattern=MARKER).finish()
+            pings = lab_programs.start_ping("desk", peer, count=20, interval=0.1, pattern=MARKER).finish()
             assert len(pings.answers) == 20
-        household.wait_direct("desk", "laptop")
-        relayed = household.wait_state("desk", "till", "relayed")
+        lab_programs.wait_direct("desk", "laptop")
+        relayed = lab_programs.wait_state("desk", "till", "relayed")
         assert relayed["path"]["kind"] == "relay-websocket"
         secrets = {
             "the network's secret": invite.secret,
@@ -73,13 +73,13 @@ def evidence(open_household: OpenHousehold, tmp_path_factory: pytest.TempPathFac
             "the pre-shared key": keys.psk,
         }
         for name in HOMES:
-            secrets[f"{name}'s static key"] = (household.state(name) / KEY_FILE).read_bytes()
+            secrets[f"{name}'s static key"] = (lab_programs.state(name) / KEY_FILE).read_bytes()
             leaked = (folder / f"{name}.keys").read_text().split()
             assert len(leaked) >= 6  # those for probes to two peers, and those of one session, in both directions
             secrets |= {f"key {number} that {name} used": bytes.fromhex(key) for number, key in enumerate(leaked)}
         command_lines = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, check=True).stdout
     links = tuple(file for capture in captures for file in capture.files.values())
-    return Evidence(household, keys.network_id.raw, secrets, links, tun.files[desk.tun], command_lines)
+    return Evidence(lab_programs, keys.network_id.raw, secrets, links, tun.files[desk.tun], command_lines)
 
 
 def capture_all_links(lab: Lab, folder: Path) -> Iterator[Capture]:
@@ -134,7 +134,7 @@ def test_no_link_carries_a_secret(evidence: Evidence) -> None:
 
 
 def test_the_servers_memory_holds_no_secret_and_no_packet(evidence: Evidence) -> None:
-    server = evidence.household.server
+    server = evidence.lab_programs.server
     assert server is not None
     known = {"the network's id": evidence.network_id}
     wanted = {**known, **evidence.secrets, "the marker": MARKER}
@@ -143,14 +143,14 @@ def test_the_servers_memory_holds_no_secret_and_no_packet(evidence: Evidence) ->
 
 def test_a_nodes_memory_holds_what_the_search_looks_for(evidence: Evidence) -> None:
     """The control of the test above."""
-    desk = evidence.household.nodes["desk"].process
+    desk = evidence.lab_programs.nodes["desk"].process
     found = found_in_memory(desk.pid, evidence.secrets)
     assert "the pre-shared key" in found
     assert any("that desk used" in name for name in found)
 
 
 def test_the_servers_files_hold_no_secret(evidence: Evidence) -> None:
-    files = [file for file in evidence.household.state("server").iterdir() if file.is_file()]
+    files = [file for file in evidence.lab_programs.state("server").iterdir() if file.is_file()]
     content = b"".join(file.read_bytes() for file in files)
     assert evidence.network_id in content
     assert found_in(content, {**evidence.secrets, "the marker": MARKER}) == set()
@@ -158,7 +158,7 @@ def test_the_servers_files_hold_no_secret(evidence: Evidence) -> None:
 
 def test_no_log_holds_a_secret(evidence: Evidence) -> None:
     for name in ("server", *HOMES):
-        log = evidence.household.log(name)
+        log = evidence.lab_programs.log(name)
         assert " debug " in log
         assert found_in(log.encode(), evidence.secrets) == set(), name
 
@@ -166,5 +166,5 @@ def test_no_log_holds_a_secret(evidence: Evidence) -> None:
 def test_no_command_line_holds_a_secret(evidence: Evidence) -> None:
     assert evidence.command_lines.count(b"--invite-file") >= len(HOMES)
     assert found_in(evidence.command_lines, evidence.secrets) == set()
-    invite = evidence.household.make_invite().read_bytes().strip()
+    invite = evidence.lab_programs.make_invite().read_bytes().strip()
     assert invite not in evidence.command_lines

@@ -21,19 +21,19 @@ ENDLESS = "60000000"
 
 
 def test_a_pair_whose_udp_is_policed_moves_to_the_server_s_connection_and_says_why(open_pair: OpenPair) -> None:
-    lab, household = open_pair(delay=ONE_WAY)
+    lab, lab_programs = open_pair(delay=ONE_WAY)
     home, office = lab.sites["home"], lab.sites["office"]
-    household.start_ping("desk", "laptop", count=10).finish()
-    household.wait_direct("desk", "laptop")
+    lab_programs.start_ping("desk", "laptop", count=10).finish()
+    lab_programs.wait_direct("desk", "laptop")
     lab.police_udp(home, POLICED)
-    address = household.address("laptop")
+    address = lab_programs.address("laptop")
     receiver = lab.popen(office.host, [*ERRAND, "receive", address], stdout=subprocess.PIPE)
     assert receiver.stdout is not None
     with receiver.stdout as lines:
         port = int(lines.readline())
         sender = lab.popen(home.host, [*ERRAND, "send", f"{address}:{port}", ENDLESS], stdout=subprocess.DEVNULL)
         for one, other in (("desk", "laptop"), ("laptop", "desk")):
-            entry = household.wait_peer(
+            entry = lab_programs.wait_peer(
                 one,
                 other,
                 lambda entry: entry["reason"] is not None and entry["reason"]["code"] == "udp_throttled",

@@ -98,8 +98,8 @@ def reachable(start: set[str], arrows: set[tuple[str, str]]) -> set[str]:
 def test_close_ends_every_state_of_a_chart_that_has_it(chart_class: type[Chart]) -> None:
     """Whoever owns such a chart can always end it; an introduction ends by itself, the others with their program."""
     closing = {arrow.source for arrow in chart_class.transitions() if arrow.event == "close"}
-    living = {state.id for state in chart_class.states if not state.final}
-    assert closing == (living if "closed" in chart_class.states_map else set())
+    runner = {state.id for state in chart_class.states if not state.final}
+    assert closing == (runner if "closed" in chart_class.states_map else set())
 
 
 @every_chart

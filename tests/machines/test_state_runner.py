@@ -16,7 +16,7 @@ from tunnel.machines.chart import Chart
 from tunnel.machines.diagrams import CHARTS
 from tunnel.machines.peer_connection import PeerConnectionChart
 from tunnel.machines.session import SessionChart
-from tunnel.machines.state_runner import PATIENCE_ENDED, Activity, Living, LivingStatistics
+from tunnel.machines.state_runner import PATIENCE_ENDED, Activity, StateRunner, StateRunnerStatistics
 from tunnel.model.errors import LocalProtocolError
 
 Move = tuple[float, str, str, str]
@@ -35,7 +35,7 @@ class Story:
 
     def __post_init__(self) -> None:
         self.start = trio.current_time()
-        self.living = Living(
+        self.runner = StateRunner(
             self.chart,
             self.activities,
             patience=lambda state: self.patience.get(state, math.inf),
@@ -52,7 +52,7 @@ class Story:
     async def live(self) -> None:
         """Run the life, and fail where it never ends."""
         with trio.fail_after(1000):
-            await self.living.run()
+            await self.runner.run()
 
     async def tell(self, *posts: tuple[float, str]) -> None:
         """Run the life; post each event at its time; the last one should be `close`, or `END` if there is no close."""
@@ -63,7 +63,7 @@ class Story:
                 if event == END:
                     nursery.cancel_scope.cancel()
                 else:
-                    self.living.post(event)
+                    self.runner.post(event)
 
     def _write(self, source: str, event: str, target: str) -> None:
         self.moves.append((self.now(), source, event, target))
@@ -110,8 +110,8 @@ async def test_a_life_is_told_by_activities_by_the_outside_and_by_patience(autoj
         (40.4, "punching", "path_verified", "connected"),
         (60.0, "connected", "close", "closed"),
     ]
-    assert story.living.state == "closed"
-    assert story.living.statistics() == LivingStatistics(moves=9, ignored=0, patience_unused=0)
+    assert story.runner.state == "closed"
+    assert story.runner.statistics() == StateRunnerStatistics(moves=9, ignored=0, patience_unused=0)
 
 
 async def test_a_self_transition_restarts_activity_and_patience(autojump_clock: MockClock) -> None:
@@ -136,7 +136,7 @@ async def test_patience_is_asked_at_each_entry(autojump_clock: MockClock) -> Non
     """So it may follow a ladder."""
     ladder = iter((1.0, 2.0, 4.0, 8.0))
     moves: list[float] = []
-    living = Living(
+    runner = StateRunner(
         SessionChart(start_value="handshaking"),
         {},
         patience=lambda _state: next(ladder),
@@ -144,7 +144,7 @@ async def test_patience_is_asked_at_each_entry(autojump_clock: MockClock) -> Non
         on_move=lambda *_: moves.append(trio.current_time()),
     )
     with trio.move_on_after(10):
-        await living.run()
+        await runner.run()
     assert moves == [1, 3, 7]
 
 
@@ -161,7 +161,7 @@ async def test_an_event_that_is_not_legal_here_is_counted_and_patience_goes_on(a
     await story.tell((3, "introduced"), (6, "path_lost"), (12, "close"))
     assert story.moves == [(10, "punching", "patience_ended", "relayed"), (12, "relayed", "close", "closed")]
     assert started == [0]
-    assert story.living.statistics().ignored == 2
+    assert story.runner.statistics().ignored == 2
 
 
 async def test_patience_that_ends_where_that_is_no_event_is_used_up(autojump_clock: MockClock) -> None:
@@ -174,14 +174,14 @@ async def test_patience_that_ends_where_that_is_no_event_is_used_up(autojump_clo
     )
     await story.tell((60, "close"))
     assert story.moves == [(50, "relayed", "relay_lost", "announced"), (60, "announced", "close", "closed")]
-    assert story.living.statistics().patience_unused == 1
+    assert story.runner.statistics().patience_unused == 1
 
 
 async def test_events_posted_before_the_life_begins_are_its_first(autojump_clock: MockClock) -> None:
     """In their order, each in the state that the one before it led to."""
     story = Story(PeerConnectionChart(), facts={"direct_allowed": True})
     for event in ("announcement_acked", "peer_wanted", "introduced", "close"):
-        story.living.post(event)
+        story.runner.post(event)
     await story.live()
     assert story.events() == ["announcement_acked", "peer_wanted", "introduced", "close"]
 
@@ -190,7 +190,7 @@ async def test_an_event_that_is_waiting_already_is_not_doubled(autojump_clock: M
     """Two agreements before anybody looked are one change of one fact; so the queue can never grow."""
     story = Story(SessionChart())
     for _ in range(1000):
-        story.living.post("agreed")
+        story.runner.post("agreed")
     await story.tell((1, END))
     assert story.events() == ["agreed"]
 
@@ -205,7 +205,7 @@ async def test_a_state_that_is_only_passed_through_starts_nothing(autojump_clock
         raise AssertionError
 
     story = Story(punching(), {"punching": punch})
-    story.living.post("close")
+    story.runner.post("close")
     await story.live()
     assert story.events() == ["close"]
     assert not started
@@ -224,7 +224,7 @@ async def test_a_state_is_left_only_when_all_that_belonged_to_it_has_ended(autoj
         finally:
             with trio.CancelScope(shield=True):
                 await trio.sleep(3)
-            seen.append((story.now(), story.living.state))
+            seen.append((story.now(), story.runner.state))
         raise AssertionError
 
     story = Story(punching(), {"punching": punch})
@@ -251,7 +251,7 @@ async def test_what_comes_during_a_cleanup_waits_for_the_next_state(autojump_clo
         (4, "announced", "peer_wanted", "requested"),
         (10, "requested", "close", "closed"),
     ]
-    assert story.living.statistics().ignored == 0
+    assert story.runner.statistics().ignored == 0
 
 
 async def test_an_event_that_comes_again_while_the_first_is_acted_on_is_told_again(autojump_clock: MockClock) -> None:
@@ -308,7 +308,7 @@ async def test_what_lost_against_a_late_result_is_told_once_or_never(autojump_cl
     outside = Story(SessionChart(start_value="handshaking"), {"handshaking": stubborn})
     await outside.tell((2, "reset"), (3, "reset"), (10, END))
     assert outside.events() == ["agreed", "reset"]
-    assert outside.living.statistics().ignored == 0
+    assert outside.runner.statistics().ignored == 0
     patience = Story(SessionChart(start_value="handshaking"), {"handshaking": stubborn}, {"handshaking": 2})
     await patience.tell((10, END))
     assert patience.events() == ["agreed"]
@@ -333,17 +333,17 @@ async def test_a_cancelled_life_leaves_nothing(autojump_clock: MockClock) -> Non
     assert ended == [4]
     assert trio.lowlevel.current_statistics().tasks_living == before
     await trio.sleep(100)
-    assert (story.moves, story.living.state) == ([], "punching")
+    assert (story.moves, story.runner.state) == ([], "punching")
 
 
 async def test_a_life_that_is_cancelled_before_it_begins_takes_no_step(autojump_clock: MockClock) -> None:
     """Not even one that is waiting already."""
     story = Story(punching())
-    story.living.post("peer_left")
+    story.runner.post("peer_left")
     with trio.CancelScope() as scope:
         scope.cancel()
         await story.live()
-    assert (story.moves, story.living.state) == ([], "punching")
+    assert (story.moves, story.runner.state) == ([], "punching")
 
 
 async def test_a_life_that_never_rests_can_still_be_cancelled(autojump_clock: MockClock) -> None:
@@ -500,7 +500,7 @@ async def test_a_guard_decides_whether_an_outside_event_is_taken(autojump_clock:
         await trio.sleep(2)
         story.facts["direct_allowed"] = True
     assert story.moves[0] == (3, "relayed", "introduced", "punching")
-    assert story.living.statistics().ignored == 1
+    assert story.runner.statistics().ignored == 1
 
 
 # Bugs show
@@ -552,7 +552,7 @@ async def test_an_event_that_its_state_does_not_declare_is_a_bug(
     story = Story(punching(), {"punching": after(1, event)})
     with pytest.raises(LocalProtocolError, match=message):
         await story.live()
-    assert story.living.state == "punching"
+    assert story.runner.state == "punching"
 
 
 async def test_an_event_that_its_guards_forbid_is_a_bug(autojump_clock: MockClock) -> None:
@@ -580,56 +580,56 @@ async def test_what_the_facts_raise_leaves_the_life_as_it_is(autojump_clock: Moc
     def broken() -> Mapping[str, bool]:
         raise ZeroDivisionError
 
-    living = Living(
+    runner = StateRunner(
         punching(), {}, patience=lambda _state: 2 if moment == "patience" else math.inf, facts=broken, on_move=print
     )
     if moment == "before":
-        living.post("close")
+        runner.post("close")
     async with trio.open_nursery() as nursery:
         if moment == "outside":
-            nursery.start_soon(post_after, living, 1, "close")
+            nursery.start_soon(post_after, runner, 1, "close")
         with pytest.raises(ZeroDivisionError):
-            await living.run()
+            await runner.run()
 
 
-async def post_after(living: Living, seconds: float, event: str) -> None:
+async def post_after(runner: StateRunner, seconds: float, event: str) -> None:
     await trio.sleep(seconds)
-    living.post(event)
+    runner.post(event)
 
 
 def test_an_activity_for_a_state_that_does_not_exist_is_a_bug() -> None:
     """It was misspelt, and would never have run."""
     with pytest.raises(LocalProtocolError, match="PeerConnectionChart has no such states: pnuching"):
-        Living(punching(), {"pnuching": after(1, "x")}, patience=lambda _: 1, facts=dict, on_move=print)
+        StateRunner(punching(), {"pnuching": after(1, "x")}, patience=lambda _: 1, facts=dict, on_move=print)
 
 
 @pytest.mark.parametrize("event", ["intorduced", "wanted", PATIENCE_ENDED, ""])
 async def test_posting_what_the_chart_never_takes_from_outside_is_a_bug(event: str) -> None:
     """A misspelt event would be ignored for ever, and patience belongs to the loop alone."""
     with pytest.raises(LocalProtocolError, match="is no event that PeerConnectionChart takes from outside"):
-        Story(punching()).living.post(event)
+        Story(punching()).runner.post(event)
 
 
 async def test_a_message_may_be_sent_only_where_the_chart_says_so(autojump_clock: MockClock) -> None:
     """Checked as the program runs, by the table that the model checker reads."""
     story = Story(punching())
-    story.living.check_send("probe")
+    story.runner.check_send("probe")
     with pytest.raises(LocalProtocolError, match="PeerConnectionChart sends no 'announce' while punching"):
-        story.living.check_send("announce")
+        story.runner.check_send("announce")
     await story.tell((1, "close"))
     with pytest.raises(LocalProtocolError, match="sends no 'probe' while closed"):
-        story.living.check_send("probe")
+        story.runner.check_send("probe")
 
 
 async def test_after_the_end_everything_is_ignored(autojump_clock: MockClock) -> None:
     """Whoever was about to post need not know that it is over."""
     story = Story(punching())
-    story.living.post("close")
-    story.living.post("peer_left")
+    story.runner.post("close")
+    story.runner.post("peer_left")
     await story.live()
-    story.living.post("peer_left")
-    assert story.living.state == "closed"
-    assert story.living.statistics() == LivingStatistics(moves=1, ignored=2, patience_unused=0)
+    story.runner.post("peer_left")
+    assert story.runner.state == "closed"
+    assert story.runner.statistics() == StateRunnerStatistics(moves=1, ignored=2, patience_unused=0)
 
 
 # Random lives
@@ -658,7 +658,7 @@ async def random_life(chart_class: type[Chart], chance: random.Random) -> list[M
             alive.append(state)
             try:
                 while True:
-                    assert story.living.state == state
+                    assert story.runner.state == state
                     await trio.sleep(chance.choice((0, 1, 2)))
                     enabled = [
                         event
@@ -672,7 +672,7 @@ async def random_life(chart_class: type[Chart], chance: random.Random) -> list[M
                     await trio.sleep(chance.choice((0, 0, 1)))
                 raise
             finally:
-                assert story.living.state == state
+                assert story.runner.state == state
                 alive.remove(state)
 
         return activity
@@ -692,16 +692,16 @@ async def random_life(chart_class: type[Chart], chance: random.Random) -> list[M
             await trio.sleep(chance.choice((0, 1)))
             for fact in story.facts:
                 story.facts[fact] = chance.random() < 0.5
-            story.living.post(chance.choice(outside))
+            story.runner.post(chance.choice(outside))
             posted += 1
         end = next((event for event in ends if event != PATIENCE_ENDED), None)
         if end is not None:
-            story.living.post(end)
+            story.runner.post(end)
         else:
             await trio.sleep(3)
             nursery.cancel_scope.cancel()
     assert not alive
-    statistics = story.living.statistics()
+    statistics = story.runner.statistics()
     assert statistics.moves == len(story.moves)
     assert statistics.ignored <= posted + 1
     return story.moves

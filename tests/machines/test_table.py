@@ -40,7 +40,7 @@ def test_no_chart_is_ambiguous(name: str) -> None:
 
 
 def test_two_arrows_for_one_event_are_told() -> None:
-    """`Living` would take the first that stands in the class, which no reader can see."""
+    """`StateRunner` would take the first that stands in the class, which no reader can see."""
     table = read_table("peer_connection", PeerConnectionChart)
     open_arrows = tuple(replace(arrow, guards=()) if arrow.event == "introduced" else arrow for arrow in table.arrows)
     with pytest.raises(Ambiguous, match="peer_connection: introduced has 2 ways out of announced"):

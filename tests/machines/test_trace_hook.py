@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from tunnel.machines.announcement import AnnouncementChart
-from tunnel.machines.state_runner import Living
-from tunnel.machines.trace_hook import WITNESS
+from tunnel.machines.state_runner import StateRunner
+from tunnel.machines.trace_hook import TRACE_HOOK
 from tunnel.wire.signals import Signal
 
 
@@ -26,8 +26,10 @@ class Notebook:
         self.signals.append((is_sent, signal))
 
 
-def announcement(about: str) -> Living:
-    return Living(AnnouncementChart(), {}, patience=lambda _: 100.0, facts=dict, on_move=lambda *_: None, about=about)
+def announcement(about: str) -> StateRunner:
+    return StateRunner(
+        AnnouncementChart(), {}, patience=lambda _: 100.0, facts=dict, on_move=lambda *_: None, about=about
+    )
 
 
 @pytest.mark.usefixtures("autojump_clock")
@@ -35,13 +37,13 @@ async def test_a_witness_sees_the_moves_of_the_machine_in_whose_context_it_stand
     seen = Notebook()
     watched, unwatched = announcement("watched"), announcement("unwatched")
     context = copy_context()
-    context.run(WITNESS.set, seen)
+    context.run(TRACE_HOOK.set, seen)
     async with trio.open_nursery() as nursery:
         context.run(nursery.start_soon, watched.run)
         nursery.start_soon(unwatched.run)
-        for living in (watched, unwatched):
-            living.post("registered")
-            living.post("link_lost")
+        for runner in (watched, unwatched):
+            runner.post("registered")
+            runner.post("link_lost")
         await trio.sleep(1)
         nursery.cancel_scope.cancel()
     assert watched.state == unwatched.state == "surveying"

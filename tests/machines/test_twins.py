@@ -27,7 +27,7 @@ LONG = 40
 """Steps: a state that is never entered again must be left more than once."""
 
 
-class Witness:
+class TraceHook:
     """Sees each transition that a twin takes, those included that end where they began."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Walk:
 
     chart: Chart
     twin: StateChart[object]
-    twin_took: Witness
+    twin_took: TraceHook
     lines: list[str] = field(default_factory=list)
     states: set[str] = field(default_factory=set)
     taken: set[Transition] = field(default_factory=set)
@@ -76,8 +76,8 @@ def matches(arrow: Transition, source: str, event: str, after: Chart) -> bool:
 
 
 def set_out(chart_class: type[Chart], twin_class: type[StateChart[object]]) -> Walk:
-    witness = Witness()
-    return Walk(chart_class(), twin_class(listeners=[witness]), witness)
+    trace_hook = TraceHook()
+    return Walk(chart_class(), twin_class(listeners=[trace_hook]), trace_hook)
 
 
 def wander(name: str, text: str) -> tuple[bool, Walk]:
@@ -109,9 +109,9 @@ def test_the_twins_agree_at_each_step_of_a_random_walk_that_goes_everywhere(name
     chart_class = CHARTS[name]
     assert walk.states == {state.id for state in chart_class.states}
     assert walk.taken == set(chart_class.transitions())
-    living = [state.id for state in chart_class.states if not state.final]
+    runner = [state.id for state in chart_class.states if not state.final]
     legal = {(arrow.source, arrow.event) for arrow in chart_class.transitions()}
-    assert walk.refused >= set(itertools.product(living, chart_class.event_names())) - legal
+    assert walk.refused >= set(itertools.product(runner, chart_class.event_names())) - legal
 
 
 @pytest.mark.parametrize("name", [name for name, chart in CHARTS.items() if any(state.final for state in chart.states)])

@@ -12,8 +12,8 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Filtering
-from tunnel.nat.filtering import Doors, Findings, Heard, filtering_of, learn_filtering
-from tunnel.nat.stun_client import open_inquiry
+from tunnel.nat.filtering import Findings, Heard, StunAddresses, filtering_of, learn_filtering
+from tunnel.nat.stun_client import open_stun_client
 from tunnel.network.ports import DatagramSocket
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.internet import open_memory_internet
@@ -23,7 +23,7 @@ from tunnel.wire.stun import StunClass, binding_success, decode_stun, encode_stu
 
 YES, NO, VOID = Heard.YES, Heard.NO, Heard.VOID
 FOUR = tuple(Endpoint(host, port) for host in ("25.0.0.1", "25.0.0.2") for port in (3478, 3479))
-DOORS = Doors(FOUR[0], FOUR[1], FOUR[3])
+ADDRESSES = StunAddresses(FOUR[0], FOUR[1], FOUR[3])
 HOME = "26.0.0.1"
 
 Lets = Callable[[MemoryPacket, int], bool]
@@ -67,7 +67,7 @@ async def learned(
     note_sent: Callable[[MemoryPacket], None] = lambda _: None,
     *,
     served: tuple[Endpoint, ...] = FOUR,
-    doors: Doors = DOORS,
+    addresses: StunAddresses = ADDRESSES,
     is_steady: bool = True,
 ) -> tuple[Heard, Heard, int]:
     """What is heard through this box, and how many packets it took."""
@@ -91,8 +91,8 @@ async def learned(
                     route(packet)
 
         internet.transmit = transmit  # type: ignore[method-assign]
-        async with open_inquiry(host, MemoryEntropy(random.Random(3))) as inquiry:
-            found = await learn_filtering(inquiry, [doors], is_steady=is_steady)
+        async with open_stun_client(host, MemoryEntropy(random.Random(3))) as stun_client:
+            found = await learn_filtering(stun_client, [addresses], is_steady=is_steady)
         nursery.cancel_scope.cancel()
     return found.both, found.port, sent
 
@@ -120,7 +120,7 @@ async def test_each_kind_of_filter_is_heard(
 
 
 async def test_one_address_tells_whether_ports_are_told_apart(autojump_clock: trio.testing.MockClock) -> None:
-    one = {"served": FOUR[:2], "doors": Doors(FOUR[0], FOUR[1])}
+    one = {"served": FOUR[:2], "doors": StunAddresses(FOUR[0], FOUR[1])}
     for key, heard in ((lambda remote: remote.host, YES), (lambda remote: remote, NO)):
         box = Box(key)
         both, port, _ = await learned(box.lets, box.note_sent, **one)  # type: ignore[arg-type]
@@ -165,10 +165,10 @@ async def test_a_server_that_can_is_asked_after_one_that_cannot(autojump_clock: 
         nursery.start_soon(partial(serve_stun, sockets, rate_per_source=100.0))
         poor = Endpoint("25.0.0.3", 3478)
         nursery.start_soon(answer_from_here, await server.open_socket(poor))
-        async with open_inquiry(internet.add_host("home", HOME), MemoryEntropy(random.Random(3))) as inquiry:
-            found = await learn_filtering(inquiry, [Doors(poor, None, FOUR[3]), DOORS], is_steady=True)
+        async with open_stun_client(internet.add_host("home", HOME), MemoryEntropy(random.Random(3))) as stun_client:
+            found = await learn_filtering(stun_client, [StunAddresses(poor, None, FOUR[3]), ADDRESSES], is_steady=True)
         nursery.cancel_scope.cancel()
-    assert found.doors == DOORS
+    assert found.addresses == ADDRESSES
     assert found.both is YES
 
 
@@ -192,8 +192,8 @@ async def test_an_answer_from_where_we_asked_fulfils_no_wish(autojump_clock: tri
         server = internet.add_host("server", "25.0.0.1", "25.0.0.2")
         for endpoint in FOUR:
             nursery.start_soon(answer_from_here, await server.open_socket(endpoint))
-        async with open_inquiry(internet.add_host("home", HOME), MemoryEntropy(random.Random(3))) as inquiry:
-            assert await learn_filtering(inquiry, [DOORS], is_steady=True) == Findings(DOORS, VOID, VOID)
+        async with open_stun_client(internet.add_host("home", HOME), MemoryEntropy(random.Random(3))) as stun_client:
+            assert await learn_filtering(stun_client, [ADDRESSES], is_steady=True) == Findings(ADDRESSES, VOID, VOID)
         nursery.cancel_scope.cancel()
 
 

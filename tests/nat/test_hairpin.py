@@ -10,7 +10,7 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Filtering, Hairpin
 from tunnel.nat.hairpin import hairpin_of, try_hairpin
-from tunnel.nat.stun_client import open_inquiry
+from tunnel.nat.stun_client import open_stun_client
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.memory.machine import MemoryEntropy
 
@@ -41,9 +41,9 @@ async def test_a_shot_counts_at_the_socket_that_it_was_meant_for(
     """Two sockets of one host reach each other; a shot that comes back to its own sender is no hairpin."""
     async with open_memory_internet() as internet:
         host = internet.add_host("home", "26.0.0.1")
-        async with open_inquiry(host, MemoryEntropy(random.Random(1))) as inquiry:
-            one, other = await inquiry.open_asker(), await inquiry.open_asker()
+        async with open_stun_client(host, MemoryEntropy(random.Random(1))) as stun_client:
+            one, other = await stun_client.open_asker(), await stun_client.open_asker()
             mapped = [Endpoint("26.0.0.1", asker.socket.local.port) for asker in (one, other)]
             if not is_right:
                 mapped.reverse()
-            assert await try_hairpin(inquiry, (one, mapped[0]), (other, mapped[1])) is is_right
+            assert await try_hairpin(stun_client, (one, mapped[0]), (other, mapped[1])) is is_right

@@ -11,7 +11,7 @@ import trio.testing
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.nat.port_sampling import GAP, sample
-from tunnel.nat.stun_client import MAX_ASKERS, open_inquiry
+from tunnel.nat.stun_client import MAX_ASKERS, open_stun_client
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.host import FIRST_EPHEMERAL_PORT, MemoryHost
 from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet
@@ -37,8 +37,8 @@ async def test_sockets_stand_at_random_ports_below_those_that_machines_give_away
     """A NAT that counts must not look as if it preserved ports, nor the other way round."""
     async with open_memory_internet() as internet:
         host = internet.add_host("home", HOME)
-        async with open_inquiry(host, entropy()) as inquiry:
-            ports = [(await inquiry.open_asker()).socket.local.port for _ in range(MAX_ASKERS)]
+        async with open_stun_client(host, entropy()) as stun_client:
+            ports = [(await stun_client.open_asker()).socket.local.port for _ in range(MAX_ASKERS)]
     assert ports != sorted(ports)
     assert max(ports) < FIRST_EPHEMERAL_PORT
     assert max(ports) - min(ports) > 10000
@@ -47,7 +47,7 @@ async def test_sockets_stand_at_random_ports_below_those_that_machines_give_away
 async def test_a_port_that_is_taken_is_replaced_by_another() -> None:
     async with open_memory_internet() as internet:
         host = internet.add_host("home", HOME)
-        async with open_inquiry(host, entropy()) as first, open_inquiry(host, entropy()) as second:
+        async with open_stun_client(host, entropy()) as first, open_stun_client(host, entropy()) as second:
             one, other = await first.open_asker(), await second.open_asker()
             assert one.socket.local.port != other.socket.local.port
 
@@ -61,8 +61,8 @@ async def test_an_answer_at_the_very_end_breaks_nothing() -> None:
         )
         for _ in range(30):
             ended = await home.open_socket(Endpoint("0.0.0.0", 0))
-            async with open_inquiry(home, entropy()) as inquiry:
-                asker = await inquiry.open_asker()
+            async with open_stun_client(home, entropy()) as stun_client:
+                asker = await stun_client.open_asker()
                 await trio.testing.wait_all_tasks_blocked()
                 for socket in (asker.socket, ended):
                     server.send_nowait(b"late", Endpoint(HOME, socket.local.port))
@@ -71,8 +71,8 @@ async def test_an_answer_at_the_very_end_breaks_nothing() -> None:
 
 async def test_all_sockets_are_closed_at_the_end() -> None:
     async with open_memory_internet() as internet:
-        async with open_inquiry(internet.add_host("home", HOME), entropy()) as inquiry:
-            asker = await inquiry.open_asker()
+        async with open_stun_client(internet.add_host("home", HOME), entropy()) as stun_client:
+            asker = await stun_client.open_asker()
         with pytest.raises(trio.ClosedResourceError):
             asker.socket.send_nowait(b"", SERVER)
 
@@ -89,8 +89,8 @@ async def test_a_reply_counts_once_and_junk_not_at_all(autojump_clock: trio.test
             route(packet)
 
         internet.transmit = repeat  # type: ignore[method-assign]
-        async with open_inquiry(home, entropy()) as inquiry:
-            asker = await inquiry.open_asker()
+        async with open_stun_client(home, entropy()) as stun_client:
+            asker = await stun_client.open_asker()
             question = asker.question(SERVER)
             reply = await question.wait((1.0,))
             await trio.sleep(1.0)
@@ -104,12 +104,12 @@ async def test_a_reply_counts_once_and_junk_not_at_all(autojump_clock: trio.test
 async def test_what_is_lost_is_counted_where_it_was_sent(autojump_clock: trio.testing.MockClock) -> None:
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         home = await serve(internet, nursery)
-        async with open_inquiry(home, entropy()) as inquiry:
-            asker = await inquiry.open_asker()
+        async with open_stun_client(home, entropy()) as stun_client:
+            asker = await stun_client.open_asker()
             assert await asker.question(Endpoint("25.0.0.7", 3478)).wait((0.1, 0.1)) is None
             assert await asker.question(SERVER).wait((1.0,)) is not None
-            assert inquiry.lost("25.0.0.7") == 2
-            assert inquiry.lost(SERVER.host) == 0
+            assert stun_client.lost("25.0.0.7") == 2
+            assert stun_client.lost(SERVER.host) == 0
         nursery.cancel_scope.cancel()
 
 
@@ -128,9 +128,9 @@ async def test_samples_are_paced_and_in_order_and_a_lost_one_is_left_out(
                 route(packet)
 
         internet.transmit = lose_the_third  # type: ignore[method-assign]
-        async with open_inquiry(home, entropy()) as inquiry:
+        async with open_stun_client(home, entropy()) as stun_client:
             began = trio.current_time()
-            found = await sample(inquiry, SERVER, 6, 0.4)
+            found = await sample(stun_client, SERVER, 6, 0.4)
         nursery.cancel_scope.cancel()
     times = [one.sample.at - began for one in found]
     assert times == pytest.approx([turn * GAP for turn in (0, 1, 3, 4, 5)])

@@ -11,7 +11,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.rates import TokenBucket
-from tunnel.nat.stun_client import open_inquiry
+from tunnel.nat.stun_client import open_stun_client
 from tunnel.nat.udp_rate_limit import BURST, ROUNDS, SINGLES, is_shaped
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.internet import open_memory_internet
@@ -39,8 +39,8 @@ async def told(lets: Callable[[], bool]) -> tuple[bool, int]:
             route(packet)
 
         internet.transmit = transmit  # type: ignore[method-assign]
-        async with open_inquiry(host, MemoryEntropy(random.Random(1))) as inquiry:
-            found = await is_shaped(inquiry, SERVER)
+        async with open_stun_client(host, MemoryEntropy(random.Random(1))) as stun_client:
+            found = await is_shaped(stun_client, SERVER)
         nursery.cancel_scope.cancel()
     return found, sent
 

@@ -55,7 +55,7 @@ class OpenNode(Protocol):
 
 
 @dataclass
-class Town:
+class SimulatedNetwork:
     """The internet, the server's host, and a way to start and stop the server."""
 
     internet: MemoryInternet
@@ -91,20 +91,20 @@ class Town:
 
 
 @pytest.fixture
-async def town(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Town]:
+async def net(autojump_clock: trio.testing.MockClock) -> AsyncIterator[SimulatedNetwork]:
     async with open_memory_internet(latency=0.02) as internet:
-        yield Town(internet, internet.add_host("server", SERVER_ADDRESS), {})
+        yield SimulatedNetwork(internet, internet.add_host("server", SERVER_ADDRESS), {})
 
 
 @pytest.fixture
-def open_in(town: Town) -> OpenNode:
+def open_in(net: SimulatedNetwork) -> OpenNode:
     @asynccontextmanager
     async def run(
         name: str, *, host: str | None = None, invite: Invite | None = None, **changes: Any
     ) -> AsyncIterator[Node]:
         settings = NodeSettings(name=name, default_stun=False, **changes)
         async with open_node(
-            invite=invite or invite_to(), settings=settings, world=town.host(host or name).world()
+            invite=invite or invite_to(), settings=settings, world=net.host(host or name).world()
         ) as node:
             yield node
 
@@ -168,8 +168,8 @@ class PuppetServer:
 
 
 @pytest.fixture
-async def puppet(town: Town) -> AsyncIterator[PuppetServer]:
-    listener = await town.server_host.world().streams.open_listener(SERVER_SETTINGS.listen)
+async def puppet(net: SimulatedNetwork) -> AsyncIterator[PuppetServer]:
+    listener = await net.server_host.world().streams.open_listener(SERVER_SETTINGS.listen)
     async with trio.open_nursery() as nursery:
         puppet = PuppetServer(nursery)
         nursery.start_soon(puppet.serve, listener)

@@ -66,7 +66,7 @@ class Desk:
 async def desk(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Desk]:
     desk = Desk()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(desk.announcer.living.run)
+        nursery.start_soon(desk.announcer.runner.run)
         yield desk
         nursery.cancel_scope.cancel()
 

@@ -11,7 +11,7 @@ from tunnel.model.candidate import CandidateKind
 from tunnel.model.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from tests.node.conftest import OpenNode, Town
+    from tests.node.conftest import OpenNode, SimulatedNetwork
 
     from tunnel.verify.memory.internet import MemoryInternet
     from tunnel.verify.memory.packet import MemoryPacket
@@ -54,15 +54,15 @@ class PortChanger:
 
 
 async def test_the_announced_port_is_the_one_that_the_nat_gave_to_the_socket_of_the_data(
-    town: Town, open_in: OpenNode
+    net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
     """STUN, punching and data leave by one socket, and what STUN saw is announced, not what the socket calls itself."""
-    nat = PortChanger(town.internet)
-    town.hosts["desk"] = town.internet.add_host("desk", INSIDE)
-    async with town.server(), open_in("desk") as desk, open_in("laptop") as laptop:
+    nat = PortChanger(net.internet)
+    net.hosts["desk"] = net.internet.add_host("desk", INSIDE)
+    async with net.server(), open_in("desk") as desk, open_in("laptop") as laptop:
         peer = await desk.connect("laptop")
         with trio.fail_after(10.0):
-            await peer._connection.pulse.wait_until(lambda: peer.state == "connected")
+            await peer._connection.notifier.wait_until(lambda: peer.state == "connected")
         assert (await peer.ping()).path is not None
         card = desk.program.announcer.card
         assert card is not None
@@ -71,7 +71,7 @@ async def test_the_announced_port_is_the_one_that_the_nat_gave_to_the_socket_of_
         there = laptop.peer("desk")
         assert there.path is not None
         assert there.path.endpoint == Endpoint(OUTSIDE, FIRST_PORT)
-        server, there_host = town.server_host.addresses[0], town.hosts["laptop"].addresses[0]
+        server, there_host = net.server_host.addresses[0], net.hosts["laptop"].addresses[0]
         [socket] = {inner for inner, destination in nat.left_by if destination.host == there_host}
         asked = {
             destination.port for inner, destination in nat.left_by if (inner, destination.host) == (socket, server)

@@ -33,7 +33,7 @@ from tunnel.model.nat import Allocation, Mapping, NatReport, Udp
 from tunnel.model.port_mapping import PortMappingStatus, PortProtocol
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus, ServerStatus
-from tunnel.nat.behavior_discovery import Inspection
+from tunnel.nat.behavior_discovery import BehaviorReport
 from tunnel.nat.captive_portal import CaptivePortal
 from tunnel.nat.classification import StunAnswer
 from tunnel.nat.filtering import Heard
@@ -148,7 +148,7 @@ class FakeNode:
         return NetcheckReport(
             SurveyResult(report, (mapped,), (answer,), ("stun.test:3478",)),
             SecondOpinion("Full Cone"),
-            inspection=Inspection(both=Heard.NO, port=Heard.YES),
+            behavior_report=BehaviorReport(both=Heard.NO, port=Heard.YES),
             ipv6=Ipv6Sight(has_address=True, is_reached=False),
             captive_portal=CaptivePortal.NO,
             port_mappings=(

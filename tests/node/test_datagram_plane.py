@@ -22,7 +22,7 @@ from tunnel.wire.frames import HEADER, Kind
 from tunnel.wire.stun import binding_request, encode_stun
 
 if TYPE_CHECKING:
-    from tests.node.conftest import OpenNode, Town
+    from tests.node.conftest import OpenNode, SimulatedNetwork
 
     from tunnel.verify.memory.packet import Fate, MemoryPacket
 
@@ -129,10 +129,10 @@ def test_what_a_udp_relay_passes_on_goes_to_the_circuits_once(indices: Indices) 
 
 
 async def test_what_goes_over_a_circuit_goes_to_the_server_with_the_circuit_in_front(
-    plane: DatagramPlane, town: Town
+    plane: DatagramPlane, net: SimulatedNetwork
 ) -> None:
-    server = await town.server_host.open_socket(Endpoint("25.0.0.1", 3478))
-    await plane.open(town.internet.add_host("desk", "26.0.9.1"), 4242)
+    server = await net.server_host.open_socket(Endpoint("25.0.0.1", 3478))
+    await plane.open(net.internet.add_host("desk", "26.0.9.1"), 4242)
     assert plane.send(Way(0, server.local, 77), b"sealed")
     assert await server.receive_batch() == [(encode_passed(77, b"sealed"), Endpoint("26.0.9.1", 4242))]
     plane.close()
@@ -147,22 +147,22 @@ def test_a_bug_that_a_datagram_finds_is_its_owner_s_trouble(plane: DatagramPlane
     assert plane.counts.failed == 1
 
 
-async def test_both_families_share_a_port(plane: DatagramPlane, town: Town) -> None:
-    await plane.open(town.internet.add_host("both", "26.0.9.1", "2001:db8::9"), 0)
+async def test_both_families_share_a_port(plane: DatagramPlane, net: SimulatedNetwork) -> None:
+    await plane.open(net.internet.add_host("both", "26.0.9.1", "2001:db8::9"), 0)
     assert {socket.local.port for socket in plane.sockets} == {plane.sockets[0].local.port}
     assert plane.families() == [(0, False), (1, True)]
     plane.close()
 
 
-async def test_a_taken_port_is_an_error_that_names_it(plane: DatagramPlane, town: Town) -> None:
-    host = town.internet.add_host("busy", "26.0.9.1")
+async def test_a_taken_port_is_an_error_that_names_it(plane: DatagramPlane, net: SimulatedNetwork) -> None:
+    host = net.internet.add_host("busy", "26.0.9.1")
     await host.open_socket(Endpoint("0.0.0.0", 4242))
     with pytest.raises(DeviceError, match="4242"):
         await plane.open(host, 4242)
 
 
-async def test_an_ipv6_port_that_is_taken_leaves_ipv4(plane: DatagramPlane, town: Town) -> None:
-    host = town.internet.add_host("busy", "26.0.9.1", "2001:db8::9")
+async def test_an_ipv6_port_that_is_taken_leaves_ipv4(plane: DatagramPlane, net: SimulatedNetwork) -> None:
+    host = net.internet.add_host("busy", "26.0.9.1", "2001:db8::9")
     await host.open_socket(Endpoint("::", 4242))
     await plane.open(host, 4242)
     assert plane.families() == [(0, False)]
@@ -170,9 +170,9 @@ async def test_an_ipv6_port_that_is_taken_leaves_ipv4(plane: DatagramPlane, town
 
 
 async def test_more_sockets_receive_until_they_are_closed_and_no_number_comes_again(
-    plane: DatagramPlane, indices: Indices, town: Town
+    plane: DatagramPlane, indices: Indices, net: SimulatedNetwork
 ) -> None:
-    host, stranger = town.internet.add_host("many", "26.0.9.1"), town.internet.add_host("far", "26.0.9.2")
+    host, stranger = net.internet.add_host("many", "26.0.9.1"), net.internet.add_host("far", "26.0.9.2")
     owner, far = Owner(), Endpoint("26.0.9.2", 4242)
     indices.claim(Kind.PROBE, 7, owner)
     with pytest.raises(DeviceError):
@@ -199,10 +199,10 @@ async def test_more_sockets_receive_until_they_are_closed_and_no_number_comes_ag
 
 
 async def test_whatever_comes_in_a_datagram_two_connected_nodes_go_on(
-    town: Town, open_in: OpenNode, caplog: pytest.LogCaptureFixture
+    net: SimulatedNetwork, open_in: OpenNode, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Junk, and what begins well, for every index that is in use, by UDP and by the relay; and recordings, damaged."""
-    async with town.server(), open_in("desk") as desk, open_in("laptop") as laptop:
+    async with net.server(), open_in("desk") as desk, open_in("laptop") as laptop:
         peer = await desk.connect("laptop")
         await peer.ping()
         program = desk.program
@@ -229,21 +229,21 @@ async def test_whatever_comes_in_a_datagram_two_connected_nodes_go_on(
         assert program.datagrams.counts.failed == 0
         assert program.datagrams.counts.not_authentic > 0
         assert len(program._indices) == states
-        assert len(program.directory) == 1
+        assert len(program.peer_table) == 1
         assert (await peer.ping()).rtt > 0
         assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def test_a_datagram_that_a_bit_was_turned_in_is_nobody_s(town: Town, open_in: OpenNode) -> None:
+async def test_a_datagram_that_a_bit_was_turned_in_is_nobody_s(net: SimulatedNetwork, open_in: OpenNode) -> None:
     """Everything that really travels between two nodes, once more with one bit turned, before the true one comes."""
-    async with town.server(), open_in("desk") as desk, open_in("laptop") as laptop:
+    async with net.server(), open_in("desk") as desk, open_in("laptop") as laptop:
         recorded: list[bytes] = []
 
         def record(packet: MemoryPacket, _: Fate) -> None:
             if not packet.is_stream and (packet.source.host, packet.destination.host) == ("26.0.0.1", "26.0.0.2"):
                 recorded.append(packet.payload)
 
-        town.internet.watch = record
+        net.internet.watch = record
         peer = await desk.connect("laptop")
         at_laptop = await laptop.connect("desk")
         for _ in range(20):
@@ -251,13 +251,13 @@ async def test_a_datagram_that_a_bit_was_turned_in_is_nobody_s(town: Town, open_
             await trio.sleep(0.1)
         assert len(recorded) > 20
         received = laptop.status().peers[0].rx_bytes
-        route = laptop.program.directory.find("desk").paths.route
+        route = laptop.program.peer_table.find("desk").paths.route
         for number, datagram in enumerate(recorded):
             for place in (number % len(datagram), len(datagram) - 1, 0, 4, 12):
                 turned = bytearray(datagram)
                 turned[place] ^= 1 << number % 8
                 laptop.program.datagrams.dispatch_untrusted(bytes(turned), Way(0, Endpoint("66.6.6.6", 6)))
         assert laptop.status().peers[0].rx_bytes == received
-        assert laptop.program.directory.find("desk").paths.route == route
+        assert laptop.program.peer_table.find("desk").paths.route == route
         assert laptop.program.datagrams.counts.failed == 0
         assert at_laptop.state == "connected"

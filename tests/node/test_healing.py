@@ -9,7 +9,7 @@ import pytest
 import trio
 
 if TYPE_CHECKING:
-    from tests.node.conftest import OpenNode, Town
+    from tests.node.conftest import OpenNode, SimulatedNetwork
 
     from tunnel.embedding import Peer
     from tunnel.model.endpoint import Endpoint
@@ -20,7 +20,7 @@ async def wait_state(peer: Peer, state: str, patience: float = 30.0) -> float:
     """Until the peer is in this state; how long it took."""
     began = trio.current_time()
     with trio.fail_after(patience):
-        await peer._connection.pulse.wait_until(lambda: peer.state == state)
+        await peer._connection.notifier.wait_until(lambda: peer.state == state)
     return trio.current_time() - began
 
 
@@ -32,24 +32,24 @@ async def keep_sending(peer: Peer) -> None:
 
 @pytest.mark.parametrize("cut_for", [7.0, 9.5, 12.0, 17.0, 30.0])
 async def test_a_lifted_cut_is_noticed_at_both_ends_at_the_next_probe(
-    town: Town, open_in: OpenNode, cut_for: float
+    net: SimulatedNetwork, open_in: OpenNode, cut_for: float
 ) -> None:
     """The old path is still the chosen one when it is proved again: that is news all the same."""
-    async with town.server(), open_in("desk") as desk, open_in("laptop") as laptop, trio.open_nursery() as nursery:
+    async with net.server(), open_in("desk") as desk, open_in("laptop") as laptop, trio.open_nursery() as nursery:
         ends = [await desk.connect("laptop"), await laptop.connect("desk")]
         for end in ends:
             await wait_state(end, "connected")
             nursery.start_soon(keep_sending, end)
-        town.internet.drop = lambda packet: is_between(packet, "26.0.0.1", "26.0.0.2")
+        net.internet.drop = lambda packet: is_between(packet, "26.0.0.1", "26.0.0.2")
         await trio.sleep(cut_for)
         assert all(end.state in ("punching", "relayed") for end in ends)
-        town.internet.drop = None
+        net.internet.drop = None
         took = max([await wait_state(end, "connected") for end in ends])
         assert took < 1.5
         nursery.cancel_scope.cancel()
 
 
-async def test_the_path_that_is_told_of_is_the_one_that_gets_through(town: Town, open_in: OpenNode) -> None:
+async def test_the_path_that_is_told_of_is_the_one_that_gets_through(net: SimulatedNetwork, open_in: OpenNode) -> None:
     """While the old path gets copies on suspicion, it is the relay that carries."""
     kinds: list[tuple[str, str]] = []
 
@@ -58,17 +58,17 @@ async def test_the_path_that_is_told_of_is_the_one_that_gets_through(town: Town,
         if (peer.state, peer.path.kind) not in kinds[-1:]:
             kinds.append((peer.state, peer.path.kind))
 
-    async with town.server(), open_in("desk") as desk, open_in("laptop") as laptop, trio.open_nursery() as nursery:
+    async with net.server(), open_in("desk") as desk, open_in("laptop") as laptop, trio.open_nursery() as nursery:
         peer = await desk.connect("laptop")
         await wait_state(peer, "connected")
         nursery.start_soon(keep_sending, peer)
         nursery.start_soon(keep_sending, await laptop.connect("desk"))
-        town.internet.drop = lambda packet: is_between(packet, "26.0.0.1", "26.0.0.2")
+        net.internet.drop = lambda packet: is_between(packet, "26.0.0.1", "26.0.0.2")
         with trio.move_on_after(7.0):
             while True:
                 look(peer)
                 await trio.sleep(0.05)
-        town.internet.drop = None
+        net.internet.drop = None
         await wait_state(peer, "connected")
         look(peer)
         nursery.cancel_scope.cancel()
@@ -83,7 +83,7 @@ async def test_the_path_that_is_told_of_is_the_one_that_gets_through(town: Town,
 @pytest.mark.parametrize("relay_only", [True, False], ids=["relayed", "punching"])
 @pytest.mark.parametrize("moment", [0.0, 2.5, 10.0, 12.4, 12.7])
 async def test_a_link_to_the_server_that_dies_without_a_word_makes_a_short_hole(
-    town: Town, open_in: OpenNode, moment: float, relay_only: bool
+    net: SimulatedNetwork, open_in: OpenNode, moment: float, relay_only: bool
 ) -> None:
     """A router that restarts may drop what belongs to no connection it knows, and never say so."""
     streams: set[Endpoint] = set()
@@ -107,9 +107,9 @@ async def test_a_link_to_the_server_that_dies_without_a_word_makes_a_short_hole(
         while True:
             await peer.send_datagram(await peer.receive_datagram())
 
-    town.internet.drop = drop
+    net.internet.drop = drop
     async with (
-        town.server(),
+        net.server(),
         open_in("desk", relay_only=relay_only) as desk,
         open_in("laptop") as laptop,
         trio.open_nursery() as nursery,
@@ -128,8 +128,8 @@ async def test_a_link_to_the_server_that_dies_without_a_word_makes_a_short_hole(
     assert ended - arrivals[-1] < 1.0
 
 
-async def test_a_relay_that_nobody_uses_is_asked_seldom(town: Town, open_in: OpenNode) -> None:
-    async with town.server(), open_in("desk", relay_only=True) as desk, open_in("laptop"):
+async def test_a_relay_that_nobody_uses_is_asked_seldom(net: SimulatedNetwork, open_in: OpenNode) -> None:
+    async with net.server(), open_in("desk", relay_only=True) as desk, open_in("laptop"):
         await desk.connect("laptop")
         await trio.sleep(120.0)
         sent = 0
@@ -139,7 +139,7 @@ async def test_a_relay_that_nobody_uses_is_asked_seldom(town: Town, open_in: Ope
             sent += packet.source.host == "26.0.0.1" and len(packet.payload) > 0
             return False
 
-        town.internet.drop = count
+        net.internet.drop = count
         await trio.sleep(60.0)
         assert 0 < sent <= 50
 

@@ -7,31 +7,31 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
-    from tests.node.conftest import OpenNode, Town
+    from tests.node.conftest import OpenNode, SimulatedNetwork
 
 
-async def test_a_node_that_slept_surveys_and_asks_its_server(town: Town, open_in: OpenNode) -> None:
-    async with town.server(), open_in("desk") as desk:
+async def test_a_node_that_slept_surveys_and_asks_its_server(net: SimulatedNetwork, open_in: OpenNode) -> None:
+    async with net.server(), open_in("desk") as desk:
         await desk.wait_registered()
         await trio.sleep(5.0)
-        before = desk.program.surveyor.result
-        town.host("desk").clock.wake(600.0)
+        before = desk.program.nat_discovery.result
+        net.host("desk").clock.wake(600.0)
         await trio.sleep(3.0)
-        assert desk.program.surveyor.result is not before
+        assert desk.program.nat_discovery.result is not before
 
 
 async def test_a_node_that_may_run_from_a_copied_memory_seals_nothing_more_under_its_old_keys(
-    town: Town, open_in: OpenNode
+    net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
     """A snapshot that is started twice would use each counter of AES-GCM twice; a clock set forward is the sign."""
-    async with town.server(), open_in("desk") as desk, open_in("laptop") as laptop:
+    async with net.server(), open_in("desk") as desk, open_in("laptop") as laptop:
         peer = await desk.connect("laptop")
         assert await peer.wait_settled() == "connected"
-        connection = desk.program.directory.find("laptop")
+        connection = desk.program.peer_table.find("laptop")
         before = connection.session.slots.current
         assert before is not None
         epoch, sealed = desk.program.identity.epoch, before.sealer.counter
-        town.host("desk").clock.wall_offset += 3600.0
+        net.host("desk").clock.wall_offset += 3600.0
         await trio.sleep(0.01)
         assert desk.program.identity.epoch != epoch
         assert connection.session.slots.current is None
@@ -43,13 +43,15 @@ async def test_a_node_that_may_run_from_a_copied_memory_seals_nothing_more_under
         assert connection.session.slots.current is not None
 
 
-async def test_a_clock_that_is_set_back_or_by_a_little_costs_no_session(town: Town, open_in: OpenNode) -> None:
-    async with town.server(), open_in("desk") as desk, open_in("laptop"):
+async def test_a_clock_that_is_set_back_or_by_a_little_costs_no_session(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
+    async with net.server(), open_in("desk") as desk, open_in("laptop"):
         peer = await desk.connect("laptop")
         assert await peer.wait_settled() == "connected"
         epoch = desk.program.identity.epoch
         for jump in (-3600.0, 1.0):
-            town.host("desk").clock.wall_offset += jump
+            net.host("desk").clock.wall_offset += jump
             await trio.sleep(5.0)
         assert desk.program.identity.epoch == epoch
         assert peer.state == "connected"

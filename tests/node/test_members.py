@@ -18,7 +18,7 @@ from tunnel.wire.frames import HEADER
 from tunnel.wire.signals import PeerUp
 
 if TYPE_CHECKING:
-    from tests.node.conftest import OpenNode, Town
+    from tests.node.conftest import OpenNode, SimulatedNetwork
 
     from tunnel.embedding import Node
     from tunnel.model.announcement import Announcement
@@ -35,8 +35,8 @@ def ip_packet(source: str, destination: str, payload: bytes = LOOKS_SEALED) -> b
     return b"\x45\x00" + (20 + len(payload)).to_bytes(2, "big") + bytes(8) + addresses + payload
 
 
-def device_of(town: Town, name: str) -> MemoryDevice:
-    return town.host(name).devices.open["tun"]
+def device_of(net: SimulatedNetwork, name: str) -> MemoryDevice:
+    return net.host(name).devices.open["tun"]
 
 
 async def settle(*nodes: Node) -> None:
@@ -58,15 +58,15 @@ def word_of(program_of: Node, about: NodeId, body: Announcement, epoch: bytes, s
     return PeerUp(about.raw, epoch, seq, sealed)
 
 
-async def test_a_packet_in_the_clear_is_delivered_to_nobody(town: Town, open_in: OpenNode) -> None:
+async def test_a_packet_in_the_clear_is_delivered_to_nobody(net: SimulatedNetwork, open_in: OpenNode) -> None:
     """No first byte, no index and no look of the payload makes a packet pass that was not sealed for this session."""
     seen: list[MemoryPacket] = []
 
     def watch(packet: MemoryPacket, _: Fate) -> None:
         seen.append(packet)
 
-    town.internet.watch = watch
-    async with town.server(), open_in("desk", tun="tun") as desk, open_in("laptop", tun="tun") as laptop:
+    net.internet.watch = watch
+    async with net.server(), open_in("desk", tun="tun") as desk, open_in("laptop", tun="tun") as laptop:
         await settle(desk, laptop)
         await desk.ping("laptop")
         datagrams = [each for each in seen if not each.is_stream and each.destination.host == "26.0.0.2"]
@@ -74,7 +74,7 @@ async def test_a_packet_in_the_clear_is_delivered_to_nobody(town: Town, open_in:
         assert len(indices) >= 2
         inner = ip_packet(desk.addresses[0], laptop.addresses[0])
         stranger = (
-            await town.internet.add_host("stranger", "66.6.6.6")
+            await net.internet.add_host("stranger", "66.6.6.6")
             .world()
             .datagrams.open_socket(Endpoint("66.6.6.6", 6666))
         )
@@ -92,9 +92,9 @@ async def test_a_packet_in_the_clear_is_delivered_to_nobody(town: Town, open_in:
         assert waited.cancelled_caught
 
 
-async def test_a_member_cannot_speak_from_another_s_address(town: Town, open_in: OpenNode) -> None:
+async def test_a_member_cannot_speak_from_another_s_address(net: SimulatedNetwork, open_in: OpenNode) -> None:
     async with (
-        town.server(),
+        net.server(),
         open_in("desk", tun="tun") as desk,
         open_in("laptop", tun="tun") as laptop,
         open_in("phone", tun="tun") as phone,
@@ -102,22 +102,24 @@ async def test_a_member_cannot_speak_from_another_s_address(town: Town, open_in:
         await settle(desk, laptop, phone)
         truly = ip_packet(desk.addresses[0], laptop.addresses[0], b"truly")
         for source in (phone.addresses[0], laptop.addresses[0], "192.168.1.1", "8.8.8.8"):
-            device_of(town, "desk").inject(ip_packet(source, laptop.addresses[0], b"forged"))
-        device_of(town, "desk").inject(truly)
+            device_of(net, "desk").inject(ip_packet(source, laptop.addresses[0], b"forged"))
+        device_of(net, "desk").inject(truly)
         with trio.fail_after(5.0):
-            assert await device_of(town, "laptop").wait_written() == truly
+            assert await device_of(net, "laptop").wait_written() == truly
         assert laptop.program.tun.counts.forged_source == 4
 
 
-async def test_an_announcement_with_another_key_than_its_id_s_is_nobody(town: Town, open_in: OpenNode) -> None:
+async def test_an_announcement_with_another_key_than_its_id_s_is_nobody(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
     """A member can seal what it likes under the network's key, and a server may pass it on under any id."""
-    async with town.server(), open_in("desk") as desk, open_in("laptop") as laptop:
+    async with net.server(), open_in("desk") as desk, open_in("laptop") as laptop:
         await settle(desk, laptop)
         card = desk.program.announcer.card
         assert card is not None
         invented = NodeId(b"\x99" * 16)
         desk.program._handle_signal(word_of(desk, invented, card.body, bytes(16), 1))
-        assert desk.program.directory.at(invented) is None
+        assert desk.program.peer_table.at(invented) is None
         victim = desk.peer("laptop")
         before = victim.status()
         stolen = replace(card.body, name="thief")
@@ -127,10 +129,12 @@ async def test_an_announcement_with_another_key_than_its_id_s_is_nobody(town: To
 
 
 @pytest.mark.parametrize("claimed", ["8.8.8.8", "192.168.1.1", "fd00::1", "2001:db8::1"])
-async def test_what_a_member_claims_never_becomes_a_route(town: Town, open_in: OpenNode, claimed: str) -> None:
-    async with town.server(), open_in("desk", tun="tun") as desk, open_in("laptop") as laptop:
+async def test_what_a_member_claims_never_becomes_a_route(
+    net: SimulatedNetwork, open_in: OpenNode, claimed: str
+) -> None:
+    async with net.server(), open_in("desk", tun="tun") as desk, open_in("laptop") as laptop:
         await settle(desk, laptop)
-        device = device_of(town, "desk")
+        device = device_of(net, "desk")
         before = device.addresses
         card = laptop.program.announcer.card
         assert card is not None
@@ -138,20 +142,22 @@ async def test_what_a_member_claims_never_becomes_a_route(town: Town, open_in: O
         word = word_of(desk, laptop.program.keys.id, greedy, card.epoch, card.seq + 1)
         desk.program._handle_signal(word)
         await trio.sleep(1.0)
-        assert device_of(town, "desk") is device
+        assert device_of(net, "desk") is device
         assert (device.addresses, device.routes) == (before, ())
 
 
-async def test_a_member_that_leaves_takes_nothing_of_the_others_with_it(town: Town, open_in: OpenNode) -> None:
+async def test_a_member_that_leaves_takes_nothing_of_the_others_with_it(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
     """No interface, no address, no route, no session; and the server's machine never had any."""
-    async with town.server(), open_in("desk", tun="tun") as desk, open_in("laptop", tun="tun") as laptop:
+    async with net.server(), open_in("desk", tun="tun") as desk, open_in("laptop", tun="tun") as laptop:
         async with open_in("phone", tun="tun") as phone:
             await settle(desk, laptop, phone)
-            devices = [device_of(town, name) for name in ("desk", "laptop")]
+            devices = [device_of(net, name) for name in ("desk", "laptop")]
             before = [(device.addresses, device.routes) for device in devices]
         await trio.sleep(5.0)
-        assert [device_of(town, name) for name in ("desk", "laptop")] == devices
+        assert [device_of(net, name) for name in ("desk", "laptop")] == devices
         assert [(device.addresses, device.routes) for device in devices] == before
         assert desk.peer("phone").state == "announced"
         assert (await desk.ping("laptop")).rtt > 0
-        assert not town.server_host.devices.open
+        assert not net.server_host.devices.open

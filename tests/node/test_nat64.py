@@ -13,7 +13,7 @@ from tunnel.model.nat import Mapping, Udp
 from tunnel.verify.memory.packet import Fate
 
 if TYPE_CHECKING:
-    from tests.node.conftest import OpenNode, Town
+    from tests.node.conftest import OpenNode, SimulatedNetwork
 
     from tunnel.verify.memory.internet import MemoryInternet
     from tunnel.verify.memory.packet import MemoryPacket
@@ -53,13 +53,13 @@ class Nat64:
 
 
 async def test_a_phone_with_ipv6_alone_reaches_an_ipv4_server_by_its_literal_and_an_ipv4_peer_directly(
-    town: Town, open_in: OpenNode
+    net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
     """Many mobile networks are so. The name server translates names; literals and candidates are ours to translate."""
-    Nat64(town.internet)
-    town.internet.names["ipv4only.arpa"] = ("192.0.0.170", "2001:db8:64::c000:aa")
-    town.hosts["phone"] = town.internet.add_host("phone", PHONE)
-    async with town.server(), open_in("phone") as phone, open_in("desk") as desk:
+    Nat64(net.internet)
+    net.internet.names["ipv4only.arpa"] = ("192.0.0.170", "2001:db8:64::c000:aa")
+    net.hosts["phone"] = net.internet.add_host("phone", PHONE)
+    async with net.server(), open_in("phone") as phone, open_in("desk") as desk:
         with trio.fail_after(30.0):
             await phone.wait_registered()
             await desk.wait_registered()

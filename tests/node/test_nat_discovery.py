@@ -17,7 +17,7 @@ from tunnel.model.errors import SettingsError
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import DatagramSocket
-from tunnel.node.nat_discovery import SUSPICIONS, WELCOMES, Surveyor
+from tunnel.node.nat_discovery import SUSPICIONS, WELCOMES, NatDiscovery
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.host import MemoryHost
 from tunnel.verify.memory.internet import open_memory_internet
@@ -34,7 +34,7 @@ class Home:
         world = host.world()
         self.learned: list[float] = []
         self.changes: list[tuple[float, SurveyResult, SurveyResult | None]] = []
-        self.surveyor = Surveyor(
+        self.nat_discovery = NatDiscovery(
             sockets,
             world.resolver,
             world.interfaces,
@@ -53,19 +53,19 @@ class Home:
         while True:
             for datagram, remote in await self._sockets[0].receive_batch():
                 if not self.is_shut:
-                    self.surveyor.handle_untrusted(0, datagram, remote)
+                    self.nat_discovery.handle_untrusted(0, datagram, remote)
 
 
 @pytest.fixture
 async def home(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Home]:
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         server = internet.add_host("server", "25.0.0.1")
-        doors = [await server.open_service_socket(endpoint) for endpoint in OWN]
-        nursery.start_soon(partial(serve_stun, doors, rate_per_source=100.0))
+        addresses = [await server.open_service_socket(endpoint) for endpoint in OWN]
+        nursery.start_soon(partial(serve_stun, addresses, rate_per_source=100.0))
         host = internet.add_host("home", "26.0.0.1")
         made = Home(host, [await host.open_socket(Endpoint("0.0.0.0", 0))])
         nursery.start_soon(made.read)
-        nursery.start_soon(made.surveyor.run)
+        nursery.start_soon(made.nat_discovery.run)
         yield made
         nursery.cancel_scope.cancel()
 
@@ -78,15 +78,15 @@ async def test_nobody_is_asked_before_somebody_wants_to_know(home: Home) -> None
 async def test_a_wish_with_nobody_to_ask_is_answered_at_once_and_says_unknown(home: Home) -> None:
     """A node without any STUN server must not wait for a verdict for ever."""
     with trio.fail_after(1.0):
-        result = await home.surveyor.survey_now()
+        result = await home.nat_discovery.survey_now()
     assert result.report.udp.value == "unknown"
     assert result.answers == ()
 
 
 async def test_wishes_that_come_together_are_one(home: Home) -> None:
-    home.surveyor.own = OWN
+    home.nat_discovery.own = OWN
     for _ in range(10):
-        home.surveyor.request()
+        home.nat_discovery.request()
     await trio.sleep(10.0)
     assert len(home.changes) == 1
     _, result, before = home.changes[0]
@@ -95,10 +95,10 @@ async def test_wishes_that_come_together_are_one(home: Home) -> None:
 
 
 async def test_a_survey_now_is_one_that_begins_now(home: Home) -> None:
-    home.surveyor.own = OWN
-    home.surveyor.request()
+    home.nat_discovery.own = OWN
+    home.nat_discovery.request()
     await trio.sleep(0.005)
-    result = await home.surveyor.survey_now()
+    result = await home.nat_discovery.survey_now()
     assert len(home.changes) == 2
     assert result is home.changes[1][1]
     before = home.changes[1][2]
@@ -107,8 +107,8 @@ async def test_a_survey_now_is_one_that_begins_now(home: Home) -> None:
 
 
 async def test_a_survey_is_due_again_after_five_minutes(home: Home) -> None:
-    home.surveyor.own = OWN
-    home.surveyor.request()
+    home.nat_discovery.own = OWN
+    home.nat_discovery.request()
     await trio.sleep(2 * DEFAULT_TIMINGS.survey_refresh)
     first, second = (at for at, _, _ in home.changes[:2])
     assert second - first == pytest.approx(DEFAULT_TIMINGS.survey_refresh, abs=DEFAULT_TIMINGS.keepalive + 2.0)
@@ -116,14 +116,14 @@ async def test_a_survey_is_due_again_after_five_minutes(home: Home) -> None:
 
 async def suspect_often(home: Home, seconds: int) -> None:
     for _ in range(seconds):
-        home.surveyor.suspect()
+        home.nat_discovery.suspect()
         await trio.sleep(1.0)
 
 
 async def test_a_silent_peer_has_us_survey_at_once_and_then_no_more_often_than_we_do_anyhow(home: Home) -> None:
     """A member need only leave probes unanswered, and the STUN servers that we ask are not ours."""
-    home.surveyor.own = OWN
-    await home.surveyor.survey_now()
+    home.nat_discovery.own = OWN
+    await home.nat_discovery.survey_now()
     await trio.sleep(30.0)
     began = trio.current_time()
     await suspect_often(home, 600)
@@ -133,14 +133,14 @@ async def test_a_silent_peer_has_us_survey_at_once_and_then_no_more_often_than_w
 
 
 async def test_whoever_is_elsewhere_finds_out_from_its_own_server_however_often_it_was_misled(home: Home) -> None:
-    home.surveyor.own = OWN
-    await home.surveyor.survey_now()
+    home.nat_discovery.own = OWN
+    await home.nat_discovery.survey_now()
     await suspect_often(home, 100)
-    known = home.surveyor.result
+    known = home.nat_discovery.result
     assert known is not None
-    home.surveyor.result = replace(known, reflexive=(Endpoint("26.0.0.99", 1),))
+    home.nat_discovery.result = replace(known, reflexive=(Endpoint("26.0.0.99", 1),))
     count, began = len(home.changes), trio.current_time()
-    home.surveyor.suspect()
+    home.nat_discovery.suspect()
     await trio.sleep(2.0)
     assert len(home.changes) == count + 1
     assert home.changes[-1][0] - began < 1.5
@@ -149,8 +149,8 @@ async def test_whoever_is_elsewhere_finds_out_from_its_own_server_however_often_
 async def test_a_firewall_that_is_opened_is_found_out_soon(home: Home) -> None:
     """Nobody answered, so one server is asked again each quarter of a minute; its first answer brings a new survey."""
     home.is_shut = True
-    home.surveyor.own = OWN
-    home.surveyor.request()
+    home.nat_discovery.own = OWN
+    home.nat_discovery.request()
     await trio.sleep(100.0)
     assert [result.report.udp.value for _, result, _ in home.changes] == ["blocked"]
     home.is_shut = False
@@ -161,10 +161,10 @@ async def test_a_firewall_that_is_opened_is_found_out_soon(home: Home) -> None:
 
 
 async def test_stun_that_nobody_asked_for_is_dropped(home: Home) -> None:
-    home.surveyor.handle_untrusted(0, b"\x01\x01" + bytes(18), OWN[0])
-    home.surveyor.handle_untrusted(7, b"\x01\x01" + bytes(18), OWN[0])
+    home.nat_discovery.handle_untrusted(0, b"\x01\x01" + bytes(18), OWN[0])
+    home.nat_discovery.handle_untrusted(7, b"\x01\x01" + bytes(18), OWN[0])
     await trio.sleep(1.0)
-    assert home.surveyor.result is None
+    assert home.nat_discovery.result is None
 
 
 @pytest.mark.parametrize("server", ["", ":3478", "stun.test:port", "stun.test:99999"])
@@ -179,8 +179,8 @@ async def open_aimed(*servers: Endpoint) -> AsyncIterator[tuple[Home, tuple[Endp
     """A home that asks these servers too, eight ports of somebody who serves no STUN, and when they were asked."""
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         server, third = internet.add_host("server", "25.0.0.1"), internet.add_host("third", "25.0.0.9")
-        doors = [await server.open_service_socket(endpoint) for endpoint in OWN]
-        nursery.start_soon(partial(serve_stun, doors, rate_per_source=100.0))
+        addresses = [await server.open_service_socket(endpoint) for endpoint in OWN]
+        nursery.start_soon(partial(serve_stun, addresses, rate_per_source=100.0))
         asked: list[float] = []
 
         async def hear(socket: DatagramSocket) -> None:
@@ -193,7 +193,7 @@ async def open_aimed(*servers: Endpoint) -> AsyncIterator[tuple[Home, tuple[Endp
         host = internet.add_host("home", "26.0.0.1")
         made = Home(host, [await host.open_socket(Endpoint("0.0.0.0", 0))], *map(str, servers))
         nursery.start_soon(made.read)
-        nursery.start_soon(made.surveyor.run)
+        nursery.start_soon(made.nat_discovery.run)
         yield made, tuple(ear.local for ear in ears), asked
         nursery.cancel_scope.cancel()
 
@@ -201,7 +201,7 @@ async def open_aimed(*servers: Endpoint) -> AsyncIterator[tuple[Home, tuple[Endp
 async def test_a_server_of_ours_that_never_answers_has_us_ask_others_no_more_often(autojump_clock: MockClock) -> None:
     """Its UDP ports may be closed, or be somebody else's."""
     async with open_aimed(*OWN) as (home, elsewhere, _):
-        home.surveyor.note_welcome(elsewhere)
+        home.nat_discovery.note_welcome(elsewhere)
         await trio.sleep(1000.0)
         assert len(home.changes) <= 1 + 1000.0 / DEFAULT_TIMINGS.survey_refresh
 
@@ -209,9 +209,9 @@ async def test_a_server_of_ours_that_never_answers_has_us_ask_others_no_more_oft
 async def test_that_our_server_falls_silent_is_news_once(autojump_clock: MockClock) -> None:
     """It may be that we are elsewhere, and then others have to be asked; that it is still silent says nothing new."""
     async with open_aimed(*OWN) as (home, elsewhere, _):
-        home.surveyor.note_welcome(OWN)
+        home.nat_discovery.note_welcome(OWN)
         await trio.sleep(10.0)
-        home.surveyor.own = elsewhere
+        home.nat_discovery.own = elsewhere
         await trio.sleep(200.0)
         assert len(home.changes) == 2
 
@@ -223,7 +223,7 @@ async def test_a_server_that_welcomes_us_all_the_time_aims_few_questions_at_othe
     """Whom it names as its STUN service need not be its own, and a link that it drops is dialled again at once."""
     async with open_aimed(*servers) as (home, elsewhere, asked):
         for _ in range(300):
-            home.surveyor.note_welcome(elsewhere)
+            home.nat_discovery.note_welcome(elsewhere)
             await trio.sleep(2.0)
         assert WELCOMES <= len(home.changes) <= WELCOMES + 2 * 600.0 / DEFAULT_TIMINGS.survey_refresh
         assert 0 < len(asked) <= most
@@ -235,8 +235,8 @@ async def test_a_server_that_tells_us_another_address_each_time_aims_a_packet_a_
     """What it says of our mapping is looked into at once, for it may be true: that is when we are elsewhere."""
     async with open_aimed() as (home, elsewhere, asked):
         for _ in range(300):
-            home.surveyor.note_welcome((OWN[0], *elsewhere[1:]))
-            if home.surveyor.result is not None:
-                home.surveyor.result = replace(home.surveyor.result, reflexive=(Endpoint("26.0.0.99", 1),))
+            home.nat_discovery.note_welcome((OWN[0], *elsewhere[1:]))
+            if home.nat_discovery.result is not None:
+                home.nat_discovery.result = replace(home.nat_discovery.result, reflexive=(Endpoint("26.0.0.99", 1),))
             await trio.sleep(2.0)
         assert 0 < len(asked) <= 600

@@ -18,7 +18,7 @@ from tunnel.model.announcement import MAX_CANDIDATES
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
-from tunnel.node import peer_signals as neighbourhood
+from tunnel.node import peer_signals as peer_signals
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.surroundings import Way
 from tunnel.wire.relay_batch import encode_relay_batch
@@ -61,7 +61,7 @@ def junk_signals(ids: st.SearchStrategy[bytes]) -> st.SearchStrategy[Signal]:
 
 
 def is_well(node: Node) -> bool:
-    return node.program.is_registered and node.program.neighbourhood.refused >= 0 and bool(node.status().id)
+    return node.program.is_registered and node.program.peer_signals.refused >= 0 and bool(node.status().id)
 
 
 async def test_a_member_that_the_server_tells_of_is_met(
@@ -91,10 +91,10 @@ async def test_however_many_ways_lead_to_a_peer_its_candidates_have_one_bound(
     )
     async with open_in("desk") as desk:
         await desk.wait_registered()
-        monkeypatch.setattr(desk.program.neighbourhood, "_reach", reach)
+        monkeypatch.setattr(desk.program.peer_signals, "_reach", reach)
         puppet.say(ghost.up(candidates=told))
         await trio.sleep(0.1)
-        known = desk.program.directory.at(ghost.keys.id)
+        known = desk.program.peer_table.at(ghost.keys.id)
         assert known is not None
         assert known.card is not None
         endpoints = [candidate.endpoint for candidate in known.card.body.candidates]
@@ -121,7 +121,7 @@ async def test_what_nobody_of_the_network_has_sealed_is_nobody(
         puppet.say(*lies)
         await trio.sleep(0.1)
         assert desk.status().peers == ()
-        assert desk.program.neighbourhood.refused == len(lies)
+        assert desk.program.peer_signals.refused == len(lies)
         assert is_well(desk)
 
 
@@ -148,7 +148,7 @@ async def test_a_member_with_a_key_that_no_honest_node_has_is_refused(
         await desk.wait_registered()
         puppet.say(ghost.up(about=node_id_of(key), static_key=key, addresses=()))
         await trio.sleep(1.0)
-        assert desk.program.neighbourhood.refused == 1
+        assert desk.program.peer_signals.refused == 1
         assert len(puppet.hellos) == 1
         assert desk.status().peers == ()
 
@@ -169,7 +169,7 @@ async def test_of_too_many_peers_the_absent_ones_are_forgotten(
     puppet: PuppetServer, open_in: OpenNode, member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network that lives for years sees more nodes than it ever has at once."""
-    monkeypatch.setattr(neighbourhood, "MAX_PEERS", 4)
+    monkeypatch.setattr(peer_signals, "MAX_PEERS", 4)
     async with open_in("desk") as desk:
         await desk.wait_registered()
         indices: list[int] = []
@@ -180,20 +180,20 @@ async def test_of_too_many_peers_the_absent_ones_are_forgotten(
             indices.append(len(desk.program._indices))
         assert len(desk.status().peers) == 4
         assert indices[4] == indices[-1]
-        assert not desk.program.neighbourhood.knows(member("ghost 0").keys.id.handle)
+        assert not desk.program.peer_signals.knows(member("ghost 0").keys.id.handle)
 
 
 async def test_a_forgotten_peer_that_comes_back_gets_no_probe_counter_twice(
     puppet: PuppetServer, open_in: OpenNode, member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the same epochs the probe keys are the same: a counter that began anew would repeat nonces."""
-    monkeypatch.setattr(neighbourhood, "MAX_PEERS", 1)
+    monkeypatch.setattr(peer_signals, "MAX_PEERS", 1)
     ghost = member("ghost")
     async with open_in("desk") as desk:
         await desk.wait_registered()
         puppet.say(ghost.up())
         await trio.sleep(0.1)
-        first = desk.program.directory.at(ghost.keys.id)
+        first = desk.program.peer_table.at(ghost.keys.id)
         assert first is not None
         for _ in range(3):
             first._probing.ask(Way(0, Endpoint("25.3.0.1", 5000)))
@@ -201,7 +201,7 @@ async def test_a_forgotten_peer_that_comes_back_gets_no_probe_counter_twice(
         puppet.say(PeerDown(ghost.keys.id.raw, "lost"), member("other").up())
         puppet.say(PeerDown(member("other").keys.id.raw, "lost"), ghost.up())
         await trio.sleep(0.1)
-        second = desk.program.directory.at(ghost.keys.id)
+        second = desk.program.peer_table.at(ghost.keys.id)
         assert second is not None
         assert second is not first
         assert second.probe_counter >= used >= 3
@@ -210,14 +210,14 @@ async def test_a_forgotten_peer_that_comes_back_gets_no_probe_counter_twice(
 async def test_present_peers_are_not_forgotten_for_new_ones(
     puppet: PuppetServer, open_in: OpenNode, member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(neighbourhood, "MAX_PEERS", 4)
+    monkeypatch.setattr(peer_signals, "MAX_PEERS", 4)
     async with open_in("desk") as desk:
         await desk.wait_registered()
         puppet.say(*(member(f"ghost {number}").up() for number in range(9)))
         await trio.sleep(0.1)
         known = {peer.id for peer in desk.status().peers}
         assert known == {str(member(f"ghost {number}").keys.id) for number in range(4)}
-        assert desk.program.neighbourhood.refused == 5
+        assert desk.program.peer_signals.refused == 5
 
 
 async def test_hundreds_of_peers_cost_no_more_each_than_ten(
@@ -225,12 +225,12 @@ async def test_hundreds_of_peers_cost_no_more_each_than_ten(
 ) -> None:
     async with open_in("desk", survey=False) as desk:
         await desk.wait_registered()
-        handle = desk.program.neighbourhood.handle_untrusted
+        handle = desk.program.peer_signals.handle_untrusted
         for number in range(300):
             handle(member(f"ghost {number}").up(name=f"ghost {number}"))
-        assert len(desk.program.directory) == 300
+        assert len(desk.program.peer_table) == 300
         assert desk.status().notes == ()
-        assert desk.program.directory.find("ghost 277").node == member("ghost 277").keys.id
+        assert desk.program.peer_table.find("ghost 277").node == member("ghost 277").keys.id
 
 
 async def test_a_peer_that_is_only_known_costs_little_memory(
@@ -242,7 +242,7 @@ async def test_a_peer_that_is_only_known_costs_little_memory(
 
         async def meet(first: int, after: int) -> None:
             for number in range(first, after):
-                desk.program.neighbourhood.handle_untrusted(member(f"ghost {number}").up(name=f"ghost {number}"))
+                desk.program.peer_signals.handle_untrusted(member(f"ghost {number}").up(name=f"ghost {number}"))
             await trio.sleep(1.0)
             gc.collect()
 
@@ -263,10 +263,10 @@ async def test_a_flood_of_lies_is_told_a_few_times_only(
     async with open_in("desk") as desk:
         await desk.wait_registered()
         for number in range(1000):
-            desk.program.neighbourhood.handle_untrusted(PeerUp(number.to_bytes(16), bytes(16), 1, b"junk"))
+            desk.program.peer_signals.handle_untrusted(PeerUp(number.to_bytes(16), bytes(16), 1, b"junk"))
         told = [record for record in caplog.records if record.levelno >= logging.WARNING]
         assert len(told) == 10
-        assert desk.program.neighbourhood.refused == 1000
+        assert desk.program.peer_signals.refused == 1000
 
 
 async def test_signals_that_a_server_does_not_say_to_a_registered_node_do_nothing(
@@ -357,7 +357,7 @@ async def test_a_frame_that_is_no_signal_costs_the_connection_and_nothing_else(
             await desk.wait_registered()
             await puppet.links[-1]._channel.send(junk)
             with trio.fail_after(10.0):
-                await desk.program.pulse.wait_until(lambda: not desk.program.is_registered)
+                await desk.program.notifier.wait_until(lambda: not desk.program.is_registered)
                 await desk.wait_registered()
             assert len(puppet.hellos) == number + 1
 

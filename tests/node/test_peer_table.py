@@ -16,7 +16,7 @@ from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.nat import NatReport
 from tunnel.network.memory_store import MemoryStore
 from tunnel.node.name_holders import NameHolders
-from tunnel.node.peer_table import Directory
+from tunnel.node.peer_table import PeerTable
 
 if TYPE_CHECKING:
     from tunnel.peer.connection import PeerConnection
@@ -41,107 +41,107 @@ class Known:
         self.name = name
 
 
-def fresh(store: MemoryStore | None = None) -> Directory:
-    return Directory(NETWORK, OWN, "desk", NameHolders(store or MemoryStore(), NETWORK))
+def fresh(store: MemoryStore | None = None) -> PeerTable:
+    return PeerTable(NETWORK, OWN, "desk", NameHolders(store or MemoryStore(), NETWORK))
 
 
 @pytest.fixture
-def directory() -> Directory:
-    directory = fresh()
-    directory.claim_own(("10.86.0.5/16",), 0.0)
-    return directory
+def peer_table() -> PeerTable:
+    peer_table = fresh()
+    peer_table.claim_own(("10.86.0.5/16",), 0.0)
+    return peer_table
 
 
 def announce(
-    directory: Directory, node: NodeId, name: str, *addresses: str, since: float = 0.0, present: bool = True
+    peer_table: PeerTable, node: NodeId, name: str, *addresses: str, since: float = 0.0, present: bool = True
 ) -> Known:
-    peer = cast("Known | None", directory.at(node))
+    peer = cast("Known | None", peer_table.at(node))
     if peer is None:
         peer = Known(node)
-        directory.add(cast("PeerConnection", peer))
+        peer_table.add(cast("PeerConnection", peer))
     peer.seq += 1
     peer.is_present = present
     body = Announcement(name, bytes(32), addresses, (), NatReport(), claimed_since=since)
     peer.card = PeerCard(node.raw, bytes(16), peer.seq, body)
-    directory.settle(peer.card)
+    peer_table.settle(peer.card)
     return peer
 
 
-def holder_of(directory: Directory, address: str) -> object:
-    return directory.holder_of(ip_address(address).packed)
+def holder_of(peer_table: PeerTable, address: str) -> object:
+    return peer_table.holder_of(ip_address(address).packed)
 
 
-def test_a_peer_is_found_by_id_by_name_and_by_address(directory: Directory) -> None:
-    one = announce(directory, ONE, "laptop", SHARED)
-    announce(directory, TWO, "phone", "10.86.0.8")
+def test_a_peer_is_found_by_id_by_name_and_by_address(peer_table: PeerTable) -> None:
+    one = announce(peer_table, ONE, "laptop", SHARED)
+    announce(peer_table, TWO, "phone", "10.86.0.8")
     for wanted in (str(ONE), "laptop", SHARED):
-        assert directory.find(wanted) is cast("PeerConnection", one)
+        assert peer_table.find(wanted) is cast("PeerConnection", one)
 
 
-def test_a_peer_that_nobody_knows_is_an_error_that_names_the_others(directory: Directory) -> None:
+def test_a_peer_that_nobody_knows_is_an_error_that_names_the_others(peer_table: PeerTable) -> None:
     with pytest.raises(PeerUnreachable, match="nobody yet"):
-        directory.find("laptop")
-    announce(directory, ONE, "laptop")
+        peer_table.find("laptop")
+    announce(peer_table, ONE, "laptop")
     with pytest.raises(PeerUnreachable, match="known: laptop"):
-        directory.find("phone")
+        peer_table.find("phone")
 
 
-def test_a_name_stands_for_the_first_node_that_bore_it_also_while_that_is_away(directory: Directory) -> None:
+def test_a_name_stands_for_the_first_node_that_bore_it_also_while_that_is_away(peer_table: PeerTable) -> None:
     """Any member can call itself anything, and what is meant for the laptop must not reach who only says so."""
-    one = announce(directory, ONE, "laptop", present=False)
-    two = announce(directory, TWO, "laptop")
-    assert directory.find("laptop") is cast("PeerConnection", one)
-    assert directory.find(str(TWO)) is cast("PeerConnection", two)
+    one = announce(peer_table, ONE, "laptop", present=False)
+    two = announce(peer_table, TWO, "laptop")
+    assert peer_table.find("laptop") is cast("PeerConnection", one)
+    assert peer_table.find(str(TWO)) is cast("PeerConnection", two)
     assert (one.name, two.name) == ("laptop", "")
 
 
-def test_two_nodes_of_one_name_are_in_the_notes_with_their_ids(directory: Directory) -> None:
-    announce(directory, ONE, "laptop")
-    two = announce(directory, TWO, "laptop")
-    (note,) = directory.notes
+def test_two_nodes_of_one_name_are_in_the_notes_with_their_ids(peer_table: PeerTable) -> None:
+    announce(peer_table, ONE, "laptop")
+    two = announce(peer_table, TWO, "laptop")
+    (note,) = peer_table.notes
     assert f"'laptop' is {ONE}" in note
     assert f"use its id ({TWO})" in note
     assert f"forget {ONE}" in note
     two.is_present = False
-    assert not directory.notes
+    assert not peer_table.notes
 
 
-def test_of_many_nodes_with_one_name_a_note_shows_a_few(directory: Directory) -> None:
+def test_of_many_nodes_with_one_name_a_note_shows_a_few(peer_table: PeerTable) -> None:
     """Keys cost a member nothing, and status must stay readable."""
     for number in range(50):
-        announce(directory, NodeId(bytes([100 + number]) * 16), "laptop")
-    (note,) = directory.notes
+        announce(peer_table, NodeId(bytes([100 + number]) * 16), "laptop")
+    (note,) = peer_table.notes
     assert "and 46 more" in note
     assert len(note) < 500
 
 
 @pytest.mark.parametrize("twin", ["Laptop", "l\uff41ptop", "LAPTOP"])
-def test_a_name_is_taken_in_whatever_case_and_width(directory: Directory, twin: str) -> None:
+def test_a_name_is_taken_in_whatever_case_and_width(peer_table: PeerTable, twin: str) -> None:
     """Nobody tells them apart at a glance."""
-    announce(directory, ONE, "laptop")
-    assert announce(directory, TWO, twin).name == ""
+    announce(peer_table, ONE, "laptop")
+    assert announce(peer_table, TWO, twin).name == ""
 
 
-def test_a_name_outlives_the_process(directory: Directory) -> None:
+def test_a_name_outlives_the_process(peer_table: PeerTable) -> None:
     store = MemoryStore()
     holders = NameHolders(store, NETWORK)
-    announce(Directory(NETWORK, OWN, "desk", holders), ONE, "laptop")
+    announce(PeerTable(NETWORK, OWN, "desk", holders), ONE, "laptop")
     holders.save()
     later = fresh(store)
     announce(later, TWO, "laptop")
     with pytest.raises(PeerUnreachable, match=f"'laptop' is {ONE}, .* use its id .{TWO}"):
         later.find("laptop")
     with pytest.raises(PeerUnreachable, match="no peer 'laptop' here; known: nobody yet"):
-        directory.find("laptop")
+        peer_table.find("laptop")
 
 
-def test_a_name_that_had_to_go_is_not_borne_on(directory: Directory) -> None:
+def test_a_name_that_had_to_go_is_not_borne_on(peer_table: PeerTable) -> None:
     """Else two nodes would be found under it."""
-    one = announce(directory, ONE, "laptop", present=False)
-    assert not directory.is_present(ONE)
-    directory.note_name_lost(ONE, "another")
+    one = announce(peer_table, ONE, "laptop", present=False)
+    assert not peer_table.is_present(ONE)
+    peer_table.note_name_lost(ONE, "another")
     assert one.name == "laptop"
-    directory.note_name_lost(ONE, "LAPTOP")
+    peer_table.note_name_lost(ONE, "LAPTOP")
     assert one.name == ""
 
 
@@ -166,91 +166,93 @@ def test_while_the_server_is_not_reached_nobody_is_said_to_be_away() -> None:
         fresh(store).find("shed", is_told=False)
 
 
-def test_a_name_that_is_set_free_goes_to_the_present_node_that_bears_it(directory: Directory) -> None:
+def test_a_name_that_is_set_free_goes_to_the_present_node_that_bears_it(peer_table: PeerTable) -> None:
     """A laptop that was set up anew has a new key: its owner says that the old one is gone."""
-    one = announce(directory, ONE, "laptop", present=False)
-    two = announce(directory, TWO, "laptop")
-    assert directory.resolve("laptop") == ONE
-    assert directory.free_names(ONE) == ("laptop",)
+    one = announce(peer_table, ONE, "laptop", present=False)
+    two = announce(peer_table, TWO, "laptop")
+    assert peer_table.resolve("laptop") == ONE
+    assert peer_table.free_names(ONE) == ("laptop",)
     assert (one.name, two.name) == ("", "laptop")
-    assert directory.find("laptop") is cast("PeerConnection", two)
+    assert peer_table.find("laptop") is cast("PeerConnection", two)
 
 
-def test_a_name_that_is_set_free_stays_with_who_alone_bears_it(directory: Directory) -> None:
-    announce(directory, ONE, "laptop")
-    directory.free_names(ONE)
-    assert directory.find("laptop").node == ONE
+def test_a_name_that_is_set_free_stays_with_who_alone_bears_it(peer_table: PeerTable) -> None:
+    announce(peer_table, ONE, "laptop")
+    peer_table.free_names(ONE)
+    assert peer_table.find("laptop").node == ONE
 
 
 @pytest.mark.parametrize("name", ["10.86.9.9", "fd00::9", "[fd00::9]:80", "a" * 26, "127.1", "\uff110.86.9.9"])
-def test_who_calls_itself_like_an_address_or_an_id_is_shown_by_its_id(directory: Directory, name: str) -> None:
-    peer = announce(directory, ONE, name)
+def test_who_calls_itself_like_an_address_or_an_id_is_shown_by_its_id(peer_table: PeerTable, name: str) -> None:
+    peer = announce(peer_table, ONE, name)
     assert peer.name == ""
     with pytest.raises(PeerUnreachable, match=f"reads as an address or an id: use its id .{ONE}"):
-        directory.find(name)
-    assert directory.notes == (f"a node calls itself {name!r}, which reads as an address or an id: use its id ({ONE})",)
+        peer_table.find(name)
+    assert peer_table.notes == (
+        f"a node calls itself {name!r}, which reads as an address or an id: use its id ({ONE})",
+    )
 
 
-def test_a_peer_with_our_own_name_is_in_the_notes_until_it_leaves(directory: Directory) -> None:
-    one = announce(directory, ONE, "desk")
+def test_a_peer_with_our_own_name_is_in_the_notes_until_it_leaves(peer_table: PeerTable) -> None:
+    one = announce(peer_table, ONE, "desk")
     remedy = f"use its id ({ONE}), or start one of the two with another --name"
-    assert directory.notes == (f"'desk' is this node; another calls itself so too: {remedy}",)
+    assert peer_table.notes == (f"'desk' is this node; another calls itself so too: {remedy}",)
     with pytest.raises(PeerUnreachable, match="'desk' is this node"):
-        directory.find("desk")
+        peer_table.find("desk")
     one.is_present = False
-    assert not directory.notes
+    assert not peer_table.notes
 
 
 @pytest.mark.parametrize("first", [ONE, TWO])
-def test_of_two_claims_to_an_address_the_older_holds_whoever_comes_first(directory: Directory, first: NodeId) -> None:
+def test_of_two_claims_to_an_address_the_older_holds_whoever_comes_first(peer_table: PeerTable, first: NodeId) -> None:
     since = {ONE: 200.0, TWO: 100.0}
     for node in (first, ONE, TWO):
-        announce(directory, node, f"node {node}", SHARED, since=since[node])
-    assert holder_of(directory, SHARED) is directory.at(TWO)
-    assert directory.notes == (f"address {SHARED} is claimed by 2 nodes; {TWO} holds it, being the older",)
+        announce(peer_table, node, f"node {node}", SHARED, since=since[node])
+    assert holder_of(peer_table, SHARED) is peer_table.at(TWO)
+    assert peer_table.notes == (f"address {SHARED} is claimed by 2 nodes; {TWO} holds it, being the older",)
 
 
-def test_equal_claims_go_to_the_lower_id_on_every_node(directory: Directory) -> None:
-    announce(directory, TWO, "two", SHARED)
-    announce(directory, ONE, "one", SHARED)
-    assert holder_of(directory, SHARED) is directory.at(ONE)
+def test_equal_claims_go_to_the_lower_id_on_every_node(peer_table: PeerTable) -> None:
+    announce(peer_table, TWO, "two", SHARED)
+    announce(peer_table, ONE, "one", SHARED)
+    assert holder_of(peer_table, SHARED) is peer_table.at(ONE)
 
 
-def test_what_we_hold_ourselves_is_no_peer_s(directory: Directory) -> None:
-    directory.claim_own((f"{SHARED}/16",), 100.0)
-    announce(directory, ONE, "one", SHARED, since=200.0)
-    assert holder_of(directory, SHARED) is None
-    assert directory.notes == (f"address {SHARED} is claimed by 2 nodes; {OWN} holds it, being the older",)
-    announce(directory, TWO, "two", SHARED, since=50.0)
-    assert holder_of(directory, SHARED) is directory.at(TWO)
+def test_what_we_hold_ourselves_is_no_peer_s(peer_table: PeerTable) -> None:
+    peer_table.claim_own((f"{SHARED}/16",), 100.0)
+    announce(peer_table, ONE, "one", SHARED, since=200.0)
+    assert holder_of(peer_table, SHARED) is None
+    assert peer_table.notes == (f"address {SHARED} is claimed by 2 nodes; {OWN} holds it, being the older",)
+    announce(peer_table, TWO, "two", SHARED, since=50.0)
+    assert holder_of(peer_table, SHARED) is peer_table.at(TWO)
 
 
-def test_a_claim_that_is_given_up_goes_to_the_next(directory: Directory) -> None:
-    announce(directory, ONE, "one", SHARED, since=100.0)
-    announce(directory, TWO, "two", SHARED, since=200.0)
-    announce(directory, ONE, "one", "10.86.0.8")
-    assert holder_of(directory, SHARED) is directory.at(TWO)
-    assert holder_of(directory, "10.86.0.8") is directory.at(ONE)
-    assert directory.notes == ()
+def test_a_claim_that_is_given_up_goes_to_the_next(peer_table: PeerTable) -> None:
+    announce(peer_table, ONE, "one", SHARED, since=100.0)
+    announce(peer_table, TWO, "two", SHARED, since=200.0)
+    announce(peer_table, ONE, "one", "10.86.0.8")
+    assert holder_of(peer_table, SHARED) is peer_table.at(TWO)
+    assert holder_of(peer_table, "10.86.0.8") is peer_table.at(ONE)
+    assert peer_table.notes == ()
 
 
-def test_an_ipv6_address_belongs_to_its_id_whatever_others_claim(directory: Directory) -> None:
+def test_an_ipv6_address_belongs_to_its_id_whatever_others_claim(peer_table: PeerTable) -> None:
     own6 = tunnel_address6(NETWORK, ONE)
-    announce(directory, TWO, "two", own6)
-    assert holder_of(directory, own6) is None
-    announce(directory, ONE, "one", own6, since=1e9)
-    assert holder_of(directory, own6) is directory.at(ONE)
-    assert directory.notes == ()
+    announce(peer_table, TWO, "two", own6)
+    assert holder_of(peer_table, own6) is None
+    announce(peer_table, ONE, "one", own6, since=1e9)
+    assert holder_of(peer_table, own6) is peer_table.at(ONE)
+    assert peer_table.notes == ()
 
 
-def test_room_is_made_by_the_absent_and_unreached_only(directory: Directory) -> None:
-    announce(directory, ONE, "one", SHARED, present=False).can_carry = True
-    two = announce(directory, TWO, "two", "10.86.0.8")
-    assert directory.evict() is None
+def test_room_is_made_by_the_absent_and_unreached_only(peer_table: PeerTable) -> None:
+    announce(peer_table, ONE, "one", SHARED, present=False).can_carry = True
+    two = announce(peer_table, TWO, "two", "10.86.0.8")
+    assert peer_table.evict() is None
     two.is_present = False
-    assert directory.evict() is cast("PeerConnection", two)
-    assert holder_of(directory, "10.86.0.8") is None
-    assert len(directory) == 1
+    assert peer_table.evict() is cast("PeerConnection", two)
+    assert holder_of(peer_table, "10.86.0.8") is None
+    assert len(peer_table) == 1
 
 
 def test_claims_settle_alike_in_whatever_order_they_come() -> None:
@@ -261,51 +263,51 @@ def test_claims_settle_alike_in_whatever_order_they_come() -> None:
     final = {node: (chance.sample(addresses, 2), float(chance.randrange(3))) for node in nodes}
     views = []
     for _ in range(20):
-        directory = fresh()
+        peer_table = fresh()
         for node in chance.choices(nodes, k=12):
-            announce(directory, node, "x", *chance.sample(addresses, 3), since=float(chance.randrange(3)))
+            announce(peer_table, node, "x", *chance.sample(addresses, 3), since=float(chance.randrange(3)))
         for node in chance.sample(nodes, len(nodes)):
             claimed, since = final[node]
-            announce(directory, node, "x", *claimed, since=since)
-        holders = [directory.holder_of(ip_address(address).packed) for address in addresses]
+            announce(peer_table, node, "x", *claimed, since=since)
+        holders = [peer_table.holder_of(ip_address(address).packed) for address in addresses]
         views.append([None if holder is None else holder.node for holder in holders])
     assert views == [views[0]] * 20
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "192.168.1.1", "10.86.0.0", "10.86.255.255", "10.87.0.1", "fd00::1"])
-def test_nobody_can_claim_what_is_not_the_tunnel_s(directory: Directory, address: str) -> None:
+def test_nobody_can_claim_what_is_not_the_tunnel_s(peer_table: PeerTable, address: str) -> None:
     """Else a member could send with the inner source of a router or a name server."""
-    announce(directory, ONE, "mallory", address)
-    assert holder_of(directory, address) is None
+    announce(peer_table, ONE, "mallory", address)
+    assert holder_of(peer_table, address) is None
 
 
-def test_claims_are_looked_at_again_when_the_server_leases_from_another_prefix(directory: Directory) -> None:
-    announce(directory, ONE, "laptop", "10.99.0.7")
-    assert holder_of(directory, "10.99.0.7") is None
-    directory.claim_own(("10.99.0.5/16",), 0.0)
-    assert holder_of(directory, "10.99.0.7") is directory.at(ONE)
+def test_claims_are_looked_at_again_when_the_server_leases_from_another_prefix(peer_table: PeerTable) -> None:
+    announce(peer_table, ONE, "laptop", "10.99.0.7")
+    assert holder_of(peer_table, "10.99.0.7") is None
+    peer_table.claim_own(("10.99.0.5/16",), 0.0)
+    assert holder_of(peer_table, "10.99.0.7") is peer_table.at(ONE)
 
 
-def test_nobody_is_found_under_another_s_id_or_address(directory: Directory) -> None:
+def test_nobody_is_found_under_another_s_id_or_address(peer_table: PeerTable) -> None:
     """A name is what somebody calls himself: it never stands for an id or an address."""
-    bob = announce(directory, ONE, "bob", SHARED, present=False)
-    announce(directory, TWO, str(ONE))
-    announce(directory, NodeId(bytes([8]) * 16), SHARED)
-    assert directory.find(str(ONE)) is cast("PeerConnection", bob)
-    assert directory.find(SHARED) is cast("PeerConnection", bob)
+    bob = announce(peer_table, ONE, "bob", SHARED, present=False)
+    announce(peer_table, TWO, str(ONE))
+    announce(peer_table, NodeId(bytes([8]) * 16), SHARED)
+    assert peer_table.find(str(ONE)) is cast("PeerConnection", bob)
+    assert peer_table.find(SHARED) is cast("PeerConnection", bob)
 
 
-def test_a_misspelt_name_brings_the_nearest_one(directory: Directory) -> None:
-    announce(directory, ONE, "laptop")
-    announce(directory, TWO, "phone")
+def test_a_misspelt_name_brings_the_nearest_one(peer_table: PeerTable) -> None:
+    announce(peer_table, ONE, "laptop")
+    announce(peer_table, TWO, "phone")
     for wanted in ("LAPTOP", "Labtop"):
         with pytest.raises(PeerUnreachable, match="did you mean 'laptop'"):
-            directory.find(wanted)
+            peer_table.find(wanted)
     with pytest.raises(PeerUnreachable, match="did you mean 'laptop'"):
-        directory.find("lapto")
+        peer_table.find("lapto")
 
 
 @pytest.mark.parametrize("wanted", ["desk", str(OWN), "10.86.0.5"])
-def test_our_own_name_is_answered_as_such(directory: Directory, wanted: str) -> None:
+def test_our_own_name_is_answered_as_such(peer_table: PeerTable, wanted: str) -> None:
     with pytest.raises(PeerUnreachable, match="is this node itself"):
-        directory.find(wanted)
+        peer_table.find(wanted)

@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.port_mapping import PortProtocol
 from tunnel.model.timings import DEFAULT_TIMINGS, Timings
@@ -23,8 +23,8 @@ from tunnel.nat.gateways.race import PortClients
 from tunnel.nat.gateways.upnp import UpnpClient
 from tunnel.node.port_mapping import PortMapping
 from tunnel.verify.memory.internet import open_memory_internet
-from tunnel.verify.simulation.internet.simulated_network import Town, build_town
-from tunnel.verify.simulation.internet.topology import Gateway, Host, Lie, Picture, Router
+from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_town
+from tunnel.verify.simulation.internet.topology import Gateway, Host, Lie, Router, Topology
 
 OUTSIDE, DESK, PORT = "26.0.0.1", "192.168.1.2", 40000
 ALL = Gateway(upnp=True, nat_pmp=True, pcp=True)
@@ -36,12 +36,12 @@ SOON = 2.0
 class Home:
     """A desk behind `home`; `office` is elsewhere. `moves` are the chart's, each with its time."""
 
-    def __init__(self, town: Town, timings: Timings) -> None:
-        self.town = town
-        self.router = town.routers["home"]
+    def __init__(self, net: SimulatedNetwork, timings: Timings) -> None:
+        self.net = net
+        self.router = net.routers["home"]
         self.changes = 0
-        self._pulse = Pulse()
-        world = town.hosts["desk"].world()
+        self._notifier = Notifier()
+        world = net.hosts["desk"].world()
         clients = PortClients(
             PcpClient(world.datagrams, b"n" * 12, timings.port_waits),
             NatPmpClient(world.datagrams, timings.port_waits),
@@ -53,7 +53,7 @@ class Home:
 
     @property
     def state(self) -> str:
-        return self.mapping.living.state
+        return self.mapping.runner.state
 
     @property
     def open_port(self) -> Endpoint | None:
@@ -68,12 +68,12 @@ class Home:
         """How long it took."""
         began = trio.current_time()
         with trio.fail_after(within):
-            await self._pulse.wait_until(lambda: self.state == state)
+            await self._notifier.wait_until(lambda: self.state == state)
         return trio.current_time() - began
 
     def _note_change(self) -> None:
         self.changes += 1
-        self._pulse.beat()
+        self._notifier.notify()
 
 
 OpenHome = Callable[..., AbstractAsyncContextManager[Home]]
@@ -83,7 +83,7 @@ OpenHome = Callable[..., AbstractAsyncContextManager[Home]]
 def open_home(autojump_clock: MockClock) -> OpenHome:
     @asynccontextmanager
     async def run(speaks: Gateway, timings: Timings = DEFAULT_TIMINGS) -> AsyncIterator[Home]:
-        picture = Picture(
+        topology = Topology(
             routers={
                 "home": Router(address=OUTSIDE, inner="192.168.1.1", gateway=speaks),
                 "office": Router(address="26.0.0.2", inner="192.168.2.1", gateway=ALL),
@@ -91,7 +91,7 @@ def open_home(autojump_clock: MockClock) -> OpenHome:
             hosts={"desk": Host(addresses=(DESK,), behind="home")},
         )
         async with open_memory_internet() as internet, trio.open_nursery() as nursery:
-            home = Home(build_town(internet, picture, seed=1), timings)
+            home = Home(build_town(internet, topology, seed=1), timings)
             nursery.start_soon(home.mapping.run)
             yield home
             nursery.cancel_scope.cancel()
@@ -135,9 +135,9 @@ async def test_a_lease_is_renewed_at_half_its_life_and_stays_the_same(open_home:
 async def test_however_short_leases_are_no_gateway_makes_us_ask_more_often(open_home: OpenHome) -> None:
     async with open_home(Gateway(pcp=True, max_lease=1.0)) as home:
         await home.wait_state("mapped", SOON)
-        moves = home.mapping.living.statistics().moves
+        moves = home.mapping.runner.statistics().moves
         await trio.sleep(40)
-        assert home.mapping.living.statistics().moves - moves <= 2 * 40 / DEFAULT_TIMINGS.port_least_renewal
+        assert home.mapping.runner.statistics().moves - moves <= 2 * 40 / DEFAULT_TIMINGS.port_least_renewal
 
 
 @each_protocol
@@ -165,7 +165,7 @@ async def test_a_doubt_makes_us_look_at_once_but_not_all_the_time(open_home: Ope
             nonlocal sent
             sent += 1
 
-        home.town.hosts["desk"].on_sent = count
+        home.net.hosts["desk"].on_sent = count
         for _ in range(100):
             home.mapping.doubt()
             await trio.sleep(0.1)
@@ -249,7 +249,7 @@ async def test_leaving_while_it_is_asked_leaves_nothing_that_is_known_of(open_ho
 async def test_elsewhere_the_next_gateway_is_asked_at_once(open_home: OpenHome) -> None:
     async with open_home(ALL) as home:
         await home.wait_state("mapped", SOON)
-        home.town.move("desk", "office", "192.168.2.7")
+        home.net.move("desk", "office", "192.168.2.7")
         home.mapping.note_network()
         assert home.mapping.lease is None
         await trio.sleep(0.1)
@@ -262,10 +262,10 @@ async def test_a_change_that_leaves_the_gateway_is_none_for_the_mapping(open_hom
     """Our own TUN interface comes up, a container starts."""
     async with open_home(ALL) as home:
         await home.wait_state("mapped", SOON)
-        moves = home.mapping.living.statistics().moves
+        moves = home.mapping.runner.statistics().moves
         home.mapping.note_network()
         await trio.sleep(1)
-        assert (home.state, home.mapping.living.statistics().moves) == ("mapped", moves)
+        assert (home.state, home.mapping.runner.statistics().moves) == ("mapped", moves)
 
 
 async def test_a_change_makes_us_ask_again_where_nobody_opened_a_port(open_home: OpenHome) -> None:
@@ -278,7 +278,7 @@ async def test_a_change_makes_us_ask_again_where_nobody_opened_a_port(open_home:
 
 async def test_without_a_gateway_nobody_is_asked(open_home: OpenHome) -> None:
     async with open_home(ALL) as home:
-        home.town.move("desk", None, "26.0.0.9")
+        home.net.move("desk", None, "26.0.0.9")
         home.mapping.note_network()
         await home.wait_state("unsupported", 0.1)
         assert home.mapping.status().note == "no gateway on the way out"

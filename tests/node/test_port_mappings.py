@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 from tests.node.conftest import OpenNode
-from tests.node.conftest import Town as NodeTown
+from tests.node.conftest import SimulatedNetwork as NodeTown
 from trio.testing import MockClock
 
 from tunnel.embedding import Node
@@ -20,16 +20,16 @@ from tunnel.model.transport import Transport
 from tunnel.node.identity import load_identity
 from tunnel.node.port_mappings import PortMappings
 from tunnel.verify.memory.internet import open_memory_internet
-from tunnel.verify.simulation.internet.simulated_network import Town, build_town
-from tunnel.verify.simulation.internet.topology import Gateway, Host, Picture, Router, Server
+from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_town
+from tunnel.verify.simulation.internet.topology import Gateway, Host, Router, Server, Topology
 
 OUTSIDE, DESK, DESK6 = "26.0.0.1", "192.168.1.2", "2001:db8::2"
 ALL = Gateway(upnp=True, nat_pmp=True, pcp=True)
 
 
 class Home:
-    def __init__(self, town: Town, mappings: PortMappings, port: int) -> None:
-        self.router = town.routers["home"]
+    def __init__(self, net: SimulatedNetwork, mappings: PortMappings, port: int) -> None:
+        self.router = net.routers["home"]
         self.mappings = mappings
         self.port = port
 
@@ -47,13 +47,13 @@ OpenHome = Callable[..., AbstractAsyncContextManager[Home]]
 def open_home(autojump_clock: MockClock) -> OpenHome:
     @asynccontextmanager
     async def run(**settings: Any) -> AsyncIterator[Home]:
-        picture = Picture(
+        topology = Topology(
             routers={"home": Router(address=OUTSIDE, inner="192.168.1.1", gateway=ALL)},
             hosts={"desk": Host(addresses=(DESK, DESK6), behind="home")},
         )
         async with open_memory_internet() as internet, trio.open_nursery() as nursery:
-            town = build_town(internet, picture, seed=1)
-            world = town.hosts["desk"].world()
+            net = build_town(internet, topology, seed=1)
+            world = net.hosts["desk"].world()
             sockets = [await world.datagrams.open_socket(Endpoint(host, 40000)) for host in ("0.0.0.0", "::")]
             mappings = PortMappings(
                 NodeSettings(name="desk", **settings),
@@ -65,7 +65,7 @@ def open_home(autojump_clock: MockClock) -> OpenHome:
             )
             nursery.start_soon(mappings.run)
             await trio.sleep(1)
-            yield Home(town, mappings, 40000)
+            yield Home(net, mappings, 40000)
             nursery.cancel_scope.cancel()
 
     return run
@@ -112,16 +112,16 @@ async def announced(node: Node) -> set[tuple[Endpoint, CandidateKind]]:
 
 
 async def test_a_mapped_endpoint_is_announced_and_reported_and_taken_back_with_the_farewell(
-    town: NodeTown, open_in: OpenNode
+    net: NodeTown, open_in: OpenNode
 ) -> None:
-    picture = Picture(
+    topology = Topology(
         routers={"home": Router(address="27.0.0.1", inner="192.168.1.1", gateway=Gateway(pcp=True))},
         hosts={"desk": Host(addresses=(DESK,), behind="home")},
         server=Server(address="27.9.9.9", stun=()),
     )
-    home = build_town(town.internet, picture, seed=1)
-    town.hosts["desk"] = home.hosts["desk"]
-    async with town.server(), open_in("desk", udp_port=40000) as desk:
+    home = build_town(net.internet, topology, seed=1)
+    net.hosts["desk"] = home.hosts["desk"]
+    async with net.server(), open_in("desk", udp_port=40000) as desk:
         await trio.sleep(2)
         assert (Endpoint("27.0.0.1", 40000), CandidateKind.MAPPED) in await announced(desk)
         assert desk.status().nat.port_mapping == "pcp"

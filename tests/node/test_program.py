@@ -11,7 +11,7 @@ from tunnel.model.errors import DeviceError, SettingsError
 from tunnel.model.reasons import Reason, ReasonCode
 
 if TYPE_CHECKING:
-    from tests.node.conftest import OpenNode, Town
+    from tests.node.conftest import OpenNode, SimulatedNetwork
 
     from tunnel.verify.memory.packet import Fate, MemoryPacket
 
@@ -22,22 +22,22 @@ async def wait_written(device: object) -> bytes:
 
 
 @pytest.fixture
-def packets(town: Town) -> list[MemoryPacket]:
+def packets(net: SimulatedNetwork) -> list[MemoryPacket]:
     """Everything that anybody sends."""
     sent: list[MemoryPacket] = []
 
     def note(packet: MemoryPacket, fate: Fate) -> None:
         sent.append(packet)
 
-    town.internet.watch = note
+    net.internet.watch = note
     return sent
 
 
 async def test_a_taken_interface_name_is_found_before_anything_is_sent(
-    town: Town, open_in: OpenNode, packets: list[MemoryPacket]
+    net: SimulatedNetwork, open_in: OpenNode, packets: list[MemoryPacket]
 ) -> None:
-    await town.host("desk").devices.open_device("p2pt0", 1280, (), ())
-    async with town.server():
+    await net.host("desk").devices.open_device("p2pt0", 1280, (), ())
+    async with net.server():
         with pytest.raises(DeviceError, match="p2pt0"):
             async with open_in("desk", tun="p2pt0"):
                 pytest.fail("it must not start")
@@ -46,9 +46,9 @@ async def test_a_taken_interface_name_is_found_before_anything_is_sent(
 
 
 async def test_a_taken_udp_port_is_found_before_anything_is_sent(
-    town: Town, open_in: OpenNode, packets: list[MemoryPacket]
+    net: SimulatedNetwork, open_in: OpenNode, packets: list[MemoryPacket]
 ) -> None:
-    async with town.server(), open_in("desk", udp_port=4242) as desk:
+    async with net.server(), open_in("desk", udp_port=4242) as desk:
         await desk.wait_registered()
         packets.clear()
         with pytest.raises(DeviceError, match="4242"):
@@ -57,8 +57,10 @@ async def test_a_taken_udp_port_is_found_before_anything_is_sent(
         assert packets == []
 
 
-async def test_a_node_leaves_no_port_open_when_its_interface_cannot_be_made(town: Town, open_in: OpenNode) -> None:
-    await town.host("desk").devices.open_device("p2pt0", 1280, (), ())
+async def test_a_node_leaves_no_port_open_when_its_interface_cannot_be_made(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
+    await net.host("desk").devices.open_device("p2pt0", 1280, (), ())
     with pytest.raises(DeviceError):
         async with open_in("desk", udp_port=4242, tun="p2pt0"):
             pytest.fail("it must not start")
@@ -67,13 +69,13 @@ async def test_a_node_leaves_no_port_open_when_its_interface_cannot_be_made(town
 
 
 async def test_the_interface_has_the_own_ipv6_address_at_once_and_the_lease_when_it_comes(
-    town: Town, open_in: OpenNode
+    net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
-    devices = town.host("desk").devices
+    devices = net.host("desk").devices
     async with open_in("desk", tun="p2pt0") as desk:
         own6 = desk.addresses[-1]
         assert list(devices.open["p2pt0"].addresses) == [f"{own6}/48"]
-        async with town.server():
+        async with net.server():
             await desk.wait_registered()
             await trio.sleep(0.1)
             assert list(devices.open["p2pt0"].addresses) == [f"{desk.addresses[0]}/16", f"{own6}/48"]
@@ -81,35 +83,39 @@ async def test_the_interface_has_the_own_ipv6_address_at_once_and_the_lease_when
     assert devices.open == {}
 
 
-async def test_a_kept_lease_is_on_the_interface_before_the_server_says_a_word(town: Town, open_in: OpenNode) -> None:
-    async with town.server(), open_in("desk") as desk:
+async def test_a_kept_lease_is_on_the_interface_before_the_server_says_a_word(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
+    async with net.server(), open_in("desk") as desk:
         await desk.wait_registered()
         lease = desk.addresses[0]
     async with open_in("desk", tun="p2pt0"):
-        assert town.host("desk").devices.open["p2pt0"].addresses[0] == f"{lease}/16"
+        assert net.host("desk").devices.open["p2pt0"].addresses[0] == f"{lease}/16"
 
 
-async def test_a_vanished_interface_ends_the_node_with_one_clear_error(town: Town, open_in: OpenNode) -> None:
+async def test_a_vanished_interface_ends_the_node_with_one_clear_error(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
     async def lose_it() -> None:
         async with open_in("desk", tun="p2pt0") as desk:
             await desk.wait_registered()
             await trio.sleep(0.1)
-            town.host("desk").devices.open["p2pt0"].close()
+            net.host("desk").devices.open["p2pt0"].close()
             await trio.sleep(1.0)
 
-    async with town.server():
+    async with net.server():
         with pytest.raises(DeviceError, match="p2pt0 is gone"):
             await lose_it()
 
 
-async def test_packets_of_applications_travel_between_two_interfaces(town: Town, open_in: OpenNode) -> None:
-    async with town.server(), open_in("desk", tun="p2pt0") as desk, open_in("laptop", tun="p2pt0") as laptop:
+async def test_packets_of_applications_travel_between_two_interfaces(net: SimulatedNetwork, open_in: OpenNode) -> None:
+    async with net.server(), open_in("desk", tun="p2pt0") as desk, open_in("laptop", tun="p2pt0") as laptop:
         await desk.wait_registered()
         await laptop.wait_registered()
         await trio.sleep(1.0)
         packet = ipv4_packet(desk.addresses[0], laptop.addresses[0])
-        town.host("desk").devices.open["p2pt0"].inject(packet)
-        assert await wait_written(town.host("laptop").devices.open["p2pt0"]) == packet
+        net.host("desk").devices.open["p2pt0"].inject(packet)
+        assert await wait_written(net.host("laptop").devices.open["p2pt0"]) == packet
 
 
 def ipv4_packet(source: str, destination: str, payload: bytes = b"hello") -> bytes:
@@ -120,9 +126,9 @@ def ipv4_packet(source: str, destination: str, payload: bytes = b"hello") -> byt
     return head + IPv4Address(source).packed + IPv4Address(destination).packed + payload
 
 
-async def test_a_node_that_leaves_says_so_and_is_not_just_lost(town: Town, open_in: OpenNode) -> None:
+async def test_a_node_that_leaves_says_so_and_is_not_just_lost(net: SimulatedNetwork, open_in: OpenNode) -> None:
     """The farewell needs the link and its writer: they end after it. And nobody asks at once for who has just left."""
-    async with town.server(), open_in("desk") as desk:
+    async with net.server(), open_in("desk") as desk:
         async with open_in("laptop", relay_only=True) as laptop:
             await laptop.wait_registered()
             peer = await desk.connect("laptop")
@@ -133,10 +139,10 @@ async def test_a_node_that_leaves_says_so_and_is_not_just_lost(town: Town, open_
 
 
 async def test_a_node_that_was_told_to_use_no_udp_opens_no_socket_and_is_reached_over_the_link(
-    town: Town, open_in: OpenNode
+    net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
     """Its network slows UDP down: nothing may be lost by trying it, and no peer sends it any."""
-    async with town.server(), open_in("desk") as desk, open_in("laptop", udp=False) as laptop:
+    async with net.server(), open_in("desk") as desk, open_in("laptop", udp=False) as laptop:
         await desk.wait_registered()
         await laptop.wait_registered()
         peer = await desk.connect("laptop")

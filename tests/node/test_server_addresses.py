@@ -13,7 +13,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Mapping, Udp
 
 if TYPE_CHECKING:
-    from tests.node.conftest import OpenNode, Town
+    from tests.node.conftest import OpenNode, SimulatedNetwork
 
     from tunnel.verify.memory.packet import MemoryPacket
 
@@ -23,27 +23,29 @@ PORTS = (Endpoint("0.0.0.0", 3478), Endpoint("0.0.0.0", 3479))
 
 @pytest.mark.parametrize("dialled", ["25.0.0.1", "25.0.0.2"])
 async def test_a_server_on_the_wildcard_address_is_a_stun_server_at_each_of_its_addresses(
-    town: Town, open_in: OpenNode, dialled: str
+    net: SimulatedNetwork, open_in: OpenNode, dialled: str
 ) -> None:
     """Its answer comes from the address that was asked, or the node calls UDP blocked."""
-    town.server_host.change_addresses("25.0.0.1", "25.0.0.2")
+    net.server_host.change_addresses("25.0.0.1", "25.0.0.2")
     invite = replace(invite_to(), server=f"ws://{dialled}:8443")
-    async with town.server(listen=WILD, udp=PORTS), open_in("desk", invite=invite) as desk:
+    async with net.server(listen=WILD, udp=PORTS), open_in("desk", invite=invite) as desk:
         await desk.wait_registered()
         await trio.sleep(2.0)
-        assert desk.program.surveyor.own == (Endpoint(dialled, 3478), Endpoint(dialled, 3479))
+        assert desk.program.nat_discovery.own == (Endpoint(dialled, 3478), Endpoint(dialled, 3479))
         assert desk.status().nat.udp is Udp.OPEN
         assert desk.status().nat.mapping is Mapping.NONE
 
 
-async def test_the_udp_relay_answers_each_side_from_the_address_that_it_asked(town: Town, open_in: OpenNode) -> None:
-    town.server_host.change_addresses("25.0.0.1", "25.0.0.2")
-    town.internet.drop = lambda packet: (
+async def test_the_udp_relay_answers_each_side_from_the_address_that_it_asked(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
+    net.server_host.change_addresses("25.0.0.1", "25.0.0.2")
+    net.internet.drop = lambda packet: (
         packet.segment is None and not {packet.source.host, packet.destination.host} & {"25.0.0.1", "25.0.0.2"}
     )
     second = replace(invite_to(), server="ws://25.0.0.2:8443")
     async with (
-        town.server(listen=WILD, udp=PORTS),
+        net.server(listen=WILD, udp=PORTS),
         open_in("desk") as desk,
         open_in("laptop", invite=second) as laptop,
     ):
@@ -56,9 +58,11 @@ async def test_the_udp_relay_answers_each_side_from_the_address_that_it_asked(to
                 await trio.sleep(0.5)
 
 
-async def test_a_node_that_is_seen_at_an_address_of_the_servers_network_says_so(town: Town, open_in: OpenNode) -> None:
+async def test_a_node_that_is_seen_at_an_address_of_the_servers_network_says_so(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
     """A container's port forward: no verdict rests on it, and a person is told what to do."""
-    route = town.internet.transmit
+    route = net.internet.transmit
 
     def forward(packet: MemoryPacket) -> None:
         if packet.segment is None and packet.destination.host == "25.0.0.1":
@@ -67,8 +71,8 @@ async def test_a_node_that_is_seen_at_an_address_of_the_servers_network_says_so(
             packet = replace(packet, destination=Endpoint("26.0.0.1", packet.destination.port))
         route(packet)
 
-    town.internet.transmit = forward  # type: ignore[method-assign]
-    async with town.server(), open_in("desk") as desk:
+    net.internet.transmit = forward  # type: ignore[method-assign]
+    async with net.server(), open_in("desk") as desk:
         await desk.wait_registered()
         await trio.sleep(5.0)
         nat, notes = desk.status().nat, desk.status().notes
@@ -77,11 +81,11 @@ async def test_a_node_that_is_seen_at_an_address_of_the_servers_network_says_so(
 
 
 async def test_a_server_behind_a_port_forward_is_asked_at_the_address_that_was_dialled(
-    town: Town, open_in: OpenNode
+    net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
     """It knows its private address alone, and a node that believed it would call UDP blocked."""
-    town.server_host.change_addresses("10.0.0.5")
-    route = town.internet.transmit
+    net.server_host.change_addresses("10.0.0.5")
+    route = net.internet.transmit
 
     def forward(packet: MemoryPacket) -> None:
         if packet.destination.host == "25.0.0.1":
@@ -90,11 +94,11 @@ async def test_a_server_behind_a_port_forward_is_asked_at_the_address_that_was_d
             packet = replace(packet, source=packet.source._replace(host="25.0.0.1"))
         route(packet)
 
-    town.internet.transmit = forward  # type: ignore[method-assign]
+    net.internet.transmit = forward  # type: ignore[method-assign]
     inner = Endpoint("10.0.0.5", 8443)
     ports = tuple(inner._replace(port=port) for port in (3478, 3479))
-    async with town.server(listen=inner, udp=ports, http=None), open_in("desk") as desk:
+    async with net.server(listen=inner, udp=ports, http=None), open_in("desk") as desk:
         await desk.wait_registered()
         await trio.sleep(2.0)
-        assert desk.program.surveyor.own == (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.1", 3479))
+        assert desk.program.nat_discovery.own == (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.1", 3479))
         assert desk.status().nat.udp is Udp.OPEN

@@ -16,7 +16,7 @@ from tunnel.node.refusals import TWIN
 from tunnel.wire.signals import ErrorSignal, Ping, Pong, Welcome, Withdraw
 
 if TYPE_CHECKING:
-    from tests.node.conftest import OpenNode, PuppetServer, Town
+    from tests.node.conftest import OpenNode, PuppetServer, SimulatedNetwork
 
     from tunnel.embedding import Node
     from tunnel.model.invite import Invite
@@ -34,7 +34,7 @@ async def dials_of(node: Node, count: int) -> list[float]:
 
 
 async def test_an_unreachable_server_is_dialled_after_1_2_4_8_16_and_then_32_seconds(
-    town: Town, open_in: OpenNode
+    net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
     async with open_in("desk") as desk:
         dials = await dials_of(desk, 8)
@@ -44,20 +44,20 @@ async def test_an_unreachable_server_is_dialled_after_1_2_4_8_16_and_then_32_sec
         assert len({round(wait / step, 3) for wait, step in zip(waits, (1, 2, 4, 8, 16, 32, 32), strict=True)}) > 4
 
 
-async def test_the_backoff_begins_anew_after_a_registration(town: Town, open_in: OpenNode) -> None:
+async def test_the_backoff_begins_anew_after_a_registration(net: SimulatedNetwork, open_in: OpenNode) -> None:
     async with open_in("desk") as desk:
         await dials_of(desk, 5)
-        async with town.server():
+        async with net.server():
             await desk.wait_registered()
         lost_at, dials = trio.current_time(), await dials_of(desk, 1)
         assert (await dials_of(desk, len(dials) + 1))[-1] - lost_at < 1.5
 
 
-async def test_a_machine_that_has_its_network_again_dials_at_once(town: Town, open_in: OpenNode) -> None:
+async def test_a_machine_that_has_its_network_again_dials_at_once(net: SimulatedNetwork, open_in: OpenNode) -> None:
     """Up to 38 s of backoff would be waited out although the cable was put back in."""
-    async with town.server(), open_in("desk") as node:
+    async with net.server(), open_in("desk") as node:
         await node.wait_registered()
-        host = town.host("desk")
+        host = net.host("desk")
         addresses = host.addresses
         host.change_addresses()
         await trio.sleep(20.0)
@@ -68,9 +68,9 @@ async def test_a_machine_that_has_its_network_again_dials_at_once(town: Town, op
 
 
 async def test_a_server_that_takes_the_connection_and_says_nothing_is_left_after_five_seconds(
-    town: Town, open_in: OpenNode
+    net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
-    await town.server_host.world().streams.open_listener(Endpoint("25.0.0.1", 8443))
+    await net.server_host.world().streams.open_listener(Endpoint("25.0.0.1", 8443))
     async with open_in("desk") as desk:
         await trio.sleep(4.9)
         assert desk.status().server.state == "connecting"
@@ -158,11 +158,13 @@ async def test_a_node_that_was_replaced_draws_new_keys_but_not_each_time(
         assert epochs[0] != epochs[1] == epochs[2] == epochs[3]
 
 
-async def test_a_state_folder_on_two_machines_is_named_as_that_on_both(town: Town, open_in: OpenNode) -> None:
+async def test_a_state_folder_on_two_machines_is_named_as_that_on_both(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
     """Each takes the other's place as it comes back, and nobody would know why the network comes and goes."""
-    town.host("desk").store.write("node.key", bytes(range(32)))
-    town.host("copy").store.write("node.key", bytes(range(32)))
-    async with town.server(), open_in("desk") as desk:
+    net.host("desk").store.write("node.key", bytes(range(32)))
+    net.host("copy").store.write("node.key", bytes(range(32)))
+    async with net.server(), open_in("desk") as desk:
         await desk.wait_registered()
         assert desk.status().notes == ()
         async with open_in("copy") as copy:
@@ -236,9 +238,9 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[tuple[str, int]]:
 
 
 async def test_an_unreachable_server_is_complained_about_at_once_and_then_more_and_more_seldom(
-    town: Town, open_in: OpenNode, caplog: pytest.LogCaptureFixture
+    net: SimulatedNetwork, open_in: OpenNode, caplog: pytest.LogCaptureFixture
 ) -> None:
-    town.server_host.change_addresses(*town.server_host.addresses)
+    net.server_host.change_addresses(*net.server_host.addresses)
     async with open_in("desk"):
         await trio.sleep(1000.0)
     told = warnings_of(caplog)

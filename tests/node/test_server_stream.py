@@ -19,7 +19,7 @@ from tunnel.network.background import run_beside
 from tunnel.server.program import serve
 
 if TYPE_CHECKING:
-    from tests.node.conftest import OpenNode, Town
+    from tests.node.conftest import OpenNode, SimulatedNetwork
 
     from tunnel.model.invite import Invite
     from tunnel.network.ports import World
@@ -76,12 +76,12 @@ async def _pump(source: trio.abc.Stream, sink: trio.abc.Stream) -> None:
 
 
 @pytest.fixture
-def proxy(town: Town) -> HttpProxy:
+def proxy(net: SimulatedNetwork) -> HttpProxy:
     """The one way out of the desk's network."""
-    host = town.internet.add_host("proxy", PROXY.host)
-    desk = town.host("desk")
+    host = net.internet.add_host("proxy", PROXY.host)
+    desk = net.host("desk")
     desk.proxies = Proxies({"HTTPS_PROXY": f"http://{PROXY}"})
-    town.internet.drop = lambda packet: (
+    net.internet.drop = lambda packet: (
         desk.addresses[0] in (packet.source.host, packet.destination.host)
         and PROXY.host not in (packet.source.host, packet.destination.host)
     )
@@ -89,16 +89,16 @@ def proxy(town: Town) -> HttpProxy:
 
 
 async def test_a_node_reaches_its_server_through_the_proxy_by_a_name_that_only_the_proxy_knows(
-    town: Town, open_in: OpenNode, proxy: HttpProxy, home: Invite
+    net: SimulatedNetwork, open_in: OpenNode, proxy: HttpProxy, home: Invite
 ) -> None:
     async with trio.open_nursery() as nursery, run_beside(proxy.serve):
-        ready = await nursery.start(partial(serve, SETTINGS, town.server_host.world()))
+        ready = await nursery.start(partial(serve, SETTINGS, net.server_host.world()))
         invite = replace(home, server="wss://server.test:443", pin=ready.pin)
         async with open_in("desk", invite=invite) as desk:
             with trio.fail_after(3.0):
                 await desk.wait_registered()
             assert proxy.asked == [("server.test:443", "200")]
-            assert desk.program.surveyor.own == ()
+            assert desk.program.nat_discovery.own == ()
             await trio.sleep(10.0)
             assert desk.status().server.state == "registered"
             assert desk.status().nat.udp is not Udp.OPEN
@@ -106,38 +106,38 @@ async def test_a_node_reaches_its_server_through_the_proxy_by_a_name_that_only_t
 
 
 async def test_the_ports_for_udp_are_those_of_the_server_not_of_the_proxy(
-    town: Town, open_in: OpenNode, proxy: HttpProxy, home: Invite
+    net: SimulatedNetwork, open_in: OpenNode, proxy: HttpProxy, home: Invite
 ) -> None:
     """Where only TCP is restricted the direct path is still to be had."""
-    town.internet.drop = lambda packet: (
+    net.internet.drop = lambda packet: (
         packet.is_stream
-        and packet.source.host == town.host("desk").addresses[0]
+        and packet.source.host == net.host("desk").addresses[0]
         and (packet.destination.host != PROXY.host)
     )
     async with trio.open_nursery() as nursery, run_beside(proxy.serve):
-        ready = await nursery.start(partial(serve, SETTINGS, town.server_host.world()))
+        ready = await nursery.start(partial(serve, SETTINGS, net.server_host.world()))
         invite = replace(home, server="wss://25.0.0.1:443", pin=ready.pin)
         async with open_in("desk", invite=invite) as desk:
             with trio.fail_after(3.0):
                 await desk.wait_registered()
-            assert desk.program.surveyor.own == (Endpoint("25.0.0.1", 3478),)
+            assert desk.program.nat_discovery.own == (Endpoint("25.0.0.1", 3478),)
             await trio.sleep(3.0)
             assert desk.status().nat.udp is Udp.OPEN
         nursery.cancel_scope.cancel()
 
 
 async def test_a_proxy_that_asks_who_we_are_is_told_by_the_url_and_the_log_says_so_without_it(
-    town: Town, open_in: OpenNode, proxy: HttpProxy, home: Invite, caplog: pytest.LogCaptureFixture
+    net: SimulatedNetwork, open_in: OpenNode, proxy: HttpProxy, home: Invite, caplog: pytest.LogCaptureFixture
 ) -> None:
     proxy.password = "Basic bWU6c2VjcmV0"
     async with trio.open_nursery() as nursery, run_beside(proxy.serve):
-        ready = await nursery.start(partial(serve, SETTINGS, town.server_host.world()))
+        ready = await nursery.start(partial(serve, SETTINGS, net.server_host.world()))
         invite = replace(home, server="wss://server.test:443", pin=ready.pin)
         async with open_in("desk", invite=invite) as desk:
             await trio.sleep(0.5)
             reason = desk.status().server.reason
             assert reason == f"the proxy {PROXY} (HTTPS_PROXY) gives no way to server.test:443: 407 so there"
-        town.host("desk").proxies = Proxies({"HTTPS_PROXY": f"http://me:secret@{PROXY}"})
+        net.host("desk").proxies = Proxies({"HTTPS_PROXY": f"http://me:secret@{PROXY}"})
         async with open_in("desk", invite=invite) as desk:
             with trio.fail_after(3.0):
                 await desk.wait_registered()
@@ -148,7 +148,7 @@ async def test_a_proxy_that_asks_who_we_are_is_told_by_the_url_and_the_log_says_
 
 
 async def test_a_proxy_that_does_not_answer_is_named(
-    town: Town, open_in: OpenNode, proxy: HttpProxy, home: Invite
+    net: SimulatedNetwork, open_in: OpenNode, proxy: HttpProxy, home: Invite
 ) -> None:
     async with open_in("desk", invite=replace(home, server="wss://server.test:443", pin=bytes(32))) as desk:
         await trio.sleep(0.5)
@@ -156,17 +156,19 @@ async def test_a_proxy_that_does_not_answer_is_named(
 
 
 async def test_a_socks_proxy_is_said_to_be_not_spoken_and_the_server_is_dialled_directly(
-    town: Town, open_in: OpenNode
+    net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
-    town.host("desk").proxies = Proxies({"ALL_PROXY": "socks5://127.0.0.1:9050"})
-    async with town.server(), open_in("desk") as desk:
+    net.host("desk").proxies = Proxies({"ALL_PROXY": "socks5://127.0.0.1:9050"})
+    async with net.server(), open_in("desk") as desk:
         with trio.fail_after(3.0):
             await desk.wait_registered()
         assert [note for note in desk.status().notes if note.startswith("ALL_PROXY names a socks5 proxy")]
 
 
-async def test_a_variable_that_is_no_url_ends_the_node_before_anything_is_sent(town: Town, open_in: OpenNode) -> None:
-    town.host("desk").proxies = Proxies({"ALL_PROXY": "http://"})
+async def test_a_variable_that_is_no_url_ends_the_node_before_anything_is_sent(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
+    net.host("desk").proxies = Proxies({"ALL_PROXY": "http://"})
 
     async def wait_for_it() -> None:
         async with open_in("desk"):

@@ -13,14 +13,14 @@ from tunnel.model.errors import PeerUnreachable
 from tunnel.verify.memory.machine import WALL_AT_ZERO
 
 if TYPE_CHECKING:
-    from tests.node.conftest import OpenNode, Town
+    from tests.node.conftest import OpenNode, SimulatedNetwork
 
     from tunnel.embedding import Node, Peer
 
 
 async def wait_state(peer: Peer, state: str, patience: float = 30.0) -> None:
     with trio.fail_after(patience):
-        await peer._connection.pulse.wait_until(lambda: peer.state == state)
+        await peer._connection.notifier.wait_until(lambda: peer.state == state)
 
 
 async def answers(peer: Peer, seconds: float, gap: float = 0.1) -> list[float]:
@@ -47,16 +47,18 @@ async def connect(one: Node, other: Node) -> Peer:
     return peer
 
 
-async def test_a_dead_server_costs_a_direct_path_nothing_and_all_register_again(town: Town, open_in: OpenNode) -> None:
+async def test_a_dead_server_costs_a_direct_path_nothing_and_all_register_again(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
     async with trio.open_nursery() as nursery, open_in("desk") as desk, open_in("laptop") as laptop:
-        async with town.server() as kill:
+        async with net.server() as kill:
             peer = await connect(desk, laptop)
             before = [(node.addresses, node.program.link.registrations) for node in (desk, laptop)]
             kill()
         times = await answers(peer, 60.0)
         assert max(later - earlier for earlier, later in pairwise(times)) < 0.2
         assert desk.status().server.state != "registered"
-        async with town.server():
+        async with net.server():
             with trio.fail_after(40.0):
                 await desk.wait_registered()
                 await laptop.wait_registered()
@@ -71,9 +73,11 @@ async def test_a_dead_server_costs_a_direct_path_nothing_and_all_register_again(
         nursery.cancel_scope.cancel()
 
 
-async def test_relayed_peers_find_each_other_again_after_the_server_came_back(town: Town, open_in: OpenNode) -> None:
+async def test_relayed_peers_find_each_other_again_after_the_server_came_back(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
     async with open_in("desk", relay_only=True) as desk, open_in("laptop") as laptop:
-        async with town.server() as kill:
+        async with net.server() as kill:
             peer = await desk.connect("laptop")
             await peer.ping()
             kill()
@@ -82,21 +86,23 @@ async def test_relayed_peers_find_each_other_again_after_the_server_came_back(to
         reason = peer.reason
         assert reason is not None
         assert reason.code.value == "server_unreachable"
-        async with town.server():
+        async with net.server():
             await desk.wait_registered()
             await laptop.wait_registered()
             assert (await desk.ping("laptop")).rtt > 0
 
 
-async def test_a_killed_and_restarted_node_is_reached_again_within_three_seconds(town: Town, open_in: OpenNode) -> None:
+async def test_a_killed_and_restarted_node_is_reached_again_within_three_seconds(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
     """Killed: whatever it says on its way out is lost."""
-    gone = town.host("laptop").addresses[0]
-    async with town.server(), open_in("desk") as desk:
+    gone = net.host("laptop").addresses[0]
+    async with net.server(), open_in("desk") as desk:
         async with open_in("laptop") as laptop:
             peer = await connect(desk, laptop)
-            town.internet.drop = lambda packet: packet.source.host == gone
+            net.internet.drop = lambda packet: packet.source.host == gone
         await trio.sleep(3.0)
-        town.internet.drop = None
+        net.internet.drop = None
         began = trio.current_time()
         async with open_in("laptop"):
             is_reached = False
@@ -107,9 +113,11 @@ async def test_a_killed_and_restarted_node_is_reached_again_within_three_seconds
             assert trio.current_time() - began < 3.0
 
 
-async def test_two_nodes_with_one_name_are_told_apart_by_id_and_the_notes_tell(town: Town, open_in: OpenNode) -> None:
+async def test_two_nodes_with_one_name_are_told_apart_by_id_and_the_notes_tell(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
     async with (
-        town.server(),
+        net.server(),
         open_in("desk") as desk,
         open_in("twin", host="one") as one,
     ):
@@ -132,10 +140,10 @@ async def test_two_nodes_with_one_name_are_told_apart_by_id_and_the_notes_tell(t
 
 
 async def test_who_takes_the_name_of_a_node_that_is_away_gets_nothing_that_was_meant_for_it(
-    town: Town, open_in: OpenNode
+    net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
     """Whose the name is is kept on disk, so not even a new start of the one that asks opens the way."""
-    async with town.server():
+    async with net.server():
         async with open_in("desk") as desk, open_in("laptop") as laptop:
             true_id = (await desk.connect("laptop")).id
             assert true_id == laptop.id
@@ -151,9 +159,11 @@ async def test_who_takes_the_name_of_a_node_that_is_away_gets_nothing_that_was_m
             assert (await desk.ping("laptop")).id == evil.id
 
 
-async def test_the_error_for_a_node_that_is_away_names_who_bears_its_name(town: Town, open_in: OpenNode) -> None:
+async def test_the_error_for_a_node_that_is_away_names_who_bears_its_name(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
     """Else whoever set a laptop up anew waits for the old one without an idea why."""
-    async with town.server(), open_in("desk") as desk:
+    async with net.server(), open_in("desk") as desk:
         async with open_in("laptop") as laptop:
             true_id = (await desk.connect("laptop")).id
         async with open_in("laptop", host="new") as new:
@@ -164,9 +174,9 @@ async def test_the_error_for_a_node_that_is_away_names_who_bears_its_name(town: 
 
 
 async def test_a_node_that_is_forgotten_while_it_is_away_is_known_no_more_until_it_comes_back(
-    town: Town, open_in: OpenNode
+    net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
-    async with town.server(), open_in("desk") as desk:
+    async with net.server(), open_in("desk") as desk:
         async with open_in("laptop") as laptop:
             await desk.connect("laptop")
             assert not desk.forget(laptop.id).is_gone
@@ -180,21 +190,21 @@ async def test_a_node_that_is_forgotten_while_it_is_away_is_known_no_more_until_
             await desk.ping("laptop")
 
 
-async def test_two_claims_to_one_address_are_settled_alike_everywhere(town: Town, open_in: OpenNode) -> None:
+async def test_two_claims_to_one_address_are_settled_alike_everywhere(net: SimulatedNetwork, open_in: OpenNode) -> None:
     """A server that lost its registry leases an address anew while the old holder is away with it."""
-    async with open_in("desk") as desk, open_in("laptop") as laptop, open_in("phone") as phone, town.server():
+    async with open_in("desk") as desk, open_in("laptop") as laptop, open_in("phone") as phone, net.server():
         for node in (desk, laptop, phone):
             await node.wait_registered()
         await trio.sleep(1.0)
         older, younger = laptop.program._lease, phone.program._lease
         younger.address, younger.since = older.address, older.since + 10.0
         for node in (laptop, phone):
-            node.program.directory.claim_own(node.program._lease.interfaces, node.program._lease.since)
+            node.program.peer_table.claim_own(node.program._lease.interfaces, node.program._lease.since)
             node.program.announcer.note_facts()
         await trio.sleep(1.0)
         assert desk.peer(older.host).name == "laptop"
         for node in (desk, phone):
-            holder = node.program.directory.holder_of(bytes(map(int, older.host.split("."))))
+            holder = node.program.peer_table.holder_of(bytes(map(int, older.host.split("."))))
             assert holder is not None
             assert str(holder.node) == laptop.id
         for node in (desk, laptop, phone):
@@ -202,15 +212,15 @@ async def test_two_claims_to_one_address_are_settled_alike_everywhere(town: Town
 
 
 async def test_a_wall_clock_that_jumps_back_changes_nothing_but_the_times_that_are_told(
-    town: Town, open_in: OpenNode
+    net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
     jump = -86400.0 * 365
-    async with town.server(), open_in("desk") as desk, open_in("laptop") as laptop:
+    async with net.server(), open_in("desk") as desk, open_in("laptop") as laptop:
         peer = await connect(desk, laptop)
         moves = len(peer.status().history)
         for name in ("desk", "laptop"):
-            town.host(name).clock.wall_offset = jump
-        town.server_host.clock.wall_offset = -jump
+            net.host(name).clock.wall_offset = jump
+        net.server_host.clock.wall_offset = -jump
         times = await answers(peer, 200.0, gap=0.5)
         assert max(later - earlier for earlier, later in pairwise(times)) < 1.0
         assert len(peer.status().history) == moves
@@ -221,29 +231,29 @@ async def test_a_wall_clock_that_jumps_back_changes_nothing_but_the_times_that_a
         assert peer.status().history[-1].at > WALL_AT_ZERO + jump - 1.0
 
 
-async def test_a_wall_clock_that_jumps_forward_costs_a_moment(town: Town, open_in: OpenNode) -> None:
+async def test_a_wall_clock_that_jumps_forward_costs_a_moment(net: SimulatedNetwork, open_in: OpenNode) -> None:
     """It may be the sign of a snapshot, so both draw new keys; nothing is measured by that clock."""
-    async with town.server(), open_in("desk") as desk, open_in("laptop") as laptop:
+    async with net.server(), open_in("desk") as desk, open_in("laptop") as laptop:
         peer = await connect(desk, laptop)
         for name in ("desk", "laptop"):
-            town.host(name).clock.wall_offset = 86400.0 * 365
+            net.host(name).clock.wall_offset = 86400.0 * 365
         times = await answers(peer, 60.0, gap=0.5)
         assert max(later - earlier for earlier, later in pairwise(times)) < 2.0
         assert await peer.wait_settled() == "connected"
 
 
 async def test_no_secret_is_in_any_log_or_status_or_repr(
-    town: Town, open_in: OpenNode, caplog: pytest.LogCaptureFixture
+    net: SimulatedNetwork, open_in: OpenNode, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with town.server() as kill, open_in("desk") as desk, open_in("laptop") as laptop:
+    async with net.server() as kill, open_in("desk") as desk, open_in("laptop") as laptop:
         peer = await connect(desk, laptop)
         await peer.send_datagram(b"a private word")
         kill()
         await trio.sleep(5.0)
         program = desk.program
         keys = program._network
-        node_key = town.host("desk").store.read("node.key")
+        node_key = net.host("desk").store.read("node.key")
         assert node_key is not None
         secrets = [desk.invite.secret, keys.psk, keys.announcement_key, node_key]
         texts = [

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.memory_store import MemoryStore
@@ -30,13 +30,13 @@ class Bench:
 
     def __init__(self) -> None:
         self.devices = MemoryDevices()
-        self.pulse = Pulse()
+        self.notifier = Notifier()
         self.lease = Lease(MemoryStore(), NetworkId(bytes(16)), NodeId(bytes(16)))
         plane = TunPlane(lambda address: None, lambda address: False, LoopGuard())
         pool = PoolRoutes("p2pt0", self.lease, MemoryInterfaces(), list, dict)
         pool.note_configured([SERVER])
         self.interface = Interface(
-            "p2pt0", 1280, pool, self.pulse, timings=DEFAULT_TIMINGS, devices=self.devices, plane=plane
+            "p2pt0", 1280, pool, self.notifier, timings=DEFAULT_TIMINGS, devices=self.devices, plane=plane
         )
 
     @property
@@ -110,7 +110,7 @@ async def test_a_new_lease_is_put_on_the_interface_that_is_there(bench: Bench) -
     """To make one anew takes rights that a careful node has given up by then, and loses the packets that wait."""
     device = bench.device
     bench.lease.take("10.86.0.7/16", 1.0)
-    bench.pulse.beat()
+    bench.notifier.notify()
     await trio.sleep(0.0)
     await trio.testing.wait_all_tasks_blocked()
     assert bench.device is device

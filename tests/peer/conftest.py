@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from tunnel.crypto.node_keys import NodeKeys
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import Announcement, PeerCard
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint
@@ -28,7 +28,7 @@ from tunnel.model.timings import DEFAULT_TIMINGS, Timings
 from tunnel.node.indices import Indices
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.handshake_limit import HandshakeLimit
-from tunnel.peer.probe_budget import HardTurn, ProbeBudget
+from tunnel.peer.probe_budget import PredictionTurn, ProbeBudget
 from tunnel.peer.surroundings import Indexed, Way
 from tunnel.verify.memory.machine import MemoryClock, MemoryEntropy
 from tunnel.wire.frames import Kind, decode_header
@@ -116,7 +116,7 @@ class Side:
     def may_answer(self, host: str) -> bool:
         return self.budget.take_answer(host, trio.current_time())
 
-    async def wait_hard_turn(self, patience: float) -> HardTurn | None:
+    async def wait_prediction_turn(self, patience: float) -> PredictionTurn | None:
         return await self.budget.wait_turn(patience)
 
     async def open_punch_socket(self) -> int | None:
@@ -191,7 +191,7 @@ class Bench:
         self.tape: list[tuple[Side, Way, bytes]] = []
         self._under_way: list[tuple[float, int, Side, Way, bytes]] = []
         self._numbers = itertools.count()
-        self._more = Pulse()
+        self._more = Notifier()
         self.left = self._side("left", "25.1.0.1", 1)
         self.right = self._side("right", "25.2.0.1", 2)
 
@@ -249,7 +249,7 @@ class Bench:
         due = trio.current_time() + LATENCY * (2 if way.is_relay else 1)
         arriving = way if way.is_relay else Way(0, side.endpoint)
         heapq.heappush(self._under_way, (due, next(self._numbers), self.other(side), arriving, datagram))
-        self._more.beat()
+        self._more.notify()
 
     def wish_circuit(self) -> None:
         """Both are told of one, unless they have it."""
@@ -274,7 +274,7 @@ class Bench:
         """Until this side's connection is in this state; how long it took."""
         began = trio.current_time()
         with trio.fail_after(patience):
-            await side.peer.pulse.wait_until(lambda: side.peer.state == state)
+            await side.peer.notifier.wait_until(lambda: side.peer.state == state)
         return trio.current_time() - began
 
     async def connect(self) -> None:
@@ -283,7 +283,7 @@ class Bench:
         self.left.peer.want()
         for side in (self.left, self.right):
             await self.wait_state(side, "connected")
-            await side.peer.pulse.wait_until(lambda side=side: side.peer.can_carry)  # type: ignore[misc]
+            await side.peer.notifier.wait_until(lambda side=side: side.peer.can_carry)  # type: ignore[misc]
 
 
 @asynccontextmanager

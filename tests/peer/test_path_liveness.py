@@ -10,7 +10,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.peer.path_liveness import PathKeeper
+from tunnel.peer.path_liveness import PathLiveness
 from tunnel.peer.paths import NEVER, Path, Paths
 from tunnel.peer.surroundings import Way
 
@@ -29,19 +29,19 @@ def a_keeper(
     ask: Callable[[Way], None] | None = None,
     keepalive: Callable[[], float] = lambda: DEFAULT_TIMINGS.keepalive,
     changed: Callable[[], None] = lambda: None,
-) -> PathKeeper:
+) -> PathLiveness:
     """One whose probes nobody answers."""
 
     def leave_open(way: Way) -> None:
         assert paths.chosen is not None
         paths.chosen.asked = min(trio.current_time(), paths.chosen.asked, key=lambda at: (at == NEVER, at))
 
-    return PathKeeper(
+    return PathLiveness(
         paths, DEFAULT_TIMINGS, ask=ask or leave_open, keepalive=keepalive, suspect=lambda: None, changed=changed
     )
 
 
-def an_answered_keeper(paths: Paths) -> PathKeeper:
+def an_answered_keeper(paths: Paths) -> PathLiveness:
     """One whose path has just been answered on, for the last time."""
     assert paths.chosen is not None
     paths.chosen.answered = trio.current_time()
@@ -56,21 +56,21 @@ async def test_a_path_given_up_leaves_the_relay_on_the_route_to_the_end(
     path = paths.chosen
     assert path is not None
     path.answered = path.asked = trio.current_time()
-    keeper = a_keeper(paths, ask=lambda way: None, changed=lambda: doubts.append(keeper.is_doubted))
+    liveness = a_keeper(paths, ask=lambda way: None, changed=lambda: doubts.append(liveness.is_doubted))
 
     async def keep_using() -> None:
         while True:
-            keeper.note_sent(trio.current_time())
+            liveness.note_sent(trio.current_time())
             await trio.sleep(0.1)
 
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keep_using)
-        await keeper.keep()
+        await liveness.keep()
         nursery.cancel_scope.cancel()
     assert trio.current_time() - began == pytest.approx(DEFAULT_TIMINGS.path_trust, abs=0.2)
     assert doubts == [True]
-    assert not keeper.is_doubted
+    assert not liveness.is_doubted
 
 
 async def test_an_idle_path_is_asked_as_often_as_our_nat_forgets(
@@ -79,12 +79,12 @@ async def test_an_idle_path_is_asked_as_often_as_our_nat_forgets(
     """The lifetime of its mappings may come to be known meanwhile."""
     lifetime = 40.0
     asked: list[float] = []
-    keeper = a_keeper(paths, ask=lambda way: asked.append(trio.current_time()), keepalive=lambda: lifetime / 2)
+    liveness = a_keeper(paths, ask=lambda way: asked.append(trio.current_time()), keepalive=lambda: lifetime / 2)
     with trio.move_on_after(50.0):
-        await keeper.keep()
+        await liveness.keep()
     lifetime = 10.0
     with trio.move_on_after(16.0):
-        await keeper.keep()
+        await liveness.keep()
     gaps = [later - sooner for sooner, later in pairwise(asked)]
     assert gaps == pytest.approx([20.0, 20.0, 10.0, 5.0, 5.0, 5.0])
 
@@ -93,30 +93,30 @@ async def test_a_path_that_is_used_once_is_judged_until_something_is_answered(
     autojump_clock: trio.testing.MockClock, paths: Paths
 ) -> None:
     """Who sends one packet and then nothing, or one each seven seconds, has asked as well as who sends all the time."""
-    keeper = an_answered_keeper(paths)
+    liveness = an_answered_keeper(paths)
     await trio.sleep(60.0)
     began = trio.current_time()
-    keeper.note_sent(began)
+    liveness.note_sent(began)
     with trio.fail_after(8.0):
-        await keeper.keep()
+        await liveness.keep()
     assert trio.current_time() - began == pytest.approx(DEFAULT_TIMINGS.path_trust, abs=0.3)
 
 
 async def test_sending_after_a_pause_does_not_begin_the_judgement_anew(
     autojump_clock: trio.testing.MockClock, paths: Paths
 ) -> None:
-    keeper = an_answered_keeper(paths)
+    liveness = an_answered_keeper(paths)
 
     async def send_now_and_then() -> None:
         while True:
             await trio.sleep(5.5)
-            keeper.note_sent(trio.current_time())
+            liveness.note_sent(trio.current_time())
 
     began = trio.current_time()
     with trio.fail_after(60.0):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send_now_and_then)
-            await keeper.keep()
+            await liveness.keep()
             nursery.cancel_scope.cancel()
     assert trio.current_time() - began == pytest.approx(5.5 + DEFAULT_TIMINGS.path_trust, abs=0.3)
 
@@ -125,25 +125,25 @@ async def test_a_peer_that_speaks_over_the_relay_makes_us_judge_the_path(
     autojump_clock: trio.testing.MockClock, paths: Paths
 ) -> None:
     """We only receive: without this the peer alone would lose the path, and its punches would find nobody."""
-    keeper = an_answered_keeper(paths)
+    liveness = an_answered_keeper(paths)
     await trio.sleep(20.0)
-    keeper.note_relayed(trio.current_time())
+    liveness.note_relayed(trio.current_time())
     with trio.fail_after(8.0):
-        await keeper.keep()
+        await liveness.keep()
 
 
 async def test_an_idle_path_is_in_doubt_while_a_keepalive_is_unanswered_and_not_given_up(
     autojump_clock: trio.testing.MockClock, paths: Paths
 ) -> None:
     """The first packet after that goes on both ways, so it is not lost; a peer that is asleep costs nothing."""
-    keeper = an_answered_keeper(paths)
+    liveness = an_answered_keeper(paths)
     with trio.move_on_after(60.0) as minute:
         async with trio.open_nursery() as nursery:
 
             @nursery.start_soon
             async def watch() -> None:
                 await trio.sleep(DEFAULT_TIMINGS.path_suspect + 0.1)
-                assert keeper.is_doubted
+                assert liveness.is_doubted
 
-            await keeper.keep()
+            await liveness.keep()
     assert minute.cancelled_caught

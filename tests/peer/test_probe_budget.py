@@ -11,19 +11,19 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import ID_BYTES, NodeId
 from tunnel.peer.probe_budget import (
     FEW_FLOWS,
-    HARD_FLOW_RATE,
-    HARD_FLOWS,
-    HARD_HOST_BURST,
-    HARD_HOST_RATE,
-    HARD_PACKETS,
-    HARD_REST,
-    HARD_SOCKETS,
     HOST_BURST,
     HOST_RATE,
     NODE_BURST,
     NODE_RATE,
+    PREDICTION_FLOW_RATE,
+    PREDICTION_FLOWS,
+    PREDICTION_HOST_BURST,
+    PREDICTION_HOST_RATE,
+    PREDICTION_PACKETS,
+    PREDICTION_REST,
+    PREDICTION_SOCKETS,
     SOCKET_RATE,
-    HardTurn,
+    PredictionTurn,
     ProbeBudget,
 )
 from tunnel.peer.prober import MAX_PROBE_BACKS
@@ -67,7 +67,7 @@ def node(number: int) -> NodeId:
     return NodeId(bytes([number]) * ID_BYTES)
 
 
-async def turn_of(budget: ProbeBudget, patience: float = 1.0) -> HardTurn:
+async def turn_of(budget: ProbeBudget, patience: float = 1.0) -> PredictionTurn:
     turn = await budget.wait_turn(patience)
     assert turn is not None
     return turn
@@ -94,7 +94,7 @@ async def test_after_a_costly_punch_the_next_one_waits_until_routers_have_forgot
     ended = trio.current_time()
     assert await budget.wait_turn(3.0) is None
     (await turn_of(budget, 60.0)).end()
-    assert trio.current_time() == ended + HARD_REST
+    assert trio.current_time() == ended + PREDICTION_REST
 
 
 async def test_who_gives_up_waiting_leaves_the_turn_to_others(autojump_clock: trio.testing.MockClock) -> None:
@@ -115,10 +115,10 @@ async def test_flows_and_sockets_of_a_hard_punch_keep_their_pace_and_end(
         while turn.take_socket():
             pass
         seconds = trio.current_time()
-        assert turn.flows <= min(HARD_FLOWS, HARD_FLOW_RATE * (seconds + 0.1) + 1)
-        assert turn.sockets <= min(HARD_SOCKETS, SOCKET_RATE * (seconds + 0.1) + 1)
+        assert turn.flows <= min(PREDICTION_FLOWS, PREDICTION_FLOW_RATE * (seconds + 0.1) + 1)
+        assert turn.sockets <= min(PREDICTION_SOCKETS, SOCKET_RATE * (seconds + 0.1) + 1)
         await trio.sleep(0.1)
-    assert (turn.flows, turn.sockets, turn.is_spent) == (HARD_FLOWS, HARD_SOCKETS, True)
+    assert (turn.flows, turn.sockets, turn.is_spent) == (PREDICTION_FLOWS, PREDICTION_SOCKETS, True)
 
 
 async def test_a_hard_punch_leaves_the_other_peers_some_of_the_node_s_rate(
@@ -137,7 +137,7 @@ async def test_a_hard_punch_leaves_the_other_peers_some_of_the_node_s_rate(
     assert others + turn.flows <= NODE_BURST + 5 * NODE_RATE
 
 
-async def spend(turn: HardTurn, peer: NodeId, host: str, most: int = HARD_PACKETS) -> int:
+async def spend(turn: PredictionTurn, peer: NodeId, host: str, most: int = PREDICTION_PACKETS) -> int:
     """Punch as hard as is allowed, or with so many packets; how many were sent."""
     if turn.may_punch(peer, host):
         while turn.packets < most and not turn.is_spent:
@@ -156,7 +156,7 @@ async def test_one_address_is_worth_a_few_hard_punches_an_hour(autojump_clock: t
     while trio.current_time() < 3600.0:
         sent += await spend(await turn_of(budget, 60.0), node(int(trio.current_time()) % 200), "66.6.6.6")
         await trio.sleep(20.0)
-    assert HARD_HOST_BURST < sent <= HARD_HOST_BURST + 3600.0 * HARD_HOST_RATE
+    assert PREDICTION_HOST_BURST < sent <= PREDICTION_HOST_BURST + 3600.0 * PREDICTION_HOST_RATE
 
 
 async def test_one_peer_is_worth_as_few_wherever_it_says_that_it_is(autojump_clock: trio.testing.MockClock) -> None:
@@ -166,7 +166,7 @@ async def test_one_peer_is_worth_as_few_wherever_it_says_that_it_is(autojump_clo
     while trio.current_time() < 3600.0:
         sent += await spend(await turn_of(budget, 60.0), node(1), f"66.6.6.{int(trio.current_time()) % 200}")
         await trio.sleep(20.0)
-    assert HARD_HOST_BURST < sent <= HARD_HOST_BURST + 3600.0 * HARD_HOST_RATE
+    assert PREDICTION_HOST_BURST < sent <= PREDICTION_HOST_BURST + 3600.0 * PREDICTION_HOST_RATE
     turn = await turn_of(budget, 60.0)
     assert turn.may_punch(node(2), "66.7.7.7"), "what one has used up is not another's"
 
@@ -214,10 +214,10 @@ async def test_punches_with_no_rest_between_them_open_no_more_than_one(
 ) -> None:
     """Else a small one just before a big one would make 256 sockets 272."""
     budget, sockets, flows = ProbeBudget(), list[float](), list[float]()
-    for wanted in (16, HARD_SOCKETS, 40):
+    for wanted in (16, PREDICTION_SOCKETS, 40):
         turn = await budget.wait_turn(60.0)
         assert turn is not None
-        ends = trio.current_time() + HARD_REST
+        ends = trio.current_time() + PREDICTION_REST
         while trio.current_time() < ends and len(sockets) < 1000:
             sockets += [trio.current_time()] * (turn.sockets < wanted and turn.take_socket())
             flows += [trio.current_time()] * (turn.flows < FEW_FLOWS * wanted // 16 and turn.take_flow())
@@ -226,7 +226,7 @@ async def test_punches_with_no_rest_between_them_open_no_more_than_one(
                 break
         turn.end()
     for begin in sockets:
-        assert sum(begin <= at < begin + HARD_REST for at in sockets) <= HARD_SOCKETS
+        assert sum(begin <= at < begin + PREDICTION_REST for at in sockets) <= PREDICTION_SOCKETS
     for begin in flows[::20]:
-        assert sum(begin <= at < begin + HARD_REST for at in flows) <= HARD_FLOWS
-    assert len(sockets) > HARD_SOCKETS
+        assert sum(begin <= at < begin + PREDICTION_REST for at in flows) <= PREDICTION_FLOWS
+    assert len(sockets) > PREDICTION_SOCKETS

@@ -334,7 +334,7 @@ async def test_new_keys_are_used_by_the_responder_only_once_a_packet_came_under_
     before = session.slots.current
     assert before is not None
     bench.drop = lambda side, way, datagram: side is initiator and datagram[0] != Kind.HANDSHAKE
-    initiator.peer.session.living.post("rekey_due")
+    initiator.peer.session.runner.post("rekey_due")
     await trio.sleep(0.5)
     assert session.slots.next is not None
     assert session.slots.current is before
@@ -351,7 +351,7 @@ async def test_a_lost_first_packet_under_new_keys_loses_nothing_else(bench: Benc
     initiator, responder = initiator_and_responder(bench)
     await echo(initiator)
     bench.drop = lambda side, way, datagram: side is initiator and datagram[0] == Kind.CONTROL
-    initiator.peer.session.living.post("rekey_due")
+    initiator.peer.session.runner.post("rekey_due")
     await trio.sleep(0.5)
     initiator.received.clear()
     for number in range(10):
@@ -454,7 +454,7 @@ async def test_no_index_is_left_behind_however_often_keys_are_renewed(bench: Ben
     await echo(initiator)
     counts = []
     for _ in range(20):
-        initiator.peer.session.living.post("rekey_due")
+        initiator.peer.session.runner.post("rekey_due")
         await trio.sleep(1.0)
         await echo(initiator)
         counts.append([len(side.indices) for side in (bench.left, bench.right)])
@@ -469,13 +469,13 @@ async def test_no_index_is_left_behind_however_often_keys_are_renewed(bench: Ben
 async def test_an_agreement_whose_keys_are_gone_again_is_an_end_and_not_a_session(bench: Bench) -> None:
     """Keys may expire in the instant in which their successors come, and take those along: then none are left."""
     relay_only(bench)
-    living = bench.left.peer.session.living
+    runner = bench.left.peer.session.runner
     await trio.testing.wait_all_tasks_blocked()
-    assert living.state == "idle"
-    living.post("agreed")
+    assert runner.state == "idle"
+    runner.post("agreed")
     await trio.testing.wait_all_tasks_blocked()
     assert not bench.left.peer.session.is_established
-    assert living.state == "expired"
+    assert runner.state == "expired"
     assert await echo(bench.left) > 0
 
 
@@ -507,7 +507,7 @@ async def test_handshakes_without_end_are_not_looked_into(bench: Bench, looked_i
     assert await echo(victim) < 0.1
     assert victim_session.is_established
     await trio.sleep(30.0)
-    hostile.peer.session.living.post("rekey_due")
+    hostile.peer.session.runner.post("rekey_due")
     await trio.sleep(1.0)
     assert hostile.peer.session.slots.current is not None
     assert trio.current_time() - hostile.peer.session.slots.current.born < 1.1

@@ -384,7 +384,7 @@ async def test_a_bug_in_one_introduction_is_an_answer_and_ends_no_other(
     for name in ("a", "b", "c"):
         table.join(name, announced=False)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "Living", Broken)
+        patch.setattr(module, "StateRunner", Broken)
         table.connect("a", "b", 1)
         await settle()
     table.connect("a", "c", 2)

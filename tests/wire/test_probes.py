@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame
-from tunnel.wire.probes import MAX_SPANS, ProbeAnswer, ProbeHint, ProbeRequest, Stage, decode_probe, encode_probe
+from tunnel.wire.probes import MAX_SPANS, ProbeAnswer, ProbeHint, ProbeRequest, PunchPhase, decode_probe, encode_probe
 
 TRANSACTION = bytes(range(8))
 ENDPOINTS = st.sampled_from(
@@ -17,7 +17,7 @@ PORTS = st.integers(1, 65535)
 SPANS = st.lists(st.tuples(PORTS, PORTS).map(lambda ports: (min(ports), max(ports))), max_size=MAX_SPANS).map(tuple)
 HINTS = st.builds(
     ProbeHint,
-    st.sampled_from(Stage),
+    st.sampled_from(PunchPhase),
     st.booleans(),
     st.integers(0, 255),
     ENDPOINTS,
@@ -115,7 +115,7 @@ def test_what_stands_behind_the_endpoint_is_not_looked_at() -> None:
 
 def test_a_hint_is_these_bytes() -> None:
     hint = ProbeHint(
-        Stage.UNDER_WAY,
+        PunchPhase.UNDER_WAY,
         opens=True,
         attempt=2,
         place=Endpoint("192.0.2.1", 4660),
@@ -137,6 +137,6 @@ def test_a_hint_comes_back_as_it_was(hint: ProbeHint) -> None:
 
 def test_a_hint_of_more_spans_than_fit_tells_the_first_ones() -> None:
     spans = tuple((port, port) for port in range(1, 100))
-    decoded = decode_probe(encode_probe(ProbeHint(Stage.READY, spans=spans, step=1 << 20)))
+    decoded = decode_probe(encode_probe(ProbeHint(PunchPhase.READY, spans=spans, step=1 << 20)))
     assert isinstance(decoded, ProbeHint)
     assert (decoded.spans, decoded.step) == (spans[:MAX_SPANS], (1 << 15) - 1)

@@ -13,13 +13,13 @@ from tunnel.cli.options import ConfigOption
 from tunnel.cli.signals import run_until_signal
 
 if TYPE_CHECKING:
-    from tunnel.verify.demo.console import Stage
+    from tunnel.verify.demo.console import DemoConsole
     from tunnel.verify.demo.findings import Findings
 
 LONGEST = 58.0
 """Seconds after which a demo gives up, whatever it waits for."""
 
-Story = Callable[["Stage", "Findings"], Awaitable[None]]
+Story = Callable[["DemoConsole", "Findings"], Awaitable[None]]
 
 
 async def demo(
@@ -39,29 +39,29 @@ async def demo(
 
 async def show(tell: Story) -> int:
     """Tell a story to its end, then sum up. 1 if what it promises did not hold, 130 when a signal ended it."""
-    from tunnel.verify.demo.console import Stage
+    from tunnel.verify.demo.console import DemoConsole
     from tunnel.verify.demo.findings import Findings
     from tunnel.verify.demo.programs import DemoFailed
 
-    stage, findings = Stage(), Findings()
+    console, findings = DemoConsole(), Findings()
     is_told = False
 
     async def program() -> None:
         nonlocal is_told
         with trio.move_on_after(LONGEST) as patience:
-            await tell(stage, findings)
+            await tell(console, findings)
         if patience.cancelled_caught:
-            stage.summary(findings.lines)
+            console.summary(findings.lines)
             raise DemoFailed(f"the demo did not end within {LONGEST:g} s")
         is_told = True
 
     await run_until_signal(program)
     if not is_told:
         return INTERRUPTED
-    stage.summary(findings.lines)
+    console.summary(findings.lines)
     if findings.failures:
         broken = "; ".join(f"{line.what}: {line.measured}, expected {line.expected}" for line in findings.failures)
-        stage.end(f"The demo FAILED after {stage.elapsed():.0f} s: {broken}", is_good=False)
+        console.end(f"The demo FAILED after {console.elapsed():.0f} s: {broken}", is_good=False)
         return FAILED
-    stage.end(f"All as promised, in {stage.elapsed():.0f} s.", is_good=True)
+    console.end(f"All as promised, in {console.elapsed():.0f} s.", is_good=True)
     return DONE

@@ -45,7 +45,7 @@ def prove(
     else:
         Console(highlight=False, soft_wrap=True).print(Trimmed(weathers_table(proof)))
         print("\n".join(verdict_lines(proof)))
-    shown = next((weather.diagram for weather in proof.explored if weather.diagram), "")
+    shown = next((fault_model.diagram for fault_model in proof.explored if fault_model.diagram), "")
     if diagram is not None and shown:
         write_target(diagram, shown)
     elif shown and not json_:
@@ -58,14 +58,14 @@ def weathers_table(proof: Proof) -> Table:
     table = Table("weather", "states", "steps", "punches", "seconds", "", box=None, header_style="bold", pad_edge=False)
     for column in table.columns[1:5]:
         column.justify = "right"
-    for weather in proof.explored:
+    for fault_model in proof.explored:
         table.add_row(
-            weather.weather,
-            f"{weather.states:,}",
-            f"{weather.steps:,}",
-            str(weather.punches),
-            f"{weather.seconds:.0f}",
-            _result(weather),
+            fault_model.fault_model,
+            f"{fault_model.states:,}",
+            f"{fault_model.steps:,}",
+            str(fault_model.punches),
+            f"{fault_model.seconds:.0f}",
+            _result(fault_model),
         )
     return table
 
@@ -87,7 +87,7 @@ def proof_json(proof: Proof) -> dict[str, object]:
     return {
         "version": 1,
         "holds": proof.holds,
-        "weathers": [asdict(weather) for weather in proof.explored],
+        "weathers": [asdict(fault_model) for fault_model in proof.explored],
         "mutants": {
             "all": len(proof.verdicts),
             "survivors": {name: reason_of(name) or None for name in proof.survivors},
@@ -98,7 +98,7 @@ def proof_json(proof: Proof) -> dict[str, object]:
     }
 
 
-def _result(weather: Explored) -> Text:
-    if not weather.violation:
+def _result(fault_model: Explored) -> Text:
+    if not fault_model.violation:
         return Text("holds", style="green")
-    return Text(f"{weather.violation}: {weather.what}", style="red")
+    return Text(f"{fault_model.violation}: {fault_model.what}", style="red")

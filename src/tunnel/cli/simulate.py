@@ -23,9 +23,9 @@ from tunnel.cli.text import printable
 from tunnel.model.errors import SettingsError
 from tunnel.model.toml_file import shown
 from tunnel.verify.simulation.runs.diagram import draw
-from tunnel.verify.simulation.runs.run import Outcome, broken_outcome, rehearse
+from tunnel.verify.simulation.runs.run import Outcome, broken_outcome, run_scenario
 from tunnel.verify.simulation.scenarios.library import scenario_files, simulations_folder
-from tunnel.verify.simulation.scenarios.random_scenario import brew
+from tunnel.verify.simulation.scenarios.random_scenario import draw_scenario
 from tunnel.verify.simulation.scenarios.scenario import Scenario
 from tunnel.verify.simulation.scenarios.scenario_file import read_scenario
 from tunnel.verify.simulation.scenarios.scenario_text import write_scenario
@@ -123,7 +123,7 @@ def simulate(
     if keep is not None and storm is not None:
         for outcome in outcomes:
             if not outcome.has_passed:
-                write_into(keep, f"storm_{outcome.seed}.toml", write_scenario(brew(outcome.seed)))
+                write_into(keep, f"storm_{outcome.seed}.toml", write_scenario(draw_scenario(outcome.seed)))
     _explain(outcomes, jobs, trace=trace, diagram=diagram, keep=keep, is_shown=not json_)
     return 0 if all(outcome.has_passed for outcome in outcomes) else 1
 
@@ -143,7 +143,7 @@ def _read(files: Sequence[Path]) -> dict[Path, Scenario]:
 def _run(job: _Job) -> Outcome:
     """A run that breaks has failed, and no other has."""
     try:
-        return rehearse(_scenario_of(job), job.seed)
+        return run_scenario(_scenario_of(job), job.seed)
     except Exception as error:
         return _broken(job, error)
 
@@ -153,7 +153,7 @@ def _broken(job: _Job, error: Exception) -> Outcome:
 
 
 def _scenario_of(job: _Job) -> Scenario:
-    return brew(job.seed) if job.scenario is None else job.scenario
+    return draw_scenario(job.seed) if job.scenario is None else job.scenario
 
 
 def _range(text: str, option: str) -> range:
@@ -212,7 +212,7 @@ def _explain(
         return
     seed, scenario = jobs[at].seed, _scenario_of(jobs[at])
     try:
-        again = rehearse(scenario, seed, keep_trace=True)
+        again = run_scenario(scenario, seed, keep_trace=True)
     except Exception:
         _note(f"{scenario.name} with seed {seed} broke: it has no trace and no diagram")
         return

@@ -89,7 +89,9 @@ def step_lines(outcome: Outcome, scenario: Scenario, width: int) -> list[str]:
     failure, trace = outcome.failure, outcome.trace
     assert failure is not None
     assert trace is not None
-    steps = last_before(failure, steps_of(trace.records, scenario.picture, outcome.names), scenario.picture, MOST_STEPS)
+    steps = last_before(
+        failure, steps_of(trace.records, scenario.topology, outcome.names), scenario.topology, MOST_STEPS
+    )
     whose = f" of {', '.join(failure.about)}" if failure.about else ""
     places = [_place_of(step) for step in steps]
     room = min(max(map(len, places), default=0), MOST_PLACE)

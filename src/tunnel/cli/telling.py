@@ -54,7 +54,7 @@ def _say(node: Node, network: str, *, is_reached: bool) -> None:
 def name_of(node: Node, peer: str) -> str:
     """What the peer with this id is called here; empty for nobody that is known, and where it may bear no name."""
     try:
-        known = node.program.directory.at(NodeId.parse(peer))
+        known = node.program.peer_table.at(NodeId.parse(peer))
     except ValueError:
         return ""
     return "" if known is None else known.name
@@ -71,7 +71,7 @@ async def tell_notes(node: Node) -> None:
                 told.add(note)
                 log.warning(note)
         told &= notes
-        await node.program.pulse.wait()
+        await node.program.notifier.wait()
         await trio.sleep(NOTES_GAP)
 
 

@@ -1,7 +1,7 @@
 """What every chart has in common: a strict, synchronous state machine with two tables beside it.
 
-A chart says where a long-lived thing is and where it may go. It knows no clock, no socket and no Trio: `state_runner.py` lives
-through it. States and events are written as the library wants them; beside them each chart declares
+A chart says where a long-lived thing is and where it may go. It knows no clock, no socket and no Trio:
+`state_runner.py` runs it. States and events are written as the library wants them; beside them each chart declares
 
 - `facts`: the names of the truths that its guards ask for, each a `bool`;
 - `events_of`: for each state, the events that the state's activity may return;

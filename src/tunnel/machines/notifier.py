@@ -7,13 +7,13 @@ from collections.abc import Callable
 import trio
 
 
-class Pulse:
+class Notifier:
     """Wakes everybody who waits, each time it beats. It carries nothing: the facts do."""
 
     def __init__(self) -> None:
         self._event = trio.Event()
 
-    def beat(self) -> None:
+    def notify(self) -> None:
         """Wake all waiters; those who come later wait for the next beat."""
         self._event.set()
         self._event = trio.Event()

@@ -27,10 +27,10 @@ from dataclasses import dataclass
 import trio
 
 from tunnel.machines.chart import PATIENCE_ENDED, Chart
-from tunnel.machines.trace_hook import WITNESS
+from tunnel.machines.trace_hook import TRACE_HOOK
 from tunnel.model.errors import LocalProtocolError
 
-__all__ = ["PATIENCE_ENDED", "Activity", "Living", "LivingStatistics"]
+__all__ = ["PATIENCE_ENDED", "Activity", "StateRunner", "StateRunnerStatistics"]
 
 Activity = Callable[[], Awaitable[str]]
 """What a state does. It returns the name of its event, or runs until its state is left."""
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class LivingStatistics:
+class StateRunnerStatistics:
     """What one chart has lived through so far."""
 
     moves: int
@@ -65,7 +65,7 @@ class _Stay:
     error: Exception | None = None
 
 
-class Living:
+class StateRunner:
     """One chart's life. `run` it in one task; `post` to it from any other; read `state` whenever you like.
 
     `about` says whose chart this is, for logs and witnesses.
@@ -118,9 +118,9 @@ class Living:
         if message not in self._chart.sends_of[self.state]:
             raise LocalProtocolError(f"{self._chart.name} sends no {message!r} while {self.state}")
 
-    def statistics(self) -> LivingStatistics:
+    def statistics(self) -> StateRunnerStatistics:
         """Counters since the beginning."""
-        return LivingStatistics(self._moves, self._ignored, self._patience_unused)
+        return StateRunnerStatistics(self._moves, self._ignored, self._patience_unused)
 
     async def run(self) -> None:
         """Live until the chart is final.
@@ -128,14 +128,14 @@ class Living:
         Raises what an activity raises, as it is, and LocalProtocolError for an event that its state does not declare
         or that is not enabled.
         """
-        witness = WITNESS.get()
+        trace_hook = TRACE_HOOK.get()
         while not self._chart.is_terminated:
             source = self.state
             decision = await self._stay(source)
             self._chart.take(decision.event, decision.facts)
             self._moves += 1
-            if witness is not None:
-                witness.see_move(self._chart.name, self._about, source, decision.event, decision.facts, self.state)
+            if trace_hook is not None:
+                trace_hook.see_move(self._chart.name, self._about, source, decision.event, decision.facts, self.state)
             self._on_move(source, decision.event, self.state)
         while self._waiting:
             self._ignore(self._waiting.pop(0))

@@ -13,7 +13,7 @@ from typing import Protocol
 from tunnel.wire.signals import Signal
 
 
-class Witness(Protocol):
+class TraceHook(Protocol):
     """Sees what happens on one machine, as it happens. It must not act."""
 
     def see_move(self, chart: str, about: str, source: str, event: str, facts: Mapping[str, bool], target: str) -> None:
@@ -25,4 +25,4 @@ class Witness(Protocol):
         ...
 
 
-WITNESS: ContextVar[Witness | None] = ContextVar("witness", default=None)
+TRACE_HOOK: ContextVar[TraceHook | None] = ContextVar("witness", default=None)

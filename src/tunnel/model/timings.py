@@ -69,18 +69,18 @@ class Timings:
     punch_low_ttl_shots: int = 2
     """Volleys before the first that may arrive. A peer that begins later than that one comes finds its NAT poisoned, if
     it is a sloppy one: with one opening volley a stall of 70 ms did it (measured, on a busy machine), two bear 120."""
-    hard_patience: float = 20.0
+    prediction_patience: float = 20.0
     """A punch in which a port must be guessed."""
-    hard_after: float = 1.2
+    prediction_after: float = 1.2
     """Before that, plain probes have so long: a STUN server may have lied, and no guess is needed."""
-    hard_turn: float = 3.0
+    prediction_turn: float = 3.0
     """So long a hard punch waits for another one of this node to end."""
-    hard_agreement: float = 5.0
+    prediction_agreement: float = 5.0
     """So long it waits for the peer to join: longer than the peer may wait for its turn."""
-    hard_busy: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0, 60.0, 300.0, 3600.0)
+    prediction_busy: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0, 60.0, 300.0, 3600.0)
     """To the next punch where a hard one did not begin: the two missed each other, or a node's turn was another's. The
     first four reach beyond the rest that a costly punch needs behind it."""
-    hard_again: tuple[float, ...] = (22.0, 3600.0)
+    prediction_again: tuple[float, ...] = (22.0, 3600.0)
     """To the next punch where a hard one found nothing. Once more soon, with the roles changed where both could play
     both: a busy machine, or a throw of the dice, is no reason to wait for an hour."""
     unverified_addresses: int = 8

@@ -41,7 +41,7 @@ _MOST_LOAD = 4000.0
 
 @dataclass(frozen=True, slots=True)
 class PortSample:
-    """One new mapping. `Surveyor.sample_ports()` makes a few now, for who must predict the next one."""
+    """One new mapping. `NatDiscovery.sample_ports()` makes a few now, for who must predict the next one."""
 
     at: float
     """Trio time at which its first packet left."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Filtering, Hairpin
-from tunnel.nat.stun_client import Asker, Inquiry
+from tunnel.nat.stun_client import Asker, StunClient
 
 VOLLEYS = (0.1, 0.2, 0.4)
 """Seconds after each."""
@@ -26,7 +26,7 @@ def hairpin_of(is_heard: bool | None, *, is_steady: bool, filtering: Filtering) 
     return Hairpin.NO if is_steady or filtering is Filtering.ENDPOINT_INDEPENDENT else Hairpin.UNKNOWN
 
 
-async def try_hairpin(inquiry: Inquiry, one: tuple[Asker, Endpoint], other: tuple[Asker, Endpoint]) -> bool:
+async def try_hairpin(stun_client: StunClient, one: tuple[Asker, Endpoint], other: tuple[Asker, Endpoint]) -> bool:
     """Whether either of two askers hears the other at its outer endpoint. At most 6 packets and 0.7 s."""
     (first, first_mapped), (second, second_mapped) = one, other
     questions = [(first.question(second_mapped), second), (second.question(first_mapped), first)]
@@ -37,7 +37,7 @@ async def try_hairpin(inquiry: Inquiry, one: tuple[Asker, Endpoint], other: tupl
     for patience in VOLLEYS:
         for question, _ in questions:
             question.shoot()
-        await inquiry.wait(is_heard, patience)
+        await stun_client.wait(is_heard, patience)
         if is_heard():
             return True
     return False

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from tunnel.model.endpoint import Endpoint, Scope, is_usable, scope_of
 from tunnel.model.errors import DeviceError
 from tunnel.model.nat import Filtering
-from tunnel.nat.filtering import Doors, filtering_of, learn_filtering
-from tunnel.nat.stun_client import open_inquiry
+from tunnel.nat.filtering import StunAddresses, filtering_of, learn_filtering
+from tunnel.nat.stun_client import open_stun_client
 from tunnel.network.ports import Datagrams, Entropy
 
 MOST_ASKED = 3
@@ -45,18 +45,18 @@ async def look_at_ipv6(
     if not asked:
         return Ipv6Sight(has_address=True)
     try:
-        async with open_inquiry(datagrams, entropy) as inquiry:
-            asker = await inquiry.open_asker(is_ipv6=True)
+        async with open_stun_client(datagrams, entropy) as stun_client:
+            asker = await stun_client.open_asker(is_ipv6=True)
             for server in asked:
                 reply = await asker.question(server).wait(_WAITS)
                 if reply is not None and reply.source == server:
                     beside = next((one for one in own if one.host == server.host and one.port != server.port), None)
                     away = reply.message.other
                     if away is not None and away.is_ipv6 and away.host != server.host and away.port != server.port:
-                        doors = Doors(server, Endpoint(server.host, away.port), away)
+                        told = StunAddresses(server, Endpoint(server.host, away.port), away)
                     else:
-                        doors = Doors(server, beside)
-                    found = await learn_filtering(inquiry, [doors], is_steady=True)
+                        told = StunAddresses(server, beside)
+                    found = await learn_filtering(stun_client, [told], is_steady=True)
                     filtering = filtering_of(found.both, found.port)
                     return Ipv6Sight(has_address=True, is_reached=True, filtering=filtering)
     except DeviceError:

@@ -18,7 +18,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import Timings
-from tunnel.nat.stun_client import Asker, open_inquiry
+from tunnel.nat.stun_client import Asker, open_stun_client
 from tunnel.network.ports import Datagrams, Entropy
 from tunnel.wire.stun import StunClass
 
@@ -47,9 +47,9 @@ async def measure_lifetime(
     Raises DeviceError when no socket can be had.
     """
     idles = (CONTROL, *rungs)
-    async with open_inquiry(datagrams, entropy) as inquiry:
-        messenger = await inquiry.open_asker(is_ipv6=server.is_ipv6)
-        askers = [await inquiry.open_asker(is_ipv6=server.is_ipv6) for _ in idles]
+    async with open_stun_client(datagrams, entropy) as stun_client:
+        messenger = await stun_client.open_asker(is_ipv6=server.is_ipv6)
+        askers = [await stun_client.open_asker(is_ipv6=server.is_ipv6) for _ in idles]
         if None in [await _use(asker, server) for asker in askers]:
             return None
         await trio.sleep(SETTLING)

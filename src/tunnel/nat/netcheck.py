@@ -8,7 +8,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Udp
 from tunnel.model.port_mapping import PortMappingStatus
 from tunnel.model.status import ServerStatus
-from tunnel.nat.behavior_discovery import Inspection
+from tunnel.nat.behavior_discovery import BehaviorReport
 from tunnel.nat.captive_portal import CaptivePortal
 from tunnel.nat.ipv6 import Ipv6Sight
 from tunnel.nat.rfc3489_class import SecondOpinion
@@ -24,7 +24,7 @@ class NetcheckReport:
     """Its report holds all that is known of the NAT."""
     second_opinion: SecondOpinion | None
     """By RFC 3489, against our own server; None if it has told us no IPv4 STUN endpoint."""
-    inspection: Inspection = Inspection()
+    behavior_report: BehaviorReport = BehaviorReport()
     ipv6: Ipv6Sight = Ipv6Sight()
     nat64: tuple[str, ...] = ()
     """PREFIX/LENGTH of the network's NAT64; none where this machine has IPv4."""

@@ -11,7 +11,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.nat.allocation import PortSample
-from tunnel.nat.stun_client import Asker, Inquiry, Question
+from tunnel.nat.stun_client import Asker, Question, StunClient
 
 GAP = 0.012
 """Seconds between two sockets: within the hundred a second that a punch may open."""
@@ -27,7 +27,7 @@ class Sampled:
     """What the server calls its OTHER-ADDRESS."""
 
 
-async def sample(inquiry: Inquiry, server: Endpoint, count: int, patience: float) -> list[Sampled]:
+async def sample(stun_client: StunClient, server: Endpoint, count: int, patience: float) -> list[Sampled]:
     """Open `count` sockets, `GAP` apart, and wait until all were answered; at most `patience` s after the last one.
 
     Raises DeviceError when no socket can be had.
@@ -36,11 +36,11 @@ async def sample(inquiry: Inquiry, server: Endpoint, count: int, patience: float
     for turn in range(count):
         if turn:
             await trio.sleep(GAP)
-        asker = await inquiry.open_asker(is_ipv6=server.is_ipv6)
+        asker = await stun_client.open_asker(is_ipv6=server.is_ipv6)
         question = asker.question(server)
         asked.append((trio.current_time(), asker, question))
         question.shoot()
-    await inquiry.wait(lambda: all(question.reply is not None for _, _, question in asked), patience)
+    await stun_client.wait(lambda: all(question.reply is not None for _, _, question in asked), patience)
     found = []
     for at, asker, question in asked:
         reply = question.reply

@@ -1,6 +1,6 @@
 """Questions to STUN servers from sockets of their own, so that what they open or teach touches no path of the node.
 
-    inquiry -- asker (a fresh socket at a random port) -- question -- tries, each a transaction of its own
+    client -- asker (a fresh socket at a random port) -- question -- tries, each a transaction of its own
                                                                   `-- reply: what came, from where, at which socket
 
 A reply may come from another endpoint than the one that was asked (CHANGE-REQUEST), at another socket of ours
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import trio
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, MalformedFrame
 from tunnel.network.ports import Datagrams, DatagramSocket, Entropy
@@ -43,7 +43,7 @@ class Question:
     """One thing that is asked of one server, as often as `shoot` is called."""
 
     def __init__(
-        self, inquiry: Inquiry, asker: Asker, remote: Endpoint, change: Change | None, response_port: int | None
+        self, stun_client: StunClient, asker: Asker, remote: Endpoint, change: Change | None, response_port: int | None
     ) -> None:
         self.remote = remote
         self.reply: Reply | None = None
@@ -52,14 +52,14 @@ class Question:
         """How many tries got a reply."""
         self.is_plain = change is None and response_port is None
         """Whether it must be answered where it was asked."""
-        self._inquiry = inquiry
+        self._stun_client = stun_client
         self.asker = asker
         self._change = change
         self._response_port = response_port
 
     def shoot(self) -> None:
         """Ask (again)."""
-        transaction = self._inquiry.register(self)
+        transaction = self._stun_client.register(self)
         self.tries += 1
         self.asker.socket.send_nowait(
             encode_stun(binding_request(transaction, self._change, self._response_port)), self.remote
@@ -69,7 +69,7 @@ class Question:
         """Shoot and wait so long, again and again, until there is a reply or no more waits."""
         for patience in waits:
             self.shoot()
-            await self._inquiry.wait(lambda: self.reply is not None, patience)
+            await self._stun_client.wait(lambda: self.reply is not None, patience)
             if self.reply is not None:
                 break
         return self.reply
@@ -78,30 +78,30 @@ class Question:
 class Asker:
     """One socket. Ask by `question(...)`."""
 
-    def __init__(self, inquiry: Inquiry, socket: DatagramSocket) -> None:
+    def __init__(self, stun_client: StunClient, socket: DatagramSocket) -> None:
         self.socket = socket
-        self._inquiry = inquiry
+        self._stun_client = stun_client
 
     def question(self, remote: Endpoint, change: Change | None = None, response_port: int | None = None) -> Question:
         """A question that has not been asked yet."""
-        return Question(self._inquiry, self, remote, change, response_port)
+        return Question(self._stun_client, self, remote, change, response_port)
 
 
-class Inquiry:
-    """A few sockets for a while: see `open_inquiry`."""
+class StunClient:
+    """A few sockets for a while: see `open_stun_client`."""
 
     def __init__(self, datagrams: Datagrams, entropy: Entropy, nursery: trio.Nursery) -> None:
         self._datagrams = datagrams
         self._entropy = entropy
         self._nursery = nursery
-        self._pulse = Pulse()
+        self._notifier = Notifier()
         self._tries: dict[bytes, tuple[Question, float]] = {}
         self._questions: list[Question] = []
         self.askers: list[Asker] = []
 
     async def open_asker(self, *, is_ipv6: bool = False) -> Asker:
         """A fresh socket at a random port. Raises DeviceError when no socket can be had."""
-        assert len(self.askers) < MAX_ASKERS, "an inquiry opens few sockets"
+        assert len(self.askers) < MAX_ASKERS, "a client opens few sockets"
         host = "::" if is_ipv6 else "0.0.0.0"
         try:
             socket = await self._datagrams.open_socket(Endpoint(host, self._entropy.chance.randint(*_PORTS)))
@@ -115,7 +115,7 @@ class Inquiry:
     async def wait(self, condition: Callable[[], bool], patience: float) -> None:
         """Until it holds; it is looked at when a reply has come. At most `patience` seconds."""
         with trio.move_on_after(patience):
-            await self._pulse.wait_until(condition)
+            await self._notifier.wait_until(condition)
 
     def register(self, question: Question) -> bytes:
         """A new transaction id for a try that begins now."""
@@ -154,15 +154,15 @@ class Inquiry:
         question.answered += 1
         if question.reply is None:
             question.reply = Reply(message, source, asker, trio.current_time() - asked_at)
-        self._pulse.beat()
+        self._notifier.notify()
 
 
 @asynccontextmanager
-async def open_inquiry(datagrams: Datagrams, entropy: Entropy) -> AsyncIterator[Inquiry]:
-    """An inquiry whose sockets are closed at the end of the block."""
+async def open_stun_client(datagrams: Datagrams, entropy: Entropy) -> AsyncIterator[StunClient]:
+    """A client whose sockets are closed at the end of the block."""
     async with trio.open_nursery() as nursery:
-        inquiry = Inquiry(datagrams, entropy, nursery)
+        stun_client = StunClient(datagrams, entropy, nursery)
         try:
-            yield inquiry
+            yield stun_client
         finally:
             nursery.cancel_scope.cancel()

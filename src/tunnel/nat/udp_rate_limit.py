@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import trio
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.nat.stun_client import Asker, Inquiry
+from tunnel.nat.stun_client import Asker, StunClient
 
 ROUNDS = 2
 BURST = 12
@@ -37,23 +37,23 @@ class Round:
         return 3 * self.burst <= BURST and self.singles >= SINGLES - 1
 
 
-async def is_shaped(inquiry: Inquiry, server: Endpoint) -> bool:
+async def is_shaped(stun_client: StunClient, server: Endpoint) -> bool:
     """Try it, where a network looks as if it were: 34 packets and 5 s. Raises DeviceError when no socket can be had."""
-    asker = await inquiry.open_asker(is_ipv6=server.is_ipv6)
+    asker = await stun_client.open_asker(is_ipv6=server.is_ipv6)
     for _ in range(ROUNDS):
-        if not (await _try(inquiry, asker, server)).is_shaped:
+        if not (await _try(stun_client, asker, server)).is_shaped:
             return False
     return True
 
 
-async def _try(inquiry: Inquiry, asker: Asker, server: Endpoint) -> Round:
+async def _try(stun_client: StunClient, asker: Asker, server: Endpoint) -> Round:
     burst = asker.question(server)
     for _ in range(BURST):
         burst.shoot()
-    await inquiry.wait(lambda: burst.answered == BURST, PATIENCE)
+    await stun_client.wait(lambda: burst.answered == BURST, PATIENCE)
     single = asker.question(server)
     for _ in range(SINGLES):
         await trio.sleep(APART)
         single.shoot()
-    await inquiry.wait(lambda: single.answered == SINGLES, PATIENCE)
+    await stun_client.wait(lambda: single.answered == SINGLES, PATIENCE)
     return Round(burst.answered, single.answered)

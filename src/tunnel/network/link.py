@@ -18,7 +18,7 @@ from typing import Protocol
 
 import trio
 
-from tunnel.machines.trace_hook import WITNESS
+from tunnel.machines.trace_hook import TRACE_HOOK
 from tunnel.model.errors import MalformedFrame
 from tunnel.model.timings import Timings
 from tunnel.network.relay_queue import QueueBudget, RelayQueue
@@ -88,7 +88,7 @@ class Link:
         self.on_useless: Callable[[], None] = lambda: None
         """Called for each empty batch and each unknown signal; what it raises leaves `receive`."""
         self._malformed_batches = 0
-        self._witness = WITNESS.get()
+        self._trace_hook = TRACE_HOOK.get()
 
     def send_signal(self, signal: Signal) -> None:
         """Queue a signal. Never fails here: when too many wait, the link breaks and `run_writer` says so.
@@ -101,8 +101,8 @@ class Link:
             self._break(f"{MAX_WAITING_SIGNALS} signals wait for a receiver that takes none")
             return
         self._signals.append(signal)
-        if self._witness is not None:
-            self._witness.see_signal(True, signal)
+        if self._trace_hook is not None:
+            self._trace_hook.see_signal(True, signal)
         self._unsent += 1
         self._work.set()
 
@@ -136,8 +136,8 @@ class Link:
                 signal = decode_signal(message)
                 if signal is not None:
                     self._signals_received += 1
-                    if self._witness is not None:
-                        self._witness.see_signal(False, signal)
+                    if self._trace_hook is not None:
+                        self._trace_hook.see_signal(False, signal)
                     return signal
                 self._signals_unknown += 1
             self.on_useless()

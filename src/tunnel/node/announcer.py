@@ -8,8 +8,8 @@ from collections.abc import Callable
 from tunnel.crypto.announcement_seal import seal_announcement
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.machines.announcement import AnnouncementChart
-from tunnel.machines.notifier import Pulse
-from tunnel.machines.state_runner import Living
+from tunnel.machines.notifier import Notifier
+from tunnel.machines.state_runner import StateRunner
 from tunnel.model.announcement import Announcement, PeerCard
 from tunnel.model.timings import Timings, rung
 from tunnel.network.ports import Entropy
@@ -21,7 +21,7 @@ _NONCE_BYTES = 12
 
 
 class Announcer:
-    """Run `living.run()`. `compose()` gives the body and whether it holds a survey's verdict; `changed()` is a beat."""
+    """Run `runner.run()`. `compose()` gives the body and whether it holds a survey's verdict; `changed()` is a beat."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Announcer:
         self._attempt = 0
         self._seq = 0
         self._acked_seq = 0
-        self._acked = Pulse()
+        self._acked = Notifier()
         self._verdict_seq = math.inf
         self.card: PeerCard | None = None
         """What we last announced."""
-        self.living = Living(
+        self.runner = StateRunner(
             AnnouncementChart(),
             {"announcing": self._announce},
             patience=self._patience,
@@ -59,7 +59,7 @@ class Announcer:
     @property
     def state(self) -> str:
         """The chart's state."""
-        return self.living.state
+        return self.runner.state
 
     @property
     def is_verdict_acknowledged(self) -> bool:
@@ -69,11 +69,11 @@ class Announcer:
     def note_registered(self) -> None:
         """The server welcomed us (again): it may know nothing of us, the ladder starts anew."""
         self._attempt = 0
-        self.living.post("registered")
+        self.runner.post("registered")
 
     def note_link_lost(self) -> None:
         """There is nobody to announce to."""
-        self.living.post("link_lost")
+        self.runner.post("link_lost")
 
     def note_facts(self) -> None:
         """Candidates, verdict or addresses may have changed: announce again if they did."""
@@ -82,13 +82,13 @@ class Announcer:
         body, has_verdict = self._compose()
         if body != self.card.body or (has_verdict and self._verdict_seq == math.inf):
             self._attempt = 0
-            self.living.post("changed")
+            self.runner.post("changed")
 
     def note_acknowledged(self, seq: int) -> None:
         """The server keeps the announcement with this seq."""
         if 0 < seq <= self._seq:
             self._acked_seq = max(self._acked_seq, seq)
-            self._acked.beat()
+            self._acked.notify()
             self._changed()
 
     async def _announce(self) -> str:
@@ -106,7 +106,7 @@ class Announcer:
             body=encode_announcement(body),
             nonce=self._entropy.token(_NONCE_BYTES),
         )
-        self.living.check_send("announce")
+        self.runner.check_send("announce")
         self._send(Announce(epoch, self._seq, sealed))
         self._changed()
         await self._acked.wait_until(lambda: self._acked_seq >= self._seq)

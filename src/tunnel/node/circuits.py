@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import trio
 
 from tunnel.crypto.circuit_seal import open_binding, seal_binding
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
@@ -98,7 +98,7 @@ class Circuits:
         self._servers: tuple[Endpoint, ...] = ()
         self._wishes: dict[NodeId, _Wish] = {}
         self._by_id: dict[int, _Wish] = {}
-        self._woken = Pulse()
+        self._woken = Notifier()
         self.refused = 0
         """Datagrams that pretended to be the relay's, or were of no circuit of ours."""
 
@@ -116,14 +116,14 @@ class Circuits:
             wish = self._wishes[node] = _Wish(node, now, binds)
         wish.until = now + self._timings.circuit_idle
         if wish.circuit is None and now >= wish.ask_at:
-            self._woken.beat()
+            self._woken.notify()
 
     def doubt(self, node: NodeId) -> None:
         """Nothing is answered over this circuit: bind it now, a NAT may have moved us."""
         wish = self._wishes.get(node)
         if wish is not None and wish.circuit is not None and not wish.circuit.unanswered:
             wish.circuit.due = -math.inf
-            self._woken.beat()
+            self._woken.notify()
 
     def doubt_all(self) -> None:
         """Our addresses may have changed."""
@@ -136,7 +136,7 @@ class Circuits:
         for wish in self._wishes.values():
             wish.asked, wish.ask_at = 0, -math.inf
         self.doubt_all()
-        self._woken.beat()
+        self._woken.notify()
 
     def hear_untrusted(self, signal: Circuit | NoCircuit) -> None:
         """What the server says of circuits. One that nobody wants is none: who wants it later asks, and is told."""
@@ -155,7 +155,7 @@ class Circuits:
         self._drop(wish)
         wish.circuit = _Bound(signal.circuit, signal.key, ways[0])
         self._by_id[signal.circuit] = wish
-        self._woken.beat()
+        self._woken.notify()
 
     def handle_untrusted(self, datagram: bytes, remote: Endpoint) -> None:
         """A datagram that says it is the relay's. Whatever it holds, it costs a count at most."""
@@ -248,7 +248,7 @@ class Circuits:
         circuit.halves = 0 if bound.is_whole else circuit.halves + 1
         if bound.is_whole:
             wish.asked, wish.ask_at = 0, -math.inf
-        self._woken.beat()
+        self._woken.notify()
         self._changed(wish.node, circuit.way if bound.is_whole else None)
 
     def _drop(self, wish: _Wish) -> None:

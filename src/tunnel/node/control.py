@@ -7,7 +7,7 @@ One JSON object a line, both ways, over a Unix socket that only its owner may op
 
 Words: status, watch (answers again after each change, until the asker hangs up or says another word), why, ping,
 netcheck, invite, forget, down. A line that is no request is answered with an error and ends nothing. What the node is
-made of, this module does not know: it asks a `ControlledNode` (control_api.py). The asking side is in control_client.py.
+made of, this module does not know: it asks a `ControlledNode` (control_api.py). The asking side: control_client.py.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ def netcheck_to_json(report: NetcheckReport) -> dict[str, Any]:
         "block": None if nat.block is None else list(nat.block),
         "lifetime": nat.lifetime,
         "keepalive": report.keepalive,
-        "heard": {"other_address": report.inspection.both.value, "other_port": report.inspection.port.value},
+        "heard": {"other_address": report.behavior_report.both.value, "other_port": report.behavior_report.port.value},
         "ipv6": {
             "address": report.ipv6.has_address,
             "reached": report.ipv6.is_reached,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NodeId
 from tunnel.peer.messages import MAX_APPLICATION_DATAGRAM
 
@@ -49,7 +49,7 @@ class Inboxes:
         self._inboxes: dict[NodeId, _Inbox] = {}
         """Of peers of whom something waits; the first is next to be read."""
         self._size = 0
-        self._pulse = Pulse()
+        self._notifier = Notifier()
         self.counts = InboxCounts()
 
     @property
@@ -72,20 +72,20 @@ class Inboxes:
             self._drop_oldest(peer)
         while self._size > NODE_BYTES:
             self._drop_oldest(max(self._inboxes, key=lambda node: self._inboxes[node].size))
-        self._pulse.beat()
+        self._notifier.notify()
 
     async def take(self, peer: NodeId) -> bytes:
         """The next datagram of this peer."""
         if peer in self._inboxes:
             await trio.lowlevel.checkpoint()
-        await self._pulse.wait_until(lambda: peer in self._inboxes)
+        await self._notifier.wait_until(lambda: peer in self._inboxes)
         return self._pop(peer)
 
     async def take_any(self) -> tuple[NodeId, bytes]:
         """The next datagram of anybody; of several peers each has its turn."""
         if self._inboxes:
             await trio.lowlevel.checkpoint()
-        await self._pulse.wait_until(lambda: bool(self._inboxes))
+        await self._notifier.wait_until(lambda: bool(self._inboxes))
         peer = next(iter(self._inboxes))
         datagram = self._pop(peer)
         if (rest := self._inboxes.pop(peer, None)) is not None:

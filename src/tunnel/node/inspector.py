@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
 from tunnel.model.nat import Filtering, Mapping, NatReport
 from tunnel.model.timings import Timings, rung
 from tunnel.nat.allocation import PortSample
-from tunnel.nat.behavior_discovery import Inspection, doors_of, inspect, sample_ports
+from tunnel.nat.behavior_discovery import BehaviorReport, addresses_of_server, inspect, sample_ports
 from tunnel.nat.classification import telling
-from tunnel.nat.filtering import Doors
+from tunnel.nat.filtering import StunAddresses
 from tunnel.nat.lifetime import keepalive_for, measure_lifetime
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import Datagrams, Entropy
@@ -54,11 +54,11 @@ class Inspector:
         self._timings = timings
         self._entropy = entropy
         self._news = news
-        self._pulse = Pulse()
+        self._notifier = Notifier()
         self._place: _Place | None = None
-        self._servers: tuple[Doors, ...] = ()
+        self._servers: tuple[StunAddresses, ...] = ()
         self._wished = self._handled = self._begun = self._ended = 0
-        self.inspection = Inspection()
+        self.behavior_report = BehaviorReport()
         """Of the place where we are; empty while nothing is known."""
         self.lifetime: float | None = None
 
@@ -69,30 +69,30 @@ class Inspector:
 
     def note(self, result: SurveyResult, own_servers: Sequence[Endpoint]) -> None:
         """A survey has ended."""
-        servers = doors_of(result, own_servers)
+        servers = addresses_of_server(result, own_servers)
         place = _place_of(result) if servers else None
         if place != self._place:
-            self.inspection, self.lifetime = Inspection(), None
+            self.behavior_report, self.lifetime = BehaviorReport(), None
         self._place, self._servers = place, servers
-        self._pulse.beat()
+        self._notifier.notify()
 
     def report_of(self, verdict: NatReport) -> NatReport:
         """The verdict with all that was learnt since, at this place."""
         if self._place is None:
             return verdict
-        return replace(self.inspection.applied_to(verdict), lifetime=self.lifetime)
+        return replace(self.behavior_report.applied_to(verdict), lifetime=self.lifetime)
 
     async def inspect_now(self) -> None:
         """Until an inspection that begins now has ended, a quarter of a minute at most where we are never long in one
         place; at once where there is nobody to ask."""
         self._wished += 1
         mine = self._begun + 1
-        self._pulse.beat()
+        self._notifier.notify()
         with trio.move_on_after(_INSPECTION_PATIENCE):
-            await self._pulse.wait_until(lambda: self._ended >= mine or self._place is None)
+            await self._notifier.wait_until(lambda: self._ended >= mine or self._place is None)
 
     async def sample_ports(self, count: int) -> tuple[PortSample, ...]:
-        """See `Surveyor.sample_ports`."""
+        """See `NatDiscovery.sample_ports`."""
         if not self._servers:
             return ()
         return await sample_ports(self._datagrams, self._entropy, self._servers[0].base, count)
@@ -100,7 +100,7 @@ class Inspector:
     async def run(self) -> None:
         """For ever."""
         while True:
-            await self._pulse.wait_until(lambda: self._place is not None)
+            await self._notifier.wait_until(lambda: self._place is not None)
             place, began = self._place, trio.current_time()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._inspect_often)
@@ -110,27 +110,27 @@ class Inspector:
             await trio.sleep_until(began + _LEAST_GAP)
 
     async def _wait_elsewhere(self, place: _Place | None) -> None:
-        await self._pulse.wait_until(lambda: self._place != place)
+        await self._notifier.wait_until(lambda: self._place != place)
 
     async def _inspect_often(self) -> None:
         assert self._place is not None
         patience = 0.0 if self._place.mapping is Mapping.DEPENDENT else self._timings.inspection_calm
         while True:
             with trio.move_on_after(patience):
-                await self._pulse.wait_until(lambda: self._wished > self._handled)
+                await self._notifier.wait_until(lambda: self._wished > self._handled)
             patience = self._timings.lifetime_refresh
             wished, self._begun = self._wished, self._begun + 1
             found = await inspect(
                 self._datagrams, self._entropy, self._servers, self._place.mapping, is_sure=self._place.is_sure
             )
-            is_news, self.inspection = found != self.inspection, found
+            is_news, self.behavior_report = found != self.behavior_report, found
             self._handled, self._ended = wished, self._begun  # one that was cancelled has fulfilled no wish
             if is_news:
                 self._news()
-            self._pulse.beat()
+            self._notifier.notify()
 
     async def _measure_often(self) -> None:
-        await self._pulse.wait_until(lambda: self.inspection.doors is not None)
+        await self._notifier.wait_until(lambda: self.behavior_report.addresses is not None)
         failures = 0
         while not self._is_open():
             found = await self._measure()
@@ -147,14 +147,14 @@ class Inspector:
     def _is_open(self) -> bool:
         """Whether nothing in front of us needs to remember anything."""
         place = self._place
-        is_open = self.inspection.filtering is Filtering.ENDPOINT_INDEPENDENT
+        is_open = self.behavior_report.filtering is Filtering.ENDPOINT_INDEPENDENT
         return place is not None and place.mapping is Mapping.NONE and is_open
 
     async def _measure(self) -> float | None:
         """Ask where nothing else of ours is kept: a NAT may punish an endpoint whose answers come too late."""
-        doors = self.inspection.doors
-        assert doors is not None
-        server = doors.away or doors.beside or doors.base
+        addresses = self.behavior_report.addresses
+        assert addresses is not None
+        server = addresses.away or addresses.beside or addresses.base
         try:
             return await measure_lifetime(self._datagrams, self._entropy, server, self._timings.lifetime_rungs)
         except DeviceError:

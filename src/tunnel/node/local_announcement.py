@@ -12,13 +12,13 @@ from tunnel.nat.candidates import gather
 from tunnel.network.ports import DatagramSocket, Interfaces
 from tunnel.node.identity import Identity
 from tunnel.node.lease import Lease
-from tunnel.node.nat_discovery import Surveyor
+from tunnel.node.nat_discovery import NatDiscovery
 from tunnel.node.port_mappings import PortMappings
 
 _NOTHING_KNOWN = NatReport()
 
 
-class Portrait:
+class LocalAnnouncement:
     """Composed of those who know: the lease, the survey, the gateways, the machine's interfaces, our sockets."""
 
     def __init__(
@@ -29,7 +29,7 @@ class Portrait:
         *,
         interfaces: Interfaces,
         sockets: Sequence[DatagramSocket],
-        surveyor: Surveyor,
+        nat_discovery: NatDiscovery,
         port_mappings: PortMappings,
     ) -> None:
         self._settings = settings
@@ -37,18 +37,18 @@ class Portrait:
         self._lease = lease
         self._interfaces = interfaces
         self._sockets = sockets
-        self._surveyor = surveyor
+        self._nat_discovery = nat_discovery
         self._port_mappings = port_mappings
 
     def nat(self) -> NatReport:
         """What stands before us."""
-        survey = self._surveyor.result
+        survey = self._nat_discovery.result
         report = _NOTHING_KNOWN if survey is None else survey.report
         return replace(report, port_mapping=self._port_mappings.protocol)
 
     def announcement(self) -> tuple[Announcement, bool]:
         """The body to announce, and whether a survey's verdict is in it."""
-        survey, settings = self._surveyor.result, self._settings
+        survey, settings = self._nat_discovery.result, self._settings
         candidates = (
             ()
             if settings.relay_only

@@ -16,8 +16,8 @@ from tunnel.node.address_memory import AddressMemory
 from tunnel.node.announcer import Announcer
 from tunnel.node.circuits import Circuits
 from tunnel.node.identity import Identity
-from tunnel.node.nat_discovery import Surveyor
-from tunnel.node.peer_table import Directory
+from tunnel.node.nat_discovery import NatDiscovery
+from tunnel.node.peer_table import PeerTable
 from tunnel.node.port_mappings import PortMappings
 from tunnel.node.server_link import ServerLink
 
@@ -31,26 +31,26 @@ class MachineWatch:
         self,
         world: World,
         identity: Identity,
-        directory: Directory,
+        peer_table: PeerTable,
         addresses: AddressMemory,
         *,
         announcer: Announcer,
         circuits: Circuits,
         link: ServerLink,
         port_mappings: PortMappings,
-        surveyor: Surveyor,
+        nat_discovery: NatDiscovery,
         look: Callable[[], None],
         changed: Callable[[], None],
     ) -> None:
         self._world = world
         self._identity = identity
-        self._directory = directory
+        self._peer_table = peer_table
         self._addresses = addresses
         self._announcer = announcer
         self._circuits = circuits
         self._link = link
         self._port_mappings = port_mappings
-        self._surveyor = surveyor
+        self._nat_discovery = nat_discovery
         self._look = look
         self._changed = changed
         self.observed = ""
@@ -68,7 +68,7 @@ class MachineWatch:
         self._link.check()
         self._circuits.doubt_all()
         self._port_mappings.doubt()
-        self._surveyor.suspect()
+        self._nat_discovery.suspect()
 
     def note_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
         """A link that was dialled from where we were before is worth nothing: dial again, and wait for no ping."""
@@ -84,7 +84,7 @@ class MachineWatch:
         """Where this memory runs twice, two nodes seal under the same keys and counters: only new keys help."""
         log.warning("this may be a copy of a machine that was running: drawing new keys", extra={"sign": why})
         self._identity.renew(self._world.entropy)
-        for peer in self._directory:
+        for peer in self._peer_table:
             peer.renew()
         self._changed()
 
@@ -93,13 +93,13 @@ class MachineWatch:
             await self._world.interfaces.wait_change()
             log.info("addresses or routes of this machine changed")
             self._addresses.forget()
-            for peer in self._directory:
+            for peer in self._peer_table:
                 peer.paths.doubt_proofs()
             self._look()
             self._link.hasten()
             self._port_mappings.note_network()
             self.suspect_network()
-            self._surveyor.request()
+            self._nat_discovery.request()
             self._announcer.note_facts()
 
     async def _watch_sleep(self) -> None:
@@ -108,7 +108,7 @@ class MachineWatch:
             log.info("this machine slept seconds=%.0f", slept)
             self._link.hasten()
             self.suspect_network()
-            self._surveyor.request()
+            self._nat_discovery.request()
 
     async def _watch_copies(self) -> None:
         while True:

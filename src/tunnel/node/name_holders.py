@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 import trio
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.errors import DeviceError
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.node_name import folded
@@ -65,7 +65,7 @@ class NameHolders:
         self._unspoken: dict[str, None] = {}
         """Keys of names whose nodes this machine never spoke to, the oldest first."""
         self._is_kept = True
-        self._pulse = Pulse()
+        self._notifier = Notifier()
         self._load()
 
     def __len__(self) -> int:
@@ -128,7 +128,7 @@ class NameHolders:
         """Write each change soon, and the last one at the end."""
         try:
             while True:
-                await self._pulse.wait_until(lambda: not self._is_kept)
+                await self._notifier.wait_until(lambda: not self._is_kept)
                 self.save()
                 await trio.sleep(WRITE_GAP)
         finally:
@@ -178,4 +178,4 @@ class NameHolders:
 
     def _note_change(self) -> None:
         self._is_kept = False
-        self._pulse.beat()
+        self._notifier.notify()

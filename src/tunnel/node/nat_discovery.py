@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import trio
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint, split_host_port
 from tunnel.model.nat import NatReport
 from tunnel.model.rates import TokenBucket
@@ -34,7 +34,7 @@ WELCOMES = 4
 """The same of welcomes by our server."""
 
 
-class Surveyor:
+class NatDiscovery:
     """Run `run()`. SettingsError: a server that is no HOST:PORT.
 
     `changed(result, before)` is told of each survey that ended, `learned()` whenever `result` says more than then.
@@ -67,8 +67,8 @@ class Surveyor:
         self._suspicions = TokenBucket(1.0 / timings.survey_refresh, SUSPICIONS, 0.0)
         self._welcomes = TokenBucket(1.0 / timings.survey_refresh, WELCOMES, 0.0)
         self._begun = self._ended = self._noted = 0
-        self._wish = Pulse()
-        self._done = Pulse()
+        self._wish = Notifier()
+        self._done = Notifier()
         self._survey: Survey | None = None
         self.own: tuple[Endpoint, ...] = ()
         """STUN endpoints of our own server, known once it has welcomed us."""
@@ -95,7 +95,7 @@ class Surveyor:
     def request(self) -> None:
         """Survey soon; wishes that come while one runs are one wish."""
         self._requested = True
-        self._wish.beat()
+        self._wish.notify()
 
     def note_welcome(self, own: tuple[Endpoint, ...]) -> None:
         """Our server has welcomed us, and these are its STUN endpoints: survey soon, unless it does so all the time.
@@ -112,7 +112,7 @@ class Surveyor:
         Whoever wants us to survey need only be silent, so third parties are asked a few times; then our own server is.
         """
         self._suspected = True
-        self._wish.beat()
+        self._wish.notify()
 
     def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
         """A STUN datagram: of use only while a survey runs."""
@@ -179,14 +179,14 @@ class Surveyor:
             self.result = self._completed(result)
             due = trio.current_time() + self._timings.survey_refresh
             self._ended += 1
-            self._done.beat()
+            self._done.notify()
             self._changed(self.result, before)
             await trio.sleep(_LEAST_GAP)  # late answers count for the servers' health
             survey, self._survey = self._survey, None
             if survey is not None:
                 self._records.note(survey.servers, survey.heard(), survey.unresolved, trio.current_time())
             self._noted = self._ended
-            self._done.beat()
+            self._done.notify()
 
     def _note_news(self) -> None:
         if self.result is not None:

@@ -16,7 +16,7 @@ from tunnel.nat.netcheck import NetcheckReport, in_the_light_of
 from tunnel.nat.rfc3489_class import SecondOpinion, ask_second_opinion
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import World
-from tunnel.node.nat_discovery import Surveyor
+from tunnel.node.nat_discovery import NatDiscovery
 from tunnel.node.server_link import ServerLink
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 async def check_network(
     world: World,
-    surveyor: Surveyor,
+    nat_discovery: NatDiscovery,
     link: ServerLink,
     *,
     report: Callable[[], NatReport],
@@ -35,7 +35,7 @@ async def check_network(
     `report()` is what the node says of its NAT, `exclude` are our tunnel addresses.
     """
     began = trio.current_time()
-    survey = await surveyor.inspect_now()
+    survey = await nat_discovery.inspect_now()
     here = [host for host in world.interfaces.addresses() if host not in exclude]
     sight, opinion = Ipv6Sight(), None
 
@@ -43,12 +43,12 @@ async def check_network(
         nonlocal sight
         translated = {answer.remote for answer in survey.answers if answer.remote.is_ipv6 != answer.mapped.is_ipv6}
         servers = [answer.remote for answer in survey.answers if answer.remote not in translated]
-        own = [endpoint for endpoint in surveyor.own if endpoint not in translated]  # a NAT64 leads to IPv4
+        own = [endpoint for endpoint in nat_discovery.own if endpoint not in translated]  # a NAT64 leads to IPv4
         sight = await look_at_ipv6(world.datagrams, world.entropy, here, servers, own)
 
     async def ask() -> None:
         nonlocal opinion
-        opinion = await _second_opinion(world, survey, surveyor.own, here)
+        opinion = await _second_opinion(world, survey, nat_discovery.own, here)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(look)
@@ -56,12 +56,12 @@ async def check_network(
     found = NetcheckReport(
         replace(survey, report=report()),
         opinion,
-        inspection=surveyor.inspector.inspection,
+        behavior_report=nat_discovery.inspector.behavior_report,
         ipv6=sight,
         captive_portal=captive_portal_of(survey.report.udp, link.failure, is_registered=link.is_registered),
-        servers=surveyor.health(),
+        servers=nat_discovery.health(),
         speaks_upnp=world.port_mapper.is_installed,
-        keepalive=surveyor.keepalive,
+        keepalive=nat_discovery.keepalive,
         took=trio.current_time() - began,
     )
     if found.agrees is False:

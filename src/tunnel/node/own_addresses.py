@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import ServerUnreachable
 from tunnel.node.lease import Lease, unmet_wish
-from tunnel.node.peer_table import Directory
+from tunnel.node.peer_table import PeerTable
 from tunnel.node.pool_routes import PoolRoutes
 from tunnel.node.server_dial import Connection
 
@@ -20,13 +20,13 @@ class OwnAddresses:
     """`look()` when something of this machine has changed. `wish` is the address that the user asked for."""
 
     def __init__(
-        self, wish: str | None, lease: Lease, directory: Directory, pool: PoolRoutes | None, pulse: Pulse
+        self, wish: str | None, lease: Lease, peer_table: PeerTable, pool: PoolRoutes | None, notifier: Notifier
     ) -> None:
         self._wish = wish
         self._lease = lease
-        self._directory = directory
+        self._peer_table = peer_table
         self._pool = pool
-        self._pulse = pulse
+        self._notifier = notifier
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ class OwnAddresses:
     @property
     def notes(self) -> tuple[str, ...]:
         """A wish that was not met, and clashes on this machine, in words."""
-        holder = None if self._wish is None else self._directory.ipv4_names().get(self._wish)
+        holder = None if self._wish is None else self._peer_table.ipv4_names().get(self._wish)
         unmet = unmet_wish(self._wish, self._lease.address, holder)
         return (*filter(None, (unmet,)), *(() if self._pool is None else self._pool.notes))
 
@@ -60,7 +60,7 @@ class OwnAddresses:
         """Which of our addresses this machine lets us have, and with them which the others may have."""
         if self._pool is not None:
             self._pool.look()
-        self._directory.claim_own(self._lease.interfaces, self._lease.since)
+        self._peer_table.claim_own(self._lease.interfaces, self._lease.since)
 
     def choose_dialled(self, endpoints: Collection[Endpoint]) -> Collection[Endpoint]:
         """Those to which the way shall not lead into the tunnel. Raises ServerUnreachable where that is none."""
@@ -68,7 +68,7 @@ class OwnAddresses:
             return endpoints
         chosen = self._pool.choose([endpoint.host for endpoint in endpoints])
         self.look()
-        self._pulse.beat()
+        self._notifier.notify()
         if endpoints and not chosen:
             raise ServerUnreachable(self._pool.shunned or "")
         return [endpoint for endpoint in endpoints if endpoint.host in chosen]

@@ -18,7 +18,7 @@ from tunnel.model.announcement import MAX_CANDIDATES, Announcement, PeerCard
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
-from tunnel.node.peer_table import MAX_PEERS, Directory
+from tunnel.node.peer_table import MAX_PEERS, PeerTable
 from tunnel.peer.connection import PeerConnection
 from tunnel.wire.announcement_body import decode_announcement
 from tunnel.wire.signals import Introduced, PeerDown, PeerUp, Refusal, Signal
@@ -37,7 +37,7 @@ class Forgotten:
     """Whether it is known no more; one that is present stays."""
 
 
-class Neighbourhood:
+class PeerSignals:
     """Call `handle_untrusted` for each signal about a peer.
 
     `open_peer(node, probe_counter)` makes a connection, `start` runs it, `parted(node)` is told that it ends. `reach`
@@ -48,7 +48,7 @@ class Neighbourhood:
         self,
         network: NetworkKeys,
         keys: NodeKeys,
-        directory: Directory,
+        peer_table: PeerTable,
         *,
         open_peer: Callable[[NodeId, int], PeerConnection],
         start: Callable[[PeerConnection], None],
@@ -57,7 +57,7 @@ class Neighbourhood:
     ) -> None:
         self._network = network
         self._keys = keys
-        self._directory = directory
+        self._peer_table = peer_table
         self._open_peer = open_peer
         self._start = start
         self._parted = parted
@@ -81,10 +81,10 @@ class Neighbourhood:
                 if met is not None:
                     met.note_introduced(signal)
             case Refusal(peer=peer):
-                if (known := self._directory.at(NodeId(peer))) is not None:
+                if (known := self._peer_table.at(NodeId(peer))) is not None:
                     known.note_refused(signal)
             case PeerDown(peer, why):
-                if (known := self._directory.at(NodeId(peer))) is not None:
+                if (known := self._peer_table.at(NodeId(peer))) is not None:
                     known.note_down(why)
             case _:
                 log.debug("signal of no use here", extra={"kind": type(signal).__name__})
@@ -98,7 +98,7 @@ class Neighbourhood:
             body = decode_announcement(opened)
             if node_id_of(body.static_key) != node:
                 raise NotAuthentic("an announcement with another node's key")
-            known = self._directory.at(node)
+            known = self._peer_table.at(node)
             if known is None:
                 self._keys.exchange(body.static_key)  # no honest node has a key that this refuses
                 known = self._admit(node)
@@ -110,7 +110,7 @@ class Neighbourhood:
             self._refuse(node, str(error))
             return None
         if known.card is card:
-            self._directory.settle(card)
+            self._peer_table.settle(card)
         return known
 
     def _reached(self, body: Announcement) -> Announcement:
@@ -127,26 +127,26 @@ class Neighbourhood:
         if self._by_handle.get(node.handle, node) != node:
             self._refuse(node, "another peer's id begins with the same 8 bytes")
             return None
-        if len(self._directory) >= MAX_PEERS:
-            gone = self._directory.evict()
+        if len(self._peer_table) >= MAX_PEERS:
+            gone = self._peer_table.evict()
             if gone is None:
                 self._refuse(node, f"{MAX_PEERS} peers are present already")
                 return None
             self._part_with(gone)
         connection = self._open_peer(node, self._probe_counter)
-        self._directory.add(connection)
+        self._peer_table.add(connection)
         self._by_handle[node.handle] = node
         self._start(connection)
         return connection
 
     def forget(self, wanted: str) -> Forgotten:
         """Set a node's names free, and know it no more if it is away. Raises PeerUnreachable if nobody is meant."""
-        node = self._directory.resolve(wanted)
-        names = self._directory.free_names(node)
-        known = self._directory.at(node)
+        node = self._peer_table.resolve(wanted)
+        names = self._peer_table.free_names(node)
+        known = self._peer_table.at(node)
         is_gone = known is None or (not known.is_present and not known.can_carry)
         if known is not None and is_gone:
-            self._directory.remove(known)
+            self._peer_table.remove(known)
             self._part_with(known)
         return Forgotten(str(node), names, is_gone)
 

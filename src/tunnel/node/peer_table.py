@@ -26,7 +26,7 @@ _MOST_SHOWN = 3
 _UNTOLD = "the server, which tells who is here, is not reached: `p2ptunnel-trio status` says why, and what to do"
 
 
-class Directory:
+class PeerTable:
     """Who is in our network and who holds which tunnel address. What one peer claims costs what its claims cost."""
 
     def __init__(self, network: NetworkId, own: NodeId, own_name: str, names: NameHolders) -> None:

@@ -13,9 +13,9 @@ from contextlib import suppress
 
 import trio
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.machines.port_mapping import PortMappingChart
-from tunnel.machines.state_runner import Living
+from tunnel.machines.state_runner import StateRunner
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.port_mapping import PortMappingStatus
@@ -54,7 +54,7 @@ class PortMapping:
         self._refusal = ""
         self._told: str | None = None
         """Why there is no port, as the log has it."""
-        self._doubt = Pulse()
+        self._doubt = Notifier()
         self._is_doubted = False
         self._looked = -math.inf
         self._failures = self._losses = 0
@@ -62,7 +62,7 @@ class PortMapping:
         self._ended = trio.Event()
         self.lease: PortLease | None = None
         """What the gateway granted, as far as we know; kept while a lost one is asked for again."""
-        self.living = Living(
+        self.runner = StateRunner(
             PortMappingChart(),
             {"probing": self._probe, "mapped": self._watch, "renewing": self._renew},
             patience=self._patience,
@@ -80,7 +80,7 @@ class PortMapping:
         """For people; `seen` is where STUN servers see us."""
         lease = self.lease
         if lease is None:
-            return PortMappingStatus(self.family, self.living.state, note=self._refusal)
+            return PortMappingStatus(self.family, self.runner.state, note=self._refusal)
         left = None if lease.is_permanent else max(0.0, lease.ends - trio.current_time())
         note = ""
         if not lease.is_public:
@@ -88,13 +88,13 @@ class PortMapping:
         elif is_contradicted(lease.external, seen):
             note = "we are seen at another address: another NAT stands before the gateway, or it names a wrong one"
         return PortMappingStatus(
-            self.family, self.living.state, lease.protocol, lease.gateway.address, lease.external, left, note
+            self.family, self.runner.state, lease.protocol, lease.gateway.address, lease.external, left, note
         )
 
     def doubt(self) -> None:
         """Something is wrong with a path or with our outer address: look soon whether the gateway still knows us."""
         self._is_doubted = True
-        self._doubt.beat()
+        self._doubt.notify()
 
     def note_network(self) -> None:
         """Addresses or routes changed. With another gateway, or another address towards it, begin anew; else `doubt`
@@ -105,16 +105,16 @@ class PortMapping:
             self.lease = None
             if not self._is_ipv6:
                 self._clients.upnp.forget()
-        if is_elsewhere or self.living.state == "unsupported":
+        if is_elsewhere or self.runner.state == "unsupported":
             self._failures = self._losses = 0
-            self.living.post("network_changed")
+            self.runner.post("network_changed")
             self._changed()
 
     async def run(self) -> None:
         """Until `leave`, or until cancelled. A bug of ours costs the mapping, never the node."""
         try:
             with self._scope:
-                await self.living.run()
+                await self.runner.run()
         except Exception:
             log.exception("port mapping failed", extra={"family": self.family})
             self.lease, self._refusal = None, "a bug in the node: its log holds a traceback"
@@ -141,7 +141,7 @@ class PortMapping:
             await trio.lowlevel.checkpoint()
             self._refusal = "no gateway on the way out"
             return "refused"
-        self.living.check_send("map")
+        self.runner.check_send("map")
         try:
             self.lease = await self._clients.map_first(gateway, self._port, self._timings.port_lease, self.lease)
         except Refused as refusal:
@@ -159,7 +159,7 @@ class PortMapping:
                 await self._doubt.wait_until(lambda: self._is_doubted)
             await trio.sleep_until(self._looked + self._timings.port_doubt_gap)
             self._looked, self._is_doubted = trio.current_time(), False
-            self.living.check_send("look")
+            self.runner.check_send("look")
             try:
                 if not await self._clients.of(lease.protocol).holds_port(lease):
                     return "forgotten"
@@ -170,7 +170,7 @@ class PortMapping:
     async def _renew(self) -> str:
         lease = await self._held()
         while True:
-            self.living.check_send("map")
+            self.runner.check_send("map")
             try:
                 self.lease = await self._clients.of(lease.protocol).map_port(
                     lease.gateway, lease.internal_port, self._timings.port_lease, lease

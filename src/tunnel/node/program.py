@@ -11,7 +11,7 @@ import trio
 
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
@@ -32,14 +32,14 @@ from tunnel.node.identity import load_identity
 from tunnel.node.inboxes import Inboxes
 from tunnel.node.indices import Indices
 from tunnel.node.lease import Lease
-from tunnel.node.local_announcement import Portrait
+from tunnel.node.local_announcement import LocalAnnouncement
 from tunnel.node.machine_watch import MachineWatch
 from tunnel.node.name_holders import NameHolders
-from tunnel.node.nat_discovery import Surveyor
+from tunnel.node.nat_discovery import NatDiscovery
 from tunnel.node.network_check import check_network
 from tunnel.node.own_addresses import OwnAddresses
-from tunnel.node.peer_signals import Forgotten, Neighbourhood
-from tunnel.node.peer_table import Directory
+from tunnel.node.peer_signals import Forgotten, PeerSignals
+from tunnel.node.peer_table import PeerTable
 from tunnel.node.pool_routes import PoolRoutes
 from tunnel.node.port_mappings import PortMappings
 from tunnel.node.server_dial import Connection, open_connection
@@ -85,27 +85,27 @@ class NodeProgram:
         self._world = world = replace(world, resolver=self._nat64)
         self._moved = moved
         self.identity = load_identity(world.store, world.entropy)
-        self.pulse = Pulse()
+        self.notifier = Notifier()
         """Beats when anything that `status` shows may have changed."""
         self._indices = Indices(world.entropy)
         self.name_holders = NameHolders(
             world.store,
             network.network_id,
-            is_present=lambda node: self.directory.is_present(node),  # noqa: PLW0108 - it is made after this
-            lost=lambda node, name: self.directory.note_name_lost(node, name),  # noqa: PLW0108 - as above
+            is_present=lambda node: self.peer_table.is_present(node),  # noqa: PLW0108 - it is made after this
+            lost=lambda node, name: self.peer_table.note_name_lost(node, name),  # noqa: PLW0108 - as above
         )
-        self.directory = Directory(network.network_id, self.identity.keys.id, settings.name, self.name_holders)
+        self.peer_table = PeerTable(network.network_id, self.identity.keys.id, settings.name, self.name_holders)
         guard = LoopGuard()
         self.datagrams = DatagramPlane(
             self._indices, self._handle_stun, self._handle_relayed_udp, guard if settings.tun is not None else None
         )
         self.inboxes = Inboxes(is_read=settings.keep_datagrams)
         self._lease = Lease(world.store, network.network_id, self.identity.keys.id)
-        self.tun = TunPlane(self.directory.holder_of, self._lease.holds, guard)
-        self.neighbourhood = Neighbourhood(
+        self.tun = TunPlane(self.peer_table.holder_of, self._lease.holds, guard)
+        self.peer_signals = PeerSignals(
             network,
             self.identity.keys,
-            self.directory,
+            self.peer_table,
             open_peer=self._open_peer,
             start=lambda peer: self._nursery.start_soon(peer.run),
             parted=self.inboxes.drop,
@@ -114,19 +114,19 @@ class NodeProgram:
         self._interface = pool = None
         if settings.tun is not None:
             pool = PoolRoutes(
-                settings.tun, self._lease, world.interfaces, self.directory.ipv4_held, self.directory.ipv4_names
+                settings.tun, self._lease, world.interfaces, self.peer_table.ipv4_held, self.peer_table.ipv4_names
             )
             pool.note_configured(configured_hosts(world, url))
             self._interface = Interface(
                 settings.tun,
                 settings.mtu,
                 pool,
-                self.pulse,
+                self.notifier,
                 timings=settings.timings,
                 devices=world.devices,
                 plane=self.tun,
             )
-        self._own = OwnAddresses(settings.address, self._lease, self.directory, pool, self.pulse)
+        self._own = OwnAddresses(settings.address, self._lease, self.peer_table, pool, self.notifier)
         self._addresses = AddressMemory(self._own.choose_dialled)
         self.link = ServerLink(
             self._open_connection,
@@ -138,7 +138,7 @@ class NodeProgram:
             on_lost=self._handle_lost,
             on_replaced=lambda: self._machine.renew("another process has this node's key"),
         )
-        self.surveyor = Surveyor(
+        self.nat_discovery = NatDiscovery(
             self.datagrams.sockets,
             world.resolver,
             world.interfaces,
@@ -154,16 +154,16 @@ class NodeProgram:
             self.identity,
             world,
             self.datagrams.sockets,
-            seen=lambda: () if self.surveyor.result is None else self.surveyor.result.reflexive,
+            seen=lambda: () if self.nat_discovery.result is None else self.nat_discovery.result.reflexive,
             changed=self._handle_news,
         )
-        self.portrait = Portrait(
+        self.local_announcement = LocalAnnouncement(
             settings,
             self.identity,
             self._lease,
             interfaces=world.interfaces,
             sockets=self.datagrams.sockets,
-            surveyor=self.surveyor,
+            nat_discovery=self.nat_discovery,
             port_mappings=self.port_mappings,
         )
         self.announcer = Announcer(
@@ -171,13 +171,13 @@ class NodeProgram:
             network,
             timings=settings.timings,
             entropy=world.entropy,
-            compose=self.portrait.announcement,
+            compose=self.local_announcement.announcement,
             send=self.link.send_signal,
-            changed=self._beat_all,
+            changed=self._notify_all,
         )
         self.circuits = Circuits(
             settings.timings,
-            families=lambda: () if self.portrait.nat().udp is Udp.BLOCKED else self.datagrams.families(),
+            families=lambda: () if self.local_announcement.nat().udp is Udp.BLOCKED else self.datagrams.families(),
             send=self.datagrams.send,
             send_signal=self.link.send_signal,
             deliver=self.datagrams.dispatch_untrusted,
@@ -186,28 +186,28 @@ class NodeProgram:
         self._machine = MachineWatch(
             world,
             self.identity,
-            self.directory,
+            self.peer_table,
             self._addresses,
             announcer=self.announcer,
             circuits=self.circuits,
             link=self.link,
             port_mappings=self.port_mappings,
-            surveyor=self.surveyor,
+            nat_discovery=self.nat_discovery,
             look=self._own.look,
-            changed=self._beat_all,
+            changed=self._notify_all,
         )
         self._report = StatusReport(
             settings,
             invite,
             self.identity,
             self._own,
-            self.directory,
+            self.peer_table,
             announcer=self.announcer,
             interface=self._interface,
             link=self.link,
             port_mappings=self.port_mappings,
-            portrait=self.portrait,
-            surveyor=self.surveyor,
+            local_announcement=self.local_announcement,
+            nat_discovery=self.nat_discovery,
             proxy_notes=told_of_proxies,
         )
         self.surroundings = NodeSurroundings(
@@ -223,7 +223,7 @@ class NodeProgram:
             guard=guard,
             suspect=self._machine.suspect_network,
             note_spoken=self.name_holders.note_spoken,
-            stun_servers=lambda: self.surveyor.own,
+            stun_servers=lambda: self.nat_discovery.own,
         )
 
     @property
@@ -279,9 +279,9 @@ class NodeProgram:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self.datagrams.receive_all)
-                nursery.start_soon(self.surveyor.run)
+                nursery.start_soon(self.nat_discovery.run)
                 nursery.start_soon(self.port_mappings.run)
-                nursery.start_soon(self.announcer.living.run)
+                nursery.start_soon(self.announcer.runner.run)
                 nursery.start_soon(self.link.run)
                 nursery.start_soon(self.circuits.run)
                 nursery.start_soon(self.name_holders.run)
@@ -290,7 +290,7 @@ class NodeProgram:
                     nursery.start_soon(self._interface.run)
 
     async def _leave(self) -> None:
-        for peer in self.directory:
+        for peer in self.peer_table:
             peer.say_farewell()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.port_mappings.leave)
@@ -307,15 +307,15 @@ class NodeProgram:
     async def check_network(self) -> NetcheckReport:
         """All that can be said of the network now, and a second opinion on it."""
         found = await check_network(
-            self._world, self.surveyor, self.link, report=self.portrait.nat, exclude=self.addresses
+            self._world, self.nat_discovery, self.link, report=self.local_announcement.nat, exclude=self.addresses
         )
         return replace(found, port_mappings=self.port_mappings.statuses(), nat64=tuple(map(str, self._nat64.prefixes)))
 
     def forget(self, wanted: str) -> Forgotten:
         """Set a node's names free, and know it no more if it is away. Raises PeerUnreachable if nobody is meant."""
-        forgotten = self.neighbourhood.forget(wanted)
+        forgotten = self.peer_signals.forget(wanted)
         self.name_holders.save()
-        self.pulse.beat()
+        self.notifier.notify()
         return forgotten
 
     # What comes in.
@@ -338,26 +338,26 @@ class NodeProgram:
             self._nat64.note_heard(connection.server.host)
         self._own.take(connection)
         if self.settings.survey:
-            self.surveyor.note_welcome(place(welcome.stun, connection.server, connection.addresses))
+            self.nat_discovery.note_welcome(place(welcome.stun, connection.server, connection.addresses))
         relay = place(welcome.relay, connection.server, connection.addresses)
         self.circuits.note_registered(self._nat64.reach(relay))
         self.announcer.note_registered()
-        for peer in self.directory:
+        for peer in self.peer_table:
             peer.note_registered()
         self._nursery.start_soon(self._note_missing, self.link.registrations)
-        self._beat_all()
+        self._notify_all()
 
     async def _note_missing(self, registration: int) -> None:
         """The server tells of those that come and are there, and of nobody that left while it, or we, were away."""
         await trio.sleep(self.settings.timings.return_patience)
         if self.link.is_registered and self.link.registrations == registration:
-            for peer in self.directory:
+            for peer in self.peer_table:
                 peer.note_missing()
-            self.pulse.beat()
+            self.notifier.notify()
 
     def _handle_lost(self) -> None:
         self.announcer.note_link_lost()
-        self._beat_all()
+        self._notify_all()
 
     def _handle_signal(self, signal: Signal) -> None:
         try:
@@ -366,13 +366,13 @@ class NodeProgram:
             elif isinstance(signal, Circuit | NoCircuit):
                 self.circuits.hear_untrusted(signal)
             else:
-                self.neighbourhood.handle_untrusted(signal)
+                self.peer_signals.handle_untrusted(signal)
         except Exception as error:  # a bug of ours costs the peer that it is about, never the link
             log.exception("signal failed", extra={"kind": type(signal).__name__})
             about = getattr(signal, "peer", None)
-            if about is not None and (peer := self.directory.at(NodeId(about))) is not None:
+            if about is not None and (peer := self.peer_table.at(NodeId(about))) is not None:
                 peer.fail(error)
-        self.pulse.beat()
+        self.notifier.notify()
 
     def _open_peer(self, node: NodeId, probe_counter: int) -> PeerConnection:
         return PeerConnection(
@@ -380,18 +380,18 @@ class NodeProgram:
         )
 
     def _handle_relayed(self, handle: bytes, datagram: bytes) -> None:
-        if self.neighbourhood.knows(handle):
+        if self.peer_signals.knows(handle):
             self.datagrams.dispatch_untrusted(datagram, RELAY)
 
     def _handle_relayed_udp(self, datagram: bytes, remote: Endpoint) -> None:
         self.circuits.handle_untrusted(datagram, remote)
 
     def _handle_circuit(self, node: NodeId, way: Way | None) -> None:
-        if (peer := self.directory.at(node)) is not None:
+        if (peer := self.peer_table.at(node)) is not None:
             peer.note_circuit(way)
 
     def _handle_stun(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
-        self.surveyor.handle_untrusted(socket, datagram, remote)
+        self.nat_discovery.handle_untrusted(socket, datagram, remote)
         self.surroundings.sampler.handle_untrusted(socket, datagram, remote)
 
     def _handle_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
@@ -403,7 +403,7 @@ class NodeProgram:
     def _handle_news(self) -> None:
         """Something that we announce has changed."""
         self.announcer.note_facts()
-        self._beat_all()
+        self._notify_all()
 
     def _deliver(self, peer: PeerConnection, plaintext: bytes) -> None:
         if plaintext[:1] == APPLICATION:
@@ -413,9 +413,9 @@ class NodeProgram:
 
     def _note_peer(self, peer: PeerConnection, move: Move) -> None:
         self._moved(peer, move)
-        self.pulse.beat()
+        self.notifier.notify()
 
-    def _beat_all(self) -> None:
-        for peer in self.directory:
+    def _notify_all(self) -> None:
+        for peer in self.peer_table:
             peer.note_surroundings()
-        self.pulse.beat()
+        self.notifier.notify()

@@ -10,9 +10,9 @@ from contextlib import AbstractAsyncContextManager
 
 import trio
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.machines.server_link import ServerLinkChart
-from tunnel.machines.state_runner import Living
+from tunnel.machines.state_runner import StateRunner
 from tunnel.model.errors import Refused, ServerUnreachable, TunnelError
 from tunnel.model.timings import Timings, rung
 from tunnel.network.background import only_error
@@ -64,7 +64,7 @@ class ServerLink:
         self._on_replaced = on_replaced
         self._connection: Connection | None = None
         self._held: trio.CancelScope | None = None
-        self._news = Pulse()
+        self._news = Notifier()
         """Beats when a pong came or somebody doubts the link."""
         self._awaited: int | None = None
         self._has_answered = False
@@ -79,7 +79,7 @@ class ServerLink:
         self._failure: Exception | None = None
         self._complaints = Complaints()
         self.moves: deque[tuple[float, str, str, str]] = deque(maxlen=32)
-        self.living = Living(
+        self.runner = StateRunner(
             ServerLinkChart(),
             {"offline": self._begin, "connecting": self._connect, "registered": self._stay_registered},
             patience=self._patience,
@@ -90,7 +90,7 @@ class ServerLink:
     @property
     def state(self) -> str:
         """The chart's state."""
-        return self.living.state
+        return self.runner.state
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -105,13 +105,13 @@ class ServerLink:
     @property
     def is_registered(self) -> bool:
         """Whether a signal sent now goes out."""
-        return self._connection is not None and self.living.state == "registered"
+        return self._connection is not None and self.runner.state == "registered"
 
     def send_signal(self, signal: Signal) -> bool:
         """Queue a signal. False when there is no link."""
         if self._connection is None or not self.is_registered:
             return False
-        self.living.check_send(tag_of(signal))
+        self.runner.check_send(tag_of(signal))
         self._connection.link.send_signal(signal)
         return True
 
@@ -123,16 +123,16 @@ class ServerLink:
         """Ping now, and dial again unless the server says something within a second, whatever it is."""
         if self.is_registered and self._doubted_since is None:
             self._doubted_since = trio.current_time()
-            self._news.beat()
+            self._news.notify()
 
     def redial(self) -> None:
         """Our address changed: the old connection is worth nothing."""
-        self.living.post("redial")
+        self.runner.post("redial")
 
     def hasten(self) -> None:
         """Something changed: what failed before may work now, so a backoff is not waited out."""
-        if self.living.state == "backing_off":
-            self.living.post("redial")
+        if self.runner.state == "backing_off":
+            self.runner.post("redial")
 
     async def wait_answered(self) -> None:
         """Return when the server has answered a ping since it welcomed us: by then it has told who is there."""
@@ -149,7 +149,7 @@ class ServerLink:
         """Until cancelled. Raises Refused when the first registration is refused for good."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery  # holds the connection, which outlives `connecting`
-            await self.living.run()
+            await self.runner.run()
             nursery.cancel_scope.cancel()
 
     async def _begin(self) -> str:
@@ -210,7 +210,7 @@ class ServerLink:
                 nursery.cancel_scope.cancel()
         finally:
             self._drop()
-            self._news.beat()
+            self._news.notify()
             self._on_lost()
         return outcome
 
@@ -227,7 +227,7 @@ class ServerLink:
                         if token == self._awaited:
                             self._awaited = None
                             self._has_answered = True
-                            self._news.beat()
+                            self._news.notify()
                     case Ping(token):
                         self.send_signal(Pong(token))
                     case ErrorSignal(code, text):

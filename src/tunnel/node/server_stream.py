@@ -63,8 +63,8 @@ async def open_server_stream(world: World, url: ServerUrl, pin: bytes | None, me
         return ServerStream(stream, via, via, addresses)
     log.info("dialling through an HTTP proxy", extra={"proxy": proxy})
     try:
-        doors = await world.resolver.resolve(proxy.host, proxy.port)
-        stream, via = await _open_first(world, memory.ordered(doors), tunnel, memory)
+        addresses = await world.resolver.resolve(proxy.host, proxy.port)
+        stream, via = await _open_first(world, memory.ordered(addresses), tunnel, memory)
     except Unreachable as error:
         raise _named(error, proxy) from error
     addresses = await _look_up(world, url)

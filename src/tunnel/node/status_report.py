@@ -9,10 +9,10 @@ from tunnel.model.settings import NodeSettings
 from tunnel.model.status import NodeStatus, PeerStatus, ServerStatus
 from tunnel.node.announcer import Announcer
 from tunnel.node.identity import Identity
-from tunnel.node.local_announcement import Portrait
-from tunnel.node.nat_discovery import Surveyor
+from tunnel.node.local_announcement import LocalAnnouncement
+from tunnel.node.nat_discovery import NatDiscovery
 from tunnel.node.own_addresses import OwnAddresses
-from tunnel.node.peer_table import Directory
+from tunnel.node.peer_table import PeerTable
 from tunnel.node.port_mappings import PortMappings
 from tunnel.node.refusals import remedy_for
 from tunnel.node.server_link import ServerLink
@@ -29,27 +29,27 @@ class StatusReport:
         invite: Invite,
         identity: Identity,
         own: OwnAddresses,
-        directory: Directory,
+        peer_table: PeerTable,
         *,
         announcer: Announcer,
         interface: Interface | None,
         link: ServerLink,
         port_mappings: PortMappings,
-        portrait: Portrait,
-        surveyor: Surveyor,
+        local_announcement: LocalAnnouncement,
+        nat_discovery: NatDiscovery,
         proxy_notes: tuple[str, ...],
     ) -> None:
         self._settings = settings
         self._invite = invite
         self._identity = identity
         self._own = own
-        self._directory = directory
+        self._peer_table = peer_table
         self._announcer = announcer
         self._interface = interface
         self._link = link
         self._port_mappings = port_mappings
-        self._portrait = portrait
-        self._surveyor = surveyor
+        self._local_announcement = local_announcement
+        self._nat_discovery = nat_discovery
         self._proxy_notes = proxy_notes
 
     def node(self) -> NodeStatus:
@@ -60,14 +60,14 @@ class StatusReport:
             addresses=self._own.addresses,
             takes_ip=self._interface is not None,
             uses_udp=self._settings.udp,
-            nat=self._portrait.nat(),
+            nat=self._local_announcement.nat(),
             announcement=self._announcer.state,
             server=self._server(),
-            peers=tuple(self.peer(peer) for peer in sorted(self._directory, key=lambda peer: peer.node)),
+            peers=tuple(self.peer(peer) for peer in sorted(self._peer_table, key=lambda peer: peer.node)),
             notes=(
                 *self._own.notes,
-                *self._directory.notes,
-                *self._surveyor.notes,
+                *self._peer_table.notes,
+                *self._nat_discovery.notes,
                 *self._link.notes,
                 *self._proxy_notes,
                 *(() if self._interface is None else self._interface.notes),

@@ -24,7 +24,7 @@ from tunnel.node.indices import Indices
 from tunnel.node.port_sampler import PortSampler
 from tunnel.node.server_link import ServerLink
 from tunnel.peer.handshake_limit import HandshakeLimit
-from tunnel.peer.probe_budget import HardTurn, ProbeBudget
+from tunnel.peer.probe_budget import PredictionTurn, ProbeBudget
 from tunnel.peer.surroundings import RELAY, Indexed, Way
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.wire.frames import Kind
@@ -186,7 +186,7 @@ class NodeSurroundings:
         """Keep applications waiting."""
         return self._guard.hush(seconds, is_wanted=is_wanted)
 
-    async def wait_hard_turn(self, patience: float) -> HardTurn | None:
+    async def wait_prediction_turn(self, patience: float) -> PredictionTurn | None:
         """The right to punch hard."""
         return await self._probe_budget.wait_turn(patience)
 

@@ -10,7 +10,7 @@ import logging
 
 import trio
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.errors import DeviceError
 from tunnel.model.timings import Timings, rung
 from tunnel.network.ports import PacketDevice, PacketDevices
@@ -34,7 +34,7 @@ class Interface:
         name: str,
         mtu: int,
         pool: PoolRoutes,
-        pulse: Pulse,
+        notifier: Notifier,
         *,
         timings: Timings,
         devices: PacketDevices,
@@ -43,7 +43,7 @@ class Interface:
         self._name = name
         self._mtu = mtu
         self._pool = pool
-        self._pulse = pulse
+        self._notifier = notifier
         self._timings = timings
         self._devices = devices
         self._plane = plane
@@ -78,7 +78,7 @@ class Interface:
             nursery.start_soon(self._plane.carry, device)
             nursery.start_soon(self._keep, device)
             while True:
-                await self._pulse.wait_until(lambda: self._pool.wanted() != self._has)
+                await self._notifier.wait_until(lambda: self._pool.wanted() != self._has)
                 self._has = self._pool.wanted()
                 device.link.readdress(*self._has)
 
@@ -106,7 +106,7 @@ class Interface:
             else:
                 self._trouble = ""
             self._restored = trio.current_time()
-            self._pulse.beat()
+            self._notifier.notify()
 
     def _note(self, lost: str) -> None:
         """Told at the 1st, 2nd, 4th, 8th... time."""

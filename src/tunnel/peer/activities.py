@@ -1,7 +1,7 @@
 """The chart of one peer connection, what is done in each of its states, and what keeps session and circuit meanwhile.
 
-The chart says where we are, the activities (request_states.py, connect_states.py) say what we do there, `Living` says for how
-long.
+The chart says where we are, the activities (request_states.py, connect_states.py) say what we do there,
+`StateRunner` says for how long.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from tunnel.machines.peer_connection import PeerConnectionChart
-from tunnel.machines.state_runner import Living
+from tunnel.machines.state_runner import StateRunner
 from tunnel.nat.lifetime import keepalive_for
 from tunnel.peer.carriage import Carriage
-from tunnel.peer.circuit_keeper import CircuitKeeper
+from tunnel.peer.circuit_liveness import CircuitLiveness
 from tunnel.peer.connect_states import Reaching
 from tunnel.peer.handshake_limit import PeerAllowance
-from tunnel.peer.path_liveness import PathKeeper
+from tunnel.peer.path_liveness import PathLiveness
 from tunnel.peer.peer_state import PeerFacts
-from tunnel.peer.port_prediction.turns import HardPunches
+from tunnel.peer.port_prediction.turns import PredictionTurns
 from tunnel.peer.probing import Probing
 from tunnel.peer.request_states import Requesting
 from tunnel.peer.routing import Routing
 from tunnel.peer.session import Session
-from tunnel.peer.session_keeper import SessionKeeper
+from tunnel.peer.session_liveness import SessionLiveness
 from tunnel.peer.surroundings import RELAY, Indexed, Way
 from tunnel.wire.signals import Signal, tag_of
 
@@ -33,7 +33,7 @@ _LEAST_PATIENCE = 0.1
 
 
 class Activities:
-    """Run `living.run` and each of `beside` in one nursery, once: after an error the connection makes new ones.
+    """Run `runner.run` and each of `beside` in one nursery, once: after an error the connection makes new ones.
 
     `owner` answers to the session's indices, `allowance` is the peer's part of the handshake limit, and
     `moved(source, event, target)` is told of each move.
@@ -54,7 +54,7 @@ class Activities:
         self._around = facts.around
         self._timings = facts.around.timings
         self._probing = probing
-        self.keeper = PathKeeper(
+        self.liveness = PathLiveness(
             facts.paths,
             self._timings,
             ask=self._probe,
@@ -69,28 +69,28 @@ class Activities:
             allowance=allowance,
             transmit=routing.transmit_handshake,
             send=carriage.send,
-            changed=facts.pulse.beat,
+            changed=facts.notifier.notify,
         )
         requesting = Requesting(facts, send=self._send_signal)
         self.reaching = Reaching(
             facts,
-            self.keeper,
+            self.liveness,
             ask=self._probe,
-            hard=HardPunches(facts, knock=probing.knock, tell=probing.tell),
+            hard=PredictionTurns(facts, knock=probing.knock, tell=probing.tell),
             send=self._send_signal,
             reroute=routing.update,
         )
-        self.session_keeper = SessionKeeper(
+        self.session_liveness = SessionLiveness(
             self.session,
             self._timings,
             ask=carriage.ask_after,
             answered=lambda: facts.paths.carrier(trio.current_time()).answered,
-            changed=facts.pulse.beat,
+            changed=facts.notifier.notify,
         )
-        self.circuit_keeper = CircuitKeeper(
-            facts, state=lambda: self.living.state, ask=probing.ask, changed=routing.update
+        self.circuit_liveness = CircuitLiveness(
+            facts, state=lambda: self.runner.state, ask=probing.ask, changed=routing.update
         )
-        self.living = Living(
+        self.runner = StateRunner(
             PeerConnectionChart(),
             {
                 "detecting": requesting.detect,
@@ -109,7 +109,7 @@ class Activities:
     @property
     def beside(self) -> tuple[Callable[[], Awaitable[None]], ...]:
         """What runs as long as the chart lives, whatever its state."""
-        return self.session.living.run, self.session_keeper.run, self.circuit_keeper.run
+        return self.session.runner.run, self.session_liveness.run, self.circuit_liveness.run
 
     def _patience(self, state: str) -> float:
         match state:
@@ -123,7 +123,7 @@ class Activities:
                 return math.inf
 
     def _send_signal(self, signal: Signal) -> bool:
-        self.living.check_send(tag_of(signal))
+        self.runner.check_send(tag_of(signal))
         return self._around.send_signal(signal)
 
     def _keepalive(self) -> float:
@@ -138,5 +138,5 @@ class Activities:
 
     def _probe(self, way: Way, ttl: int | None = None) -> None:
         """A probe of the state that we are in."""
-        self.living.check_send("probe")
+        self.runner.check_send("probe")
         self._probing.ask(way, ttl)

@@ -16,11 +16,11 @@ from tunnel.peer.messages import (
     decode_control,
     encode_control,
 )
-from tunnel.peer.path_liveness import PathKeeper
+from tunnel.peer.path_liveness import PathLiveness
 from tunnel.peer.paths import NEVER
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.session import Session
-from tunnel.peer.session_keeper import SessionKeeper
+from tunnel.peer.session_liveness import SessionLiveness
 from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.frames import HEADER, Kind
 
@@ -59,11 +59,11 @@ class Carriage:
         self._used = NEVER
         """When data or an echo last went either way."""
 
-    def begin(self, session: Session, keeper: PathKeeper, session_keeper: SessionKeeper) -> None:
+    def begin(self, session: Session, liveness: PathLiveness, session_liveness: SessionLiveness) -> None:
         """A new chart, and what lives with it."""
         self._session = session
-        self._keeper = keeper
-        self._session_keeper = session_keeper
+        self._liveness = liveness
+        self._session_liveness = session_liveness
 
     @property
     def is_ready(self) -> bool:
@@ -91,8 +91,8 @@ class Carriage:
         self.tx_bytes += len(plaintext)
         if kind is Kind.DATA:
             self._used = now
-            self._session_keeper.note_sent()
-        self._keeper.note_sent(now)
+            self._session_liveness.note_sent()
+        self._liveness.note_sent(now)
 
     def open_untrusted(self, kind: Kind, datagram: bytes, way: Way) -> None:
         """A DATA or CONTROL packet. Raises MalformedFrame or NotAuthentic; then nothing happened."""
@@ -119,7 +119,7 @@ class Carriage:
         began = trio.current_time()
         try:
             self.send(Kind.CONTROL, encode_control(Echo(token)))
-            self._session_keeper.note_asked()
+            self._session_liveness.note_asked()
             await answered.wait()
         finally:
             del self._echoes[token]

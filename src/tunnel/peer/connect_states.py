@@ -11,10 +11,10 @@ import trio
 from tunnel.model.announcement import Announcement
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import Timings, rung
-from tunnel.peer.path_liveness import PathKeeper
+from tunnel.peer.path_liveness import PathLiveness
 from tunnel.peer.paths import NEVER
 from tunnel.peer.peer_state import PeerFacts
-from tunnel.peer.port_prediction.turns import HardPunches
+from tunnel.peer.port_prediction.turns import PredictionTurns
 from tunnel.peer.punching import Ask, shoot
 from tunnel.peer.surroundings import Way
 from tunnel.peer.tactics import Plan, plan_punch
@@ -40,10 +40,10 @@ class Reaching:
     def __init__(
         self,
         facts: PeerFacts,
-        keeper: PathKeeper,
+        liveness: PathLiveness,
         *,
         ask: Ask,
-        hard: HardPunches,
+        hard: PredictionTurns,
         send: Callable[[Signal], bool],
         reroute: Callable[[], None],
     ) -> None:
@@ -51,7 +51,7 @@ class Reaching:
         self._paths = facts.paths
         self._around = facts.around
         self._timings = facts.around.timings
-        self._keeper = keeper
+        self._liveness = liveness
         self._ask = ask
         self._hard = hard
         self._send = send
@@ -117,10 +117,10 @@ class Reaching:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._shoot, True)
                 nursery.start_soon(self._bury_in_time)
-                nursery.start_soon(self._keeper.keep_relay, lambda: facts.relay_carries)
+                nursery.start_soon(self._liveness.keep_relay, lambda: facts.relay_carries)
                 nursery.start_soon(self._give_up_in_time, nursery.cancel_scope)
-                nursery.start_soon(self._punch_hard, nursery.cancel_scope)
-                await facts.pulse.wait_until(lambda: facts.has_proof)
+                nursery.start_soon(self._punch_predicted, nursery.cancel_scope)
+                await facts.notifier.wait_until(lambda: facts.has_proof)
                 nursery.cancel_scope.cancel()
         finally:
             self._hard.release()
@@ -138,7 +138,7 @@ class Reaching:
         self._lost = facts.introduction = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look_for_better)
-            await self._keeper.keep()
+            await self._liveness.keep()
             nursery.cancel_scope.cancel()
         if self._paths.chosen is not None:
             self._lost = (self._paths.chosen.way, trio.current_time())
@@ -157,7 +157,7 @@ class Reaching:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_relay)
                 nursery.start_soon(self._probe_old_path)
-                await facts.pulse.wait_until(self._has_news)
+                await facts.notifier.wait_until(self._has_news)
                 nursery.cancel_scope.cancel()
             if facts.has_proof:
                 return "path_verified"
@@ -187,7 +187,7 @@ class Reaching:
         while True:
             with trio.move_on_after(_PROMOTION_WINDOW):
                 await self._shoot(False)
-            await facts.pulse.wait_until(lambda: facts.introduction is not None or facts.outlook != self._tried)
+            await facts.notifier.wait_until(lambda: facts.introduction is not None or facts.outlook != self._tried)
             facts.introduction = None
             if self._tried != facts.outlook:
                 self._note_change()
@@ -197,11 +197,11 @@ class Reaching:
         """The relay is a path too: it is measured, and must answer within 15 s."""
         facts = self._facts
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keeper.keep_relay, lambda: facts.relay_carries)
+            nursery.start_soon(self._liveness.keep_relay, lambda: facts.relay_carries)
             while True:
                 await trio.sleep(self._timings.relay_heartbeat)
                 if facts.is_relay_dead:
-                    facts.pulse.beat()
+                    facts.notifier.notify()
 
     async def _probe_old_path(self) -> None:
         """A path that died may come back (a cut that is lifted): ask there now and then for two minutes."""
@@ -223,15 +223,15 @@ class Reaching:
 
     async def _give_up_in_time(self, punch: trio.CancelScope) -> None:
         """A report that comes amidst the punch may speak against it: then it goes on for as long as such a one does."""
-        await self._facts.pulse.wait_until(lambda: self.plan().is_hopeless)
+        await self._facts.notifier.wait_until(lambda: self.plan().is_hopeless)
         await trio.sleep(self._plan.patience)
         self._tried = self._facts.outlook
         punch.cancel()
 
-    async def _punch_hard(self, punch: trio.CancelScope) -> None:
+    async def _punch_predicted(self, punch: trio.CancelScope) -> None:
         """After the plain probes have had their chance: guess, where the reports say that a port must be guessed."""
-        await trio.sleep(self._timings.hard_after)
-        await self._facts.pulse.wait_until(lambda: self.plan().hard is not None)
+        await trio.sleep(self._timings.prediction_after)
+        await self._facts.notifier.wait_until(lambda: self.plan().hard is not None)
         assert self._plan.hard is not None
         await self._hard.run(self._plan.hard)
         self._tried = self._facts.outlook

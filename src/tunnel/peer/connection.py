@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import trio
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
@@ -92,19 +92,19 @@ class PeerConnection:
             moved=self._note_move,
         )
         self.session = made.session
-        self._routing.begin(made.keeper, made.session, self._probing.ask)
-        self._carriage.begin(made.session, made.keeper, made.session_keeper)
-        self._reporting.begin(made.reaching, made.session_keeper)
+        self._routing.begin(made.liveness, made.session, self._probing.ask)
+        self._carriage.begin(made.session, made.liveness, made.session_liveness)
+        self._reporting.begin(made.reaching, made.session_liveness)
 
     @property
-    def pulse(self) -> Pulse:
+    def notifier(self) -> Notifier:
         """Beats when a fact changed."""
-        return self._facts.pulse
+        return self._facts.notifier
 
     @property
     def state(self) -> str:
         """The chart's state."""
-        return self._activities.living.state
+        return self._activities.runner.state
 
     @property
     def card(self) -> PeerCard | None:
@@ -144,7 +144,7 @@ class PeerConnection:
         if probe_keys is not None:
             self._probing.begin(probe_keys)
             if known is not None:
-                self._activities.living.post("peer_left")
+                self._activities.runner.post("peer_left")
         self.session.meet(card)
         self._routing.update()
 
@@ -157,7 +157,7 @@ class PeerConnection:
         card = self._facts.card
         if card is not None:
             self._probing.begin(self._probing.derive(card))
-            self._activities.living.post("peer_left")
+            self._activities.runner.post("peer_left")
             self.session.renew(card)
             self._routing.update()
 
@@ -174,7 +174,7 @@ class PeerConnection:
         self._facts.note_absent()
         if why == "left":
             self._facts.reason = Reason(ReasonCode.PEER_OFFLINE, "it left the network")
-            self._activities.living.post("peer_left")
+            self._activities.runner.post("peer_left")
         self.note_surroundings()
 
     def note_registered(self) -> None:
@@ -190,12 +190,12 @@ class PeerConnection:
     def note_surroundings(self) -> None:
         """The server link, our announcement or our sockets changed."""
         self._routing.update()
-        self._facts.pulse.beat()
+        self._facts.notifier.notify()
 
     def note_circuit(self, way: Way | None) -> None:
         """A circuit of the UDP relay leads to the peer from now on, or none does."""
         if self.paths.relays.use(way):
-            self._activities.circuit_keeper.note_wanted()
+            self._activities.circuit_liveness.note_wanted()
             self.note_surroundings()
 
     # Data.
@@ -205,9 +205,9 @@ class PeerConnection:
         self._facts.wanted_at = trio.current_time()
         if not self.session.is_established:
             self.session.want()
-        self._activities.circuit_keeper.note_wanted()
+        self._activities.circuit_liveness.note_wanted()
         if self.state == "announced":
-            self._facts.pulse.beat()
+            self._facts.notifier.notify()
 
     @property
     def takes_ip(self) -> bool:
@@ -254,7 +254,7 @@ class PeerConnection:
                         for keep in self._activities.beside:
                             nursery.start_soon(keep)
                         nursery.start_soon(self._wait_failure)
-                        await self._activities.living.run()
+                        await self._activities.runner.run()
                         nursery.cancel_scope.cancel()
             except Exception as error:
                 log.exception("peer failed", extra={"peer": self.node})
@@ -274,10 +274,10 @@ class PeerConnection:
     def fail(self, error: Exception) -> None:
         """A call of ours from outside raised what nobody foresaw: `run` treats it as its own."""
         self._failure = error
-        self._facts.pulse.beat()
+        self._facts.notifier.notify()
 
     async def _wait_failure(self) -> None:
-        await self._facts.pulse.wait_until(lambda: self._failure is not None)
+        await self._facts.notifier.wait_until(lambda: self._failure is not None)
         failure, self._failure = self._failure, None
         assert failure is not None
         raise failure
@@ -285,7 +285,7 @@ class PeerConnection:
     def close(self) -> None:
         """End `run`."""
         self._is_closing = True
-        self._activities.living.post("close")
+        self._activities.runner.post("close")
 
     def say_farewell(self) -> None:
         """Tell the peer that we leave, if there is a way to say it."""
@@ -305,6 +305,6 @@ class PeerConnection:
             self.paths.bury()
             self._activities.reaching.release()
         self._routing.update()
-        self._facts.pulse.beat()
+        self._facts.notifier.notify()
         log.info("peer moved", extra={"peer": self.node, "from": source, "event": event, "to": target})
         self._on_change(self, move)

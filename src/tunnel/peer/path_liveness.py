@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import trio
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.timings import Timings
 from tunnel.peer.paths import NEVER, Path, Paths
 from tunnel.peer.surroundings import RELAY, Way
@@ -21,7 +21,7 @@ _LEAST = 0.01
 """Seconds between two looks, at least."""
 
 
-class PathKeeper:
+class PathLiveness:
     """One a peer. The hot path calls `note_sent`; `keep` runs while the peer is connected.
 
     `ask(way)` sends a probe, `keepalive()` is the seconds between two on an idle path, `suspect()` is called once a
@@ -44,7 +44,7 @@ class PathKeeper:
         self._keepalive = keepalive
         self._suspect = suspect
         self._changed = changed
-        self._woken = Pulse()
+        self._woken = Notifier()
         self._is_asleep = False
         self._used = NEVER
         self._used_since = NEVER
@@ -58,7 +58,7 @@ class PathKeeper:
             self._used_since = now
         self._used = now
         if self._is_asleep:
-            self._woken.beat()
+            self._woken.notify()
 
     def note_relayed(self, now: float) -> None:
         """The peer spoke over the relay although we hold a path: it may not hear us there, so we judge it too.

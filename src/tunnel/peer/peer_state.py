@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import trio
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import PeerCard
 from tunnel.model.candidate import CandidateKind
 from tunnel.model.identity import NodeId
@@ -28,7 +28,7 @@ class PeerFacts:
     def __init__(self, node: NodeId, surroundings: Surroundings) -> None:
         self.node = node
         self.around = surroundings
-        self.pulse = Pulse()
+        self.notifier = Notifier()
         self.paths = Paths(surroundings.timings, surroundings.is_nested)
         self.throughput = Throughput(surroundings.timings)
         self.card: PeerCard | None = None
@@ -112,19 +112,19 @@ class PeerFacts:
             self._forget_presence()
             self.reason = Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
             self._wait_longer()
-        self.pulse.beat()
+        self.notifier.notify()
 
     def note_registered(self) -> None:
         """The server welcomed us: who is present we are told now."""
         if self.is_present:
             self._forget_presence()
-        self.pulse.beat()
+        self.notifier.notify()
 
     def note_missing(self) -> None:
         """The server welcomed us a while ago and has not told of the peer: it left while we heard nothing."""
         if not self.is_present and (self.reason is None or self.reason.code is ReasonCode.SERVER_UNREACHABLE):
             self.reason = Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
-            self.pulse.beat()
+            self.notifier.notify()
 
     def _forget_presence(self) -> None:
         self.is_present = False
@@ -138,24 +138,24 @@ class PeerFacts:
         if self.reason is not None and self.reason.code is ReasonCode.PEER_OFFLINE:
             self.reason = None
         self.not_before = NEVER
-        self.pulse.beat()
+        self.notifier.notify()
 
     def note_introduced(self, introduction: Introduced) -> None:
         """The server introduced us."""
         self.introduction = (introduction, trio.current_time())
         self.refusal = None
         self._refusals = 0
-        self.pulse.beat()
+        self.notifier.notify()
 
     def note_hint(self, hint: ProbeHint) -> None:
         """The peer says how its part of a hard punch goes."""
         self.hint = hint
-        self.pulse.beat()
+        self.notifier.notify()
 
     def note_refused(self, refusal: Refusal) -> None:
         """The server refused an introduction."""
         self.refusal = refusal
-        self.pulse.beat()
+        self.notifier.notify()
 
     def take_refusal(self, refusal: Refusal) -> ReasonCode:
         """Make the refusal our reason, and the next request wait."""

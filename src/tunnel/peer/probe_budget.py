@@ -25,26 +25,26 @@ NODE_RATE, NODE_BURST = 200.0, 400.0
 HOST_RATE, HOST_BURST = 20.0, 48.0
 """The same to one address. A punch at four candidates of one host asks 28 times within its first second."""
 MAX_HOSTS = 4096
-HARD_FLOWS = 1900
+PREDICTION_FLOWS = 1900
 """Of one hard punch; 2,048 is what the node may open meanwhile in all."""
-HARD_PACKETS = 2 * HARD_FLOWS
+PREDICTION_PACKETS = 2 * PREDICTION_FLOWS
 """Of one hard punch, those on flows that are open already among them."""
-HARD_SOCKETS = 240
+PREDICTION_SOCKETS = 240
 """Of one hard punch; 256 is what the node may have open in all."""
 SOCKET_RATE = 100.0
 """Sockets opened a second."""
-HARD_FLOW_RATE = 180.0
+PREDICTION_FLOW_RATE = 180.0
 """Flows opened a second; what is left of the node's rate is for its other peers."""
-HARD_REST = 20.0
+PREDICTION_REST = 20.0
 """Seconds from the end of a hard punch that has opened many flows to the next one: routers forget slowly."""
 FEW_FLOWS = 40
 """A hard punch that opened no more needs no rest behind it; the next ones have so much less.
 
 With the volleys of the punches beside it, fewer than a hundred at one address: more are a guess, for one at a time.
 """
-HARD_HOST_BURST, HARD_HOST_RATE = 4.0 * HARD_PACKETS, 4.0 * HARD_PACKETS / 3600.0
+PREDICTION_HOST_BURST, PREDICTION_HOST_RATE = 4.0 * PREDICTION_PACKETS, 4.0 * PREDICTION_PACKETS / 3600.0
 """Packets of hard punches to one address, and to one peer: so many at once, so many a second."""
-HARD_LEAST = 200.0
+PREDICTION_LEAST = 200.0
 """Packets without which a hard punch is not worth its while."""
 
 
@@ -55,8 +55,8 @@ class ProbeBudget:
         self._node = TokenBucket(NODE_RATE, NODE_BURST, 0.0)
         self._hosts = RateTable(HOST_RATE, HOST_BURST, MAX_HOSTS)
         self._answers = RateTable(HOST_RATE, HOST_BURST, MAX_HOSTS)
-        self._hard_hosts = RateTable(HARD_HOST_RATE, HARD_HOST_BURST, MAX_HOSTS)
-        self._hard_peers = RateTable(HARD_HOST_RATE, HARD_HOST_BURST, MAX_HOSTS)
+        self._prediction_hosts = RateTable(PREDICTION_HOST_RATE, PREDICTION_HOST_BURST, MAX_HOSTS)
+        self._prediction_peers = RateTable(PREDICTION_HOST_RATE, PREDICTION_HOST_BURST, MAX_HOSTS)
         self._rests_until = -math.inf
         self._lately: list[tuple[float, int, int]] = []  # end, flows and sockets of the last turns
         self._turn = trio.Semaphore(1, max_value=1)
@@ -79,7 +79,7 @@ class ProbeBudget:
         self.refused += 1
         return False
 
-    async def wait_turn(self, patience: float) -> HardTurn | None:
+    async def wait_turn(self, patience: float) -> PredictionTurn | None:
         """The right to punch hard, alone in this node; None when it is not to be had within `patience` seconds."""
         with trio.move_on_after(patience):
             await self._turn.acquire()
@@ -91,27 +91,27 @@ class ProbeBudget:
             return self._begin_turn(trio.current_time())
         return None
 
-    def _begin_turn(self, now: float) -> HardTurn:
+    def _begin_turn(self, now: float) -> PredictionTurn:
         """What turns without a rest behind them have opened just now is not there to be opened once more."""
-        self._lately = [(end, flows, sockets) for end, flows, sockets in self._lately if now - end < HARD_REST]
-        return HardTurn(
+        self._lately = [(end, flows, sockets) for end, flows, sockets in self._lately if now - end < PREDICTION_REST]
+        return PredictionTurn(
             self._node,
-            self._hard_hosts,
-            self._hard_peers,
+            self._prediction_hosts,
+            self._prediction_peers,
             self._end_turn,
-            most_flows=HARD_FLOWS - sum(flows for _, flows, _ in self._lately),
-            most_sockets=HARD_SOCKETS - sum(sockets for _, _, sockets in self._lately),
+            most_flows=PREDICTION_FLOWS - sum(flows for _, flows, _ in self._lately),
+            most_sockets=PREDICTION_SOCKETS - sum(sockets for _, _, sockets in self._lately),
         )
 
-    def _end_turn(self, turn: HardTurn) -> None:
+    def _end_turn(self, turn: PredictionTurn) -> None:
         now = trio.current_time()
         self._lately.append((now, turn.flows, turn.sockets))
         if turn.flows > FEW_FLOWS:
-            self._rests_until = now + HARD_REST
+            self._rests_until = now + PREDICTION_REST
         self._turn.release()
 
 
-class HardTurn:
+class PredictionTurn:
     """The budget of one hard punch. Call `end` once, whatever happened."""
 
     def __init__(
@@ -119,10 +119,10 @@ class HardTurn:
         node: TokenBucket,
         hosts: RateTable,
         peers: RateTable,
-        on_end: Callable[[HardTurn], None],
+        on_end: Callable[[PredictionTurn], None],
         *,
-        most_flows: int = HARD_FLOWS,
-        most_sockets: int = HARD_SOCKETS,
+        most_flows: int = PREDICTION_FLOWS,
+        most_sockets: int = PREDICTION_SOCKETS,
     ) -> None:
         self._most_flows = most_flows
         self._most_sockets = most_sockets
@@ -130,7 +130,7 @@ class HardTurn:
         self._hosts = hosts
         self._peers = peers
         self._on_end = on_end
-        self._flow_pace = TokenBucket(HARD_FLOW_RATE, HARD_FLOW_RATE / 10, trio.current_time())
+        self._flow_pace = TokenBucket(PREDICTION_FLOW_RATE, PREDICTION_FLOW_RATE / 10, trio.current_time())
         self._socket_pace = TokenBucket(SOCKET_RATE, SOCKET_RATE / 10, trio.current_time())
         self.flows = 0
         """Opened so far."""
@@ -138,7 +138,7 @@ class HardTurn:
         """Sent so far, on new flows and on old ones."""
         self.sockets = 0
         """Opened so far."""
-        self._most_packets = HARD_PACKETS
+        self._most_packets = PREDICTION_PACKETS
         self._target: tuple[str, str] | None = None
 
     @property
@@ -154,7 +154,7 @@ class HardTurn:
         """
         now = trio.current_time()
         left = int(min(self._peers.left(str(peer), now), self._hosts.left(host, now)))
-        if left < HARD_LEAST:
+        if left < PREDICTION_LEAST:
             return False
         self._most_packets = min(self._most_packets, left)
         self._target = str(peer), host

@@ -13,7 +13,7 @@ from tunnel.peer.carriage import Carriage
 from tunnel.peer.connect_states import Reaching
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.routing import Routing
-from tunnel.peer.session_keeper import SessionKeeper
+from tunnel.peer.session_liveness import SessionLiveness
 
 HISTORY = 64
 
@@ -30,10 +30,10 @@ class Reporting:
         self._history: deque[Move] = deque(maxlen=HISTORY)
         self._since = facts.around.clock.wall()
 
-    def begin(self, reaching: Reaching, session_keeper: SessionKeeper) -> None:
+    def begin(self, reaching: Reaching, session_liveness: SessionLiveness) -> None:
         """A new chart, and what lives with it."""
         self._reaching = reaching
-        self._session_keeper = session_keeper
+        self._session_liveness = session_liveness
 
     def note_move(self, source: str, event: str, target: str) -> Move:
         """The chart took a transition: the time of it, and the reason that holds from now on."""
@@ -78,7 +78,7 @@ class Reporting:
         """Why data does not go directly; None where it does."""
         if self._state() != "connected":
             return self._facts.reason
-        if self._session_keeper.is_doubted:
+        if self._session_liveness.is_doubted:
             return Reason(
                 ReasonCode.NO_SESSION, "the path answers, what is sent on it does not: new keys are being made"
             )

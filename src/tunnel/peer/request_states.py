@@ -22,7 +22,7 @@ class Requesting:
 
     async def detect(self) -> str:
         """Wait for the server's word that it keeps an announcement that knows our NAT."""
-        await self._facts.pulse.wait_until(lambda: self._around.is_announced)
+        await self._facts.notifier.wait_until(lambda: self._around.is_announced)
         return "announcement_acked"
 
     async def idle(self) -> str:
@@ -31,14 +31,14 @@ class Requesting:
         while not facts.is_introduced:
             now = trio.current_time()
             if now >= facts.wanted_at + self._timings.wanted:
-                await facts.pulse.wait()
+                await facts.notifier.wait()
             elif not self._around.is_registered:
                 facts.reason = Reason(ReasonCode.SERVER_UNREACHABLE, "no link to the server, so nobody introduces us")
                 if await self._is_worth_a_blind_punch():
                     return "introduced"
             elif now < facts.not_before:
                 with trio.move_on_at(facts.not_before):
-                    await facts.pulse.wait()
+                    await facts.notifier.wait()
             else:
                 return "peer_wanted"
         return "introduced"
@@ -54,12 +54,12 @@ class Requesting:
                 return "peer_info_timeout" if code is ReasonCode.PEER_INFO_TIMEOUT else "refused"
             if self._around.registrations != asked_in and self._send(Connect(identifier, facts.node.raw)):
                 asked_in = self._around.registrations
-            await facts.pulse.wait()
+            await facts.notifier.wait()
         return "introduced"
 
     async def _is_worth_a_blind_punch(self) -> bool:
         """Without a server nobody introduces us, but what we know of the peer may still hold."""
         facts = self._facts
         with trio.move_on_after(self._timings.blind_punch) as waited:
-            await facts.pulse.wait_until(lambda: self._around.is_registered or facts.is_introduced)
+            await facts.notifier.wait_until(lambda: self._around.is_registered or facts.is_introduced)
         return waited.cancelled_caught and facts.card is not None and facts.is_direct_allowed

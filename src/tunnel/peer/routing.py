@@ -11,7 +11,7 @@ import trio
 
 from tunnel.model.status import PathStatus
 from tunnel.peer.messages import Tally
-from tunnel.peer.path_liveness import PathKeeper
+from tunnel.peer.path_liveness import PathLiveness
 from tunnel.peer.paths import NEVER, Path
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.session import Session
@@ -35,9 +35,9 @@ class Routing:
         self._state = state
         self._connected_at = connected_at
 
-    def begin(self, keeper: PathKeeper, session: Session, ask: Callable[[Way], None]) -> None:
+    def begin(self, liveness: PathLiveness, session: Session, ask: Callable[[Way], None]) -> None:
         """A new chart, and what lives with it. `ask(way)` probes a way."""
-        self._keeper = keeper
+        self._liveness = liveness
         self._session = session
         self._ask = ask
 
@@ -49,7 +49,7 @@ class Routing:
             self._paths.route = (RELAY,)
         elif chosen is None:
             self._paths.route = relay
-        elif self._keeper.is_doubted or self._state() != "connected":
+        elif self._liveness.is_doubted or self._state() != "connected":
             self._paths.route = (chosen.way, *relay)
         else:
             self._paths.route = (chosen.way,)
@@ -72,7 +72,7 @@ class Routing:
             self.update()
         elif path is not self._paths.chosen or self._state() == "connected":
             return  # else the old path was proved again, which is what punching waits for
-        self._facts.pulse.beat()
+        self._facts.notifier.notify()
 
     def note_heard(self, way: Way, now: float) -> None:
         """An authenticated packet came in on this way."""
@@ -92,14 +92,14 @@ class Routing:
             return
         now = trio.current_time()
         if now - self._connected_at() > _SETTLING:
-            self._keeper.note_relayed(now)
+            self._liveness.note_relayed(now)
 
     def note_tally(self, tally: Tally) -> None:
         """The peer says what it got of ours, by UDP and by the link."""
         by_udp = any(way is not RELAY for way in self._paths.route) or self._is_udp_avoided()
         if self._facts.throughput.note_tally(tally, trio.current_time(), may_try=by_udp and self._facts.relay_carries):
             self.update()
-            self._facts.pulse.beat()
+            self._facts.notifier.notify()
 
     def transmit_handshake(self, datagram: bytes) -> None:
         """Send it over the relay, by both its ways, and the path in use alike."""

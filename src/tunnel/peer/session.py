@@ -16,7 +16,7 @@ from tunnel.crypto.fragments import Reassembly, encode_fragments
 from tunnel.crypto.handshake import Initiator, Responder
 from tunnel.crypto.pair_keys import HandshakeKeys, derive_handshake_keys
 from tunnel.machines.session import SessionChart
-from tunnel.machines.state_runner import Living
+from tunnel.machines.state_runner import StateRunner
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
@@ -37,7 +37,7 @@ _KEEP = Kind.CONTROL, encode_control(Keep())
 
 
 class Session:
-    """Seals and opens; run `living.run()` beside the peer connection.
+    """Seals and opens; run `runner.run()` beside the peer connection.
 
     `transmit(datagram)` sends a handshake datagram on every carrier there is; `send(kind, plaintext)` sends what waited
     for keys; `changed()` is told of each move. `allowance` is the peer's part of the handshake limit; it outlives us.
@@ -77,7 +77,7 @@ class Session:
         self.waiting = WaitingPackets(send, surroundings.timings.wanted)
         self.handshakes = 0
         """Messages that we sent."""
-        self.living = Living(
+        self.runner = StateRunner(
             SessionChart(),
             {
                 "handshaking": self._shake_hands,
@@ -103,7 +103,7 @@ class Session:
         if known is not None and known.epoch != card.epoch:
             self._highest_attempt = 0
             self._drop_keys()
-            self.living.post("reset")
+            self.runner.post("reset")
         if self.waiting:
             self.want()
 
@@ -111,23 +111,23 @@ class Session:
         """Our own epoch is another one: no key of before seals anything more."""
         self._take_handshake_keys(card)
         self._drop_keys()
-        self.living.post("reset")
+        self.runner.post("reset")
 
     def doubt(self) -> None:
         """The peer seems to have these keys no more: new ones are agreed on, and until then these go on."""
-        if self.living.state == "established":
-            self.living.post("rekey_due")
+        if self.runner.state == "established":
+            self.runner.post("rekey_due")
 
     def want(self) -> None:
         """Somebody needs keys."""
         if self._card is not None:
-            self.living.post("wanted")
+            self.runner.post("wanted")
 
     def hasten(self) -> None:
         """There is a way to the peer again: a handshake that went unheard begins anew, it does not wait its turn."""
-        if self.living.state == "handshaking":
+        if self.runner.state == "handshaking":
             self._attempts = 0
-            self.living.post("reset")
+            self.runner.post("reset")
             self.want()
 
     def seal(self, kind: Kind, plaintext: bytes, now: float) -> bytes | None:
@@ -175,7 +175,7 @@ class Session:
         limit = self._around.handshake_limit
         if kind == ASK:
             return limit.take_request(self._allowance, now)
-        is_known = self.is_established or self.living.state == "handshaking"
+        is_known = self.is_established or self.runner.state == "handshaking"
         return limit.take(self._allowance, now, is_known=is_known)
 
     def close(self) -> None:
@@ -256,7 +256,7 @@ class Session:
     # The messages.
 
     def _open_handshake(self) -> None:
-        self.living.check_send("handshake")
+        self.runner.check_send("handshake")
         card = self._card
         assert card is not None
         self._attempt_counter = self._rising(self._attempt_counter)
@@ -307,7 +307,7 @@ class Session:
         if payload.epoch != card.epoch or payload.attempt <= self._highest_attempt:
             raise NotAuthentic("a request for a handshake that is of another epoch, or was here before")
         self._highest_attempt = payload.attempt
-        self.living.post("rekey_due" if self.is_established else "wanted")
+        self.runner.post("rekey_due" if self.is_established else "wanted")
 
     def _transmit_message(self, message: bytes) -> None:
         self._message_id = self._rising(self._message_id)
@@ -328,7 +328,7 @@ class Session:
 
     def _install(self, keys: Keys) -> None:
         self.slots.install(keys)
-        self.living.post("agreed")
+        self.runner.post("agreed")
         self.waiting.flush()
 
     def _abandon_attempt(self) -> None:

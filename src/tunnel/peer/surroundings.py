@@ -12,7 +12,7 @@ from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.timings import Timings
 from tunnel.network.ports import Clock, Entropy
 from tunnel.peer.handshake_limit import HandshakeLimit
-from tunnel.peer.probe_budget import HardTurn
+from tunnel.peer.probe_budget import PredictionTurn
 from tunnel.wire.frames import Kind
 from tunnel.wire.signals import Signal
 
@@ -175,7 +175,7 @@ class Surroundings(Protocol):
         """How many handshake messages are looked into."""
         ...
 
-    async def wait_hard_turn(self, patience: float) -> HardTurn | None:
+    async def wait_prediction_turn(self, patience: float) -> PredictionTurn | None:
         """The right to punch hard, alone in this node, and its budget; None where it is not to be had in time."""
         ...
 

@@ -13,7 +13,7 @@ from tunnel.model.nat import Udp
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import Timings
 from tunnel.nat.candidates import order
-from tunnel.peer.port_prediction.plan import HardTactic, choose_hard, is_hard
+from tunnel.peer.port_prediction.plan import PredictionPlan, is_hard, plan_prediction
 from tunnel.peer.surroundings import Way
 
 HOPELESS_PATIENCE = 1.2
@@ -33,7 +33,7 @@ class Plan:
     otherwise: Reason
     is_hopeless: bool = False
     """The reports speak against it: it is tried once, and again when they change."""
-    hard: HardTactic | None = None
+    hard: PredictionPlan | None = None
     """What comes after the simultaneous tactic, where a port must be guessed."""
 
     @property
@@ -75,9 +75,9 @@ def plan_punch(
             (), 0.0, Reason(ReasonCode.NO_CANDIDATES, f"{len(theirs.candidates)} candidates, none of our family")
         )
     evidence = f"{len(ways)} ways probed; mapping here {own.nat.mapping.value}, there {theirs.nat.mapping.value}"
-    hard = choose_hard(own, theirs, attempt)
+    hard = plan_prediction(own, theirs, attempt)
     if hard is not None:
-        return Plan(ways, timings.hard_patience, Reason(ReasonCode.GUESSING_FAILED, evidence), hard=hard)
+        return Plan(ways, timings.prediction_patience, Reason(ReasonCode.GUESSING_FAILED, evidence), hard=hard)
     if is_hard(own) and is_hard(theirs):
         return Plan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.BOTH_HARD_NATS, evidence), is_hopeless=True)
     return Plan(ways, timings.punch_patience, Reason(ReasonCode.PROBES_UNANSWERED, evidence))

@@ -17,7 +17,7 @@ COOKIE_TURN = 30.0
 """Seconds after which another cookie is given; the one before is taken for as long again."""
 
 
-class DoorCookies:
+class BindCookies:
     """One for the whole server; `secret` is drawn at its start and told nobody."""
 
     def __init__(self, secret: bytes) -> None:

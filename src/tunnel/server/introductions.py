@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import trio
 
 from tunnel.machines.introduction import IntroductionChart
-from tunnel.machines.state_runner import Living
+from tunnel.machines.state_runner import StateRunner
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import Timings
@@ -168,7 +168,7 @@ class Introductions:
                 waiting.changed = trio.Event()
                 await waiting.changed.wait()
 
-        living = Living(
+        runner = StateRunner(
             IntroductionChart(),
             {"waiting": wait_both},
             patience=lambda _: self._timings.introduction_wait,
@@ -180,8 +180,8 @@ class Introductions:
         )
         outcome = "failed"
         try:
-            await living.run()
-            outcome = living.state
+            await runner.run()
+            outcome = runner.state
         except Exception:
             _log.exception("an introduction failed")
         finally:

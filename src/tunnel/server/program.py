@@ -57,7 +57,7 @@ class ServerReady:
 
 
 @dataclass(frozen=True, slots=True)
-class _Doors:
+class _Listeners:
     """Everything that the server listens at."""
 
     signals: tuple[StreamListener, ...]
@@ -83,11 +83,11 @@ async def serve(
     kept = settings.state / REGISTRY_FILE if settings.state else leases
     max_leases = LEASES_PER_NODE * settings.max_nodes_per_network
     with closing(Registry(kept, settings.addresses, max_leases_per_network=max_leases)) as registry:
-        async with _open_doors(settings, world) as doors:
+        async with _open_listeners(settings, world) as listeners:
             world.privileges.lay_down(keeps_interface=False)
-            shared = _make_shared(settings, world, registry, doors.stun)
+            shared = _make_shared(settings, world, registry, listeners.stun)
             shared.binding = b"" if certificate is None else certificate.pin
-            await _serve_all(shared, doors, certificate, task_status)
+            await _serve_all(shared, listeners, certificate, task_status)
 
 
 def _make_shared(settings: ServerSettings, world: World, registry: Registry, udp: tuple[ServiceSocket, ...]) -> Shared:
@@ -122,7 +122,7 @@ def _make_shared(settings: ServerSettings, world: World, registry: Registry, udp
 
 async def _serve_all(
     shared: Shared,
-    doors: _Doors,
+    listeners: _Listeners,
     certificate: ServerCertificate | None,
     task_status: trio.TaskStatus[ServerReady],
 ) -> None:
@@ -140,21 +140,21 @@ async def _serve_all(
         with services:
             async with trio.open_nursery() as nursery:
                 await nursery.start(shared.introductions.run)
-                for listener in doors.signals:
+                for listener in listeners.signals:
                     nursery.start_soon(rendezvous.serve, listener)
                 nursery.start_soon(rendezvous.forget_old_frames)
                 nursery.start_soon(_mark_seen_often, shared)
                 nursery.start_soon(_write_down_often, shared.registry)
-                nursery.start_soon(_serve_stun, doors.stun, shared)
+                nursery.start_soon(_serve_stun, listeners.stun, shared)
                 if shared.udp_relay is not None:
                     nursery.start_soon(shared.udp_relay.circuits.sweep_often)
-                if doors.http is not None:
-                    nursery.start_soon(serve_http, doors.http, _pages(Reports(shared, rendezvous)))
+                if listeners.http is not None:
+                    nursery.start_soon(serve_http, listeners.http, _pages(Reports(shared, rendezvous)))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run_services)
         try:
-            task_status.started(_ready(doors, certificate))
+            task_status.started(_ready(listeners, certificate))
             await trio.sleep_forever()
         finally:
             with trio.move_on_after(FAREWELL, shield=True):
@@ -164,7 +164,7 @@ async def _serve_all(
 
 
 @asynccontextmanager
-async def _open_doors(settings: ServerSettings, world: World) -> AsyncIterator[_Doors]:
+async def _open_listeners(settings: ServerSettings, world: World) -> AsyncIterator[_Listeners]:
     """Open every port, or none."""
     async with AsyncExitStack() as stack:
         signals = []
@@ -182,15 +182,15 @@ async def _open_doors(settings: ServerSettings, world: World) -> AsyncIterator[_
         if settings.http is not None:
             http = await world.streams.open_listener(settings.http)
             stack.push_async_callback(http.aclose)
-        yield _Doors(tuple(signals), tuple(sockets), http)
+        yield _Listeners(tuple(signals), tuple(sockets), http)
 
 
-def _ready(doors: _Doors, certificate: ServerCertificate | None) -> ServerReady:
+def _ready(listeners: _Listeners, certificate: ServerCertificate | None) -> ServerReady:
     return ServerReady(
-        url=f"{'ws' if certificate is None else 'wss'}://{doors.signals[0].local}",
+        url=f"{'ws' if certificate is None else 'wss'}://{listeners.signals[0].local}",
         pin=None if certificate is None else certificate.pin,
-        stun=tuple(socket.local for socket in doors.stun),
-        http=None if doors.http is None else doors.http.local,
+        stun=tuple(socket.local for socket in listeners.stun),
+        http=None if listeners.http is None else listeners.http.local,
     )
 
 

@@ -24,7 +24,7 @@ from tunnel.crypto.circuit_seal import open_binding, seal_binding
 from tunnel.model.endpoint import Endpoint, is_usable
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.network.ports import ServiceSocket
-from tunnel.server.bind_cookies import DoorCookies
+from tunnel.server.bind_cookies import BindCookies
 from tunnel.server.circuits import BIND_LIFE, CircuitEntry, Circuits, Door, Side
 from tunnel.server.relay import FRAME_COST
 from tunnel.wire.circuits import HEAD_BYTES, Binding, Word, decode_head
@@ -62,7 +62,7 @@ class UdpRelay:
         """`secret`: unguessable bytes, told nobody."""
         self.circuits = circuits
         self._sockets = sockets
-        self._cookies = DoorCookies(secret)
+        self._cookies = BindCookies(secret)
         self.statistics = UdpRelayStatistics()
 
     def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint, own: str) -> None:

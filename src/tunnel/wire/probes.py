@@ -29,7 +29,7 @@ _HINT_FIELDS = struct.Struct("!BBBHHhB")
 _SPAN = struct.Struct("!HH")
 
 
-class Stage(IntEnum):
+class PunchPhase(IntEnum):
     """Where a side is in a hard punch."""
 
     READY = 1
@@ -69,7 +69,7 @@ class ProbeAnswer:
 class ProbeHint:
     """What one side of a hard punch tells the other while it goes on, over the relay."""
 
-    stage: Stage
+    phase: PunchPhase
     opens: bool = False
     """Whether the speaker opens sockets; else it guesses. Where both say the same they saw different reports."""
     attempt: int = 0
@@ -127,7 +127,7 @@ def decode_probe(plaintext: bytes) -> Probe:
 def _encode_hint(hint: ProbeHint) -> bytes:
     spans = hint.spans[:MAX_SPANS]
     fields = _HINT_FIELDS.pack(
-        hint.stage,
+        hint.phase,
         hint.opens,
         hint.attempt & 0xFF,
         hint.sockets & 0xFFFF,
@@ -141,16 +141,16 @@ def _encode_hint(hint: ProbeHint) -> bytes:
 def _decode_hint(place: Endpoint | None, rest: bytes) -> ProbeHint:
     if len(rest) < _HINT_FIELDS.size:
         raise MalformedFrame(f"a hint of {len(rest)} bytes behind its endpoint")
-    stage, opens, attempt, sockets, flows, step, count = _HINT_FIELDS.unpack_from(rest)
-    if stage not in Stage.__members__.values() or opens > 1 or count > MAX_SPANS:
-        raise MalformedFrame(f"a hint of stage {stage} with {count} spans")
+    phase, opens, attempt, sockets, flows, step, count = _HINT_FIELDS.unpack_from(rest)
+    if phase not in PunchPhase.__members__.values() or opens > 1 or count > MAX_SPANS:
+        raise MalformedFrame(f"a hint of stage {phase} with {count} spans")
     packed = rest[_HINT_FIELDS.size : _HINT_FIELDS.size + count * _SPAN.size]
     if len(packed) != count * _SPAN.size:
         raise MalformedFrame("a hint ends inside its spans")
     spans = tuple(_SPAN.iter_unpack(packed))
     if any(not 0 < first <= last for first, last in spans):
         raise MalformedFrame("a span of ports that begins behind its end, or at port 0")
-    return ProbeHint(Stage(stage), bool(opens), attempt, place, spans, step, sockets, flows)
+    return ProbeHint(PunchPhase(phase), bool(opens), attempt, place, spans, step, sockets, flows)
 
 
 def _signed(step: int) -> int:

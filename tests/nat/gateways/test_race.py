@@ -26,7 +26,7 @@ from tunnel.verify.simulation.internet.igd import BLACK_HOLE_SECONDS, DISCOVERED
 from tunnel.verify.simulation.internet.router import Gatekeeper, RouterBox
 from tunnel.verify.simulation.internet.simulated_network import build_town
 from tunnel.verify.simulation.internet.topology import Gateway as Speaks
-from tunnel.verify.simulation.internet.topology import Host, Lie, Picture, Router
+from tunnel.verify.simulation.internet.topology import Host, Lie, Router, Topology
 from tunnel.wire.pcp import PCP_VERSION
 
 OUTSIDE, INNER, DESK, DESK6 = "26.0.0.1", "192.168.1.1", "192.168.1.2", "2001:db8::2"
@@ -56,12 +56,12 @@ class Home:
 class OldKeeper:
     """A gateway of before PCP: it drops what it does not know."""
 
-    def __init__(self, keeper: Gatekeeper | None) -> None:
-        self._keeper = keeper
+    def __init__(self, liveness: Gatekeeper | None) -> None:
+        self._liveness = liveness
 
     def handle_untrusted(self, payload: bytes, source: Endpoint) -> bytes | None:
-        assert self._keeper is not None
-        return None if payload[0] == PCP_VERSION else self._keeper.handle_untrusted(payload, source)
+        assert self._liveness is not None
+        return None if payload[0] == PCP_VERSION else self._liveness.handle_untrusted(payload, source)
 
 
 OpenHome = Callable[[Speaks], AbstractAsyncContextManager[Home]]
@@ -71,13 +71,13 @@ OpenHome = Callable[[Speaks], AbstractAsyncContextManager[Home]]
 def open_home(autojump_clock: MockClock) -> OpenHome:
     @asynccontextmanager
     async def run(speaks: Speaks) -> AsyncIterator[Home]:
-        picture = Picture(
+        topology = Topology(
             routers={"home": Router(address=OUTSIDE, inner=INNER, gateway=speaks)},
             hosts={"desk": Host(addresses=(DESK, DESK6), behind="home")},
         )
         async with open_memory_internet() as internet:
-            town = build_town(internet, picture, seed=1)
-            host, asked = town.hosts["desk"], list[int]()
+            net = build_town(internet, topology, seed=1)
+            host, asked = net.hosts["desk"], list[int]()
             host.on_sent = lambda packet: asked.append(len(packet.payload))
             world = host.world()
             clients = PortClients(
@@ -85,7 +85,7 @@ def open_home(autojump_clock: MockClock) -> OpenHome:
                 NatPmpClient(world.datagrams, WAITS),
                 UpnpClient(world.port_mapper, world.store),
             )
-            yield Home(town.routers["home"], world.interfaces.gateways(), clients, asked)
+            yield Home(net.routers["home"], world.interfaces.gateways(), clients, asked)
 
     return run
 

@@ -20,7 +20,7 @@ from tunnel.model.errors import Refused, Unreachable
 from tunnel.network.os import upnp_client as igd_process
 from tunnel.network.os.port_mapper import RealPortMapper
 from tunnel.network.os.upnp_call import MAX_MEMORY, TRIES, IsAbandoned, run_errand
-from tunnel.network.os.upnp_client import IgdProcess
+from tunnel.network.os.upnp_client import UpnpClient
 from tunnel.network.ports import MappedPort
 from tunnel.verify.memory.machine import MemoryInterfaces
 
@@ -368,7 +368,7 @@ def test_an_errand_ends_when_its_patience_does_whoever_waits(
     with open_igd() as igd:
         request = json.dumps({"word": "unmap", "url": igd.url("/drip"), "arguments": {"external_port": 1}}).encode()
         started = time.monotonic()
-        assert IgdProcess().run(request, partial(next, asked, is_abandoned)) == b"{}"
+        assert UpnpClient().run(request, partial(next, asked, is_abandoned)) == b"{}"
         assert 0.4 < time.monotonic() - started < 5
 
 
@@ -382,4 +382,4 @@ async def test_without_a_process_the_gateway_is_unreachable(monkeypatch: pytest.
 @pytest.mark.upnp
 def test_an_errand_that_nobody_waits_for_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.posix_spawn", None)
-    assert IgdProcess().run(b"{}", lambda: True) == b""
+    assert UpnpClient().run(b"{}", lambda: True) == b""

@@ -15,14 +15,14 @@ import pytest
 from tests.network.igd_double import IgdDouble, open_igd
 
 from tunnel.network.os import upnp_client as igd_process
-from tunnel.network.os.upnp_client import IgdProcess
+from tunnel.network.os.upnp_client import UpnpClient
 
 SOON = 10.0
 
 
 @pytest.fixture
-def process() -> Iterator[IgdProcess]:
-    made = IgdProcess()
+def process() -> Iterator[UpnpClient]:
+    made = UpnpClient()
     yield made
     made.close()
 
@@ -50,7 +50,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 @pytest.mark.upnp
 @pytest.mark.netlab
 def test_it_and_its_errands_are_nobody_with_no_right_no_environment_and_no_file_of_ours(
-    process: IgdProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    process: UpnpClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A gateway, or who speaks in its name, may break miniupnpc: there is nothing to be had there."""
     monkeypatch.setenv("SECRET", "nobody reads me")
@@ -78,7 +78,7 @@ def test_it_and_its_errands_are_nobody_with_no_right_no_environment_and_no_file_
 
 
 @pytest.mark.upnp
-def test_an_errand_ends_with_its_patience_though_nobody_ends_it(process: IgdProcess) -> None:
+def test_an_errand_ends_with_its_patience_though_nobody_ends_it(process: UpnpClient) -> None:
     """miniupnpc waits as long as a byte comes now and then."""
     door = process.start()
     with open_igd() as igd:
@@ -89,7 +89,7 @@ def test_an_errand_ends_with_its_patience_though_nobody_ends_it(process: IgdProc
 
 
 @pytest.mark.upnp
-def test_it_ends_with_the_node_when_what_is_under_way_has_ended(process: IgdProcess) -> None:
+def test_it_ends_with_the_node_when_what_is_under_way_has_ended(process: UpnpClient) -> None:
     """As when the node was killed meanwhile."""
     door, pid = process.start(), process._pid
     with open_igd() as igd:
@@ -101,7 +101,7 @@ def test_it_ends_with_the_node_when_what_is_under_way_has_ended(process: IgdProc
 
 
 @pytest.mark.upnp
-def test_a_word_that_comes_too_late_disturbs_no_later_errand(process: IgdProcess) -> None:
+def test_a_word_that_comes_too_late_disturbs_no_later_errand(process: UpnpClient) -> None:
     door = process.start()
     door.send(b"abandoned")
     with open_igd() as igd:
@@ -109,7 +109,7 @@ def test_a_word_that_comes_too_late_disturbs_no_later_errand(process: IgdProcess
     assert "no UPnP gateway answers" in answer["failed"]
 
 
-def test_it_is_started_again_where_it_has_ended(process: IgdProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_started_again_where_it_has_ended(process: UpnpClient, monkeypatch: pytest.MonkeyPatch) -> None:
     first = process.start()
     assert process.start() is first
     first.shutdown(socket.SHUT_RDWR)

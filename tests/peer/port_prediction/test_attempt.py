@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.peer.bouts import THEIRS, go_solo
+from tests.peer.attempts import THEIRS, go_solo
 
 from tunnel.peer.port_prediction.attempt import MOST_TOLD
-from tunnel.peer.port_prediction.plan import FIRST_PORT, HardTactic, Span, TacticName
-from tunnel.peer.probe_budget import HARD_PACKETS
+from tunnel.peer.port_prediction.plan import FIRST_PORT, PredictionPlan, Span, TacticName
+from tunnel.peer.probe_budget import PREDICTION_PACKETS
 from tunnel.peer.surroundings import Way
-from tunnel.wire.probes import MAX_SPANS, Stage
+from tunnel.wire.probes import MAX_SPANS, PunchPhase
 
 if TYPE_CHECKING:
     from tests.peer.conftest import Bench
 
-TACTIC = HardTactic(TacticName.PREDICTED, we_open=False, sockets=20)
+TACTIC = PredictionPlan(TacticName.PREDICTED, we_open=False, sockets=20)
 
 
 async def test_honest_spans_are_heeded_as_they_were_told(bench: Bench) -> None:
     solo = await go_solo(bench.left, TACTIC)
     spans = tuple((port, port + 4) for port in range(5000, 5000 + MAX_SPANS * 10, 10))
     solo.hear(*spans)
-    assert solo.bout.told == spans
+    assert solo.attempt.told == spans
 
 
 @pytest.mark.parametrize(
@@ -41,24 +41,24 @@ async def test_no_more_ports_are_heeded_than_there_are_flows_for(
     """They are walked through twenty times a second: all ports, 32 times over, would take longer than that."""
     solo = await go_solo(bench.left, TACTIC)
     solo.hear(*spans)
-    assert solo.bout.told == heeded
+    assert solo.attempt.told == heeded
 
 
 @pytest.mark.parametrize("span", [(0, 3), (-2, 7), (65535, 65536), (70_000, 70_001), (9, 8)])
 async def test_a_port_that_cannot_be_is_not_told(bench: Bench, span: Span) -> None:
     """A count that is at an end of the range: the next port is nowhere, and no hint could say it."""
     solo = await go_solo(bench.left, TACTIC)
-    solo.bout.note_span(THEIRS, span)
+    solo.attempt.note_span(THEIRS, span)
     assert solo.told == []
-    solo.bout.note_span(THEIRS, (65535, 65535))
-    solo.bout.say(Stage.OVER)
+    solo.attempt.note_span(THEIRS, (65535, 65535))
+    solo.attempt.say(PunchPhase.OVER)
     assert [hint.spans for hint in solo.told] == [((65535, 65535),)] * 2
 
 
 async def test_a_bout_has_so_many_packets_and_no_more(bench: Bench) -> None:
     solo = await go_solo(bench.left, TACTIC)
-    assert solo.bout.turn.take_flow()
-    sent = sum(solo.bout.knock_again(Way(0, THEIRS)) for _ in range(2 * HARD_PACKETS))
-    assert sent == len(solo.knocks) == HARD_PACKETS - 1
-    assert solo.bout.turn.is_spent
-    assert not solo.bout.turn.take_flow()
+    assert solo.attempt.turn.take_flow()
+    sent = sum(solo.attempt.knock_again(Way(0, THEIRS)) for _ in range(2 * PREDICTION_PACKETS))
+    assert sent == len(solo.knocks) == PREDICTION_PACKETS - 1
+    assert solo.attempt.turn.is_spent
+    assert not solo.attempt.turn.take_flow()

@@ -7,39 +7,39 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from tests.peer.bouts import COUNTS, THEIRS, Solo, go_solo
+from tests.peer.attempts import COUNTS, THEIRS, Solo, go_solo
 
-from tunnel.peer.port_prediction.listener import FIRST_REPEAT, MAX_SWEPT, REPEAT, Opener
-from tunnel.peer.port_prediction.plan import FIRST_PORT, Aim, HardTactic, TacticName
-from tunnel.peer.probe_budget import HARD_PACKETS
-from tunnel.wire.probes import Stage
+from tunnel.peer.port_prediction.listener import FIRST_REPEAT, MAX_SWEPT, REPEAT, Listener
+from tunnel.peer.port_prediction.plan import FIRST_PORT, Aim, PredictionPlan, TacticName
+from tunnel.peer.probe_budget import PREDICTION_PACKETS
+from tunnel.wire.probes import PunchPhase
 
 if TYPE_CHECKING:
     from tests.peer.conftest import Bench
 
-KNOWN = HardTactic(TacticName.PREDICTED, we_open=True, sockets=20)
+KNOWN = PredictionPlan(TacticName.PREDICTED, we_open=True, sockets=20)
 SWEEPS = replace(KNOWN, sockets=240, aim=Aim.SWEPT, aim_block=(2048, 2048 + MAX_SWEPT - 1))
 
 
 async def open_for(solo: Solo, seconds: float) -> None:
     with trio.move_on_after(seconds):
-        await Opener(solo.bout).run()
+        await Listener(solo.attempt).run()
 
 
 async def test_each_socket_knocks_at_once_and_again_so_as_to_arrive(bench: Bench) -> None:
     solo = await go_solo(bench.left, KNOWN)
     solo.hear()
     await open_for(solo, FIRST_REPEAT + REPEAT + 0.5)
-    first = [at for at, way in solo.knocks if way.socket == solo.bout.numbers[0]]
+    first = [at for at, way in solo.knocks if way.socket == solo.attempt.numbers[0]]
     assert first == pytest.approx([0.0, FIRST_REPEAT, FIRST_REPEAT + REPEAT], abs=0.06)
     assert solo.ports == {THEIRS.port}
-    assert (solo.bout.turn.sockets, solo.bout.turn.flows) == (20, 20)
-    assert solo.bout.turn.packets == len(solo.knocks) == 60
+    assert (solo.attempt.turn.sockets, solo.attempt.turn.flows) == (20, 20)
+    assert solo.attempt.turn.packets == len(solo.knocks) == 60
 
 
 async def test_it_stops_when_the_guesser_has(bench: Bench) -> None:
     solo = await go_solo(bench.left, KNOWN)
-    solo.hear(stage=Stage.OVER)
+    solo.hear(phase=PunchPhase.OVER)
     await open_for(solo, 5.0)
     assert solo.knocks == []
 
@@ -50,7 +50,7 @@ async def test_a_guesser_that_never_ends_is_knocked_at_no_more_than_a_punch_may(
     solo.hear()
     await open_for(solo, 60.0)
     assert len(solo.ports) == MAX_SWEPT
-    assert len(solo.knocks) == HARD_PACKETS
+    assert len(solo.knocks) == PREDICTION_PACKETS
 
 
 @pytest.mark.parametrize(("told", "knocked"), [((22, 25), set()), ((1022, 1025), {1024, 1025})])

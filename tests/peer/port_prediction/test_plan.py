@@ -11,8 +11,8 @@ from tunnel.model.announcement import Announcement
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Mapping, NatReport, Udp
-from tunnel.peer.port_prediction.plan import Aim, TacticName, choose_hard, sockets_for
-from tunnel.peer.probe_budget import HARD_FLOWS, HARD_SOCKETS
+from tunnel.peer.port_prediction.plan import Aim, TacticName, plan_prediction, sockets_for
+from tunnel.peer.probe_budget import PREDICTION_FLOWS, PREDICTION_SOCKETS
 
 EASY = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT)
 APDM, ADM = Mapping.ADDRESS_AND_PORT_DEPENDENT, Mapping.ADDRESS_DEPENDENT
@@ -44,15 +44,15 @@ def test_swapped_arguments_give_mirrored_roles() -> None:
     found = 0
     for one, other in product(reports(), repeat=2):
         for attempt in (0, 1):
-            ours = choose_hard(body(one, key=1), body(other, key=2), attempt)
-            theirs = choose_hard(body(other, key=2), body(one, key=1), attempt)
+            ours = plan_prediction(body(one, key=1), body(other, key=2), attempt)
+            theirs = plan_prediction(body(other, key=2), body(one, key=1), attempt)
             if ours is None:
                 assert theirs is None
                 continue
             found += 1
             assert theirs == replace(ours, we_open=not ours.we_open)
-            assert 0 < ours.sockets <= HARD_SOCKETS
-            assert 0 <= ours.guess_sockets <= HARD_SOCKETS
+            assert 0 < ours.sockets <= PREDICTION_SOCKETS
+            assert 0 <= ours.guess_sockets <= PREDICTION_SOCKETS
     assert found > 1000
 
 
@@ -70,7 +70,7 @@ def test_the_hard_side_opens_and_the_easy_side_guesses_as_ports_are_allocated(
     allocation: Allocation, name: TacticName
 ) -> None:
     for attempt in range(4):
-        tactic = choose_hard(body(EASY), body(hard(allocation), key=2), attempt)
+        tactic = plan_prediction(body(EASY), body(hard(allocation), key=2), attempt)
         assert tactic is not None
         assert (tactic.name, tactic.we_open, tactic.aim) == (name, False, Aim.ANNOUNCED)
 
@@ -90,28 +90,28 @@ def test_the_hard_side_opens_and_the_easy_side_guesses_as_ports_are_allocated(
     ],
 )
 def test_where_no_guess_is_needed_or_none_can_win_there_is_no_hard_tactic(one: NatReport, other: NatReport) -> None:
-    assert choose_hard(body(one), body(other, key=2)) is None
+    assert plan_prediction(body(one), body(other, key=2)) is None
 
 
 def test_an_open_door_makes_a_hard_nat_easy() -> None:
     """The gateway mapped a port, or the user vouches for one: that side guesses, or nobody needs to."""
     door = body(hard(), kind=CandidateKind.MAPPED)
-    tactic = choose_hard(door, body(hard(), key=2))
+    tactic = plan_prediction(door, body(hard(), key=2))
     assert tactic is not None
     assert not tactic.we_open
-    assert choose_hard(door, body(hard(), key=2, kind=CandidateKind.DECLARED)) is None
+    assert plan_prediction(door, body(hard(), key=2, kind=CandidateKind.DECLARED)) is None
 
 
 def test_a_filter_that_lets_the_address_in_needs_one_port_only() -> None:
     welcoming = hard(filtering=Filtering.ADDRESS_DEPENDENT)
-    tactic = choose_hard(body(welcoming), body(hard(mapping=ADM), key=2))
+    tactic = plan_prediction(body(welcoming), body(hard(mapping=ADM), key=2))
     assert tactic is not None
     assert (tactic.we_open, tactic.aim) == (True, Aim.ANNOUNCED)
 
 
 def test_two_who_could_both_open_take_turns() -> None:
     welcoming = hard(mapping=ADM, filtering=Filtering.ADDRESS_DEPENDENT)
-    roles = [choose_hard(body(welcoming), body(welcoming, key=2), attempt) for attempt in range(4)]
+    roles = [plan_prediction(body(welcoming), body(welcoming, key=2), attempt) for attempt in range(4)]
     assert [tactic.we_open for tactic in roles if tactic is not None] == [True, False, True, False]
 
 
@@ -126,7 +126,7 @@ def test_two_who_could_both_open_take_turns() -> None:
     ],
 )
 def test_two_hard_nats_are_crossed_where_both_ports_are_in_reach(one: NatReport, other: NatReport, aim: Aim) -> None:
-    tactic = choose_hard(body(one), body(other, key=2))
+    tactic = plan_prediction(body(one), body(other, key=2))
     assert tactic is not None
     assert tactic.aim is aim
     if aim is not Aim.AHEAD and one != other:
@@ -140,24 +140,26 @@ def test_no_port_of_a_service_is_aimed_at_whatever_block_was_announced(
     announced: tuple[int, int], aimed: tuple[int, int]
 ) -> None:
     """A report may be made up, and the address a victim's."""
-    guessed = choose_hard(body(EASY), body(hard(Allocation.BLOCK, block=announced), key=2))
+    guessed = plan_prediction(body(EASY), body(hard(Allocation.BLOCK, block=announced), key=2))
     assert guessed is not None
     assert guessed.spans == (aimed,)
-    swept = choose_hard(body(hard(Allocation.SEQUENTIAL)), body(hard(Allocation.BLOCK, ADM, block=announced), key=2))
+    swept = plan_prediction(
+        body(hard(Allocation.SEQUENTIAL)), body(hard(Allocation.BLOCK, ADM, block=announced), key=2)
+    )
     assert (None if swept is None else swept.aim_block) == (aimed if aimed[1] < 65535 else None)
 
 
 def test_a_block_of_services_alone_is_no_block() -> None:
     low = hard(Allocation.BLOCK, block=(1, 1023))
-    tactic = choose_hard(body(EASY), body(low, key=2))
+    tactic = plan_prediction(body(EASY), body(low, key=2))
     assert tactic is not None
     assert tactic.name is TacticName.BIRTHDAY
-    assert choose_hard(body(hard(Allocation.SEQUENTIAL)), body(low, key=2)) is None
+    assert plan_prediction(body(hard(Allocation.SEQUENTIAL)), body(low, key=2)) is None
 
 
 @pytest.mark.parametrize("ports", [512, 1024, 2048, 4096, 16384, 64512])
 def test_as_many_sockets_as_half_of_the_flows_need(ports: int) -> None:
     """All guesses miss with (1 - sockets / ports) ** guesses."""
     sockets = sockets_for((1024, 1023 + ports))
-    assert (1 - sockets / ports) ** min(ports, HARD_FLOWS) < 0.001
-    assert sockets <= HARD_SOCKETS
+    assert (1 - sockets / ports) ** min(ports, PREDICTION_FLOWS) < 0.001
+    assert sockets <= PREDICTION_SOCKETS

@@ -11,7 +11,7 @@ import trio
 from tunnel.model.nat import Allocation, Filtering, Mapping, NatReport, Udp
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.peer.probe_budget import HARD_FLOWS, HARD_SOCKETS
+from tunnel.peer.probe_budget import PREDICTION_FLOWS, PREDICTION_SOCKETS
 from tunnel.peer.surroundings import RELAY
 from tunnel.wire.frames import Kind
 
@@ -102,7 +102,7 @@ async def test_nobody_is_knocked_at_who_does_not_join(bench: Bench) -> None:
         side is bench.right and way == RELAY and bool(datagram) and datagram[0] == Kind.PROBE
     )
     await begin(bench)
-    await bench.left.peer.pulse.wait_until(lambda: bench.left.peer.state != "punching")
+    await bench.left.peer.notifier.wait_until(lambda: bench.left.peer.state != "punching")
     assert knocks(bench.left, bench.right) == set()
 
 
@@ -158,6 +158,6 @@ async def test_who_is_busy_says_so_and_both_go_on_with_the_relay(bench: Bench, b
 async def test_any_port_takes_the_whole_budget_and_no_more(bench: Bench) -> None:
     await begin(bench, replace(HARD, allocation=Allocation.RANDOM, block=None))
     await wait_relayed(bench)
-    assert len(knocks(bench.left, bench.right)) == HARD_FLOWS
-    assert bench.right.opened == HARD_SOCKETS
+    assert len(knocks(bench.left, bench.right)) == PREDICTION_FLOWS
+    assert bench.right.opened == PREDICTION_SOCKETS
     assert max(at for at, way, kind, _ in bench.left.sent if kind is Kind.PROBE and way.is_direct) < 20.0

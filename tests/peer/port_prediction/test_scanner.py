@@ -7,32 +7,32 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
-from tests.peer.bouts import COUNTS, THEIRS, Solo, go_solo
+from tests.peer.attempts import COUNTS, THEIRS, Solo, go_solo
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Mapping
 from tunnel.peer.port_prediction.attempt import MOST_TOLD
-from tunnel.peer.port_prediction.plan import FIRST_PORT, Aim, HardTactic, TacticName
-from tunnel.peer.port_prediction.scanner import AGAIN, MARGIN, MOST_PAIRS, Guesser
-from tunnel.peer.probe_budget import HARD_FLOWS, HARD_PACKETS
-from tunnel.wire.probes import MAX_SPANS, Stage
+from tunnel.peer.port_prediction.plan import FIRST_PORT, Aim, PredictionPlan, TacticName
+from tunnel.peer.port_prediction.scanner import AGAIN, MARGIN, MOST_PAIRS, Scanner
+from tunnel.peer.probe_budget import PREDICTION_FLOWS, PREDICTION_PACKETS
+from tunnel.wire.probes import MAX_SPANS, PunchPhase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.peer.conftest import Bench
 
-TOLD = HardTactic(TacticName.PREDICTED, we_open=False, sockets=20)
+TOLD = PredictionPlan(TacticName.PREDICTED, we_open=False, sockets=20)
 FILLS = replace(TOLD, sockets=16, aim=Aim.PICKED, aim_block=(10240, 12287), guess_sockets=130)
 EVERYWHERE = [(1, 65535)] * MAX_SPANS
 
 
-async def guess(solo: Solo, seconds: float) -> Guesser:
+async def guess(solo: Solo, seconds: float) -> Scanner:
     """For so long at most."""
-    guesser = Guesser(solo.bout)
+    scanner = Scanner(solo.attempt)
     with trio.move_on_after(seconds):
-        await guesser.run()
-    return guesser
+        await scanner.run()
+    return scanner
 
 
 async def test_ports_that_were_told_are_asked_with_a_few_beside_them_and_again(bench: Bench) -> None:
@@ -40,15 +40,15 @@ async def test_ports_that_were_told_are_asked_with_a_few_beside_them_and_again(b
     solo.hear((5000, 5009))
     await guess(solo, 2.5 * AGAIN)
     assert solo.ports == set(range(5000 - MARGIN, 5010 + MARGIN))
-    assert solo.bout.turn.flows == 10 + 2 * MARGIN
+    assert solo.attempt.turn.flows == 10 + 2 * MARGIN
     asked = Counter(way.remote.port for _, way in solo.knocks if way.remote is not None)
     assert asked[5000] == asked[5009] == 3
-    assert solo.bout.turn.packets == len(solo.knocks)
+    assert solo.attempt.turn.packets == len(solo.knocks)
 
 
 async def test_it_stops_when_the_opener_has(bench: Bench) -> None:
     solo = await go_solo(bench.left, TOLD)
-    solo.hear((5000, 5009), stage=Stage.OVER)
+    solo.hear((5000, 5009), phase=PunchPhase.OVER)
     await guess(solo, 5.0)
     assert trio.current_time() < 1.0
 
@@ -56,10 +56,10 @@ async def test_it_stops_when_the_opener_has(bench: Bench) -> None:
 async def test_an_opener_that_tells_of_all_ports_has_as_many_asked_as_there_are_flows_for(bench: Bench) -> None:
     solo = await go_solo(bench.left, TOLD)
     solo.hear(*EVERYWHERE)
-    guesser = await guess(solo, 20.0)
-    assert len(guesser._known) <= MOST_TOLD
-    assert solo.bout.turn.flows == HARD_FLOWS
-    assert len(solo.knocks) <= HARD_PACKETS
+    scanner = await guess(solo, 20.0)
+    assert len(scanner._known) <= MOST_TOLD
+    assert solo.attempt.turn.flows == PREDICTION_FLOWS
+    assert len(solo.knocks) <= PREDICTION_PACKETS
     assert min(solo.ports) == FIRST_PORT
 
 
@@ -73,13 +73,13 @@ async def test_an_opener_that_tells_of_other_ports_each_time_fills_no_memory(ben
         for number in range(6):
             solo.hear((2000 * (number + 1), 2000 * (number + 1) + 1999))
             await trio.sleep(0.1)
-            most = max(most, len(guesser._waiting))
+            most = max(most, len(scanner._waiting))
 
-    guesser = Guesser(solo.bout)
+    scanner = Scanner(solo.attempt)
     with trio.move_on_after(1.0):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell)
-            await guesser.run()
+            await scanner.run()
     assert 1000 < most <= MOST_PAIRS
 
 

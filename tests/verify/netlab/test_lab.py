@@ -94,7 +94,7 @@ def test_a_lab_whose_owner_was_killed_is_swept_by_the_next_start(tmp_path: Path)
         "print(lab.id, sleeper.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
-    with Lab(state=tmp_path) as living:
+    with Lab(state=tmp_path) as runner:
         with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as owner:
             assert owner.stdout is not None
             dead, sleeper = owner.stdout.readline().decode().split()
@@ -103,7 +103,7 @@ def test_a_lab_whose_owner_was_killed_is_swept_by_the_next_start(tmp_path: Path)
         assert is_running(int(sleeper))
         with Lab(state=tmp_path):
             assert namespaces_of(dead) == []
-            assert len(namespaces_of(living.id)) == 2
+            assert len(namespaces_of(runner.id)) == 2
         assert not is_running(int(sleeper))
     assert list(tmp_path.glob("*.json")) == []
 

@@ -8,7 +8,7 @@ import pytest
 
 from tunnel.verify.proof.explorer import Space, explore
 from tunnel.verify.proof.model import Model
-from tunnel.verify.proof.rules import Charts, Rules, Weather, read_charts
+from tunnel.verify.proof.rules import Charts, FaultModel, Rules, read_charts
 
 Explore = Callable[..., Space]
 
@@ -22,14 +22,14 @@ def charts() -> Charts:
 @pytest.fixture
 def quiet(charts: Charts) -> Rules:
     """A weather in which nothing goes wrong."""
-    return Rules(charts, Weather("quiet"))
+    return Rules(charts, FaultModel("quiet"))
 
 
 @pytest.fixture
 def explored() -> Explore:
     """Explore a small weather with these charts."""
 
-    def run(charts: Charts, weather: Weather | None = None) -> Space:
-        return explore(Model(Rules(charts, weather or Weather("quiet"))))
+    def run(charts: Charts, fault_model: FaultModel | None = None) -> Space:
+        return explore(Model(Rules(charts, fault_model or FaultModel("quiet"))))
 
     return run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunnel.verify.proof.counterexample import deeds, draw
+from tunnel.verify.proof.counterexample import actions, draw
 from tunnel.verify.proof.properties import check
 from tunnel.verify.proof.rules import Charts
 
@@ -17,9 +17,9 @@ def test_a_way_keeps_the_names_of_its_beginning(charts: Charts, explored: Explor
     space = explored(charts)
     for at in range(0, len(space.states), 97):
         met: dict[str, list[str]] = {"node A": [], "node B": []}
-        for deed in deeds(space, at):
-            if deed.actor in met and deed.hearer == "server":
-                met[deed.actor].append(deed.text)
+        for action in actions(space, at):
+            if action.actor in met and action.hearer == "server":
+                met[action.actor].append(action.text)
         assert all(not said or said[0] == "hello" for said in met.values())
         assert all(said.count("hello") <= 1 for said in met.values())
 

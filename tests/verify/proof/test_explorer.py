@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tunnel.verify.proof.counterexample import deeds
+from tunnel.verify.proof.counterexample import actions
 from tunnel.verify.proof.rules import Charts
 
 if TYPE_CHECKING:
@@ -41,4 +41,4 @@ def test_it_stops_at_the_first_step_that_must_not_be(charts: Charts, explored: E
     )
     space = explored(charts._replace(peer=charts.peer.having(arrows=arrows)))
     assert space.fault == "an introduction brings no punch"
-    assert deeds(space, space.at)[-1].text == "introduced: the server introduced us"
+    assert actions(space, space.at)[-1].text == "introduced: the server introduced us"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunnel.verify.proof.model import MIRRORING, Model, fault_of
 from tunnel.verify.proof.path import BOTH_WAYS, SIZE
-from tunnel.verify.proof.rules import Charts, Rules, Weather
+from tunnel.verify.proof.rules import Charts, FaultModel, Rules
 from tunnel.verify.proof.side import Card, Pair, Seen, Side
 from tunnel.verify.proof.steps import Stepper
 
@@ -28,12 +28,12 @@ def test_numbered_states_take_the_steps_of_their_pairs(quiet: Rules) -> None:
         pair = model.pairs[state // SIZE]
         is_whole = state & BOTH_WAYS == BOTH_WAYS
         steps, _ = stepper.steps(pair)
-        expected = {(step.deed, step.pair) for step in steps if not (step.on_broken_path and is_whole)}
+        expected = {(step.action, step.pair) for step in steps if not (step.on_broken_path and is_whole)}
         arrows = model.arrows(state)
         for arrow in arrows:
             target = model.pairs[arrow.target // SIZE]
             told = target.swapped if arrow.is_mirrored else target
-            expected.discard((arrow.deed, told))
+            expected.discard((arrow.action, told))
             if arrow.target not in seen:
                 seen.add(arrow.target)
                 waiting.append(arrow.target)
@@ -43,7 +43,7 @@ def test_numbered_states_take_the_steps_of_their_pairs(quiet: Rules) -> None:
 
 
 def test_a_world_without_a_path_begins_without_one(charts: Charts) -> None:
-    assert Model(Rules(charts, Weather("cut", has_path=False))).start & BOTH_WAYS == 0
+    assert Model(Rules(charts, FaultModel("cut", has_path=False))).start & BOTH_WAYS == 0
 
 
 def test_what_is_wrong_with_a_pair_as_it_stands() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tunnel.verify.proof import node
-from tunnel.verify.proof.rules import Fault, Rules, Weather
+from tunnel.verify.proof.rules import Fault, FaultModel, Rules
 from tunnel.verify.proof.side import Card, Seen, Side, Word
 
 HELD = Side("announced", "acknowledged", Card.CURRENT, is_present=True, is_linked=True, seen=Seen.ANNOUNCED)
@@ -32,14 +32,14 @@ def test_a_punch_without_an_introduction_asks_for_one(quiet: Rules) -> None:
 
 
 def test_an_undeclared_event_is_a_fault(quiet: Rules) -> None:
-    """As `Living` says."""
+    """As `StateRunner` says."""
     with pytest.raises(Fault, match="the activity of announced may not return refused"):
         node.speak(quiet, HELD, "refused")
 
 
 def test_an_event_that_is_not_enabled_is_a_fault(quiet: Rules) -> None:
     arrows = tuple(arrow for arrow in quiet.peer.arrows if arrow.event != "peer_wanted")
-    rules = Rules(quiet.charts._replace(peer=quiet.peer.having(arrows=arrows)), quiet.weather)
+    rules = Rules(quiet.charts._replace(peer=quiet.peer.having(arrows=arrows)), quiet.fault_model)
     with pytest.raises(Fault, match="peer_wanted is not enabled in announced"):
         node.speak(rules, HELD, "peer_wanted")
 
@@ -62,15 +62,15 @@ def test_what_must_be_true_on_entering_a_state(quiet: Rules, event: str, to: str
         for arrow in quiet.peer.arrows
     )
     first = {(arrow.source, arrow.event): arrow for arrow in reversed(arrows)}
-    rules = Rules(quiet.charts._replace(peer=quiet.peer.having(arrows=tuple(first.values()))), quiet.weather)
+    rules = Rules(quiet.charts._replace(peer=quiet.peer.having(arrows=tuple(first.values()))), quiet.fault_model)
     with pytest.raises(Fault, match=fault):
         list(node.speak(rules, start, event))
 
 
 def test_no_punch_where_the_policy_forbids_it(quiet: Rules) -> None:
-    rules = Rules(quiet.charts, Weather("relay only", is_direct_allowed=False))
+    rules = Rules(quiet.charts, FaultModel("relay only", is_direct_allowed=False))
     arrows = tuple(replace(arrow, guards=()) for arrow in rules.peer.arrows if arrow.event == "patience_ended")
-    broken = Rules(rules.charts._replace(peer=rules.peer.having(arrows=arrows[-1:])), rules.weather)
+    broken = Rules(rules.charts._replace(peer=rules.peer.having(arrows=arrows[-1:])), rules.fault_model)
     with pytest.raises(Fault, match="the policy forbids"):
         list(node.end_patience(broken, HELD._replace(peer="relayed")))
 

@@ -19,7 +19,7 @@ def outcomes(path: int, a: View, b: View, *texts: str) -> list[tuple[Pace, int, 
     return [
         (shift.pace, shift.path, shift.proves)
         for shift in shifts(path, a, b, False)
-        if shift.deed.text in texts and not shift.deed.is_lost
+        if shift.action.text in texts and not shift.action.is_lost
     ]
 
 
@@ -55,10 +55,10 @@ def test_what_an_ended_process_sealed_opens_nowhere() -> None:
 
 def test_each_probe_may_be_lost_and_come_twice() -> None:
     found = shifts(BOTH_WAYS | ASKS_A | ANSWERS_A, PUNCHING, PUNCHING, False)
-    lost = {shift.path for shift in found if shift.deed.is_lost}
+    lost = {shift.path for shift in found if shift.action.is_lost}
     assert lost == {BOTH_WAYS | ANSWERS_A, BOTH_WAYS | ASKS_A}
-    assert all(shift.pace is Pace.FAULT for shift in found if shift.deed.is_lost)
-    assert [shift.path for shift in found if "twice" in shift.deed.text] == [BOTH_WAYS | ASKS_A | ANSWERS_A]
+    assert all(shift.pace is Pace.FAULT for shift in found if shift.action.is_lost)
+    assert [shift.path for shift in found if "twice" in shift.action.text] == [BOTH_WAYS | ASKS_A | ANSWERS_A]
 
 
 def test_ways_die_and_open_only_where_the_world_does_that() -> None:

@@ -10,13 +10,13 @@ import pytest
 from tunnel.machines.table import ChartTable
 from tunnel.verify.proof import properties
 from tunnel.verify.proof.properties import DEADLOCK, GOALS, PUNCHES, check
-from tunnel.verify.proof.rules import Charts, Weather
+from tunnel.verify.proof.rules import Charts, FaultModel
 
 if TYPE_CHECKING:
     from tests.verify.proof.conftest import Explore
 
-NO_PATH = Weather("no path", has_path=False)
-NO_PATH_STOPPING = Weather("no path, the server stops", has_path=False, is_server_stopping=True)
+NO_PATH = FaultModel("no path", has_path=False)
+NO_PATH_STOPPING = FaultModel("no path, the server stops", has_path=False, is_server_stopping=True)
 
 
 def without(table: ChartTable, source: str, event: str) -> ChartTable:
@@ -70,9 +70,9 @@ def test_a_budget_that_is_too_small_is_noticed(
 
 
 def test_an_introduction_without_an_end_is_noticed(charts: Charts, explored: Explore) -> None:
-    weather = Weather("links break", is_direct_allowed=False, is_link_breaking=True)
+    fault_model = FaultModel("links break", is_direct_allowed=False, is_link_breaking=True)
     broken = charts._replace(introduction=leading(charts.introduction, "waiting", "both_announced", "refused"))
-    violation, _ = check(explored(broken, weather))
+    violation, _ = check(explored(broken, fault_model))
     assert violation is not None
     assert violation.what == "an introduction ends as refused, which is not true"
 

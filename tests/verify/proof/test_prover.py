@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tunnel.verify.proof.equivalent_mutants import REASONS
-from tunnel.verify.proof.fault_models import WEATHERS
+from tunnel.verify.proof.fault_models import FAULT_MODELS
 from tunnel.verify.proof.mutants import Verdict
-from tunnel.verify.proof.prover import Explored, Proof, count_jobs, explore_weather
-from tunnel.verify.proof.rules import Charts, Weather
+from tunnel.verify.proof.prover import Explored, Proof, count_jobs, explore_fault_model
+from tunnel.verify.proof.rules import Charts, FaultModel
 
 pytestmark = pytest.mark.timeout(1800)  # what `prove` prints comes from one run, which takes minutes
 
@@ -40,10 +40,10 @@ def told() -> Any:
 
 
 def test_every_promise_holds_in_every_weather(told: Any) -> None:
-    assert {weather["weather"]: weather["violation"] for weather in told["weathers"]} == {
-        weather.name: "" for weather in WEATHERS
+    assert {fault_model["weather"]: fault_model["violation"] for fault_model in told["weathers"]} == {
+        fault_model.name: "" for fault_model in FAULT_MODELS
     }
-    assert sum(weather["states"] for weather in told["weathers"]) > 1_000_000
+    assert sum(fault_model["states"] for fault_model in told["weathers"]) > 1_000_000
 
 
 def test_every_mutant_is_noticed_or_explained(told: Any) -> None:
@@ -69,7 +69,7 @@ def test_the_page_tells_what_the_command_found(told: Any) -> None:
 
 def test_a_violation_comes_with_its_diagram(charts: Charts) -> None:
     closed = charts.peer.having(arrows=tuple(arrow for arrow in charts.peer.arrows if arrow.event != "path_verified"))
-    found = explore_weather(charts._replace(peer=closed), Weather("quiet"))
+    found = explore_fault_model(charts._replace(peer=closed), FaultModel("quiet"))
     assert (found.violation, found.what) == ("never", "path_verified is not enabled in punching")
     assert found.diagram.startswith("sequenceDiagram\n")
     assert "probe answer" in found.diagram
@@ -77,7 +77,7 @@ def test_a_violation_comes_with_its_diagram(charts: Charts) -> None:
 
 def test_guards_that_overlap_are_a_violation_before_anything_is_explored(charts: Charts) -> None:
     twice = charts.peer.having(arrows=(*charts.peer.arrows, charts.peer.arrows[0]))
-    found = explore_weather(charts._replace(peer=twice), Weather("quiet"))
+    found = explore_fault_model(charts._replace(peer=twice), FaultModel("quiet"))
     assert (found.states, found.violation) == (0, "never")
     assert "2 ways out of detecting" in found.what
 
@@ -95,5 +95,5 @@ def test_a_proof_holds_only_when_all_of_it_does() -> None:
 
 
 def test_everything_is_counted_for_the_progress() -> None:
-    assert count_jobs(with_mutants=False) == len(WEATHERS)
+    assert count_jobs(with_mutants=False) == len(FAULT_MODELS)
     assert count_jobs(with_mutants=True) > 300

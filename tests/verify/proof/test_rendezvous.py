@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tunnel.verify.proof import rendezvous
-from tunnel.verify.proof.rules import Fault, Rules, Weather
+from tunnel.verify.proof.rules import Fault, FaultModel, Rules
 from tunnel.verify.proof.side import NO_SERVER, Card, Pair, Seen, Side, Word
 
 KNOWN = Side("requested", "acknowledged", Card.CURRENT, is_present=True, is_linked=True, seen=Seen.ANNOUNCED)
@@ -51,14 +51,14 @@ def test_who_waits_is_introduced_or_refused_as_soon_as_that_is_known(quiet: Rule
 
 def test_an_untrue_answer_is_a_fault(quiet: Rules) -> None:
     arrows = tuple(replace(arrow, target="introduced") for arrow in quiet.introduction.arrows)
-    rules = Rules(quiet.charts._replace(introduction=quiet.introduction.having(arrows=arrows)), quiet.weather)
+    rules = Rules(quiet.charts._replace(introduction=quiet.introduction.having(arrows=arrows)), quiet.fault_model)
     with pytest.raises(Fault, match="ends as introduced, which is not true"):
         list(rendezvous.lose_patience(rules, Pair(SILENT, KNOWN, 2)))
 
 
 def test_a_request_without_pending_is_a_fault(quiet: Rules) -> None:
     nothing = {state: frozenset[str]() for state in quiet.introduction.states}
-    rules = Rules(quiet.charts._replace(introduction=quiet.introduction.having(sends_of=nothing)), quiet.weather)
+    rules = Rules(quiet.charts._replace(introduction=quiet.introduction.having(sends_of=nothing)), quiet.fault_model)
     with pytest.raises(Fault, match="not answered by pending"):
         list(rendezvous.hear_connect(rules, asking(SILENT), 0))
 
@@ -73,7 +73,7 @@ def test_without_room_the_server_waits(quiet: Rules) -> None:
     full = KNOWN._replace(told=(Word.UP,))
     assert rendezvous.tell(quiet, full, Word.INTRODUCED) is None
     assert list(rendezvous.hear_connect(quiet, asking(full), 0)) == []
-    roomy = rendezvous.tell(Rules(quiet.charts, Weather("two words", room=2)), full, Word.INTRODUCED)
+    roomy = rendezvous.tell(Rules(quiet.charts, FaultModel("two words", room=2)), full, Word.INTRODUCED)
     assert roomy is not None
     assert roomy.told == (Word.UP, Word.INTRODUCED)
 

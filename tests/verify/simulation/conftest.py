@@ -13,8 +13,8 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.verify.memory.datagrams import MemoryDatagramSocket
 from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet
 from tunnel.verify.memory.packet import Fate, MemoryPacket
-from tunnel.verify.simulation.internet.simulated_network import Town, build_town
-from tunnel.verify.simulation.internet.topology import Picture
+from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_town
+from tunnel.verify.simulation.internet.topology import Topology
 
 ROUND = 0.1
 """Seconds of virtual time in which everything that was sent has arrived."""
@@ -50,16 +50,16 @@ class Scene:
 
     internet: MemoryInternet
     fates: list[tuple[bytes, Fate]] = field(default_factory=list)
-    town: Town = field(init=False)
+    net: SimulatedNetwork = field(init=False)
 
-    def build(self, picture: Picture, *, seed: int = 1) -> Town:
+    def build(self, topology: Topology, *, seed: int = 1) -> SimulatedNetwork:
         self.internet.watch = self._watch
-        self.town = build_town(self.internet, picture, seed=seed)
-        return self.town
+        self.net = build_town(self.internet, topology, seed=seed)
+        return self.net
 
     async def mailbox(self, host: str, port: int = 5000, *, ipv6: bool = False) -> Mailbox:
         wildcard = "::" if ipv6 else "0.0.0.0"
-        return Mailbox(await self.town.hosts[host].open_socket(Endpoint(wildcard, port)))
+        return Mailbox(await self.net.hosts[host].open_socket(Endpoint(wildcard, port)))
 
     def fates_of(self, payload: bytes) -> list[Fate]:
         return [fate for sent, fate in self.fates if sent == payload]

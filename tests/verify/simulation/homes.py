@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.verify.simulation.internet.topology import Host, Nat, Picture, Router
+from tunnel.verify.simulation.internet.topology import Host, Nat, Router, Topology
 
 OUTER = "26.0.0.1"
 PUBLIC, OTHER = Endpoint("25.0.1.1", 5000), Endpoint("25.0.1.2", 5000)
 HOME = Router(address=OUTER, inner="192.168.1.1")
 
 
-def one_home(router: Router = HOME, *more: tuple[str, Host]) -> Picture:
+def one_home(router: Router = HOME, *more: tuple[str, Host]) -> Topology:
     """`desk` and `laptop` behind `home`; `public` and `other` on the internet."""
     hosts = {
         "desk": Host(addresses=("192.168.1.2",), behind="home"),
@@ -20,7 +20,7 @@ def one_home(router: Router = HOME, *more: tuple[str, Host]) -> Picture:
         "public": Host(addresses=(PUBLIC.host,)),
         "other": Host(addresses=(OTHER.host,)),
     }
-    return Picture(hosts={**hosts, **dict(more)}, routers={"home": router})
+    return Topology(hosts={**hosts, **dict(more)}, routers={"home": router})
 
 
 def with_nat(**changes: object) -> Router:

@@ -16,7 +16,7 @@ from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport,
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.allocation import PortSample
 from tunnel.network.ports import DatagramSocket
-from tunnel.node.nat_discovery import Surveyor
+from tunnel.node.nat_discovery import NatDiscovery
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.simulation.internet.simulated_network import build_town
@@ -25,9 +25,9 @@ from tunnel.verify.simulation.internet.topology import (
     Host,
     Line,
     Nat,
-    Picture,
     Router,
     Server,
+    Topology,
     Unsolicited,
 )
 from tunnel.verify.simulation.internet.topology import Udp as LetsOut
@@ -73,12 +73,12 @@ def look(
     """Run a server's STUN service and the surveyor of a node on the desk for so long."""
 
     async def run() -> Look:
-        picture = Picture(hosts={"desk": host}, routers=routers, server=Server(stun=(*stun, LIAR)))
+        topology = Topology(hosts={"desk": host}, routers=routers, server=Server(stun=(*stun, LIAR)))
         async with open_memory_internet() as internet, trio.open_nursery() as nursery:
-            town = build_town(internet, picture, seed=seed)
-            server, desk = town.hosts["server"].world(), town.hosts["desk"].world()
-            doors = [await server.services.open_service_socket(endpoint) for endpoint in stun]
-            nursery.start_soon(partial(serve_stun, doors, rate_per_source=rate))
+            net = build_town(internet, topology, seed=seed)
+            server, desk = net.hosts["server"].world(), net.hosts["desk"].world()
+            addresses = [await server.services.open_service_socket(endpoint) for endpoint in stun]
+            nursery.start_soon(partial(serve_stun, addresses, rate_per_source=rate))
             nursery.start_soon(serve_lies, await server.datagrams.open_socket(LIAR))
             began, packets, news, verdicts = trio.current_time(), 0, list[float](), list[float]()
 
@@ -86,9 +86,9 @@ def look(
                 nonlocal packets
                 packets += 1
 
-            town.hosts["desk"].on_sent = count
+            net.hosts["desk"].on_sent = count
             socket = await desk.datagrams.open_socket(Endpoint("0.0.0.0", 0))
-            surveyor = Surveyor(
+            nat_discovery = NatDiscovery(
                 [socket],
                 desk.resolver,
                 desk.interfaces,
@@ -99,24 +99,24 @@ def look(
                 changed=lambda *_: verdicts.append(trio.current_time() - began),
                 learned=lambda: news.append(trio.current_time() - began),
             )
-            surveyor.own = tuple(stun)
-            nursery.start_soon(_read, socket, surveyor)
-            nursery.start_soon(surveyor.run)
-            surveyor.request()
+            nat_discovery.own = tuple(stun)
+            nursery.start_soon(_read, socket, nat_discovery)
+            nursery.start_soon(nat_discovery.run)
+            nat_discovery.request()
             await trio.sleep(seconds)
-            samples = await surveyor.sample_ports()
-            assert surveyor.result is not None
-            found = Look(surveyor.result.report, surveyor.keepalive, news, packets, verdicts[0], samples)
+            samples = await nat_discovery.sample_ports()
+            assert nat_discovery.result is not None
+            found = Look(nat_discovery.result.report, nat_discovery.keepalive, news, packets, verdicts[0], samples)
             nursery.cancel_scope.cancel()
         return found
 
     return trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-async def _read(socket: DatagramSocket, surveyor: Surveyor) -> None:
+async def _read(socket: DatagramSocket, nat_discovery: NatDiscovery) -> None:
     while True:
         for datagram, remote in await socket.receive_batch():
-            surveyor.handle_untrusted(0, datagram, remote)
+            nat_discovery.handle_untrusted(0, datagram, remote)
 
 
 def home(nat: Nat | None, **details: object) -> dict[str, Router]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from tunnel.verify.simulation.runs.conformance import Arrow, all_arrows
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.scenarios.library import scenario_files
 from tunnel.verify.simulation.scenarios.scenario_file import read_scenario
 
@@ -22,7 +22,7 @@ TAKEN: dict[tuple[str, int], frozenset[Arrow]] = {}
 def arrows_of(file: Path, seed: int) -> frozenset[Arrow]:
     """The transitions of a run; one that was made already is not made again."""
     if (file.stem, seed) not in TAKEN:
-        outcome = rehearse(read_scenario(file), seed)
+        outcome = run_scenario(read_scenario(file), seed)
         assert outcome.failures == ()
         TAKEN[file.stem, seed] = outcome.arrows
     return TAKEN[file.stem, seed]

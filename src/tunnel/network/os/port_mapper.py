@@ -26,7 +26,7 @@ from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.routes import Gateway
 from tunnel.network.os.ssdp import find_description
 from tunnel.network.os.upnp_call import IsAbandoned
-from tunnel.network.os.upnp_client import IgdProcess
+from tunnel.network.os.upnp_client import UpnpClient
 from tunnel.network.ports import Interfaces, MappedPort
 
 Search = Callable[[Gateway], Awaitable[str]]
@@ -60,7 +60,7 @@ class RealPortMapper:
     def __init__(self, interfaces: Interfaces, *, search: Search = find_description, run: Run | None = None) -> None:
         self._interfaces = interfaces
         self._search = search
-        self._process = IgdProcess()
+        self._process = UpnpClient()
         self._run = self._process.run if run is None else run
         self._limiter = trio.CapacityLimiter(1)
         self._free: _Service | None = None

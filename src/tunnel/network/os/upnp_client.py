@@ -23,7 +23,7 @@ _PROGRAM = ("-P", "-m", "tunnel.network.os.upnp_worker")
 """Without -P a file in the node's working directory could be run in its place."""
 
 
-class IgdProcess:
+class UpnpClient:
     """`start` it while this process may still become another user; `run` starts it else. It ends with this object."""
 
     def __init__(self) -> None:

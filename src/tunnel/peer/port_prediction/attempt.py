@@ -12,10 +12,10 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import NatReport
 from tunnel.peer.paths import NEVER
 from tunnel.peer.peer_state import PeerFacts
-from tunnel.peer.port_prediction.plan import FIRST_PORT, LAST_PORT, HardTactic, Span
-from tunnel.peer.probe_budget import HardTurn
+from tunnel.peer.port_prediction.plan import FIRST_PORT, LAST_PORT, PredictionPlan, Span
+from tunnel.peer.probe_budget import PredictionTurn
 from tunnel.peer.surroundings import Way
-from tunnel.wire.probes import MAX_SPANS, ProbeHint, Stage
+from tunnel.wire.probes import MAX_SPANS, ProbeHint, PunchPhase
 
 Knock = Callable[[Way, int | None], None]
 """knock(way, ttl): one probe, of which nothing is kept unless it is answered."""
@@ -31,14 +31,14 @@ HEARD_BEFORE = 2.0
 """Seconds before a hard punch, in which the plain one was heard already."""
 
 
-class Bout:
+class Attempt:
     """One hard punch of one side. `numbers` are the sockets opened for it, and the caller's to close."""
 
     def __init__(
         self,
         facts: PeerFacts,
-        tactic: HardTactic,
-        turn: HardTurn,
+        tactic: PredictionPlan,
+        turn: PredictionTurn,
         numbers: list[int],
         *,
         attempt: int,
@@ -106,17 +106,17 @@ class Bout:
     @property
     def is_peer_done(self) -> bool:
         """Whether the peer has stopped."""
-        return self.hint is not None and self.hint.stage in (Stage.OVER, Stage.BUSY)
+        return self.hint is not None and self.hint.phase in (PunchPhase.OVER, PunchPhase.BUSY)
 
     async def wait_hint(self, condition: Callable[[], bool]) -> None:
         """Until the condition holds: it is asked with each news of the peer."""
-        await self._facts.pulse.wait_until(condition)
+        await self._facts.notifier.wait_until(condition)
 
-    def say(self, stage: Stage) -> None:
+    def say(self, phase: PunchPhase) -> None:
         """Tell the peer where we are."""
         self._tell(
             ProbeHint(
-                stage,
+                phase,
                 opens=self.tactic.we_open,
                 attempt=self._attempt,
                 place=self._place,
@@ -136,7 +136,7 @@ class Bout:
         self._spans.append(span)
         while len(self._spans) > MAX_SPANS:
             self._spans = _joined(self._spans)
-        self.say(Stage.UNDER_WAY)
+        self.say(PunchPhase.UNDER_WAY)
 
     @property
     def step(self) -> int:
@@ -169,8 +169,8 @@ class Bout:
 class Knocks:
     """Knocks that wait for the pace: pairs of socket and endpoint, each once, in the order of their coming."""
 
-    def __init__(self, bout: Bout) -> None:
-        self._bout = bout
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
         self._waiting: deque[tuple[int, Endpoint]] = deque()
 
     def __len__(self) -> int:
@@ -183,9 +183,9 @@ class Knocks:
     def send(self, ttl: int | None = None, most: int = FLOWS_A_TICK) -> list[tuple[int, Endpoint]]:
         """Send what the pace allows, `most` at a time; what was sent."""
         sent: list[tuple[int, Endpoint]] = []
-        while self._waiting and len(sent) < most and self._bout.turn.take_flow():
+        while self._waiting and len(sent) < most and self._attempt.turn.take_flow():
             number, endpoint = self._waiting.popleft()
-            self._bout.knock(Way(number, endpoint), ttl)
+            self._attempt.knock(Way(number, endpoint), ttl)
             sent.append((number, endpoint))
         return sent
 

@@ -10,7 +10,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
-from tunnel.peer.port_prediction.attempt import FLOWS_A_TICK, Bout, Knocks, tick
+from tunnel.peer.port_prediction.attempt import FLOWS_A_TICK, Attempt, Knocks, tick
 from tunnel.peer.port_prediction.plan import AHEAD, FIRST_PORT, LAST_PORT, Aim, counts
 from tunnel.peer.surroundings import Way
 
@@ -36,27 +36,27 @@ MOST_STRANGERS = 8
 """A span that is so many times as wide as it should be says nothing."""
 
 
-class Opener:
+class Listener:
     """Make it, run it until the guesser has stopped."""
 
-    def __init__(self, bout: Bout) -> None:
-        self._bout = bout
-        self._tactic = bout.tactic
-        self._fresh = Knocks(bout)
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._tactic = attempt.tactic
+        self._fresh = Knocks(attempt)
         self._due: deque[tuple[float, int, Endpoint]] = deque()
         self._heard: list[Endpoint] = []
         self._batches = 0
-        self._tells = counts(bout.own)
+        self._tells = counts(attempt.own)
 
     async def run(self) -> None:
         """Open, knock, tell."""
-        bout = self._bout
+        attempt = self._attempt
         aims = deque(await self._find_aims())
         async with trio.open_nursery() as nursery:
-            while not bout.is_peer_done:
+            while not attempt.is_peer_done:
                 self._retarget()
                 self._knock_first(None)  # what no flow was left for in the last step
-                opened = await bout.open_sockets(self._sockets_now(aims))
+                opened = await attempt.open_sockets(self._sockets_now(aims))
                 for number in opened:
                     self._fresh.add([(number, aim) for aim in self._aims_of_next(aims)])
                 if opened:
@@ -68,40 +68,40 @@ class Opener:
     @property
     def _is_told_alone(self) -> bool:
         """Whether each socket has ports of its own: one count does not give those of the next."""
-        return self._tactic.aim is Aim.SWEPT or self._bout.own.allocation is Allocation.PRESERVING
+        return self._tactic.aim is Aim.SWEPT or self._attempt.own.allocation is Allocation.PRESERVING
 
     # Where to.
 
     async def _find_aims(self) -> Sequence[Endpoint]:
-        bout, tactic = self._bout, self._tactic
+        attempt, tactic = self._attempt, self._tactic
         match tactic.aim:
             case Aim.ANNOUNCED:
-                return bout.endpoints[:MAX_AIMS]
+                return attempt.endpoints[:MAX_AIMS]
             case Aim.TOLD:
-                await bout.wait_hint(lambda: bool(bout.told) or bout.is_peer_done)
-                return self._at([port for first, last in bout.told for port in range(first, last + 1)][:MAX_TOLD])
+                await attempt.wait_hint(lambda: bool(attempt.told) or attempt.is_peer_done)
+                return self._at([port for first, last in attempt.told for port in range(first, last + 1)][:MAX_TOLD])
             case Aim.AHEAD:
-                await bout.wait_hint(lambda: bool(bout.told) or bout.is_peer_done)
-                return self._at([] if not bout.told else ports_ahead(bout.told[0][0], bout))
+                await attempt.wait_hint(lambda: bool(attempt.told) or attempt.is_peer_done)
+                return self._at([] if not attempt.told else ports_ahead(attempt.told[0][0], attempt))
             case Aim.PICKED | Aim.SWEPT:
                 assert tactic.aim_block is not None
                 first, last = tactic.aim_block
                 count = min(MAX_SWEPT, last - first + 1) if tactic.aim is Aim.SWEPT else self._picks()
-                return self._at(bout.chance.sample(range(first, last + 1), count))
+                return self._at(attempt.chance.sample(range(first, last + 1), count))
 
     def _picks(self) -> int:
         """One, where the guesser learns each port of ours; else as many as fill our block."""
-        block = self._bout.own.block
+        block = self._attempt.own.block
         if self._tells or block is None:
             return 1
         return max(1, min(MAX_SWEPT, (block[1] - block[0] + 1) * 15 // 16) // self._tactic.sockets)
 
     def _at(self, ports: Sequence[int]) -> list[Endpoint]:
-        return [Endpoint(self._bout.host, port) for port in ports if FIRST_PORT <= port <= LAST_PORT]
+        return [Endpoint(self._attempt.host, port) for port in ports if FIRST_PORT <= port <= LAST_PORT]
 
     def _sockets_now(self, aims: deque[Endpoint]) -> int:
         """How many to open in this step."""
-        left = self._tactic.sockets - self._bout.turn.sockets
+        left = self._tactic.sockets - self._attempt.turn.sockets
         if not aims or left <= 0 or len(self._fresh):
             return 0
         if self._is_told_alone:
@@ -117,7 +117,7 @@ class Opener:
                 return [aims.popleft() for _ in range(min(most, len(aims)))]
             case Aim.AHEAD:
                 each = math.ceil(self._tactic.sockets / AHEAD)
-                return [aims[min(len(aims) - 1, (self._bout.turn.sockets - 1) // each)]]
+                return [aims[min(len(aims) - 1, (self._attempt.turn.sockets - 1) // each)]]
             case _:
                 return self._heard or list(aims)
 
@@ -139,13 +139,13 @@ class Opener:
         return len(sent)
 
     async def _knock_enclosed(self, number: int, ttl: int) -> None:
-        bout, step, sent = self._bout, self._bout.step, 0
+        attempt, step, sent = self._attempt, self._attempt.step, 0
 
         def act() -> None:
             nonlocal sent
             sent = self._knock_first(ttl)
 
-        before, after = await bout.enclose(number, act)
+        before, after = await attempt.enclose(number, act)
         seen = before or after
         if seen is None or not sent:
             return
@@ -153,14 +153,14 @@ class Opener:
         last = after.port - step if after is not None and after != before else first + step * sent
         low, high = sorted((first, last))
         if high - low <= abs(step) * sent * MOST_STRANGERS:
-            bout.note_span(seen, (low, high))
+            attempt.note_span(seen, (low, high))
 
     def _retarget(self) -> None:
         """The guesser was heard from where we do not aim: there it comes from, so there we aim too."""
-        for endpoint in self._bout.heard() if not self._tactic.is_crossed else ():
+        for endpoint in self._attempt.heard() if not self._tactic.is_crossed else ():
             if endpoint not in self._heard and len(self._heard) < MAX_AIMS:
                 self._heard.append(endpoint)
-                self._fresh.add([(number, endpoint) for number in self._bout.numbers])
+                self._fresh.add([(number, endpoint) for number in self._attempt.numbers])
 
     def _knock_again(self) -> None:
         """So that it may arrive: a guess made before the socket was opened counts too."""
@@ -169,15 +169,15 @@ class Opener:
             if not self._due or self._due[0][0] > now:
                 return
             _, number, aim = self._due[0]
-            if not self._bout.knock_again(Way(number, aim)):
+            if not self._attempt.knock_again(Way(number, aim)):
                 return
             self._due.popleft()
             self._due.append((now + REPEAT, number, aim))
 
 
-def ports_ahead(counted: int, bout: Bout) -> list[int]:
+def ports_ahead(counted: int, attempt: Attempt) -> list[int]:
     """Ports to which the guesser's NAT will come that had just given `counted`. The guesser knows them too."""
-    nat = bout.own if not bout.tactic.we_open else bout.theirs
+    nat = attempt.own if not attempt.tactic.we_open else attempt.theirs
     if nat.allocation is Allocation.PRESERVING:
         first, gap, step = AHEAD_GAP_PRESERVING, AHEAD_GAP_PRESERVING, 1
     else:
@@ -185,7 +185,9 @@ def ports_ahead(counted: int, bout: Bout) -> list[int]:
     return [counted + step * (first + gap * index) for index in range(AHEAD)]
 
 
-def spans_told(bout: Bout) -> int:
+def spans_told(attempt: Attempt) -> int:
     """How many spans the opener tells of when it has opened all sockets that it aims ahead."""
-    nat = bout.own if bout.tactic.we_open else bout.theirs
-    return bout.tactic.sockets if nat.allocation is Allocation.PRESERVING else math.ceil(bout.tactic.sockets / BATCH)
+    nat = attempt.own if attempt.tactic.we_open else attempt.theirs
+    return (
+        attempt.tactic.sockets if nat.allocation is Allocation.PRESERVING else math.ceil(attempt.tactic.sockets / BATCH)
+    )

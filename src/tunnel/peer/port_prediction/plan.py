@@ -17,7 +17,7 @@ from enum import Enum
 from tunnel.model.announcement import Announcement
 from tunnel.model.candidate import CandidateKind
 from tunnel.model.nat import Allocation, Filtering, Mapping, NatReport, Udp
-from tunnel.peer.probe_budget import HARD_FLOWS, HARD_SOCKETS
+from tunnel.peer.probe_budget import PREDICTION_FLOWS, PREDICTION_SOCKETS
 
 FIRST_PORT, LAST_PORT = 1024, 65535
 """Where NATs take ports from that choose at random (RFC 4787, section 4.2.1, leaves the lower ones alone)."""
@@ -63,7 +63,7 @@ class Aim(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class HardTactic:
+class PredictionPlan:
     """What one side does, and what the other. Both sides hold the same but for `we_open`."""
 
     name: TacticName
@@ -85,7 +85,7 @@ class HardTactic:
         return self.aim is not Aim.ANNOUNCED
 
 
-def choose_hard(own: Announcement, theirs: Announcement, attempt: int = 0) -> HardTactic | None:
+def plan_prediction(own: Announcement, theirs: Announcement, attempt: int = 0) -> PredictionPlan | None:
     """The hard tactic for this pair; None where none is needed, or none can win.
 
     Swapped arguments give the mirrored answer. Where both could open, they take turns from attempt to attempt.
@@ -109,31 +109,31 @@ def is_hard(body: Announcement) -> bool:
     return body.nat.is_hard and not _has_open_door(body)
 
 
-def _can_be_met(opener: Announcement, guesser: Announcement) -> bool:
+def _can_be_met(listener: Announcement, scanner: Announcement) -> bool:
     """Whether a guess that hits a port of the opener's makes a path."""
-    if not is_hard(opener):
+    if not is_hard(listener):
         return False
-    if guesser.nat.mapping in _STEADY or _has_open_door(guesser):
+    if scanner.nat.mapping in _STEADY or _has_open_door(scanner):
         return True
-    if not guesser.nat.is_hard or opener.nat.filtering not in _LETS_ADDRESS_IN:
+    if not scanner.nat.is_hard or listener.nat.filtering not in _LETS_ADDRESS_IN:
         return False
     # The hit shows from where the guesser comes. An opener with one port for its whole address answers from the port
     # that was hit; one with a port for each remote endpoint aims anew, at the port from which the guesser always comes.
-    return Mapping.ADDRESS_DEPENDENT in (opener.nat.mapping, guesser.nat.mapping)
+    return Mapping.ADDRESS_DEPENDENT in (listener.nat.mapping, scanner.nat.mapping)
 
 
-def _alone(nat: NatReport, *, we_open: bool) -> HardTactic:
+def _alone(nat: NatReport, *, we_open: bool) -> PredictionPlan:
     """Only the opener's port is to be found."""
     if counts(nat):
-        return HardTactic(TacticName.PREDICTED, we_open, _sockets_that_tell(nat))
+        return PredictionPlan(TacticName.PREDICTED, we_open, _sockets_that_tell(nat))
     block = _block(nat)
     if nat.allocation is Allocation.BLOCK and block is not None:
-        return HardTactic(TacticName.BLOCK, we_open, sockets_for(block), (block,))
+        return PredictionPlan(TacticName.BLOCK, we_open, sockets_for(block), (block,))
     everywhere = (FIRST_PORT, LAST_PORT)
-    return HardTactic(TacticName.BIRTHDAY, we_open, sockets_for(everywhere), (everywhere,))
+    return PredictionPlan(TacticName.BIRTHDAY, we_open, sockets_for(everywhere), (everywhere,))
 
 
-def _crossed(own: NatReport, theirs: NatReport, *, is_our_turn: bool) -> HardTactic | None:
+def _crossed(own: NatReport, theirs: NatReport, *, is_our_turn: bool) -> PredictionPlan | None:
     """Both ports are to be found: who guesses, and how the opener aims, by what is known of the guesser's ports."""
     for guesses, aim in ((_tells_one_port, Aim.TOLD), (_has_one_port_in_block, Aim.SWEPT)):
         may_guess = [guesses(nat) and (aim is Aim.TOLD or in_reach(other)) for nat, other in _both(own, theirs)]
@@ -148,28 +148,28 @@ def _crossed(own: NatReport, theirs: NatReport, *, is_our_turn: bool) -> HardTac
     return _aimed(own, theirs, Aim.AHEAD if counts(theirs if we_open else own) else Aim.PICKED, we_open=we_open)
 
 
-def _aimed(own: NatReport, theirs: NatReport, aim: Aim, *, we_open: bool) -> HardTactic:
-    opener, guesser = (own, theirs) if we_open else (theirs, own)
-    alone = _alone(opener, we_open=we_open)
-    sockets, block, guess_sockets = alone.sockets, _block(guesser), 1
+def _aimed(own: NatReport, theirs: NatReport, aim: Aim, *, we_open: bool) -> PredictionPlan:
+    listener, scanner = (own, theirs) if we_open else (theirs, own)
+    alone = _alone(listener, we_open=we_open)
+    sockets, block, guess_sockets = alone.sockets, _block(scanner), 1
     match aim:
         case Aim.SWEPT:
-            sockets = HARD_SOCKETS if counts(opener) else 1
+            sockets = PREDICTION_SOCKETS if counts(listener) else 1
             guess_sockets = 0
         case Aim.PICKED:
             assert block is not None
-            if counts(opener):
-                sockets = PRESERVING_SOCKETS if not _is_counter(opener) else CROSSED_SOCKETS
-                guess_sockets = min(HARD_SOCKETS, 2 + math.ceil(_ports(block) / sockets))
+            if counts(listener):
+                sockets = PRESERVING_SOCKETS if not _is_counter(listener) else CROSSED_SOCKETS
+                guess_sockets = min(PREDICTION_SOCKETS, 2 + math.ceil(_ports(block) / sockets))
             else:
-                sockets = min(HARD_SOCKETS, _width(opener) * 7 // 16)
+                sockets = min(PREDICTION_SOCKETS, _width(listener) * 7 // 16)
                 guess_sockets = FEWEST_SOCKETS
         case Aim.AHEAD:
-            sockets = PRESERVING_SOCKETS if not _is_counter(opener) else CROSSED_SOCKETS
-            guess_sockets = HARD_SOCKETS
+            sockets = PRESERVING_SOCKETS if not _is_counter(listener) else CROSSED_SOCKETS
+            guess_sockets = PREDICTION_SOCKETS
         case _:
             pass
-    return HardTactic(alone.name, we_open, sockets, alone.spans, aim, block, guess_sockets)
+    return PredictionPlan(alone.name, we_open, sockets, alone.spans, aim, block, guess_sockets)
 
 
 def counts(nat: NatReport) -> bool:
@@ -184,8 +184,8 @@ def in_reach(nat: NatReport) -> bool:
 
 def sockets_for(span: Span) -> int:
     """So many that guesses within this span expect `WANTED_HITS` hits before half of the flows are spent."""
-    wanted = math.ceil(WANTED_HITS * _ports(span) / min(_ports(span), HARD_FLOWS / 2))
-    return min(HARD_SOCKETS, max(FEWEST_SOCKETS, wanted))
+    wanted = math.ceil(WANTED_HITS * _ports(span) / min(_ports(span), PREDICTION_FLOWS / 2))
+    return min(PREDICTION_SOCKETS, max(FEWEST_SOCKETS, wanted))
 
 
 def _tells_one_port(nat: NatReport) -> bool:

@@ -9,10 +9,10 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
-from tunnel.peer.port_prediction.attempt import FLOWS_A_TICK, MOST_TOLD, Bout, Knocks, tick
+from tunnel.peer.port_prediction.attempt import FLOWS_A_TICK, MOST_TOLD, Attempt, Knocks, tick
 from tunnel.peer.port_prediction.listener import AHEAD_GAP, AHEAD_GAP_PRESERVING, CROSSED_TTL, ports_ahead, spans_told
 from tunnel.peer.port_prediction.plan import FEWEST_SOCKETS, FIRST_PORT, LAST_PORT, Aim, Span
-from tunnel.peer.probe_budget import HARD_FLOWS
+from tunnel.peer.probe_budget import PREDICTION_FLOWS
 from tunnel.peer.surroundings import Way
 
 MARGIN = 4
@@ -21,7 +21,7 @@ AGAIN = 1.0
 """Seconds after which ports that were told of are asked again, where that costs no flow."""
 MOST_AGAIN = 90
 """Ports that are asked again at a time."""
-MOST_PAIRS = FEWEST_SOCKETS * HARD_FLOWS
+MOST_PAIRS = FEWEST_SOCKETS * PREDICTION_FLOWS
 """Of a socket of ours and a port that was told: what two blocks make. They are shuffled, and that takes time."""
 GRACE = 2.0
 """Seconds for late answers, when all guesses are made."""
@@ -31,13 +31,13 @@ DRY = 8.0
 """Seconds without a new port to ask after which there will be none."""
 
 
-class Guesser:
+class Scanner:
     """Make it, run it until all guesses are made."""
 
-    def __init__(self, bout: Bout) -> None:
-        self._bout = bout
-        self._tactic = bout.tactic
-        self._waiting = Knocks(bout)
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._tactic = attempt.tactic
+        self._waiting = Knocks(attempt)
         self._sources: list[int] = []
         self._known: dict[int, None] = {}
         """Ports that are asked or will be."""
@@ -46,7 +46,7 @@ class Guesser:
         """Guess."""
         match self._tactic.aim:
             case Aim.ANNOUNCED | Aim.SWEPT:
-                self._sources = [self._bout.stays]
+                self._sources = [self._attempt.stays]
                 await self._ask_all()
             case Aim.TOLD:
                 await self._tell_port()
@@ -60,18 +60,18 @@ class Guesser:
 
     async def _ask_all(self) -> None:
         """All ports of the spans, or those that are told: these again and again."""
-        bout = self._bout
+        attempt = self._attempt
         self._learn(self._drawn())
         repeat_at = idle_since = trio.current_time()
-        while not bout.is_peer_done:
+        while not attempt.is_peer_done:
             now = trio.current_time()
             self._learn(self._told())
             if self._waiting.send():
                 idle_since = now
-            if bout.told and now >= repeat_at:
+            if attempt.told and now >= repeat_at:
                 repeat_at = now + AGAIN
                 self._ask_again()
-            patience = GRACE if self._tactic.spans or bout.turn.is_spent else DRY
+            patience = GRACE if self._tactic.spans or attempt.turn.is_spent else DRY
             if now - idle_since >= patience:
                 return
             await tick()
@@ -81,38 +81,38 @@ class Guesser:
         if not len(self._waiting):
             for port in list(dict.fromkeys(self._told()))[:MOST_AGAIN]:
                 for source in self._sources:
-                    if not self._bout.knock_again(Way(source, self._at(port))):
+                    if not self._attempt.knock_again(Way(source, self._at(port))):
                         return
 
     async def _tell_port(self) -> None:
         """Open the one socket to guess from, and find out where it comes out towards the opener."""
-        bout = self._bout
+        attempt = self._attempt
         while not self._sources:
-            self._sources = await bout.open_sockets(1)
+            self._sources = await attempt.open_sockets(1)
             await tick()
-        way, step = Way(self._sources[0], bout.endpoints[0]), bout.step
+        way, step = Way(self._sources[0], attempt.endpoints[0]), attempt.step
 
         def act() -> None:
-            if bout.turn.take_flow():
-                bout.knock(way, CROSSED_TTL)
+            if attempt.turn.take_flow():
+                attempt.knock(way, CROSSED_TTL)
 
-        before, after = await bout.enclose(way.socket, act)
+        before, after = await attempt.enclose(way.socket, act)
         seen = before or after
         if seen is not None:
             port = before.port + step if before is not None else seen.port - step
             ends = sorted((port, after.port - step if after is not None and after != before else port + step))
-            bout.note_span(seen, (ends[0], ends[1]))
+            attempt.note_span(seen, (ends[0], ends[1]))
 
     # Many ports of ours.
 
     async def _fill(self) -> None:
         """From many sockets at all ports: ours come from a block, and one of them is what the opener aims at."""
-        bout = self._bout
+        attempt = self._attempt
         idle_since = trio.current_time()
         seen: dict[int, None] = {}
         most = MOST_PAIRS // self._tactic.guess_sockets
-        while not bout.is_peer_done:
-            fresh = await bout.open_sockets(min(2, self._tactic.guess_sockets - len(self._sources)))
+        while not attempt.is_peer_done:
+            fresh = await attempt.open_sockets(min(2, self._tactic.guess_sockets - len(self._sources)))
             drawn = [] if seen else self._drawn()
             told = (port for port in self._told() if port not in seen)
             news = drawn or list(islice(told, max(0, most - len(seen))))
@@ -120,24 +120,24 @@ class Guesser:
             pairs = [(source, self._at(port)) for source in fresh for port in seen]
             pairs += [(source, self._at(port)) for source in self._sources for port in news]
             self._sources += fresh
-            self._waiting.add(bout.chance.sample(pairs, len(pairs)))
+            self._waiting.add(attempt.chance.sample(pairs, len(pairs)))
             if self._waiting.send():
                 idle_since = trio.current_time()
-            if trio.current_time() - idle_since >= (GRACE if bout.turn.is_spent else DRY / 2):
+            if trio.current_time() - idle_since >= (GRACE if attempt.turn.is_spent else DRY / 2):
                 return
             await tick()
 
     async def _count(self) -> None:
         """In the order in which our NAT counts: the opener aims at ports ahead, and told us from where."""
-        bout = self._bout
-        count = _Count(bout)
+        attempt = self._attempt
+        count = _Count(attempt)
         async with trio.open_nursery() as nursery:
             await count.begin()
-            await bout.wait_hint(lambda: bool(bout.told) or bout.is_peer_done)
+            await attempt.wait_hint(lambda: bool(attempt.told) or attempt.is_peer_done)
             with trio.move_on_after(ALL_TOLD):
-                await bout.wait_hint(lambda: len(bout.told) >= spans_told(bout) or bout.is_peer_done)
+                await attempt.wait_hint(lambda: len(attempt.told) >= spans_told(attempt) or attempt.is_peer_done)
             ends = trio.current_time() + DRY
-            while not bout.is_peer_done and not bout.turn.is_spent and trio.current_time() < ends:
+            while not attempt.is_peer_done and not attempt.turn.is_spent and trio.current_time() < ends:
                 await count.step(nursery)
                 await tick()
             nursery.cancel_scope.cancel()
@@ -152,11 +152,11 @@ class Guesser:
         drawn: list[int] = []
         for first, last in self._tactic.spans:
             ports = range(first, last + 1)
-            drawn += self._bout.chance.sample(ports, min(len(ports), HARD_FLOWS))
-        return self._bout.chance.sample(drawn, len(drawn))
+            drawn += self._attempt.chance.sample(ports, min(len(ports), PREDICTION_FLOWS))
+        return self._attempt.chance.sample(drawn, len(drawn))
 
     def _told(self) -> Iterator[int]:
-        told = self._bout.told if not self._tactic.spans else ()
+        told = self._attempt.told if not self._tactic.spans else ()
         yield from _ports(told)
         for first, last in told if self._tactic.aim in (Aim.ANNOUNCED, Aim.TOLD) else ():
             yield from (port for port in range(last + 1, last + 1 + MARGIN) if port <= LAST_PORT)
@@ -168,15 +168,15 @@ class Guesser:
         self._waiting.add([(source, self._at(port)) for port in dict.fromkeys(news) for source in self._sources])
 
     def _at(self, port: int) -> Endpoint:
-        return Endpoint(self._bout.host, port)
+        return Endpoint(self._attempt.host, port)
 
 
 class _Count:
     """Where our NAT's count is, and flows that make it go on."""
 
-    def __init__(self, bout: Bout) -> None:
-        self._bout = bout
-        self._keeps = bout.own.allocation is Allocation.PRESERVING
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._keeps = attempt.own.allocation is Allocation.PRESERVING
         self._gap = AHEAD_GAP_PRESERVING if self._keeps else AHEAD_GAP
         self._source = -1
         self._port, self._at = 0, 0.0
@@ -188,25 +188,25 @@ class _Count:
 
     async def begin(self) -> None:
         """Find out where it is, and tell the opener."""
-        bout = self._bout
+        attempt = self._attempt
         while self._source < 0:
-            for number in await bout.open_sockets(1):
+            for number in await attempt.open_sockets(1):
                 self._source = number
             await tick()
-        before, after = await bout.enclose(self._source, lambda: None)
+        before, after = await attempt.enclose(self._source, lambda: None)
         seen = after or before
         if seen is not None:
             self._port, self._at = seen.port, trio.current_time()
-            self._ahead = ports_ahead(seen.port, bout)
-            bout.note_span(seen, (seen.port, seen.port))
+            self._ahead = ports_ahead(seen.port, attempt)
+            attempt.note_span(seen, (seen.port, seen.port))
 
     async def step(self, nursery: trio.Nursery) -> None:
         """A few flows more. Where one count serves all sockets a fresh one shows where it is."""
-        bout = self._bout
+        attempt = self._attempt
         if self._keeps:
             self._flow(FLOWS_A_TICK)
             return
-        for number in await bout.open_sockets(1):
+        for number in await attempt.open_sockets(1):
             self._source = number
             nursery.start_soon(self._flow_enclosed)
 
@@ -220,38 +220,38 @@ class _Count:
             self._reckon(1)
             reckoned = self._port
 
-        before, after = await self._bout.enclose(self._source, act)
+        before, after = await self._attempt.enclose(self._source, act)
         if after is not None and after != before:
             correction = corrected + after.port - reckoned
             self._port += correction - self._corrected
             self._corrected = correction
 
     def _flow(self, count: int) -> None:
-        bout = self._bout
+        attempt = self._attempt
         for _ in range(count):
-            if not bout.turn.take_flow():
+            if not attempt.turn.take_flow():
                 return
             self._reckon(1)
             port = self._target()
             self._used[self._source, port] = None
-            bout.knock(Way(self._source, Endpoint(bout.host, port)), None)
+            attempt.knock(Way(self._source, Endpoint(attempt.host, port)), None)
 
     def _target(self) -> int:
         """A port of the opener's that was aimed at the port of ours that comes next; else any."""
-        told = self._bout.told
+        told = self._attempt.told
         nearest = min(range(len(self._ahead)), key=lambda index: abs(self._ahead[index] - self._port), default=0)
-        if self._ahead and abs(self._ahead[nearest] - self._port) <= self._gap * abs(self._bout.step) // 2 + 1:
+        if self._ahead and abs(self._ahead[nearest] - self._port) <= self._gap * abs(self._attempt.step) // 2 + 1:
             share = max(1, len(told) // len(self._ahead))
             for port in _ports(told[nearest * share : (nearest + 1) * share]):
                 if (self._source, port) not in self._used:
                     return port
-        while (self._source, port := self._bout.chance.randint(FIRST_PORT, LAST_PORT)) in self._used:
+        while (self._source, port := self._attempt.chance.randint(FIRST_PORT, LAST_PORT)) in self._used:
             pass
         return port
 
     def _reckon(self, flows: int) -> None:
         now = trio.current_time()
-        self._port += self._bout.step * (flows + round(self._bout.own.load * (now - self._at)))
+        self._port += self._attempt.step * (flows + round(self._attempt.own.load * (now - self._at)))
         self._at = now
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import rung
 from tunnel.peer.peer_state import PeerFacts
-from tunnel.peer.port_prediction.attempt import Bout, Knock, Tell
-from tunnel.peer.port_prediction.plan import HardTactic
-from tunnel.peer.port_prediction.punch import punch_hard
+from tunnel.peer.port_prediction.attempt import Attempt, Knock, Tell
+from tunnel.peer.port_prediction.plan import PredictionPlan
+from tunnel.peer.port_prediction.punch import punch_predicted
 from tunnel.peer.surroundings import Way
 from tunnel.peer.tactics import outer_endpoints
-from tunnel.wire.probes import ProbeHint, Stage
+from tunnel.wire.probes import ProbeHint, PunchPhase
 
 
-class HardPunches:
+class PredictionTurns:
     """`knock(way, ttl)` sends a probe of which nothing is kept, `tell(hint)` a hint over the relay."""
 
     def __init__(self, facts: PeerFacts, *, knock: Knock, tell: Tell) -> None:
@@ -40,7 +40,7 @@ class HardPunches:
         """There is a path, or what decides over a punch is new: what failed before says nothing of the next one."""
         self._failures = self._misses = 0
 
-    async def run(self, tactic: HardTactic) -> None:
+    async def run(self, tactic: PredictionPlan) -> None:
         """Wait for our turn, then punch. Returns when nothing is left to try; `failure` says why."""
         own, card = self._around.own_card, self._facts.card
         assert own is not None
@@ -50,22 +50,22 @@ class HardPunches:
         if not endpoints or stays is None:
             self.failure = Reason(ReasonCode.NO_CANDIDATES, "nowhere to guess: no IPv4 endpoint of the other side")
             return
-        turn = await self._around.wait_hard_turn(self._around.timings.hard_turn)
+        turn = await self._around.wait_prediction_turn(self._around.timings.prediction_turn)
         if turn is None:
-            self._tell(ProbeHint(Stage.BUSY))
+            self._tell(ProbeHint(PunchPhase.BUSY))
             self._miss(Reason(ReasonCode.PUNCH_BUSY, "here: another hard punch goes on, or has just ended"))
             return
         try:
             host = endpoints[0].host
             if not turn.may_punch(self._facts.node, host):
-                self._tell(ProbeHint(Stage.BUSY))
+                self._tell(ProbeHint(PunchPhase.BUSY))
                 spent = f"here: the packets that it, or {host}, is worth within an hour are used up"
                 self.failure = Reason(ReasonCode.PUNCH_BUSY, spent)
-                self.again_in = self._around.timings.hard_again[-1]
+                self.again_in = self._around.timings.prediction_again[-1]
                 return
             self.attempt += 1
-            self.again_in = rung(self._around.timings.hard_again, self._failures)  # unless it ends otherwise
-            bout = Bout(
+            self.again_in = rung(self._around.timings.prediction_again, self._failures)  # unless it ends otherwise
+            attempt = Attempt(
                 self._facts,
                 tactic,
                 turn,
@@ -78,7 +78,7 @@ class HardPunches:
                 knock=self._knock,
                 tell=self._tell,
             )
-            failure = await punch_hard(bout, self._around.timings.hard_agreement)
+            failure = await punch_predicted(attempt, self._around.timings.prediction_agreement)
             hint = self._facts.hint
             self.attempt = max(self.attempt, 0 if hint is None else hint.attempt)
             if failure.code is ReasonCode.PUNCH_BUSY:
@@ -93,7 +93,7 @@ class HardPunches:
     def _miss(self, failure: Reason) -> None:
         """Nothing was tried: soon again."""
         self.failure = failure
-        self.again_in = rung(self._around.timings.hard_busy, self._misses)
+        self.again_in = rung(self._around.timings.prediction_busy, self._misses)
         self._misses += 1
 
     def release(self, keep: Way | None = None) -> None:

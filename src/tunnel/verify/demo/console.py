@@ -36,7 +36,7 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-class Stage:
+class DemoConsole:
     """Where a demo tells its story. Times given are Unix times; shown are seconds since the start."""
 
     def __init__(self, console: Console | None = None) -> None:

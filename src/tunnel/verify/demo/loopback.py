@@ -15,7 +15,7 @@ from pathlib import Path
 import trio
 
 from tunnel.cli.invites import make_invite
-from tunnel.verify.demo.console import Stage
+from tunnel.verify.demo.console import DemoConsole
 from tunnel.verify.demo.findings import (
     DIRECT_PATIENCE,
     LONGEST_HOLE,
@@ -39,94 +39,94 @@ _PINGS = 20
 _BULK = 1.0
 
 
-async def tell_loopback(stage: Stage, findings: Findings) -> None:
+async def tell_loopback(console: DemoConsole, findings: Findings) -> None:
     """The whole story. It ends early when an expectation fails that the rest stands on. Raises DemoFailed."""
-    stage.title("A server and two nodes on this machine, each a process of its own, without any privilege.")
+    console.title("A server and two nodes on this machine, each a process of its own, without any privilege.")
     with tempfile.TemporaryDirectory(prefix="p2pt-demo-") as folder, ExitStack() as curtain:
         async with AsyncExitStack() as stack:
-            desk, laptop = await _start(stage, Path(folder), stack)
-            if await _connect(stage, findings, desk, laptop):
-                await _measure(stage, findings, "direct path", desk, laptop)
-                await _cut_and_lift(stage, findings, desk, laptop)
+            desk, laptop = await _start(console, Path(folder), stack)
+            if await _connect(console, findings, desk, laptop):
+                await _measure(console, findings, "direct path", desk, laptop)
+                await _cut_and_lift(console, findings, desk, laptop)
             desk.view.is_muted = laptop.view.is_muted = True
-            curtain.enter_context(stage.waiting("all leave"))
+            curtain.enter_context(console.waiting("all leave"))
 
 
-async def _start(stage: Stage, folder: Path, stack: AsyncExitStack) -> tuple[NodeHandle, NodeHandle]:
-    stage.heading("A server, and two nodes that join its network")
-    with stage.waiting("starting the server"):
+async def _start(console: DemoConsole, folder: Path, stack: AsyncExitStack) -> tuple[NodeHandle, NodeHandle]:
+    console.heading("A server, and two nodes that join its network")
+    with console.waiting("starting the server"):
         url, pin = await stack.enter_async_context(open_server(folder))
-    stage.say("server", f"serves {url}, pinned by {pin}")
+    console.say("server", f"serves {url}, pinned by {pin}")
     invite = encode_invite(make_invite(url, pin, "demo"))
-    with stage.waiting("starting two nodes"):
-        desk = await stack.enter_async_context(open_demo_node("desk", invite, folder, stage))
-        laptop = await stack.enter_async_context(open_demo_node("laptop", invite, folder, stage))
+    with console.waiting("starting two nodes"):
+        desk = await stack.enter_async_context(open_demo_node("desk", invite, folder, console))
+        laptop = await stack.enter_async_context(open_demo_node("laptop", invite, folder, console))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_meet, stage, desk, "laptop")
-            nursery.start_soon(_meet, stage, laptop, "desk")
+            nursery.start_soon(_meet, console, desk, "laptop")
+            nursery.start_soon(_meet, console, laptop, "desk")
     return desk, laptop
 
 
-async def _meet(stage: Stage, node: NodeHandle, peer: str) -> None:
+async def _meet(console: DemoConsole, node: NodeHandle, peer: str) -> None:
     met = await node.ask("meet", peer=peer)
-    stage.say(node.name, f"registered as {met['addresses'][0]}, and knows {peer}")
+    console.say(node.name, f"registered as {met['addresses'][0]}, and knows {peer}")
 
 
-async def _connect(stage: Stage, findings: Findings, desk: NodeHandle, laptop: NodeHandle) -> bool:
-    stage.heading("The first datagram: relay first, direct when proven")
+async def _connect(console: DemoConsole, findings: Findings, desk: NodeHandle, laptop: NodeHandle) -> bool:
+    console.heading("The first datagram: relay first, direct when proven")
     began = time.time()
-    with stage.waiting("greeting both ways"):
+    with console.waiting("greeting both ways"):
         greeting = await desk.ask("greet", text="hello, laptop")
         findings.note("first answer, with handshake", f"{duration(greeting['seconds'])}, over {greeting['over']}")
         await laptop.ask("greet", text="hello, desk")
-    with stage.waiting("waiting for the direct path"):
+    with console.waiting("waiting for the direct path"):
         return await findings.expect_soon(
             "direct path after", partial(wait_direct, desk.view, laptop.view), began, DIRECT_PATIENCE
         )
 
 
-async def _measure(stage: Stage, findings: Findings, path: str, desk: NodeHandle, laptop: NodeHandle) -> None:
-    stage.heading(f"Measuring the {path}")
-    with stage.waiting(f"{_PINGS} round trips"):
+async def _measure(console: DemoConsole, findings: Findings, path: str, desk: NodeHandle, laptop: NodeHandle) -> None:
+    console.heading(f"Measuring the {path}")
+    with console.waiting(f"{_PINGS} round trips"):
         measured = round_trips((await desk.ask("ping", count=_PINGS))["seconds"])
-    stage.say(desk.name, f"round trip {measured}")
+    console.say(desk.name, f"round trip {measured}")
     findings.note(f"round trip, {path}", measured)
     for node, peer in ((desk, laptop), (laptop, desk)):
-        with stage.waiting(f"throughput to {peer.name} for {_BULK:g} s"):
+        with console.waiting(f"throughput to {peer.name} for {_BULK:g} s"):
             bulk = await node.ask("bulk", seconds=_BULK)
         rate = throughput(bulk["bytes"], bulk["seconds"])
-        stage.say(node.name, f"{rate} to {peer.name}")
+        console.say(node.name, f"{rate} to {peer.name}")
         findings.note(f"{node.name} to {peer.name}, {path}", rate)
 
 
-async def _cut_and_lift(stage: Stage, findings: Findings, desk: NodeHandle, laptop: NodeHandle) -> None:
+async def _cut_and_lift(console: DemoConsole, findings: Findings, desk: NodeHandle, laptop: NodeHandle) -> None:
     both = (desk, laptop)
-    stage.heading("The direct path is cut under a running stream: the relay takes over")
+    console.heading("The direct path is cut under a running stream: the relay takes over")
     for node in both:
         await node.ask("flow")
-    with stage.waiting("20 datagrams a second each way"):
+    with console.waiting("20 datagrams a second each way"):
         await trio.sleep(_BEFORE_THE_CUT)
     for node in both:
         await node.ask("gaps")
     cut_at = (await desk.ask("cut"))["at"]
-    stage.say("", "CUT: every UDP datagram between the two vanishes", cut_at)
-    with stage.waiting("how long nothing arrives"):
+    console.say("", "CUT: every UDP datagram between the two vanishes", cut_at)
+    with console.waiting("how long nothing arrives"):
         await trio.sleep(_RELAY_SETTLES)
     hole = max([(await node.ask("gaps"))["longest"] for node in both])
-    stage.say("", f"longest silence: {duration(hole)}")
+    console.say("", f"longest silence: {duration(hole)}")
     findings.expect_within("longest hole of the cut", hole, LONGEST_HOLE)
-    await _measure(stage, findings, "relay", desk, laptop)
-    with stage.waiting("until both charts give the path up"):
+    await _measure(console, findings, "relay", desk, laptop)
+    with console.waiting("until both charts give the path up"):
         given_up = partial(wait_given_up, desk.view, laptop.view)
         if not await findings.expect_soon("path given up after the cut", given_up, cut_at, LOSS_PATIENCE):
             return
 
-    stage.heading("The cut is lifted: back to the direct path")
+    console.heading("The cut is lifted: back to the direct path")
     for node in both:
         await node.ask("gaps")
     lifted = await desk.ask("lift")
-    stage.say("", f"LIFTED, after {lifted['swallowed']} swallowed datagrams", lifted["at"])
-    with stage.waiting("waiting for the direct path"):
+    console.say("", f"LIFTED, after {lifted['swallowed']} swallowed datagrams", lifted["at"])
+    with console.waiting("waiting for the direct path"):
         direct = partial(wait_direct, desk.view, laptop.view)
         await findings.expect_soon("direct again after the lift", direct, lifted["at"], RECOVERY_PATIENCE)
         await trio.sleep(_AFTER_THE_LIFT)

@@ -21,11 +21,11 @@ from typing import Any
 import trio
 
 from tunnel.cli import programs
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.node.control_client import open_control
 from tunnel.node.control_lines import Lines
-from tunnel.verify.demo.console import Stage
+from tunnel.verify.demo.console import DemoConsole
 from tunnel.verify.demo.findings import (
     DIRECT_PATIENCE,
     LONGEST_HOLE,
@@ -41,7 +41,7 @@ from tunnel.verify.demo.programs import DemoFailed, last_words
 from tunnel.verify.demo.view import PeerView, wait_direct, wait_given_up
 from tunnel.verify.netlab import Kind, Lab, SiteSpec, open_lab
 from tunnel.verify.netlab.namespaces import check_privilege
-from tunnel.verify.netlab.programs import Household
+from tunnel.verify.netlab.programs import LabPrograms
 
 DELAY = 10.0
 """Milliseconds, one way, of each site's link: 40 ms from desk to laptop and back."""
@@ -59,21 +59,21 @@ _PUMP_PROGRAM = [sys.executable, "-I", "-S", str(Path(__file__).with_name("pump.
 _ANSWER = re.compile(rb"\[([\d.]+)\] \d+ bytes from .* time=([\d.]+) ms")
 
 
-async def tell_netns(stage: Stage, findings: Findings) -> None:
+async def tell_netns(console: DemoConsole, findings: Findings) -> None:
     """The whole story. Raises DeviceError with the remedy when this machine or user cannot; DemoFailed."""
     _check_machine()
-    stage.title("A server and two nodes behind kernel NATs, in network namespaces, with TUN interfaces.")
+    console.title("A server and two nodes behind kernel NATs, in network namespaces, with TUN interfaces.")
     sites = (SiteSpec(name, Kind.PORT_PRESERVING, delay=DELAY) for name in ("home", "office"))
     with tempfile.TemporaryDirectory(prefix="p2pt-demo-") as folder, ExitStack() as curtain:
         async with AsyncExitStack() as stack:
-            stage.heading("Building the lab, and starting a server and two nodes")
-            with stage.waiting("building namespaces, routers and NATs"), _remedy():
+            console.heading("Building the lab, and starting a server and two nodes")
+            with console.waiting("building namespaces, routers and NATs"), _remedy():
                 lab = await stack.enter_async_context(open_lab(*sites))
-            household = await stack.enter_async_context(_open_household(lab, Path(folder)))
+            lab_programs = await stack.enter_async_context(_open_lab_programs(lab, Path(folder)))
             nursery = await stack.enter_async_context(trio.open_nursery())
-            await _Story(stage, findings, lab, household, nursery).tell()
+            await _Story(console, findings, lab, lab_programs, nursery).tell()
             nursery.cancel_scope.cancel()
-            curtain.enter_context(stage.waiting("all leave"))
+            curtain.enter_context(console.waiting("all leave"))
 
 
 def _check_machine() -> None:
@@ -95,17 +95,19 @@ def _remedy() -> Iterator[None]:
 class _Story:
     """What one telling needs all the time."""
 
-    def __init__(self, stage: Stage, findings: Findings, lab: Lab, household: Household, nursery: trio.Nursery) -> None:
-        self._stage = stage
+    def __init__(
+        self, console: DemoConsole, findings: Findings, lab: Lab, lab_programs: LabPrograms, nursery: trio.Nursery
+    ) -> None:
+        self._console = console
         self._findings = findings
         self._lab = lab
-        self._household = household
+        self._lab_programs = lab_programs
         self._nursery = nursery  # of everything that goes on behind the story; it ends with it
-        self._desk, self._laptop = (PeerView(name, stage) for name in ("desk", "laptop"))
+        self._desk, self._laptop = (PeerView(name, console) for name in ("desk", "laptop"))
         self._addresses: dict[str, str] = {}
         self._arrivals = Arrivals()
         self._rtts: list[float] = []
-        self._pulse = Pulse()
+        self._notifier = Notifier()
 
     async def tell(self) -> None:
         await self._start()
@@ -115,80 +117,80 @@ class _Story:
         self._desk.is_muted = self._laptop.is_muted = True
 
     async def _start(self) -> None:
-        stage, household = self._stage, self._household
-        with stage.waiting("starting the server"):
-            await trio.to_thread.run_sync(household.start_server)
-        with stage.waiting("starting two nodes, until they know each other"):
+        console, lab_programs = self._console, self._lab_programs
+        with console.waiting("starting the server"):
+            await trio.to_thread.run_sync(lab_programs.start_server)
+        with console.waiting("starting two nodes, until they know each other"):
             for view, site in ((self._desk, "home"), (self._laptop, "office")):
-                await trio.to_thread.run_sync(household.start_node, self._lab.sites[site].host, view.node)
+                await trio.to_thread.run_sync(lab_programs.start_node, self._lab.sites[site].host, view.node)
                 self._nursery.start_soon(self._watch, view)
             with trio.move_on_after(_START_PATIENCE) as patience:
-                await self._pulse.wait_until(self._are_ready)
+                await self._notifier.wait_until(self._are_ready)
             if patience.cancelled_caught:
                 raise DemoFailed(f"the nodes did not hear of each other within {_START_PATIENCE:g} s")
         for view in (self._desk, self._laptop):
-            stage.say(view.node, f"is up as {self._addresses[view.node]}")
+            console.say(view.node, f"is up as {self._addresses[view.node]}")
 
     def _are_ready(self) -> bool:
         views = (self._desk, self._laptop)
         return all(view.node in self._addresses and view.state != "detecting" for view in views)
 
     async def _connect(self) -> bool:
-        stage, findings = self._stage, self._findings
+        console, findings = self._console, self._findings
         target = self._addresses["laptop"]
-        stage.heading(f"ping {target}: relay first, direct when proven")
+        console.heading(f"ping {target}: relay first, direct when proven")
         began = time.time()
         self._nursery.start_soon(self._ping, target)
-        with stage.waiting("the first answer"), trio.move_on_after(DIRECT_PATIENCE):
-            await self._pulse.wait_until(lambda: self._arrivals.count > 0)
+        with console.waiting("the first answer"), trio.move_on_after(DIRECT_PATIENCE):
+            await self._notifier.wait_until(lambda: self._arrivals.count > 0)
         if not self._arrivals.count:
             return findings.expect_within("first ping answered", None, DIRECT_PATIENCE)
         answered = f"after {self._rtts[0] * 1000:.0f} ms, with handshake"
-        stage.say("desk", f"first ping answered {answered}")
+        console.say("desk", f"first ping answered {answered}")
         findings.note("first ping answered", answered)
-        with stage.waiting("waiting for the direct path"):
+        with console.waiting("waiting for the direct path"):
             direct = partial(wait_direct, self._desk, self._laptop)
             return await findings.expect_soon("direct path after", direct, began, DIRECT_PATIENCE)
 
     async def _measure(self, path: str) -> None:
-        stage = self._stage
-        stage.heading(f"Measuring the {path}")
+        console = self._console
+        console.heading(f"Measuring the {path}")
         del self._rtts[:]
-        with stage.waiting(f"pings for {_MEASURE:g} s"):
+        with console.waiting(f"pings for {_MEASURE:g} s"):
             await trio.sleep(_MEASURE)
         measured = round_trips(self._rtts)
-        stage.say("desk", f"round trip {measured}")
+        console.say("desk", f"round trip {measured}")
         self._findings.note(f"round trip, {path}", measured)
-        with stage.waiting(f"one TCP stream to laptop for {_PUMP:g} s"):
+        with console.waiting(f"one TCP stream to laptop for {_PUMP:g} s"):
             rate = await self._pump()
-        stage.say("desk", f"{rate} to laptop")
+        console.say("desk", f"{rate} to laptop")
         self._findings.note(f"TCP throughput, {path}", rate)
 
     async def _cut_and_lift(self) -> None:
-        stage, findings, lab = self._stage, self._findings, self._lab
+        console, findings, lab = self._console, self._findings, self._lab
         home, office = lab.sites["home"], lab.sites["office"]
-        stage.heading("The direct path is cut under the running ping: the relay takes over")
+        console.heading("The direct path is cut under the running ping: the relay takes over")
         self._arrivals.begin(time.time())
         cut_at = time.time()
         await trio.to_thread.run_sync(lab.cut, home, office)
-        stage.say("", "CUT: the internet drops every UDP packet between the two")
-        with stage.waiting("how long nothing is answered"):
+        console.say("", "CUT: the internet drops every UDP packet between the two")
+        with console.waiting("how long nothing is answered"):
             await trio.sleep(_RELAY_SETTLES)
         hole = self._arrivals.longest(time.time())
-        stage.say("", f"longest silence: {duration(hole)}")
+        console.say("", f"longest silence: {duration(hole)}")
         findings.expect_within("longest hole of the cut", hole, LONGEST_HOLE)
         await self._measure("relay")
-        with stage.waiting("until both charts give the path up"):
+        with console.waiting("until both charts give the path up"):
             given_up = partial(wait_given_up, self._desk, self._laptop)
             if not await findings.expect_soon("path given up after the cut", given_up, cut_at, LOSS_PATIENCE):
                 return
 
-        stage.heading("The cut is lifted: back to the direct path")
+        console.heading("The cut is lifted: back to the direct path")
         self._arrivals.begin(time.time())
         lifted_at = time.time()
         await trio.to_thread.run_sync(lab.lift, home, office)
-        stage.say("", "LIFTED")
-        with stage.waiting("waiting for the direct path"):
+        console.say("", "LIFTED")
+        with console.waiting("waiting for the direct path"):
             direct = partial(wait_direct, self._desk, self._laptop)
             await findings.expect_soon("direct again after the lift", direct, lifted_at, RECOVERY_PATIENCE)
             await trio.sleep(_AFTER_THE_LIFT)
@@ -198,20 +200,20 @@ class _Story:
 
     async def _watch(self, view: PeerView) -> None:
         """Follow a node's status over its control socket, as `status --json --watch` does."""
-        running = self._household.nodes[view.node]
+        running = self._lab_programs.nodes[view.node]
         assert running.control is not None
         controls = programs.this_machine(None).controls
         told = 0.0
         while True:
             if running.process.poll() is not None:
-                log = self._household.folder / f"{view.node}.log"
+                log = self._lab_programs.folder / f"{view.node}.log"
                 raise DemoFailed(f"the process of {view.node} ended early{last_words(log)}")
             with suppress(Unreachable):
                 async with open_control(controls, running.control) as channel:
                     news = await channel.ask({"do": "watch", "every": _REFRESH})
                     while True:
                         told = self._take(view, news["status"], told)
-                        self._pulse.beat()
+                        self._notifier.notify()
                         news = await channel.receive()
             await trio.sleep(_LOOK_AGAIN)
 
@@ -230,19 +232,19 @@ class _Story:
     async def _ping(self, target: str) -> None:
         """The system's ping from desk, for as long as the story goes."""
         argv = ["ping", "-n", "-D", "-i", str(_PING_GAP), target]
-        async with self._open(self._household.nodes["desk"].host, argv) as process:
+        async with self._open(self._lab_programs.nodes["desk"].host, argv) as process:
             assert process.stdout is not None
             lines = Lines(process.stdout, 4096)
             while (line := await lines.receive_untrusted()) is not None:
                 if answer := _ANSWER.match(line):
                     self._arrivals.note(float(answer[1]))
                     self._rtts.append(float(answer[2]) / 1000)
-                    self._pulse.beat()
+                    self._notifier.notify()
         raise DemoFailed("ping ended early")
 
     async def _pump(self) -> str:
         """The throughput of one TCP stream from desk to laptop."""
-        nodes, address = self._household.nodes, self._addresses["laptop"]
+        nodes, address = self._lab_programs.nodes, self._addresses["laptop"]
         where = [address, str(_PUMP_PORT)]
         async with self._open(nodes["laptop"].host, [*_PUMP_PROGRAM, "receive", *where]) as receiver:
             assert receiver.stdout is not None
@@ -276,10 +278,10 @@ class _Story:
 
 
 @asynccontextmanager
-async def _open_household(lab: Lab, folder: Path) -> AsyncIterator[Household]:
-    household = Household(lab, folder)
+async def _open_lab_programs(lab: Lab, folder: Path) -> AsyncIterator[LabPrograms]:
+    lab_programs = LabPrograms(lab, folder)
     try:
-        yield household
+        yield lab_programs
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(household.__exit__, None, None, None)
+            await trio.to_thread.run_sync(lab_programs.__exit__, None, None, None)

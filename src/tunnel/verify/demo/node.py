@@ -21,7 +21,7 @@ import trio
 
 from tunnel.cli.logs import start_logging
 from tunnel.embedding import Node, Peer, open_node
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.errors import PeerUnreachable, SettingsError, TunnelError
 from tunnel.model.settings import NodeSettings
 from tunnel.network.os.world import real_world
@@ -60,7 +60,7 @@ class DemoNode:
         self._bulk_run = 0
         self._bulk_heard = (0, 0, -1)  # whose run, how many of it came, the newest of them
         self._bulk_acked = (0, 0, -1)
-        self._pulse = Pulse()
+        self._notifier = Notifier()
         self._words: dict[str, Callable[[Order], Awaitable[Order]]] = {
             "meet": self._meet,
             "greet": self._greet,
@@ -121,7 +121,7 @@ class DemoNode:
             while self._reply is None:
                 await self._peer.send_datagram(_GREETING + text)
                 with trio.move_on_after(_GREET_AGAIN):
-                    await self._pulse.wait_until(lambda: self._reply is not None)
+                    await self._notifier.wait_until(lambda: self._reply is not None)
         if self._reply is None:
             raise PeerUnreachable(f"{self._peer.name} answered no greeting within {_GREETING_PATIENCE:g} s")
         return {"seconds": trio.current_time() - began, "text": self._reply[0].decode(), "over": self._reply[1]}
@@ -150,7 +150,7 @@ class DemoNode:
                 continue
             acked = self._bulk_acked
             with trio.move_on_at(min(ends, now + _ACK_PATIENCE)) as patience:
-                await self._pulse.wait_until(lambda acked=acked: self._bulk_acked != acked)  # type: ignore[misc]
+                await self._notifier.wait_until(lambda acked=acked: self._bulk_acked != acked)  # type: ignore[misc]
             if patience.cancelled_caught:
                 written_off = sent - 1
         arrived = self._bulk_acked[1] * MAX_APPLICATION_DATAGRAM
@@ -203,7 +203,7 @@ class DemoNode:
                 await peer.send_datagram(_REPLY + content)
             elif kind == _REPLY:
                 self._reply = (content, _kind_of(peer) or "no path")
-            self._pulse.beat()
+            self._notifier.notify()
 
     async def _acknowledge(self, peer: Peer, content: bytes) -> None:
         run, number = int.from_bytes(content[:4], "big"), int.from_bytes(content[4:8], "big")

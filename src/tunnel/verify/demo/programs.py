@@ -17,7 +17,7 @@ import trio
 from tunnel.cli.text import presentable
 from tunnel.model.errors import TunnelError
 from tunnel.node.control_lines import Lines, decode_line, encode_line, error_of
-from tunnel.verify.demo.console import Stage
+from tunnel.verify.demo.console import DemoConsole
 from tunnel.verify.demo.view import PeerView
 
 READY_PATIENCE = 20.0
@@ -79,12 +79,12 @@ async def open_server(folder: Path) -> AsyncIterator[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def open_demo_node(name: str, invite: str, folder: Path, stage: Stage) -> AsyncIterator[NodeHandle]:
+async def open_demo_node(name: str, invite: str, folder: Path, console: DemoConsole) -> AsyncIterator[NodeHandle]:
     """A node process of the demo; its news go to the stage."""
     async with open_program(
         name, "tunnel.verify.demo.node", log=folder / f"{name}.log", leave_patience=_LEAVE_PATIENCE
     ) as process:
-        handle = NodeHandle(name, process, stage)
+        handle = NodeHandle(name, process, console)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(handle.run)
             await handle.write({"name": name, "invite": invite})
@@ -95,11 +95,11 @@ async def open_demo_node(name: str, invite: str, folder: Path, stage: Stage) -> 
 class NodeHandle:
     """Our end of a demo node. `ask` gives one order at a time; `view` is what its news last said."""
 
-    def __init__(self, name: str, process: trio.Process, stage: Stage) -> None:
+    def __init__(self, name: str, process: trio.Process, console: DemoConsole) -> None:
         self.name = name
-        self.view = PeerView(name, stage)
+        self.view = PeerView(name, console)
         self._process = process
-        self._stage = stage
+        self._console = console
         self._put_answer, self._answers = trio.open_memory_channel[dict[str, Any]](1)
 
     async def run(self) -> None:
@@ -138,7 +138,7 @@ class NodeHandle:
             case {"news": "path", "peer": peer, "kind": kind, "at": at}:
                 self.view.note_path(peer, kind, at)
             case {"news": "heard", "text": text, "at": at}:
-                self._stage.say(self.name, f"heard {text!r}", at)
+                self._console.say(self.name, f"heard {text!r}", at)
 
 
 async def _watch(process: trio.Process, name: str, log: Path) -> None:

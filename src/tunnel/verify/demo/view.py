@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from tunnel.machines.notifier import Pulse
-from tunnel.verify.demo.console import Stage
+from tunnel.machines.notifier import Notifier
+from tunnel.verify.demo.console import DemoConsole
 
 GAVE_UP = ("punching", "relayed")
 """The states of a peer whose direct path was lost."""
@@ -14,7 +14,7 @@ GAVE_UP = ("punching", "relayed")
 class PeerView:
     """Kept up to date by `note_move` and `note_path`, whoever hears of them. Times are Unix times."""
 
-    def __init__(self, node: str, stage: Stage) -> None:
+    def __init__(self, node: str, console: DemoConsole) -> None:
         self.node = node
         self.state = "detecting"
         self.since = time.time()
@@ -22,16 +22,16 @@ class PeerView:
         self.path: str | None = None
         self.is_muted = False
         """Whether what happens is kept from the stage."""
-        self._stage = stage
-        self._pulse = Pulse()
+        self._console = console
+        self._notifier = Notifier()
 
     def note_move(self, peer: str, source: str, event: str, target: str, at: float) -> None:
         """The chart took a transition."""
         if source != target:
             self.state, self.since = target, at
         if not self.is_muted:
-            self._stage.move(self.node, peer, source, event, target, at)
-        self._pulse.beat()
+            self._console.move(self.node, peer, source, event, target, at)
+        self._notifier.notify()
 
     def note_path(self, peer: str, kind: str | None, at: float) -> None:
         """Data goes another way, if that kind of path is another one."""
@@ -39,16 +39,16 @@ class PeerView:
             return
         self.path = kind
         if not self.is_muted:
-            self._stage.path(self.node, peer, kind, at)
-        self._pulse.beat()
+            self._console.path(self.node, peer, kind, at)
+        self._notifier.notify()
 
     async def wait_direct(self) -> None:
         """Return when data goes over a direct path, and the chart says so too."""
-        await self._pulse.wait_until(lambda: self.state == "connected" and self.path == "direct")
+        await self._notifier.wait_until(lambda: self.state == "connected" and self.path == "direct")
 
     async def wait_given_up(self) -> None:
         """Return when the chart no longer trusts the direct path."""
-        await self._pulse.wait_until(lambda: self.state in GAVE_UP)
+        await self._notifier.wait_until(lambda: self.state in GAVE_UP)
 
 
 async def wait_direct(*views: PeerView) -> float:

@@ -1,6 +1,6 @@
 """The real program in a lab: a server, and nodes on its hosts, as processes of their own.
 
-with Lab(SiteSpec("home"), SiteSpec("office")) as lab, Household(lab, folder) as household:
+with Lab(SiteSpec("home"), SiteSpec("office")) as lab, LabPrograms(lab, folder) as household:
     household.start_server()
     household.start_node(lab.sites["home"].host, "desk")
     household.start_node(lab.sites["office"].host, "laptop")
@@ -55,7 +55,7 @@ class Running:
     tun: str
 
 
-class Household:
+class LabPrograms:
     """Starts, asks and ends. Each program keeps its state in a folder of its own below `folder`."""
 
     def __init__(self, lab: Lab, folder: Path) -> None:

@@ -7,10 +7,10 @@ from itertools import pairwise
 from tunnel.machines.sequence import Arrow, SequenceDiagram
 from tunnel.verify.proof.explorer import Space
 from tunnel.verify.proof.properties import Violation
-from tunnel.verify.proof.steps import NODES, SERVER, Deed
+from tunnel.verify.proof.steps import NODES, SERVER, Action
 
 
-def deeds(space: Space, at: int) -> list[Deed]:
+def actions(space: Space, at: int) -> list[Action]:
     """What happened on the way from the start to this place; the nodes keep their names from the beginning."""
     places = [at]
     while space.parents[places[-1]] >= 0:
@@ -21,21 +21,21 @@ def deeds(space: Space, at: int) -> list[Deed]:
     for here, there in pairwise(places):
         target = space.states[there]
         arrow = next(arrow for arrow in space.model.arrows(space.states[here]) if arrow.target == target)
-        told.append(arrow.deed.mirrored if is_mirrored else arrow.deed)
+        told.append(arrow.action.mirrored if is_mirrored else arrow.action)
         is_mirrored ^= arrow.is_mirrored
     if space.fault and at == space.at:
         last = next(arrow for arrow in space.model.arrows(space.states[at]) if arrow.fault)
-        told.append(last.deed.mirrored if is_mirrored else last.deed)
+        told.append(last.action.mirrored if is_mirrored else last.action)
     return told
 
 
 def draw(space: Space, violation: Violation) -> str:
     """A Mermaid sequence diagram of the way to the violation, which its last note tells."""
     diagram = SequenceDiagram((NODES[0], SERVER, NODES[1]))
-    for deed in deeds(space, violation.at):
-        if deed.hearer:
-            diagram.message(deed.actor, deed.hearer, deed.text, Arrow.LOST if deed.is_lost else Arrow.ARRIVES)
+    for action in actions(space, violation.at):
+        if action.hearer:
+            diagram.message(action.actor, action.hearer, action.text, Arrow.LOST if action.is_lost else Arrow.ARRIVES)
         else:
-            diagram.note(deed.actor, deed.text)
+            diagram.note(action.actor, action.text)
     diagram.note((NODES[0], NODES[1]), f"{violation.name}: {violation.what}")
     return diagram.render()

@@ -13,7 +13,7 @@ from tunnel.verify.proof import node
 from tunnel.verify.proof.path import BOTH_WAYS, SIZE, View, kept, mirrored, shifts, view_of
 from tunnel.verify.proof.rules import Rules
 from tunnel.verify.proof.side import Pair, Seen
-from tunnel.verify.proof.steps import Deed, Pace, Step, Stepper
+from tunnel.verify.proof.steps import Action, Pace, Step, Stepper
 
 MIRRORING = 8
 """Added to the pace of a step after which the nodes' names are exchanged."""
@@ -22,7 +22,7 @@ MIRRORING = 8
 class Arrow(NamedTuple):
     """One step out of a state, as it is told."""
 
-    deed: Deed
+    action: Action
     target: int
     """-1: it must not be, and `fault` says why."""
     is_mirrored: bool
@@ -40,7 +40,7 @@ class _Move(NamedTuple):
     paths: bytes
     """What becomes of each path."""
     on_broken_path: bool
-    deed: Deed
+    action: Action
     fault: str
 
 
@@ -56,7 +56,7 @@ class Model:
         self._numbers: dict[Pair, tuple[int, bool]] = {}
         self._stepper = Stepper(rules)
         first, _ = self._number(Pair(node.begin(rules), node.begin(rules)))
-        self.start = first * SIZE + (BOTH_WAYS if rules.weather.has_path else 0)
+        self.start = first * SIZE + (BOTH_WAYS if rules.fault_model.has_path else 0)
 
     def successors(self, state: int) -> list[tuple[int, int]]:
         """Of every step out of this state the pace, with `MIRRORING`, and the target; -1 for what must not be."""
@@ -68,7 +68,7 @@ class Model:
         ]
         if not is_urgent and self.rules.is_direct_allowed:
             first = state - path
-            for pace, _, shifted, proves in shifts(path, *self._views[pair], self.rules.weather.is_path_changing):
+            for pace, _, shifted, proves in shifts(path, *self._views[pair], self.rules.fault_model.is_path_changing):
                 if proves < 0:
                     found.append((pace, first + shifted))
                 else:
@@ -83,16 +83,16 @@ class Model:
         pair, path = divmod(state, SIZE)
         moves, is_urgent = self._moves[pair] or self._moves_of(pair)
         told = [
-            (move.deed, move.fault) for move in moves if not (path & BOTH_WAYS == BOTH_WAYS and move.on_broken_path)
+            (move.action, move.fault) for move in moves if not (path & BOTH_WAYS == BOTH_WAYS and move.on_broken_path)
         ]
         if not is_urgent and self.rules.is_direct_allowed:
             told += [
-                (shift.deed, self._proof(pair, shift.proves).fault if shift.proves >= 0 else "")
-                for shift in shifts(path, *self._views[pair], self.rules.weather.is_path_changing)
+                (shift.action, self._proof(pair, shift.proves).fault if shift.proves >= 0 else "")
+                for shift in shifts(path, *self._views[pair], self.rules.fault_model.is_path_changing)
             ]
         return [
-            Arrow(deed, target, bool(kind & MIRRORING), fault)
-            for (kind, target), (deed, fault) in zip(self.successors(state), told, strict=True)
+            Arrow(action, target, bool(kind & MIRRORING), fault)
+            for (kind, target), (action, fault) in zip(self.successors(state), told, strict=True)
         ]
 
     def fault(self, state: int) -> str:
@@ -123,11 +123,11 @@ class Model:
     def _move(self, step: Step) -> _Move:
         fault = step.fault if step.pair is None else fault_of(step.pair)
         if step.pair is None or fault:
-            return _Move(step.pace, -1, b"", step.on_broken_path, step.deed, fault)
+            return _Move(step.pace, -1, b"", step.on_broken_path, step.action, fault)
         number, is_mirrored = self._number(step.pair)
         keeps = BOTH_WAYS if step.forgets_probes else kept(*self._views_of(step.pair))
         kind = step.pace + MIRRORING if is_mirrored else step.pace
-        return _Move(kind, number * SIZE, _kept_paths(keeps, is_mirrored), step.on_broken_path, step.deed, "")
+        return _Move(kind, number * SIZE, _kept_paths(keeps, is_mirrored), step.on_broken_path, step.action, "")
 
     def _proof(self, pair: int, who: int) -> _Move:
         """A side learns that the path is proved."""
@@ -136,7 +136,7 @@ class Model:
             sides = self.pairs[pair]
             side, other = sides.side(who)._replace(is_proven=True), sides.side(1 - who)
             proved = sides.changed(who, side, other, sides.askers)
-            known = self._proofs[pair, who] = self._move(Step(Pace.PROMPT, Deed("", "", ""), proved))
+            known = self._proofs[pair, who] = self._move(Step(Pace.PROMPT, Action("", "", ""), proved))
         return known
 
 

@@ -38,7 +38,7 @@ class Verdict:
     mutant: str
     killed_by: str
     """The property that it broke; empty for a survivor."""
-    weather: str
+    fault_model: str
     states: int
     """Explored in all weathers together."""
     seconds: float = 0.0
@@ -62,12 +62,12 @@ def judge(mutant: Mutant) -> Verdict:
     if mutant.broken is not None and mutant.broken not in _taken():
         return Verdict(mutant.name, "", "", 0)  # nobody comes there: it cannot differ
     began, states = time.process_time(), 0
-    for weather in SMALL_WEATHERS:
-        space = explore(Model(Rules(mutant.charts, weather)))
+    for fault_model in SMALL_WEATHERS:
+        space = explore(Model(Rules(mutant.charts, fault_model)))
         states += len(space.states)
         violation, _ = check(space)
         if violation is not None:
-            return Verdict(mutant.name, violation.name, weather.name, states, time.process_time() - began)
+            return Verdict(mutant.name, violation.name, fault_model.name, states, time.process_time() - began)
     return Verdict(mutant.name, "", "", states, time.process_time() - began)
 
 
@@ -75,8 +75,8 @@ def judge(mutant: Mutant) -> Verdict:
 def _taken() -> frozenset[tuple[str, str, str]]:
     """Chart, state and event of each move that the true charts make in the small weathers."""
     charts = Charts._make(table.having() for table in read_charts())
-    for weather in SMALL_WEATHERS:
-        explore(Model(Rules(charts, weather)))
+    for fault_model in SMALL_WEATHERS:
+        explore(Model(Rules(charts, fault_model)))
     return frozenset((table.name, state, event) for table in charts for state, event in table.moves_made)
 
 

@@ -1,7 +1,7 @@
 """What a node does: its two charts, and the activities of their states in the abstract.
 
-The activities say here what they say in peer/request_states.py, peer/connect_states.py and node/announcer.py: which event they
-return when, and what they send. Whether they may is asked of the charts, as `Living` asks.
+The activities say here what they say in peer/request_states.py, peer/connect_states.py and node/announcer.py: which
+event they return when, and what they send. Whether they may is asked of the charts, as `StateRunner` asks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def begin(rules: Rules, seen: str = Seen.ABSENT) -> Side:
 
 
 def speak(rules: Rules, side: Side, event: str) -> Iterator[Side]:
-    """The activity of the peer connection's state returns this event. Raises Fault where `Living` would raise."""
+    """The activity of the peer connection's state returns this event. Raises Fault where `StateRunner` would raise."""
     if event not in rules.peer.events_of[side.peer]:
         raise Fault(f"the activity of {side.peer} may not return {event}")
     target = rules.peer.target(side.peer, event, rules.valuation(side.has_relay))

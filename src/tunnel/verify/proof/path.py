@@ -10,7 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from tunnel.verify.proof.side import Card, Side
-from tunnel.verify.proof.steps import NODES, Deed, Pace
+from tunnel.verify.proof.steps import NODES, Action, Pace
 
 A_TO_B, B_TO_A = 1, 2
 BOTH_WAYS = A_TO_B | B_TO_A
@@ -38,7 +38,7 @@ class Shift(NamedTuple):
     """One step of the path."""
 
     pace: Pace
-    deed: Deed
+    action: Action
     path: int
     proves: int
     """To which side it proves the path; -1: to none."""
@@ -76,9 +76,12 @@ def shifts(path: int, a: View, b: View, is_changing: bool) -> tuple[Shift, ...]:
         asked = 4 << 2 * who
         answered, asked_back = asked << 1, 4 << 2 * (1 - who)
         there, back = (A_TO_B, B_TO_A) if who == 0 else (B_TO_A, A_TO_B)
-        question, answer = Deed(NODES[who], NODES[1 - who], "probe"), Deed(NODES[1 - who], NODES[who], "probe answer")
+        question, answer = (
+            Action(NODES[who], NODES[1 - who], "probe"),
+            Action(NODES[1 - who], NODES[who], "probe answer"),
+        )
         if mine.asks and not path & asked:
-            found.append(Shift(Pace.PROMPT, Deed(NODES[who], "", "sends a probe"), path | asked, -1))
+            found.append(Shift(Pace.PROMPT, Action(NODES[who], "", "sends a probe"), path | asked, -1))
         if path & asked:
             found.append(Shift(Pace.FAULT, question._replace(is_lost=True), path & ~asked, -1))
             if path & there and theirs.opens:
@@ -92,5 +95,5 @@ def shifts(path: int, a: View, b: View, is_changing: bool) -> tuple[Shift, ...]:
                 found.append(Shift(Pace.PROMPT if mine.is_open else Pace.PERHAPS, answer, path & ~answered, proves))
     for bit, who in ((A_TO_B, 0), (B_TO_A, 1)) if is_changing else ():
         text = f"the path to {NODES[1 - who]} {'dies' if path & bit else 'opens'}"
-        found.append(Shift(Pace.FAULT, Deed(NODES[who], "", text), path ^ bit, -1))
+        found.append(Shift(Pace.FAULT, Action(NODES[who], "", text), path ^ bit, -1))
     return tuple(found)

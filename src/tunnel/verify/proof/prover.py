@@ -13,11 +13,11 @@ from tunnel.machines.table import Ambiguous
 from tunnel.verify.proof.counterexample import draw
 from tunnel.verify.proof.equivalent_mutants import outdated, reason_of
 from tunnel.verify.proof.explorer import explore
-from tunnel.verify.proof.fault_models import WEATHERS
+from tunnel.verify.proof.fault_models import FAULT_MODELS
 from tunnel.verify.proof.model import Model
 from tunnel.verify.proof.mutants import Mutant, Verdict, judge, mutants_of
 from tunnel.verify.proof.properties import check
-from tunnel.verify.proof.rules import Charts, Rules, Weather, read_charts
+from tunnel.verify.proof.rules import Charts, FaultModel, Rules, read_charts
 from tunnel.verify.workers import run_all
 
 
@@ -25,7 +25,7 @@ from tunnel.verify.workers import run_all
 class Explored:
     """What came of one weather."""
 
-    weather: str
+    fault_model: str
     states: int
     steps: int
     punches: int
@@ -65,21 +65,21 @@ class Proof:
     @property
     def holds(self) -> bool:
         """Whether all of it is as it should be."""
-        return not (any(weather.violation for weather in self.explored) or self.unexplained or self.outdated)
+        return not (any(fault_model.violation for fault_model in self.explored) or self.unexplained or self.outdated)
 
 
-def explore_weather(charts: Charts, weather: Weather) -> Explored:
+def explore_fault_model(charts: Charts, fault_model: FaultModel) -> Explored:
     """Explore one weather whole and ask all properties of it."""
     began = time.process_time()
     for table in charts:
         try:
             table.check_guards()
         except Ambiguous as ambiguity:
-            return Explored(weather.name, 0, 0, 0, 0.0, "never", str(ambiguity))
-    space = explore(Model(Rules(charts, weather)))
+            return Explored(fault_model.name, 0, 0, 0, 0.0, "never", str(ambiguity))
+    space = explore(Model(Rules(charts, fault_model)))
     violation, punches = check(space)
     seconds = time.process_time() - began
-    found = Explored(weather.name, len(space.states), space.steps, punches, seconds)
+    found = Explored(fault_model.name, len(space.states), space.steps, punches, seconds)
     if violation is None:
         return found
     return replace(found, violation=violation.name, what=violation.what, diagram=draw(space, violation))
@@ -87,7 +87,7 @@ def explore_weather(charts: Charts, weather: Weather) -> Explored:
 
 def count_jobs(*, with_mutants: bool) -> int:
     """How many times `prove` calls `on_done`."""
-    return len(WEATHERS) + (len(_mutants()) if with_mutants else 0)
+    return len(FAULT_MODELS) + (len(_mutants()) if with_mutants else 0)
 
 
 def prove(
@@ -95,7 +95,9 @@ def prove(
 ) -> Proof:
     """Explore all weathers and judge all mutants. `on_done(is_good)` is called for each as it ends."""
     jobs = range(count_jobs(with_mutants=with_mutants))
-    spread = sorted(jobs, key=lambda job: job * len(jobs) // (2 * len(WEATHERS)) if job < len(WEATHERS) else job)
+    spread = sorted(
+        jobs, key=lambda job: job * len(jobs) // (2 * len(FAULT_MODELS)) if job < len(FAULT_MODELS) else job
+    )
     results = run_all(_do, spread, processes=processes, on_done=lambda result: on_done(_is_good(result)))
     ordered = [result for _, result in sorted(zip(spread, results, strict=True), key=itemgetter(0))]
     return Proof(
@@ -115,9 +117,9 @@ def _do(job: int) -> Explored | Verdict:
     was_collecting = gc.isenabled()
     gc.disable()  # a space has no cycles, and is too large to be searched for them
     try:
-        if job < len(WEATHERS):
-            return explore_weather(read_charts(), WEATHERS[job])
-        return judge(_mutants()[job - len(WEATHERS)])
+        if job < len(FAULT_MODELS):
+            return explore_fault_model(read_charts(), FAULT_MODELS[job])
+        return judge(_mutants()[job - len(FAULT_MODELS)])
     finally:
         if was_collecting:
             gc.enable()

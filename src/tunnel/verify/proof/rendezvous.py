@@ -20,7 +20,7 @@ def tell(rules: Rules, side: Side, word: str) -> Side | None:
     if word in REFUSALS and side.peer != "requested":
         return side  # nobody waits for it
     told = (*(other for other in side.told if KINDS[other] is not KINDS[word]), word)
-    return None if len(told) > rules.weather.room else side._replace(told=told)
+    return None if len(told) > rules.fault_model.room else side._replace(told=told)
 
 
 def admit(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:

@@ -33,7 +33,7 @@ def read_charts() -> Charts:
 
 
 @dataclass(frozen=True)
-class Weather:
+class FaultModel:
     """What may happen around the two nodes, again and again, in any order."""
 
     name: str
@@ -61,7 +61,7 @@ class Rules:
     """The charts and the weather of one model."""
 
     charts: Charts
-    weather: Weather
+    fault_model: FaultModel
 
     @property
     def peer(self) -> ChartTable:
@@ -81,7 +81,7 @@ class Rules:
     @property
     def is_direct_allowed(self) -> bool:
         """The policy of both."""
-        return self.weather.is_direct_allowed
+        return self.fault_model.is_direct_allowed
 
     def valuation(self, has_relay: bool) -> Valuation:
         """The facts of a peer connection."""

@@ -43,7 +43,7 @@ SERVER = "server"
 NODES = ("node A", "node B")
 
 
-class Deed(NamedTuple):
+class Action(NamedTuple):
     """A step as a reader sees it: a message, or a note where nobody hears it."""
 
     actor: str
@@ -52,7 +52,7 @@ class Deed(NamedTuple):
     is_lost: bool = False
 
     @property
-    def mirrored(self) -> Deed:
+    def mirrored(self) -> Action:
         """The same, the two nodes' names exchanged."""
         names = {NODES[0]: NODES[1], NODES[1]: NODES[0]}
         return self._replace(actor=names.get(self.actor, self.actor), hearer=names.get(self.hearer, self.hearer))
@@ -62,7 +62,7 @@ class Step(NamedTuple):
     """One step of a pair."""
 
     pace: Pace
-    deed: Deed
+    action: Action
     pair: Pair | None
     """None: what it would have led to must not be, `fault` says why."""
     fault: str = ""
@@ -101,7 +101,7 @@ class Stepper:
             steps = [
                 Step(
                     step.pace,
-                    Deed(step.actor, step.hearer, step.text),
+                    Action(step.actor, step.hearer, step.text),
                     None if step.side is None else pair.changed(who, step.side, other, pair.askers),
                     step.fault,
                     on_broken_path=step.on_broken_path,
@@ -171,10 +171,10 @@ class Stepper:
         if side.told:
             word = side.told[0]
             yield from self._do(who, Pace.PROMPT, word, lambda: node.hear(rules, side), speaker=SERVER)
-        if side.is_linked and rules.weather.is_link_breaking:
+        if side.is_linked and rules.fault_model.is_link_breaking:
             text = "its link to the server breaks"
             yield from self._do(who, Pace.FAULT, text, lambda: iter((node.unlink(rules, side),)))
-        if rules.weather.is_moving:
+        if rules.fault_model.is_moving:
             yield from self._do(who, Pace.FAULT, "its addresses change", lambda: node.move(rules, side))
 
     def _speak(
@@ -205,53 +205,53 @@ class Stepper:
         """What the server does, and what concerns both sides."""
         rules = self._rules
         if pair.askers == NO_SERVER:
-            yield Step(Pace.FAULT, Deed(SERVER, "", "starts"), pair._replace(askers=0))
+            yield Step(Pace.FAULT, Action(SERVER, "", "starts"), pair._replace(askers=0))
         for who in (0, 1):
             side, name = pair.side(who), NODES[who]
             if pair.askers != NO_SERVER:
                 yield from self._serve(pair, who)
-            if rules.weather.is_restarting:
+            if rules.fault_model.is_restarting:
                 yield from _try(
-                    Pace.FAULT, Deed(name, "", "its process is killed and starts again"), _restarted, rules, pair, who
+                    Pace.FAULT, Action(name, "", "its process is killed and starts again"), _restarted, rules, pair, who
                 )
                 if side.is_linked:
-                    deed = Deed(name, "", "its process says farewell and starts again")
-                    yield from _try(Pace.FAULT, deed, _left, rules, pair, who)
+                    action = Action(name, "", "its process says farewell and starts again")
+                    yield from _try(Pace.FAULT, action, _left, rules, pair, who)
         if pair.askers == NO_SERVER:
             return
         if pair.askers:
             if rendezvous.is_decided(pair):
-                deed = Deed(SERVER, "", "the introduction has what it waits for")
-                yield from _try(Pace.PROMPT, deed, rendezvous.decide, rules, pair)
+                action = Action(SERVER, "", "the introduction has what it waits for")
+                yield from _try(Pace.PROMPT, action, rendezvous.decide, rules, pair)
             else:
-                deed = Deed(SERVER, "", "patience of the introduction ends")
-                yield from _try(Pace.SLOW, deed, rendezvous.lose_patience, rules, pair)
-        if rules.weather.is_server_stopping:
-            yield from _try(Pace.FAULT, Deed(SERVER, "", "stops"), rendezvous.stop, rules, pair)
+                action = Action(SERVER, "", "patience of the introduction ends")
+                yield from _try(Pace.SLOW, action, rendezvous.lose_patience, rules, pair)
+        if rules.fault_model.is_server_stopping:
+            yield from _try(Pace.FAULT, Action(SERVER, "", "stops"), rendezvous.stop, rules, pair)
 
     def _heard_requests(self, pair: Pair, who: int) -> list[Step]:
         if not pair.side(who).is_asking:
             return []
         return list(
-            _try(Pace.PROMPT, Deed(NODES[who], SERVER, "connect"), rendezvous.hear_connect, self._rules, pair, who)
+            _try(Pace.PROMPT, Action(NODES[who], SERVER, "connect"), rendezvous.hear_connect, self._rules, pair, who)
         )
 
     def _serve(self, pair: Pair, who: int) -> Iterator[Step]:
         side, name, rules = pair.side(who), NODES[who], self._rules
         if side.is_announcing:
-            yield from _try(Pace.PROMPT, Deed(name, SERVER, "announce"), rendezvous.hear_announce, rules, pair, who)
+            yield from _try(Pace.PROMPT, Action(name, SERVER, "announce"), rendezvous.hear_announce, rules, pair, who)
         if not side.is_linked:
-            yield from _try(Pace.PROMPT, Deed(name, SERVER, "hello"), rendezvous.admit, rules, pair, who)
+            yield from _try(Pace.PROMPT, Action(name, SERVER, "hello"), rendezvous.admit, rules, pair, who)
             if side.seen != Seen.ABSENT:
-                yield from _try(Pace.PROMPT, Deed(SERVER, "", f"misses {name}"), rendezvous.miss, rules, pair, who)
+                yield from _try(Pace.PROMPT, Action(SERVER, "", f"misses {name}"), rendezvous.miss, rules, pair, who)
 
 
-def _try(pace: Pace, deed: Deed, outcomes: Callable[..., Iterator[Pair]], *given: object) -> Iterator[Step]:
+def _try(pace: Pace, action: Action, outcomes: Callable[..., Iterator[Pair]], *given: object) -> Iterator[Step]:
     try:
         for outcome in outcomes(*given):
-            yield Step(pace, deed, outcome, forgets_probes=outcomes in (_restarted, _left))
+            yield Step(pace, action, outcome, forgets_probes=outcomes in (_restarted, _left))
     except (Fault, Ambiguous) as fault:
-        yield Step(pace, deed, None, str(fault))
+        yield Step(pace, action, None, str(fault))
 
 
 def _restarted(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:

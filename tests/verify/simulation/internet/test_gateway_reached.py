@@ -13,8 +13,8 @@ from tunnel.model.errors import Unreachable
 from tunnel.model.transport import Transport
 from tunnel.verify.memory.host import MemoryHost
 from tunnel.verify.memory.internet import open_memory_internet
-from tunnel.verify.simulation.internet.simulated_network import Town, build_town
-from tunnel.verify.simulation.internet.topology import Gateway, Host, Picture, Router
+from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_town
+from tunnel.verify.simulation.internet.topology import Gateway, Host, Router, Topology
 from tunnel.wire.nat_pmp import PmpAddress, PmpAddressRequest, PmpMapped, PmpMapRequest
 from tunnel.wire.pcp import ANYWHERE, PcpMapped, PcpMapRequest
 from tunnel.wire.port_control import PORT, PortAnswer, PortRequest, decode_port_answer, encode_port_request
@@ -25,8 +25,8 @@ LOCAL = Endpoint("0.0.0.0", 5000)
 LEASE = 600
 
 
-def picture(gateway: Gateway) -> Picture:
-    return Picture(
+def topology(gateway: Gateway) -> Topology:
+    return Topology(
         routers={
             "home": Router(address=OUTER, inner=INNER, gateway=gateway),
             "office": Router(address="26.0.0.2", inner=INNER),
@@ -71,10 +71,10 @@ MAPPERS = pytest.mark.parametrize(
 )
 
 
-async def knocks(town: Town, external: Endpoint) -> tuple[bytes, Endpoint] | None:
+async def knocks(net: SimulatedNetwork, external: Endpoint) -> tuple[bytes, Endpoint] | None:
     """What arrives at the desk of a datagram that a stranger sends there, and the stranger as the desk sees it."""
-    desk = await town.hosts["desk"].open_socket(LOCAL)
-    stranger = await town.hosts["stranger"].open_socket(Endpoint("0.0.0.0", 0))
+    desk = await net.hosts["desk"].open_socket(LOCAL)
+    stranger = await net.hosts["stranger"].open_socket(Endpoint("0.0.0.0", 0))
     stranger.send_nowait(b"knock", external)
     heard = None
     with trio.move_on_after(1):
@@ -91,15 +91,15 @@ async def test_a_stranger_reaches_a_mapped_port_while_the_lease_lasts(
     autojump_clock: MockClock, map_port: Mapper, external: int
 ) -> None:
     async with open_memory_internet() as internet:
-        town = build_town(internet, picture(SPEAKS_ALL), seed=1)
-        assert await knocks(town, Endpoint(OUTER, external)) is None
-        mapped = await map_port(town.hosts["desk"])
+        net = build_town(internet, topology(SPEAKS_ALL), seed=1)
+        assert await knocks(net, Endpoint(OUTER, external)) is None
+        mapped = await map_port(net.hosts["desk"])
         assert mapped == Endpoint(OUTER, external)
-        heard = await knocks(town, mapped)
+        heard = await knocks(net, mapped)
         assert heard is not None
         assert (heard[0], heard[1].host) == (b"knock", "26.0.0.9")
         await trio.sleep(LEASE)
-        assert await knocks(town, mapped) is None
+        assert await knocks(net, mapped) is None
 
 
 @MAPPERS
@@ -107,19 +107,19 @@ async def test_a_reboot_closes_the_port_until_it_is_asked_for_again(
     autojump_clock: MockClock, map_port: Mapper, external: int
 ) -> None:
     async with open_memory_internet() as internet:
-        town = build_town(internet, picture(SPEAKS_ALL), seed=1)
-        mapped = await map_port(town.hosts["desk"])
+        net = build_town(internet, topology(SPEAKS_ALL), seed=1)
+        mapped = await map_port(net.hosts["desk"])
         await trio.sleep(30)
-        town.routers["home"].reboot()
-        assert await ask(town.hosts["desk"], PmpAddressRequest()) == PmpAddress(0, OUTER)
-        assert await knocks(town, mapped) is None
-        assert await map_port(town.hosts["desk"]) == mapped
-        assert await knocks(town, mapped) is not None
+        net.routers["home"].reboot()
+        assert await ask(net.hosts["desk"], PmpAddressRequest()) == PmpAddress(0, OUTER)
+        assert await knocks(net, mapped) is None
+        assert await map_port(net.hosts["desk"]) == mapped
+        assert await knocks(net, mapped) is not None
 
 
 async def test_a_router_that_speaks_nothing_leaves_its_hosts_waiting(autojump_clock: MockClock) -> None:
     async with open_memory_internet() as internet:
-        desk = build_town(internet, picture(Gateway()), seed=1).hosts["desk"]
+        desk = build_town(internet, topology(Gateway()), seed=1).hosts["desk"]
         with pytest.raises(trio.TooSlowError):
             await map_by_pcp(desk)
         with pytest.raises(Unreachable):
@@ -128,14 +128,14 @@ async def test_a_router_that_speaks_nothing_leaves_its_hosts_waiting(autojump_cl
 
 async def test_upnp_asks_the_router_that_the_host_stands_behind_now(autojump_clock: MockClock) -> None:
     async with open_memory_internet() as internet:
-        town = build_town(internet, picture(SPEAKS_ALL), seed=1)
-        desk = town.hosts["desk"]
+        net = build_town(internet, topology(SPEAKS_ALL), seed=1)
+        desk = net.hosts["desk"]
         for behind, addresses in (("office", ("192.168.1.7",)), (None, ("26.0.0.3",)), ("home", ())):
-            town.move("desk", behind, *addresses)
+            net.move("desk", behind, *addresses)
             with pytest.raises(Unreachable):
                 await map_by_upnp(desk)
-        town.move("desk", "home", "192.168.1.8")
+        net.move("desk", "home", "192.168.1.8")
         assert await map_by_upnp(desk) == Endpoint(OUTER, LOCAL.port)
-        entry = town.routers["home"].statics.at(Transport.UDP, LOCAL.port)
+        entry = net.routers["home"].statics.at(Transport.UDP, LOCAL.port)
         assert entry is not None
         assert entry.inner == Endpoint("192.168.1.8", LOCAL.port)

@@ -90,10 +90,10 @@ def check_conversation(exchange: Callable[[str, list[bytes]], list[bytes]]) -> N
 @pytest.mark.usefixtures("autojump_clock")
 async def test_the_simulated_router_holds_the_conversation() -> None:
     router = make_router(Gateway(nat_pmp=True, pcp=True))
-    keeper = Gatekeeper(router, chance=random.Random("conversation"))
+    liveness = Gatekeeper(router, chance=random.Random("conversation"))
 
     def exchange(host: str, asked: list[bytes]) -> list[bytes]:
-        answers = [keeper.handle_untrusted(datagram, Endpoint(host, 33333)) for datagram in asked]
+        answers = [liveness.handle_untrusted(datagram, Endpoint(host, 33333)) for datagram in asked]
         return [answer for answer in answers if answer is not None]
 
     check_conversation(exchange)

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from tunnel.model.nat import Allocation, Filtering, Mapping
-from tunnel.verify.simulation.internet.nat_chain import Standing
+from tunnel.verify.simulation.internet.nat_chain import NatChain
 from tunnel.verify.simulation.internet.oracle import Cause, Possibility, Verdict, direct_path_possible
 from tunnel.verify.simulation.internet.topology import Gateway, Hairpinning, Lie, Nat, Router, Udp
 
@@ -34,15 +34,15 @@ def router(kind: Nat | str | None, **more: object) -> Router:
     return replace(made, **more)  # type: ignore[arg-type]
 
 
-def behind(*routers: Router | Nat | str, **more: object) -> Standing:
+def behind(*routers: Router | Nat | str, **more: object) -> NatChain:
     """The nearest router first."""
     return replace(
-        Standing(routers=tuple(one if isinstance(one, Router) else router(one) for one in routers)),
+        NatChain(routers=tuple(one if isinstance(one, Router) else router(one) for one in routers)),
         **more,  # type: ignore[arg-type]
     )
 
 
-PUBLIC = Standing()
+PUBLIC = NatChain()
 
 # By hand from RFC 4787, for ports that are random over the whole range. P: announced or learned ports meet; 1: one port
 # must be guessed; X: two must. Read a row as one side, a column as the other; KINDS is their order.

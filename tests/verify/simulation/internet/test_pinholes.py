@@ -49,12 +49,12 @@ async def test_a_pinhole_is_shut_on_request_and_by_a_restart() -> None:
 class Home:
     def __init__(self, gateway: Gateway) -> None:
         self.router: RouterBox = make_router(gateway)
-        self._keeper = Gatekeeper(self.router, chance=random.Random("pinholes"))
+        self._liveness = Gatekeeper(self.router, chance=random.Random("pinholes"))
 
     def ask(self, **changes: object) -> PortAnswer:
         request = PcpMapRequest(DESK.host, b"n" * 12, UDP, DESK.port, Endpoint("::", 0), 600)
         request = replace(request, **changes)  # type: ignore[arg-type]
-        answer = self._keeper.handle_untrusted(encode_port_request(request), Endpoint(DESK.host, 33333))
+        answer = self._liveness.handle_untrusted(encode_port_request(request), Endpoint(DESK.host, 33333))
         assert answer is not None
         return decode_port_answer(answer)
 

@@ -15,7 +15,7 @@ from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.model.transport import Transport
 from tunnel.verify.memory.internet import HOPS
 from tunnel.verify.memory.packet import Fate
-from tunnel.verify.simulation.internet.topology import Hairpinning, Host, Nat, Picture, Refresh, Router, Unsolicited
+from tunnel.verify.simulation.internet.topology import Hairpinning, Host, Nat, Refresh, Router, Topology, Unsolicited
 
 if TYPE_CHECKING:
     from tests.verify.simulation.conftest import Mailbox, Scene
@@ -36,9 +36,9 @@ async def test_a_datagram_leaves_by_the_outer_address_and_its_answer_comes_back(
 
 
 async def test_byte_streams_pass_and_find_their_way_back(scene: Scene) -> None:
-    town = scene.build(one_home())
-    listener = await town.hosts["public"].open_listener(Endpoint("0.0.0.0", 80))
-    streams = [await town.hosts[name].open_stream(Endpoint(PUBLIC.host, 80)) for name in ("desk", "laptop")]
+    net = scene.build(one_home())
+    listener = await net.hosts["public"].open_listener(Endpoint("0.0.0.0", 80))
+    streams = [await net.hosts[name].open_stream(Endpoint(PUBLIC.host, 80)) for name in ("desk", "laptop")]
     served = [await listener.accept() for _ in streams]
     assert [remote.host for _, remote in served] == [OUTER, OUTER]
     assert served[0][1] != served[1][1]
@@ -74,8 +74,8 @@ async def test_a_symmetric_nat_shows_each_destination_another_port(scene: Scene)
     desk.say(PUBLIC)
     desk.say(OTHER)
     assert len({*await public.sources(), *await other.sources()}) == 2
-    assert scene.town.routers["home"].live_mappings("192.168.1.2") == 2
-    assert scene.town.routers["home"].live_mappings("192.168.1.2", Transport.TCP) == 0
+    assert scene.net.routers["home"].live_mappings("192.168.1.2") == 2
+    assert scene.net.routers["home"].live_mappings("192.168.1.2", Transport.TCP) == 0
 
 
 async def test_a_mapping_lives_as_long_as_it_is_used_and_no_longer(scene: Scene, is_passed: Passes) -> None:
@@ -97,14 +97,14 @@ async def test_a_mapping_lives_as_long_as_it_is_used_and_no_longer(scene: Scene,
 
 
 async def test_hosts_of_one_lan_talk_without_their_router(scene: Scene) -> None:
-    town = scene.build(one_home())
+    net = scene.build(one_home())
     desk, laptop = await scene.mailbox("desk"), await scene.mailbox("laptop")
     desk.say(Endpoint("192.168.1.3", 5000), b"hi")
     assert await laptop.hear() == [(b"hi", Endpoint("192.168.1.2", 5000))]
     desk.say(Endpoint("192.168.1.77", 5000), b"nobody")
     await desk.hear()
     assert scene.fates_of(b"nobody") == [Fate.UNROUTABLE]
-    assert town.routers["home"].live_mappings("192.168.1.2") == 0
+    assert net.routers["home"].live_mappings("192.168.1.2") == 0
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ async def test_hairpinning_asks_the_filter_too(scene: Scene) -> None:
     assert scene.fates_of(b"uninvited") == [Fate.FILTERED]
 
 
-def two_homes(carrier: Nat) -> Picture:
+def two_homes(carrier: Nat) -> Topology:
     """Two homes behind one carrier's NAT, with equal inner addresses."""
     routers = {
         "carrier": Router(address="27.0.0.1", inner="100.64.0.1", nat=carrier),
@@ -151,18 +151,18 @@ def two_homes(carrier: Nat) -> Picture:
         "tablet": Host(addresses=("192.168.1.2",), behind="elsewhere"),
         "public": Host(addresses=(PUBLIC.host,)),
     }
-    return Picture(hosts=hosts, routers=dict(reversed(routers.items())))
+    return Topology(hosts=hosts, routers=dict(reversed(routers.items())))
 
 
 async def test_behind_two_nats_both_translate_and_both_filter(scene: Scene, is_passed: Passes) -> None:
-    town = scene.build(two_homes(Nat(first_port=30000, allocation=Allocation.SEQUENTIAL)))
+    net = scene.build(two_homes(Nat(first_port=30000, allocation=Allocation.SEQUENTIAL)))
     desk, public = await scene.mailbox("desk"), await scene.mailbox("public")
     desk.say(PUBLIC)
     (seen,) = await public.sources()
     assert seen.host == "27.0.0.1"
     assert seen.port >= 30000
     assert await is_passed(public, seen, desk)
-    counts = town.routers["home"].live_mappings("192.168.1.2"), town.routers["carrier"].live_mappings("100.64.0.2")
+    counts = net.routers["home"].live_mappings("192.168.1.2"), net.routers["carrier"].live_mappings("100.64.0.2")
     assert counts == (1, 1)
 
 
@@ -184,21 +184,21 @@ async def test_homes_behind_one_carrier_meet_by_their_carrier_addresses_and_by_h
 
 
 async def test_a_packet_without_a_hop_left_expires_before_it_makes_a_mapping(scene: Scene) -> None:
-    town = scene.build(one_home())
+    net = scene.build(one_home())
     desk = await scene.mailbox("desk")
     desk.say(PUBLIC, b"short", ttl=1)
     await desk.hear()
     assert scene.fates_of(b"short") == [Fate.EXPIRED]
-    assert town.routers["home"].live_mappings("192.168.1.2") == 0
+    assert net.routers["home"].live_mappings("192.168.1.2") == 0
 
 
 async def test_an_opener_with_two_hops_opens_the_first_nat_and_no_more(scene: Scene) -> None:
-    town = scene.build(two_homes(Nat()))
+    net = scene.build(two_homes(Nat()))
     desk, public = await scene.mailbox("desk"), await scene.mailbox("public")
     desk.say(PUBLIC, b"opener", ttl=2)
     assert await public.hear() == []
     assert scene.fates_of(b"opener") == [Fate.EXPIRED]
-    counts = town.routers["home"].live_mappings("192.168.1.2"), town.routers["carrier"].live_mappings("100.64.0.2")
+    counts = net.routers["home"].live_mappings("192.168.1.2"), net.routers["carrier"].live_mappings("100.64.0.2")
     assert counts == (1, 0)
 
 
@@ -228,13 +228,13 @@ async def test_a_packet_that_comes_in_with_its_last_hop_is_not_forwarded_and_kee
 
 
 async def test_an_unsolicited_connection_is_dropped_or_reset(scene: Scene) -> None:
-    town = scene.build(one_home())
+    net = scene.build(one_home())
     with trio.move_on_after(20) as patience:
-        await town.hosts["public"].open_stream(Endpoint(OUTER, 80))
+        await net.hosts["public"].open_stream(Endpoint(OUTER, 80))
     assert patience.cancelled_caught
-    town.routers["home"].spec = with_nat(unsolicited=Unsolicited.RESET)
+    net.routers["home"].spec = with_nat(unsolicited=Unsolicited.RESET)
     with trio.fail_after(1), pytest.raises(Unreachable, match="refused"):
-        await town.hosts["public"].open_stream(Endpoint(OUTER, 80))
+        await net.hosts["public"].open_stream(Endpoint(OUTER, 80))
 
 
 async def test_a_denying_nat_shuts_out_who_came_too_early(scene: Scene, is_passed: Passes) -> None:

@@ -14,7 +14,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Unreachable
 from tunnel.model.nat import Filtering
 from tunnel.verify.memory.packet import Fate
-from tunnel.verify.simulation.internet.topology import Host, Picture, Router, StunServer, Udp
+from tunnel.verify.simulation.internet.topology import Host, Router, StunServer, Topology, Udp
 
 if TYPE_CHECKING:
     from tests.verify.simulation.conftest import Mailbox, Scene
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 async def test_a_router_lets_out_what_its_mode_says(
     scene: Scene, is_passed: Passes, udp: Udp, datagrams: bool, web: bool, others: bool
 ) -> None:
-    town = scene.build(one_home(replace(HOME, udp=udp)))
+    net = scene.build(one_home(replace(HOME, udp=udp)))
     desk, public = await scene.mailbox("desk"), await scene.mailbox("public")
     assert await is_passed(desk, PUBLIC, public) is datagrams
     for port, expected in ((443, web), (8443, web), (80, others)):
-        await town.hosts["public"].open_listener(Endpoint("0.0.0.0", port))
+        await net.hosts["public"].open_listener(Endpoint("0.0.0.0", port))
         with trio.move_on_after(5) as patience:
-            await town.hosts["desk"].open_stream(Endpoint(PUBLIC.host, port))
+            await net.hosts["desk"].open_stream(Endpoint(PUBLIC.host, port))
         assert patience.cancelled_caught is not expected
 
 
 async def test_blocking_datagrams_later_stops_them_in_both_directions(scene: Scene, is_passed: Passes) -> None:
-    town = scene.build(one_home())
+    net = scene.build(one_home())
     desk, public = await scene.mailbox("desk"), await scene.mailbox("public")
     desk.say(PUBLIC)
     assert await is_passed(public, Endpoint(OUTER, 5000), desk)
-    home = town.routers["home"]
+    home = net.routers["home"]
     home.spec = replace(home.spec, udp=Udp.BLOCKED)
     assert not await is_passed(public, Endpoint(OUTER, 5000), desk)
     home.spec = replace(home.spec, udp=Udp.OPEN)
@@ -55,15 +55,15 @@ async def test_blocking_datagrams_later_stops_them_in_both_directions(scene: Sce
 
 
 async def test_blocked_addresses_and_names_resolve_and_do_not_answer(scene: Scene, is_passed: Passes) -> None:
-    picture = replace(
+    topology = replace(
         one_home(replace(HOME, blocked=(OTHER.host, "stun.example"))),
         stun_servers=(StunServer(name="stun.example", address="25.0.2.1"),),
     )
-    town = scene.build(picture)
+    net = scene.build(topology)
     desk, public, other, stun = [
         await scene.mailbox(name, 3478) for name in ("desk", "public", "other", "stun.example")
     ]
-    (resolved,) = await town.hosts["desk"].world().resolver.resolve("stun.example", 3478)
+    (resolved,) = await net.hosts["desk"].world().resolver.resolve("stun.example", 3478)
     assert resolved == Endpoint("25.0.2.1", 3478)
     assert not await is_passed(desk, resolved, stun)
     assert not await is_passed(desk, Endpoint(OTHER.host, 3478), other)
@@ -76,8 +76,8 @@ async def test_blocked_addresses_and_names_resolve_and_do_not_answer(scene: Scen
 DESK6, PUBLIC6 = Endpoint("2001:db8:1::2", 5000), Endpoint("2001:db8:2::1", 5000)
 
 
-def ipv6_home(filtering: Filtering) -> Picture:
-    return Picture(
+def ipv6_home(filtering: Filtering) -> Topology:
+    return Topology(
         hosts={
             "desk": Host(addresses=("192.168.1.2", DESK6.host), behind="home"),
             "public": Host(addresses=(PUBLIC.host, PUBLIC6.host)),
@@ -116,10 +116,10 @@ async def test_a_strict_ipv6_firewall_lets_only_those_in_who_were_asked(scene: S
 
 async def test_a_local_ipv6_address_is_nobodys_outside(scene: Scene) -> None:
     """Two homes may have the same one."""
-    picture = ipv6_home(Filtering.NONE)
+    topology = ipv6_home(Filtering.NONE)
     local = Host(addresses=("fd00::2",), behind="home")
     twin = Host(addresses=("fd00::2",), behind="carrier")
-    scene.build(replace(picture, hosts={**picture.hosts, "local": local, "twin": twin}))
+    scene.build(replace(topology, hosts={**topology.hosts, "local": local, "twin": twin}))
     public = await scene.mailbox("public", ipv6=True)
     public.say(Endpoint("fd00::2", 5000), b"where")
     await public.hear()
@@ -128,7 +128,7 @@ async def test_a_local_ipv6_address_is_nobodys_outside(scene: Scene) -> None:
 
 async def test_without_a_nat_a_router_only_filters(scene: Scene, is_passed: Passes) -> None:
     router = replace(HOME, nat=None, filtering6=Filtering.ADDRESS_AND_PORT_DEPENDENT)
-    town = scene.build(one_home(router, ("shielded", Host(addresses=("25.3.0.2",), behind="home"))))
+    net = scene.build(one_home(router, ("shielded", Host(addresses=("25.3.0.2",), behind="home"))))
     shielded, public, other = [await scene.mailbox(name) for name in ("shielded", "public", "other")]
     inner = Endpoint("25.3.0.2", 5000)
     assert not await is_passed(public, inner, shielded)
@@ -136,7 +136,7 @@ async def test_without_a_nat_a_router_only_filters(scene: Scene, is_passed: Pass
     assert await public.sources() == [inner]
     assert await is_passed(public, inner, shielded)
     assert not await is_passed(other, inner, shielded)
-    assert town.routers["home"].live_mappings("25.3.0.2") == 0
+    assert net.routers["home"].live_mappings("25.3.0.2") == 0
 
 
 # --- the router itself ---
@@ -150,15 +150,15 @@ class Echo:
 
 
 async def test_the_gateway_answers_those_inside_at_its_port_only(scene: Scene) -> None:
-    town = scene.build(one_home())
-    town.routers["home"].gatekeeper = Echo()
+    net = scene.build(one_home())
+    net.routers["home"].gatekeeper = Echo()
     desk = await scene.mailbox("desk")
     for port, question in ((5351, b"who "), (5351, b"quiet"), (5352, b"wrong port")):
         desk.say(Endpoint("192.168.1.1", port), question)
     assert await desk.hear() == [(b"who 192.168.1.2:5000", Endpoint("192.168.1.1", 5351))]
     assert scene.fates_of(b"wrong port") == [Fate.UNWANTED]
     with trio.fail_after(1), pytest.raises(Unreachable, match="refused"):
-        await town.hosts["desk"].open_stream(Endpoint("192.168.1.1", 80))
+        await net.hosts["desk"].open_stream(Endpoint("192.168.1.1", 80))
 
 
 async def test_a_router_that_only_filters_says_nothing_itself(scene: Scene) -> None:

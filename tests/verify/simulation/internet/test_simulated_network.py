@@ -22,7 +22,7 @@ from tunnel.server.program import serve
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.memory.packet import Fate, MemoryPacket
 from tunnel.verify.simulation.internet.simulated_network import build_town
-from tunnel.verify.simulation.internet.topology import Host, Line, Picture, Router, Server, StunServer
+from tunnel.verify.simulation.internet.topology import Host, Line, Router, Server, StunServer, Topology
 
 if TYPE_CHECKING:
     from tests.verify.simulation.conftest import Mailbox, Scene
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SECRET = sha256(b"a simulated secret").digest()
 INVITE = Invite("ws://25.0.0.1:8443", None, "home", derive_network_keys("home", SECRET).network_id, SECRET)
 
-TWO_HOMES = Picture(
+TWO_HOMES = Topology(
     routers={
         "router-a": Router(address="26.0.0.1", inner="192.168.1.1"),
         "router-b": Router(address="26.0.0.2", inner="192.168.1.1"),
@@ -48,19 +48,19 @@ async def test_the_real_programs_connect_through_two_port_restricted_nats(autoju
     """The smoke test of the whole: server, two nodes behind NATs with equal inner addresses, a direct path."""
     settings = ServerSettings(listen=Endpoint("25.0.0.1", 8443), udp=TWO_HOMES.server.stun)
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
-        town = build_town(internet, TWO_HOMES, seed=1)
-        await nursery.start(partial(serve, settings, town.hosts["server"].world(), tls=False))
+        net = build_town(internet, TWO_HOMES, seed=1)
+        await nursery.start(partial(serve, settings, net.hosts["server"].world(), tls=False))
         a_settings, b_settings = (NodeSettings(name=name, default_stun=False) for name in ("a", "b"))
         async with (
-            open_node(invite=INVITE, settings=a_settings, world=town.hosts["a"].world()) as a,
-            open_node(invite=INVITE, settings=b_settings, world=town.hosts["b"].world()) as b,
+            open_node(invite=INVITE, settings=a_settings, world=net.hosts["a"].world()) as a,
+            open_node(invite=INVITE, settings=b_settings, world=net.hosts["b"].world()) as b,
         ):
             to_b = await a.connect("b")
             await to_b.send_datagram(b"hello")
             assert await (await b.connect("a")).receive_datagram() == b"hello"
             with trio.fail_after(10):
                 while to_b.state != "connected":
-                    await a.program.pulse.wait()
+                    await a.program.notifier.wait()
             assert to_b.path is not None
             assert to_b.path.endpoint is not None
             assert to_b.path.endpoint.host == "26.0.0.2"
@@ -109,17 +109,17 @@ async def test_a_latency_of_two_names_holds_in_both_directions(scene: Scene) -> 
 
 async def test_the_server_has_the_addresses_of_its_stun_service_too(scene: Scene) -> None:
     place = Server(address="25.0.0.1", stun=(Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.2", 3479)))
-    town = scene.build(replace(TWO_HOMES, server=place, stun_servers=(StunServer(name="stun", address="25.0.0.3"),)))
-    assert town.hosts["server"].addresses == ("25.0.0.1", "25.0.0.2")
-    assert town.hosts["stun"].addresses == ("25.0.0.3",)
-    assert await town.hosts["a"].world().resolver.resolve("stun", 3478) == (Endpoint("25.0.0.3", 3478),)
+    net = scene.build(replace(TWO_HOMES, server=place, stun_servers=(StunServer(name="stun", address="25.0.0.3"),)))
+    assert net.hosts["server"].addresses == ("25.0.0.1", "25.0.0.2")
+    assert net.hosts["stun"].addresses == ("25.0.0.3",)
+    assert await net.hosts["a"].world().resolver.resolve("stun", 3478) == (Endpoint("25.0.0.3", 3478),)
 
 
 async def test_what_a_host_sends_is_told_as_it_sends_it(autojump_clock: MockClock) -> None:
     told: list[tuple[str, MemoryPacket]] = []
     async with open_memory_internet() as internet:
-        town = build_town(internet, TWO_HOMES, seed=1, on_sent=lambda host, packet: told.append((host, packet)))
-        socket = await town.hosts["a"].open_socket(Endpoint("0.0.0.0", 5000))
+        net = build_town(internet, TWO_HOMES, seed=1, on_sent=lambda host, packet: told.append((host, packet)))
+        socket = await net.hosts["a"].open_socket(Endpoint("0.0.0.0", 5000))
         socket.send_nowait(b"?", SERVER)
     assert told == [("a", MemoryPacket(Endpoint("192.168.1.2", 5000), SERVER, b"?"))]
 
@@ -127,7 +127,7 @@ async def test_what_a_host_sends_is_told_as_it_sends_it(autojump_clock: MockCloc
 async def test_one_seed_gives_one_course_of_events(autojump_clock: MockClock) -> None:
     """Losses and delays come from generators of each line's own: what one host does changes nothing for another."""
     line = Line(latency=0.01, jitter=0.01, loss_up=0.3)
-    picture = replace(TWO_HOMES, hosts={name: replace(host, line=line) for name, host in TWO_HOMES.hosts.items()})
+    topology = replace(TWO_HOMES, hosts={name: replace(host, line=line) for name, host in TWO_HOMES.hosts.items()})
 
     async def course(seed: int, speakers: tuple[str, ...]) -> list[tuple[float, bytes, Fate]]:
         seen: list[tuple[float, bytes, Fate]] = []
@@ -136,9 +136,9 @@ async def test_one_seed_gives_one_course_of_events(autojump_clock: MockClock) ->
             internet.watch = lambda packet, fate: seen.append(
                 (round(trio.current_time() - begun, 9), packet.payload, fate)
             )
-            town = build_town(internet, picture, seed=seed)
+            net = build_town(internet, topology, seed=seed)
             for name in speakers:
-                socket = await town.hosts[name].open_socket(Endpoint("0.0.0.0", 5000))
+                socket = await net.hosts[name].open_socket(Endpoint("0.0.0.0", 5000))
                 for _ in range(20):
                     socket.send_nowait(name.encode(), SERVER)
             await trio.sleep(1)
@@ -169,58 +169,58 @@ async def test_an_impossible_picture_is_refused(scene: Scene, change: dict[str, 
 
 
 async def test_a_host_that_roams_is_behind_another_router_and_its_streams_hang(scene: Scene) -> None:
-    town = scene.build(TWO_HOMES)
-    listener = await town.hosts["server"].open_listener(Endpoint("0.0.0.0", 80))
-    stream = await town.hosts["a"].open_stream(Endpoint("25.0.0.1", 80))
+    net = scene.build(TWO_HOMES)
+    listener = await net.hosts["server"].open_listener(Endpoint("0.0.0.0", 80))
+    stream = await net.hosts["a"].open_stream(Endpoint("25.0.0.1", 80))
     served, _ = await listener.accept()
     a, server = await scene.mailbox("a"), await scene.mailbox("server")
-    town.move("a", "router-b", "192.168.1.9")
+    net.move("a", "router-b", "192.168.1.9")
     a.say(SERVER)
     assert [source.host for source in await server.sources()] == ["26.0.0.2"]
     await stream.send_all(b"never heard")
     with trio.move_on_after(60) as patience:
         await served.receive_some()
     assert patience.cancelled_caught
-    town.move("a", None, "25.4.0.1")
+    net.move("a", None, "25.4.0.1")
     a.say(SERVER)
     assert await server.sources() == [Endpoint("25.4.0.1", 5000)]
 
 
 async def test_an_unplugged_host_is_gone_until_it_is_plugged_in_again(scene: Scene) -> None:
-    town = scene.build(TWO_HOMES)
+    net = scene.build(TWO_HOMES)
     a, _, server = await opened(scene)
     await server.hear()
-    town.unplug("a")
-    town.unplug("a")
-    assert town.hosts["a"].addresses == ()
+    net.unplug("a")
+    net.unplug("a")
+    assert net.hosts["a"].addresses == ()
     server.say(A_OUTER, b"where are you")
     await server.hear()
     assert scene.fates_of(b"where are you") == [Fate.UNROUTABLE]
-    town.plug("a")
-    town.plug("a")
+    net.plug("a")
+    net.plug("a")
     a.say(SERVER)
     assert await server.sources() == [A_OUTER]
 
 
 async def test_a_roaming_host_may_be_unplugged_before(scene: Scene) -> None:
-    town = scene.build(TWO_HOMES)
-    town.unplug("a")
-    town.move("a", "router-b", "192.168.1.9")
-    town.plug("a")
-    assert town.hosts["a"].addresses == ("192.168.1.9",)
+    net = scene.build(TWO_HOMES)
+    net.unplug("a")
+    net.move("a", "router-b", "192.168.1.9")
+    net.plug("a")
+    assert net.hosts["a"].addresses == ("192.168.1.9",)
 
 
 @pytest.mark.parametrize(("one", "other"), [("a", "b"), ("router-a", "b"), ("router-a", "router-b"), ("b", "a")])
 async def test_a_cut_is_between_two_and_nobody_else(scene: Scene, is_passed: Passes, one: str, other: str) -> None:
-    town = scene.build(TWO_HOMES)
+    net = scene.build(TWO_HOMES)
     a, b, server = await opened(scene)
-    town.cut(one, other)
+    net.cut(one, other)
     assert not await is_passed(a, B_OUTER, b)
     assert not await is_passed(b, A_OUTER, a)
     assert await is_passed(a, SERVER, server)
     assert await is_passed(server, B_OUTER, b)
     assert set(scene.fates_of(b"passes?")) == {Fate.DROPPED, Fate.DELIVERED}
-    town.lift(other, one)
+    net.lift(other, one)
     assert await is_passed(a, B_OUTER, b)
 
 
@@ -228,65 +228,65 @@ async def test_a_cut_is_between_two_and_nobody_else(scene: Scene, is_passed: Pas
 async def test_a_cut_may_be_of_one_direction(
     scene: Scene, is_passed: Passes, one: str, other: str, out: bool, back: bool
 ) -> None:
-    town = scene.build(TWO_HOMES)
+    net = scene.build(TWO_HOMES)
     a, _, server = await opened(scene)
-    town.cut(one, other, both_ways=False)
+    net.cut(one, other, both_ways=False)
     assert (await is_passed(a, SERVER, server), await is_passed(server, A_OUTER, a)) == (out, back)
 
 
 @pytest.mark.parametrize("udp", [True, False])
 async def test_a_cut_may_be_of_datagrams_or_streams_alone(scene: Scene, is_passed: Passes, udp: bool) -> None:
-    town = scene.build(TWO_HOMES)
+    net = scene.build(TWO_HOMES)
     a, _, server = await opened(scene)
-    await town.hosts["server"].open_listener(Endpoint("0.0.0.0", 80))
-    town.cut("a", "server", udp=udp, tcp=not udp)
+    await net.hosts["server"].open_listener(Endpoint("0.0.0.0", 80))
+    net.cut("a", "server", udp=udp, tcp=not udp)
     assert await is_passed(a, SERVER, server) is not udp
     with trio.move_on_after(10) as patience:
-        await town.hosts["a"].open_stream(Endpoint("25.0.0.1", 80))
+        await net.hosts["a"].open_stream(Endpoint("25.0.0.1", 80))
     assert patience.cancelled_caught is not udp
 
 
 async def test_a_cut_goes_where_its_host_goes(scene: Scene, is_passed: Passes) -> None:
-    town = scene.build(TWO_HOMES)
+    net = scene.build(TWO_HOMES)
     a, _, server = await opened(scene)
-    town.cut("a", "server")
-    town.move("a", "router-b", "192.168.1.9")
+    net.cut("a", "server")
+    net.move("a", "router-b", "192.168.1.9")
     assert not await is_passed(a, SERVER, server)
-    town.lift("a", "server")
+    net.lift("a", "server")
     assert await is_passed(a, SERVER, server)
 
 
 async def test_neighbours_can_be_cut_apart_within_their_lan(scene: Scene, is_passed: Passes) -> None:
     neighbour = Host(addresses=("192.168.1.3",), behind="router-a")
-    town = scene.build(replace(TWO_HOMES, hosts={**TWO_HOMES.hosts, "neighbour": neighbour}))
+    net = scene.build(replace(TWO_HOMES, hosts={**TWO_HOMES.hosts, "neighbour": neighbour}))
     a, mate = await scene.mailbox("a"), await scene.mailbox("neighbour")
     assert await is_passed(a, Endpoint("192.168.1.3", 5000), mate)
-    town.cut("neighbour", "a")
+    net.cut("neighbour", "a")
     assert not await is_passed(a, Endpoint("192.168.1.3", 5000), mate)
 
 
 async def test_a_line_can_be_changed_by_its_name(scene: Scene, is_passed: Passes) -> None:
-    town = scene.build(TWO_HOMES)
+    net = scene.build(TWO_HOMES)
     a, _, server = await opened(scene)
-    town.lines["router-a"].conditions = Line(loss_up=1.0)
+    net.lines["router-a"].conditions = Line(loss_up=1.0)
     assert not await is_passed(a, SERVER, server)
-    town.lines["router-a"].conditions = Line()
-    town.lines["server"].conditions = Line(loss_down=1.0)
+    net.lines["router-a"].conditions = Line()
+    net.lines["server"].conditions = Line(loss_down=1.0)
     assert not await is_passed(a, SERVER, server)
 
 
 async def test_names_are_lost_on_one_host_and_found_again(scene: Scene) -> None:
-    town = scene.build(TWO_HOMES)
-    a, b = (town.hosts[name].world().resolver for name in ("a", "b"))
-    town.lose_names("a")
+    net = scene.build(TWO_HOMES)
+    a, b = (net.hosts[name].world().resolver for name in ("a", "b"))
+    net.lose_names("a")
     with pytest.raises(Unreachable):
         await a.resolve("server", 1)
     assert await b.resolve("server", 1) == (Endpoint("25.0.0.1", 1),)
-    town.lose_names("a", lost=False)
-    town.lose_names("a", hang=True, names=["b"])
+    net.lose_names("a", lost=False)
+    net.lose_names("a", hang=True, names=["b"])
     assert await a.resolve("server", 1) == (Endpoint("25.0.0.1", 1),)
     with trio.move_on_after(100) as patience:
         await a.resolve("b", 1)
     assert patience.cancelled_caught
-    town.lose_names("a", lost=False, names=["b"])
+    net.lose_names("a", lost=False, names=["b"])
     assert await a.resolve("b", 1) == (Endpoint("192.168.1.2", 1),)

@@ -11,27 +11,27 @@ from tests.verify.simulation.pairs import TALK, do, expect, pair, pair_text, pai
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.verify.simulation.internet.topology import Line, Udp
-from tunnel.verify.simulation.runs.programs import Stage
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.programs import Programs
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.runs.trace import Happened
 from tunnel.verify.simulation.scenarios.action import ANY_DEED, Kill, Send
 from tunnel.verify.simulation.scenarios.scenario_file import parse_scenario
 
 
-def look(*blocks: str, at: float, see: Callable[[Stage], object]) -> object:
+def look(*blocks: str, at: float, see: Callable[[Programs], object]) -> object:
     """Run a pair with these deeds, and what `see` sees at a moment."""
     seen: list[object] = []
 
-    async def script(stage: Stage) -> None:
+    async def script(programs: Programs) -> None:
         await trio.sleep_until(at)
-        seen.append(see(stage))
+        seen.append(see(programs))
 
-    rehearse(pair(*blocks, length=60.0), 0, script=script)
+    run_scenario(pair(*blocks, length=60.0), 0, script=script)
     return seen[0]
 
 
-def states(stage: Stage) -> list[str]:
-    return [node.program.link.state for node in stage.nodes.values()]
+def states(programs: Programs) -> list[str]:
+    return [node.program.link.state for node in programs.nodes.values()]
 
 
 def test_a_deed_is_described_by_what_differs_from_its_defaults() -> None:
@@ -40,13 +40,13 @@ def test_a_deed_is_described_by_what_differs_from_its_defaults() -> None:
 
 
 def test_each_deed_has_a_word_of_its_own() -> None:
-    words = [deed.word for deed in ANY_DEED]
+    words = [action.word for action in ANY_DEED]
     assert len(set(words)) == len(words) == 24
 
 
 def test_deeds_of_one_moment_are_done_in_their_order_and_others_by_time() -> None:
     scenario = pair(do(2.0, "unplug", host="desk"), do(1.0, "kill", who="laptop"), do(2.0, "plug", host="desk"))
-    trace = rehearse(scenario, 0, keep_trace=True).trace
+    trace = run_scenario(scenario, 0, keep_trace=True).trace
     assert trace is not None
     happened = [record for record in trace.records if isinstance(record, Happened)]
     assert happened == [
@@ -58,25 +58,25 @@ def test_deeds_of_one_moment_are_done_in_their_order_and_others_by_time() -> Non
 
 def test_stop_ends_a_program_with_a_farewell_and_start_starts_it_again() -> None:
     stop = do(1.0, "stop", who="laptop")
-    assert look(stop, at=1.5, see=lambda stage: list(stage.nodes)) == ["desk"]
+    assert look(stop, at=1.5, see=lambda programs: list(programs.nodes)) == ["desk"]
     assert "withdraw" in look(stop, at=1.5, see=said_by_laptop)  # type: ignore[operator]
-    again = look(stop, do(2.0, "start", who="laptop"), at=2.5, see=lambda stage: sorted(stage.nodes))
+    again = look(stop, do(2.0, "start", who="laptop"), at=2.5, see=lambda programs: sorted(programs.nodes))
     assert again == ["desk", "laptop"]
 
 
-def said_by_laptop(stage: Stage) -> list[str]:
-    return [line.split()[3] for line in stage.trace.lines() if " laptop says " in line]
+def said_by_laptop(programs: Programs) -> list[str]:
+    return [line.split()[3] for line in programs.trace.lines() if " laptop says " in line]
 
 
 def test_kill_ends_a_program_without_a_word() -> None:
     assert "withdraw" not in look(do(1.0, "kill", who="laptop"), at=1.5, see=said_by_laptop)  # type: ignore[operator]
-    assert look(do(1.0, "kill", who="laptop"), at=1.5, see=lambda stage: list(stage.nodes)) == ["desk"]
+    assert look(do(1.0, "kill", who="laptop"), at=1.5, see=lambda programs: list(programs.nodes)) == ["desk"]
     assert look(do(1.0, "kill", who="server"), at=1.5, see=states) == ["backing_off", "backing_off"]
 
 
 def test_a_program_that_runs_is_not_started_twice() -> None:
     epochs: list[bytes] = []
-    see = lambda stage: epochs.append(stage.nodes["desk"].program.identity.epoch)  # noqa: E731
+    see = lambda programs: epochs.append(programs.nodes["desk"].program.identity.epoch)  # noqa: E731
     look(at=1.0, see=see)
     look(do(0.5, "start", who="desk"), at=1.0, see=see)
     look(do(0.4, "kill", who="desk"), do(0.5, "start", who="desk"), at=1.0, see=see)
@@ -85,7 +85,7 @@ def test_a_program_that_runs_is_not_started_twice() -> None:
 
 def test_send_sends_numbered_datagrams_for_a_while() -> None:
     send = do(1.0, "send", who="desk", to="laptop", until=2.0, every=0.25, size=300)
-    sent = look(send, at=3.0, see=lambda stage: stage.traffic["desk", "laptop"].sent)
+    sent = look(send, at=3.0, see=lambda programs: programs.traffic["desk", "laptop"].sent)
     assert sent == [1.0, 1.25, 1.5, 1.75]
 
 
@@ -94,8 +94,8 @@ def test_connect_wants_a_peer_once() -> None:
     assert state == "connected"
 
 
-def peer_state(stage: Stage) -> str | None:
-    peer = stage.peer("desk", "laptop")
+def peer_state(programs: Programs) -> str | None:
+    peer = programs.peer("desk", "laptop")
     return None if peer is None else peer.state
 
 
@@ -119,57 +119,60 @@ def test_cut_and_lift() -> None:
 
 
 def test_a_line_changes_what_is_named_and_keeps_the_rest() -> None:
-    deeds = (do(0.5, "line", of="home", loss_up=0.5, rate_up=1000.0), do(0.6, "line", of="home", loss_up=0.0))
-    line = look(*deeds, at=1.0, see=lambda stage: stage.town.lines["home"].conditions)
+    actions = (do(0.5, "line", of="home", loss_up=0.5, rate_up=1000.0), do(0.6, "line", of="home", loss_up=0.0))
+    line = look(*actions, at=1.0, see=lambda programs: programs.net.lines["home"].conditions)
     assert line == Line(rate_up=1000.0)
 
 
 def test_a_reboot_forgets_mappings_and_begins_a_new_epoch() -> None:
-    see = lambda stage: (stage.town.routers["home"].booted_at, stage.town.routers["home"].live_mappings("192.168.1.2"))  # noqa: E731
-    assert look(at=1.0, see=lambda stage: stage.town.routers["home"].live_mappings("192.168.1.2") > 0) is True
+    def see(programs: Programs) -> tuple[float, int]:
+        home = programs.net.routers["home"]
+        return home.booted_at, home.live_mappings("192.168.1.2")
+
+    assert look(at=1.0, see=lambda programs: see(programs)[1] > 0) is True
     assert look(do(0.9, "reboot", router="home"), at=0.9001, see=see) == (0.9, 0)
 
 
 def test_a_line_is_renumbered() -> None:
-    deed = do(0.5, "renumber", router="home", address="26.9.0.9")
-    assert look(deed, at=1.0, see=lambda stage: stage.town.routers["home"].address) == "26.9.0.9"
+    action = do(0.5, "renumber", router="home", address="26.9.0.9")
+    assert look(action, at=1.0, see=lambda programs: programs.net.routers["home"].address) == "26.9.0.9"
 
 
 @pytest.mark.parametrize("udp", list(Udp))
 def test_a_router_is_shut(udp: Udp) -> None:
-    deed = do(0.5, "shut", router="home", udp=udp.value)
-    assert look(deed, at=1.0, see=lambda stage: stage.town.routers["home"].spec.udp) is udp
+    action = do(0.5, "shut", router="home", udp=udp.value)
+    assert look(action, at=1.0, see=lambda programs: programs.net.routers["home"].spec.udp) is udp
 
 
 def test_a_host_roams_behind_another_router_or_into_the_open() -> None:
-    addresses = lambda stage: stage.town.addresses_shown("desk")  # noqa: E731
+    addresses = lambda programs: programs.net.addresses_shown("desk")  # noqa: E731
     away = do(0.5, "roam", host="desk", behind="office", addresses=["192.168.2.9"])
     assert look(away, at=1.0, see=addresses) == ("192.168.2.9", "26.0.2.1")
     assert look(do(0.5, "roam", host="desk", addresses=["27.9.0.9"]), at=1.0, see=addresses) == ("27.9.0.9",)
 
 
 def test_a_cable_is_pulled_and_put_back() -> None:
-    addresses = lambda stage: stage.town.hosts["desk"].addresses  # noqa: E731
+    addresses = lambda programs: programs.net.hosts["desk"].addresses  # noqa: E731
     unplug, plug = do(0.5, "unplug", host="desk"), do(2.0, "plug", host="desk")
     assert look(unplug, plug, at=1.0, see=addresses) == ()
     assert look(unplug, plug, at=2.5, see=addresses) == ("192.168.1.2",)
 
 
 def test_a_host_that_slept_is_told_when_it_wakes() -> None:
-    slept = lambda stage: (stage.town.hosts["desk"].addresses, stage.town.hosts["desk"].clock.slept)  # noqa: E731
-    deed = do(0.5, "sleep", host="desk", seconds=10.0)
-    assert look(deed, at=5.0, see=slept) == ((), 0.0)
-    assert look(deed, at=11.0, see=slept) == (("192.168.1.2",), 10.0)
+    slept = lambda programs: (programs.net.hosts["desk"].addresses, programs.net.hosts["desk"].clock.slept)  # noqa: E731
+    action = do(0.5, "sleep", host="desk", seconds=10.0)
+    assert look(action, at=5.0, see=slept) == ((), 0.0)
+    assert look(action, at=11.0, see=slept) == (("192.168.1.2",), 10.0)
 
 
 @pytest.mark.parametrize("host", ["desk", "server"])
 def test_a_wall_clock_jumps(host: str) -> None:
-    deed = do(0.5, "jump_clock", host=host, seconds=-3600.0)
-    assert look(deed, at=1.0, see=lambda stage: stage.town.hosts[host].clock.wall_offset) == -3600.0
+    action = do(0.5, "jump_clock", host=host, seconds=-3600.0)
+    assert look(action, at=1.0, see=lambda programs: programs.net.hosts[host].clock.wall_offset) == -3600.0
 
 
 def test_names_are_lost_and_found() -> None:
-    trouble = lambda stage: stage.town.hosts["desk"].resolver.trouble is not None  # noqa: E731
+    trouble = lambda programs: programs.net.hosts["desk"].resolver.trouble is not None  # noqa: E731
     assert look(do(0.5, "lose_names", host="desk"), at=1.0, see=trouble) is True
     back = do(0.7, "lose_names", host="desk", lost=False)
     assert look(do(0.5, "lose_names", host="desk"), back, at=1.0, see=trouble) is False
@@ -181,19 +184,23 @@ def test_a_node_is_started_with_the_port_that_was_asked_for(upnp: bool, external
 
     seen: list[object] = []
 
-    async def script(stage: Stage) -> None:
-        router = stage.town.routers["home"]
+    async def script(programs: Programs) -> None:
+        router = programs.net.routers["home"]
         router.spec = replace(router.spec, gateway=replace(router.spec.gateway, upnp=upnp))
         await trio.sleep_until(7.0)
-        seen.append((stage.settings["desk"].external, stage.settings["desk"].udp_port, "desk" in stage.nodes))
+        seen.append((programs.settings["desk"].external, programs.settings["desk"].udp_port, "desk" in programs.nodes))
 
-    rehearse(scenario, 0, script=script)
+    run_scenario(scenario, 0, script=script)
     assert seen == [(external, 45000, True)]
 
 
 def test_a_disk_is_copied_and_both_machines_are_one_node() -> None:
-    deeds = (do(0.5, "clone", host="laptop", of="desk"), do(0.6, "kill", who="laptop"), do(0.7, "start", who="laptop"))
-    ids = look(*deeds, at=1.0, see=lambda stage: {node.id for node in stage.nodes.values()})
+    actions = (
+        do(0.5, "clone", host="laptop", of="desk"),
+        do(0.6, "kill", who="laptop"),
+        do(0.7, "start", who="laptop"),
+    )
+    ids = look(*actions, at=1.0, see=lambda programs: {node.id for node in programs.nodes.values()})
     assert len(ids) == 1  # type: ignore[arg-type]
 
 
@@ -201,39 +208,39 @@ def test_a_full_disk_keeps_nothing_and_costs_a_known_node_nothing() -> None:
     full = do(2.0, "fill_disk", host="laptop")
     restart = (do(3.0, "kill", who="laptop"), do(4.0, "start", who="laptop"))
     back = expect(after=4.0, by=7.0, node="laptop", peer="desk", state="connected")
-    assert rehearse(pair(TALK, full, *restart, back, length=10.0), 0).failures == ()
+    assert run_scenario(pair(TALK, full, *restart, back, length=10.0), 0).failures == ()
 
 
 def test_a_node_that_never_was_here_cannot_keep_its_key_on_a_full_disk() -> None:
     """Until there is room again."""
     text = pair_text(do(0.0, "fill_disk", host="laptop"), do(1.0, "start", who="laptop"), length=10.0)
     new = parse_scenario(text.replace("[hosts.laptop]\n", '[hosts.laptop]\nstart = "never"\n'), name="new")
-    assert any("No space left on device" in failure for failure in rehearse(new, 0).failures)
+    assert any("No space left on device" in failure for failure in run_scenario(new, 0).failures)
     room = do(0.5, "fill_disk", host="laptop", full=False)
     here = expect(by=3.0, node="laptop", server="registered")
     text = pair_text(do(0.0, "fill_disk", host="laptop"), room, do(1.0, "start", who="laptop"), here, length=10.0)
     new = parse_scenario(text.replace("[hosts.laptop]\n", '[hosts.laptop]\nstart = "never"\n'), name="new")
-    assert rehearse(new, 0).failures == ()
+    assert run_scenario(new, 0).failures == ()
 
 
 def test_a_clock_may_be_wrong_from_the_beginning() -> None:
-    async def look(stage: Stage) -> None:
-        walls.update({name: stage.town.hosts[name].clock.wall() for name in ("desk", "laptop", "server")})
+    async def look(programs: Programs) -> None:
+        walls.update({name: programs.net.hosts[name].clock.wall() for name in ("desk", "laptop", "server")})
 
     walls: dict[str, float] = {}
     text = pair_text().replace("[hosts.desk]\n", "[server]\nclock = 60.0\n[hosts.desk]\nclock = -1.8e9\n")
-    rehearse(parse_scenario(text, name="clocks"), 0, script=look)
+    run_scenario(parse_scenario(text, name="clocks"), 0, script=look)
     assert walls == {"desk": 0.0, "laptop": 1.8e9, "server": 1.8e9 + 60.0}
 
 
 def test_another_vpn_gives_two_hosts_an_address_each() -> None:
-    deed = do(0.5, "overlay", one="desk", other="laptop", latency=0.02)
-    assert look(deed, at=0.4, see=nested) == ()
-    assert look(deed, at=1.0, see=nested) == ("10.99.0.1",)
+    action = do(0.5, "overlay", one="desk", other="laptop", latency=0.02)
+    assert look(action, at=0.4, see=nested) == ()
+    assert look(action, at=1.0, see=nested) == ("10.99.0.1",)
 
 
-def nested(stage: Stage) -> tuple[str, ...]:
-    found = stage.town.hosts["desk"].interfaces.addresses()
+def nested(programs: Programs) -> tuple[str, ...]:
+    found = programs.net.hosts["desk"].interfaces.addresses()
     return tuple(address for address in found if address.startswith("10.99."))
 
 
@@ -243,12 +250,12 @@ def test_addresses_are_taken_off_an_interface_and_the_node_puts_them_back() -> N
     def gaps(at: float) -> list[float]:
         seen: list[list[float]] = []
 
-        async def script(stage: Stage) -> None:
+        async def script(programs: Programs) -> None:
             await trio.sleep_until(at)
-            device = stage.town.hosts["desk"].devices.open["p2pt0"]
+            device = programs.net.hosts["desk"].devices.open["p2pt0"]
             seen.append(device.link.gaps_until(trio.current_time()))
 
-        rehearse(pair_with_tun(flush), 0, script=script)
+        run_scenario(pair_with_tun(flush), 0, script=script)
         return seen[0]
 
     assert gaps(1.9) == []

@@ -10,7 +10,7 @@ from tests.verify.simulation.pairs import do, pair
 from tunnel.machines.diagrams import CHARTS
 from tunnel.machines.table import read_table
 from tunnel.verify.simulation.runs.conformance import Arrow, all_arrows, arrows_of, faults_of
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.runs.trace import Ended, Moved, Record, Signalled
 
 TALK = do(1.0, "send", who="desk", to="laptop", until=3.0)
@@ -18,7 +18,7 @@ TALK = do(1.0, "send", who="desk", to="laptop", until=3.0)
 
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
-    trace = rehearse(pair(TALK), 0, keep_trace=True).trace
+    trace = run_scenario(pair(TALK), 0, keep_trace=True).trace
     assert trace is not None
     return trace.records
 

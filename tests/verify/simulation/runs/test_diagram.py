@@ -8,7 +8,7 @@ import pytest
 
 from tunnel.verify.simulation.runs.diagram import LONGEST, draw
 from tunnel.verify.simulation.runs.failure import Failure
-from tunnel.verify.simulation.runs.run import Outcome, rehearse
+from tunnel.verify.simulation.runs.run import Outcome, run_scenario
 from tunnel.verify.simulation.runs.trace import Record, Trace
 from tunnel.verify.simulation.scenarios.library import simulations_folder
 from tunnel.verify.simulation.scenarios.scenario import Scenario
@@ -22,7 +22,7 @@ def easy() -> Scenario:
 
 @pytest.fixture(scope="module")
 def seen(easy: Scenario) -> Outcome:
-    return rehearse(easy, 3, keep_trace=True)
+    return run_scenario(easy, 3, keep_trace=True)
 
 
 def test_every_machine_of_the_picture_takes_part(seen: Outcome, easy: Scenario) -> None:

@@ -6,7 +6,7 @@ import pytest
 from tests.verify.simulation.pairs import do, expect, pair
 
 from tunnel.verify.simulation.runs.expectations import describe
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.scenarios.expectation import ExpectPeer
 
 TALK = do(1.0, "send", who="desk", to="laptop", until=3.0)
@@ -14,7 +14,7 @@ KILL = do(2.0, "kill", who="laptop")
 
 
 def failures_of(*blocks: str) -> tuple[str, ...]:
-    return rehearse(pair(TALK, *blocks), 0).failures
+    return run_scenario(pair(TALK, *blocks), 0).failures
 
 
 MET = {
@@ -97,19 +97,19 @@ def test_what_does_not_hold_is_told(what: str) -> None:
 def test_what_must_hold_at_the_end_is_judged_in_whatever_order_tasks_wake(seed: int, moment: dict[str, float]) -> None:
     met = expect(node="desk", server="registered", **moment)
     otherwise = expect(node="desk", server="backing_off", **moment)
-    assert rehearse(pair(met), seed).failures == ()
-    assert len(rehearse(pair(otherwise), seed).failures) == 1
+    assert run_scenario(pair(met), seed).failures == ()
+    assert len(run_scenario(pair(otherwise), seed).failures) == 1
 
 
 def test_what_is_lost_is_counted_and_nothing_that_arrives_is_a_failure_of_its_own() -> None:
     lost = expect(who="desk", to="laptop", lost_at_most=0)
     first = expect(who="desk", to="laptop", first_within=1.0)
-    told = rehearse(pair(do(0.5, "kill", who="laptop"), TALK, lost, first, length=6.0), 0).failures
+    told = run_scenario(pair(do(0.5, "kill", who="laptop"), TALK, lost, first, length=6.0), 0).failures
     assert [failure.partition(": ")[2] for failure in told] == ["20 of 20 were lost", "nothing arrived"]
 
 
 def test_a_node_that_has_ended_is_not_what_is_expected() -> None:
-    told = rehearse(pair(KILL, expect(at=3.0, node="laptop", server="registered")), 0).failures
+    told = run_scenario(pair(KILL, expect(at=3.0, node="laptop", server="registered")), 0).failures
     assert told == ("node at=3.0 node='laptop' server='registered': at 3.000 s laptop does not run",)
 
 
@@ -118,13 +118,13 @@ def test_by_counts_from_after_on_and_not_before() -> None:
     cut = do(2.0, "stop", who="laptop")
     held = expect(by=4.0, node="desk", peer="laptop", state="connected")
     again = expect(by=4.0, after=3.0, node="desk", peer="laptop", state="connected")
-    assert rehearse(pair(TALK, cut, held), 0).failures == ()
-    assert len(rehearse(pair(TALK, cut, again), 0).failures) == 1
+    assert run_scenario(pair(TALK, cut, held), 0).failures == ()
+    assert len(run_scenario(pair(TALK, cut, again), 0).failures) == 1
 
 
 def test_what_is_true_for_a_moment_only_is_not_kept() -> None:
     steady = expect(since=1.5, until=4.5, node="desk", peer="laptop", state="connected")
-    assert len(rehearse(pair(TALK, do(2.0, "stop", who="laptop"), steady), 0).failures) == 1
+    assert len(run_scenario(pair(TALK, do(2.0, "stop", who="laptop"), steady), 0).failures) == 1
 
 
 def test_an_expectation_is_described_as_its_file_says_it() -> None:
@@ -147,7 +147,7 @@ FIRST_SHOWS = {
 @pytest.mark.parametrize("name", FIRST_SHOWS)
 def test_a_failure_is_of_the_moment_in_which_it_showed_and_of_those_whom_it_is_about(name: str) -> None:
     block, at, about = FIRST_SHOWS[name]
-    failure = rehearse(pair(TALK, KILL, block), 0).failure
+    failure = run_scenario(pair(TALK, KILL, block), 0).failure
     assert failure is not None
     assert failure.about == about
     assert failure.at == pytest.approx(at, abs=0.03)

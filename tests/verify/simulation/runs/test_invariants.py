@@ -15,7 +15,7 @@ from tunnel.network.ports import PacketDevice
 from tunnel.node.tun_interface import Interface
 from tunnel.peer.port_prediction import listener as opener
 from tunnel.peer.port_prediction.attempt import Knocks
-from tunnel.peer.probe_budget import HardTurn, ProbeBudget
+from tunnel.peer.probe_budget import PredictionTurn, ProbeBudget
 from tunnel.peer.prober import Prober
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.server.presence import Member
@@ -31,7 +31,7 @@ from tunnel.verify.simulation.runs.invariants import (
     SOCKETS_A_SECOND,
     Watchman,
 )
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.runs.schedule import run_seeded
 from tunnel.verify.simulation.runs.traffic import Traffic
 from tunnel.verify.simulation.studies.grid import COMMON, Cell, Position
@@ -62,7 +62,7 @@ def told(watch: Watchman) -> list[str]:
 
 
 def test_a_run_without_fault_says_nothing() -> None:
-    assert rehearse(pair(TALK), 0).failures == ()
+    assert run_scenario(pair(TALK), 0).failures == ()
 
 
 def test_more_flows_in_a_second_than_a_router_bears_are_a_fault() -> None:
@@ -110,15 +110,15 @@ def test_a_hard_punch_without_its_pace_is_found_out(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(opener, "BATCH", 60)
     monkeypatch.setattr(Knocks.send, "__defaults__", (None, 60))
 
-    def take(self: HardTurn) -> bool:
+    def take(self: PredictionTurn) -> bool:
         name = limit.removeprefix("take_") + "s"
         setattr(self, name, getattr(self, name) + 1)
         return True
 
-    picture = Cell(Position.PAIR, COMMON, NatKind("APDM", "APDF", Allocation.RANDOM)).picture
-    assert study_pair(picture, 0).failures == ()
-    monkeypatch.setattr(HardTurn, limit, take)
-    assert any(fault in failure for failure in study_pair(picture, 0).failures)
+    topology = Cell(Position.PAIR, COMMON, NatKind("APDM", "APDF", Allocation.RANDOM)).topology
+    assert study_pair(topology, 0).failures == ()
+    monkeypatch.setattr(PredictionTurn, limit, take)
+    assert any(fault in failure for failure in study_pair(topology, 0).failures)
 
 
 def test_a_node_without_a_budget_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_a_node_without_a_budget_is_found_out(monkeypatch: pytest.MonkeyPatch) -
     scans = [0]
     monkeypatch.setattr(ProbeBudget, "take", lambda self, host, now: True)
     monkeypatch.setattr(Prober, "ask", scan)
-    failures = rehearse(pair(TALK), 0).failures
+    failures = run_scenario(pair(TALK), 0).failures
     assert any("flows within a second" in failure for failure in failures)
 
 
@@ -147,7 +147,7 @@ def test_what_an_application_says_in_the_clear_is_a_fault(monkeypatch: pytest.Mo
         return seal(self, kind, index, plaintext) + (plaintext if kind is Kind.DATA else b"")
 
     monkeypatch.setattr(Sealer, "seal", leak)
-    failures = rehearse(pair(TALK), 0).failures
+    failures = run_scenario(pair(TALK), 0).failures
     assert any("desk sends what an application said in the clear to" in failure for failure in failures)
 
 
@@ -170,7 +170,7 @@ def test_a_datagram_that_comes_out_otherwise_is_a_fault(
             note(self, each, now)
 
     monkeypatch.setattr(Traffic, "note_arrival", tamper)
-    assert any(told in failure for failure in rehearse(pair(TALK), 0).failures)
+    assert any(told in failure for failure in run_scenario(pair(TALK), 0).failures)
 
 
 def test_a_copied_host_is_proved_by_a_probe_at_either_of_the_two() -> None:
@@ -221,7 +221,7 @@ def test_a_server_that_drops_a_request_in_silence_is_a_fault(monkeypatch: pytest
             tell(self, signal)
 
     monkeypatch.setattr(Member, "tell", withhold)
-    failures = rehearse(pair(TALK), 0).failures
+    failures = run_scenario(pair(TALK), 0).failures
     assert "the server was asked for 1 introductions and answered 0" in failures
 
 
@@ -238,7 +238,7 @@ def test_a_program_that_does_not_end_is_a_fault(monkeypatch: pytest.MonkeyPatch)
     nodes = {
         host: replace(plan, settings=replace(plan.settings, timings=quick)) for host, plan in scenario.nodes.items()
     }
-    failures = rehearse(replace(scenario, nodes=nodes), 0).failures
+    failures = run_scenario(replace(scenario, nodes=nodes), 0).failures
     assert failures[:2] == tuple(f"{who} did not end within 3 s of being told to" for who in ("desk", "laptop"))
 
 
@@ -249,18 +249,18 @@ def test_an_error_that_a_program_logs_is_a_fault(monkeypatch: pytest.MonkeyPatch
         raise ZeroDivisionError("nobody foresaw this")
 
     monkeypatch.setattr(Requesting, "request", stumble)
-    failures = rehearse(pair(TALK, length=3.5), 0).failures
+    failures = run_scenario(pair(TALK, length=3.5), 0).failures
     assert any("logged as an error: peer failed" in failure and "ZeroDivisionError" in failure for failure in failures)
 
 
 def test_a_program_that_crashes_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tunnel.verify.simulation.runs import programs as stage
+    from tunnel.verify.simulation.runs import programs as programs
 
     async def fall(*_: object, **__: object) -> None:
         raise ZeroDivisionError("the server fell")
 
-    monkeypatch.setattr(stage, "serve", fall)
-    failures = rehearse(pair(length=2.0), 0).failures
+    monkeypatch.setattr(programs, "serve", fall)
+    failures = run_scenario(pair(length=2.0), 0).failures
     assert any("server: ZeroDivisionError('the server fell')" in failure for failure in failures)
 
 
@@ -300,14 +300,14 @@ def test_an_interface_that_stays_without_addresses_is_a_fault(monkeypatch: pytes
         await trio.sleep_forever()
 
     scenario = pair_with_tun(do(1.0, "flush", host="desk"))
-    assert rehearse(scenario, 0).failures == ()
+    assert run_scenario(scenario, 0).failures == ()
     monkeypatch.setattr(Interface, "_keep", look_away)
-    assert rehearse(scenario, 0).failures == ("p2pt0 of desk was without addresses for 4.0 s",)
+    assert run_scenario(scenario, 0).failures == ("p2pt0 of desk was without addresses for 4.0 s",)
 
 
 def test_an_interface_with_addresses_that_are_not_the_node_s_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryLink, "readdress", lambda *_: None)
-    failures = rehearse(pair_with_tun(), 0).failures
+    failures = run_scenario(pair_with_tun(), 0).failures
     assert sorted(failure.partition(" has ")[0] for failure in failures) == ["p2pt0 of desk", "p2pt0 of laptop"]
 
 
@@ -316,9 +316,9 @@ def test_data_on_a_way_that_leads_through_the_tunnel_is_a_fault(monkeypatch: pyt
     overlay = do(4.0, "overlay", one="desk", other="laptop", encrypted=True)
     talk = do(1.0, "send", who="desk", to="laptop", every=0.2, until=19.0)
     scenario = pair_with_tun(overlay, talk, nat="symmetric", length=20.0)
-    assert rehearse(scenario, 0).failures == ()
+    assert run_scenario(scenario, 0).failures == ()
     monkeypatch.setattr(LoopGuard, "carried", property(lambda _: 0, lambda _guard, _bytes: None), raising=False)
-    failures = rehearse(scenario, 0).failures
+    failures = run_scenario(scenario, 0).failures
     assert any("a way that leads through the tunnel itself" in failure for failure in failures)
 
 

@@ -9,8 +9,8 @@ from tests.verify.simulation.pairs import TALK, do, expect, pair
 from tunnel.network.memory_store import MemoryStore
 from tunnel.server.lease_file import DiskFails, Row
 from tunnel.verify.simulation.runs.kept_leases import KeptLeases
-from tunnel.verify.simulation.runs.programs import Stage
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.programs import Programs
+from tunnel.verify.simulation.runs.run import run_scenario
 
 ONE: Row = (b"network", b"one", 1, 0.0, 0.0)
 OTHER: Row = (b"network", b"other", 2, 0.0, 0.0)
@@ -42,10 +42,10 @@ def test_a_server_that_starts_again_knows_its_leases_unless_they_could_not_be_wr
         restart = (do(2.0, "kill", who="server"), do(3.0, "start", who="server"))
         back = expect(after=3.0, by=19.0, node="desk", server="registered")
 
-        async def look(stage: Stage, is_full: bool = is_full) -> None:
+        async def look(programs: Programs, is_full: bool = is_full) -> None:
             await trio.sleep(20.0)
-            begun[is_full] = stage.nodes["desk"].program._lease.since
+            begun[is_full] = programs.nodes["desk"].program._lease.since
 
-        assert rehearse(pair(TALK, full, *restart, back, length=20.0), 0, script=look).failures == ()
+        assert run_scenario(pair(TALK, full, *restart, back, length=20.0), 0, script=look).failures == ()
     assert begun[False] - 1.8e9 < 1.0
     assert begun[True] - 1.8e9 > 3.0

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.runs.schedule import run_seeded
 from tunnel.verify.simulation.scenarios.library import scenario_files
 from tunnel.verify.simulation.scenarios.scenario_file import read_scenario
@@ -21,10 +21,11 @@ FEW = ("easy_pair", "pair_sequential", "loss_asymmetric", "kill_and_return", "ga
 RUN = """
 import sys
 from pathlib import Path
-from tunnel.verify.simulation.runs.run import rehearse
-from tunnel.verify.simulation.scenarios.scenario_file import read_scenario
 
 pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as long
+
+from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.scenarios.scenario_file import read_scenario
 for name in sys.argv[1:]:
     print(rehearse(read_scenario(Path(name)), 7).digest)
 """
@@ -58,19 +59,19 @@ def pythons() -> dict[str, str]:
 @pytest.mark.parametrize("file", files_of(FEW), ids=lambda file: file.stem)
 def test_the_same_seed_gives_the_same_run(file: Path) -> None:
     scenario = read_scenario(file)
-    one, other = rehearse(scenario, 3), rehearse(scenario, 3)
+    one, other = run_scenario(scenario, 3), run_scenario(scenario, 3)
     assert one == other
 
 
 @pytest.mark.parametrize("file", files_of(FEW), ids=lambda file: file.stem)
 def test_another_seed_gives_another_run(file: Path) -> None:
     scenario = read_scenario(file)
-    assert len({rehearse(scenario, seed).digest for seed in range(3)}) == 3
+    assert len({run_scenario(scenario, seed).digest for seed in range(3)}) == 3
 
 
 @pytest.mark.parametrize("python", [pytest.param(python, id=version) for version, python in pythons().items()])
 def test_other_processes_and_other_hashes_give_the_same_runs(python: str) -> None:
-    here = [rehearse(read_scenario(file), 7).digest for file in files_of(FEW)]
+    here = [run_scenario(read_scenario(file), 7).digest for file in files_of(FEW)]
     assert digests(python, "1") == here
     assert digests(python, "4242") == here
 
@@ -120,5 +121,5 @@ def test_time_stands_still_while_anybody_works_and_jumps_when_nobody_does() -> N
 def test_chance_that_is_not_of_the_seed_is_not_touched() -> None:
     random.seed(1)
     before = random.getstate()
-    rehearse(read_scenario(files_of(("easy_pair",))[0]), 0)
+    run_scenario(read_scenario(files_of(("easy_pair",))[0]), 0)
     assert random.getstate() == before

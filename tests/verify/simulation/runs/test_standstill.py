@@ -10,8 +10,8 @@ import trio
 from tests.verify.simulation.pairs import do, expect, pair
 from trio._core import _run
 
-from tunnel.machines.trace_hook import WITNESS
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.machines.trace_hook import TRACE_HOOK
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.runs.standstill import Standstill
 from tunnel.verify.simulation.runs.trace import Frozen, HostWitness, Passed, Signalled, Trace
 
@@ -38,9 +38,9 @@ async def test_the_tasks_of_one_program_stand_still_and_then_all_that_they_waite
     witnesses = {name: HostWitness(name, Trace(), lambda _: None) for name in ticks}
     standstill = Standstill()
     async with trio.open_nursery() as nursery:
-        for name, witness in witnesses.items():
+        for name, trace_hook in witnesses.items():
             context = copy_context()
-            context.run(WITNESS.set, witness)
+            context.run(TRACE_HOOK.set, trace_hook)
             context.run(nursery.start_soon, tick, name)
             if name == "one":
                 context.run(nursery.start_soon, hear)
@@ -76,7 +76,7 @@ async def test_trio_s_own_queue_is_back_when_nobody_is_stopped() -> None:
 
 def test_a_stopped_node_says_nothing_and_what_came_meanwhile_waits_in_its_machine() -> None:
     back = expect(after=9.0, by=12.0, node="laptop", peer="desk", state="connected", path="direct")
-    outcome = rehearse(pair(TALK, STOPPED, back, length=30.0), 0, keep_trace=True)
+    outcome = run_scenario(pair(TALK, STOPPED, back, length=30.0), 0, keep_trace=True)
     assert outcome.failures == ()
     assert outcome.trace is not None
     records = outcome.trace.records
@@ -93,7 +93,7 @@ def test_a_stopped_node_says_nothing_and_what_came_meanwhile_waits_in_its_machin
 def test_what_a_stopped_program_s_users_would_send_is_not_sent() -> None:
     nothing_lost = expect(who="laptop", to="desk", lost_at_most=0, arrived_at_most=260)
     back = do(1.0, "send", who="laptop", to="desk", until=29.0)
-    assert rehearse(pair(TALK, back, STOPPED, nothing_lost, length=30.0), 0).failures == ()
+    assert run_scenario(pair(TALK, back, STOPPED, nothing_lost, length=30.0), 0).failures == ()
 
 
 @pytest.mark.parametrize("word", ["kill", "stop"])
@@ -104,16 +104,16 @@ def test_a_stopped_program_can_be_ended_and_started_again(word: str) -> None:
     back = expect(after=12.0, by=20.0, node="laptop", peer="desk", state="connected")
     farewells = {"kill": 0, "stop": 1}[word]
     said = expect(host="laptop", signal="withdraw", before=12.0, at_least=farewells, at_most=farewells)
-    assert rehearse(pair(TALK, STOPPED, end, again, back, said, length=30.0), 0).failures == ()
+    assert run_scenario(pair(TALK, STOPPED, end, again, back, said, length=30.0), 0).failures == ()
 
 
 def test_a_program_that_is_stopped_until_the_end_ends_all_the_same() -> None:
     stopped = do(5.0, "freeze", who="laptop", seconds=100.0)
     again = do(6.0, "freeze", who="laptop", seconds=1.0)
     still = expect(who="desk", to="laptop", arrived_at_most=50)
-    assert rehearse(pair(TALK, stopped, again, still, length=30.0), 0).failures == ()
+    assert run_scenario(pair(TALK, stopped, again, still, length=30.0), 0).failures == ()
 
 
 def test_stopping_a_program_repeats_itself() -> None:
     scenario = pair(TALK, STOPPED, do(7.0, "freeze", who="server", seconds=9.0), length=30.0)
-    assert rehearse(scenario, 4).digest == rehearse(scenario, 4).digest
+    assert run_scenario(scenario, 4).digest == run_scenario(scenario, 4).digest

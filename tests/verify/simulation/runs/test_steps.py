@@ -9,7 +9,7 @@ from tests.verify.simulation.pairs import TALK, do, expect, pair
 
 from tunnel.verify.simulation.internet.topology import Server
 from tunnel.verify.simulation.runs.failure import Failure
-from tunnel.verify.simulation.runs.run import Outcome, rehearse
+from tunnel.verify.simulation.runs.run import Outcome, run_scenario
 from tunnel.verify.simulation.runs.steps import Step, last_before, steps_of
 from tunnel.verify.simulation.runs.trace import Passed
 from tunnel.verify.simulation.scenarios.scenario import Scenario
@@ -25,13 +25,13 @@ def scenario() -> Scenario:
 
 @pytest.fixture(scope="module")
 def seen(scenario: Scenario) -> Outcome:
-    return rehearse(scenario, 0, keep_trace=True)
+    return run_scenario(scenario, 0, keep_trace=True)
 
 
 @pytest.fixture(scope="module")
 def steps(seen: Outcome, scenario: Scenario) -> list[Step]:
     assert seen.trace is not None
-    return steps_of(seen.trace.records, scenario.picture, seen.names)
+    return steps_of(seen.trace.records, scenario.topology, seen.names)
 
 
 def test_deeds_moves_signals_and_packets_are_steps_in_order(steps: list[Step]) -> None:
@@ -43,9 +43,9 @@ def test_deeds_moves_signals_and_packets_are_steps_in_order(steps: list[Step]) -
 
 
 def test_the_server_is_one_place_at_all_of_its_addresses(scenario: Scenario) -> None:
-    picture = replace(scenario.picture, server=Server(address="25.0.0.2", aliases=("25.0.0.9",)))
+    topology = replace(scenario.topology, server=Server(address="25.0.0.2", aliases=("25.0.0.9",)))
     passed = Passed(1.0, "25.0.0.9:3478", "26.0.1.1:5000", 48, "stun", "", "delivered")
-    assert [(step.place, step.target) for step in steps_of([passed], picture, {})] == [("server", "home")]
+    assert [(step.place, step.target) for step in steps_of([passed], topology, {})] == [("server", "home")]
 
 
 def test_the_first_failure_says_when_it_showed_and_of_whom(seen: Outcome) -> None:
@@ -55,7 +55,7 @@ def test_the_first_failure_says_when_it_showed_and_of_whom(seen: Outcome) -> Non
 
 def test_the_last_steps_end_with_the_failure(seen: Outcome, steps: list[Step], scenario: Scenario) -> None:
     assert seen.failure is not None
-    last = last_before(seen.failure, steps, scenario.picture, 12)
+    last = last_before(seen.failure, steps, scenario.topology, 12)
     assert len(last) == 12
     assert last[-1].at <= 4.0 < steps[-1].at
     assert any("kill" in step.text for step in last)
@@ -63,9 +63,9 @@ def test_the_last_steps_end_with_the_failure(seen: Outcome, steps: list[Step], s
 
 def test_steps_of_others_are_left_out(steps: list[Step], scenario: Scenario) -> None:
     """Of the desk: its own, its router's, what is said to it, what the server does by itself, and all deeds."""
-    of_desk = last_before(Failure(9.0, "", ("desk",)), steps, scenario.picture, 10_000)
+    of_desk = last_before(Failure(9.0, "", ("desk",)), steps, scenario.topology, 10_000)
     assert {step.place for step in of_desk if step.target is None} == {"", "desk", "server"}
     assert all({step.place, step.target} & {"desk", "home"} for step in of_desk if step.target is not None)
     assert any(step.place == "home" for step in of_desk)
-    everybody = last_before(Failure(9.0, ""), steps, scenario.picture, 10_000)
+    everybody = last_before(Failure(9.0, ""), steps, scenario.topology, 10_000)
     assert {step.place for step in everybody if step.target is None} == {"", "desk", "laptop", "server"}

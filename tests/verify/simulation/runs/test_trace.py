@@ -7,7 +7,7 @@ from tests.verify.simulation.pairs import do, pair
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.verify.memory.packet import Fate, MemoryPacket, Segment, SegmentKind
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.runs.schedule import run_seeded
 from tunnel.verify.simulation.runs.trace import (
     Ended,
@@ -89,13 +89,13 @@ def test_a_witness_that_was_closed_sees_nothing_more() -> None:
     moves: list[Moved] = []
 
     async def look() -> None:
-        witness = HostWitness("desk", trace, moves.append)
-        witness.see_move("SessionChart", "x", "idle", "wanted", {"b": True, "a": True, "c": False}, "handshaking")
-        witness.see_signal(True, Ping(1))
-        witness.close()
-        witness.close()
-        witness.see_move("SessionChart", "x", "handshaking", "agreed", {}, "established")
-        witness.see_signal(True, Ping(2))
+        trace_hook = HostWitness("desk", trace, moves.append)
+        trace_hook.see_move("SessionChart", "x", "idle", "wanted", {"b": True, "a": True, "c": False}, "handshaking")
+        trace_hook.see_signal(True, Ping(1))
+        trace_hook.close()
+        trace_hook.close()
+        trace_hook.see_move("SessionChart", "x", "handshaking", "agreed", {}, "established")
+        trace_hook.see_signal(True, Ping(2))
 
     run_seeded(look, 0)
     assert [type(record) for record in trace.records] == [Moved, Signalled, Ended]
@@ -104,7 +104,7 @@ def test_a_witness_that_was_closed_sees_nothing_more() -> None:
 
 
 def test_deeds_are_in_the_trace_and_the_lines_are_what_is_digested() -> None:
-    outcome = rehearse(pair(do(1.0, "kill", who="desk")), 0, keep_trace=True)
+    outcome = run_scenario(pair(do(1.0, "kill", who="desk")), 0, keep_trace=True)
     assert outcome.trace is not None
     assert Happened(1.0, "kill who='desk'") in outcome.trace.records
     assert outcome.trace.digest() == outcome.digest

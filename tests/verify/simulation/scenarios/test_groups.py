@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunnel.model.errors import SettingsError
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.scenarios.action import Connect, Cut, Kill
 from tunnel.verify.simulation.scenarios.expectation import ExpectNode, ExpectPeer, ExpectSignals
 from tunnel.verify.simulation.scenarios.scenario import Scenario
@@ -29,8 +29,8 @@ def office(more: str) -> Scenario:
 
 def test_a_group_is_so_many_hosts_in_its_place() -> None:
     scenario = office("[hosts.last]\n")
-    assert list(scenario.picture.hosts) == ["hub", "n1", "n2", "n3", "last"]
-    assert [scenario.picture.hosts[f"n{at}"].addresses for at in (1, 2, 3)] == [
+    assert list(scenario.topology.hosts) == ["hub", "n1", "n2", "n3", "last"]
+    assert [scenario.topology.hosts[f"n{at}"].addresses for at in (1, 2, 3)] == [
         ("192.168.1.3",), ("192.168.1.4",), ("192.168.1.5",),
     ]  # fmt: skip
     assert {scenario.nodes[f"n{at}"].start for at in (1, 2, 3)} == {1.0}
@@ -38,20 +38,20 @@ def test_a_group_is_so_many_hosts_in_its_place() -> None:
 
 def test_a_group_s_name_in_a_deed_means_each_of_its_hosts() -> None:
     scenario = office('[[do]]\nat = 2.0\ndo = "connect"\nwho = "n"\nto = "hub"\n[[do]]\nat=3.0\ndo="kill"\nwho="hub"\n')
-    assert scenario.deeds == (
+    assert scenario.actions == (
         *(Connect(at=2.0, who=f"n{at}", to="hub") for at in (1, 2, 3)), Kill(at=3.0, who="hub"),
     )  # fmt: skip
 
 
 def test_two_groups_are_every_two_of_different_hosts() -> None:
     scenario = office('[[do]]\nat = 2.0\ndo = "connect"\nwho = "n"\nto = "n"\n')
-    assert len(scenario.deeds) == 6
-    assert all(isinstance(deed, Connect) and deed.who != deed.to for deed in scenario.deeds)
+    assert len(scenario.actions) == 6
+    assert all(isinstance(action, Connect) and action.who != action.to for action in scenario.actions)
 
 
 def test_a_star_is_the_group_of_all_hosts() -> None:
     scenario = office('[[do]]\nat = 2.0\ndo = "cut"\none = "*"\nother = "server"\n')
-    assert [deed.one for deed in scenario.deeds if isinstance(deed, Cut)] == ["hub", "n1", "n2", "n3"]
+    assert [action.one for action in scenario.actions if isinstance(action, Cut)] == ["hub", "n1", "n2", "n3"]
 
 
 def test_what_is_expected_of_a_group_is_expected_of_each() -> None:
@@ -74,7 +74,7 @@ def test_a_group_is_written_down_as_its_hosts() -> None:
 
 def test_a_group_runs() -> None:
     scenario = office('[[expect]]\nby = 3.0\nnode = "*"\nserver = "registered"\nannouncement = "acknowledged"\n')
-    assert rehearse(scenario, 0).failures == ()
+    assert run_scenario(scenario, 0).failures == ()
 
 
 @pytest.mark.parametrize(

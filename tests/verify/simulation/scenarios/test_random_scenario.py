@@ -6,7 +6,7 @@ from itertools import chain
 
 import pytest
 
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.scenarios.action import (
     ChangeLine,
     Cut,
@@ -20,7 +20,7 @@ from tunnel.verify.simulation.scenarios.action import (
     Stop,
     Unplug,
 )
-from tunnel.verify.simulation.scenarios.random_scenario import NEWER, QUIET, TROUBLE, brew
+from tunnel.verify.simulation.scenarios.random_scenario import NEWER, QUIET, TROUBLE, draw_scenario
 from tunnel.verify.simulation.scenarios.scenario_file import parse_scenario
 from tunnel.verify.simulation.scenarios.scenario_text import write_scenario
 
@@ -37,34 +37,34 @@ ONCE_BROKEN = (400133, 400165, 400979, 501157, 700225)
 
 @pytest.mark.parametrize("seed", [*range(8), *ONCE_BROKEN, *range(NEWER, NEWER + 6), 600078, 600084])
 def test_a_storm_ends_with_nothing_broken(seed: int) -> None:
-    outcome = rehearse(brew(seed), seed)
+    outcome = run_scenario(draw_scenario(seed), seed)
     assert outcome.failures == ()
 
 
 def test_a_seed_is_one_storm_for_ever() -> None:
-    assert all(brew(seed) == brew(seed) for seed in (*SEEDS, *NEWER_SEEDS))
-    assert len({write_scenario(brew(seed)) for seed in SEEDS}) == len(SEEDS)
+    assert all(draw_scenario(seed) == draw_scenario(seed) for seed in (*SEEDS, *NEWER_SEEDS))
+    assert len({write_scenario(draw_scenario(seed)) for seed in SEEDS}) == len(SEEDS)
 
 
 def test_a_storm_can_be_kept_as_a_file_and_is_the_same_then() -> None:
     for seed in (*SEEDS, *NEWER_SEEDS):
-        storm = brew(seed)
+        storm = draw_scenario(seed)
         assert parse_scenario(write_scenario(storm), name=storm.name) == storm
 
 
 def test_every_fault_ends_before_the_quiet_begins() -> None:
     for seed in SEEDS:
-        storm = brew(seed)
-        faults = [deed for deed in storm.deeds if not isinstance(deed, Send)]
-        assert all(deed.at <= TROUBLE[1] + 3.0 for deed in faults)
+        storm = draw_scenario(seed)
+        faults = [action for action in storm.actions if not isinstance(action, Send)]
+        assert all(action.at <= TROUBLE[1] + 3.0 for action in faults)
         assert storm.length == TROUBLE[1] + QUIET
-        begun = sum(isinstance(deed, Kill | Unplug | Cut) for deed in faults)
-        ended = sum(isinstance(deed, Start | Plug | Lift) for deed in faults)
+        begun = sum(isinstance(action, Kill | Unplug | Cut) for action in faults)
+        ended = sum(isinstance(action, Start | Plug | Lift) for action in faults)
         assert ended >= begun
 
 
 def test_two_hundred_storms_know_every_kind_of_trouble() -> None:
-    words = {deed.word for deed in chain.from_iterable(brew(seed).deeds for seed in SEEDS)}
+    words = {action.word for action in chain.from_iterable(draw_scenario(seed).actions for seed in SEEDS)}
     assert words >= {
         "kill", "start", "stop", "send", "reboot", "renumber", "cut", "lift", "line", "roam", "sleep", "jump_clock",
         "unplug", "plug", "shut", "lose_names",
@@ -74,22 +74,22 @@ def test_two_hundred_storms_know_every_kind_of_trouble() -> None:
 def test_newer_trouble_is_drawn_from_a_seed_on_and_ends_like_all_other() -> None:
     """Kept seeds before it mean what they meant."""
     new = {"freeze", "fill_disk"}
-    assert not new & {deed.word for seed in SEEDS for deed in brew(seed).deeds}
-    storms = [brew(seed) for seed in NEWER_SEEDS]
-    deeds = list(chain.from_iterable(storm.deeds for storm in storms))
-    assert new <= {deed.word for deed in deeds}
-    lines = [deed for deed in deeds if isinstance(deed, ChangeLine)]
-    assert {deed.udp_loss_up for deed in lines} >= {0.0, 0.3, 1.0}
-    assert {deed.udp_loss_down for deed in lines} >= {0.0, 0.3, 1.0}
-    assert {deed.udp_rate_up for deed in lines} >= {500.0, 1e9}
+    assert not new & {action.word for seed in SEEDS for action in draw_scenario(seed).actions}
+    storms = [draw_scenario(seed) for seed in NEWER_SEEDS]
+    actions = list(chain.from_iterable(storm.actions for storm in storms))
+    assert new <= {action.word for action in actions}
+    lines = [action for action in actions if isinstance(action, ChangeLine)]
+    assert {action.udp_loss_up for action in lines} >= {0.0, 0.3, 1.0}
+    assert {action.udp_loss_down for action in lines} >= {0.0, 0.3, 1.0}
+    assert {action.udp_rate_up for action in lines} >= {500.0, 1e9}
     assert {plan.clock for storm in storms for plan in storm.nodes.values()} == {0.0, -1.8e9}
-    assert all(deed.at + deed.seconds <= TROUBLE[1] + 0.01 for deed in deeds if isinstance(deed, Freeze))
-    fills = [deed for deed in deeds if isinstance(deed, FillDisk)]
-    assert sum(deed.full for deed in fills) * 2 == len(fills)
+    assert all(action.at + action.seconds <= TROUBLE[1] + 0.01 for action in actions if isinstance(action, Freeze))
+    fills = [action for action in actions if isinstance(action, FillDisk)]
+    assert sum(action.full for action in fills) * 2 == len(fills)
 
 
 def test_nobody_is_told_to_end_while_he_stands_still() -> None:
     """The start that follows would find him running, and then he ends."""
     for seed in NEWER_SEEDS:
-        deeds = brew(seed).deeds
-        assert not {d.who for d in deeds if isinstance(d, Stop)} & {d.who for d in deeds if isinstance(d, Freeze)}
+        actions = draw_scenario(seed).actions
+        assert not {d.who for d in actions if isinstance(d, Stop)} & {d.who for d in actions if isinstance(d, Freeze)}

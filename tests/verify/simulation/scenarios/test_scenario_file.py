@@ -44,16 +44,16 @@ def test_titles_of_the_library_are_all_different() -> None:
 
 def test_what_is_left_out_is_filled_in() -> None:
     scenario = parse_scenario(PAIR.format(length=5.0), name="pair")
-    assert scenario.picture.routers["home"] == Router(address="26.0.1.1", inner="192.168.1.1")
-    assert scenario.picture.hosts["desk"].addresses == ("192.168.1.2",)
-    assert scenario.picture.hosts["laptop"].addresses == ("192.168.2.3",)
+    assert scenario.topology.routers["home"] == Router(address="26.0.1.1", inner="192.168.1.1")
+    assert scenario.topology.hosts["desk"].addresses == ("192.168.1.2",)
+    assert scenario.topology.hosts["laptop"].addresses == ("192.168.2.3",)
     assert (scenario.nodes["desk"].start, scenario.nodes["desk"].network) == (0.0, "home")
     assert scenario.server.start == 0.0
 
 
 def test_a_router_that_others_stand_behind_gives_carrier_addresses() -> None:
     text = '[routers.carrier]\n[routers.home]\nbehind = "carrier"\n[hosts.desk]\nbehind = "home"\n'
-    routers = parse_scenario('title = "x"\n' + text, name="x").picture.routers
+    routers = parse_scenario('title = "x"\n' + text, name="x").topology.routers
     assert routers["carrier"].inner == "100.64.1.1"
     assert routers["home"].address == "100.64.1.3"
     assert routers["home"].inner == "192.168.2.1"
@@ -62,12 +62,12 @@ def test_a_router_that_others_stand_behind_gives_carrier_addresses() -> None:
 @pytest.mark.parametrize("name", NATS)
 def test_a_nat_is_called_by_the_name_of_its_class(name: str) -> None:
     text = f'title = "x"\n[routers.home]\nnat = "{name}"\n' + HOST
-    assert parse_scenario(text, name="x").picture.routers["home"].nat == NATS[name]
+    assert parse_scenario(text, name="x").topology.routers["home"].nat == NATS[name]
 
 
 def test_a_nat_may_differ_from_its_class() -> None:
     text = 'title = "x"\n[routers.home.nat]\npreset = "symmetric"\nlifetime = 20\nhairpinning = "external_source"\n'
-    nat = parse_scenario(text + HOST, name="x").picture.routers["home"].nat
+    nat = parse_scenario(text + HOST, name="x").topology.routers["home"].nat
     assert nat is not None
     assert (nat.mapping, nat.lifetime) == (Mapping.ADDRESS_AND_PORT_DEPENDENT, 20.0)
     assert nat.hairpinning is Hairpinning.EXTERNAL_SOURCE
@@ -75,14 +75,14 @@ def test_a_nat_may_differ_from_its_class() -> None:
 
 def test_a_router_without_a_nat_only_filters() -> None:
     text = 'title = "x"\n[routers.wall]\nnat = "none"\nfiltering6 = "address_dependent"\n' + HOST
-    wall = parse_scenario(text, name="x").picture.routers["wall"]
+    wall = parse_scenario(text, name="x").topology.routers["wall"]
     assert wall.nat is None
     assert wall.filtering6 is Filtering.ADDRESS_DEPENDENT
 
 
 def test_the_public_stun_servers_are_the_ones_that_nodes_know() -> None:
     scenario = parse_scenario('title = "x"\n[stun]\npublic = true\n' + HOST, name="x")
-    known = [f"{server.name}:{server.port}" for server in scenario.picture.stun_servers]
+    known = [f"{server.name}:{server.port}" for server in scenario.topology.stun_servers]
     assert known == list(PUBLIC_STUN) == list(scenario.nodes["desk"].settings.stun)
 
 
@@ -518,11 +518,11 @@ def test_a_text_with_quotes_and_lines_is_written_so_that_it_reads_as_itself() ->
 
 def test_names_that_are_no_bare_keys_are_written_so_that_they_read_as_themselves() -> None:
     scenario = parse_scenario('title = "x"\n[routers."my home"]\n[hosts."é.d"]\nbehind = "my home"\n', name="x")
-    assert list(scenario.picture.hosts) == ["é.d"]
+    assert list(scenario.topology.hosts) == ["é.d"]
     assert parse_scenario(write_scenario(scenario), name="x") == scenario
 
 
 def test_a_nat_that_is_the_default_is_written_as_an_empty_table() -> None:
     scenario = pair()
-    assert scenario.picture.routers["home"].nat == Nat()
+    assert scenario.topology.routers["home"].nat == Nat()
     assert "nat = {  }" in write_scenario(scenario)

@@ -40,8 +40,8 @@ def test_later_knocks_serve_a_socket_behind_more_routers_than_its_first_one_pass
 
 def test_whole_nodes_take_as_long_as_the_schedule() -> None:
     """Their seconds count from the user's first packet: a request to the server, and a round of plain probes more."""
-    picture = Cell(Position.PAIR, COMMON, Kind("APDM", "APDF", Allocation.RANDOM)).picture
-    results = [study_pair(picture, seed) for seed in range(5)]
+    topology = Cell(Position.PAIR, COMMON, Kind("APDM", "APDF", Allocation.RANDOM)).topology
+    results = [study_pair(topology, seed) for seed in range(5)]
     seconds = [result.direct for result in results if result.direct is not None]
     assert len(seconds) == len(results)
     assert [result.failures for result in results] == [()] * len(results)

@@ -8,8 +8,8 @@ import trio
 from tunnel.model.nat import Allocation
 from tunnel.model.settings import NodeSettings
 from tunnel.verify.simulation.internet.oracle import Possibility
-from tunnel.verify.simulation.runs.programs import Stage
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.programs import Programs
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.scenarios.scenario import NodePlan, Scenario
 from tunnel.verify.simulation.studies.grid import Cell, CellResult, Kind, Position, run_cell
 from tunnel.verify.simulation.studies.study import ONE, OTHER
@@ -85,23 +85,25 @@ def test_the_socket_that_won_stays_with_its_path_and_all_others_are_closed() -> 
     plans = {host: NodePlan(settings=NodeSettings(name=host, default_stun=False)) for host in (ONE, OTHER)}
     opened: list[tuple[int, ...]] = []
 
-    async def look_on(stage: Stage) -> None:
+    async def look_on(programs: Programs) -> None:
         await trio.sleep_until(4.0)
-        await stage.want(ONE, OTHER)
-        while (peer := stage.peer(OTHER, ONE)) is None or peer.state != "connected":
-            opened.append(stage.nodes[OTHER].program.datagrams.extra)
+        await programs.want(ONE, OTHER)
+        while (peer := programs.peer(OTHER, ONE)) is None or peer.state != "connected":
+            opened.append(programs.nodes[OTHER].program.datagrams.extra)
             await trio.sleep(0.1)
-        chosen = [each.paths.chosen for each in stage.nodes[OTHER].program.directory]
-        assert [one.way.socket for one in chosen if one is not None] == list(extra(stage))
-        opened.append(extra(stage))
-        stage.stop(ONE)
+        chosen = [each.paths.chosen for each in programs.nodes[OTHER].program.peer_table]
+        assert [one.way.socket for one in chosen if one is not None] == list(extra(programs))
+        opened.append(extra(programs))
+        programs.stop(ONE)
         await trio.sleep(10.0)
-        opened.append(extra(stage))
+        opened.append(extra(programs))
 
-    def extra(stage: Stage) -> tuple[int, ...]:
-        return stage.nodes[OTHER].program.datagrams.extra
+    def extra(programs: Programs) -> tuple[int, ...]:
+        return programs.nodes[OTHER].program.datagrams.extra
 
-    outcome = rehearse(Scenario(name="pair", title="a pair", picture=cell.picture, nodes=plans), 0, script=look_on)
+    outcome = run_scenario(
+        Scenario(name="pair", title="a pair", topology=cell.topology, nodes=plans), 0, script=look_on
+    )
     assert outcome.failures == ()
     assert 1 < max(map(len, opened)) <= 16
     assert [len(numbers) for numbers in opened[-2:]] == [1, 0]

@@ -72,8 +72,8 @@ def test_plain_punching_leaves_hard_nats_to_the_relay_and_changes_nothing_else()
 
 def test_all_programs_meet_the_same_pairs_in_all_regions() -> None:
     jobs = [Job(MIX, 3, 1, program, region) for program in Program for region in Region]
-    assert len({repr(job.picture.hosts) for job in jobs}) == 1
-    assert len({repr(job.picture.latencies) for job in jobs}) == 1
+    assert len({repr(job.topology.hosts) for job in jobs}) == 1
+    assert len({repr(job.topology.latencies) for job in jobs}) == 1
 
 
 def test_a_region_blocks_public_servers_and_never_our_own() -> None:
@@ -90,7 +90,7 @@ def test_the_same_job_is_the_same_run(program: Program) -> None:
 
 
 def test_the_tool_detects_less_where_google_is_blocked_and_we_do_not() -> None:
-    pictures = {number: Job(MIX, 0, number).picture for number in range(20)}
+    pictures = {number: Job(MIX, 0, number).topology for number in range(20)}
     verdicts = {number: direct_path_possible(*standings(each, ONE, OTHER)) for number, each in pictures.items()}
     number = next(number for number, verdict in verdicts.items() if verdict.cause is not Cause.UDP_BLOCKED)
     runs = {program: run_pair(Job(MIX, 0, number, program, Region.WITHOUT_GOOGLE)) for program in Program}
@@ -126,7 +126,7 @@ def test_nothing_counted_is_no_number() -> None:
 
 def test_without_ipv6_a_pair_is_otherwise_the_same() -> None:
     mix = read_mix(simulations_folder() / FILE)
-    pairs = [(Job(mix, 1, number).picture, Job(mix, 1, number, ipv6=False).picture) for number in range(30)]
+    pairs = [(Job(mix, 1, number).topology, Job(mix, 1, number, ipv6=False).topology) for number in range(30)]
     assert any(":" in address for full, _ in pairs for host in full.hosts.values() for address in host.addresses)
     for full, bare in pairs:
         assert not any(":" in address for host in bare.hosts.values() for address in host.addresses)

@@ -8,7 +8,7 @@ import pytest
 
 from tunnel.model.nat import Filtering, Mapping
 from tunnel.verify.simulation.internet.nat_chain import standings
-from tunnel.verify.simulation.internet.topology import Picture, Udp
+from tunnel.verify.simulation.internet.topology import Topology, Udp
 from tunnel.verify.simulation.scenarios.library import simulations_folder
 from tunnel.verify.simulation.studies.population_draw import SIDES, draw_pair
 from tunnel.verify.simulation.studies.population_mix import FILE, read_mix
@@ -18,53 +18,53 @@ PAIRS = 1500
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[Picture]:
+def pictures() -> list[Topology]:
     return [draw_pair(MIX, random.Random(f"{number}/pair")) for number in range(PAIRS)]
 
 
-def share_of(pictures: list[Picture], kind: str) -> float:
+def share_of(pictures: list[Topology], kind: str) -> float:
     """Of endpoints, by what their nearest router is called."""
-    names = Counter(picture.hosts[side].behind for picture in pictures for side in SIDES)
+    names = Counter(topology.hosts[side].behind for topology in pictures for side in SIDES)
     return sum(count for name, count in names.items() if name is not None and name.endswith(kind)) / 2 / PAIRS
 
 
-def test_endpoints_come_in_the_shares_of_the_mix(pictures: list[Picture]) -> None:
+def test_endpoints_come_in_the_shares_of_the_mix(pictures: list[Topology]) -> None:
     assert share_of(pictures, "-home") == pytest.approx(0.70, abs=0.03)
     assert share_of(pictures, "-carrier") == pytest.approx(0.30 * 0.92, abs=0.03)
     assert share_of(pictures, "-firewall") == pytest.approx(0.30 * 0.08, abs=0.01)
-    routers = [router for picture in pictures for router in picture.routers.values()]
+    routers = [router for topology in pictures for router in topology.routers.values()]
     assert sum(router.udp is Udp.BLOCKED for router in routers) / 2 / PAIRS == pytest.approx(0.04, abs=0.012)
-    hosts = [host for picture in pictures for host in picture.hosts.values()]
+    hosts = [host for topology in pictures for host in topology.hosts.values()]
     assert sum(len(host.addresses) == 2 for host in hosts) / 2 / PAIRS == pytest.approx(0.5, abs=0.03)
 
 
-def test_about_one_endpoint_in_seven_is_hard(pictures: list[Picture]) -> None:
-    sides = [standing for picture in pictures for standing in standings(picture, *SIDES)]
+def test_about_one_endpoint_in_seven_is_hard(pictures: list[Topology]) -> None:
+    sides = [nat_chain for topology in pictures for nat_chain in standings(topology, *SIDES)]
     hard = [
-        standing
-        for standing in sides
+        nat_chain
+        for nat_chain in sides
         if any(
             router.nat is not None and router.nat.mapping is Mapping.ADDRESS_AND_PORT_DEPENDENT
-            for router in standing.routers
+            for router in nat_chain.routers
         )
     ]
     assert len(hard) / len(sides) == pytest.approx(0.137, abs=0.02)
 
 
-def test_ports_can_be_asked_for_at_home_only(pictures: list[Picture]) -> None:
+def test_ports_can_be_asked_for_at_home_only(pictures: list[Topology]) -> None:
     homes = [
         router
-        for picture in pictures
-        for name, router in picture.routers.items()
+        for topology in pictures
+        for name, router in topology.routers.items()
         if name.endswith("-home") and router.behind is None
     ]
-    asked = [router for picture in pictures for router in picture.routers.values() if router.gateway.upnp]
+    asked = [router for topology in pictures for router in topology.routers.values() if router.gateway.upnp]
     assert all(router in homes for router in asked)
     assert len(asked) / len(homes) == pytest.approx(0.35, abs=0.03)
 
 
-def test_a_dependent_nat_filters_by_address_and_port(pictures: list[Picture]) -> None:
-    nats = [router.nat for picture in pictures for router in picture.routers.values() if router.nat is not None]
+def test_a_dependent_nat_filters_by_address_and_port(pictures: list[Topology]) -> None:
+    nats = [router.nat for topology in pictures for router in topology.routers.values() if router.nat is not None]
     hard = [nat for nat in nats if nat.mapping is Mapping.ADDRESS_AND_PORT_DEPENDENT]
     assert hard
     assert all(nat.filtering is Filtering.ADDRESS_AND_PORT_DEPENDENT for nat in hard)
@@ -79,13 +79,13 @@ def test_the_same_chance_draws_the_same_pair_whatever_is_blocked() -> None:
     assert replace(restricted, routers=freed) == open_region
 
 
-def test_every_picture_can_be_built(pictures: list[Picture]) -> None:
+def test_every_picture_can_be_built(pictures: list[Topology]) -> None:
     """Routers come after those that they stand behind, and no address is given twice."""
-    for picture in pictures[:200]:
+    for topology in pictures[:200]:
         seen: list[str] = []
-        for name, router in picture.routers.items():
+        for name, router in topology.routers.items():
             assert router.behind is None or router.behind in seen
             seen.append(name)
-        outer = [router.address for router in picture.routers.values() if router.behind is None]
-        servers = [server.address for server in picture.stun_servers]
-        assert len({*outer, *servers, picture.server.address}) == len(outer) + len(servers) + 1
+        outer = [router.address for router in topology.routers.values() if router.behind is None]
+        servers = [server.address for server in topology.stun_servers]
+        assert len({*outer, *servers, topology.server.address}) == len(outer) + len(servers) + 1

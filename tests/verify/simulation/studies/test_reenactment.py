@@ -6,7 +6,7 @@ import pytest
 
 from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.model.settings import PUBLIC_STUN
-from tunnel.verify.simulation.internet.topology import Host, Line, Nat, Picture, Router, Udp, Unsolicited
+from tunnel.verify.simulation.internet.topology import Host, Line, Nat, Router, Topology, Udp, Unsolicited
 from tunnel.verify.simulation.studies.population_draw import public_stun_servers
 from tunnel.verify.simulation.studies.reenactment import Strategy, reenact
 
@@ -16,7 +16,7 @@ KEEPS_PORT = Nat(allocation=Allocation.PRESERVING)
 RENUMBERS = Nat(allocation=Allocation.RANDOM)
 
 
-def two_homes(one: Nat | None, other: Nat | None, **more: object) -> Picture:
+def two_homes(one: Nat | None, other: Nat | None, **more: object) -> Topology:
     def home(number: int, nat: Nat | None) -> Router:
         inner = f"192.168.{number}.1" if nat is not None else f"27.0.{number}.1"
         return replace(
@@ -27,7 +27,7 @@ def two_homes(one: Nat | None, other: Nat | None, **more: object) -> Picture:
     def host(number: int, nat: Nat | None, behind: str) -> Host:
         return Host(addresses=(f"192.168.{number}.2" if nat is not None else f"27.0.{number}.2",), behind=behind)
 
-    return Picture(
+    return Topology(
         hosts={"one": host(1, one, "home"), "other": host(2, other, "office")},
         routers={"home": home(1, one), "office": home(2, other)},
         stun_servers=public_stun_servers(),
@@ -65,8 +65,8 @@ def test_after_the_fixes_detection_outlasts_the_patience_of_the_hub() -> None:
 
 def test_a_minute_after_the_start_the_fixed_tool_knows_its_peers() -> None:
     """Detection has ended by then, so the first request is served; before the fixes it never is."""
-    picture = two_homes(KEEPS_PORT, KEEPS_PORT)
-    before, after = (reenact(picture, 1, strategy, ready=60.0) for strategy in Strategy)
+    topology = two_homes(KEEPS_PORT, KEEPS_PORT)
+    before, after = (reenact(topology, 1, strategy, ready=60.0) for strategy in Strategy)
     assert (before.is_first_request_served, after.is_first_request_served) == (False, True)
     assert after.carried == pytest.approx(2.3, abs=0.3)
 
@@ -119,21 +119,21 @@ def test_one_side_may_believe_in_a_path_that_carries_nothing_back() -> None:
     The NAT of `other` shuts out who comes before it was opened, and `other` is late.
     """
     shy = replace(KEEPS_PORT, unsolicited=Unsolicited.DENY, deny_time=1000.0)
-    picture = two_homes(KEEPS_PORT, shy)
-    late = replace(picture.hosts["other"], line=Line(latency=0.1))
-    result = reenact(replace(picture, hosts={**picture.hosts, "other": late}), 1, Strategy.BEFORE)
+    topology = two_homes(KEEPS_PORT, shy)
+    late = replace(topology.hosts["other"], line=Line(latency=0.1))
+    result = reenact(replace(topology, hosts={**topology.hosts, "other": late}), 1, Strategy.BEFORE)
     assert result.claimed[0] is not None
     assert result.claimed[1] is None
     assert not result.is_direct
 
 
 def test_the_same_seed_is_the_same_run() -> None:
-    picture = two_homes(KEEPS_PORT, RENUMBERS)
-    assert reenact(picture, 5, Strategy.AFTER) == reenact(picture, 5, Strategy.AFTER)
+    topology = two_homes(KEEPS_PORT, RENUMBERS)
+    assert reenact(topology, 5, Strategy.AFTER) == reenact(topology, 5, Strategy.AFTER)
 
 
 def test_hosts_of_one_network_meet_on_it() -> None:
-    picture = two_homes(RENUMBERS, RENUMBERS)
-    home = replace(picture, hosts={**picture.hosts, "other": Host(addresses=("192.168.1.3",), behind="home")})
+    topology = two_homes(RENUMBERS, RENUMBERS)
+    home = replace(topology, hosts={**topology.hosts, "other": Host(addresses=("192.168.1.3",), behind="home")})
     result = reenact(home, 1, Strategy.AFTER)
     assert result.is_direct

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tunnel.model.nat import Allocation, Mapping
-from tunnel.verify.simulation.internet.topology import Host, Nat, Picture, Router, Udp
+from tunnel.verify.simulation.internet.topology import Host, Nat, Router, Topology, Udp
 from tunnel.verify.simulation.studies.study import OTHER, study_pair
 
 HARD = Nat(mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT, allocation=Allocation.RANDOM)
 
 
-def behind(one: Nat | None, other: Nat | None, *, udp: Udp = Udp.OPEN) -> Picture:
-    return Picture(
+def behind(one: Nat | None, other: Nat | None, *, udp: Udp = Udp.OPEN) -> Topology:
+    return Topology(
         hosts={
             "one": Host(addresses=("192.168.1.10",), behind="near"),
             OTHER: Host(addresses=("192.168.2.10",), behind="far"),
@@ -48,5 +48,5 @@ def test_a_side_without_udp_says_so() -> None:
 
 
 def test_a_study_repeats_itself() -> None:
-    picture = behind(Nat(), HARD)
-    assert study_pair(picture, 5) == study_pair(picture, 5)
+    topology = behind(Nat(), HARD)
+    assert study_pair(topology, 5) == study_pair(topology, 5)

@@ -53,38 +53,38 @@ class VirtualIgd:
 
     async def map_port(self, internal_port: int, lease: float, external_port: int = 0) -> MappedPort:
         """Map a UDP port, the same outside or one of the next three. Raises Unreachable or Refused."""
-        keeper, host = await self._discover()
-        lie = keeper.spec.lie
+        liveness, host = await self._discover()
+        lie = liveness.spec.lie
         if lie is Lie.GARBAGE:
             raise Refused("no_external_address", "'!' does not appear to be an IPv4 or IPv6 address")
         if lie is Lie.REFUSED:
             raise Refused("not_mapped", "Action not authorized")
         inner = Endpoint(host, internal_port)
-        held = keeper.leases.find(Transport.UDP, inner)
+        held = liveness.leases.find(Transport.UDP, inner)
         first = (external_port or internal_port) if held is None else held.external_port
-        seconds = PERMANENT if keeper.spec.permanent_only else round(lease) or PERMANENT
+        seconds = PERMANENT if liveness.spec.permanent_only else round(lease) or PERMANENT
         for port in range(first, min(first + TRIES, 65536)):
-            granted = keeper.grant(Transport.UDP, inner, seconds, wanted=port, exact=True)
+            granted = liveness.grant(Transport.UDP, inner, seconds, wanted=port, exact=True)
             if granted is not None:
-                told = math.inf if keeper.spec.permanent_only or not round(lease) else lease
-                return MappedPort(Endpoint(keeper.external_address, granted.external_port), told)
+                told = math.inf if liveness.spec.permanent_only or not round(lease) else lease
+                return MappedPort(Endpoint(liveness.external_address, granted.external_port), told)
         raise Refused("not_mapped", "ConflictInMappingEntry")
 
     async def unmap_port(self, external_port: int) -> None:
         """Take back a mapping of this host. Raises Unreachable or Refused."""
-        keeper, host = await self._discover()
-        lease = keeper.leases.holder(Transport.UDP, external_port)
-        if keeper.spec.lie is Lie.REFUSED or (lease is not None and lease.inner.host != host):
+        liveness, host = await self._discover()
+        lease = liveness.leases.holder(Transport.UDP, external_port)
+        if liveness.spec.lie is Lie.REFUSED or (lease is not None and lease.inner.host != host):
             raise Refused("not_unmapped", "Action not authorized")
         if lease is not None:
-            keeper.leases.end(lease)
+            liveness.leases.end(lease)
 
     async def holds_port(self, external: Endpoint, internal_port: int) -> bool:
         """Whether the router still leads that endpoint to this host. Raises Unreachable."""
-        keeper, host = await self._discover()
-        lease = keeper.leases.holder(Transport.UDP, external.port)
+        liveness, host = await self._discover()
+        lease = liveness.leases.holder(Transport.UDP, external.port)
         is_ours = lease is not None and lease.inner == Endpoint(host, internal_port)
-        return (is_ours or keeper.spec.lie is Lie.NOT_MAPPED) and keeper.external_address == external.host
+        return (is_ours or liveness.spec.lie is Lie.NOT_MAPPED) and liveness.external_address == external.host
 
     def forget(self) -> None:
         """Search again the next time."""

@@ -50,11 +50,11 @@ class PortLeases:
 
     def holder(self, transport: Transport, external_port: int) -> PortLease | None:
         """The lease of an external port."""
-        return next((lease for lease in self._living(transport) if lease.external_port == external_port), None)
+        return next((lease for lease in self._runner(transport) if lease.external_port == external_port), None)
 
     def of_host(self, transport: Transport, host: str) -> list[PortLease]:
         """All leases of one inner address, the oldest first."""
-        return [lease for lease in self._living(transport) if lease.inner.host == host]
+        return [lease for lease in self._runner(transport) if lease.inner.host == host]
 
     def grant(
         self, transport: Transport, inner: Endpoint, seconds: float, *, wanted: int, exact: bool = False
@@ -88,7 +88,7 @@ class PortLeases:
         self._table.remove_static(lease.transport, lease.external_port)
         self._leases.pop((lease.transport, lease.inner), None)
 
-    def _living(self, transport: Transport) -> list[PortLease]:
+    def _runner(self, transport: Transport) -> list[PortLease]:
         return [lease for lease in self._leases.values() if lease.transport is transport and self._is_open(lease)]
 
     def _is_open(self, lease: PortLease) -> bool:

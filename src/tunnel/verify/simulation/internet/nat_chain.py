@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from tunnel.model.nat import Allocation, Filtering, Mapping
-from tunnel.verify.simulation.internet.topology import Lie, Nat, Picture, Router
+from tunnel.verify.simulation.internet.topology import Lie, Nat, Router, Topology
 
 PUNCH = 10.0
 """Seconds that a punch may take."""
@@ -23,7 +23,7 @@ Klinec and Matyas (2014) foretell ports up to 35 foreign mappings a second; thos
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class NatChain:
     """Where a host stands: the routers in front of it, the nearest first."""
 
     routers: tuple[Router, ...] = ()
@@ -49,7 +49,7 @@ OPEN = frozenset({Filtering.NONE, Filtering.ENDPOINT_INDEPENDENT})
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Hop:
     """One router on the way out, as the other side meets it."""
 
     mapping: Mapping
@@ -67,7 +67,7 @@ class Stage:
         return self.mapping in STEADY
 
 
-Side: TypeAlias = tuple[Stage, ...]
+Side: TypeAlias = tuple[Hop, ...]
 """The stages in front of a host, the nearest first. Two NATs in a row come out as the worse of each dimension."""
 
 
@@ -77,22 +77,22 @@ def reach_of(side: Side) -> int:
     From the first NAT with dependent mapping on each one further out gives a new port too; the outermost chooses it.
     """
     reach, is_new = 1, False
-    for stage in side:
-        is_new = is_new or not stage.is_steady
+    for hop in side:
+        is_new = is_new or not hop.is_steady
         if is_new:
-            reach = max(reach if stage.keeps_port else 1, stage.reach)
+            reach = max(reach if hop.keeps_port else 1, hop.reach)
     return reach
 
 
-def standings(picture: Picture, one: str, other: str, *, maps_port: bool = False) -> tuple[Standing, Standing]:
+def standings(topology: Topology, one: str, other: str, *, maps_port: bool = False) -> tuple[NatChain, NatChain]:
     """Where two hosts of a picture stand."""
-    chains = [_routers_before(picture, name) for name in (one, other)]
+    chains = [_routers_before(topology, name) for name in (one, other)]
     shared = len([name for name in chains[0] if name in chains[1]])
     first, second = (
-        Standing(
-            routers=tuple(picture.routers[router] for router in chain),
+        NatChain(
+            routers=tuple(topology.routers[router] for router in chain),
             shared=shared,
-            ipv6=any(":" in address for address in picture.hosts[name].addresses),
+            ipv6=any(":" in address for address in topology.hosts[name].addresses),
             maps_port=maps_port,
         )
         for name, chain in zip((one, other), chains, strict=True)
@@ -100,21 +100,21 @@ def standings(picture: Picture, one: str, other: str, *, maps_port: bool = False
     return first, second
 
 
-def side_of(routers: Sequence[Router], standing: Standing) -> Side:
+def side_of(routers: Sequence[Router], nat_chain: NatChain) -> Side:
     """The stages that some routers of a standing are, the nearest first."""
     return tuple(
-        _stage_of(router, _asked_for_port(router) if standing.maps_port and not place else router.nat)
+        _hop_of(router, _asked_for_port(router) if nat_chain.maps_port and not place else router.nat)
         for place, router in enumerate(routers)
     )
 
 
-def _stage_of(router: Router, nat: Nat | None) -> Stage:
+def _hop_of(router: Router, nat: Nat | None) -> Hop:
     if nat is None:
-        return Stage(Mapping.NONE, router.filtering6)
+        return Hop(Mapping.NONE, router.filtering6)
     if nat.mapping in (Mapping.UNKNOWN, Mapping.DEPENDENT) or nat.filtering is Filtering.UNKNOWN:
         raise ValueError("a picture says how a NAT maps and filters")
     keeps_port = nat.allocation is Allocation.PRESERVING
-    return Stage(nat.mapping, nat.filtering, _reach(nat), keeps_port=keeps_port, expires=_expires(nat))
+    return Hop(nat.mapping, nat.filtering, _reach(nat), keeps_port=keeps_port, expires=_expires(nat))
 
 
 def _asked_for_port(router: Router) -> Nat | None:
@@ -148,11 +148,11 @@ def _expires(nat: Nat) -> bool:
     return nat.lifetime < PUNCH and not keeps_port
 
 
-def _routers_before(picture: Picture, host: str) -> list[str]:
+def _routers_before(topology: Topology, host: str) -> list[str]:
     """Their names, the nearest first."""
     names = []
-    name = picture.hosts[host].behind
+    name = topology.hosts[host].behind
     while name is not None:
         names.append(name)
-        name = picture.routers[name].behind
+        name = topology.routers[name].behind
     return names

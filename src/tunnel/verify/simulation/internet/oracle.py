@@ -26,7 +26,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from tunnel.model.nat import Filtering, Mapping
-from tunnel.verify.simulation.internet.nat_chain import OPEN, STEADY, Side, Stage, Standing, reach_of, side_of
+from tunnel.verify.simulation.internet.nat_chain import OPEN, STEADY, Hop, NatChain, Side, reach_of, side_of
 from tunnel.verify.simulation.internet.topology import Hairpinning, Nat, Router, Udp
 
 FLOWS = 2048
@@ -76,7 +76,7 @@ class Verdict:
     cause: Cause
 
 
-def direct_path_possible(one: Standing, other: Standing) -> Verdict:
+def direct_path_possible(one: NatChain, other: NatChain) -> Verdict:
     """What a direct path between two hosts takes. Both standings must tell of the same shared routers."""
     # Where no datagram passes, no datagram path exists (and no candidate is ever learned).
     if _blocks(one.own) or _blocks(other.own):
@@ -92,7 +92,7 @@ def direct_path_possible(one: Standing, other: Standing) -> Verdict:
     return _across_nats(one, other)
 
 
-def _meet_inside(one: Standing, other: Standing) -> bool:
+def _meet_inside(one: NatChain, other: NatChain) -> bool:
     """On the network behind the nearest router that they share: host addresses are candidates too.
 
     Hosts behind the same nearest router simply talk. A host address is of use as long as its own routers do not
@@ -100,11 +100,11 @@ def _meet_inside(one: Standing, other: Standing) -> bool:
     is passed, so none can forbid it.
     """
     sides = side_of(one.own, one), side_of(other.own, other)
-    announced = tuple(all(stage.mapping is Mapping.NONE for stage in side) for side in sides)
+    announced = tuple(all(hop.mapping is Mapping.NONE for hop in side) for side in sides)
     return any(announced) and _meet(sides, announced=announced)
 
 
-def _across_nats(one: Standing, other: Standing) -> Verdict:
+def _across_nats(one: NatChain, other: NatChain) -> Verdict:
     # The announced address is that of the outermost NAT. If both stand behind it, a probe must come back at it
     # (RFC 4787, section 6): it shows its outer source then (REQ-9), so the filters see two hosts of the internet.
     translating = [(place, router.nat) for place, router in enumerate(one.common) if router.nat is not None]
@@ -124,11 +124,11 @@ def _across_nats(one: Standing, other: Standing) -> Verdict:
     # or nothing is translated. It stays while probes go out, and is then a port that nobody announced.
     if not _meet((_aged(sides[0]), _aged(sides[1]))):
         return Verdict(Possibility.TACTICS, Cause.MAPPING_EXPIRES)
-    are_known = all(stage.is_steady for side in sides for stage in side)
+    are_known = all(hop.is_steady for side in sides for hop in side)
     return Verdict(Possibility.PLAIN, Cause.KNOWN_PORTS if are_known else Cause.LEARNED_PORT)
 
 
-def _by_inner_source(one: Standing, other: Standing, nat: Nat, within: tuple[Router, ...]) -> Verdict:
+def _by_inner_source(one: NatChain, other: NatChain, nat: Nat, within: tuple[Router, ...]) -> Verdict:
     # REQ-9 is broken: a probe comes back from the sender's endpoint inside the shared NAT. What opened our own filter
     # was a probe to the outer address, which this is not; so only filters that ask for no address let it in, and the
     # rest happens on the inner network. The NAT itself lets it through if it knows the port as an announced one.
@@ -158,7 +158,7 @@ def _by_tactics(sides: _Sides) -> Verdict:
 
 def _has_one_port(side: Side) -> bool:
     """Whether a socket has one port for all endpoints of the peer's address (section 4.1, address-dependent)."""
-    return all(stage.mapping is not Mapping.ADDRESS_AND_PORT_DEPENDENT for stage in side)
+    return all(hop.mapping is not Mapping.ADDRESS_AND_PORT_DEPENDENT for hop in side)
 
 
 # --- The closure ---
@@ -193,7 +193,7 @@ def _meet(
 
 def _bare(side: Side) -> Side:
     """What of it decides who meets: how many ports are in reach does not."""
-    return tuple(Stage(stage.mapping, stage.filtering) for stage in side)
+    return tuple(Hop(hop.mapping, hop.filtering) for hop in side)
 
 
 @lru_cache(1 << 16)
@@ -229,7 +229,7 @@ def _is_path(place: _Place, sides: _Sides, asked: Sequence[dict[_Place, None]]) 
 
 def _port_towards(place: _Place, side: Side) -> _Port:
     """The outer port by which a packet leaves (RFC 4787, section 4.1)."""
-    return tuple(_part_of(place, stage.mapping) for stage in side)
+    return tuple(_part_of(place, hop.mapping) for hop in side)
 
 
 def _part_of(place: _Place, mapping: Mapping) -> object:
@@ -247,9 +247,9 @@ def _passes(source: _Place, port: _Port, side: Side, asked: Iterable[_Place]) ->
     through = [(place, _port_towards(place, side)) for place in asked]
     if not any(made == port for _, made in through):
         return False  # there is no such mapping
-    for depth, stage in enumerate(side, start=1):
+    for depth, hop in enumerate(side, start=1):
         opened = [place for place, made in through if made[:depth] == port[:depth]]
-        match stage.filtering:
+        match hop.filtering:
             case Filtering.ADDRESS_DEPENDENT if source.address not in [place.address for place in opened]:
                 return False
             case Filtering.ADDRESS_AND_PORT_DEPENDENT if source not in opened:
@@ -262,8 +262,7 @@ def _passes(source: _Place, port: _Port, side: Side, asked: Iterable[_Place]) ->
 def _aged(side: Side) -> Side:
     """The same side once its announced ports are gone."""
     return tuple(
-        replace(stage, mapping=Mapping.ADDRESS_DEPENDENT) if stage.expires and stage.is_steady else stage
-        for stage in side
+        replace(hop, mapping=Mapping.ADDRESS_DEPENDENT) if hop.expires and hop.is_steady else hop for hop in side
     )
 
 

@@ -22,7 +22,7 @@ from tunnel.verify.simulation.internet.gateway import Gatekeeper
 from tunnel.verify.simulation.internet.igd import Doorstep, VirtualIgd
 from tunnel.verify.simulation.internet.line import AccessLine
 from tunnel.verify.simulation.internet.router import INNER6, RouterBox
-from tunnel.verify.simulation.internet.topology import SERVER, Line, Picture
+from tunnel.verify.simulation.internet.topology import SERVER, Line, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +37,18 @@ class _Cut:
     down: bool
 
 
-class Town:
+class SimulatedNetwork:
     """A built picture. Made by `build_town`."""
 
     def __init__(
         self,
         internet: MemoryInternet,
-        picture: Picture,
+        topology: Topology,
         seed: int,
         on_sent: Callable[[str, MemoryPacket], None] | None,
     ) -> None:
         self.internet = internet
-        self.picture = picture
+        self.topology = topology
         self.hosts: dict[str, MemoryHost] = {}
         self.routers: dict[str, RouterBox] = {}
         self.lines: dict[str, AccessLine] = {}
@@ -145,14 +145,14 @@ class Town:
 
     def add_router(self, name: str) -> None:
         """Build a router of the picture, those that it stands behind first."""
-        spec = self.picture.routers[name]
+        spec = self.topology.routers[name]
         line = self._draw_line(name, spec.behind, spec.line)
         chance = self._chance_of(f"router/{name}")
         router = self.routers[name] = RouterBox(
             name, spec, outside=line, ether=self.internet, chance=chance, names=self.internet.names
         )
-        keeper = Gatekeeper(router, chance=self._chance_of(f"gateway/{name}"))
-        router.gatekeeper = self._gatekeepers[name] = keeper
+        liveness = Gatekeeper(router, chance=self._chance_of(f"gateway/{name}"))
+        router.gatekeeper = self._gatekeepers[name] = liveness
 
     def add_host(self, name: str, addresses: tuple[str, ...], behind: str | None, conditions: Line) -> None:
         """Put a machine there."""
@@ -212,55 +212,55 @@ class Town:
 
 def build_town(
     internet: MemoryInternet,
-    picture: Picture,
+    topology: Topology,
     *,
     seed: int,
     on_sent: Callable[[str, MemoryPacket], None] | None = None,
-) -> Town:
+) -> SimulatedNetwork:
     """Build everything that the picture shows. `on_sent(host, packet)` sees each packet as its host sends it.
 
     Raises SettingsError where the picture is impossible: a name or an address given twice, a router behind itself.
     """
-    _check_names(picture)
-    internet.latency = picture.latency
-    for (one, other), latency in picture.latencies.items():
+    _check_names(topology)
+    internet.latency = topology.latency
+    for (one, other), latency in topology.latencies.items():
         internet.set_latency(one, other, latency)
-    town = Town(internet, picture, seed, on_sent)
-    server = picture.server
+    net = SimulatedNetwork(internet, topology, seed, on_sent)
+    server = topology.server
     try:
-        for name in _outer_first(picture):
-            town.add_router(name)
-        town.add_host(SERVER, server.addresses, None, server.line)
-        for stun in picture.stun_servers:
-            town.add_host(stun.name, (stun.address,), None, Line())
-        for name, host in picture.hosts.items():
-            town.add_host(name, host.addresses, host.behind, host.line)
+        for name in _outer_first(topology):
+            net.add_router(name)
+        net.add_host(SERVER, server.addresses, None, server.line)
+        for stun in topology.stun_servers:
+            net.add_host(stun.name, (stun.address,), None, Line())
+        for name, host in topology.hosts.items():
+            net.add_host(name, host.addresses, host.behind, host.line)
     except ValueError as error:
         raise SettingsError(f"the picture is impossible: {error}") from error
-    return town
+    return net
 
 
-def _check_names(picture: Picture) -> None:
-    stun = [server.name for server in picture.stun_servers]
-    names = [SERVER, *stun, *picture.routers, *picture.hosts]
+def _check_names(topology: Topology) -> None:
+    stun = [server.name for server in topology.stun_servers]
+    names = [SERVER, *stun, *topology.routers, *topology.hosts]
     for name in names:
         if names.count(name) > 1:
             raise SettingsError(f"{name!r} is the name of two things")
-    behind = {name: router.behind for name, router in picture.routers.items()}
-    behind |= {name: host.behind for name, host in picture.hosts.items()}
+    behind = {name: router.behind for name, router in topology.routers.items()}
+    behind |= {name: host.behind for name, host in topology.hosts.items()}
     plugged_in = [SERVER, *stun, *(name for name in behind if behind[name] is None)]
-    for pair in picture.latencies:
+    for pair in topology.latencies:
         for name in pair:
             if name not in plugged_in:
                 raise SettingsError(f"a latency is given for {name!r}, which is not plugged into the internet's core")
 
 
-def _outer_first(picture: Picture) -> list[str]:
+def _outer_first(topology: Topology) -> list[str]:
     """The names of the routers, each after the one that it stands behind."""
     ordered: list[str] = []
-    waiting = list(picture.routers)
+    waiting = list(topology.routers)
     while waiting:
-        ready = [name for name in waiting if picture.routers[name].behind in (None, *ordered)]
+        ready = [name for name in waiting if topology.routers[name].behind in (None, *ordered)]
         if not ready:
             raise SettingsError(f"these routers stand behind no router that leads out: {', '.join(waiting)}")
         ordered += ready

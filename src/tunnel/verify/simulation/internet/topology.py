@@ -228,7 +228,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class Topology:
     """A whole network. Names are unique over routers, hosts and STUN servers; `server` is the server's."""
 
     hosts: MappingOf[str, Host]

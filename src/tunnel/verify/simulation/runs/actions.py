@@ -10,13 +10,13 @@ import trio
 
 from tunnel.model.errors import Refused, Unreachable
 from tunnel.verify.simulation.internet.topology import Lie, Udp
-from tunnel.verify.simulation.runs.programs import Stage
+from tunnel.verify.simulation.runs.programs import Programs
 from tunnel.verify.simulation.scenarios.action import (
+    Action,
     ChangeLine,
     Clone,
     Connect,
     Cut,
-    Deed,
     FillDisk,
     Flush,
     Freeze,
@@ -42,134 +42,134 @@ from tunnel.verify.simulation.scenarios.action import (
 LEASE = 7200.0
 
 
-async def perform(stage: Stage, deeds: Sequence[Deed], nursery: trio.Nursery) -> None:
+async def perform(programs: Programs, actions: Sequence[Action], nursery: trio.Nursery) -> None:
     """Do them all in the order of time; those of one moment in the order in which they stand."""
-    for deed in sorted(deeds, key=lambda deed: deed.at):
-        await trio.sleep_until(deed.at)
-        stage.trace.happen(str(deed))
-        _ACTS[type(deed)](stage, deed, nursery)
+    for action in sorted(actions, key=lambda action: action.at):
+        await trio.sleep_until(action.at)
+        programs.trace.happen(str(action))
+        _ACTS[type(action)](programs, action, nursery)
 
 
-def _send(stage: Stage, deed: Send, nursery: trio.Nursery) -> None:
-    nursery.start_soon(stage.send, deed.who, deed.to, deed.every, deed.until, deed.size)
+def _send(programs: Programs, action: Send, nursery: trio.Nursery) -> None:
+    nursery.start_soon(programs.send, action.who, action.to, action.every, action.until, action.size)
 
 
-def _connect(stage: Stage, deed: Connect, nursery: trio.Nursery) -> None:
-    nursery.start_soon(stage.want, deed.who, deed.to)
+def _connect(programs: Programs, action: Connect, nursery: trio.Nursery) -> None:
+    nursery.start_soon(programs.want, action.who, action.to)
 
 
-def _cut(stage: Stage, deed: Cut, _: trio.Nursery) -> None:
-    stage.town.cut(deed.one, deed.other, udp=deed.udp, tcp=deed.tcp, both_ways=deed.both_ways)
+def _cut(programs: Programs, action: Cut, _: trio.Nursery) -> None:
+    programs.net.cut(action.one, action.other, udp=action.udp, tcp=action.tcp, both_ways=action.both_ways)
 
 
-def _change_line(stage: Stage, deed: ChangeLine, _: trio.Nursery) -> None:
-    line = stage.town.lines[deed.of]
+def _change_line(programs: Programs, action: ChangeLine, _: trio.Nursery) -> None:
+    line = programs.net.lines[action.of]
     changes = {
-        each.name: getattr(deed, each.name)
-        for each in fields(deed)
-        if each.name not in ("at", "of") and getattr(deed, each.name) is not None
+        each.name: getattr(action, each.name)
+        for each in fields(action)
+        if each.name not in ("at", "of") and getattr(action, each.name) is not None
     }
     line.conditions = replace(line.conditions, **changes)
 
 
-def _shut(stage: Stage, deed: Shut, _: trio.Nursery) -> None:
-    router = stage.town.routers[deed.router]
-    router.spec = replace(router.spec, udp=Udp(deed.udp))
+def _shut(programs: Programs, action: Shut, _: trio.Nursery) -> None:
+    router = programs.net.routers[action.router]
+    router.spec = replace(router.spec, udp=Udp(action.udp))
 
 
-def _mislead(stage: Stage, deed: Mislead, _: trio.Nursery) -> None:
-    router = stage.town.routers[deed.router]
-    router.spec = replace(router.spec, gateway=replace(router.spec.gateway, lie=Lie(deed.lie)))
+def _mislead(programs: Programs, action: Mislead, _: trio.Nursery) -> None:
+    router = programs.net.routers[action.router]
+    router.spec = replace(router.spec, gateway=replace(router.spec.gateway, lie=Lie(action.lie)))
 
 
-def _sleep(stage: Stage, deed: Sleep, nursery: trio.Nursery) -> None:
-    nursery.start_soon(_sleep_through, stage, deed)
+def _sleep(programs: Programs, action: Sleep, nursery: trio.Nursery) -> None:
+    nursery.start_soon(_sleep_through, programs, action)
 
 
-async def _sleep_through(stage: Stage, deed: Sleep) -> None:
-    stage.town.unplug(deed.host)
-    await trio.sleep(deed.seconds)
-    stage.town.hosts[deed.host].clock.wake(deed.seconds)
-    stage.town.plug(deed.host)
-    stage.trace.happen(f"{deed.host} wakes")
+async def _sleep_through(programs: Programs, action: Sleep) -> None:
+    programs.net.unplug(action.host)
+    await trio.sleep(action.seconds)
+    programs.net.hosts[action.host].clock.wake(action.seconds)
+    programs.net.plug(action.host)
+    programs.trace.happen(f"{action.host} wakes")
 
 
-def _freeze(stage: Stage, deed: Freeze, nursery: trio.Nursery) -> None:
-    nursery.start_soon(_freeze_through, stage, deed)
+def _freeze(programs: Programs, action: Freeze, nursery: trio.Nursery) -> None:
+    nursery.start_soon(_freeze_through, programs, action)
 
 
-async def _freeze_through(stage: Stage, deed: Freeze) -> None:
-    go_on = stage.freeze(deed.who)
-    await trio.sleep(deed.seconds)
+async def _freeze_through(programs: Programs, action: Freeze) -> None:
+    go_on = programs.freeze(action.who)
+    await trio.sleep(action.seconds)
     go_on()
 
 
-def _fill_disk(stage: Stage, deed: FillDisk, _: trio.Nursery) -> None:
-    stage.town.hosts[deed.host].store.is_full = deed.full
+def _fill_disk(programs: Programs, action: FillDisk, _: trio.Nursery) -> None:
+    programs.net.hosts[action.host].store.is_full = action.full
 
 
-def _jump_clock(stage: Stage, deed: JumpClock, _: trio.Nursery) -> None:
-    stage.town.hosts[deed.host].clock.wall_offset += deed.seconds
+def _jump_clock(programs: Programs, action: JumpClock, _: trio.Nursery) -> None:
+    programs.net.hosts[action.host].clock.wall_offset += action.seconds
 
 
-def _map_port(stage: Stage, deed: MapPort, nursery: trio.Nursery) -> None:
-    nursery.start_soon(_map_and_start, stage, deed)
+def _map_port(programs: Programs, action: MapPort, nursery: trio.Nursery) -> None:
+    nursery.start_soon(_map_and_start, programs, action)
 
 
-async def _map_and_start(stage: Stage, deed: MapPort) -> None:
-    settings = stage.settings[deed.host]
+async def _map_and_start(programs: Programs, action: MapPort) -> None:
+    settings = programs.settings[action.host]
     try:
-        external, _ = await stage.town.hosts[deed.host].port_mapper.map_port(deed.port, LEASE)
+        external, _ = await programs.net.hosts[action.host].port_mapper.map_port(action.port, LEASE)
     except (Unreachable, Refused) as error:
-        stage.trace.happen(f"{deed.host} got no port: {error}")
-        stage.settings[deed.host] = replace(settings, udp_port=deed.port)
+        programs.trace.happen(f"{action.host} got no port: {error}")
+        programs.settings[action.host] = replace(settings, udp_port=action.port)
     else:
-        stage.trace.happen(f"{deed.host} got {external}")
-        stage.settings[deed.host] = replace(settings, udp_port=deed.port, external=external)
-    stage.start(deed.host)
+        programs.trace.happen(f"{action.host} got {external}")
+        programs.settings[action.host] = replace(settings, udp_port=action.port, external=external)
+    programs.start(action.host)
 
 
-def _clone(stage: Stage, deed: Clone, _: trio.Nursery) -> None:
-    hosts = stage.town.hosts
-    hosts[deed.host].store.files = dict(hosts[deed.of].store.files)
+def _clone(programs: Programs, action: Clone, _: trio.Nursery) -> None:
+    hosts = programs.net.hosts
+    hosts[action.host].store.files = dict(hosts[action.of].store.files)
 
 
-def _overlay(stage: Stage, deed: Overlay, _: trio.Nursery) -> None:
-    stage.town.overlay(
-        deed.one, deed.other, deed.addresses, latency=deed.latency, mtu=deed.mtu, encrypted=deed.encrypted
+def _overlay(programs: Programs, action: Overlay, _: trio.Nursery) -> None:
+    programs.net.overlay(
+        action.one, action.other, action.addresses, latency=action.latency, mtu=action.mtu, encrypted=action.encrypted
     )
 
 
-def _flush(stage: Stage, deed: Flush, _: trio.Nursery) -> None:
-    for device in stage.town.hosts[deed.host].devices.open.values():
+def _flush(programs: Programs, action: Flush, _: trio.Nursery) -> None:
+    for device in programs.net.hosts[action.host].devices.open.values():
         device.link.lose()
 
 
-def _on_town(act: Callable[[Stage, Any], None]) -> Callable[[Stage, Any, trio.Nursery], None]:
-    return lambda stage, deed, _: act(stage, deed)
+def _on_town(act: Callable[[Programs, Any], None]) -> Callable[[Programs, Any, trio.Nursery], None]:
+    return lambda programs, action, _: act(programs, action)
 
 
-_ACTS: dict[type[Deed], Callable[[Stage, Any, trio.Nursery], None]] = {
-    Start: _on_town(lambda stage, deed: stage.start(deed.who)),
-    Stop: _on_town(lambda stage, deed: stage.stop(deed.who)),
-    Kill: _on_town(lambda stage, deed: stage.kill(deed.who)),
+_ACTS: dict[type[Action], Callable[[Programs, Any, trio.Nursery], None]] = {
+    Start: _on_town(lambda programs, action: programs.start(action.who)),
+    Stop: _on_town(lambda programs, action: programs.stop(action.who)),
+    Kill: _on_town(lambda programs, action: programs.kill(action.who)),
     Freeze: _freeze,
     Send: _send,
     Connect: _connect,
     Cut: _cut,
-    Lift: _on_town(lambda stage, deed: stage.town.lift(deed.one, deed.other)),
+    Lift: _on_town(lambda programs, action: programs.net.lift(action.one, action.other)),
     ChangeLine: _change_line,
-    Reboot: _on_town(lambda stage, deed: stage.town.routers[deed.router].reboot()),
-    Renumber: _on_town(lambda stage, deed: stage.town.routers[deed.router].change_address(deed.address)),
+    Reboot: _on_town(lambda programs, action: programs.net.routers[action.router].reboot()),
+    Renumber: _on_town(lambda programs, action: programs.net.routers[action.router].change_address(action.address)),
     Shut: _shut,
     Mislead: _mislead,
-    Roam: _on_town(lambda stage, deed: stage.town.move(deed.host, deed.behind, *deed.addresses)),
-    Unplug: _on_town(lambda stage, deed: stage.town.unplug(deed.host)),
-    Plug: _on_town(lambda stage, deed: stage.town.plug(deed.host)),
+    Roam: _on_town(lambda programs, action: programs.net.move(action.host, action.behind, *action.addresses)),
+    Unplug: _on_town(lambda programs, action: programs.net.unplug(action.host)),
+    Plug: _on_town(lambda programs, action: programs.net.plug(action.host)),
     Sleep: _sleep,
     JumpClock: _jump_clock,
     FillDisk: _fill_disk,
-    LoseNames: _on_town(lambda stage, deed: stage.town.lose_names(deed.host, lost=deed.lost)),
+    LoseNames: _on_town(lambda programs, action: programs.net.lose_names(action.host, lost=action.lost)),
     MapPort: _map_port,
     Clone: _clone,
     Overlay: _overlay,

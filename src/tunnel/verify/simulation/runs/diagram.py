@@ -19,9 +19,9 @@ AFTERWARDS = 20
 def draw(outcome: Outcome, scenario: Scenario) -> str:
     """The kept trace of an outcome as Mermaid text. The outcome must have been made with `keep_trace`."""
     assert outcome.trace is not None
-    picture = scenario.picture
-    places = [*picture.hosts, *picture.routers, SERVER, *(server.name for server in picture.stun_servers)]
-    steps = steps_of(outcome.trace.records, picture, outcome.names)
+    topology = scenario.topology
+    places = [*topology.hosts, *topology.routers, SERVER, *(server.name for server in topology.stun_servers)]
+    steps = steps_of(outcome.trace.records, topology, outcome.names)
     diagram = SequenceDiagram(places)
     everybody = (places[0], places[-1])
     first, last = _window(steps, None if outcome.failure is None else outcome.failure.at)

@@ -9,7 +9,7 @@ from typing import assert_never
 import trio
 
 from tunnel.verify.simulation.runs.failure import Failure
-from tunnel.verify.simulation.runs.programs import Stage
+from tunnel.verify.simulation.runs.programs import Programs
 from tunnel.verify.simulation.runs.trace import Signalled
 from tunnel.verify.simulation.scenarios.expectation import (
     Expectation,
@@ -28,8 +28,8 @@ ABSENT = "none"
 class Judge:
     """Watches over the expectations that have a moment, looks at the others in the end."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, programs: Programs) -> None:
+        self._programs = programs
         self.failures: list[Failure] = []
         self._open: list[ExpectPeer | ExpectNode] = []
         """Those that may still fail, or have not been met."""
@@ -38,7 +38,7 @@ class Judge:
 
     def watch(self, nursery: trio.Nursery) -> None:
         """Begin: each moment has a task."""
-        for expectation in self._stage.scenario.expectations:
+        for expectation in self._programs.scenario.expectations:
             if isinstance(expectation, ExpectPeer | ExpectNode):
                 self._open.append(expectation)
                 nursery.start_soon(self._watch_one, expectation)
@@ -48,7 +48,7 @@ class Judge:
         for moment in self._open:
             if (moment.since or 0.0) <= trio.current_time():
                 self._check(moment)
-        for expectation in self._stage.scenario.expectations:
+        for expectation in self._programs.scenario.expectations:
             match expectation:
                 case ExpectTraffic():
                     self._judge_traffic(expectation)
@@ -100,9 +100,9 @@ class Judge:
         self._fail(expectation, f"at {now:.3f} s {otherwise}", now)
 
     async def _wait_news(self, host: str, deadline: float) -> None:
-        node = self._stage.nodes.get(host)
+        node = self._programs.nodes.get(host)
         with trio.move_on_at(min(deadline, trio.current_time() + LOOK_GAP)):
-            await (self._stage.changed if node is None else node.program.pulse).wait()
+            await (self._programs.changed if node is None else node.program.notifier).wait()
 
     def _difference(self, expectation: ExpectPeer | ExpectNode) -> str | None:
         """What is otherwise than expected, in words; None if nothing is."""
@@ -113,7 +113,7 @@ class Judge:
                 return self._node_difference(expectation)
 
     def _peer_difference(self, expected: ExpectPeer) -> str | None:
-        peer = self._stage.peer(expected.node, expected.peer)
+        peer = self._programs.peer(expected.node, expected.peer)
         if peer is None:
             return f"{expected.node} does not run, or knows no {expected.peer}"
         path, reason = peer.path, peer.reason
@@ -129,7 +129,7 @@ class Judge:
         return different
 
     def _node_difference(self, expected: ExpectNode) -> str | None:
-        node = self._stage.nodes.get(expected.node)
+        node = self._programs.nodes.get(expected.node)
         if node is None:
             return f"{expected.node} does not run"
         status = node.status()
@@ -145,7 +145,7 @@ class Judge:
         return different
 
     def _judge_traffic(self, expected: ExpectTraffic) -> None:
-        traffic, now = self._stage.traffic.get((expected.who, expected.to)), trio.current_time()
+        traffic, now = self._programs.traffic.get((expected.who, expected.to)), trio.current_time()
         if traffic is None:
             self._fail(expected, "nothing was sent", now)
             return
@@ -166,7 +166,7 @@ class Judge:
         end = math.inf if expected.before is None else expected.before
         times = [
             record.at
-            for record in self._stage.trace.records
+            for record in self._programs.trace.records
             if isinstance(record, Signalled)
             and record.is_sent
             and (record.host, record.tag) == (expected.host, expected.signal)

@@ -11,7 +11,7 @@ import trio
 
 from tunnel.verify.memory.packet import Fate, MemoryPacket
 from tunnel.verify.simulation.runs.failure import Failure
-from tunnel.verify.simulation.runs.programs import Stage
+from tunnel.verify.simulation.runs.programs import Programs
 from tunnel.verify.simulation.runs.trace import Signalled
 from tunnel.verify.simulation.runs.traffic import MARK
 from tunnel.wire.frames import FULL_SIZE, Kind
@@ -169,9 +169,9 @@ class Watchman:
             self.faults.append(Failure(now, f"at {now:.3f} s {host} {what}", (host,)))
 
 
-def faults_in_traffic(stage: Stage) -> Iterator[Failure]:
+def faults_in_traffic(programs: Programs) -> Iterator[Failure]:
     """Datagrams that came out of a tunnel twice, or other than they went in."""
-    for traffic in stage.traffic.values():
+    for traffic in programs.traffic.values():
         about, now = (traffic.who, traffic.to), trio.current_time()
         if traffic.damaged:
             told = f"{traffic.damaged} datagrams from {traffic.who} to {traffic.to} came out other than they went in"
@@ -180,11 +180,11 @@ def faults_in_traffic(stage: Stage) -> Iterator[Failure]:
             yield Failure(now, f"{traffic.repeated} datagrams from {traffic.who} to {traffic.to} came out twice", about)
 
 
-def faults_in_interfaces(stage: Stage) -> Iterator[Failure]:
+def faults_in_interfaces(programs: Programs) -> Iterator[Failure]:
     """A tunnel interface without the addresses that it should have, for longer than it takes to put them back."""
     now = trio.current_time()
-    for host, node in stage.nodes.items():
-        for device in stage.town.hosts[host].devices.open.values():
+    for host, node in programs.nodes.items():
+        for device in programs.net.hosts[host].devices.open.values():
             link = device.link
             if {each.partition("/")[0] for each in link.addresses} != set(node.program.addresses):
                 told = f"{device.name} of {host} has {', '.join(link.addresses)}, which is not the node's"
@@ -194,10 +194,10 @@ def faults_in_interfaces(stage: Stage) -> Iterator[Failure]:
                 yield Failure(now, f"{device.name} of {host} was without addresses for {max(gaps):.1f} s", (host,))
 
 
-def faults_in_words(stage: Stage) -> Iterator[Failure]:
+def faults_in_words(programs: Programs) -> Iterator[Failure]:
     """A server that took a `connect` and said nothing."""
     asked = answered = 0
-    for record in stage.trace.records:
+    for record in programs.trace.records:
         if isinstance(record, Signalled) and record.host == "server":
             if record.tag == "connect" and not record.is_sent:
                 asked += 1

@@ -13,8 +13,8 @@ import trio
 
 from tunnel.crypto.network_keys import derive_network_keys
 from tunnel.embedding import Node, Peer, open_node
-from tunnel.machines.notifier import Pulse
-from tunnel.machines.trace_hook import WITNESS
+from tunnel.machines.notifier import Notifier
+from tunnel.machines.trace_hook import TRACE_HOOK
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import PeerUnreachable
 from tunnel.model.invite import Invite
@@ -23,7 +23,7 @@ from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.server.program import serve
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.host import MemoryHost
-from tunnel.verify.simulation.internet.simulated_network import Town
+from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork
 from tunnel.verify.simulation.internet.topology import SERVER, Honesty, StunServer
 from tunnel.verify.simulation.runs.failure import Failure
 from tunnel.verify.simulation.runs.kept_leases import KeptLeases
@@ -48,13 +48,13 @@ def invite_of(network: str, server: Endpoint) -> Invite:
 class _Program:
     """One that runs: how to end it, and whether it was killed."""
 
-    witness: HostWitness
+    trace_hook: HostWitness
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     ended: trio.Event = field(default_factory=trio.Event)
     is_killed: bool = False
 
 
-class Stage:
+class Programs:
     """Starts and ends programs, all in the nursery of the run.
 
     `on_start(host, node id)` is told of each node that started, `on_move` of each transition of any chart.
@@ -63,7 +63,7 @@ class Stage:
     def __init__(
         self,
         scenario: Scenario,
-        town: Town,
+        net: SimulatedNetwork,
         trace: Trace,
         nursery: trio.Nursery,
         *,
@@ -71,13 +71,13 @@ class Stage:
         on_move: Callable[[Moved], None],
     ) -> None:
         self.scenario = scenario
-        self.town = town
+        self.net = net
         self.trace = trace
         self.nodes: dict[str, Node] = {}
         """Those that run now, by host."""
         self.traffic: dict[tuple[str, str], Traffic] = {}
         self.crashes: list[Failure] = []
-        self.changed = Pulse()
+        self.changed = Notifier()
         """Beats when a node started or ended."""
         self.settings = {host: plan.settings for host, plan in scenario.nodes.items()}
         """With what each node starts the next time."""
@@ -86,11 +86,11 @@ class Stage:
         self._on_move = on_move
         self._programs: dict[str, _Program] = {}
         self._standstill = Standstill()
-        self._leases = KeptLeases(town.hosts[SERVER].store)
+        self._leases = KeptLeases(net.hosts[SERVER].store)
 
     async def open(self) -> None:
         """Start the public STUN servers."""
-        for server in self.scenario.picture.stun_servers:
+        for server in self.scenario.topology.stun_servers:
             if server.honesty is not Honesty.SILENT:
                 await self._nursery.start(self._serve_public_stun, server)
 
@@ -101,7 +101,7 @@ class Stage:
         program = self._programs[who] = _Program(HostWitness(who, self.trace, self._on_move))
         run = self._run_server if who == SERVER else partial(self._run_node, who, self.scenario.nodes[who])
         context = copy_context()
-        context.run(WITNESS.set, program.witness)
+        context.run(TRACE_HOOK.set, program.trace_hook)
         context.run(self._nursery.start_soon, self._run, who, program, run)
 
     def stop(self, who: str) -> None:
@@ -112,9 +112,9 @@ class Stage:
     def freeze(self, who: str) -> Callable[[], None]:
         """As SIGSTOP. What is returned lets the program go on, if it was this that stopped it and nobody killed it."""
         program = self._programs.get(who)
-        if program is None or self._standstill.is_stopped(program.witness):
+        if program is None or self._standstill.is_stopped(program.trace_hook):
             return lambda: None
-        self._standstill.stop(program.witness)
+        self._standstill.stop(program.trace_hook)
         self.trace.note(Frozen(trio.current_time(), who, is_stopped=True))
         return partial(self._go_on, who, program)
 
@@ -126,21 +126,21 @@ class Stage:
     def is_frozen(self, who: str) -> bool:
         """Whether its program is stopped."""
         program = self._programs.get(who)
-        return program is not None and self._standstill.is_stopped(program.witness)
+        return program is not None and self._standstill.is_stopped(program.trace_hook)
 
     def _go_on(self, who: str, program: _Program) -> None:
-        if self._standstill.is_stopped(program.witness):
-            self._standstill.go_on(program.witness)
+        if self._standstill.is_stopped(program.trace_hook):
+            self._standstill.go_on(program.trace_hook)
             self.trace.note(Frozen(trio.current_time(), who, is_stopped=False))
 
     def kill(self, who: str) -> None:
         """As kill -9. The machine may start the program again at once."""
         program = self._programs.pop(who, None)
         if program is not None:
-            self._standstill.go_on(program.witness)
+            self._standstill.go_on(program.trace_hook)
             program.is_killed = True
-            program.witness.close()
-            self.town.hosts[who].kill()
+            program.trace_hook.close()
+            self.net.hosts[who].kill()
             self._leave(who)
             program.scope.cancel()
 
@@ -194,7 +194,7 @@ class Stage:
             node = self.nodes[traffic.to]
             async with trio.open_nursery() as reading:
                 reading.start_soon(self._take_all, peer, traffic)
-                await node.program.pulse.wait_until(lambda: self.peer(traffic.to, traffic.who) is None)
+                await node.program.notifier.wait_until(lambda: self.peer(traffic.to, traffic.who) is None)
                 reading.cancel_scope.cancel()
 
     async def _take_all(self, peer: Peer, traffic: Traffic) -> None:
@@ -204,7 +204,7 @@ class Stage:
     async def _wait_news(self, host: str) -> None:
         """Until something about this node changed, its start included."""
         node = self.nodes.get(host)
-        await (self.changed if node is None else node.program.pulse).wait()
+        await (self.changed if node is None else node.program.notifier).wait()
 
     async def _run(self, who: str, program: _Program, run: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -215,7 +215,7 @@ class Stage:
                 log.exception("a program failed")
                 self.crashes.append(Failure(trio.current_time(), f"{who}: {error!r}", (who,)))
         finally:
-            program.witness.close()
+            program.trace_hook.close()
             program.ended.set()
             if self._programs.get(who) is program:
                 del self._programs[who]
@@ -223,22 +223,22 @@ class Stage:
 
     def _leave(self, who: str) -> None:
         node = self.nodes.pop(who, None)
-        self.changed.beat()
+        self.changed.notify()
         if node is not None:
-            node.program.pulse.beat()
+            node.program.notifier.notify()
 
     async def _run_node(self, host: str, plan: NodePlan) -> None:
-        server = self.scenario.picture.server
+        server = self.scenario.topology.server
         invite = invite_of(plan.network, Endpoint(server.address, server.port))
-        world = self.town.hosts[host].world()
+        world = self.net.hosts[host].world()
         async with open_node(invite=invite, settings=self.settings[host], world=world) as node:
             self.nodes[host] = node
             self._on_start(host, node.id)
-            self.changed.beat()
+            self.changed.notify()
             await trio.sleep_forever()
 
     async def _run_server(self) -> None:
-        place, plan = self.scenario.picture.server, self.scenario.server
+        place, plan = self.scenario.topology.server, self.scenario.server
         timings = DEFAULT_TIMINGS
         if plan.introduction_wait is not None:
             timings = replace(timings, introduction_wait=plan.introduction_wait)
@@ -246,12 +246,12 @@ class Stage:
         if place.aliases:
             ports = tuple(dict.fromkeys(Endpoint("0.0.0.0", endpoint.port) for endpoint in place.stun))
             settings = replace(settings, listen=Endpoint("0.0.0.0", place.port), udp=ports)
-        await serve(settings, self.town.hosts[SERVER].world(), tls=False, leases=self._leases)
+        await serve(settings, self.net.hosts[SERVER].world(), tls=False, leases=self._leases)
 
     async def _serve_public_stun(
         self, server: StunServer, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        host: MemoryHost = self.town.hosts[server.name]
+        host: MemoryHost = self.net.hosts[server.name]
         world, local = host.world(), Endpoint(server.address, server.port)
         if server.honesty is Honesty.LYING:
             liar = await world.datagrams.open_socket(local)

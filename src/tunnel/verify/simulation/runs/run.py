@@ -21,7 +21,7 @@ from tunnel.verify.simulation.runs.conformance import Arrow, arrows_of, faults_o
 from tunnel.verify.simulation.runs.expectations import Judge
 from tunnel.verify.simulation.runs.failure import Failure
 from tunnel.verify.simulation.runs.invariants import Watchman, faults_in_interfaces, faults_in_traffic, faults_in_words
-from tunnel.verify.simulation.runs.programs import Stage
+from tunnel.verify.simulation.runs.programs import Programs
 from tunnel.verify.simulation.runs.schedule import run_seeded
 from tunnel.verify.simulation.runs.trace import Moved, Trace
 from tunnel.verify.simulation.scenarios.scenario import Scenario
@@ -72,11 +72,11 @@ def broken_outcome(scenario: str, seed: int, error: Exception) -> Outcome:
     return Outcome(scenario, seed, (failure,), "", frozenset(), 0, 0.0, {}, {})
 
 
-Script = Callable[[Stage], Awaitable[None]]
+Script = Callable[[Programs], Awaitable[None]]
 """What a run does instead of waiting for the scenario's end. The run ends when it returns."""
 
 
-def rehearse(scenario: Scenario, seed: int, *, keep_trace: bool = False, script: Script | None = None) -> Outcome:
+def run_scenario(scenario: Scenario, seed: int, *, keep_trace: bool = False, script: Script | None = None) -> Outcome:
     """Run it in virtual time and judge it. Blocks until done, a fraction of a second usually."""
     return run_seeded(partial(_Rehearsal(scenario, seed).run, keep_trace, script), seed)
 
@@ -99,40 +99,42 @@ class _Rehearsal:
         complaints = _Complaints()
         failures: list[Failure] = []
         with complaints:
-            async with open_memory_internet(seed=self._seed, latency=scenario.picture.latency) as internet:
+            async with open_memory_internet(seed=self._seed, latency=scenario.topology.latency) as internet:
                 internet.watch = self._see_packet
-                town = build_town(internet, scenario.picture, seed=self._seed, on_sent=self._watchman.see_sent)
-                town.on_ridden = self._watchman.see_ridden
+                net = build_town(internet, scenario.topology, seed=self._seed, on_sent=self._watchman.see_sent)
+                net.on_ridden = self._watchman.see_ridden
                 for name in scenario.nodes:
-                    town.hosts[name].on_arrival = partial(self._watchman.see_arrival, name)
+                    net.hosts[name].on_arrival = partial(self._watchman.see_arrival, name)
                 async with trio.open_nursery() as nursery:
-                    stage = Stage(scenario, town, trace, nursery, on_start=self._note_start, on_move=self._note_move)
-                    judge = Judge(stage)
-                    await stage.open()
-                    town.hosts[SERVER].clock.wall_offset = scenario.server.clock
+                    programs = Programs(
+                        scenario, net, trace, nursery, on_start=self._note_start, on_move=self._note_move
+                    )
+                    judge = Judge(programs)
+                    await programs.open()
+                    net.hosts[SERVER].clock.wall_offset = scenario.server.clock
                     for host, plan in scenario.nodes.items():
-                        town.hosts[host].clock.wall_offset = plan.clock
+                        net.hosts[host].clock.wall_offset = plan.clock
                     if scenario.server.start is not None:
-                        nursery.start_soon(self._start_at, stage, SERVER, scenario.server.start)
+                        nursery.start_soon(self._start_at, programs, SERVER, scenario.server.start)
                     for host, plan in scenario.nodes.items():
                         if plan.start is not None:
-                            nursery.start_soon(self._start_at, stage, host, plan.start)
+                            nursery.start_soon(self._start_at, programs, host, plan.start)
                     judge.watch(nursery)
-                    nursery.start_soon(perform, stage, scenario.deeds, nursery)
-                    await (trio.sleep_until(scenario.length) if script is None else script(stage))
+                    nursery.start_soon(perform, programs, scenario.actions, nursery)
+                    await (trio.sleep_until(scenario.length) if script is None else script(programs))
                     seconds = trio.current_time()
                     judge.close()
-                    failures += [*judge.failures, *faults_in_traffic(stage), *faults_in_words(stage)]
-                    failures += faults_in_interfaces(stage)
+                    failures += [*judge.failures, *faults_in_traffic(programs), *faults_in_words(programs)]
+                    failures += faults_in_interfaces(programs)
                     failures += faults_in_agreement(
                         trace.records,
                         self._names,
-                        {pair: traffic.sent for pair, traffic in stage.traffic.items()},
+                        {pair: traffic.sent for pair, traffic in programs.traffic.items()},
                         seconds,
                     )
-                    failures += await self._end(stage)
+                    failures += await self._end(programs)
                     nursery.cancel_scope.cancel()
-        failures += [*self._watchman.faults, *complaints.failures, *stage.crashes, *faults_of(trace.records)]
+        failures += [*self._watchman.faults, *complaints.failures, *programs.crashes, *faults_of(trace.records)]
         return Outcome(
             scenario=scenario.name,
             seed=self._seed,
@@ -161,18 +163,18 @@ class _Rehearsal:
         if move.chart == "PeerConnectionChart" and move.target == "connected" and move.about in self._bearers:
             self._watchman.judge_connected(move.host, *self._bearers[move.about])
 
-    async def _start_at(self, stage: Stage, who: str, at: float) -> None:
+    async def _start_at(self, programs: Programs, who: str, at: float) -> None:
         await trio.sleep_until(at)
-        stage.start(who)
+        programs.start(who)
 
-    async def _end(self, stage: Stage) -> list[Failure]:
+    async def _end(self, programs: Programs) -> list[Failure]:
         """Tell all programs to end, nodes before the server; those that do not are a fault."""
         stubborn = []
-        stage.go_on()
+        programs.go_on()
         for who in (*self._scenario.nodes, SERVER):
-            stage.stop(who)
+            programs.stop(who)
             with trio.move_on_after(FAREWELL) as farewell:
-                await stage.wait_ended(who)
+                await programs.wait_ended(who)
             if farewell.cancelled_caught:
                 told = f"{who} did not end within {FAREWELL:g} s of being told to"
                 stubborn.append(Failure(trio.current_time(), told, (who,)))

@@ -16,9 +16,9 @@ from collections.abc import Iterable
 from trio._core import _run
 from trio.lowlevel import Task
 
-from tunnel.machines.trace_hook import WITNESS, Witness
+from tunnel.machines.trace_hook import TRACE_HOOK, TraceHook
 
-Held = dict[Witness | None, list[Task]]
+Held = dict[TraceHook | None, list[Task]]
 
 
 class _Queue(deque[Task]):
@@ -32,7 +32,7 @@ class _Queue(deque[Task]):
 
     def append(self, task: Task) -> None:
         """A task may take its next step."""
-        held = self._held.get(task.context.get(WITNESS))
+        held = self._held.get(task.context.get(TRACE_HOOK))
         if held is None:
             super().append(task)
         else:
@@ -45,21 +45,21 @@ class Standstill:
     def __init__(self) -> None:
         self._held: Held = {}
 
-    def stop(self, witness: Witness) -> None:
+    def stop(self, trace_hook: TraceHook) -> None:
         """From the next turn of the loop on no task of this program takes a step. One that is stopped stays so."""
-        if witness not in self._held:
-            self._held[witness] = []
+        if trace_hook not in self._held:
+            self._held[trace_hook] = []
             runner = _run.GLOBAL_RUN_CONTEXT.runner
             runner.runq = _Queue(runner.runq, self._held)
 
-    def go_on(self, witness: Witness) -> None:
+    def go_on(self, trace_hook: TraceHook) -> None:
         """All that its tasks waited for has happened at once. One that runs goes on running."""
-        tasks = self._held.pop(witness, [])
+        tasks = self._held.pop(trace_hook, [])
         runner = _run.GLOBAL_RUN_CONTEXT.runner
         if not self._held:
             runner.runq = deque(runner.runq)
         runner.runq.extend(tasks)
 
-    def is_stopped(self, witness: Witness) -> bool:
+    def is_stopped(self, trace_hook: TraceHook) -> bool:
         """Whether it is."""
-        return witness in self._held
+        return trace_hook in self._held

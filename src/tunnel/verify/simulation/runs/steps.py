@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tunnel.machines.sequence import Arrow
 from tunnel.verify.memory.packet import Fate
-from tunnel.verify.simulation.internet.topology import SERVER, Picture
+from tunnel.verify.simulation.internet.topology import SERVER, Topology
 from tunnel.verify.simulation.runs.failure import Failure
 from tunnel.verify.simulation.runs.trace import Ended, Frozen, Happened, Moved, Passed, Record, Signalled
 
@@ -33,26 +33,26 @@ class Step(NamedTuple):
     arrow: Arrow = Arrow.ARRIVES
 
 
-def steps_of(records: Iterable[Record], picture: Picture, names: dict[str, str]) -> list[Step]:
+def steps_of(records: Iterable[Record], topology: Topology, names: dict[str, str]) -> list[Step]:
     """All of a run, in order; each kind of message between two places once in a row of messages.
 
     `names` are those of hosts, by the ids of their nodes. Packets from addresses that are not in the picture are left
     out.
     """
-    owners = {address: name for name, host in picture.hosts.items() for address in host.addresses}
-    owners |= {router.address: name for name, router in picture.routers.items()}
-    owners |= {server.address: server.name for server in picture.stun_servers}
-    owners |= dict.fromkeys(picture.server.addresses, SERVER)
+    owners = {address: name for name, host in topology.hosts.items() for address in host.addresses}
+    owners |= {router.address: name for name, router in topology.routers.items()}
+    owners |= {server.address: server.name for server in topology.stun_servers}
+    owners |= dict.fromkeys(topology.server.addresses, SERVER)
     return list(_fold(_each(records, owners, names)))
 
 
-def last_before(failure: Failure, steps: Iterable[Step], picture: Picture, count: int) -> list[Step]:
+def last_before(failure: Failure, steps: Iterable[Step], topology: Topology, count: int) -> list[Step]:
     """So many steps at most, the last ones until the failure of those whom it is about, or of all.
 
     The routers before them belong to it, what the server does by itself, and what is done to the network.
     """
-    behind = {name: host.behind for name, host in picture.hosts.items()}
-    behind |= {name: router.behind for name, router in picture.routers.items()}
+    behind = {name: host.behind for name, host in topology.hosts.items()}
+    behind |= {name: router.behind for name, router in topology.routers.items()}
     places: dict[str, None] = {}
     for name in failure.about:
         at: str | None = name

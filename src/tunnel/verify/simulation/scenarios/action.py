@@ -1,4 +1,4 @@
-"""Deeds: what is done to the network and by whom, each at its moment. Values only; `runs/deeds.py` does them.
+"""Actions: what is done to the network and by whom, each at its moment. Values only; `runs/deeds.py` does them.
 
 Times are seconds since the run began.
 """
@@ -13,7 +13,7 @@ LEAST_SIZE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deed:
+class Action:
     """Something that is done at a moment. The class's `word` is its name in files."""
 
     word: ClassVar[str]
@@ -30,7 +30,7 @@ class Deed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start(Deed):
+class Start(Action):
     """Start the program of a host, or `server`; one that was ended starts again with what its machine kept."""
 
     word: ClassVar[str] = "start"
@@ -38,7 +38,7 @@ class Start(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stop(Deed):
+class Stop(Action):
     """End a program as SIGTERM does: it says farewell."""
 
     word: ClassVar[str] = "stop"
@@ -46,7 +46,7 @@ class Stop(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kill(Deed):
+class Kill(Action):
     """End a program as kill -9 does: its sockets vanish, its streams are reset, it says nothing."""
 
     word: ClassVar[str] = "kill"
@@ -54,7 +54,7 @@ class Kill(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Freeze(Deed):
+class Freeze(Action):
     """A program is stopped for `seconds` as by SIGSTOP, and goes on; its machine goes on all the time.
 
     What arrives meanwhile waits in the machine's buffers. What the program's users would send is not sent.
@@ -66,7 +66,7 @@ class Freeze(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Send(Deed):
+class Send(Action):
     """Send datagrams through the tunnel for a while. `until` is a moment, not a length."""
 
     word: ClassVar[str] = "send"
@@ -78,7 +78,7 @@ class Send(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connect(Deed):
+class Connect(Action):
     """Want a peer, once."""
 
     word: ClassVar[str] = "connect"
@@ -87,7 +87,7 @@ class Connect(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut(Deed):
+class Cut(Action):
     """Let no packet pass between two owners of addresses: hosts, outermost routers, `server`."""
 
     word: ClassVar[str] = "cut"
@@ -100,7 +100,7 @@ class Cut(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lift(Deed):
+class Lift(Action):
     """End a cut."""
 
     word: ClassVar[str] = "lift"
@@ -109,7 +109,7 @@ class Lift(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeLine(Deed):
+class ChangeLine(Action):
     """The line of a host, router or `server` is another one from now on; what is not named stays."""
 
     word: ClassVar[str] = "line"
@@ -131,7 +131,7 @@ class ChangeLine(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reboot(Deed):
+class Reboot(Action):
     """A router starts again: all that it remembered is gone."""
 
     word: ClassVar[str] = "reboot"
@@ -139,7 +139,7 @@ class Reboot(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Renumber(Deed):
+class Renumber(Action):
     """A router gets another outer address, as home lines do at night."""
 
     word: ClassVar[str] = "renumber"
@@ -148,7 +148,7 @@ class Renumber(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shut(Deed):
+class Shut(Action):
     """A router lets less out from now on: `udp` is open, blocked or web_only."""
 
     word: ClassVar[str] = "shut"
@@ -157,7 +157,7 @@ class Shut(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mislead(Deed):
+class Mislead(Action):
     """A router's gateway lies in another way from now on, or no more: `lie` is a word of a gateway's."""
 
     word: ClassVar[str] = "mislead"
@@ -166,7 +166,7 @@ class Mislead(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Roam(Deed):
+class Roam(Action):
     """A host moves to another network and gets other addresses there."""
 
     word: ClassVar[str] = "roam"
@@ -176,7 +176,7 @@ class Roam(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unplug(Deed):
+class Unplug(Action):
     """A host loses its network."""
 
     word: ClassVar[str] = "unplug"
@@ -184,7 +184,7 @@ class Unplug(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plug(Deed):
+class Plug(Action):
     """A host has its network again."""
 
     word: ClassVar[str] = "plug"
@@ -192,7 +192,7 @@ class Plug(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sleep(Deed):
+class Sleep(Action):
     """A host sleeps: nothing reaches it or leaves it, and its boot clock says so afterwards.
 
     Its program's timers go on, which those of a machine asleep do not: what ends meanwhile, ends a little early.
@@ -204,7 +204,7 @@ class Sleep(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JumpClock(Deed):
+class JumpClock(Action):
     """The wall clock of a host or of the `server` jumps."""
 
     word: ClassVar[str] = "jump_clock"
@@ -213,7 +213,7 @@ class JumpClock(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FillDisk(Deed):
+class FillDisk(Action):
     """From now on nothing can be written to the disk of a host or of the `server`; `full` false makes room again."""
 
     word: ClassVar[str] = "fill_disk"
@@ -222,7 +222,7 @@ class FillDisk(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoseNames(Deed):
+class LoseNames(Action):
     """From now on a host's resolver knows no name; `lost` false gives them back."""
 
     word: ClassVar[str] = "lose_names"
@@ -231,7 +231,7 @@ class LoseNames(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MapPort(Deed):
+class MapPort(Action):
     """Somebody on a host asks the gateway for a port, by UPnP, and starts the node with what he got as `external`."""
 
     word: ClassVar[str] = "map_port"
@@ -240,7 +240,7 @@ class MapPort(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clone(Deed):
+class Clone(Action):
     """A host's disk is copied from another's, node key and all; what runs there reads it at its next start."""
 
     word: ClassVar[str] = "clone"
@@ -249,7 +249,7 @@ class Clone(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overlay(Deed):
+class Overlay(Action):
     """Another VPN comes up between two hosts. It rides in their tunnel; with a `latency` it takes a way of its own.
 
     The hosts have a TUN interface (`tun`) where it rides. What it wraps can be recognised unless it is `encrypted`.
@@ -265,14 +265,14 @@ class Overlay(Deed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flush(Deed):
+class Flush(Action):
     """Somebody takes all addresses off the tunnel interface (`tun`) of a host."""
 
     word: ClassVar[str] = "flush"
     host: str
 
 
-ANY_DEED: tuple[type[Deed], ...] = (
+ANY_DEED: tuple[type[Action], ...] = (
     Start,
     Stop,
     Kill,

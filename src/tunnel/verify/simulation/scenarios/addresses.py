@@ -9,8 +9,8 @@ from functools import partial
 from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.toml_file import shown
 from tunnel.verify.simulation.internet.router import INNER6
-from tunnel.verify.simulation.internet.topology import SERVER, Picture, Router
-from tunnel.verify.simulation.scenarios.action import Deed, Plug, Renumber, Roam, Sleep, Unplug
+from tunnel.verify.simulation.internet.topology import SERVER, Router, Topology
+from tunnel.verify.simulation.scenarios.action import Action, Plug, Renumber, Roam, Sleep, Unplug
 from tunnel.verify.simulation.scenarios.structure import Reader
 from tunnel.verify.simulation.scenarios.toml_lines import Path
 
@@ -41,18 +41,18 @@ def vet_addresses(reader: Reader, addresses: Sequence[str], router: Router | Non
                 reader.fail(path, f"{address} is not of its router's LAN, which is {lan}.0/24")
 
 
-def vet_standing(reader: Reader, picture: Picture, deeds: Sequence[Deed]) -> None:
+def vet_standing(reader: Reader, topology: Topology, actions: Sequence[Action]) -> None:
     """Nobody gets an address that is taken: not in the picture, and not by any deed at its moment."""
-    standing = _Standing(reader, picture)
-    for _, path, act in sorted(_moves(standing, deeds), key=lambda move: move[0]):
+    standing = _Standing(reader, topology)
+    for _, path, act in sorted(_moves(standing, actions), key=lambda move: move[0]):
         standing.path = path
         act()
 
 
-def _moves(standing: _Standing, deeds: Sequence[Deed]) -> Iterator[tuple[float, Path, Callable[[], None]]]:
-    for at, deed in enumerate(deeds):
+def _moves(standing: _Standing, actions: Sequence[Action]) -> Iterator[tuple[float, Path, Callable[[], None]]]:
+    for at, action in enumerate(actions):
         path = ("do", at)
-        match deed:
+        match action:
             case Renumber(at=when, router=router, address=address):
                 yield when, (*path, "address"), partial(standing.renumber, router, address)
             case Roam(at=when, host=host, behind=behind, addresses=addresses):
@@ -71,14 +71,14 @@ def _moves(standing: _Standing, deeds: Sequence[Deed]) -> Iterator[tuple[float, 
 class _Standing:
     """Who has which address where, as the town would have it. `path` is what is being vetted."""
 
-    def __init__(self, reader: Reader, picture: Picture) -> None:
+    def __init__(self, reader: Reader, topology: Topology) -> None:
         self._reader = reader
-        self._routers: Mapping[str, Router] = picture.routers
-        self._outer = {name: router.address for name, router in picture.routers.items()}
+        self._routers: Mapping[str, Router] = topology.routers
+        self._outer = {name: router.address for name, router in topology.routers.items()}
         self._owners: dict[str | None, dict[str, str]] = {None: {}}
         self._hosts: dict[str, tuple[str | None, tuple[str, ...]]] = {}
         self._unplugged: dict[str, None] = {}
-        for name, router in picture.routers.items():
+        for name, router in topology.routers.items():
             self._owners[name] = {}
             self.path: Path = ("routers", name, "inner")
             self._attach(name, router.inner, name)
@@ -86,12 +86,12 @@ class _Standing:
             self.path = ("routers", name, "address")
             self._attach(router.behind, router.address, name)
         self.path = ("server", "stun")
-        for address in picture.server.addresses:
+        for address in topology.server.addresses:
             self._attach(None, address, SERVER)
-        for stun in picture.stun_servers:
+        for stun in topology.stun_servers:
             self.path = ("stun_servers", stun.name, "address")
             self._attach(None, stun.address, stun.name)
-        for name, host in picture.hosts.items():
+        for name, host in topology.hosts.items():
             self.path = ("hosts", name, "addresses")
             self._hosts[name] = (host.behind, ())
             self._swap(name, host.behind, host.addresses)

@@ -18,7 +18,7 @@ EVERY = "*"
 """The group of all hosts."""
 COUNT = "count"
 MOST_WRITTEN = 10_000
-"""Deeds, and expectations, that those of a file may come to when each stands for single hosts."""
+"""Actions, and expectations, that those of a file may come to when each stands for single hosts."""
 _OWN = ("addresses", "external")
 """What no two hosts can share."""
 _NAMING = ("who", "to", "host", "of", "one", "other", "node", "peer")

@@ -6,7 +6,7 @@ import random
 from collections.abc import Collection, Iterator, Sequence
 
 from tunnel.verify.simulation.internet.topology import SERVER
-from tunnel.verify.simulation.scenarios.action import ChangeLine, Deed, FillDisk, Freeze
+from tunnel.verify.simulation.scenarios.action import Action, ChangeLine, FillDisk, Freeze
 
 LENGTHS = (2.0, 8.0, 20.0)
 """Seconds."""
@@ -16,7 +16,7 @@ UNPOLICED = 1e9
 
 def newer_trouble(
     chance: random.Random, hosts: Sequence[str], stopped: Collection[str], first: float, last: float
-) -> Iterator[Deed]:
+) -> Iterator[Action]:
     """One trouble that begins and ends between these moments.
 
     `stopped` are those who are told to end in this storm: one who stands still could not hear it in time.

@@ -20,17 +20,17 @@ from tunnel.verify.simulation.internet.topology import (
     Host,
     Line,
     Nat,
-    Picture,
     Refresh,
     Router,
     StunServer,
+    Topology,
     Udp,
     Unsolicited,
 )
 from tunnel.verify.simulation.scenarios.action import (
+    Action,
     ChangeLine,
     Cut,
-    Deed,
     JumpClock,
     Kill,
     Lift,
@@ -67,13 +67,13 @@ _FILTERINGS = (Filtering.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_DEPENDENT, Filt
 _ALLOCATIONS = (Allocation.PRESERVING, Allocation.SEQUENTIAL, Allocation.RANDOM, Allocation.BLOCK)
 
 
-def brew(seed: int) -> Scenario:
+def draw_scenario(seed: int) -> Scenario:
     """The storm of this seed."""
     newer = random.Random(f"storm/{seed}/newer") if seed >= NEWER else None  # noqa: S311 - repeatable on purpose
-    return _Brewing(random.Random(f"storm/{seed}"), newer).scenario(seed)  # noqa: S311
+    return _Drawing(random.Random(f"storm/{seed}"), newer).scenario(seed)  # noqa: S311
 
 
-class _Brewing:
+class _Drawing:
     """One storm while it is drawn."""
 
     def __init__(self, chance: random.Random, newer: random.Random | None) -> None:
@@ -97,16 +97,16 @@ class _Brewing:
             for host in hosts
         }
         length = TROUBLE[1] + QUIET
-        deeds = tuple(sorted(self._deeds(hosts, routers, length), key=lambda deed: deed.at))
+        actions = tuple(sorted(self._actions(hosts, routers, length), key=lambda action: action.at))
         latency = round(chance.uniform(0.002, 0.15), 3)
-        picture = Picture(hosts=hosts, routers=routers, stun_servers=stun, latency=latency)
+        topology = Topology(hosts=hosts, routers=routers, stun_servers=stun, latency=latency)
         return Scenario(
             name=f"storm_{seed}",
             title=f"The storm of seed {seed}",
-            picture=picture,
+            topology=topology,
             nodes=nodes,
-            deeds=deeds,
-            expectations=tuple(self._expectations(picture, nodes, deeds, length)),
+            actions=actions,
+            expectations=tuple(self._expectations(topology, nodes, actions, length)),
             length=length,
         )
 
@@ -186,7 +186,7 @@ class _Brewing:
             for at, honesty in enumerate(honesties, start=1)
         )
 
-    def _deeds(self, hosts: dict[str, Host], routers: dict[str, Router], length: float) -> Iterator[Deed]:
+    def _actions(self, hosts: dict[str, Host], routers: dict[str, Router], length: float) -> Iterator[Action]:
         chance = self._chance
         for host, other in self._pairs:
             yield Send(
@@ -197,18 +197,18 @@ class _Brewing:
                 until=length - 1.0,
                 size=chance.choice((40, 200, 1200)),
             )
-        faults: list[Deed] = []
+        faults: list[Action] = []
         for _ in range(chance.randint(0, 5)):
             begin = round(chance.uniform(TROUBLE[0], TROUBLE[1] - 1.0), 2)
             end = round(min(begin + chance.choice((0.5, 2.0, 8.0, 20.0)), TROUBLE[1]), 2)
             faults += self._fault(begin, end, list(hosts), routers)
         yield from faults
         if self._newer is not None:
-            stopped = {deed.who for deed in faults if isinstance(deed, Stop)}
+            stopped = {action.who for action in faults if isinstance(action, Stop)}
             for _ in range(self._newer.randint(0, 2)):
                 yield from newer_trouble(self._newer, list(hosts), stopped, *TROUBLE)
 
-    def _fault(self, begin: float, end: float, hosts: Sequence[str], routers: dict[str, Router]) -> Iterator[Deed]:
+    def _fault(self, begin: float, end: float, hosts: Sequence[str], routers: dict[str, Router]) -> Iterator[Action]:
         chance = self._chance
         host, router = chance.choice(hosts), chance.choice(list(routers))
         match chance.randrange(13):
@@ -268,14 +268,14 @@ class _Brewing:
                 )
 
     def _expectations(
-        self, picture: Picture, nodes: dict[str, NodePlan], deeds: Sequence[Deed], length: float
+        self, topology: Topology, nodes: dict[str, NodePlan], actions: Sequence[Action], length: float
     ) -> Iterator[Expectation]:
-        afterwards = _after_roaming(picture, deeds)
+        afterwards = _after_roaming(topology, actions)
         for host, other in self._pairs:
             must_be_direct = (
                 not nodes[host].settings.relay_only
                 and not nodes[other].settings.relay_only
-                and not any(map(_looks_blocked, deeds))  # UDP is believed blocked until the next survey
+                and not any(map(_looks_blocked, actions))  # UDP is believed blocked until the next survey
                 and _is_clean(afterwards, host)
                 and _is_clean(afterwards, other)
                 and direct_path_possible(*standings(afterwards, host, other)).possibility is Possibility.PLAIN
@@ -289,36 +289,40 @@ class _Brewing:
                 after=length - CALM,
             )
             every = next(
-                deed.every for deed in deeds if isinstance(deed, Send) and (deed.who, deed.to) == (host, other)
+                action.every
+                for action in actions
+                if isinstance(action, Send) and (action.who, action.to) == (host, other)
             )
             heard = max(CALM + 3.0, HEARD * every + 2.0)
             yield ExpectTraffic(who=host, to=other, carried_after=length - heard)
 
 
-def _looks_blocked(deed: Deed) -> bool:
+def _looks_blocked(action: Action) -> bool:
     """Whether nothing that is asked by UDP may be answered from now on."""
-    return isinstance(deed, Shut) or (isinstance(deed, ChangeLine) and 1.0 in (deed.udp_loss_up, deed.udp_loss_down))
+    return isinstance(action, Shut) or (
+        isinstance(action, ChangeLine) and 1.0 in (action.udp_loss_up, action.udp_loss_down)
+    )
 
 
-def _after_roaming(picture: Picture, deeds: Sequence[Deed]) -> Picture:
+def _after_roaming(topology: Topology, actions: Sequence[Action]) -> Topology:
     """The picture as it is in the end: hosts stand where they roamed to last."""
-    hosts = dict(picture.hosts)
-    for deed in deeds:
-        if isinstance(deed, Roam):
-            hosts[deed.host] = replace(hosts[deed.host], behind=deed.behind, addresses=deed.addresses)
-    return replace(picture, hosts=hosts)
+    hosts = dict(topology.hosts)
+    for action in actions:
+        if isinstance(action, Roam):
+            hosts[action.host] = replace(hosts[action.host], behind=action.behind, addresses=action.addresses)
+    return replace(topology, hosts=hosts)
 
 
-def _is_clean(picture: Picture, host: str) -> bool:
+def _is_clean(topology: Topology, host: str) -> bool:
     """Whether nothing but NATs is in the way of a host: no loss that swallows proofs, no line too narrow for them.
 
     Nor a NAT that grows poisonous: one that denies or tracks strangers, or has places for few mappings only. There the
     RFC promises nothing.
     """
-    lines, nats = [picture.hosts[host].line], []
-    name = picture.hosts[host].behind
+    lines, nats = [topology.hosts[host].line], []
+    name = topology.hosts[host].behind
     while name is not None:
-        router = picture.routers[name]
+        router = topology.routers[name]
         lines.append(router.line)
         nats.append(router.nat)
         name = router.behind

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tunnel.model.settings import NodeSettings
-from tunnel.verify.simulation.internet.topology import Picture
-from tunnel.verify.simulation.scenarios.action import Deed
+from tunnel.verify.simulation.internet.topology import Topology
+from tunnel.verify.simulation.scenarios.action import Action
 from tunnel.verify.simulation.scenarios.expectation import Expectation
 
 DEFAULT_LENGTH = 30.0
@@ -43,10 +43,10 @@ class Scenario:
 
     name: str
     title: str
-    picture: Picture
+    topology: Topology
     nodes: dict[str, NodePlan]
     server: ServerPlan = ServerPlan()
-    deeds: tuple[Deed, ...] = ()
+    actions: tuple[Action, ...] = ()
     expectations: tuple[Expectation, ...] = ()
     length: float = DEFAULT_LENGTH
     """The run ends then."""

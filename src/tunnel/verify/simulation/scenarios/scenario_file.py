@@ -18,8 +18,8 @@ from tunnel.model.errors import SettingsError
 from tunnel.model.settings import PUBLIC_STUN, STUN_PORTS, NodeSettings
 from tunnel.model.toml_file import parse_toml, read_text, shown
 from tunnel.verify.simulation.internet.presets import NATS
-from tunnel.verify.simulation.internet.topology import SERVER, Host, Nat, Picture, Router, Server, StunServer
-from tunnel.verify.simulation.scenarios.action import ANY_DEED, Deed
+from tunnel.verify.simulation.internet.topology import SERVER, Host, Nat, Router, Server, StunServer, Topology
+from tunnel.verify.simulation.scenarios.action import ANY_DEED, Action
 from tunnel.verify.simulation.scenarios.addresses import vet_address, vet_addresses, vet_standing
 from tunnel.verify.simulation.scenarios.expectation import (
     Expectation,
@@ -40,7 +40,7 @@ DEEPEST_CHAIN = 8
 """Routers one behind the other: packets have no more hops to give."""
 _TOP = ("title", "about", "length", "latency", "server", "routers", "hosts", "stun", "stun_servers", "do", "expect")
 NODE_KEYS = ("relay_only", "udp", "survey", "stun", "external", "udp_port", "port_mapping", "tun")
-_DEEDS = {deed.word: deed for deed in ANY_DEED}
+_DEEDS = {action.word: action for action in ANY_DEED}
 
 
 def read_scenario(file: Path) -> Scenario:
@@ -75,7 +75,7 @@ class _Parsing:
         routers = self._routers()
         hosts, nodes = self._hosts(routers, stun_servers)
         stun_names = [server.name for server in stun_servers]
-        picture = Picture(
+        topology = Topology(
             hosts=hosts,
             routers=routers,
             server=server,
@@ -94,16 +94,16 @@ class _Parsing:
         for name, plan in nodes.items():
             self._check_start(plan.start, length, ("hosts", name, "start"))
         self._check_start(server_plan.start, length, ("server", "start"))
-        deeds = tuple(self._deed(each, ("do", at)) for at, each in enumerate(self._list("do")))
-        vet_standing(reader, picture, deeds)
+        actions = tuple(self._action(each, ("do", at)) for at, each in enumerate(self._list("do")))
+        vet_standing(reader, topology, actions)
         return Scenario(
             name=self._name,
             title=reader.value(str, document["title"], ("title",)),
             about=reader.value(str, document.get("about", ""), ("about",)),
-            picture=picture,
+            topology=topology,
             nodes=nodes,
             server=server_plan,
-            deeds=deeds,
+            actions=actions,
             expectations=tuple(self._expectation(each, ("expect", at)) for at, each in enumerate(self._list("expect"))),
             length=length,
         )
@@ -254,14 +254,14 @@ class _Parsing:
             self._reader.fail(path, f"seconds or 'never' are expected, not {shown(value)}")
         return float(self._reader.value(float, value, path))
 
-    def _deed(self, value: object, path: KeyPath) -> Deed:
+    def _action(self, value: object, path: KeyPath) -> Action:
         table = dict(self._reader.table(value, path))
         word = table.pop("do", None)
         if not isinstance(word, str) or word not in _DEEDS:
             self._reader.fail((*path, "do"), f"{shown(word)} is none of {', '.join(_DEEDS)}{meant(word, _DEEDS)}")
-        deed: Deed = self._reader.read(_DEEDS[word], table, path)
-        self._vetting.vet_deed(deed, path)
-        return deed
+        action: Action = self._reader.read(_DEEDS[word], table, path)
+        self._vetting.vet_deed(action, path)
+        return action
 
     def _expectation(self, value: object, path: KeyPath) -> Expectation:
         """What kind it is shows by its keys."""

@@ -12,12 +12,12 @@ from tunnel.verify.simulation.scenarios.structure import as_table, toml_text
 
 def write_scenario(scenario: Scenario) -> str:
     """A file that reads as this scenario again."""
-    picture = scenario.picture
+    topology = scenario.topology
     lines = [f"title = {toml_text(scenario.title)}"]
     if scenario.about:
         lines.append(f"about = {toml_text(scenario.about)}")
-    lines += [f"length = {scenario.length!r}", f"latency = {picture.latency!r}"]
-    server = as_table(picture.server)
+    lines += [f"length = {scenario.length!r}", f"latency = {topology.latency!r}"]
+    server = as_table(topology.server)
     if scenario.server.start != 0.0:
         server["start"] = "never" if scenario.server.start is None else scenario.server.start
     if scenario.server.clock != 0.0:
@@ -25,14 +25,14 @@ def write_scenario(scenario: Scenario) -> str:
     if scenario.server.introduction_wait is not None:
         server["introduction_wait"] = scenario.server.introduction_wait
     lines += _section("[server]", server)
-    for stun in picture.stun_servers:
+    for stun in topology.stun_servers:
         table = as_table(stun)
         lines += _section(f"[stun_servers.{toml_text(table.pop('name'))}]", table)
-    for name, router in picture.routers.items():
+    for name, router in topology.routers.items():
         table = as_table(router)
         table["nat"] = "none" if router.nat is None else as_table(router.nat)
         lines += _section(f"[routers.{_key(name)}]", table)
-    for name, host in picture.hosts.items():
+    for name, host in topology.hosts.items():
         plan = scenario.nodes[name]
         table = as_table(host)
         settings = as_table(plan.settings)
@@ -44,8 +44,8 @@ def write_scenario(scenario: Scenario) -> str:
         if plan.clock != 0.0:
             table["clock"] = plan.clock
         lines += _section(f"[hosts.{_key(name)}]", table)
-    for deed in scenario.deeds:
-        lines += _section("[[do]]", {"do": deed.word, **as_table(deed)})
+    for action in scenario.actions:
+        lines += _section("[[do]]", {"do": action.word, **as_table(action)})
     for expectation in scenario.expectations:
         lines += _section("[[expect]]", as_table(expectation))
     return "\n".join(lines) + "\n"

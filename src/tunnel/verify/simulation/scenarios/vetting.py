@@ -18,10 +18,10 @@ from tunnel.model.toml_file import shown
 from tunnel.verify.simulation.internet.topology import SERVER, Lie, Nat, Router, Udp
 from tunnel.verify.simulation.scenarios.action import (
     LEAST_SIZE,
+    Action,
     Clone,
     Connect,
     Cut,
-    Deed,
     FillDisk,
     Flush,
     Freeze,
@@ -115,15 +115,15 @@ class Vetting:
         self._programs = (*hosts, SERVER)
         self._length = length
 
-    def vet_deed(self, deed: Deed, path: Path) -> None:
+    def vet_deed(self, action: Action, path: Path) -> None:
         """Names in the picture, a moment within the run, values that can be done."""
-        if not deed.at < self._length:
-            self._fail(path, "at", f"{deed.at:g} is after the end, which is at {self._length:g}")
-        match deed:
+        if not action.at < self._length:
+            self._fail(path, "at", f"{action.at:g} is after the end, which is at {self._length:g}")
+        match action:
             case Start(who=who) | Stop(who=who) | Kill(who=who) | Freeze(who=who):
                 self._is_in(self._programs, who, path, "who")
             case Send():
-                self._vet_send(deed, path)
+                self._vet_send(action, path)
             case Connect(who=who, to=to):
                 self._are_two(who, to, path, "who", "to")
             case Cut(one=one, other=other) | Lift(one=one, other=other):
@@ -145,10 +145,10 @@ class Vetting:
             case Flush(host=host):
                 self._has_tun(host, path, "host")
             case Overlay():
-                self._vet_overlay(deed, path)
+                self._vet_overlay(action, path)
             case _:  # a line
-                self._is_in(self._places, getattr(deed, "of", ""), path, "of")
-        match deed:
+                self._is_in(self._places, getattr(action, "of", ""), path, "of")
+        match action:
             case Shut(udp=udp):
                 self._is_in([each.value for each in Udp], udp, path, "udp")
             case Mislead(lie=lie):
@@ -189,14 +189,14 @@ class Vetting:
         if one == other:
             self._fail(path, other_key, f"{shown(other)} is {key} as well")
 
-    def _vet_overlay(self, deed: Overlay, path: Path) -> None:
-        self._are_two(deed.one, deed.other, path, "one", "other")
-        if deed.latency is None:
-            self._has_tun(deed.one, path, "one")
-            self._has_tun(deed.other, path, "other")
-        if len(set(deed.addresses)) != 2:
+    def _vet_overlay(self, action: Overlay, path: Path) -> None:
+        self._are_two(action.one, action.other, path, "one", "other")
+        if action.latency is None:
+            self._has_tun(action.one, path, "one")
+            self._has_tun(action.other, path, "other")
+        if len(set(action.addresses)) != 2:
             self._fail(path, "addresses", "two addresses are expected, one for each host")
-        for address in deed.addresses:
+        for address in action.addresses:
             vet_address(self._reader, address, (*path, "addresses"), version=4)
 
     def _has_tun(self, host: str, path: Path, key: str) -> None:
@@ -204,16 +204,16 @@ class Vetting:
         if host not in self._with_tun:
             self._fail(path, key, f"{shown(host)} has no TUN interface: give it one with tun = NAME")
 
-    def _vet_send(self, deed: Send, path: Path) -> None:
-        self._are_two(deed.who, deed.to, path, "who", "to")
-        if not LEAST_SIZE <= deed.size <= MOST_SIZE:
-            self._fail(path, "size", f"{deed.size} is not between {LEAST_SIZE} and {MOST_SIZE} bytes")
-        if deed.every < LEAST_GAP:
-            self._fail(path, "every", f"{deed.every:g} is less than {LEAST_GAP:g} s")
-        if deed.until <= deed.at:
-            self._fail(path, "until", f"{deed.until:g} is not after {deed.at:g}: it is a moment, not a length")
-        if deed.until > self._length:
-            self._fail(path, "until", f"{deed.until:g} is after the end, which is at {self._length:g}")
+    def _vet_send(self, action: Send, path: Path) -> None:
+        self._are_two(action.who, action.to, path, "who", "to")
+        if not LEAST_SIZE <= action.size <= MOST_SIZE:
+            self._fail(path, "size", f"{action.size} is not between {LEAST_SIZE} and {MOST_SIZE} bytes")
+        if action.every < LEAST_GAP:
+            self._fail(path, "every", f"{action.every:g} is less than {LEAST_GAP:g} s")
+        if action.until <= action.at:
+            self._fail(path, "until", f"{action.until:g} is not after {action.at:g}: it is a moment, not a length")
+        if action.until > self._length:
+            self._fail(path, "until", f"{action.until:g} is after the end, which is at {self._length:g}")
 
     def _vet_moment(self, moment: Moment, path: Path) -> None:
         kinds = (moment.by is not None, moment.at is not None, moment.since is not None or moment.until is not None)

@@ -3,7 +3,7 @@
     python -m tunnel.verify.simulation.studies.birthday --punches 10000
 
 Not the nodes but their schedule is run: steps, sockets, order of ports, knocks and their repeats, with the constants of
-peer/port_prediction/listener.py, peer/port_prediction/scanner.py and peer/probe_budget.py, over lines that delay and lose. A punch costs a few milliseconds so,
+peer/port_prediction/ and peer/probe_budget.py, over lines that delay and lose. A punch costs a few milliseconds so,
 where two whole nodes cost most of a second; whole nodes agree (tests/verify/simulation/studies/test_birthday.py).
 """
 
@@ -19,7 +19,7 @@ from tunnel.peer.port_prediction.attempt import FLOWS_A_TICK, TICK
 from tunnel.peer.port_prediction.listener import BATCH, FIRST_REPEAT, OPENING_TTLS, REPEAT
 from tunnel.peer.port_prediction.plan import FIRST_PORT, LAST_PORT, Span, sockets_for
 from tunnel.peer.port_prediction.scanner import GRACE
-from tunnel.peer.probe_budget import HARD_FLOW_RATE, HARD_FLOWS, SOCKET_RATE
+from tunnel.peer.probe_budget import PREDICTION_FLOW_RATE, PREDICTION_FLOWS, SOCKET_RATE
 from tunnel.verify.simulation.studies.statistics import Share, Spread
 
 EVERYWHERE = (FIRST_PORT, LAST_PORT)
@@ -57,8 +57,8 @@ class Punch:
 def punch(conditions: Conditions, chance: random.Random) -> Punch:
     """One birthday punch."""
     first, last = conditions.span
-    begin = DEFAULT_TIMINGS.hard_after + AGREEMENT * conditions.latency
-    order = chance.sample(range(first, last + 1), min(last - first + 1, HARD_FLOWS))
+    begin = DEFAULT_TIMINGS.prediction_after + AGREEMENT * conditions.latency
+    order = chance.sample(range(first, last + 1), min(last - first + 1, PREDICTION_FLOWS))
     asked = {port: _moment_of(index, begin) for index, port in enumerate(order)}
     wanted = sockets_for(conditions.span)
     best: tuple[float, float] | None = None
@@ -88,7 +88,7 @@ def _meeting(conditions: Conditions, chance: random.Random, number: int, asked: 
     is_open_from = opened if passes_routers else knocks[0]
     if asked + conditions.latency >= is_open_from and chance.random() >= conditions.loss:
         return asked + conditions.latency
-    end = begin + HARD_FLOWS / HARD_FLOW_RATE + GRACE
+    end = begin + PREDICTION_FLOWS / PREDICTION_FLOW_RATE + GRACE
     for knock in knocks:
         if asked < knock + conditions.latency and knock < end and chance.random() >= conditions.loss:
             return knock + conditions.latency
@@ -98,8 +98,8 @@ def _meeting(conditions: Conditions, chance: random.Random, number: int, asked: 
 def _moment_of(index: int, begin: float) -> float:
     """When the guess of this number is made: some in each step, no more than the pace lets through."""
     by_steps = begin + index // FLOWS_A_TICK * TICK
-    saved = HARD_FLOW_RATE / 10
-    return max(by_steps, begin + (index - saved) / HARD_FLOW_RATE)
+    saved = PREDICTION_FLOW_RATE / 10
+    return max(by_steps, begin + (index - saved) / PREDICTION_FLOW_RATE)
 
 
 def run_punches(conditions: Conditions, count: int, seed: int = 0) -> list[Punch]:

@@ -18,7 +18,7 @@ from tunnel.model.reasons import ReasonCode
 from tunnel.model.settings import STUN_PORTS
 from tunnel.verify.simulation.internet.nat_chain import standings
 from tunnel.verify.simulation.internet.oracle import Cause, Possibility, Verdict, direct_path_possible
-from tunnel.verify.simulation.internet.topology import Hairpinning, Host, Line, Nat, Picture, Router, Server, Udp
+from tunnel.verify.simulation.internet.topology import Hairpinning, Host, Line, Nat, Router, Server, Topology, Udp
 from tunnel.verify.simulation.studies.population_draw import public_stun_servers
 from tunnel.verify.simulation.studies.study import ONE, OTHER, PairResult, study_pair
 from tunnel.verify.workers import run_all
@@ -102,31 +102,31 @@ class Cell:
     @property
     def verdict(self) -> Verdict:
         """The oracle's."""
-        return direct_path_possible(*standings(self.picture, ONE, OTHER))
+        return direct_path_possible(*standings(self.topology, ONE, OTHER))
 
     @property
-    def picture(self) -> Picture:
+    def topology(self) -> Topology:
         """The network."""
         nat, far = self.one.nat, self.other.nat
         match self.position:
             case Position.PAIR:
-                return _picture(_home(1, nat), _home(2, far))
+                return _topology(_home(1, nat), _home(2, far))
             case Position.PUBLIC:
-                return _picture(_home(1, nat), _Site(Host(addresses=("27.0.2.2",), line=ACCESS)))
+                return _topology(_home(1, nat), _Site(Host(addresses=("27.0.2.2",), line=ACCESS)))
             case Position.SECOND:
-                return _picture(_home(1, COMMON.nat, behind="carrier"), _home(2, COMMON.nat), carrier=_carrier(nat))
+                return _topology(_home(1, COMMON.nat, behind="carrier"), _home(2, COMMON.nat), carrier=_carrier(nat))
             case Position.AROUND:
                 home = _home(1, nat)
-                return _picture(home, _Site(replace(home.host, addresses=("192.168.1.3",))))
+                return _topology(home, _Site(replace(home.host, addresses=("192.168.1.3",))))
             case Position.CARRIER:
                 carrier = _carrier(replace(nat, hairpinning=Hairpinning.EXTERNAL_SOURCE))
                 homes = (_home(number, COMMON.nat, behind="carrier") for number in (1, 2))
-                return _picture(*homes, carrier=carrier)
+                return _topology(*homes, carrier=carrier)
             case Position.CARRIER_WITHOUT_HAIRPIN:
                 homes = (_home(number, COMMON.nat, behind="carrier") for number in (1, 2))
-                return _picture(*homes, carrier=_carrier(nat))
+                return _topology(*homes, carrier=_carrier(nat))
             case Position.UDP_BLOCKED:
-                return _picture(_home(1, nat, udp=Udp.BLOCKED), _home(2, COMMON.nat))
+                return _topology(_home(1, nat, udp=Udp.BLOCKED), _home(2, COMMON.nat))
 
 
 class Agreement(Enum):
@@ -206,7 +206,7 @@ def run_grid(
 def run_cell(job: tuple[Cell, int]) -> CellResult:
     """One cell with one seed."""
     cell, seed = job
-    return CellResult(cell, seed, cell.verdict, study_pair(cell.picture, seed))
+    return CellResult(cell, seed, cell.verdict, study_pair(cell.topology, seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +232,9 @@ def _carrier(nat: Nat) -> Router:
     return Router(address="26.0.9.1", inner="100.64.0.1", nat=nat)
 
 
-def _picture(one: _Site, other: _Site, *, carrier: Router | None = None) -> Picture:
+def _topology(one: _Site, other: _Site, *, carrier: Router | None = None) -> Topology:
     routers = {} if carrier is None else {"carrier": carrier}
-    return Picture(
+    return Topology(
         hosts={ONE: one.host, OTHER: other.host},
         routers=routers | dict((*one.routers, *other.routers)),
         server=SERVER,

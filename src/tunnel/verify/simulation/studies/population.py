@@ -17,7 +17,7 @@ from tunnel.model.reasons import ReasonCode
 from tunnel.model.settings import PUBLIC_STUN
 from tunnel.verify.simulation.internet.nat_chain import standings
 from tunnel.verify.simulation.internet.oracle import Possibility, Verdict, direct_path_possible
-from tunnel.verify.simulation.internet.topology import Picture
+from tunnel.verify.simulation.internet.topology import Topology
 from tunnel.verify.simulation.studies.population_draw import draw_pair
 from tunnel.verify.simulation.studies.population_mix import Mix
 from tunnel.verify.simulation.studies.reenactment import Strategy, reenact
@@ -78,11 +78,11 @@ class Job:
     """Of our nodes: else they punch plainly, and leave hard NATs to the relay."""
 
     @property
-    def picture(self) -> Picture:
+    def topology(self) -> Topology:
         """The pair."""
         chance = random.Random(f"{self.seed}/{self.number}/pair")  # noqa: S311 - repeatable on purpose
-        picture = draw_pair(self.mix, chance, blocked=self.region.blocked)
-        return picture if self.ipv6 else without_ipv6(picture)
+        topology = draw_pair(self.mix, chance, blocked=self.region.blocked)
+        return topology if self.ipv6 else without_ipv6(topology)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +113,13 @@ class PairRun:
     """Whether a node of ours found itself behind a hard NAT: else nobody guesses in any case."""
 
 
-def without_ipv6(picture: Picture) -> Picture:
+def without_ipv6(topology: Topology) -> Topology:
     """The same picture, its hosts without their IPv6 addresses."""
     hosts = {
         name: replace(host, addresses=tuple(address for address in host.addresses if ":" not in address))
-        for name, host in picture.hosts.items()
+        for name, host in topology.hosts.items()
     }
-    return replace(picture, hosts=hosts)
+    return replace(topology, hosts=hosts)
 
 
 def run_population(
@@ -141,19 +141,19 @@ def run_plainly(runs: Sequence[PairRun], *, processes: int | None = None) -> lis
 
 def run_pair(job: Job) -> PairRun:
     """Run one."""
-    picture = job.picture
-    verdict = direct_path_possible(*standings(picture, ONE, OTHER))
+    topology = job.topology
+    verdict = direct_path_possible(*standings(topology, ONE, OTHER))
     match job.program:
         case Program.OURS:
-            return _run_ours(job, picture, verdict)
+            return _run_ours(job, topology, verdict)
         case Program.BEFORE:
-            return _run_tool(job, picture, verdict, Strategy.BEFORE)
+            return _run_tool(job, topology, verdict, Strategy.BEFORE)
         case Program.AFTER:
-            return _run_tool(job, picture, verdict, Strategy.AFTER)
+            return _run_tool(job, topology, verdict, Strategy.AFTER)
 
 
-def _run_ours(job: Job, picture: Picture, verdict: Verdict) -> PairRun:
-    result = study_pair(picture, job.number, ready=job.moment.value, guesses=job.guesses)
+def _run_ours(job: Job, topology: Topology, verdict: Verdict) -> PairRun:
+    result = study_pair(topology, job.number, ready=job.moment.value, guesses=job.guesses)
     is_met = result.state in ("connected", "relayed", "punching")
     return PairRun(
         job=job,
@@ -172,8 +172,8 @@ def _run_ours(job: Job, picture: Picture, verdict: Verdict) -> PairRun:
     )
 
 
-def _run_tool(job: Job, picture: Picture, verdict: Verdict, strategy: Strategy) -> PairRun:
-    result = reenact(picture, job.number, strategy, ready=job.moment.value)
+def _run_tool(job: Job, topology: Topology, verdict: Verdict, strategy: Strategy) -> PairRun:
+    result = reenact(topology, job.number, strategy, ready=job.moment.value)
     return PairRun(
         job=job,
         verdict=verdict,

@@ -21,10 +21,10 @@ from tunnel.verify.simulation.internet.topology import (
     Host,
     Line,
     Nat,
-    Picture,
     Refresh,
     Router,
     StunServer,
+    Topology,
     Udp,
 )
 from tunnel.verify.simulation.studies.choices import Chooser, Dice, evenly, whether
@@ -43,7 +43,7 @@ class Site:
     routers: dict[str, Router]
 
 
-def draw_pair(mix: Mix, chance: random.Random, *, blocked: Sequence[str] = ()) -> Picture:
+def draw_pair(mix: Mix, chance: random.Random, *, blocked: Sequence[str] = ()) -> Topology:
     """Two endpoints, `one` and `other`, with a server and the ten public STUN servers.
 
     `blocked` are names that neither of them reaches, whatever is drawn: the same chance gives the same pair.
@@ -55,7 +55,7 @@ def draw_pair(mix: Mix, chance: random.Random, *, blocked: Sequence[str] = ()) -
     routers = {**one.routers, **other.routers}
     for name in outer:
         routers[name] = replace(routers[name], blocked=tuple(blocked))
-    return Picture(
+    return Topology(
         hosts=dict(zip(SIDES, (one.host, other.host), strict=True)),
         routers=dict(reversed(routers.items())),
         stun_servers=public_stun_servers(),

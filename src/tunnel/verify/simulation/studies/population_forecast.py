@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunnel.verify.simulation.internet.nat_chain import Standing, reach_of, side_of
+from tunnel.verify.simulation.internet.nat_chain import NatChain, reach_of, side_of
 from tunnel.verify.simulation.internet.oracle import Cause, Possibility, Verdict, direct_path_possible
 from tunnel.verify.simulation.internet.topology import Udp
 from tunnel.verify.simulation.studies.choices import Chooser, every_draw
@@ -35,21 +35,21 @@ def forecast(mix: Mix, *, ipv6: bool = True, maps_port: bool = False) -> Forecas
     return Forecast(verdicts)
 
 
-def _kinds_of(mix: Mix, *, ipv6: bool, maps_port: bool) -> list[tuple[float, Standing]]:
+def _kinds_of(mix: Mix, *, ipv6: bool, maps_port: bool) -> list[tuple[float, NatChain]]:
     """Endpoints that the oracle cannot tell apart, as one standing with their common share."""
 
     def draw(choose: Chooser) -> Site:
         return draw_site(mix, choose, "one", 1)
 
     shares: dict[tuple[object, ...], float] = {}
-    examples: dict[tuple[object, ...], Standing] = {}
+    examples: dict[tuple[object, ...], NatChain] = {}
     for share, site in every_draw(draw):
         has_ipv6 = ipv6 and any(":" in address for address in site.host.addresses)
-        standing = Standing(routers=tuple(site.routers.values()), ipv6=has_ipv6, maps_port=maps_port)
-        is_blocked = any(router.udp is not Udp.OPEN for router in standing.routers)
-        side = side_of(standing.routers, standing)
-        ways = tuple((stage.mapping, stage.filtering, stage.expires) for stage in side)
+        nat_chain = NatChain(routers=tuple(site.routers.values()), ipv6=has_ipv6, maps_port=maps_port)
+        is_blocked = any(router.udp is not Udp.OPEN for router in nat_chain.routers)
+        side = side_of(nat_chain.routers, nat_chain)
+        ways = tuple((hop.mapping, hop.filtering, hop.expires) for hop in side)
         kind = (ways, reach_of(side), has_ipv6, is_blocked)
         shares[kind] = shares.get(kind, 0.0) + share
-        examples.setdefault(kind, standing)
+        examples.setdefault(kind, nat_chain)
     return [(share, examples[kind]) for kind, share in shares.items()]

@@ -20,7 +20,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.settings import PUBLIC_STUN
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.simulation.internet.simulated_network import build_town
-from tunnel.verify.simulation.internet.topology import SERVER, Picture
+from tunnel.verify.simulation.internet.topology import SERVER, Topology
 from tunnel.verify.simulation.runs.schedule import run_seeded
 from tunnel.verify.simulation.studies.reenactment_client import Client, Habits
 from tunnel.verify.simulation.studies.reenactment_detection import serve_public_stun
@@ -77,26 +77,26 @@ class Reenacted:
 
 
 def reenact(
-    picture: Picture, seed: int, strategy: Strategy, *, patience: float = PATIENCE, ready: float = READY
+    topology: Topology, seed: int, strategy: Strategy, *, patience: float = PATIENCE, ready: float = READY
 ) -> Reenacted:
     """Run the tool on the hosts `one` and `other` of a picture, its hub on the server. Deterministic.
 
     The user's first packet comes `ready` seconds after the start.
     """
-    return run_seeded(partial(_run, picture, seed, strategy, patience, ready), seed)
+    return run_seeded(partial(_run, topology, seed, strategy, patience, ready), seed)
 
 
-async def _run(picture: Picture, seed: int, strategy: Strategy, patience: float, ready: float) -> Reenacted:
+async def _run(topology: Topology, seed: int, strategy: Strategy, patience: float, ready: float) -> Reenacted:
     habits, polls = _HABITS[strategy]
-    hub_place = Endpoint(picture.server.address, picture.server.port)
-    async with open_memory_internet(seed=seed, latency=picture.latency) as internet, trio.open_nursery() as nursery:
-        town = build_town(internet, picture, seed=seed)
-        for stun in picture.stun_servers:
-            socket = await town.hosts[stun.name].open_socket(Endpoint(stun.address, stun.port))
+    hub_place = Endpoint(topology.server.address, topology.server.port)
+    async with open_memory_internet(seed=seed, latency=topology.latency) as internet, trio.open_nursery() as nursery:
+        net = build_town(internet, topology, seed=seed)
+        for stun in topology.stun_servers:
+            socket = await net.hosts[stun.name].open_socket(Endpoint(stun.address, stun.port))
             nursery.start_soon(serve_public_stun, socket)
         hub = Hub(polls)
-        nursery.start_soon(hub.serve, await town.hosts[SERVER].open_listener(hub_place))
-        one, other = (Client(name, town.hosts[name].world(), hub_place, habits) for name in ("one", "other"))
+        nursery.start_soon(hub.serve, await net.hosts[SERVER].open_listener(hub_place))
+        one, other = (Client(name, net.hosts[name].world(), hub_place, habits) for name in ("one", "other"))
         nursery.start_soon(one.run)
         nursery.start_soon(other.run)
         await trio.sleep_until(ready)

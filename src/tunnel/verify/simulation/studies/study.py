@@ -10,9 +10,9 @@ import trio
 from tunnel.model.nat import NatReport
 from tunnel.model.settings import NodeSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.verify.simulation.internet.topology import SERVER, Picture
-from tunnel.verify.simulation.runs.programs import Stage
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.internet.topology import SERVER, Topology
+from tunnel.verify.simulation.runs.programs import Programs
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.scenarios.scenario import NodePlan, Scenario
 
 ONE, OTHER = "one", "other"
@@ -56,22 +56,22 @@ class PairResult:
 
 
 def study_pair(
-    picture: Picture, seed: int, *, patience: float = PATIENCE, ready: float = READY, guesses: bool = True
+    topology: Topology, seed: int, *, patience: float = PATIENCE, ready: float = READY, guesses: bool = True
 ) -> PairResult:
     """Run two real nodes on the hosts `one` and `other` of the picture, and its server.
 
     The nodes ask the server's STUN service and the picture's public servers. The first packet is sent `ready` seconds
     after the start. Without `guesses` they punch plainly, whatever their NATs. Deterministic in all arguments.
     """
-    stun = tuple(f"{server.name}:{server.port}" for server in picture.stun_servers)
-    timings = DEFAULT_TIMINGS if guesses else replace(DEFAULT_TIMINGS, hard_after=math.inf)
+    stun = tuple(f"{server.name}:{server.port}" for server in topology.stun_servers)
+    timings = DEFAULT_TIMINGS if guesses else replace(DEFAULT_TIMINGS, prediction_after=math.inf)
     plans = {
         host: NodePlan(settings=NodeSettings(name=host, default_stun=False, stun=stun, timings=timings))
         for host in (ONE, OTHER)
     }
     watch = _Watch(patience, ready)
-    scenario = Scenario(name="pair", title="a pair", picture=picture, nodes=plans)
-    outcome = rehearse(scenario, seed, script=watch.look_on)
+    scenario = Scenario(name="pair", title="a pair", topology=topology, nodes=plans)
+    outcome = run_scenario(scenario, seed, script=watch.look_on)
     return PairResult(
         state=watch.state,
         path=watch.path,
@@ -81,20 +81,20 @@ def study_pair(
         probes=sum(outcome.probes.values()),
         flows=sum(outcome.flows.values()),
         nats=watch.nats,
-        relay_rtt=2.0 * sum(_seconds_to_server(picture, host) for host in (ONE, OTHER)),
+        relay_rtt=2.0 * sum(_seconds_to_server(topology, host) for host in (ONE, OTHER)),
         failures=outcome.failures,
     )
 
 
-def _seconds_to_server(picture: Picture, host: str) -> float:
+def _seconds_to_server(topology: Topology, host: str) -> float:
     """One way, on a line without load."""
-    name, behind = host, picture.hosts[host].behind
-    seconds = picture.hosts[host].line.latency
+    name, behind = host, topology.hosts[host].behind
+    seconds = topology.hosts[host].line.latency
     while behind is not None:
-        name, router = behind, picture.routers[behind]
+        name, router = behind, topology.routers[behind]
         seconds, behind = seconds + router.line.latency, router.behind
-    ways = picture.latencies
-    return seconds + ways.get((name, SERVER), ways.get((SERVER, name), picture.latency))
+    ways = topology.latencies
+    return seconds + ways.get((name, SERVER), ways.get((SERVER, name), topology.latency))
 
 
 class _Watch:
@@ -108,28 +108,28 @@ class _Watch:
         self.direct: float | None = None
         self.nats: tuple[NatReport | None, ...] = (None, None)
 
-    async def look_on(self, stage: Stage) -> None:
+    async def look_on(self, programs: Programs) -> None:
         await trio.sleep_until(self._ready)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stage.send, ONE, OTHER, 0.1, self._ready + self._patience, 100)
+            nursery.start_soon(programs.send, ONE, OTHER, 0.1, self._ready + self._patience, 100)
             while (after := trio.current_time() - self._ready) < self._patience:
-                if self.direct is None and _is_direct(stage, ONE, OTHER) and _is_direct(stage, OTHER, ONE):
+                if self.direct is None and _is_direct(programs, ONE, OTHER) and _is_direct(programs, OTHER, ONE):
                     self.direct = after
-                if self.direct is not None and stage.traffic_between(ONE, OTHER).arrived:
+                if self.direct is not None and programs.traffic_between(ONE, OTHER).arrived:
                     break
                 await trio.sleep(STEP)
             nursery.cancel_scope.cancel()
-        self.first_byte = stage.traffic_between(ONE, OTHER).first_after
-        nodes = [stage.nodes.get(host) for host in (ONE, OTHER)]
+        self.first_byte = programs.traffic_between(ONE, OTHER).first_after
+        nodes = [programs.nodes.get(host) for host in (ONE, OTHER)]
         self.nats = tuple(None if node is None else node.status().nat for node in nodes)
-        peer = stage.peer(ONE, OTHER)
+        peer = programs.peer(ONE, OTHER)
         if peer is not None:
             self.state = peer.state
             self.path = "none" if peer.path is None else peer.path.kind
             self.reason = "none" if peer.reason is None else peer.reason.code.value
 
 
-def _is_direct(stage: Stage, who: str, of: str) -> bool:
-    peer = stage.peer(who, of)
+def _is_direct(programs: Programs, who: str, of: str) -> bool:
+    peer = programs.peer(who, of)
     path = None if peer is None else peer.path
     return peer is not None and path is not None and peer.state == "connected" and path.kind == "direct"

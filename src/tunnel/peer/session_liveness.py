@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 import trio
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.timings import Timings, rung
 from tunnel.peer.key_slots import Keys
 from tunnel.peer.session import Session
 
 
-class SessionKeeper:
+class SessionLiveness:
     """One a session; `run` it beside. The hot path calls `note_sent`.
 
     `ask()` sends an echo, `answered()` is when the way that carries last answered a probe, `changed()` is called when
@@ -40,7 +40,7 @@ class SessionKeeper:
         self._ask = ask
         self._answered = answered
         self._changed = changed
-        self._woken = Pulse()
+        self._woken = Notifier()
         self._is_asleep = False
         self._doubted: Keys | None = None
 
@@ -53,7 +53,7 @@ class SessionKeeper:
     def note_sent(self) -> None:
         """Data went out."""
         if self._is_asleep:
-            self._woken.beat()
+            self._woken.notify()
 
     def note_asked(self) -> None:
         """An echo went out, or waits for keys."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-from tunnel.machines.notifier import Pulse
+from tunnel.machines.notifier import Notifier
 from tunnel.model.timings import rung
 from tunnel.peer.path import NEVER, Path
 from tunnel.peer.peer_state import PeerFacts
@@ -18,7 +18,7 @@ _LEAST = 0.01
 """Seconds between two looks, at least."""
 
 
-class CircuitKeeper:
+class CircuitLiveness:
     """One a peer connection; `run` lives as long. Call `note_wanted` when somebody sends after a pause.
 
     `state()` is the chart's; `ask(way)` sends a probe, `changed()` is called when the relay ways that carry may have.
@@ -39,23 +39,25 @@ class CircuitKeeper:
         self._state = state
         self._ask = ask
         self._changed = changed
-        self._woken = Pulse()
+        self._woken = Notifier()
 
     def note_wanted(self) -> None:
         """Look now, not when the next look is due."""
-        self._woken.beat()
+        self._woken.notify()
 
     async def run(self) -> None:
         """For ever: whenever the relay carries and is in use, see that a circuit does."""
         while True:
-            await self._facts.pulse.wait_until(self._is_relayed)
+            await self._facts.notifier.wait_until(self._is_relayed)
             with trio.move_on_after(self._timings.circuit_delay):
-                await self._facts.pulse.wait_until(lambda: not self._is_relayed() or self._relays.circuit is not None)
+                await self._facts.notifier.wait_until(
+                    lambda: not self._is_relayed() or self._relays.circuit is not None
+                )
                 if not self._is_relayed():
                     continue
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep)
-                await self._facts.pulse.wait_until(lambda: not self._is_relayed())
+                await self._facts.notifier.wait_until(lambda: not self._is_relayed())
                 nursery.cancel_scope.cancel()
             await self._let_go()
 
@@ -63,7 +65,7 @@ class CircuitKeeper:
         """Without a link to the server the circuit carries on for a while: say so when it no longer does."""
         while not self._is_relayed() and self._relays.ways_alone(trio.current_time()):
             with trio.move_on_after(self._timings.heartbeat):
-                await self._facts.pulse.wait_until(self._is_relayed)
+                await self._facts.notifier.wait_until(self._is_relayed)
         self._changed()
 
     def _is_relayed(self) -> bool:

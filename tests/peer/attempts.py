@@ -10,10 +10,10 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Mapping, NatReport, Udp
 from tunnel.peer.peer_state import PeerFacts
-from tunnel.peer.port_prediction.attempt import Bout
-from tunnel.peer.port_prediction.plan import HardTactic, Span
+from tunnel.peer.port_prediction.attempt import Attempt
+from tunnel.peer.port_prediction.plan import PredictionPlan, Span
 from tunnel.peer.surroundings import Way
-from tunnel.wire.probes import ProbeHint, Stage
+from tunnel.wire.probes import ProbeHint, PunchPhase
 
 if TYPE_CHECKING:
     from tests.peer.conftest import Side
@@ -32,14 +32,14 @@ COUNTS = NatReport(
 class Solo:
     """A bout of one side, from its first second on."""
 
-    bout: Bout
+    attempt: Attempt
     facts: PeerFacts
     knocks: list[tuple[float, Way]] = field(default_factory=list)
     told: list[ProbeHint] = field(default_factory=list)
 
-    def hear(self, *spans: Span, stage: Stage = Stage.UNDER_WAY) -> None:
+    def hear(self, *spans: Span, phase: PunchPhase = PunchPhase.UNDER_WAY) -> None:
         """The peer says that its ports are here."""
-        self.facts.note_hint(ProbeHint(stage, place=THEIRS, spans=spans, step=1))
+        self.facts.note_hint(ProbeHint(phase, place=THEIRS, spans=spans, step=1))
 
     @property
     def ports(self) -> set[int]:
@@ -47,14 +47,14 @@ class Solo:
         return {way.remote.port for _, way in self.knocks if way.remote is not None}
 
 
-async def go_solo(side: Side, tactic: HardTactic, *, own: NatReport = COUNTS, theirs: NatReport = COUNTS) -> Solo:
+async def go_solo(side: Side, tactic: PredictionPlan, *, own: NatReport = COUNTS, theirs: NatReport = COUNTS) -> Solo:
     """Begin a bout of this side, with a turn of its node's."""
     turn = await side.budget.wait_turn(1.0)
     assert turn is not None
     facts = PeerFacts(side.bench.other(side).keys.id, side)
     knocks: list[tuple[float, Way]] = []
     told: list[ProbeHint] = []
-    bout = Bout(
+    attempt = Attempt(
         facts,
         tactic,
         turn,
@@ -67,4 +67,4 @@ async def go_solo(side: Side, tactic: HardTactic, *, own: NatReport = COUNTS, th
         knock=lambda way, ttl: knocks.append((trio.current_time(), way)),
         tell=told.append,
     )
-    return Solo(bout, facts, knocks, told)
+    return Solo(attempt, facts, knocks, told)
