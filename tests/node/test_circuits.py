@@ -15,8 +15,8 @@ from tunnel.crypto.circuit_seal import open_binding, seal_binding
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
 from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.model.way import Way
 from tunnel.node.circuits import BINDS_AT_ONCE, Circuits
-from tunnel.peer.surroundings import Way
 from tunnel.wire.circuits import Binding, Word, encode_passed
 from tunnel.wire.signals import Allocate, Circuit, NoCircuit, Signal
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, MalformedFrame, NotAuthentic
+from tunnel.model.way import RELAY, Way
 from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.indices import Indices
-from tunnel.peer.surroundings import RELAY, Way
 from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.circuits import encode_passed
 from tunnel.wire.frames import HEADER, Kind

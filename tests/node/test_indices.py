@@ -7,8 +7,8 @@ import random
 import pytest
 
 from tunnel.model.errors import MalformedFrame
+from tunnel.model.way import Way
 from tunnel.node.indices import Indices
-from tunnel.peer.surroundings import Way
 from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.frames import Kind
 

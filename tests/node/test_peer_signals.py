@@ -18,9 +18,9 @@ from tunnel.model.announcement import MAX_CANDIDATES
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
+from tunnel.model.way import Way
 from tunnel.node import peer_signals as peer_signals
 from tunnel.peer.connection import PeerConnection
-from tunnel.peer.surroundings import Way
 from tunnel.wire.relay_batch import encode_relay_batch
 from tunnel.wire.signals import (
     Announced,

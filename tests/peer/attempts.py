@@ -9,10 +9,10 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Mapping, NatReport, Udp
+from tunnel.model.way import Way
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.port_prediction.attempt import Attempt
 from tunnel.peer.port_prediction.plan import PredictionPlan, Span
-from tunnel.peer.surroundings import Way
 from tunnel.wire.probes import ProbeHint, PunchPhase
 
 if TYPE_CHECKING:

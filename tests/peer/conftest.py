@@ -25,11 +25,12 @@ from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.status import Move
 from tunnel.model.timings import DEFAULT_TIMINGS, Timings
+from tunnel.model.way import Way
 from tunnel.node.indices import Indices
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.handshake_limit import HandshakeLimit
 from tunnel.peer.probe_budget import PredictionTurn, ProbeBudget
-from tunnel.peer.surroundings import Indexed, Way
+from tunnel.peer.surroundings import Indexed
 from tunnel.verify.memory.machine import MemoryClock, MemoryEntropy
 from tunnel.wire.frames import Kind, decode_header
 from tunnel.wire.signals import Connect, Introduced, Signal

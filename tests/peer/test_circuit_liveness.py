@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.peer.surroundings import RELAY, Way
+from tunnel.model.way import RELAY, Way
 from tunnel.wire.frames import FULL_SIZE, Kind
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.nat import NatReport, Udp
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.peer.surroundings import RELAY, Way
+from tunnel.model.way import RELAY, Way
 from tunnel.wire.frames import Kind
 
 if TYPE_CHECKING:

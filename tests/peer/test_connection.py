@@ -10,8 +10,8 @@ import trio
 
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.reasons import ReasonCode
+from tunnel.model.way import RELAY, Way
 from tunnel.peer.paths import NEVER, Paths
-from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.frames import FULL_SIZE, Kind
 from tunnel.wire.signals import Connect, Introduced, Refusal
 

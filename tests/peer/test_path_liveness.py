@@ -10,9 +10,9 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.model.way import Way
 from tunnel.peer.path_liveness import PathLiveness
 from tunnel.peer.paths import NEVER, Path, Paths
-from tunnel.peer.surroundings import Way
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.model.way import RELAY, Way
 from tunnel.peer.paths import MAX_DIRECT, NEVER, Path, Paths
-from tunnel.peer.surroundings import RELAY, Way
 
 LAN = Way(0, Endpoint("192.168.1.9", 7))
 HAIRPIN = Way(0, Endpoint("25.9.9.9", 7))

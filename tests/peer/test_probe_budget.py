@@ -9,6 +9,7 @@ import trio
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import ID_BYTES, NodeId
+from tunnel.model.way import Way
 from tunnel.peer.probe_budget import (
     FEW_FLOWS,
     HOST_BURST,
@@ -27,7 +28,6 @@ from tunnel.peer.probe_budget import (
     ProbeBudget,
 )
 from tunnel.peer.prober import MAX_PROBE_BACKS
-from tunnel.peer.surroundings import Way
 from tunnel.peer.tactics import PORTS_OF_A_HOST
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from tunnel.crypto.sealing import Opener
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import NotAuthentic
 from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.model.way import RELAY, Way
 from tunnel.peer.paths import HUSH_BURST, HUSH_SHARE, NEVER, Path, Paths
 from tunnel.peer.prober import LEAST_HUSH, MAX_HUSHES, MAX_PROBE_BACKS, Prober
-from tunnel.peer.surroundings import RELAY, Way
 from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.frames import FULL_SIZE, HEADER_BYTES, Kind
 from tunnel.wire.probes import ProbeAnswer, ProbeHint, ProbeRequest, decode_probe

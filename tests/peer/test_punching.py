@@ -8,8 +8,8 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.model.way import Way
 from tunnel.peer.punching import shoot
-from tunnel.peer.surroundings import Way
 from tunnel.peer.tactics import OPENING_TTL, Plan
 
 FAR = Way(0, Endpoint("25.2.0.1", 7))

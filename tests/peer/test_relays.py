@@ -6,9 +6,9 @@ import pytest
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.model.way import RELAY, Way
 from tunnel.peer.path import NEVER, Path
 from tunnel.peer.relays import Relays
-from tunnel.peer.surroundings import RELAY, Way
 
 CIRCUIT = Way(0, Endpoint("25.0.0.1", 3478), 77)
 OTHER = CIRCUIT._replace(circuit=78)

@@ -15,9 +15,9 @@ from tunnel.crypto.node_keys import NodeKeys
 from tunnel.crypto.noise import SessionKeys
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.model.way import RELAY
 from tunnel.peer import session as session_module
 from tunnel.peer.handshake_limit import PEER_BURST, PEER_RATE
-from tunnel.peer.surroundings import RELAY
 from tunnel.wire.frames import SEALED_OVERHEAD, Kind, decode_header
 
 if TYPE_CHECKING:

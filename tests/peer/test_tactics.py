@@ -12,7 +12,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.peer.surroundings import Way
+from tunnel.model.way import Way
 from tunnel.peer.tactics import HOPELESS_PATIENCE, Plan, plan_punch
 
 HARD = NatReport(mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT, udp=Udp.OPEN)

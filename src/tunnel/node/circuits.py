@@ -24,7 +24,7 @@ from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
 from tunnel.model.rates import TokenBucket
 from tunnel.model.timings import Timings, rung
-from tunnel.peer.surroundings import Way
+from tunnel.model.way import Way
 from tunnel.wire.circuits import HEAD_BYTES, NO_COOKIE, Binding, Word, decode_head
 from tunnel.wire.signals import Allocate, Circuit, NoCircuit, Signal
 

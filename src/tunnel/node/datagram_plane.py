@@ -16,9 +16,9 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, MalformedFrame, NotAuthentic
+from tunnel.model.way import Way
 from tunnel.network.ports import Datagrams, DatagramSocket
 from tunnel.node.indices import Indices
-from tunnel.peer.surroundings import Way
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.wire.circuits import encode_passed
 from tunnel.wire.frames import HEADER, HEADER_BYTES, Kind

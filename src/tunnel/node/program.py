@@ -18,6 +18,7 @@ from tunnel.model.invite import Invite
 from tunnel.model.nat import Udp
 from tunnel.model.settings import PUBLIC_STUN, NodeSettings
 from tunnel.model.status import Move, NodeStatus, PeerStatus
+from tunnel.model.way import RELAY, Way
 from tunnel.nat.netcheck import NetcheckReport
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.background import bare_errors
@@ -51,7 +52,6 @@ from tunnel.node.told_endpoints import place
 from tunnel.node.tun_interface import Interface
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.messages import APPLICATION
-from tunnel.peer.surroundings import RELAY, Way
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.riders.tun_plane import TunPlane
 from tunnel.wire.signals import Announced, Circuit, NoCircuit, Signal

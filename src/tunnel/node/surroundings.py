@@ -15,6 +15,7 @@ from tunnel.model.errors import DeviceError
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.settings import NodeSettings
 from tunnel.model.timings import Timings
+from tunnel.model.way import RELAY, Way
 from tunnel.network.ports import Clock, Entropy, World
 from tunnel.node.announcer import Announcer
 from tunnel.node.circuits import Circuits
@@ -25,7 +26,7 @@ from tunnel.node.port_sampler import PortSampler
 from tunnel.node.server_link import ServerLink
 from tunnel.peer.handshake_limit import HandshakeLimit
 from tunnel.peer.probe_budget import PredictionTurn, ProbeBudget
-from tunnel.peer.surroundings import RELAY, Indexed, Way
+from tunnel.peer.surroundings import Indexed
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.wire.frames import Kind
 from tunnel.wire.signals import Signal

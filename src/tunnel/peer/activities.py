@@ -13,6 +13,7 @@ import trio
 
 from tunnel.machines.peer_connection import PeerConnectionChart
 from tunnel.machines.state_runner import StateRunner
+from tunnel.model.way import RELAY, Way
 from tunnel.nat.lifetime import keepalive_for
 from tunnel.peer.carriage import Carriage
 from tunnel.peer.circuit_liveness import CircuitLiveness
@@ -26,7 +27,7 @@ from tunnel.peer.request_states import Requesting
 from tunnel.peer.routing import Routing
 from tunnel.peer.session import Session
 from tunnel.peer.session_liveness import SessionLiveness
-from tunnel.peer.surroundings import RELAY, Indexed, Way
+from tunnel.peer.surroundings import Indexed
 from tunnel.wire.signals import Signal, tag_of
 
 _LEAST_PATIENCE = 0.1

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import trio
 
+from tunnel.model.way import RELAY, Way
 from tunnel.peer.messages import (
     ECHO_TOKEN_BYTES,
     Echo,
@@ -21,7 +22,6 @@ from tunnel.peer.paths import NEVER
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.session import Session
 from tunnel.peer.session_liveness import SessionLiveness
-from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.frames import HEADER, Kind
 
 _WANT_GAP = 1.0

@@ -8,9 +8,9 @@ import trio
 
 from tunnel.machines.notifier import Notifier
 from tunnel.model.timings import rung
+from tunnel.model.way import Way
 from tunnel.peer.path import NEVER, Path
 from tunnel.peer.peer_state import PeerFacts
-from tunnel.peer.surroundings import Way
 
 _STATES = ("punching", "relayed")
 """In which the relay carries, if anything does."""

@@ -11,12 +11,12 @@ import trio
 from tunnel.model.announcement import Announcement
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import Timings, rung
+from tunnel.model.way import Way
 from tunnel.peer.path_liveness import PathLiveness
 from tunnel.peer.paths import NEVER
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.port_prediction.turns import PredictionTurns
 from tunnel.peer.punching import Ask, shoot
-from tunnel.peer.surroundings import Way
 from tunnel.peer.tactics import Plan, plan_punch
 from tunnel.wire.signals import Connect, Signal
 

@@ -18,6 +18,7 @@ from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.model.timings import rung
+from tunnel.model.way import Way
 from tunnel.network.background import bare_errors
 from tunnel.peer.activities import Activities
 from tunnel.peer.carriage import Carriage
@@ -26,7 +27,7 @@ from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.probing import Probing
 from tunnel.peer.reporting import Reporting
 from tunnel.peer.routing import Routing
-from tunnel.peer.surroundings import Surroundings, Way
+from tunnel.peer.surroundings import Surroundings
 from tunnel.wire.frames import Kind
 from tunnel.wire.signals import Introduced, Refusal
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.timings import Timings
-from tunnel.peer.surroundings import Way
+from tunnel.model.way import Way
 
 NEVER = float("-inf")
 _WIDE_AREA_COST = 0.020

@@ -12,8 +12,8 @@ import trio
 
 from tunnel.machines.notifier import Notifier
 from tunnel.model.timings import Timings
+from tunnel.model.way import RELAY, Way
 from tunnel.peer.paths import NEVER, Path, Paths
-from tunnel.peer.surroundings import RELAY, Way
 
 _TICK = 0.1
 """Seconds between two looks at a path that is doubted: an answer must end the doubt soon."""

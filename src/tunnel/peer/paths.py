@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.rates import TokenBucket
 from tunnel.model.timings import Timings
+from tunnel.model.way import Way
 from tunnel.peer.path import NEVER, Path
 from tunnel.peer.relays import Relays
-from tunnel.peer.surroundings import Way
 
 __all__ = ["MAX_DIRECT", "NEVER", "Path", "Paths"]
 

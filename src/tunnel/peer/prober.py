@@ -16,9 +16,9 @@ from tunnel.crypto.pair_keys import ProbeKeys
 from tunnel.crypto.sealing import Opener, Sealer
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import Timings
+from tunnel.model.way import RELAY, Way
 from tunnel.network.ports import Entropy
 from tunnel.peer.paths import NEVER, Path, Paths
-from tunnel.peer.surroundings import RELAY, Way
 from tunnel.wire.frames import FULL_SIZE, SEALED_OVERHEAD, Kind
 from tunnel.wire.probes import Probe, ProbeAnswer, ProbeHint, ProbeRequest, decode_probe, encode_probe
 

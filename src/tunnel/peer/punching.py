@@ -8,7 +8,7 @@ import trio
 
 from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.timings import Timings
-from tunnel.peer.surroundings import Way
+from tunnel.model.way import Way
 from tunnel.peer.tactics import OPENING_TTL, Plan
 
 Ask = Callable[[Way, int | None], None]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunnel.model.timings import Timings
+from tunnel.model.way import RELAY, Way
 from tunnel.peer.path import NEVER, Path
-from tunnel.peer.surroundings import RELAY, Way
 
 
 class Relays:

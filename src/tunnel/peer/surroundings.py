@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.model.announcement import PeerCard
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.timings import Timings
+from tunnel.model.way import Way
 from tunnel.network.ports import Clock, Entropy
 from tunnel.peer.handshake_limit import HandshakeLimit
 from tunnel.peer.probe_budget import PredictionTurn
 from tunnel.wire.frames import Kind
 from tunnel.wire.signals import Signal
-
-
-class Way(NamedTuple):
-    """How a datagram goes or came: one of our sockets (by number) and a remote, or a relay.
-
-    Over a relay's circuit `remote` is the server's UDP endpoint and `circuit` is not 0; over its WebSocket link there
-    is no remote.
-    """
-
-    socket: int
-    remote: Endpoint | None
-    circuit: int = 0
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether nobody stands between us and the peer."""
-        return self.remote is not None and not self.circuit
-
-    @property
-    def is_relay(self) -> bool:
-        """Whether the server passes on what goes here, by WebSocket or by circuit."""
-        return not self.is_direct
-
-
-RELAY = Way(-1, None)
-"""The WebSocket link to the server."""
 
 
 class Indexed(Protocol):

@@ -12,9 +12,9 @@ from tunnel.model.endpoint import Endpoint, Scope, is_usable, scope_of
 from tunnel.model.nat import Udp
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import Timings
+from tunnel.model.way import Way
 from tunnel.nat.candidates import order
 from tunnel.peer.port_prediction.plan import PredictionPlan, is_hard, plan_prediction
-from tunnel.peer.surroundings import Way
 
 HOPELESS_PATIENCE = 1.2
 """Seconds for one simultaneous round even where the reports speak against it: a STUN server may have lied."""

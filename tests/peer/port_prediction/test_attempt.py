@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.peer.attempts import THEIRS, go_solo
 
+from tunnel.model.way import Way
 from tunnel.peer.port_prediction.attempt import MOST_TOLD
 from tunnel.peer.port_prediction.plan import FIRST_PORT, PredictionPlan, Span, TacticName
 from tunnel.peer.probe_budget import PREDICTION_PACKETS
-from tunnel.peer.surroundings import Way
 from tunnel.wire.probes import MAX_SPANS, PunchPhase
 
 if TYPE_CHECKING:

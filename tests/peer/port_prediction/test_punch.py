@@ -11,8 +11,8 @@ import trio
 from tunnel.model.nat import Allocation, Filtering, Mapping, NatReport, Udp
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.model.way import RELAY
 from tunnel.peer.probe_budget import PREDICTION_FLOWS, PREDICTION_SOCKETS
-from tunnel.peer.surroundings import RELAY
 from tunnel.wire.frames import Kind
 
 if TYPE_CHECKING:

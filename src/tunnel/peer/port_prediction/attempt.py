@@ -10,11 +10,11 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import NatReport
+from tunnel.model.way import Way
 from tunnel.peer.paths import NEVER
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.port_prediction.plan import FIRST_PORT, LAST_PORT, PredictionPlan, Span
 from tunnel.peer.probe_budget import PredictionTurn
-from tunnel.peer.surroundings import Way
 from tunnel.wire.probes import MAX_SPANS, ProbeHint, PunchPhase
 
 Knock = Callable[[Way, int | None], None]

@@ -10,9 +10,9 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
+from tunnel.model.way import Way
 from tunnel.peer.port_prediction.attempt import FLOWS_A_TICK, Attempt, Knocks, tick
 from tunnel.peer.port_prediction.plan import AHEAD, FIRST_PORT, LAST_PORT, Aim, counts
-from tunnel.peer.surroundings import Way
 
 OPENING_TTLS = (2, 4)
 """Of first knocks, in turn: enough for our own NAT, or for a second one behind it; too little to reach theirs."""

@@ -9,11 +9,11 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
+from tunnel.model.way import Way
 from tunnel.peer.port_prediction.attempt import FLOWS_A_TICK, MOST_TOLD, Attempt, Knocks, tick
 from tunnel.peer.port_prediction.listener import AHEAD_GAP, AHEAD_GAP_PRESERVING, CROSSED_TTL, ports_ahead, spans_told
 from tunnel.peer.port_prediction.plan import FEWEST_SOCKETS, FIRST_PORT, LAST_PORT, Aim, Span
 from tunnel.peer.probe_budget import PREDICTION_FLOWS
-from tunnel.peer.surroundings import Way
 
 MARGIN = 4
 """Ports beyond the ends of a span that was told that are tried too."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import rung
+from tunnel.model.way import Way
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.port_prediction.attempt import Attempt, Knock, Tell
 from tunnel.peer.port_prediction.plan import PredictionPlan
 from tunnel.peer.port_prediction.punch import punch_predicted
-from tunnel.peer.surroundings import Way
 from tunnel.peer.tactics import outer_endpoints
 from tunnel.wire.probes import ProbeHint, PunchPhase
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.peer.surroundings import RELAY, Way
+from tunnel.model.way import RELAY, Way
 
 SERVER = Endpoint("192.0.2.1", 3478)
 
