@@ -25,7 +25,7 @@ from tunnel.model.reasons import Reason
 from tunnel.model.settings import NodeSettings
 from tunnel.model.settings_check import check_node_settings, fit_name
 from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus
-from tunnel.nat.netcheck import NetcheckReport
+from tunnel.nat.netcheck_report import NetcheckReport
 from tunnel.network.background import bare_errors
 from tunnel.network.ports import World
 from tunnel.network.urls import ServerUrl

@@ -46,7 +46,7 @@ from tunnel.network.os.interfaces import RealInterfaces
 from tunnel.network.os.port_mapper import RealPortMapper
 from tunnel.network.os.resolver import RealResolver
 from tunnel.network.ports import DatagramSocket
-from tunnel.node.port_mapping import PortMapping
+from tunnel.node.port_mapping_states import PortMappingStates
 from tunnel.wire.stun import Change, binding_request, decode_stun, encode_stun
 
 CHUNK = 1 << 16
@@ -81,7 +81,7 @@ async def hold(protocol: str, port: str, lease: str, family: str = "ipv4") -> An
         }
         print(json.dumps(told | {"protocol": status.protocol and status.protocol.value}), flush=True)
 
-    mapping = PortMapping(
+    mapping = PortMappingStates(
         RealInterfaces(), clients, port=int(port), is_ipv6=family == "ipv6", timings=timings, changed=tell
     )
     async with trio.open_nursery() as nursery:

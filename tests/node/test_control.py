@@ -38,7 +38,7 @@ from tunnel.nat.captive_portal import CaptivePortal
 from tunnel.nat.classification import StunAnswer
 from tunnel.nat.filtering import Heard
 from tunnel.nat.ipv6 import Ipv6Sight
-from tunnel.nat.netcheck import NetcheckReport
+from tunnel.nat.netcheck_report import NetcheckReport
 from tunnel.nat.rfc3489_class import SecondOpinion
 from tunnel.nat.server_health import ServerHealth
 from tunnel.nat.survey import SurveyResult

@@ -28,7 +28,7 @@ OWN = (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.1", 3479))
 
 
 class Home:
-    """A surveyor on a host of its own, and what it said."""
+    """NAT discovery on a host of its own, and what it said."""
 
     def __init__(self, host: MemoryHost, sockets: list[DatagramSocket], *servers: str) -> None:
         world = host.world()

@@ -1,234 +1,178 @@
-"""One connection to the server: the right one, at whichever of its addresses answers."""
+"""A node that only an HTTP proxy leads out, in an internet in memory."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import h11
 import pytest
 import trio
 
-from tunnel.model.endpoint import Endpoint
+from tunnel.model.endpoint import Endpoint, split_host_port
+from tunnel.model.errors import SettingsError
+from tunnel.model.nat import Udp
+from tunnel.model.proxies import Proxies
 from tunnel.model.settings import ServerSettings
-from tunnel.server.program import ServerReady, serve
-from tunnel.verify.memory.packet import SegmentKind
+from tunnel.network.background import run_beside
+from tunnel.server.program import serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests.node.conftest import OpenNode, PuppetServer, SimulatedNetwork
+    from tests.node.conftest import OpenNode, SimulatedNetwork
 
     from tunnel.model.invite import Invite
-    from tunnel.verify.memory.packet import Fate, MemoryPacket
+    from tunnel.network.ports import World
 
-SETTINGS = ServerSettings(listen=Endpoint("25.0.0.1", 8443), udp=(Endpoint("25.0.0.1", 3478),), http=None)
+PROXY = Endpoint("26.0.9.9", 3128)
+SETTINGS = ServerSettings(listen=Endpoint("25.0.0.1", 443), udp=(Endpoint("25.0.0.1", 3478),), http=None)
 
 
-@asynccontextmanager
-async def tls_server(net: SimulatedNetwork) -> AsyncIterator[ServerReady]:
-    async with trio.open_nursery() as nursery:
-        yield await nursery.start(partial(serve, SETTINGS, net.server_host.world()))
-        nursery.cancel_scope.cancel()
+@dataclass
+class HttpProxy:
+    """Passes CONNECT on, for those who know the password if there is one; knows names that its clients do not."""
+
+    world: World
+    names: dict[str, str]
+    password: str = ""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """Target and status of each request."""
+
+    async def serve(self) -> None:
+        listener = await self.world.streams.open_listener(Endpoint("0.0.0.0", PROXY.port))
+        async with trio.open_nursery() as nursery:
+            while True:
+                stream, _ = await listener.accept()
+                nursery.start_soon(self._talk, stream)
+
+    async def _talk(self, stream: trio.abc.Stream) -> None:
+        connection = h11.Connection(h11.SERVER)
+        while (request := connection.next_event()) is h11.NEED_DATA:
+            connection.receive_data(bytes(await stream.receive_some()))
+        assert isinstance(request, h11.Request)
+        target = request.target.decode()
+        said = dict(request.headers).get(b"proxy-authorization", b"").decode()
+        status = 200 if said == self.password else 407
+        self.asked.append((target, str(status)))
+        answer = h11.Response(status_code=status, headers=[], reason=b"so there")
+        await stream.send_all(connection.send(answer) or b"")
+        if status != 200:
+            await stream.aclose()
+            return
+        host, port = split_host_port(target)
+        onward = await self.world.streams.open_stream(Endpoint(self.names.get(host, host), port))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_pump, stream, onward)
+            nursery.start_soon(_pump, onward, stream)
+
+
+async def _pump(source: trio.abc.Stream, sink: trio.abc.Stream) -> None:
+    try:
+        while data := await source.receive_some():
+            await sink.send_all(data)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+    await trio.aclose_forcefully(sink)
 
 
 @pytest.fixture
-def invite(home: Invite) -> Invite:
-    return replace(home, server="wss://25.0.0.1:8443")
+def proxy(net: SimulatedNetwork) -> HttpProxy:
+    """The one way out of the desk's network."""
+    host = net.internet.add_host("proxy", PROXY.host)
+    desk = net.host("desk")
+    desk.proxies = Proxies({"HTTPS_PROXY": f"http://{PROXY}"})
+    net.internet.drop = lambda packet: (
+        desk.addresses[0] in (packet.source.host, packet.destination.host)
+        and PROXY.host not in (packet.source.host, packet.destination.host)
+    )
+    return HttpProxy(host.world(), {"server.test": "25.0.0.1"})
 
 
-async def test_the_pin_of_the_invite_opens_the_right_server(
-    net: SimulatedNetwork, open_in: OpenNode, invite: Invite
+async def test_a_node_reaches_its_server_through_the_proxy_by_a_name_that_only_the_proxy_knows(
+    net: SimulatedNetwork, open_in: OpenNode, proxy: HttpProxy, home: Invite
 ) -> None:
-    async with tls_server(net) as ready, open_in("desk", invite=replace(invite, pin=ready.pin)) as desk:
-        with trio.fail_after(5.0):
-            await desk.wait_registered()
+    async with trio.open_nursery() as nursery, run_beside(proxy.serve):
+        ready = await nursery.start(partial(serve, SETTINGS, net.server_host.world()))
+        invite = replace(home, server="wss://server.test:443", pin=ready.pin)
+        async with open_in("desk", invite=invite) as desk:
+            with trio.fail_after(3.0):
+                await desk.wait_registered()
+            assert proxy.asked == [("server.test:443", "200")]
+            assert desk.program.nat_discovery.own == ()
+            await trio.sleep(10.0)
+            assert desk.status().server.state == "registered"
+            assert desk.status().nat.udp is not Udp.OPEN
+        nursery.cancel_scope.cancel()
 
 
-async def test_who_does_not_fit_the_pin_hears_nothing_of_the_node_and_is_dialled_again(
-    net: SimulatedNetwork, open_in: OpenNode, invite: Invite
+async def test_the_ports_for_udp_are_those_of_the_server_not_of_the_proxy(
+    net: SimulatedNetwork, open_in: OpenNode, proxy: HttpProxy, home: Invite
 ) -> None:
-    sent: list[bytes] = []
+    """Where only TCP is restricted the direct path is still to be had."""
+    net.internet.drop = lambda packet: (
+        packet.is_stream
+        and packet.source.host == net.host("desk").addresses[0]
+        and (packet.destination.host != PROXY.host)
+    )
+    async with trio.open_nursery() as nursery, run_beside(proxy.serve):
+        ready = await nursery.start(partial(serve, SETTINGS, net.server_host.world()))
+        invite = replace(home, server="wss://25.0.0.1:443", pin=ready.pin)
+        async with open_in("desk", invite=invite) as desk:
+            with trio.fail_after(3.0):
+                await desk.wait_registered()
+            assert desk.program.nat_discovery.own == (Endpoint("25.0.0.1", 3478),)
+            await trio.sleep(3.0)
+            assert desk.status().nat.udp is Udp.OPEN
+        nursery.cancel_scope.cancel()
 
-    def watch(packet: MemoryPacket, _: Fate) -> None:
-        if packet.segment is not None and packet.segment.kind is SegmentKind.DATA and packet.source.host != "25.0.0.1":
-            sent.append(packet.payload)
 
-    async with tls_server(net), open_in("desk", invite=replace(invite, pin=bytes(32))) as desk:
-        net.internet.watch = watch
-        await trio.sleep(2.0)
-        dials = [at for at, _, _, target in desk.program.link.moves if target == "connecting"]
-        assert len(dials) == 2
-        reason = desk.status().server.reason
-        assert reason is not None
-        assert reason.startswith("wrong_pin: the invite expects ")
-    assert len(b"".join(sent)) < 4000
-    assert not any(b"p2ptunnel" in payload for payload in sent)
-
-
-async def test_a_certificate_of_no_authority_is_no_end_without_a_pin_either(
-    net: SimulatedNetwork, open_in: OpenNode, invite: Invite
+async def test_a_proxy_that_asks_who_we_are_is_told_by_the_url_and_the_log_says_so_without_it(
+    net: SimulatedNetwork, open_in: OpenNode, proxy: HttpProxy, home: Invite, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with tls_server(net), open_in("desk", invite=invite) as desk:
-        await trio.sleep(2.0)
-        reason = desk.status().server.reason
-        assert reason is not None
-        assert reason.startswith("wrong_certificate: ")
-
-
-async def test_a_portal_at_the_start_is_told_and_waited_out(
-    net: SimulatedNetwork, open_in: OpenNode, invite: Invite, caplog: pytest.LogCaptureFixture
-) -> None:
-    """In a hotel everybody's address leads to the portal until somebody has logged in: that can be any minute."""
-    async with tls_server(net) as ready, trio.open_nursery() as nursery:
-        portal = net.internet.add_host("portal", "25.0.9.9")
-        pretends = replace(SETTINGS, listen=Endpoint("25.0.9.9", 8443), udp=(Endpoint("25.0.9.9", 3478),))
-        await nursery.start(partial(serve, pretends, portal.world()))
-        net.internet.names["server.test"] = ("25.0.9.9",)
-        named = replace(invite, server="wss://server.test:8443", pin=ready.pin)
-        async with open_in("desk", invite=named) as desk:
-            await trio.sleep(60.0)
-            told = [record for record in caplog.records if record.message == "no link to the server"]
-            assert "open a web page" in told[0].__dict__["remedy"]
-            assert len(told) == 3, "at the 1st, 2nd and 4th time"
-            net.internet.names["server.test"] = ("25.0.0.1",)
-            with trio.fail_after(40.0):
+    proxy.password = "Basic bWU6c2VjcmV0"
+    async with trio.open_nursery() as nursery, run_beside(proxy.serve):
+        ready = await nursery.start(partial(serve, SETTINGS, net.server_host.world()))
+        invite = replace(home, server="wss://server.test:443", pin=ready.pin)
+        async with open_in("desk", invite=invite) as desk:
+            await trio.sleep(0.5)
+            reason = desk.status().server.reason
+            assert reason == f"the proxy {PROXY} (HTTPS_PROXY) gives no way to server.test:443: 407 so there"
+        net.host("desk").proxies = Proxies({"HTTPS_PROXY": f"http://me:secret@{PROXY}"})
+        async with open_in("desk", invite=invite) as desk:
+            with trio.fail_after(3.0):
                 await desk.wait_registered()
         nursery.cancel_scope.cancel()
+    told = [str(record.__dict__) for record in caplog.records]
+    assert any("http://USER:PASSWORD@HOST:PORT" in line for line in told)
+    assert not any("secret" in line or "bWU6" in line for line in told)
 
 
-async def test_one_address_of_a_portal_does_not_hide_the_server_at_another(
-    net: SimulatedNetwork, open_in: OpenNode, invite: Invite
+async def test_a_proxy_that_does_not_answer_is_named(
+    net: SimulatedNetwork, open_in: OpenNode, proxy: HttpProxy, home: Invite
 ) -> None:
-    async with tls_server(net) as ready, trio.open_nursery() as nursery:
-        other = net.internet.add_host("other", "25.0.9.9")
-        pretends = replace(SETTINGS, listen=Endpoint("25.0.9.9", 8443), udp=(Endpoint("25.0.9.9", 3478),))
-        await nursery.start(partial(serve, pretends, other.world()))
-        net.internet.names["server.test"] = ("25.0.9.9", "25.0.0.1")
-        named = replace(invite, server="wss://server.test:8443", pin=ready.pin)
-        async with open_in("desk", invite=named) as desk:
-            await desk.wait_registered()
-            assert trio.current_time() < 1.0
-        nursery.cancel_scope.cancel()
-
-
-async def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second(
-    net: SimulatedNetwork, open_in: OpenNode, puppet: PuppetServer, home: Invite
-) -> None:
-    """Happy eyeballs (RFC 8305): a name with a dead IPv6 address must not keep a node away."""
-    net.internet.names["server.test"] = ("25.0.9.9", "25.0.9.8", "25.0.0.1")
-    net.internet.drop = lambda packet: packet.destination.host in ("25.0.9.9", "25.0.9.8")
-    async with open_in("desk", invite=replace(home, server="ws://server.test:8443")) as desk:
-        await desk.wait_registered()
-        assert 0.5 < trio.current_time() < 1.0
-        assert desk.program.nat_discovery.own == (Endpoint("25.0.0.1", 3478),)
-
-
-async def test_an_address_that_refuses_costs_no_wait(
-    net: SimulatedNetwork, open_in: OpenNode, puppet: PuppetServer, home: Invite
-) -> None:
-    net.internet.add_host("other", "25.0.9.9")
-    net.internet.names["server.test"] = ("25.0.9.9", "25.0.0.1")
-    async with open_in("desk", invite=replace(home, server="ws://server.test:8443")) as desk:
-        await desk.wait_registered()
-        assert trio.current_time() < 0.25
-
-
-async def test_every_address_that_failed_is_named_as_people_write_it(
-    net: SimulatedNetwork, open_in: OpenNode, home: Invite
-) -> None:
-    for number in (8, 9):
-        net.internet.add_host(f"other {number}", f"25.0.9.{number}")
-    net.internet.names["server.test"] = ("25.0.9.8", "25.0.9.9")
-    async with open_in("desk", invite=replace(home, server="ws://server.test:8443")) as desk:
+    async with open_in("desk", invite=replace(home, server="wss://server.test:443", pin=bytes(32))) as desk:
         await trio.sleep(0.5)
-        assert desk.status().server.reason == "25.0.9.8:8443: refused; 25.0.9.9:8443: refused"
+        assert desk.status().server.reason == f"through the proxy {PROXY} (HTTPS_PROXY): {PROXY}: refused"
 
 
-async def test_a_name_that_nobody_knows_is_said_so(net: SimulatedNetwork, open_in: OpenNode, home: Invite) -> None:
-    async with open_in("desk", invite=replace(home, server="ws://nowhere.test:8443")) as desk:
-        await trio.sleep(0.5)
-        reason = desk.status().server.reason
-        assert reason is not None
-        assert "nowhere.test" in reason
-
-
-SIX = "2a25::1"
-BOTH = ServerSettings(
-    listen=Endpoint(SIX, 8443),
-    also_listen=(Endpoint("25.0.0.1", 8443),),
-    udp=(Endpoint("25.0.0.1", 3478),),
-    http=None,
-)
-
-
-def swallow_ipv6(net: SimulatedNetwork) -> list[float]:
-    """A way over IPv6 that lets connections open and nothing after that; when somebody connected over it."""
-    net.server_host.change_addresses("25.0.0.1", SIX)
-    net.hosts["desk"] = net.internet.add_host("desk", "26.0.0.1", "2a26::1")
-    net.internet.names["server.test"] = (SIX, "25.0.0.1")
-    connects: list[float] = []
-
-    def drop(packet: MemoryPacket) -> bool:
-        segment = packet.segment
-        if segment is None or ":" not in packet.destination.host:
-            return False
-        if segment.kind is SegmentKind.CONNECT:
-            connects.append(trio.current_time())
-        return segment.kind is SegmentKind.DATA
-
-    net.internet.drop = drop
-    return connects
-
-
-async def test_an_address_that_connects_and_carries_nothing_costs_a_second_and_goes_last_the_next_time(
-    net: SimulatedNetwork, open_in: OpenNode, invite: Invite
+async def test_a_socks_proxy_is_said_to_be_not_spoken_and_the_server_is_dialled_directly(
+    net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
-    """A broken IPv6 tunnel: happy eyeballs alone would choose it for ever."""
-    connects = swallow_ipv6(net)
-    async with trio.open_nursery() as nursery:
-        ready = await nursery.start(partial(serve, BOTH, net.server_host.world()))
-        named = replace(invite, server="wss://server.test:8443", pin=ready.pin)
-        async with open_in("desk", invite=named) as desk:
+    net.host("desk").proxies = Proxies({"ALL_PROXY": "socks5://127.0.0.1:9050"})
+    async with net.server(), open_in("desk") as desk:
+        with trio.fail_after(3.0):
             await desk.wait_registered()
-            assert 1.0 < trio.current_time() < 1.5
-            desk.program.link.redial()
-            await trio.sleep(0.1)
-            await desk.wait_registered()
-            assert trio.current_time() < 2.0
-        nursery.cancel_scope.cancel()
-    assert len(connects) == 1
+        assert [note for note in desk.status().notes if note.startswith("ALL_PROXY names a socks5 proxy")]
 
 
-async def test_an_address_that_goes_silent_before_the_welcome_goes_last_the_next_time(
-    net: SimulatedNetwork, open_in: OpenNode, home: Invite
+async def test_a_variable_that_is_no_url_ends_the_node_before_anything_is_sent(
+    net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
-    """Without TLS there is nothing to hear before it: the attempt runs out, the next one is elsewhere."""
-    connects = swallow_ipv6(net)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve, BOTH, net.server_host.world(), tls=False))
-        async with open_in("desk", invite=replace(home, server="ws://server.test:8443")) as desk:
-            await desk.wait_registered()
-            assert 5.0 < trio.current_time() < 7.0
-        nursery.cancel_scope.cancel()
-    assert len(connects) == 1
+    net.host("desk").proxies = Proxies({"ALL_PROXY": "http://"})
 
+    async def wait_for_it() -> None:
+        async with open_in("desk"):
+            await trio.sleep(1.0)
 
-async def test_an_address_that_goes_silent_later_goes_last_the_next_time(
-    net: SimulatedNetwork, open_in: OpenNode, home: Invite
-) -> None:
-    """As one does that carries small packets alone: it comes as far as the welcome."""
-    connects = swallow_ipv6(net)
-    swallow, net.internet.drop = net.internet.drop, None
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve, BOTH, net.server_host.world(), tls=False))
-        async with open_in("desk", invite=replace(home, server="ws://server.test:8443")) as desk:
-            await desk.wait_registered()
-            net.internet.drop = swallow
-            registrations = desk.program.link.registrations
-            with trio.fail_after(60.0):
-                while desk.program.link.registrations == registrations:  # noqa: ASYNC110 - a lost link beats no pulse
-                    await trio.sleep(0.1)
-        nursery.cancel_scope.cancel()
-    assert connects == []
+    with pytest.raises(SettingsError, match="ALL_PROXY is no proxy's URL"):
+        await wait_for_it()

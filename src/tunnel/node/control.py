@@ -29,7 +29,7 @@ from tunnel.model.status import (
     server_to_json,
     status_to_json,
 )
-from tunnel.nat.netcheck import NetcheckReport
+from tunnel.nat.netcheck_report import NetcheckReport
 from tunnel.network.ports import StreamListener
 from tunnel.node.control_api import Change, ControlledNode
 from tunnel.node.control_lines import Lines, decode_line, encode_line, failure, failure_of

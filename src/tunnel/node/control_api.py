@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tunnel.model.invite import Invite
 from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus
-from tunnel.nat.netcheck import NetcheckReport
+from tunnel.nat.netcheck_report import NetcheckReport
 
 
 class Change(Protocol):

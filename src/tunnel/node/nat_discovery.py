@@ -1,6 +1,6 @@
 """When to look at our NAT, and what was seen last: at the start, on request, and every few minutes.
 
-A survey gives the verdict, quickly; the inspector then learns the rest, and its findings join the same report.
+A survey gives the verdict, quickly. Behavior discovery (RFC 5780) then learns the rest; its findings join the report.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tunnel.nat.candidates import own_endpoints
 from tunnel.nat.server_health import ServerHealth, ServerRecords
 from tunnel.nat.survey import Survey, SurveyResult
 from tunnel.network.ports import Datagrams, DatagramSocket, Entropy, Interfaces, Resolver
-from tunnel.node.inspector import Inspector
+from tunnel.node.behavior_discovery import BehaviorDiscovery
 
 log = logging.getLogger(__name__)
 
@@ -74,14 +74,14 @@ class NatDiscovery:
         """STUN endpoints of our own server, known once it has welcomed us."""
         self.result: SurveyResult | None = None
         """The last survey; its report holds what was learnt since, too."""
-        self.inspector = Inspector(datagrams, timings=timings, entropy=entropy, news=self._note_news)
+        self.behavior = BehaviorDiscovery(datagrams, timings=timings, entropy=entropy, news=self._note_news)
         self._verdict = NatReport()
         self._records = ServerRecords()
 
     @property
     def keepalive(self) -> float:
         """Seconds between two packets that keep an idle mapping of ours: it follows what was measured."""
-        return self.inspector.keepalive
+        return self.behavior.keepalive
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ class NatDiscovery:
         """The result of a survey and an inspection that begin now; some three seconds. `health()` knows of it then."""
         await self.survey_now()
         mine = self._ended
-        await self.inspector.inspect_now()
+        await self.behavior.inspect_now()
         await self._done.wait_until(lambda: self._noted >= mine)
         assert self.result is not None
         return self.result
@@ -142,12 +142,12 @@ class NatDiscovery:
         In the order of their making; those that got no answer are left out. Half a second, `count` packets, 16 sockets
         at most. Empty while there is nobody to ask.
         """
-        return await self.inspector.sample_ports(count)
+        return await self.behavior.sample_ports(count)
 
     async def run(self) -> None:
         """For ever."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.inspector.run)
+            nursery.start_soon(self.behavior.run)
             nursery.start_soon(self._survey_often)
 
     async def _survey_often(self) -> None:
@@ -175,7 +175,7 @@ class NatDiscovery:
             self._verdict = result.report
             if result.hidden and (before is None or result.hidden != before.hidden):
                 log.warning("a STUN answer is worthless", extra={"why": result.hidden})
-            self.inspector.note(result, self.own)
+            self.behavior.note(result, self.own)
             self.result = self._completed(result)
             due = trio.current_time() + self._timings.survey_refresh
             self._ended += 1
@@ -194,7 +194,7 @@ class NatDiscovery:
             self._learned()
 
     def _completed(self, result: SurveyResult) -> SurveyResult:
-        return replace(result, report=self.inspector.report_of(self._verdict))
+        return replace(result, report=self.behavior.report_of(self._verdict))
 
     async def _is_mapping_kept(self, is_suspected: bool) -> bool:
         """What our own server says of it.

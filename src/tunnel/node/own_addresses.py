@@ -13,7 +13,7 @@ from tunnel.model.errors import ServerUnreachable
 from tunnel.node.lease import Lease, unmet_wish
 from tunnel.node.peer_table import PeerTable
 from tunnel.node.pool_routes import PoolRoutes
-from tunnel.node.server_dial import Connection
+from tunnel.node.server_admission import Connection
 
 
 class OwnAddresses:

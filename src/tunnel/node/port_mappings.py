@@ -15,7 +15,7 @@ from tunnel.nat.gateways.race import PortClients
 from tunnel.nat.gateways.upnp import UpnpClient
 from tunnel.network.ports import DatagramSocket, World
 from tunnel.node.identity import Identity
-from tunnel.node.port_mapping import PortMapping
+from tunnel.node.port_mapping_states import PortMappingStates
 from tunnel.wire.pcp import NONCE_BYTES
 
 NO_PROTOCOL = "none"
@@ -51,7 +51,7 @@ class PortMappings:
             NatPmpClient(world.datagrams, waits),
             UpnpClient(world.port_mapper, world.store),
         )
-        self._mappings: list[PortMapping] = []
+        self._mappings: list[PortMappingStates] = []
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -86,7 +86,7 @@ class PortMappings:
             for socket in self._sockets:
                 if declared is not None and declared.is_ipv6 == socket.local.is_ipv6:
                     continue
-                mapping = PortMapping(
+                mapping = PortMappingStates(
                     self._world.interfaces,
                     self._clients,
                     port=socket.local.port,

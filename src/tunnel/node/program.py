@@ -19,7 +19,7 @@ from tunnel.model.nat import Udp
 from tunnel.model.settings import PUBLIC_STUN, NodeSettings
 from tunnel.model.status import Move, NodeStatus, PeerStatus
 from tunnel.model.way import RELAY, Way
-from tunnel.nat.netcheck import NetcheckReport
+from tunnel.nat.netcheck_report import NetcheckReport
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.background import bare_errors
 from tunnel.network.nat64 import Nat64Resolver
@@ -37,15 +37,15 @@ from tunnel.node.local_announcement import LocalAnnouncement
 from tunnel.node.machine_watch import MachineWatch
 from tunnel.node.name_holders import NameHolders
 from tunnel.node.nat_discovery import NatDiscovery
-from tunnel.node.network_check import check_network
+from tunnel.node.netcheck import check_network
 from tunnel.node.own_addresses import OwnAddresses
 from tunnel.node.peer_signals import Forgotten, PeerSignals
 from tunnel.node.peer_table import PeerTable
 from tunnel.node.pool_routes import PoolRoutes
 from tunnel.node.port_mappings import PortMappings
-from tunnel.node.server_dial import Connection, open_connection
+from tunnel.node.server_admission import Connection, open_connection
+from tunnel.node.server_dial import configured_hosts, proxy_notes
 from tunnel.node.server_link import ServerLink
-from tunnel.node.server_stream import configured_hosts, proxy_notes
 from tunnel.node.status_report import StatusReport
 from tunnel.node.surroundings import NodeSurroundings
 from tunnel.node.told_endpoints import place
@@ -392,7 +392,7 @@ class NodeProgram:
 
     def _handle_stun(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
         self.nat_discovery.handle_untrusted(socket, datagram, remote)
-        self.surroundings.sampler.handle_untrusted(socket, datagram, remote)
+        self.surroundings.stun_queries.handle_untrusted(socket, datagram, remote)
 
     def _handle_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
         for answer in result.answers:

@@ -1,109 +1,152 @@
-"""One connection to the server: the stream (server_stream.py), WebSocket, challenge, hello, welcome."""
+"""The byte stream to the server: at which of its addresses, through which proxy, and TLS with the pin.
+
+name -> addresses, those that failed lately last -> TCP -> TLS           the first that comes through is it
+proxy's name -> its addresses                    -> TCP -> CONNECT -> TLS
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import TypeVar
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import trio
 
-from tunnel.crypto.admission import prove
-from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.model.endpoint import Endpoint
-from tunnel.model.errors import Refused, RemoteProtocolError, UnexpectedSignal
-from tunnel.model.invite import Invite
-from tunnel.model.timings import Timings
-from tunnel.network.link import Link
+from tunnel.model.errors import ProxyRefused, Refused, ServerUnreachable, Unreachable
+from tunnel.model.proxies import Proxy, Unspoken
+from tunnel.nat.captive_portal import speaks_no_tls
+from tunnel.network.http_proxy import connect_through
 from tunnel.network.ports import World
-from tunnel.network.tls import shown_fingerprint
+from tunnel.network.tls import client_tls
 from tunnel.network.urls import ServerUrl
-from tunnel.network.websocket import open_message_channel
 from tunnel.node.address_memory import AddressMemory
-from tunnel.node.identity import Identity
-from tunnel.node.lease import check_lease
-from tunnel.node.server_stream import open_server_stream
-from tunnel.wire.signals import PROTOCOL_VERSION, Challenge, ErrorSignal, Welcome
 
-Expected = TypeVar("Expected")
+log = logging.getLogger(__name__)
 
-MAX_MESSAGE = 128 * 1024
-RELAY_QUEUE = 256 * 1024
+HEAD_START = 0.25
+"""Seconds that one address of the server has before the next is tried beside it."""
+TLS_HEAD_START = 1.0
+"""The same for one that has connected: a few round trips, and a server that has other work."""
+LOOKUP_PATIENCE = 1.0
+"""Seconds in which the server's name resolves, where a proxy has reached it already: UDP wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
-    """A link on which the server has welcomed us."""
+class ServerStream:
+    """A stream that ends at the server."""
 
-    link: Link
-    welcome: Welcome
+    stream: trio.abc.Stream
+    via: Endpoint
+    """What we connected to."""
     server: Endpoint | None
-    """The address that we reached; through a proxy the first that its name resolves to here, None if it does not."""
-    addresses: tuple[Endpoint, ...] = ()
-    """All that the server's name resolved to."""
-    via: Endpoint | None = None
-    """What we are connected to: the server, or a proxy before it."""
-    doubt: Callable[[], None] = lambda: None
-    """To be called when it went silent: another address goes first the next time."""
+    """The server's address: `via`, or through a proxy the first of its name, None if that does not resolve here."""
+    addresses: tuple[Endpoint, ...]
+    """All of its name."""
 
 
-@asynccontextmanager
-async def open_connection(
-    invite: Invite,
-    network: NetworkKeys,
-    identity: Identity,
-    world: World,
-    timings: Timings,
-    *,
-    wanted_address: str,
-    memory: AddressMemory,
-) -> AsyncIterator[Connection]:
-    """A welcomed link, its writer not yet running. Raises ServerUnreachable, Refused or RemoteProtocolError."""
-    url = ServerUrl.parse(invite.server)
-    opened = await open_server_stream(world, url, invite.pin, memory)
-    binding = shown_fingerprint(opened.stream)
-    is_heard = False
+async def open_server_stream(world: World, url: ServerUrl, pin: bytes | None, memory: AddressMemory) -> ServerStream:
+    """Dial once. Raises Unreachable, or Refused where somebody else answers."""
+
+    async def secure(stream: trio.abc.Stream) -> trio.abc.Stream:
+        return await client_tls(stream, url.host, pin) if url.is_tls else stream
+
+    async def tunnel(stream: trio.abc.Stream) -> trio.abc.Stream:
+        assert isinstance(proxy, Proxy)
+        await connect_through(stream, proxy, url.host, url.port)
+        return await secure(stream)
+
+    proxy = world.proxies.find(url.host, url.port, is_tls=url.is_tls)
+    if not isinstance(proxy, Proxy):
+        addresses = await world.resolver.resolve(url.host, url.port)
+        stream, via = await _open_first(world, memory.ordered(addresses), secure, memory)
+        return ServerStream(stream, via, via, addresses)
+    log.info("dialling through an HTTP proxy", extra={"proxy": proxy})
     try:
-        async with open_message_channel(
-            opened.stream, host=f"{url.host}:{url.port}", patience=timings.handshake_patience, max_message=MAX_MESSAGE
-        ) as channel:
-            link = Link(channel, timings=timings, relay_queue=RELAY_QUEUE)
-            challenge = await _expect(link, Challenge)
-            if challenge.version != PROTOCOL_VERSION:
-                raise Refused("version", f"the server speaks version {challenge.version}, we speak {PROTOCOL_VERSION}")
-            link.send_signal(prove(challenge, network, identity.keys, binding=binding, wanted_address=wanted_address))
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(link.run_writer)
-                welcome = await _expect(link, Welcome)
-                is_heard = True
-                yield Connection(
-                    link,
-                    replace(welcome, address=check_lease(welcome.address)),
-                    opened.server,
-                    opened.addresses,
-                    via=opened.via,
-                    doubt=lambda: memory.note_failed(opened.via),
-                )
-                nursery.cancel_scope.cancel()
-    except BaseException as error:
-        if not is_heard and not _is_word(error):
-            memory.note_failed(opened.via)
-        raise
+        addresses = await world.resolver.resolve(proxy.host, proxy.port)
+        stream, via = await _open_first(world, memory.ordered(addresses), tunnel, memory)
+    except Unreachable as error:
+        raise _named(error, proxy) from error
+    addresses = await _look_up(world, url)
+    return ServerStream(stream, via, addresses[0] if addresses else None, addresses)
 
 
-def _is_word(error: BaseException) -> bool:
-    """Whether the other side said something: then its address is right."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(_is_word(inner) for inner in error.exceptions)
-    return isinstance(error, Refused | RemoteProtocolError)
+def proxy_notes(world: World, url: ServerUrl) -> tuple[str, ...]:
+    """What a person should know of the proxies in the environment. Raises SettingsError for what is no URL of one."""
+    proxy = world.proxies.find(url.host, url.port, is_tls=url.is_tls)
+    return (str(proxy),) if isinstance(proxy, Unspoken) else ()
 
 
-async def _expect(link: Link, kind: type[Expected]) -> Expected:
-    match await link.receive():
-        case ErrorSignal(code, text):
-            raise Refused(code, text)
-        case signal if isinstance(signal, kind):
-            return signal
-        case other:
-            raise UnexpectedSignal(f"the server said {type(other).__name__} where a {kind.__name__} was due")
+def configured_hosts(world: World, url: ServerUrl) -> tuple[str, ...]:
+    """The server and the proxy that leads to it, as a person named them."""
+    proxy = world.proxies.find(url.host, url.port, is_tls=url.is_tls)
+    return (url.host, proxy.host) if isinstance(proxy, Proxy) else (url.host,)
+
+
+async def _look_up(world: World, url: ServerUrl) -> tuple[Endpoint, ...]:
+    with trio.move_on_after(LOOKUP_PATIENCE):
+        try:
+            return await world.resolver.resolve(url.host, url.port)
+        except Unreachable:
+            return ()
+    return ()
+
+
+def _named(error: Unreachable, proxy: Proxy) -> Unreachable:
+    """So that nobody looks for the server's fault."""
+    return error if str(proxy) in str(error) else ServerUnreachable(f"through the proxy {proxy}: {error}")
+
+
+async def _open_first(
+    world: World,
+    endpoints: tuple[Endpoint, ...],
+    secure: Callable[[trio.abc.Stream], Awaitable[trio.abc.Stream]],
+    memory: AddressMemory,
+) -> tuple[trio.abc.Stream, Endpoint]:
+    """The first address that answers (RFC 8305 section 5), TLS included: a way may connect and then carry nothing."""
+    failures: list[Unreachable | Refused] = []
+    opened: list[tuple[trio.abc.Stream, Endpoint]] = []
+    connected: dict[Endpoint, None] = {}
+    """Those whose TLS is under way."""
+
+    async def attempt(endpoint: Endpoint, failed: trio.Event) -> None:
+        try:
+            stream = await world.streams.open_stream(endpoint)
+            connected[endpoint] = None
+            stream = await secure(stream)
+        except (Unreachable, Refused) as error:
+            failures.append(error)
+            connected.pop(endpoint, None)
+            failed.set()
+        else:
+            opened.append((stream, endpoint))
+            connected.pop(endpoint)
+            nursery.cancel_scope.cancel()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for endpoint in endpoints:
+                failed = trio.Event()
+                nursery.start_soon(attempt, endpoint, failed)
+                with trio.move_on_after(HEAD_START):
+                    await failed.wait()
+                if endpoint in connected:
+                    with trio.move_on_after(TLS_HEAD_START):
+                        await failed.wait()
+        if not opened:
+            raise _cause(failures)
+        return opened.pop(0)
+    finally:
+        for endpoint in connected:
+            memory.note_failed(endpoint)
+        for stream, _ in opened:
+            await trio.aclose_forcefully(stream)
+
+
+def _cause(failures: Sequence[Unreachable | Refused]) -> Exception:
+    """Who answered and is not the server that we look for says more than an address where nobody answers."""
+    for failure in failures:
+        if isinstance(failure, Refused | ProxyRefused):
+            return failure
+    told = sorted(failures, key=lambda failure: not speaks_no_tls(failure))
+    return ServerUnreachable("; ".join(map(str, told)) or "the server's name has no address")

@@ -18,7 +18,7 @@ from tunnel.model.timings import Timings, rung
 from tunnel.network.background import only_error
 from tunnel.network.ports import Entropy
 from tunnel.node.refusals import REMEDIES, TWIN, Complaints, is_final
-from tunnel.node.server_dial import Connection
+from tunnel.node.server_admission import Connection
 from tunnel.wire.signals import ErrorSignal, Ping, Pong, Signal, Withdraw, tag_of
 
 log = logging.getLogger(__name__)

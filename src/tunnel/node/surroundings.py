@@ -22,8 +22,8 @@ from tunnel.node.circuits import Circuits
 from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.identity import Identity
 from tunnel.node.indices import Indices
-from tunnel.node.port_sampler import PortSampler
 from tunnel.node.server_link import ServerLink
+from tunnel.node.stun_queries import StunQueries
 from tunnel.peer.handshake_limit import HandshakeLimit
 from tunnel.peer.probe_budget import PredictionTurn, ProbeBudget
 from tunnel.peer.surroundings import Indexed
@@ -72,7 +72,7 @@ class NodeSurroundings:
         self._stun_servers = stun_servers
         self._probe_budget = ProbeBudget()
         self.handshake_limit = HandshakeLimit()
-        self.sampler = PortSampler(
+        self.stun_queries = StunQueries(
             lambda number, datagram, remote: datagrams.send(Way(number, remote), datagram, None), world.entropy.token
         )
 
@@ -206,7 +206,7 @@ class NodeSurroundings:
     async def enclose(self, number: int, act: Callable[[], None]) -> tuple[Endpoint | None, Endpoint | None]:
         """Where our server saw a socket before and after an act."""
         servers = [server for server in self._stun_servers() if not server.is_ipv6]
-        return await self.sampler.enclose(number, servers, act, self.timings.stun_retransmits[-1])
+        return await self.stun_queries.enclose(number, servers, act, self.timings.stun_retransmits[-1])
 
     def suspect_network(self) -> None:
         """A path went silent: is it the peer, or are we somewhere else now?"""

@@ -70,7 +70,7 @@ def look(
     seed: int = 0,
     rate: float = 200.0,
 ) -> Look:
-    """Run a server's STUN service and the surveyor of a node on the desk for so long."""
+    """Run a server's STUN service and the NAT discovery of a node on the desk for so long."""
 
     async def run() -> Look:
         topology = Topology(hosts={"desk": host}, routers=routers, server=Server(stun=(*stun, LIAR)))

@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.node.port_sampler import MAX_OPEN, PortSampler
+from tunnel.node.stun_queries import MAX_OPEN, StunQueries
 from tunnel.wire.stun import binding_success, decode_stun, encode_stun
 
 SERVERS = (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.2", 3479))
@@ -23,7 +23,7 @@ class Nat:
         self.counted = itertools.count(5000)
         self.sent: list[tuple[int, Endpoint]] = []
         tokens = itertools.count(1)
-        self.sampler = PortSampler(self.send, lambda size: next(tokens).to_bytes(size))
+        self.stun_queries = StunQueries(self.send, lambda size: next(tokens).to_bytes(size))
 
     def send(self, socket: int, datagram: bytes, remote: Endpoint) -> bool:
         self.sent.append((socket, remote))
@@ -35,23 +35,23 @@ class Nat:
 
     async def _answer(self, socket: int, answer: bytes, remote: Endpoint) -> None:
         await trio.sleep(0.1)
-        self.sampler.handle_untrusted(socket + 1, answer, remote)
-        self.sampler.handle_untrusted(socket, answer, Endpoint("66.6.6.6", 3478))
-        self.sampler.handle_untrusted(socket, answer[:10], remote)
-        self.sampler.handle_untrusted(socket, answer, remote)
+        self.stun_queries.handle_untrusted(socket + 1, answer, remote)
+        self.stun_queries.handle_untrusted(socket, answer, Endpoint("66.6.6.6", 3478))
+        self.stun_queries.handle_untrusted(socket, answer[:10], remote)
+        self.stun_queries.handle_untrusted(socket, answer, remote)
 
 
 async def test_an_act_is_enclosed_by_what_the_servers_saw(autojump_clock: trio.testing.MockClock) -> None:
     nat = Nat()
     acted: list[int] = []
-    before, after = await nat.sampler.enclose(7, SERVERS, lambda: acted.append(next(nat.counted)), PATIENCE)
+    before, after = await nat.stun_queries.enclose(7, SERVERS, lambda: acted.append(next(nat.counted)), PATIENCE)
     assert acted == [5001]
     assert (before, after) == (Endpoint("26.0.1.1", 5000), Endpoint("26.0.1.1", 5002))
     assert nat.sent == [(7, SERVERS[0]), (7, SERVERS[1])]
 
 
 async def test_what_is_not_answered_is_not_known_after_its_patience(autojump_clock: trio.testing.MockClock) -> None:
-    before, after = await Nat(SERVERS[0]).sampler.enclose(7, SERVERS, lambda: None, PATIENCE)
+    before, after = await Nat(SERVERS[0]).stun_queries.enclose(7, SERVERS, lambda: None, PATIENCE)
     assert (before, after) == (None, Endpoint("26.0.1.1", 5001))
     assert trio.current_time() == PATIENCE
 
@@ -59,9 +59,9 @@ async def test_what_is_not_answered_is_not_known_after_its_patience(autojump_clo
 async def test_the_act_is_done_also_where_nobody_can_be_asked(autojump_clock: trio.testing.MockClock) -> None:
     acted: list[bool] = []
     nat = Nat()
-    assert await nat.sampler.enclose(7, (), lambda: acted.append(True), PATIENCE) == (None, None)
+    assert await nat.stun_queries.enclose(7, (), lambda: acted.append(True), PATIENCE) == (None, None)
     assert acted == [True]
-    assert await nat.sampler.enclose(7, SERVERS[:1], lambda: acted.append(True), PATIENCE) == (
+    assert await nat.stun_queries.enclose(7, SERVERS[:1], lambda: acted.append(True), PATIENCE) == (
         Endpoint("26.0.1.1", 5000),
         None,
     )
@@ -73,7 +73,7 @@ async def test_only_so_many_questions_are_open_at_once_and_none_for_ever(
     nat = Nat(*SERVERS)
     async with trio.open_nursery() as nursery:
         for _ in range(MAX_OPEN):
-            nursery.start_soon(nat.sampler.enclose, 7, SERVERS, lambda: None, PATIENCE)
+            nursery.start_soon(nat.stun_queries.enclose, 7, SERVERS, lambda: None, PATIENCE)
     assert len(nat.sent) == MAX_OPEN
-    await nat.sampler.enclose(7, SERVERS, lambda: None, PATIENCE)
+    await nat.stun_queries.enclose(7, SERVERS, lambda: None, PATIENCE)
     assert len(nat.sent) == MAX_OPEN + 2

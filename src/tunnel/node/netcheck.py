@@ -12,7 +12,7 @@ from tunnel.model.endpoint import Endpoint, Scope, scope_of
 from tunnel.model.nat import NatReport
 from tunnel.nat.captive_portal import captive_portal_of
 from tunnel.nat.ipv6 import Ipv6Sight, look_at_ipv6
-from tunnel.nat.netcheck import NetcheckReport, in_the_light_of
+from tunnel.nat.netcheck_report import NetcheckReport, in_the_light_of
 from tunnel.nat.rfc3489_class import SecondOpinion, ask_second_opinion
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import World
@@ -56,7 +56,7 @@ async def check_network(
     found = NetcheckReport(
         replace(survey, report=report()),
         opinion,
-        behavior_report=nat_discovery.inspector.behavior_report,
+        behavior_report=nat_discovery.behavior.behavior_report,
         ipv6=sight,
         captive_portal=captive_portal_of(survey.report.udp, link.failure, is_registered=link.is_registered),
         servers=nat_discovery.health(),

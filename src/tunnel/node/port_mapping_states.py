@@ -28,7 +28,7 @@ from tunnel.network.ports import Interfaces
 log = logging.getLogger(__name__)
 
 
-class PortMapping:
+class PortMappingStates:
     """`await run()` in a task, `await leave()` once at the end. `changed()` is told when there may be another lease.
 
     `port` is that of our socket in this family.

@@ -46,7 +46,7 @@ class _Place:
     """Where we are seen."""
 
 
-class Inspector:
+class BehaviorDiscovery:
     """Run `run()`, tell it each verdict by `note`. `news()` is called when `report_of` or `keepalive` has changed."""
 
     def __init__(self, datagrams: Datagrams, *, timings: Timings, entropy: Entropy, news: Callable[[], None]) -> None:

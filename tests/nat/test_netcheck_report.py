@@ -5,7 +5,7 @@ from __future__ import annotations
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.nat.classification import StunAnswer
-from tunnel.nat.netcheck import NetcheckReport, in_the_light_of
+from tunnel.nat.netcheck_report import NetcheckReport, in_the_light_of
 from tunnel.nat.rfc3489_class import SecondOpinion
 from tunnel.nat.survey import SurveyResult
 

@@ -21,7 +21,7 @@ from tunnel.nat.gateways.nat_pmp import NatPmpClient
 from tunnel.nat.gateways.pcp import PcpClient
 from tunnel.nat.gateways.race import PortClients
 from tunnel.nat.gateways.upnp import UpnpClient
-from tunnel.node.port_mapping import PortMapping
+from tunnel.node.port_mapping_states import PortMappingStates
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_town
 from tunnel.verify.simulation.internet.topology import Gateway, Host, Lie, Router, Topology
@@ -47,7 +47,7 @@ class Home:
             NatPmpClient(world.datagrams, timings.port_waits),
             UpnpClient(world.port_mapper, world.store),
         )
-        self.mapping = PortMapping(
+        self.mapping = PortMappingStates(
             world.interfaces, clients, port=PORT, is_ipv6=False, timings=timings, changed=self._note_change
         )
 
@@ -218,7 +218,7 @@ async def test_a_renewal_that_is_refused_loses_the_lease_at_once(open_home: Open
 async def test_a_useless_gateway_is_asked_ever_more_seldom(
     open_home: OpenHome, lie: Lie, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, "tunnel.node.port_mapping")
+    caplog.set_level(logging.DEBUG, "tunnel.node.port_mapping_states")
     async with open_home(replace(ALL, lie=lie)) as home:
         for wait in (*DEFAULT_TIMINGS.port_retries, DEFAULT_TIMINGS.port_retries[-1]):
             await home.wait_state("unsupported", DEFAULT_TIMINGS.port_probe)

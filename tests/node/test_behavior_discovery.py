@@ -15,7 +15,7 @@ from tunnel.model.nat import Filtering, Mapping, NatReport, Udp
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.classification import StunAnswer
 from tunnel.nat.survey import SurveyResult
-from tunnel.node.inspector import Inspector
+from tunnel.node.behavior_discovery import BehaviorDiscovery
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.memory.machine import MemoryEntropy
@@ -34,15 +34,15 @@ def seen_at(mapped: Endpoint, report: NatReport = VERDICT) -> SurveyResult:
 
 
 class Desk:
-    """An inspector on a public machine, what it sent, and when it had news."""
+    """Behavior discovery on a public machine, what it sent, and when it had news."""
 
     def __init__(self) -> None:
         self.sent: list[float] = []
         self.news: list[float] = []
-        self.inspector: Inspector
+        self.behavior: BehaviorDiscovery
 
     def says(self) -> Filtering:
-        return self.inspector.report_of(VERDICT).filtering
+        return self.behavior.report_of(VERDICT).filtering
 
 
 @pytest.fixture
@@ -54,13 +54,13 @@ async def desk(autojump_clock: trio.testing.MockClock, request: pytest.FixtureRe
         host = internet.add_host("desk", HERE.host)
         made = Desk()
         host.on_sent = lambda _: made.sent.append(trio.current_time())
-        made.inspector = Inspector(
+        made.behavior = BehaviorDiscovery(
             host,
             timings=getattr(request, "param", AT_ONCE),
             entropy=MemoryEntropy(random.Random(1)),
             news=lambda: made.news.append(trio.current_time()),
         )
-        nursery.start_soon(made.inspector.run)
+        nursery.start_soon(made.behavior.run)
         yield made
         nursery.cancel_scope.cancel()
 
@@ -71,7 +71,7 @@ async def test_without_a_verdict_nobody_is_asked(desk: Desk) -> None:
 
 
 async def test_a_verdict_is_completed_within_three_seconds(desk: Desk) -> None:
-    desk.inspector.note(seen_at(HERE), OWN)
+    desk.behavior.note(seen_at(HERE), OWN)
     assert desk.says() is UNKNOWN
     await trio.sleep(3.0)
     assert desk.says() is OPEN
@@ -80,11 +80,11 @@ async def test_a_verdict_is_completed_within_three_seconds(desk: Desk) -> None:
 
 
 async def test_the_same_place_is_not_looked_at_again_for_a_day(desk: Desk) -> None:
-    desk.inspector.note(seen_at(HERE), OWN)
+    desk.behavior.note(seen_at(HERE), OWN)
     await trio.sleep(5.0)
     before = len(desk.sent)
     for _ in range(100):
-        desk.inspector.note(seen_at(HERE), OWN)
+        desk.behavior.note(seen_at(HERE), OWN)
         await trio.sleep(300.0)
     assert len(desk.sent) == before
     await trio.sleep(DEFAULT_TIMINGS.lifetime_refresh)
@@ -92,10 +92,10 @@ async def test_the_same_place_is_not_looked_at_again_for_a_day(desk: Desk) -> No
 
 
 async def test_another_place_is_looked_at_and_nothing_of_the_first_is_said_there(desk: Desk) -> None:
-    desk.inspector.note(seen_at(HERE), OWN)
+    desk.behavior.note(seen_at(HERE), OWN)
     await trio.sleep(5.0)
     before = len(desk.sent)
-    desk.inspector.note(seen_at(THERE), OWN)
+    desk.behavior.note(seen_at(THERE), OWN)
     assert desk.says() is UNKNOWN
     await trio.sleep(10.0)
     assert desk.says() is OPEN
@@ -104,18 +104,18 @@ async def test_another_place_is_looked_at_and_nothing_of_the_first_is_said_there
 
 async def ask_from_place_to_place(desk: Desk, places: int) -> float:
     """Seconds that a wish takes while we are seen somewhere else again and again, so many times."""
-    desk.inspector.note(seen_at(HERE), OWN)
+    desk.behavior.note(seen_at(HERE), OWN)
     await trio.sleep(1.0)
     began = trio.current_time()
 
     async def wander() -> None:
         for turn in range(places):
             await trio.sleep(0.03)  # an inspection takes twice as long
-            desk.inspector.note(seen_at((THERE, HERE)[turn % 2]), OWN)
+            desk.behavior.note(seen_at((THERE, HERE)[turn % 2]), OWN)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wander)
-        await desk.inspector.inspect_now()
+        await desk.behavior.inspect_now()
         nursery.cancel_scope.cancel()
     return trio.current_time() - began
 
@@ -132,54 +132,54 @@ async def test_who_is_never_long_in_one_place_is_not_waited_for_any_longer(desk:
 
 
 async def test_a_mapping_that_turned_hard_is_another_place(desk: Desk) -> None:
-    desk.inspector.note(seen_at(HERE), OWN)
+    desk.behavior.note(seen_at(HERE), OWN)
     await trio.sleep(5.0)
-    desk.inspector.note(seen_at(HERE, replace(VERDICT, mapping=Mapping.ADDRESS_DEPENDENT)), OWN)
+    desk.behavior.note(seen_at(HERE, replace(VERDICT, mapping=Mapping.ADDRESS_DEPENDENT)), OWN)
     assert desk.says() is UNKNOWN
 
 
 async def test_where_no_datagram_passes_the_verdict_is_all(desk: Desk) -> None:
-    desk.inspector.note(seen_at(HERE), OWN)
+    desk.behavior.note(seen_at(HERE), OWN)
     await trio.sleep(5.0)
     before = len(desk.sent)
-    desk.inspector.note(SurveyResult(NatReport(udp=Udp.BLOCKED)), OWN)
+    desk.behavior.note(SurveyResult(NatReport(udp=Udp.BLOCKED)), OWN)
     await trio.sleep(100.0)
-    assert desk.inspector.report_of(NatReport(udp=Udp.BLOCKED)) == NatReport(udp=Udp.BLOCKED)
-    assert await desk.inspector.sample_ports(8) == ()
+    assert desk.behavior.report_of(NatReport(udp=Udp.BLOCKED)) == NatReport(udp=Udp.BLOCKED)
+    assert await desk.behavior.sample_ports(8) == ()
     assert len(desk.sent) == before
 
 
 async def test_an_inspection_now_is_one_that_begins_now(desk: Desk) -> None:
     """One that is under way does not count: what somebody just changed may have come too late for it."""
-    desk.inspector.note(seen_at(HERE), OWN)
+    desk.behavior.note(seen_at(HERE), OWN)
     await trio.sleep(0.01)
-    await desk.inspector.inspect_now()
+    await desk.behavior.inspect_now()
     two = len(desk.sent)
-    await desk.inspector.inspect_now()
+    await desk.behavior.inspect_now()
     assert desk.says() is OPEN
     assert len(desk.sent) - two == two // 2
 
 
 async def test_a_wish_with_nobody_to_ask_is_answered_at_once(desk: Desk) -> None:
     with trio.fail_after(0.1):
-        await desk.inspector.inspect_now()
+        await desk.behavior.inspect_now()
 
 
 async def test_a_machine_that_nothing_stands_before_has_no_lifetime_to_measure(desk: Desk) -> None:
-    desk.inspector.note(seen_at(HERE), OWN)
+    desk.behavior.note(seen_at(HERE), OWN)
     await trio.sleep(1000.0)
-    assert desk.inspector.lifetime is None
-    assert desk.inspector.keepalive == DEFAULT_TIMINGS.keepalive
+    assert desk.behavior.lifetime is None
+    assert desk.behavior.keepalive == DEFAULT_TIMINGS.keepalive
     assert max(desk.sent) < 5.0
 
 
 async def test_a_nat_is_measured_once_and_the_keepalive_follows(desk: Desk) -> None:
     """Here it is one that forgets nothing."""
-    desk.inspector.note(seen_at(HERE, replace(VERDICT, mapping=Mapping.ENDPOINT_INDEPENDENT)), OWN)
+    desk.behavior.note(seen_at(HERE, replace(VERDICT, mapping=Mapping.ENDPOINT_INDEPENDENT)), OWN)
     await trio.sleep(200.0)
-    assert desk.inspector.lifetime == DEFAULT_TIMINGS.lifetime_rungs[-1]
-    assert desk.inspector.keepalive == DEFAULT_TIMINGS.keepalive_most
-    assert desk.inspector.report_of(VERDICT).lifetime == desk.inspector.lifetime
+    assert desk.behavior.lifetime == DEFAULT_TIMINGS.lifetime_rungs[-1]
+    assert desk.behavior.keepalive == DEFAULT_TIMINGS.keepalive_most
+    assert desk.behavior.report_of(VERDICT).lifetime == desk.behavior.lifetime
     assert len(desk.news) == 2
     before = len(desk.sent)
     await trio.sleep(3600.0)
@@ -187,8 +187,8 @@ async def test_a_nat_is_measured_once_and_the_keepalive_follows(desk: Desk) -> N
 
 
 async def test_news_of_a_lifetime_dies_with_its_place(desk: Desk) -> None:
-    desk.inspector.note(seen_at(HERE, replace(VERDICT, mapping=Mapping.ENDPOINT_INDEPENDENT)), OWN)
+    desk.behavior.note(seen_at(HERE, replace(VERDICT, mapping=Mapping.ENDPOINT_INDEPENDENT)), OWN)
     await trio.sleep(200.0)
-    desk.inspector.note(seen_at(THERE), OWN)
-    assert desk.inspector.lifetime is None
-    assert desk.inspector.keepalive == DEFAULT_TIMINGS.keepalive
+    desk.behavior.note(seen_at(THERE), OWN)
+    assert desk.behavior.lifetime is None
+    assert desk.behavior.keepalive == DEFAULT_TIMINGS.keepalive

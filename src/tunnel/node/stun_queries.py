@@ -27,7 +27,7 @@ class _Question:
     mapped: Endpoint | None = None
 
 
-class PortSampler:
+class StunQueries:
     """One a node. `send(socket, datagram, remote)` sends a datagram, `token(size)` draws unguessable bytes."""
 
     def __init__(self, send: Callable[[int, bytes, Endpoint], bool], token: Callable[[int], bytes]) -> None:

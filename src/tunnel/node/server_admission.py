@@ -1,0 +1,109 @@
+"""One connection to the server: the stream (server_dial.py), WebSocket, challenge, hello, welcome."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import trio
+
+from tunnel.crypto.admission import prove
+from tunnel.crypto.network_keys import NetworkKeys
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import Refused, RemoteProtocolError, UnexpectedSignal
+from tunnel.model.invite import Invite
+from tunnel.model.timings import Timings
+from tunnel.network.link import Link
+from tunnel.network.ports import World
+from tunnel.network.tls import shown_fingerprint
+from tunnel.network.urls import ServerUrl
+from tunnel.network.websocket import open_message_channel
+from tunnel.node.address_memory import AddressMemory
+from tunnel.node.identity import Identity
+from tunnel.node.lease import check_lease
+from tunnel.node.server_dial import open_server_stream
+from tunnel.wire.signals import PROTOCOL_VERSION, Challenge, ErrorSignal, Welcome
+
+Expected = TypeVar("Expected")
+
+MAX_MESSAGE = 128 * 1024
+RELAY_QUEUE = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A link on which the server has welcomed us."""
+
+    link: Link
+    welcome: Welcome
+    server: Endpoint | None
+    """The address that we reached; through a proxy the first that its name resolves to here, None if it does not."""
+    addresses: tuple[Endpoint, ...] = ()
+    """All that the server's name resolved to."""
+    via: Endpoint | None = None
+    """What we are connected to: the server, or a proxy before it."""
+    doubt: Callable[[], None] = lambda: None
+    """To be called when it went silent: another address goes first the next time."""
+
+
+@asynccontextmanager
+async def open_connection(
+    invite: Invite,
+    network: NetworkKeys,
+    identity: Identity,
+    world: World,
+    timings: Timings,
+    *,
+    wanted_address: str,
+    memory: AddressMemory,
+) -> AsyncIterator[Connection]:
+    """A welcomed link, its writer not yet running. Raises ServerUnreachable, Refused or RemoteProtocolError."""
+    url = ServerUrl.parse(invite.server)
+    opened = await open_server_stream(world, url, invite.pin, memory)
+    binding = shown_fingerprint(opened.stream)
+    is_heard = False
+    try:
+        async with open_message_channel(
+            opened.stream, host=f"{url.host}:{url.port}", patience=timings.handshake_patience, max_message=MAX_MESSAGE
+        ) as channel:
+            link = Link(channel, timings=timings, relay_queue=RELAY_QUEUE)
+            challenge = await _expect(link, Challenge)
+            if challenge.version != PROTOCOL_VERSION:
+                raise Refused("version", f"the server speaks version {challenge.version}, we speak {PROTOCOL_VERSION}")
+            link.send_signal(prove(challenge, network, identity.keys, binding=binding, wanted_address=wanted_address))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(link.run_writer)
+                welcome = await _expect(link, Welcome)
+                is_heard = True
+                yield Connection(
+                    link,
+                    replace(welcome, address=check_lease(welcome.address)),
+                    opened.server,
+                    opened.addresses,
+                    via=opened.via,
+                    doubt=lambda: memory.note_failed(opened.via),
+                )
+                nursery.cancel_scope.cancel()
+    except BaseException as error:
+        if not is_heard and not _is_word(error):
+            memory.note_failed(opened.via)
+        raise
+
+
+def _is_word(error: BaseException) -> bool:
+    """Whether the other side said something: then its address is right."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(_is_word(inner) for inner in error.exceptions)
+    return isinstance(error, Refused | RemoteProtocolError)
+
+
+async def _expect(link: Link, kind: type[Expected]) -> Expected:
+    match await link.receive():
+        case ErrorSignal(code, text):
+            raise Refused(code, text)
+        case signal if isinstance(signal, kind):
+            return signal
+        case other:
+            raise UnexpectedSignal(f"the server said {type(other).__name__} where a {kind.__name__} was due")
