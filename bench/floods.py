@@ -22,7 +22,7 @@ from pathlib import Path
 import trio
 
 import tunnel
-from tunnel.cli.invites import make_invite
+from tunnel.cli.invite import make_invite
 from tunnel.crypto.admission import prove
 from tunnel.crypto.network_keys import NetworkKeys, derive_network_keys
 from tunnel.crypto.node_keys import NodeKeys

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import trio
 
-from tunnel.cli import programs
-from tunnel.cli.program import run
+from tunnel.cli import launch
+from tunnel.cli.command_line import run
 from tunnel.model.errors import Unreachable
 from tunnel.network.ports import Sighting
 
@@ -119,14 +119,14 @@ def type_in(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine()
-    monkeypatch.setattr(programs, "this_machine", made.world)
+    monkeypatch.setattr(launch, "this_machine", made.world)
     return made
 
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
     """Run the command with these words, to its end."""
-    monkeypatch.setattr(programs, "guard_memory", lambda: None)  # it would hold for all tests of this process
+    monkeypatch.setattr(launch, "guard_memory", lambda: None)  # it would hold for all tests of this process
 
     def run_it(*argv: str) -> Outcome:
         code = run(argv)

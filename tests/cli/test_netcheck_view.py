@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tunnel.cli.fitting import Trimmed
+from tunnel.cli.layout import Trimmed
 from tunnel.cli.netcheck_view import netcheck_view
 from tunnel.model.nat import HARD_MAPPINGS, Allocation, Filtering, Hairpin, Mapping, Udp
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from tunnel.cli import programs
+from tunnel.cli import launch
 from tunnel.cli import server as server_module
 from tunnel.cli.server import ServerOptions
 from tunnel.model.endpoint import Endpoint
@@ -109,7 +109,7 @@ def test_the_ready_line_stands_alone_on_stdout_and_sigterm_is_a_clean_end(
         signal.raise_signal(signal.SIGTERM)
         await trio.sleep_forever()
 
-    monkeypatch.setattr(programs, "serve_here", serve)
+    monkeypatch.setattr(launch, "serve_here", serve)
     ended = command("server", "--state", str(tmp_path / "state"))
     assert (ended.code, ended.out) == (0, line)
     assert (tmp_path / "state").is_dir()
@@ -131,7 +131,7 @@ def test_a_port_that_cannot_be_had_is_one_line_that_names_its_option(
         await trio.lowlevel.checkpoint()
         raise DeviceError(f"{port} cannot be used: root only") from OSError(errno.EACCES, "no")
 
-    monkeypatch.setattr(programs, "serve_here", serve)
+    monkeypatch.setattr(launch, "serve_here", serve)
     ended = command("server", "--listen", "192.0.2.1:443", "--state", str(tmp_path))
     assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1)
     assert f"no right to use {port}: ports below 1024 need root or CAP_NET_BIND_SERVICE" in ended.err

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tunnel.cli import up as up_module
-from tunnel.cli.exits import USAGE
-from tunnel.cli.program import COMMANDS, build_app, run
+from tunnel.cli.command_line import COMMANDS, build_app, run
+from tunnel.cli.exit_codes import USAGE
 from tunnel.cli.settings_file import options_of_command, settings_for
 from tunnel.model.errors import SettingsError
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tunnel.cli import simulate as module
-from tunnel.cli.program import run
+from tunnel.cli.command_line import run
 from tunnel.cli.simulate_view import MOST_STEPS
 from tunnel.verify.simulation.runs.run import Outcome, broken_outcome, run_scenario
 from tunnel.verify.simulation.scenarios.library import scenario_files, simulations_folder

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from tests.cli.test_status import BLOCKED, DIRECT, RELAYED, document, peer
 
-from tunnel.cli.fitting import Trimmed
+from tunnel.cli.layout import Trimmed
 from tunnel.cli.status_view import status_view
 
 IPV6 = "fd9a:3306:da8b:d769:29d4:7d91:8475:139c"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tunnel.cli import programs
+from tunnel.cli import launch
 from tunnel.cli import up as up_module
 from tunnel.cli.state_lock import NODE, holding
 from tunnel.cli.up import UpOptions
@@ -186,7 +186,7 @@ class Nodes:
 @pytest.fixture
 def nodes(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Nodes:
     made = Nodes()
-    monkeypatch.setattr(programs, "node_here", made.open)
+    monkeypatch.setattr(launch, "node_here", made.open)
     monkeypatch.setattr(type(machine), "open_listener", lambda _, path: made.open_listener(path), raising=False)
     monkeypatch.setattr(up_module, "start_logging", lambda *_, **__: None)
     return made

@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from tunnel import NodeSettings, open_node
-from tunnel.cli.invites import make_invite
-from tunnel.verify.demo.programs import open_server
+from tunnel.cli.invite import make_invite
+from tunnel.verify.demo.processes import open_server
 from tunnel.wire.invites import encode_invite
 
 HELLO = Path(__file__).parents[2] / "examples" / "hello.py"

@@ -10,8 +10,8 @@ from pathlib import Path
 import trio
 
 from tunnel import NodeSettings, open_node
-from tunnel.cli.invites import make_invite
-from tunnel.verify.demo.programs import open_server
+from tunnel.cli.invite import make_invite
+from tunnel.verify.demo.processes import open_server
 from tunnel.wire.invites import encode_invite
 
 PAGE = Path(__file__).parents[2] / "docs" / "library.md"

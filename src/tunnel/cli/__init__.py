@@ -4,13 +4,13 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """The entry point of the installed command; leaves with the exit codes of exits.py."""
+    """The entry point of the installed command; leaves with the exit codes of exit_codes.py."""
     import atexit
     import signal
     import sys
 
     try:
-        from tunnel.cli.program import run
+        from tunnel.cli.command_line import run
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # a second one, while the first was told; or one that came before all else

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import trio
 from cyclopts import Parameter
 
-from tunnel.cli.exits import DONE, FAILED, INTERRUPTED
+from tunnel.cli.exit_codes import DONE, FAILED, INTERRUPTED
 from tunnel.cli.options import ConfigOption
-from tunnel.cli.signals import run_until_signal
+from tunnel.cli.unix_signals import run_until_signal
 
 if TYPE_CHECKING:
     from tunnel.verify.demo.console import DemoConsole
@@ -41,7 +41,7 @@ async def show(tell: Story) -> int:
     """Tell a story to its end, then sum up. 1 if what it promises did not hold, 130 when a signal ended it."""
     from tunnel.verify.demo.console import DemoConsole
     from tunnel.verify.demo.findings import Findings
-    from tunnel.verify.demo.programs import DemoFailed
+    from tunnel.verify.demo.processes import DemoFailed
 
     console, findings = DemoConsole(), Findings()
     is_told = False

@@ -7,11 +7,11 @@ from typing import Annotated
 import trio
 from cyclopts import Parameter
 
-from tunnel.cli import programs
-from tunnel.cli.asking import ask_node, open_node
-from tunnel.cli.exits import DONE
+from tunnel.cli import launch
+from tunnel.cli.exit_codes import DONE
+from tunnel.cli.local_node import ask_node, open_node
 from tunnel.cli.options import Asking, Flat
-from tunnel.cli.text import printable
+from tunnel.cli.safe_text import printable
 from tunnel.model.errors import SettingsError, TunnelError, Unreachable
 from tunnel.node.control_client import NoNode, open_control
 
@@ -50,7 +50,7 @@ async def forget(
 
 async def _wait_ended(asking: Asking) -> None:
     """The socket goes last, when all else is done."""
-    controls = programs.this_machine(None).controls
+    controls = launch.this_machine(None).controls
     while True:
         try:
             async with open_control(controls, asking.socket):

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Literal, TextIO
 
-from tunnel.cli.log_limit import LogLimit
-from tunnel.cli.text import presentable, printable, without_secrets
+from tunnel.cli.log_rate_limit import LogLimit
+from tunnel.cli.safe_text import presentable, printable, without_secrets
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -120,7 +120,7 @@ def start_logging(
     """Send the logs of the whole process to a stream, stderr by default; replaces what was set before.
 
     `level` is ours; the libraries below us are heard from `warning` on, unless they are asked for. No kind of line is
-    logged without limit (log_limit.py).
+    logged without limit (log_rate_limit.py).
     """
     handler = logging.StreamHandler(stream) if stream is not None else _stderr()
     handler.setFormatter(LineFormatter(names, shows_ids=level == "debug"))

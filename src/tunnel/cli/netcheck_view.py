@@ -14,10 +14,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tunnel.cli.fitting import ByWidth, Fitting, table_of
-from tunnel.cli.tables import milliseconds, plain, port_mapping_words
-from tunnel.cli.verdict import has_hard_nat, is_open, verdict_of
-from tunnel.cli.words import server_words
+from tunnel.cli.layout import ByWidth, Fitting, table_of
+from tunnel.cli.netcheck_verdict import has_hard_nat, is_open, verdict_of
+from tunnel.cli.peer_view import milliseconds, plain, port_mapping_words
+from tunnel.cli.status_words import server_words
 from tunnel.model.reasons import REMEDIES, ReasonCode
 
 Json = Mapping[str, Any]

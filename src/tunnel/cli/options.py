@@ -8,8 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from tunnel.cli.default_paths import default_control, default_state, shown_place
 from tunnel.cli.logs import Level
-from tunnel.cli.places import default_control, default_state, shown_place
 from tunnel.model.endpoint import Endpoint, parse_endpoint
 from tunnel.model.errors import SettingsError
 

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tunnel.cli.fitting import Trimmed
+from tunnel.cli.layout import Trimmed
 from tunnel.cli.options import ConfigOption
+from tunnel.cli.output_files import vet_target, write_target
 from tunnel.cli.progress import Progress
-from tunnel.cli.targets import vet_target, write_target
 from tunnel.model.errors import SettingsError
 from tunnel.verify.proof.equivalent_mutants import reason_of
 from tunnel.verify.proof.prover import Explored, Proof, count_jobs

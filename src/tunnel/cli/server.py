@@ -10,13 +10,13 @@ from typing import Annotated
 import trio
 from cyclopts import Parameter
 
-from tunnel.cli import programs
+from tunnel.cli import launch
+from tunnel.cli.default_paths import default_state, make_folder, shown_place
+from tunnel.cli.device_remedies import naming_remedies
 from tunnel.cli.logs import start_logging
 from tunnel.cli.options import Flat, Running, parse_named_endpoint
-from tunnel.cli.places import default_state, make_folder, shown_place
-from tunnel.cli.remedies import naming_remedies
-from tunnel.cli.signals import run_until_signal
 from tunnel.cli.state_lock import SERVER, holding
+from tunnel.cli.unix_signals import run_until_signal
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import NODES_PER_ADDRESS, SERVER_PORT, STUN_PORTS, ServerSettings
@@ -101,7 +101,7 @@ async def server(
 ) -> int:
     """Run the meeting point: rendezvous, STUN and relay. Prints `ready URL PIN` when it serves."""
     settings = (options or ServerOptions()).settings()
-    programs.guard_memory()
+    launch.guard_memory()
     chosen = running or Running()
     start_logging(chosen.log_level, libraries=chosen.log_libraries)
     state = settings.state or _default_state()
@@ -109,7 +109,7 @@ async def server(
 
     async def program() -> None:
         async with trio.open_nursery() as nursery:
-            ready = await nursery.start(programs.serve_here, settings)
+            ready = await nursery.start(launch.serve_here, settings)
             print("ready", ready.url, *([] if ready.pin is None else [_pin_text(ready.pin)]), flush=True)
             log.info("serving", extra={"stun": " ".join(map(str, ready.stun)), "http": ready.http})
 

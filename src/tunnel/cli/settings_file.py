@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunnel.cli.kinds import expectation, fits
-from tunnel.cli.text import or_nearest
+from tunnel.cli.option_types import expectation, fits
+from tunnel.cli.safe_text import or_nearest
 from tunnel.model.errors import SettingsError
 from tunnel.model.toml_file import parse_toml, read_text, shown
 

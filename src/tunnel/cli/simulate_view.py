@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from tunnel.cli.text import printable
+from tunnel.cli.safe_text import printable
 from tunnel.machines.sequence import Arrow as Line
 from tunnel.verify.simulation.runs.conformance import Arrow, all_arrows
 from tunnel.verify.simulation.runs.run import Outcome

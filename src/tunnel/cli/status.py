@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import trio
 from cyclopts import Parameter
 
-from tunnel.cli.asking import ask_node, open_node
-from tunnel.cli.exits import DONE, FAILED, SERVER_UNREACHABLE
+from tunnel.cli.exit_codes import DONE, FAILED, SERVER_UNREACHABLE
+from tunnel.cli.local_node import ask_node, open_node
 from tunnel.cli.options import Asking, Flat
 from tunnel.cli.progress import telling_time
-from tunnel.cli.text import presentable, printable
-from tunnel.cli.words import is_idle
+from tunnel.cli.safe_text import presentable, printable
+from tunnel.cli.status_words import is_idle
 from tunnel.model.errors import PeerUnreachable, SettingsError
 from tunnel.node.control_client import ControlChannel
 
@@ -54,7 +54,7 @@ async def why(
     peer: Annotated[str, Parameter(help="Name, id or tunnel address.")], /, *, asking: AskingOption = None
 ) -> int:
     """Say why a peer is reached as it is, and what you can do."""
-    from tunnel.cli.tables import peer_view
+    from tunnel.cli.peer_view import peer_view
 
     found = await ask_node(asking, f"why {peer}", {"do": "why", "peer": peer})
     _print(peer_view(found, time.time()))
@@ -126,13 +126,13 @@ async def _known(channel: ControlChannel, peer: str) -> dict[str, Any]:
 
 
 def _way(path: Any) -> str:
-    from tunnel.cli.tables import path_words
+    from tunnel.cli.peer_view import path_words
 
     return "unknown path" if path is None else printable(path_words({**path, "rtt_ms": None}))
 
 
 def _status_view(found: Any) -> RenderableType:
-    from tunnel.cli.fitting import Trimmed
+    from tunnel.cli.layout import Trimmed
     from tunnel.cli.status_view import status_view
 
     return Trimmed(status_view(found, time.time()))
@@ -147,7 +147,7 @@ def _pictures() -> Iterator[Callable[[Any], None]]:
         return
     from rich.live import Live
 
-    from tunnel.cli.fitting import Clipped
+    from tunnel.cli.layout import Clipped
 
     with Live(console=console, auto_refresh=False) as live:
         yield lambda found: live.update(Clipped(_status_view(found)), refresh=True)
@@ -177,7 +177,7 @@ def _lasting(mapping: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print(view: RenderableType) -> None:
-    from tunnel.cli.fitting import Trimmed
+    from tunnel.cli.layout import Trimmed
 
     _console().print(Trimmed(view))
 
@@ -185,7 +185,7 @@ def _print(view: RenderableType) -> None:
 def _console() -> Console:
     from rich.console import Console
 
-    from tunnel.cli.fitting import PIPE_WIDTH
+    from tunnel.cli.layout import PIPE_WIDTH
 
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 

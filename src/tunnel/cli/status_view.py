@@ -12,9 +12,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tunnel.cli.fitting import Fitting, table_of
-from tunnel.cli.tables import age, amount, colored, milliseconds, nat_words, path_of, plain, port_mapping_words
-from tunnel.cli.words import announcement_words, idle_words, ip_words, is_offline, peer_words, server_words
+from tunnel.cli.layout import Fitting, table_of
+from tunnel.cli.peer_view import age, amount, colored, milliseconds, nat_words, path_of, plain, port_mapping_words
+from tunnel.cli.status_words import announcement_words, idle_words, ip_words, is_offline, peer_words, server_words
 
 LONG_OFFLINE = 3600.0
 """Seconds after which an offline peer is only counted."""

@@ -13,15 +13,15 @@ from typing import Annotated
 import trio
 from cyclopts import Parameter
 
-from tunnel.cli import programs
-from tunnel.cli.invites import read_invite_file, stored_invite
+from tunnel.cli import launch
+from tunnel.cli.default_paths import default_control, default_state, make_folder
+from tunnel.cli.device_remedies import naming_remedies
+from tunnel.cli.invite import read_invite_file, stored_invite
 from tunnel.cli.logs import PeerNames, start_logging
 from tunnel.cli.options import ControlOption, Flat, Running, StateOption, parse_named_endpoint
-from tunnel.cli.places import default_control, default_state, make_folder
-from tunnel.cli.remedies import naming_remedies
-from tunnel.cli.signals import run_until_signal
 from tunnel.cli.state_lock import NODE, holding
-from tunnel.cli.telling import name_of, tell_notes, tell_peers, tell_up
+from tunnel.cli.unix_signals import run_until_signal
+from tunnel.cli.up_messages import name_of, tell_notes, tell_peers, tell_up
 from tunnel.model.endpoint import split_host_port
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import NodeSettings
@@ -91,7 +91,7 @@ async def up(
     """
     settings = (options or UpOptions()).settings()
     state, control = settings.state or default_state(), settings.control or default_control(settings.state)
-    programs.guard_memory()
+    launch.guard_memory()
     chosen, names = running or Running(), PeerNames()
     start_logging(chosen.log_level, names=names, libraries=chosen.log_libraries)
     invite = stored_invite(state) if invite_file is None else read_invite_file(invite_file)
@@ -99,14 +99,14 @@ async def up(
     make_folder(control.parent, "--control")
     _warn_of_a_closed_port(settings)
 
-    world = programs.this_machine(state)
+    world = launch.this_machine(state)
     ports = {f"UDP 0.0.0.0:{settings.udp_port}": "--udp-port"}
 
     async def program() -> None:
         with trio.CancelScope() as whole:
             async with (
                 aclosing(await world.controls.open_listener(control)) as listener,
-                programs.node_here(invite, settings, world) as node,
+                launch.node_here(invite, settings, world) as node,
                 trio.open_nursery() as nursery,
             ):
                 names.use(partial(name_of, node))

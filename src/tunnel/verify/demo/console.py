@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tunnel.cli.fitting import Trimmed
-from tunnel.cli.text import printable
+from tunnel.cli.layout import Trimmed
+from tunnel.cli.safe_text import printable
 from tunnel.verify.demo.findings import Finding
 
 _STYLES = {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import trio
 
-from tunnel.cli.invites import make_invite
+from tunnel.cli.invite import make_invite
 from tunnel.verify.demo.console import DemoConsole
 from tunnel.verify.demo.findings import (
     DIRECT_PATIENCE,
@@ -26,8 +26,8 @@ from tunnel.verify.demo.findings import (
     round_trips,
     throughput,
 )
-from tunnel.verify.demo.programs import NodeHandle, open_demo_node, open_server
-from tunnel.verify.demo.view import wait_direct, wait_given_up
+from tunnel.verify.demo.peer_progress import wait_direct, wait_given_up
+from tunnel.verify.demo.processes import NodeHandle, open_demo_node, open_server
 from tunnel.wire.invites import encode_invite
 
 _BEFORE_THE_CUT = 1.0

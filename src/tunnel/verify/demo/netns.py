@@ -20,7 +20,7 @@ from typing import Any
 
 import trio
 
-from tunnel.cli import programs
+from tunnel.cli import launch
 from tunnel.machines.notifier import Notifier
 from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.node.control_client import open_control
@@ -37,8 +37,8 @@ from tunnel.verify.demo.findings import (
     round_trips,
     throughput,
 )
-from tunnel.verify.demo.programs import DemoFailed, last_words
-from tunnel.verify.demo.view import PeerView, wait_direct, wait_given_up
+from tunnel.verify.demo.peer_progress import PeerView, wait_direct, wait_given_up
+from tunnel.verify.demo.processes import DemoFailed, last_words
 from tunnel.verify.netlab import Kind, Lab, SiteSpec, open_lab
 from tunnel.verify.netlab.namespaces import check_privilege
 from tunnel.verify.netlab.programs import LabPrograms
@@ -55,7 +55,7 @@ _PUMP = 1.5
 _PUMP_PORT = 5201
 _LOOK_AGAIN = 0.05
 _REFRESH = 0.2
-_PUMP_PROGRAM = [sys.executable, "-I", "-S", str(Path(__file__).with_name("pump.py"))]
+_PUMP_PROGRAM = [sys.executable, "-I", "-S", str(Path(__file__).with_name("tcp_throughput.py"))]
 _ANSWER = re.compile(rb"\[([\d.]+)\] \d+ bytes from .* time=([\d.]+) ms")
 
 
@@ -202,7 +202,7 @@ class _Story:
         """Follow a node's status over its control socket, as `status --json --watch` does."""
         running = self._lab_programs.nodes[view.node]
         assert running.control is not None
-        controls = programs.this_machine(None).controls
+        controls = launch.this_machine(None).controls
         told = 0.0
         while True:
             if running.process.poll() is not None:

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from tunnel.cli.program import run
+from tunnel.cli.command_line import run
 
 
 def main(argv: Sequence[str]) -> int:

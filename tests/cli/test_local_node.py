@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tunnel.cli.asking import no_node
-from tunnel.cli.places import ROOTS_CONTROL
+from tunnel.cli.default_paths import ROOTS_CONTROL
+from tunnel.cli.local_node import no_node
 from tunnel.network.ports import Sighting
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from tunnel.cli.log_limit import LINES_AT_ONCE, LINES_RATE, LogLimit
+from tunnel.cli.log_rate_limit import LINES_AT_ONCE, LINES_RATE, LogLimit
 
 
 class Page(logging.Handler):

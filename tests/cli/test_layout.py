@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from tunnel.cli.fitting import ByWidth, Clipped, Fitting, table_of
+from tunnel.cli.layout import ByWidth, Clipped, Fitting, table_of
 
 
 def shown(view: object, width: int = 80, height: int = 24) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunnel.cli.exits import leaves_of
+from tunnel.cli.exit_codes import leaves_of
 from tunnel.model.errors import DeviceError
 from tunnel.network.os.devices import NO_PRIVILEGE
 

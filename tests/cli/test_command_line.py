@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tunnel.cli import charts, program
-from tunnel.cli.program import COMMANDS, run
+from tunnel.cli import chart, command_line
+from tunnel.cli.command_line import COMMANDS, run
 from tunnel.cli.settings_file import options_of_command
 from tunnel.crypto.network_keys import derive_network_keys
 from tunnel.model.errors import (
@@ -38,7 +38,7 @@ def break_chart(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(_: object) -> str:
         raise error
 
-    monkeypatch.setattr(charts, "mermaid", fail)
+    monkeypatch.setattr(chart, "mermaid", fail)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_help_tells_every_command_and_every_command_has_help(command: Command) -
 
 
 def test_a_command_says_the_same_of_itself_in_the_overview_and_in_its_own_help() -> None:
-    app = program.build_app()
+    app = command_line.build_app()
     for name, _, sentence in COMMANDS:
         function = app[name].default_command
         assert function is not None
@@ -114,7 +114,7 @@ def test_a_command_says_the_same_of_itself_in_the_overview_and_in_its_own_help()
 def test_help_shows_only_defaults_that_tell_something(command: Command, name: str) -> None:
     shown = " ".join(command(name, "--help").out.replace("│", " ").split())
     assert not any(f"[default: {nothing}]" in shown for nothing in ("()", "False", "None"))
-    options = options_of_command(program.build_app(), name)
+    options = options_of_command(command_line.build_app(), name)
     for option, default in (("state", "p2ptunnel-trio"), ("control", "control.sock")):
         assert option not in options or re.search(rf"--{option} .*?\[default: \S*{default}(/server)?\]", shown)
 
@@ -126,7 +126,7 @@ def test_version_is_the_version_of_the_package(command: Command) -> None:
 
 
 def test_a_reader_who_leaves_early_is_no_error_worth_a_traceback(tmp_path: Path) -> None:
-    code = "import sys; from tunnel.cli.program import run; sys.exit(run(['chart', 'peer_connection']))"
+    code = "import sys; from tunnel.cli.command_line import run; sys.exit(run(['chart', 'peer_connection']))"
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
     )
@@ -142,9 +142,9 @@ def test_a_reader_who_leaves_early_is_no_error_worth_a_traceback(tmp_path: Path)
 def test_a_terminal_without_utf8_gets_names_spelled_out(tmp_path: Path) -> None:
     """A peer calls itself what it likes, and an error repeats it."""
     code = (
-        "import sys; from tunnel.cli import charts, program\n"
-        "charts.mermaid = lambda chart: 'caf\\xe9 \\u4eac \\udcff'\n"
-        "sys.exit(program.run(['chart', 'peer_connection']) + program.run(['no\\u4eac']))\n"
+        "import sys; from tunnel.cli import chart, command_line\n"
+        "chart.mermaid = lambda chart: 'caf\\xe9 \\u4eac \\udcff'\n"
+        "sys.exit(command_line.run(['chart', 'peer_connection']) + command_line.run(['no\\u4eac']))\n"
     )
     environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
     ended = subprocess.run(
@@ -158,10 +158,10 @@ def test_a_terminal_without_utf8_gets_names_spelled_out(tmp_path: Path) -> None:
 def test_a_pipe_that_somebody_made_non_blocking_gets_everything(tmp_path: Path) -> None:
     """Python drops what a full one does not take, without an error."""
     code = (
-        "import os, sys; from tunnel.cli import charts, program\n"
-        "charts.mermaid = lambda chart: 'x' * 1000000\n"
+        "import os, sys; from tunnel.cli import chart, command_line\n"
+        "chart.mermaid = lambda chart: 'x' * 1000000\n"
         "os.set_blocking(1, False)\n"
-        "sys.exit(program.run(['chart', 'peer_connection']))\n"
+        "sys.exit(command_line.run(['chart', 'peer_connection']))\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path, check=False, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -172,7 +172,7 @@ def test_help_loads_neither_the_programs_nor_trio(tmp_path: Path) -> None:
     """`--help` and shell completion should feel instant."""
     code = (
         "import sys\n"
-        "from tunnel.cli.program import run\n"
+        "from tunnel.cli.command_line import run\n"
         "run(['--help'])\n"
         "heavy = {'trio', 'cryptography', 'statemachine', 'msgpack', 'tunnel.node'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)\n"

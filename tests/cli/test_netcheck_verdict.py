@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.cli.test_netcheck_view import DOWN, EASY, NO_PORT, told
 
-from tunnel.cli.verdict import verdict_of
+from tunnel.cli.netcheck_verdict import verdict_of
 from tunnel.model.nat import Mapping, Udp
 
 HARD = {"mapping": "address_and_port_dependent"}

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from tunnel.cli.exits import DONE, INTERRUPTED
+from tunnel.cli.exit_codes import DONE, INTERRUPTED
 
 
 async def run_until_signal(program: Callable[[], Awaitable[None]]) -> int:

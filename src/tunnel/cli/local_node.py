@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tunnel.cli import programs
+from tunnel.cli import launch
+from tunnel.cli.default_paths import ROOTS_CONTROL
 from tunnel.cli.options import Asking
-from tunnel.cli.places import ROOTS_CONTROL
 from tunnel.model.errors import Unreachable
 from tunnel.network.ports import Sighting
 from tunnel.node.control_client import ASK_PATIENCE, ControlChannel, NoNode, open_control
@@ -22,7 +22,7 @@ async def open_node(asking: Asking | None, command: str) -> AsyncIterator[Contro
     Raises Unreachable with the remedy.
     """
     path = (asking or Asking()).socket
-    controls = programs.this_machine(None).controls
+    controls = launch.this_machine(None).controls
     try:
         async with open_control(controls, path) as channel:
             yield channel

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tunnel.cli.places import default_control, default_state, make_folder, shown_place
+from tunnel.cli.default_paths import default_control, default_state, make_folder, shown_place
 from tunnel.model.errors import DeviceError, SettingsError
 
 

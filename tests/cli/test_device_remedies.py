@@ -10,7 +10,7 @@ import sys
 import pytest
 import trio
 
-from tunnel.cli.remedies import naming_remedies
+from tunnel.cli.device_remedies import naming_remedies
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
 from tunnel.network.os.world import real_world

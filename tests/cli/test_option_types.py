@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from tunnel.cli.kinds import expectation, fits
+from tunnel.cli.option_types import expectation, fits
 
 
 @pytest.mark.parametrize(

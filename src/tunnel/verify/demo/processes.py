@@ -14,11 +14,11 @@ from typing import Any
 
 import trio
 
-from tunnel.cli.text import presentable
+from tunnel.cli.safe_text import presentable
 from tunnel.model.errors import TunnelError
 from tunnel.node.control_lines import Lines, decode_line, encode_line, error_of
 from tunnel.verify.demo.console import DemoConsole
-from tunnel.verify.demo.view import PeerView
+from tunnel.verify.demo.peer_progress import PeerView
 
 READY_PATIENCE = 20.0
 _PYTHON = (sys.executable, "-P", "-m")  # -P: what lies in the current folder is not ours

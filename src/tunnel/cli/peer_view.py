@@ -1,6 +1,6 @@
 """What the commands show to people: the JSON of the control socket as rich tables. All of it counts as untrusted.
 
-States are told in plain words (words.py); the chart's own stand in --json, and in a column of their own.
+States are told in plain words (status_words.py); the chart's own stand in --json, and in a column of their own.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from tunnel.cli.text import printable
-from tunnel.cli.words import idle_words, peer_words, reason_words
+from tunnel.cli.safe_text import printable
+from tunnel.cli.status_words import idle_words, peer_words, reason_words
 
 _STYLES = {"connected": "green", "relayed": "yellow", "registered": "green", "acknowledged": "green"}
 Json = Mapping[str, Any]

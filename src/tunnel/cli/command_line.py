@@ -13,10 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, CycloptsError, Parameter
 
-from tunnel.cli.exits import FAILED, INTERRUPTED, USAGE, exit_of, leaves_of
+from tunnel.cli.exit_codes import FAILED, INTERRUPTED, USAGE, exit_of, leaves_of
+from tunnel.cli.safe_text import mute_stdout, presentable, without_pasted
 from tunnel.cli.settings_file import read_settings
-from tunnel.cli.text import mute_stdout, presentable, without_pasted
-from tunnel.cli.usage import usage_text
+from tunnel.cli.usage_errors import usage_text
 from tunnel.model.errors import TunnelError
 
 NAME = "p2ptunnel-trio"
@@ -26,11 +26,11 @@ _OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("server", "tunnel.cli.server:server", "Run the meeting point: rendezvous, STUN and relay."),
-    ("invite", "tunnel.cli.invites:invite", "Make a network and print its invite, or print the invite of this node."),
-    ("join", "tunnel.cli.joining:join", "Keep an invite, so that `up` finds it."),
+    ("invite", "tunnel.cli.invite:invite", "Make a network and print its invite, or print the invite of this node."),
+    ("join", "tunnel.cli.join:join", "Keep an invite, so that `up` finds it."),
     (
         "leave",
-        "tunnel.cli.joining:leave",
+        "tunnel.cli.join:leave",
         "Remove the network that this node is in from its state folder: the invite, the leased address, peer names.",
     ),
     ("up", "tunnel.cli.up:up", "Run this machine's node until told to stop."),
@@ -48,7 +48,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
         "tunnel.cli.status:netcheck",
         "Look at the NAT in front of this machine, with the node that runs here (`up`).",
     ),
-    ("chart", "tunnel.cli.charts:chart", "Print a state chart of the program."),
+    ("chart", "tunnel.cli.chart:chart", "Print a state chart of the program."),
     ("simulate", "tunnel.cli.simulate:simulate", "Run scenarios on a virtual internet, in virtual time."),
     ("prove", "tunnel.cli.prove:prove", "Explore every state that two nodes and their server can reach together."),
     (

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio.testing
 
-from tunnel.cli.telling import name_of, tell_notes, tell_peers, tell_up
+from tunnel.cli.up_messages import name_of, tell_notes, tell_peers, tell_up
 from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
@@ -33,7 +33,7 @@ async def told_of(caplog: pytest.LogCaptureFixture, *changes: Any) -> list[str]:
         for one in changes:
             yield one
 
-    with caplog.at_level(logging.INFO, "tunnel.cli.telling"):
+    with caplog.at_level(logging.INFO, "tunnel.cli.up_messages"):
         await tell_peers(SimpleNamespace(watch=watch))  # type: ignore[arg-type]
     assert {vars(record)["peer"] for record in caplog.records} <= {"laptopid"}
     return caplog.messages
@@ -86,7 +86,7 @@ async def start(node: Any) -> None:
 async def test_the_first_line_says_who_we_are_where_and_whether_the_server_is_reached(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], autojump_clock: trio.testing.MockClock
 ) -> None:
-    with caplog.at_level(logging.INFO, "tunnel.cli.telling"):
+    with caplog.at_level(logging.INFO, "tunnel.cli.up_messages"):
         await start(StartingNode(0.5))
     assert caplog.messages == ["node is up"]
     facts = vars(caplog.records[0])
@@ -106,7 +106,7 @@ async def test_without_the_server_the_address_that_it_leases_comes_later(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], autojump_clock: trio.testing.MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:
-        with caplog.at_level(logging.INFO, "tunnel.cli.telling"):
+        with caplog.at_level(logging.INFO, "tunnel.cli.up_messages"):
             nursery.start_soon(start, StartingNode(60.0))
             await trio.sleep(3)
         assert vars(caplog.records[0])["server"] == "not reached yet"
@@ -132,7 +132,7 @@ async def test_a_closed_pipe_ends_no_node(tmp_path: Path) -> None:
     """`up | head -0`: nor is its exit code that of a failure."""
     code = (
         "import os, sys, trio; from pathlib import Path; from types import SimpleNamespace\n"
-        "from tunnel.cli.telling import tell_up\n"
+        "from tunnel.cli.up_messages import tell_up\n"
         "reading, writing = os.pipe(); os.dup2(writing, 1); os.close(writing); os.close(reading)\n"
         "registered = trio.lowlevel.checkpoint\n"
         "node = SimpleNamespace(name='desk', id='x', addresses=('fd9a::7',), wait_registered=registered)\n"

@@ -8,13 +8,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from tunnel.cli import programs
-from tunnel.cli.consent import require_consent
-from tunnel.cli.invites import parse_invite, read_invite_file, typed_invite
+from tunnel.cli import launch
+from tunnel.cli.confirmation import require_consent
+from tunnel.cli.default_paths import INVITE, default_state, make_folder
+from tunnel.cli.invite import parse_invite, read_invite_file, typed_invite
 from tunnel.cli.options import ConfigOption, StateOption
-from tunnel.cli.places import INVITE, default_state, make_folder
+from tunnel.cli.safe_text import printable
 from tunnel.cli.state_lock import NODE, is_held
-from tunnel.cli.text import printable
 from tunnel.model.errors import SettingsError
 from tunnel.model.identity import NetworkId
 from tunnel.model.invite import Invite
@@ -34,10 +34,10 @@ def join(
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:
     """Keep an invite, so that `up` finds it. It is checked first; nothing is sent."""
-    programs.guard_memory()
+    launch.guard_memory()
     folder = state or default_state()
     offered = read_invite_file(invite_file) if invite_file is not None else parse_invite(typed_invite())
-    store = programs.this_machine(folder).store
+    store = launch.this_machine(folder).store
     kept = store.read(INVITE)
     if kept is not None and not _is_same_network(kept, offered):
         left = _name_of(kept)
@@ -64,7 +64,7 @@ def leave(
 ) -> int:
     """Remove the network that this node is in from its state folder: the invite, the leased address, peer names."""
     folder = state or default_state()
-    store = programs.this_machine(folder).store
+    store = launch.this_machine(folder).store
     kept = store.read(INVITE)
     if kept is None:
         raise SettingsError(f"this node is in no network: {folder} holds no invite")

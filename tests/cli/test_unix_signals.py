@@ -7,7 +7,7 @@ import signal
 import pytest
 import trio
 
-from tunnel.cli.signals import run_until_signal
+from tunnel.cli.unix_signals import run_until_signal
 
 
 @pytest.mark.parametrize(

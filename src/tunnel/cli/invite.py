@@ -14,10 +14,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from tunnel.cli import programs
-from tunnel.cli.asking import as_user
+from tunnel.cli import launch
+from tunnel.cli.default_paths import INVITE, default_state
+from tunnel.cli.local_node import as_user
 from tunnel.cli.options import ConfigOption, StateOption
-from tunnel.cli.places import INVITE, default_state
 from tunnel.crypto.network_keys import derive_network_keys, open_invite
 from tunnel.model.errors import SettingsError
 from tunnel.model.invite import Invite
@@ -43,7 +43,7 @@ def invite(
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:
     """Make a network and print its invite, or print the invite of this node. The invite stands alone on stdout."""
-    programs.guard_memory()
+    launch.guard_memory()
     if server is None:
         if pin is not None or network is not None:
             raise SettingsError("--pin and --network make a new network, which needs --server too")
@@ -67,13 +67,13 @@ def make_invite(server: str, pin: str | None, network: str) -> Invite:
     if not url.is_tls:
         raise SettingsError(f"--server {server} is without TLS, which no `p2ptunnel-trio server` speaks: write wss://")
     pinned = None if pin is None else parse_pin(pin)
-    secret = programs.this_machine(None).entropy.token(_SECRET_BYTES)
+    secret = launch.this_machine(None).entropy.token(_SECRET_BYTES)
     return Invite(str(url), pinned, network, derive_network_keys(network, secret).network_id, secret)
 
 
 def stored_invite(folder: Path, elsewhere: str = "") -> Invite:
     """The invite that `join` kept. Raises SettingsError if there is none; `elsewhere` says where there may be one."""
-    kept = programs.this_machine(folder).store.read(INVITE)
+    kept = launch.this_machine(folder).store.read(INVITE)
     if kept is None:
         raise SettingsError(
             f"this node is in no network yet ({folder} holds no invite): run `p2ptunnel-trio join`, as the same user"
@@ -121,7 +121,7 @@ def parse_invite(text: str) -> Invite:
 
 def _elsewhere() -> str:
     """Another user's node has an invite too, and this user may be able to ask it."""
-    foreign = [seen for seen in programs.this_machine(None).controls.sightings() if not seen.is_open]
+    foreign = [seen for seen in launch.this_machine(None).controls.sightings() if not seen.is_open]
     if not foreign:
         return ""
     owner = foreign[0].owner

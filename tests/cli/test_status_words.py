@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tunnel.cli.tables import peer_view
-from tunnel.cli.words import announcement_words, idle_words, is_offline, peer_words, server_words
+from tunnel.cli.peer_view import peer_view
+from tunnel.cli.status_words import announcement_words, idle_words, is_offline, peer_words, server_words
 from tunnel.machines.diagrams import CHARTS
 
 RELAY = {"kind": "relay-websocket"}

@@ -1,7 +1,7 @@
 """One TCP stream as fast as it goes. Run by its path inside a lab, so it knows nothing of the project.
 
-pump.py receive ADDRESS PORT             prints "ready", and what came: BYTES SECONDS
-pump.py send ADDRESS PORT SECONDS
+tcp_throughput.py receive ADDRESS PORT             prints "ready", and what came: BYTES SECONDS
+tcp_throughput.py send ADDRESS PORT SECONDS
 """
 
 from __future__ import annotations
