@@ -114,7 +114,7 @@ def test_a_scenario_of_ours_is_run_again_by_its_name(
 ) -> None:
     """Unless something else is called so here."""
     monkeypatch.setattr(
-        module, "rehearse", lambda scenario, seed, **_: broken_outcome(scenario.name, seed, ValueError())
+        module, "run_scenario", lambda scenario, seed, **_: broken_outcome(scenario.name, seed, ValueError())
     )
     assert run(["simulate", "easy_pair"]) == 1
     assert "again: p2ptunnel-trio simulate easy_pair --seed 0\n" in capsys.readouterr().out
@@ -256,7 +256,7 @@ def test_a_run_that_breaks_is_one_failure_and_the_others_count(
             raise ExceptionGroup("two", [ValueError("26.0.0.1 is \x1b[2J taken"), KeyError()])
         return run_scenario(scenario, seed, keep_trace=keep_trace)
 
-    monkeypatch.setattr(module, "rehearse", break_one)
+    monkeypatch.setattr(module, "run_scenario", break_one)
     assert run(["simulate", "good.toml", "--seeds", "0..2", "--processes", "1"]) == 1
     out, err = capsys.readouterr()
     assert "2 of 3 runs passed" in out
@@ -289,7 +289,7 @@ def test_a_scenario_that_vanishes_once_it_is_read_loses_nothing(
         (folder / "bad.toml").unlink(missing_ok=True)
         return run_scenario(scenario, seed, keep_trace=keep_trace)
 
-    monkeypatch.setattr(module, "rehearse", vanish)
+    monkeypatch.setattr(module, "run_scenario", vanish)
     assert run(["simulate", "bad.toml"]) == 1
     assert "FAILED bad, seed 0" in capsys.readouterr().out
 
@@ -349,7 +349,7 @@ def test_a_storm_is_drawn_from_its_seed_and_kept_as_a_file(
     def fail(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> Outcome:
         return replace(run_scenario(scenario, seed, keep_trace=keep_trace), failures=("it rained",))
 
-    monkeypatch.setattr(module, "rehearse", fail)
+    monkeypatch.setattr(module, "run_scenario", fail)
     assert run(["simulate", "--storm", "5", "--keep", "kept", "--json"]) == 1
     run_ = json.loads(capsys.readouterr().out)["runs"][0]
     assert run_["rerun"] == "p2ptunnel-trio simulate --storm 5"
