@@ -15,13 +15,14 @@ import pytest
 import trio
 
 from tunnel.crypto.network_keys import derive_network_keys
-from tunnel.embedding import Node, PeerChange, open_node
+from tunnel.embedding import Node, open_node
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, PeerUnreachable, SettingsError
 from tunnel.model.invite import Invite
 from tunnel.model.settings import NodeSettings, ServerSettings
 from tunnel.model.settings_check import fit_name
 from tunnel.node.inboxes import PEER_DATAGRAMS
+from tunnel.node.peer_changes import PeerChange
 from tunnel.peer.messages import APPLICATION
 from tunnel.server.program import serve
 from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet

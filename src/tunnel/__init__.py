@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tunnel.embedding import Node, Peer, PeerChange, PingResult, open_node
+    from tunnel.embedding import Node, Peer, PingResult, open_node
     from tunnel.model.endpoint import Endpoint
     from tunnel.model.errors import (
         DeviceError,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tunnel.model.reasons import Reason, ReasonCode
     from tunnel.model.settings import NodeSettings
     from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus
+    from tunnel.node.peer_changes import PeerChange
 
 __all__ = [
     "DeviceError",
@@ -57,12 +58,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Node", "Peer", "PeerChange", "PingResult", "open_node"), "embedding"),
+    **dict.fromkeys(("Node", "Peer", "PingResult", "open_node"), "embedding"),
     **dict.fromkeys(("Move", "NodeStatus", "PathStatus", "PeerStatus"), "model.status"),
     **dict.fromkeys(("Reason", "ReasonCode"), "model.reasons"),
     "Endpoint": "model.endpoint",
     "Invite": "model.invite",
     "NodeSettings": "model.settings",
+    "PeerChange": "node.peer_changes",
 }
 
 

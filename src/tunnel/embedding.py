@@ -10,7 +10,6 @@ Structured: everything that a node starts ends with its block.
 from __future__ import annotations
 
 import socket
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -18,39 +17,30 @@ from dataclasses import dataclass, replace
 import trio
 
 from tunnel.crypto.network_keys import open_invite
-from tunnel.machines.notifier import Notifier
 from tunnel.model.errors import PeerUnreachable, SettingsError
 from tunnel.model.invite import Invite
 from tunnel.model.reasons import Reason
 from tunnel.model.settings import NodeSettings
 from tunnel.model.settings_check import check_node_settings, fit_name
-from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus
+from tunnel.model.status import NodeStatus, PathStatus, PeerStatus
 from tunnel.nat.netcheck_report import NetcheckReport
 from tunnel.network.background import bare_errors
 from tunnel.network.ports import World
 from tunnel.network.urls import ServerUrl
 from tunnel.node.inboxes import Inboxes
+from tunnel.node.peer_changes import PeerChange
 from tunnel.node.peer_signals import Forgotten
 from tunnel.node.program import NodeProgram
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.messages import APPLICATION, MAX_APPLICATION_DATAGRAM
 from tunnel.wire.invites import encode_invite
 
-WATCH_QUEUE = 1024
 CONNECT_PATIENCE = 30.0
 PING_PATIENCE = 5.0
 SETTLE_PATIENCE = 20.0
 _SETTLED = ("connected", "relayed", "closed")
 NEWS_PATIENCE = 1.0
 """Seconds in which a server that we are registered at has told who is there."""
-
-
-@dataclass(frozen=True, slots=True)
-class PeerChange:
-    """One transition of one peer, and how the peer looks after it."""
-
-    peer: PeerStatus
-    move: Move
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +143,8 @@ class Peer:
 class Node:
     """A running node. Made by `open_node`."""
 
-    def __init__(self, program: NodeProgram, watchers: list[_Watcher]) -> None:
+    def __init__(self, program: NodeProgram) -> None:
         self.program = program
-        self._watchers = watchers
 
     @property
     def id(self) -> str:
@@ -277,15 +266,9 @@ class Node:
         """Return when the server knows us and has told who is there: `status().peers` holds them."""
         await self.program.link.wait_answered()
 
-    async def watch(self) -> AsyncGenerator[PeerChange, None]:
+    def watch(self) -> AsyncGenerator[PeerChange, None]:
         """Every transition of every peer from now on. One that is not read for 1024 changes misses the oldest."""
-        watcher = _Watcher()
-        self._watchers.append(watcher)
-        try:
-            while True:
-                yield await watcher.take()
-        finally:
-            self._watchers.remove(watcher)
+        return self.program.peer_changes.watch()
 
 
 @asynccontextmanager
@@ -312,36 +295,12 @@ async def open_node(
         from tunnel.network.os.world import real_world
 
         world = real_world(settings.state)
-    watchers: list[_Watcher] = []
-
-    def moved(peer: PeerConnection, move: Move) -> None:
-        for watcher in watchers:
-            watcher.put(PeerChange(program.peer_status(peer), move))
-
-    program = NodeProgram(settings, value, network, world, moved=moved)
+    program = NodeProgram(settings, value, network, world)
     with bare_errors():
         async with trio.open_nursery() as nursery:
             await nursery.start(program.run)
-            yield Node(program, watchers)
+            yield Node(program)
             nursery.cancel_scope.cancel()
-
-
-class _Watcher:
-    """Changes that one watcher has not read yet."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[PeerChange] = deque(maxlen=WATCH_QUEUE)
-        self._notifier = Notifier()
-
-    def put(self, change: PeerChange) -> None:
-        self._waiting.append(change)
-        self._notifier.notify()
-
-    async def take(self) -> PeerChange:
-        if self._waiting:
-            await trio.lowlevel.checkpoint()
-        await self._notifier.wait_until(lambda: bool(self._waiting))
-        return self._waiting.popleft()
 
 
 def _check_kept(inboxes: Inboxes) -> None:

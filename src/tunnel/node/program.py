@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
@@ -17,7 +16,7 @@ from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
 from tunnel.model.nat import Udp
 from tunnel.model.settings import PUBLIC_STUN, NodeSettings
-from tunnel.model.status import Move, NodeStatus, PeerStatus
+from tunnel.model.status import NodeStatus, PeerStatus
 from tunnel.model.way import RELAY, Way
 from tunnel.nat.netcheck_report import NetcheckReport
 from tunnel.nat.survey import SurveyResult
@@ -39,6 +38,7 @@ from tunnel.node.name_holders import NameHolders
 from tunnel.node.nat_discovery import NatDiscovery
 from tunnel.node.netcheck import check_network
 from tunnel.node.own_addresses import OwnAddresses
+from tunnel.node.peer_changes import PeerChanges
 from tunnel.node.peer_signals import Forgotten, PeerSignals
 from tunnel.node.peer_table import PeerTable
 from tunnel.node.pool_routes import PoolRoutes
@@ -62,18 +62,10 @@ log = logging.getLogger(__name__)
 class NodeProgram:
     """One node. `await run(...)` in a task; all else may be called meanwhile.
 
-    Application datagrams wait in `inboxes`; `moved(peer, move)` is told of each transition of a peer.
+    Application datagrams wait in `inboxes`; `peer_changes` tells of each transition of a peer.
     """
 
-    def __init__(
-        self,
-        settings: NodeSettings,
-        invite: Invite,
-        network: NetworkKeys,
-        world: World,
-        *,
-        moved: Callable[[PeerConnection, Move], None],
-    ) -> None:
+    def __init__(self, settings: NodeSettings, invite: Invite, network: NetworkKeys, world: World) -> None:
         if not settings.udp:
             settings = replace(settings, relay_only=True, survey=False, port_mapping=False)
         self.settings = settings
@@ -83,7 +75,6 @@ class NodeProgram:
         told_of_proxies = proxy_notes(world, url)
         self._nat64 = Nat64Resolver(world.resolver, world.interfaces, lambda: self._lease.addresses)
         self._world = world = replace(world, resolver=self._nat64)
-        self._moved = moved
         self.identity = load_identity(world.store, world.entropy)
         self.notifier = Notifier()
         """Beats when anything that `status` shows may have changed."""
@@ -210,6 +201,7 @@ class NodeProgram:
             nat_discovery=self.nat_discovery,
             proxy_notes=told_of_proxies,
         )
+        self.peer_changes = PeerChanges(self._report, self.notifier)
         self.surroundings = NodeSurroundings(
             settings,
             self.identity,
@@ -376,7 +368,11 @@ class NodeProgram:
 
     def _open_peer(self, node: NodeId, probe_counter: int) -> PeerConnection:
         return PeerConnection(
-            node, self.surroundings, deliver=self._deliver, changed=self._note_peer, probe_counter=probe_counter
+            node,
+            self.surroundings,
+            deliver=self._deliver,
+            changed=self.peer_changes.note_move,
+            probe_counter=probe_counter,
         )
 
     def _handle_relayed(self, handle: bytes, datagram: bytes) -> None:
@@ -410,10 +406,6 @@ class NodeProgram:
             self.inboxes.put(peer.node, plaintext[1:])
         else:
             self.tun.deliver_untrusted(peer, plaintext)
-
-    def _note_peer(self, peer: PeerConnection, move: Move) -> None:
-        self._moved(peer, move)
-        self.notifier.notify()
 
     def _notify_all(self) -> None:
         for peer in self.peer_table:
