@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import pytest
 import trio
+from bench.studies.grid import COMMON, Cell, Position
+from bench.studies.grid import Kind as NatKind
+from bench.studies.study import study_pair
 from tests.verify.simulation.pairs import do, pair, pair_with_tun
 
 from tunnel.crypto.sealing import Sealer
@@ -34,9 +37,6 @@ from tunnel.verify.simulation.runs.invariants import (
 from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.runs.schedule import run_seeded
 from tunnel.verify.simulation.runs.traffic import Traffic
-from tunnel.verify.simulation.studies.grid import COMMON, Cell, Position
-from tunnel.verify.simulation.studies.grid import Kind as NatKind
-from tunnel.verify.simulation.studies.study import study_pair
 from tunnel.wire.frames import FULL_SIZE, Kind
 from tunnel.wire.signals import Pending, Signal
 

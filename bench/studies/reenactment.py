@@ -1,0 +1,127 @@
+"""The tool whose report the mission began with, acted again on the virtual internet, to hold its figures against runs.
+
+The report claims success rates that nobody measured. Hub and client are written anew, small, from a description of what
+the tool does: its order of servers, timeouts, volleys, and what it counts as connected. Where its doings before the
+fixes are not known the kinder reading is taken; it is given public STUN servers that are all alive, a hub and lines
+that lose nothing, and traffic in both directions, which makes both sides announce themselves.
+
+What a direct path is worth shows by data: besides what the clients believe, a run tells when data of both had arrived.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+
+import trio
+from bench.studies.reenactment_client import Client, Habits
+from bench.studies.reenactment_detection import serve_public_stun
+from bench.studies.reenactment_hub import Hub
+
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.settings import PUBLIC_STUN
+from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.simulation.internet.simulated_network import build_town
+from tunnel.verify.simulation.internet.topology import SERVER, Topology
+from tunnel.verify.simulation.runs.schedule import run_seeded
+
+READY = 4.0
+"""Seconds after the start at which both have something to say; as for our own nodes."""
+PATIENCE = 60.0
+"""Seconds after that for which a direct path is waited for: the tool's detection alone takes 15."""
+ANSWER = 0.1
+"""Seconds until the other side answers the first packet, which came over the hub."""
+
+
+class Strategy(Enum):
+    """Of what time the tool is."""
+
+    BEFORE = "before"
+    """Announces on demand, asks its own server and three of Google's; the hub refuses at once what it does not know."""
+    AFTER = "after"
+    """Announces after detection, asks eleven servers; the hub waits for ten seconds."""
+
+
+_HABITS = {
+    Strategy.BEFORE: (Habits(announces_by_itself=False, stun=PUBLIC_STUN[:3]), 0),
+    Strategy.AFTER: (Habits(announces_by_itself=True, stun=PUBLIC_STUN), 10),
+}
+"""And how often the hub looks again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reenacted:
+    """What became of a pair. Seconds count from the first packet of the user, those of detection from the start."""
+
+    detected: tuple[bool, bool]
+    """Whether a STUN server told each side something."""
+    detection_seconds: tuple[float | None, float | None]
+    is_first_request_served: bool
+    """Whether peer info was available, in the hub's patience, at the very first request."""
+    requests: int
+    claimed: tuple[float | None, float | None]
+    """When each side first counted the other as connected."""
+    carried: float | None
+    """When data of both had arrived directly; None if that never happened."""
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether both believed in it."""
+        return None not in self.claimed
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether data passed both ways."""
+        return self.carried is not None
+
+
+def reenact(
+    topology: Topology, seed: int, strategy: Strategy, *, patience: float = PATIENCE, ready: float = READY
+) -> Reenacted:
+    """Run the tool on the hosts `one` and `other` of a picture, its hub on the server. Deterministic.
+
+    The user's first packet comes `ready` seconds after the start.
+    """
+    return run_seeded(partial(_run, topology, seed, strategy, patience, ready), seed)
+
+
+async def _run(topology: Topology, seed: int, strategy: Strategy, patience: float, ready: float) -> Reenacted:
+    habits, polls = _HABITS[strategy]
+    hub_place = Endpoint(topology.server.address, topology.server.port)
+    async with open_memory_internet(seed=seed, latency=topology.latency) as internet, trio.open_nursery() as nursery:
+        net = build_town(internet, topology, seed=seed)
+        for stun in topology.stun_servers:
+            socket = await net.hosts[stun.name].open_socket(Endpoint(stun.address, stun.port))
+            nursery.start_soon(serve_public_stun, socket)
+        hub = Hub(polls)
+        nursery.start_soon(hub.serve, await net.hosts[SERVER].open_listener(hub_place))
+        one, other = (Client(name, net.hosts[name].world(), hub_place, habits) for name in ("one", "other"))
+        nursery.start_soon(one.run)
+        nursery.start_soon(other.run)
+        await trio.sleep_until(ready)
+        nursery.start_soon(one.talk_to, other.name)
+        await trio.sleep(ANSWER)
+        nursery.start_soon(other.talk_to, one.name)
+        with trio.move_on_at(ready + patience):
+            for client in (one, other):
+                await client.detected.wait()
+                await client.heard.wait()
+        nursery.cancel_scope.cancel()
+    heard = [client.heard_at - ready for client in (one, other) if client.heard_at is not None]
+    return Reenacted(
+        detected=(_is_told(one), _is_told(other)),
+        detection_seconds=(one.detection_seconds, other.detection_seconds),
+        is_first_request_served=1 in hub.served,
+        requests=hub.requests,
+        claimed=(_after(ready, one.claimed_at), _after(ready, other.claimed_at)),
+        carried=max(heard) if len(heard) == 2 else None,
+    )
+
+
+def _is_told(client: Client) -> bool:
+    return client.detection is not None and client.detection.is_told
+
+
+def _after(ready: float, moment: float | None) -> float | None:
+    return None if moment is None else moment - ready
