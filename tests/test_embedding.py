@@ -23,11 +23,11 @@ from tunnel.model.settings import NodeSettings, ServerSettings
 from tunnel.model.settings_check import fit_name
 from tunnel.node.inboxes import PEER_DATAGRAMS
 from tunnel.node.peer_changes import PeerChange
-from tunnel.peer.messages import APPLICATION
 from tunnel.server.program import serve
 from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet
 from tunnel.verify.memory.packet import Fate, MemoryPacket
 from tunnel.wire.invites import encode_invite
+from tunnel.wire.session_packets import APPLICATION
 
 SECRET = sha256(b"a secret for tests").digest()
 INVITE = Invite("ws://25.0.0.1:8443", None, "home", derive_network_keys("home", SECRET).network_id, SECRET)

@@ -32,8 +32,8 @@ from tunnel.node.peer_changes import PeerChange
 from tunnel.node.peer_signals import Forgotten
 from tunnel.node.program import NodeProgram
 from tunnel.peer.connection import PeerConnection
-from tunnel.peer.messages import APPLICATION, MAX_APPLICATION_DATAGRAM
 from tunnel.wire.invites import encode_invite
+from tunnel.wire.session_packets import APPLICATION, MAX_APPLICATION_DATAGRAM
 
 CONNECT_PATIENCE = 30.0
 PING_PATIENCE = 5.0

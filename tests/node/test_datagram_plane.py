@@ -11,11 +11,11 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tunnel.dataplane.flow_index import FlowIndex
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, MalformedFrame, NotAuthentic
 from tunnel.model.way import RELAY, Way
 from tunnel.node.datagram_plane import DatagramPlane
-from tunnel.node.indices import Indices
 from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.circuits import encode_passed
 from tunnel.wire.frames import HEADER, Kind
@@ -47,8 +47,8 @@ class Owner:
 
 
 @pytest.fixture
-def indices() -> Indices:
-    return Indices(MemoryEntropy(random.Random(1)))
+def indices() -> FlowIndex:
+    return FlowIndex(MemoryEntropy(random.Random(1)))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def stun() -> list[bytes]:
 
 
 @pytest.fixture
-def plane(indices: Indices, stun: list[bytes]) -> DatagramPlane:
+def plane(indices: FlowIndex, stun: list[bytes]) -> DatagramPlane:
     return DatagramPlane(indices, lambda socket, datagram, remote: stun.append(datagram))
 
 
@@ -65,7 +65,7 @@ def datagram_for(index: int, kind: int = Kind.DATA) -> bytes:
     return HEADER.pack(kind, 0, 0, index, 0) + bytes(16)
 
 
-def test_a_datagram_goes_to_the_owner_of_its_index(plane: DatagramPlane, indices: Indices) -> None:
+def test_a_datagram_goes_to_the_owner_of_its_index(plane: DatagramPlane, indices: FlowIndex) -> None:
     owner, other = Owner(), Owner()
     indices.claim(Kind.PROBE, 7, owner)
     indices.claim(Kind.PROBE, 8, other)
@@ -73,7 +73,7 @@ def test_a_datagram_goes_to_the_owner_of_its_index(plane: DatagramPlane, indices
     assert (len(owner.taken), other.taken) == (1, [])
 
 
-def test_of_two_owners_of_one_index_the_keys_decide(plane: DatagramPlane, indices: Indices) -> None:
+def test_of_two_owners_of_one_index_the_keys_decide(plane: DatagramPlane, indices: FlowIndex) -> None:
     stranger, garbler, owner = Owner(NotAuthentic()), Owner(MalformedFrame()), Owner()
     for each in (stranger, garbler, owner):
         indices.claim(Kind.PROBE, 7, each)
@@ -82,7 +82,7 @@ def test_of_two_owners_of_one_index_the_keys_decide(plane: DatagramPlane, indice
     assert (plane.counts.not_authentic, plane.counts.malformed) == (1, 1)
 
 
-def test_control_packets_come_under_the_index_of_data(plane: DatagramPlane, indices: Indices) -> None:
+def test_control_packets_come_under_the_index_of_data(plane: DatagramPlane, indices: FlowIndex) -> None:
     owner = Owner()
     index = indices.claim(Kind.DATA, None, owner)
     plane.dispatch_untrusted(datagram_for(index, Kind.CONTROL), SOMEWHERE)
@@ -115,7 +115,7 @@ def test_stun_goes_to_the_survey_and_never_over_the_relay(plane: DatagramPlane, 
     assert plane.counts.malformed == 1
 
 
-def test_what_a_udp_relay_passes_on_goes_to_the_circuits_once(indices: Indices) -> None:
+def test_what_a_udp_relay_passes_on_goes_to_the_circuits_once(indices: FlowIndex) -> None:
     """A relayed datagram inside a relayed datagram is nobody's."""
     relayed: list[bytes] = []
     plane = DatagramPlane(indices, lambda *_: None, lambda datagram, remote: relayed.append(datagram))
@@ -138,7 +138,7 @@ async def test_what_goes_over_a_circuit_goes_to_the_server_with_the_circuit_in_f
     plane.close()
 
 
-def test_a_bug_that_a_datagram_finds_is_its_owner_s_trouble(plane: DatagramPlane, indices: Indices) -> None:
+def test_a_bug_that_a_datagram_finds_is_its_owner_s_trouble(plane: DatagramPlane, indices: FlowIndex) -> None:
     owner, bug = Owner(RuntimeError("a bug")), RuntimeError("a bug")
     owner.error = bug
     indices.claim(Kind.PROBE, 7, owner)
@@ -170,7 +170,7 @@ async def test_an_ipv6_port_that_is_taken_leaves_ipv4(plane: DatagramPlane, net:
 
 
 async def test_more_sockets_receive_until_they_are_closed_and_no_number_comes_again(
-    plane: DatagramPlane, indices: Indices, net: SimulatedNetwork
+    plane: DatagramPlane, indices: FlowIndex, net: SimulatedNetwork
 ) -> None:
     host, stranger = net.internet.add_host("many", "26.0.9.1"), net.internet.add_host("far", "26.0.9.2")
     owner, far = Owner(), Endpoint("26.0.9.2", 4242)

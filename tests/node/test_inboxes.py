@@ -7,7 +7,7 @@ import trio
 
 from tunnel.model.identity import NodeId
 from tunnel.node.inboxes import NODE_BYTES, OVERHEAD, PEER_BYTES, PEER_DATAGRAMS, Inboxes
-from tunnel.peer.messages import MAX_APPLICATION_DATAGRAM
+from tunnel.wire.session_packets import MAX_APPLICATION_DATAGRAM
 
 ONE, TWO = (NodeId(bytes([number]) * 16) for number in (1, 2))
 

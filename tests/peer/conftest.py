@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from tunnel.crypto.node_keys import NodeKeys
+from tunnel.dataplane.flow_index import FlowIndex, Indexed
 from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import Announcement, PeerCard
 from tunnel.model.candidate import Candidate, CandidateKind
@@ -26,11 +27,9 @@ from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.status import Move
 from tunnel.model.timings import DEFAULT_TIMINGS, Timings
 from tunnel.model.way import Way
-from tunnel.node.indices import Indices
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.handshake_limit import HandshakeLimit
 from tunnel.peer.probe_budget import PredictionTurn, ProbeBudget
-from tunnel.peer.surroundings import Indexed
 from tunnel.verify.memory.machine import MemoryClock, MemoryEntropy
 from tunnel.wire.frames import Kind, decode_header
 from tunnel.wire.signals import Connect, Introduced, Signal
@@ -78,10 +77,10 @@ class Side:
     sent: list[tuple[float, Way, Kind, int]] = field(default_factory=list)
     moves: list[tuple[str, str]] = field(default_factory=list)
     peer: PeerConnection = field(init=False)
-    indices: Indices = field(init=False)
+    indices: FlowIndex = field(init=False)
 
     def __post_init__(self) -> None:
-        self.indices = Indices(self.entropy)
+        self.indices = FlowIndex(self.entropy)
 
     def sockets(self) -> Sequence[tuple[int, bool]]:
         return [(0, False)]

@@ -9,8 +9,8 @@ import pytest
 
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.peer.messages import Tally
 from tunnel.peer.throughput import LEAST, PEER_SAYS, WINDOW, Phase, Throughput
+from tunnel.wire.session_packets import Tally
 
 
 @dataclass

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import trio
 
+from tunnel.dataplane.flow_index import FlowIndex
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, MalformedFrame, NotAuthentic
 from tunnel.model.way import Way
 from tunnel.network.ports import Datagrams, DatagramSocket
-from tunnel.node.indices import Indices
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.wire.circuits import encode_passed
 from tunnel.wire.frames import HEADER, HEADER_BYTES, Kind
@@ -48,7 +48,7 @@ class DatagramPlane:
 
     def __init__(
         self,
-        indices: Indices,
+        indices: FlowIndex,
         on_stun: Callable[[int, bytes, Endpoint], None],
         on_relayed: Callable[[bytes, Endpoint], None] | None = None,
         guard: LoopGuard | None = None,

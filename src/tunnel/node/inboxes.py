@@ -13,7 +13,7 @@ import trio
 
 from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NodeId
-from tunnel.peer.messages import MAX_APPLICATION_DATAGRAM
+from tunnel.wire.session_packets import MAX_APPLICATION_DATAGRAM
 
 PEER_DATAGRAMS = 256
 PEER_BYTES = 256 * 1024

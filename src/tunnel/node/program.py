@@ -10,6 +10,7 @@ import trio
 
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
+from tunnel.dataplane.flow_index import FlowIndex
 from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
@@ -30,7 +31,6 @@ from tunnel.node.circuits import Circuits
 from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.identity import load_identity
 from tunnel.node.inboxes import Inboxes
-from tunnel.node.indices import Indices
 from tunnel.node.lease import Lease
 from tunnel.node.local_announcement import LocalAnnouncement
 from tunnel.node.machine_watch import MachineWatch
@@ -51,9 +51,9 @@ from tunnel.node.surroundings import NodeSurroundings
 from tunnel.node.told_endpoints import place
 from tunnel.node.tun_interface import Interface
 from tunnel.peer.connection import PeerConnection
-from tunnel.peer.messages import APPLICATION
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.riders.tun_plane import TunPlane
+from tunnel.wire.session_packets import APPLICATION
 from tunnel.wire.signals import Announced, Circuit, NoCircuit, Signal
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class NodeProgram:
         self.identity = load_identity(world.store, world.entropy)
         self.notifier = Notifier()
         """Beats when anything that `status` shows may have changed."""
-        self._indices = Indices(world.entropy)
+        self._indices = FlowIndex(world.entropy)
         self.name_holders = NameHolders(
             world.store,
             network.network_id,

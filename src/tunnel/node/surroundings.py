@@ -9,6 +9,7 @@ import trio
 
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
+from tunnel.dataplane.flow_index import FlowIndex, Indexed
 from tunnel.model.announcement import PeerCard
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
@@ -21,12 +22,10 @@ from tunnel.node.announcer import Announcer
 from tunnel.node.circuits import Circuits
 from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.identity import Identity
-from tunnel.node.indices import Indices
 from tunnel.node.server_link import ServerLink
 from tunnel.node.stun_queries import StunQueries
 from tunnel.peer.handshake_limit import HandshakeLimit
 from tunnel.peer.probe_budget import PredictionTurn, ProbeBudget
-from tunnel.peer.surroundings import Indexed
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.wire.frames import Kind
 from tunnel.wire.signals import Signal
@@ -51,7 +50,7 @@ class NodeSurroundings:
         link: ServerLink,
         datagrams: DatagramPlane,
         circuits: Circuits,
-        indices: Indices,
+        indices: FlowIndex,
         guard: LoopGuard,
         suspect: Callable[[], None],
         note_spoken: Callable[[NodeId], None],

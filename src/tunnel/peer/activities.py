@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from tunnel.dataplane.flow_index import Indexed
 from tunnel.machines.peer_connection import PeerConnectionChart
 from tunnel.machines.state_runner import StateRunner
 from tunnel.model.way import RELAY, Way
@@ -27,7 +28,6 @@ from tunnel.peer.request_states import Requesting
 from tunnel.peer.routing import Routing
 from tunnel.peer.session import Session
 from tunnel.peer.session_liveness import SessionLiveness
-from tunnel.peer.surroundings import Indexed
 from tunnel.wire.signals import Signal, tag_of
 
 _LEAST_PATIENCE = 0.1

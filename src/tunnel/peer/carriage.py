@@ -7,7 +7,13 @@ from collections.abc import Callable
 import trio
 
 from tunnel.model.way import RELAY, Way
-from tunnel.peer.messages import (
+from tunnel.peer.path_liveness import PathLiveness
+from tunnel.peer.paths import NEVER
+from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.session import Session
+from tunnel.peer.session_liveness import SessionLiveness
+from tunnel.wire.frames import HEADER, Kind
+from tunnel.wire.session_packets import (
     ECHO_TOKEN_BYTES,
     Echo,
     EchoReply,
@@ -17,12 +23,6 @@ from tunnel.peer.messages import (
     decode_control,
     encode_control,
 )
-from tunnel.peer.path_liveness import PathLiveness
-from tunnel.peer.paths import NEVER
-from tunnel.peer.peer_state import PeerFacts
-from tunnel.peer.session import Session
-from tunnel.peer.session_liveness import SessionLiveness
-from tunnel.wire.frames import HEADER, Kind
 
 _WANT_GAP = 1.0
 """Data refreshes the wish for the peer at most so often: the hot path stays short."""

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import trio
 
 from tunnel.crypto.pair_keys import ProbeKeys, derive_probe_keys
+from tunnel.dataplane.flow_index import Indexed
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import NotAuthentic
 from tunnel.model.way import Way
 from tunnel.peer.paths import NEVER, Path
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.prober import Prober
-from tunnel.peer.surroundings import Indexed
 from tunnel.wire.frames import Kind
 from tunnel.wire.probes import ProbeHint
 

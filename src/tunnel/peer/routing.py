@@ -11,11 +11,11 @@ import trio
 
 from tunnel.model.status import PathStatus
 from tunnel.model.way import RELAY, Way
-from tunnel.peer.messages import Tally
 from tunnel.peer.path_liveness import PathLiveness
 from tunnel.peer.paths import NEVER, Path
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.session import Session
+from tunnel.wire.session_packets import Tally
 
 _SETTLING = 1.0
 """So long after a path was proved the peer may still send over the relay without being in distress."""

@@ -15,6 +15,9 @@ import trio
 from tunnel.crypto.fragments import Reassembly, encode_fragments
 from tunnel.crypto.handshake import Initiator, Responder
 from tunnel.crypto.pair_keys import HandshakeKeys, derive_handshake_keys
+from tunnel.dataplane.flow_index import Indexed
+from tunnel.dataplane.key_slots import Keys, KeySlots
+from tunnel.dataplane.waiting_packets import WaitingPackets
 from tunnel.machines.session import SessionChart
 from tunnel.machines.state_runner import StateRunner
 from tunnel.model.announcement import PeerCard
@@ -22,12 +25,10 @@ from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
 from tunnel.model.timings import rung
 from tunnel.peer.handshake_limit import PeerAllowance
-from tunnel.peer.key_slots import Keys, KeySlots
-from tunnel.peer.messages import Keep, encode_control
 from tunnel.peer.session_payloads import AskPayload, FirstPayload, SecondPayload
-from tunnel.peer.surroundings import Indexed, Surroundings
-from tunnel.peer.waiting_packets import WaitingPackets
+from tunnel.peer.surroundings import Surroundings
 from tunnel.wire.frames import Kind
+from tunnel.wire.session_packets import Keep, encode_control
 
 FIRST, SECOND, ASK = b"\x01", b"\x02", b"\x03"
 REKEY_PACKETS = 2**32

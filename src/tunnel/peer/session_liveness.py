@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import trio
 
+from tunnel.dataplane.key_slots import Keys
 from tunnel.machines.notifier import Notifier
 from tunnel.model.timings import Timings, rung
-from tunnel.peer.key_slots import Keys
 from tunnel.peer.session import Session
 
 

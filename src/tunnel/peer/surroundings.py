@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tunnel.crypto.node_keys import NodeKeys
+from tunnel.dataplane.flow_index import Indexed
 from tunnel.model.announcement import PeerCard
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NetworkId, NodeId
@@ -16,18 +17,6 @@ from tunnel.peer.handshake_limit import HandshakeLimit
 from tunnel.peer.probe_budget import PredictionTurn
 from tunnel.wire.frames import Kind
 from tunnel.wire.signals import Signal
-
-
-class Indexed(Protocol):
-    """Whoever answers to a receiver index."""
-
-    def handle_untrusted(self, kind: Kind, datagram: bytes, way: Way) -> None:
-        """Take one datagram whose header is well formed. Raises MalformedFrame or NotAuthentic."""
-        ...
-
-    def fail(self, error: Exception) -> None:
-        """`handle_untrusted` raised something else: a bug, and this owner's trouble alone."""
-        ...
 
 
 class Surroundings(Protocol):

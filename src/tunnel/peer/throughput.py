@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import Timings, rung
-from tunnel.peer.messages import Tally
+from tunnel.wire.session_packets import Tally
 
 LOSS = 0.002
 """The share of what is sent by UDP that must be lost before the link is tried. A stream that is held down to a megabit

@@ -26,9 +26,9 @@ from tunnel.model.errors import PeerUnreachable, SettingsError, TunnelError
 from tunnel.model.settings import NodeSettings
 from tunnel.network.os.world import real_world
 from tunnel.node.control_lines import Lines, decode_line, encode_line, failure_of
-from tunnel.peer.messages import MAX_APPLICATION_DATAGRAM
 from tunnel.verify.demo.findings import Arrivals
 from tunnel.verify.demo.switch import SwitchedDatagrams
+from tunnel.wire.session_packets import MAX_APPLICATION_DATAGRAM
 
 MAX_LINE = 64 * 1024
 MEET_PATIENCE = 20.0

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnel.model.errors import MalformedFrame
-from tunnel.peer.messages import Control, Echo, EchoReply, Farewell, Keep, Tally, decode_control, encode_control
 from tunnel.wire.ip_packet import ip_version
+from tunnel.wire.session_packets import Control, Echo, EchoReply, Farewell, Keep, Tally, decode_control, encode_control
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
+from tunnel.dataplane.flow_index import FlowIndex
 from tunnel.model.errors import MalformedFrame
 from tunnel.model.way import Way
-from tunnel.node.indices import Indices
 from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.frames import Kind
 
@@ -29,11 +29,11 @@ class FewTokens(MemoryEntropy):
 
 
 @pytest.fixture
-def indices() -> Indices:
-    return Indices(MemoryEntropy(random.Random(1)))
+def indices() -> FlowIndex:
+    return FlowIndex(MemoryEntropy(random.Random(1)))
 
 
-def test_a_claimed_index_leads_to_its_owner_until_it_is_released(indices: Indices) -> None:
+def test_a_claimed_index_leads_to_its_owner_until_it_is_released(indices: FlowIndex) -> None:
     owner = Owner()
     index = indices.claim(Kind.PROBE, 7, owner)
     assert indices.owners(Kind.PROBE, index) == (owner,)
@@ -42,7 +42,7 @@ def test_a_claimed_index_leads_to_its_owner_until_it_is_released(indices: Indice
     assert len(indices) == 0
 
 
-def test_kinds_do_not_share_indices_but_data_and_control_do(indices: Indices) -> None:
+def test_kinds_do_not_share_indices_but_data_and_control_do(indices: FlowIndex) -> None:
     owner = Owner()
     indices.claim(Kind.DATA, 7, owner)
     assert indices.owners(Kind.CONTROL, 7) == (owner,)
@@ -51,7 +51,7 @@ def test_kinds_do_not_share_indices_but_data_and_control_do(indices: Indices) ->
     assert len(indices) == 0
 
 
-def test_two_may_share_a_derived_index_and_leave_one_by_one(indices: Indices) -> None:
+def test_two_may_share_a_derived_index_and_leave_one_by_one(indices: FlowIndex) -> None:
     first, second = Owner(), Owner()
     indices.claim(Kind.PROBE, 7, first)
     indices.claim(Kind.PROBE, 7, second)
@@ -61,12 +61,12 @@ def test_two_may_share_a_derived_index_and_leave_one_by_one(indices: Indices) ->
 
 
 def test_a_drawn_index_is_nobody_else_s() -> None:
-    indices = Indices(FewTokens(random.Random(1)))
+    indices = FlowIndex(FewTokens(random.Random(1)))
     drawn = [indices.claim(Kind.DATA, None, Owner()) for _ in range(3)]
     assert sorted(drawn) == [0, 1, 2]
 
 
-def test_an_unknown_claim_is_released_in_peace(indices: Indices) -> None:
+def test_an_unknown_claim_is_released_in_peace(indices: FlowIndex) -> None:
     owner = Owner()
     indices.claim(Kind.PROBE, 7, owner)
     indices.release(Kind.PROBE, 7, Owner())

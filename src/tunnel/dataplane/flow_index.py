@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
+from tunnel.model.way import Way
 from tunnel.network.ports import Entropy
-from tunnel.peer.surroundings import Indexed
 from tunnel.wire.frames import Kind
 
 
-class Indices:
+class Indexed(Protocol):
+    """Whoever answers to a receiver index."""
+
+    def handle_untrusted(self, kind: Kind, datagram: bytes, way: Way) -> None:
+        """Take one datagram whose header is well formed. Raises MalformedFrame or NotAuthentic."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """`handle_untrusted` raised something else: a bug, and this owner's trouble alone."""
+        ...
+
+
+class FlowIndex:
     """Sixteen bytes in, owners out. Two peers may share a derived index: both are asked, the keys decide."""
 
     def __init__(self, entropy: Entropy) -> None:
