@@ -19,10 +19,10 @@ import trio
 from rich.console import Console
 
 from tunnel.cli import demo
+from tunnel.cli.demo_view import DemoConsole
 from tunnel.cli.invite import make_invite
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
-from tunnel.verify.demo.console import DemoConsole
 from tunnel.verify.demo.findings import LONGEST_HOLE, Arrivals, Findings, duration, round_trips, throughput
 from tunnel.verify.demo.peer_progress import PeerView, wait_direct, wait_given_up
 from tunnel.verify.demo.processes import DemoFailed, open_demo_node, open_program, open_server

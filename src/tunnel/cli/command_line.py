@@ -14,10 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from cyclopts import App, CycloptsError, Parameter
 
 from tunnel.cli.exit_codes import FAILED, INTERRUPTED, USAGE, exit_of, leaves_of
-from tunnel.cli.safe_text import mute_stdout, presentable, without_pasted
 from tunnel.cli.settings_file import read_settings
 from tunnel.cli.usage_errors import usage_text
 from tunnel.model.errors import TunnelError
+from tunnel.model.safe_text import mute_stdout, presentable, without_pasted
 
 NAME = "p2ptunnel-trio"
 

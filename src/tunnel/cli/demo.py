@@ -13,7 +13,7 @@ from tunnel.cli.options import ConfigOption
 from tunnel.cli.unix_signals import run_until_signal
 
 if TYPE_CHECKING:
-    from tunnel.verify.demo.console import DemoConsole
+    from tunnel.cli.demo_view import DemoConsole
     from tunnel.verify.demo.findings import Findings
 
 LONGEST = 58.0
@@ -39,7 +39,7 @@ async def demo(
 
 async def show(tell: Story) -> int:
     """Tell a story to its end, then sum up. 1 if what it promises did not hold, 130 when a signal ended it."""
-    from tunnel.verify.demo.console import DemoConsole
+    from tunnel.cli.demo_view import DemoConsole
     from tunnel.verify.demo.findings import Findings
     from tunnel.verify.demo.processes import DemoFailed
 

@@ -11,8 +11,8 @@ from tunnel.cli import launch
 from tunnel.cli.exit_codes import DONE
 from tunnel.cli.local_node import ask_node, open_node
 from tunnel.cli.options import Asking, Flat
-from tunnel.cli.safe_text import printable
 from tunnel.model.errors import SettingsError, TunnelError, Unreachable
+from tunnel.model.safe_text import printable
 from tunnel.node.control_client import NoNode, open_control
 
 PATIENCE = 15.0

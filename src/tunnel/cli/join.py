@@ -13,11 +13,11 @@ from tunnel.cli.confirmation import require_consent
 from tunnel.cli.default_paths import INVITE, default_state, make_folder
 from tunnel.cli.invite import parse_invite, read_invite_file, typed_invite
 from tunnel.cli.options import ConfigOption, StateOption
-from tunnel.cli.safe_text import printable
 from tunnel.cli.state_lock import NODE, is_held
 from tunnel.model.errors import SettingsError
 from tunnel.model.identity import NetworkId
 from tunnel.model.invite import Invite
+from tunnel.model.safe_text import printable
 from tunnel.network.ports import Store
 from tunnel.node.lease import LEASE_FILE
 from tunnel.node.name_holders import names_file

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Literal, TextIO
 
 from tunnel.cli.log_rate_limit import LogLimit
-from tunnel.cli.safe_text import presentable, printable, without_secrets
+from tunnel.model.safe_text import presentable, printable, without_secrets
 
 Level = Literal["debug", "info", "warning", "error"]
 

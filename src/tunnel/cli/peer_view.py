@@ -12,8 +12,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from tunnel.cli.safe_text import printable
 from tunnel.cli.status_words import idle_words, peer_words, reason_words
+from tunnel.model.safe_text import printable
 
 _STYLES = {"connected": "green", "relayed": "yellow", "registered": "green", "acknowledged": "green"}
 Json = Mapping[str, Any]

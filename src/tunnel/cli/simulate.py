@@ -18,9 +18,9 @@ from rich.console import Console
 from tunnel.cli.options import ConfigOption
 from tunnel.cli.output_files import vet_folder, vet_target, write_into, write_target
 from tunnel.cli.progress import Progress
-from tunnel.cli.safe_text import printable
 from tunnel.cli.simulate_view import failure_lines, fenced, outcomes_table, step_lines, summary_json
 from tunnel.model.errors import SettingsError
+from tunnel.model.safe_text import printable
 from tunnel.model.toml_file import shown
 from tunnel.verify.simulation.runs.diagram import draw
 from tunnel.verify.simulation.runs.run import Outcome, broken_outcome, run_scenario

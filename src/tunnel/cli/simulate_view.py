@@ -10,8 +10,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from tunnel.cli.safe_text import printable
 from tunnel.machines.sequence import Arrow as Line
+from tunnel.model.safe_text import printable
 from tunnel.verify.simulation.runs.conformance import Arrow, all_arrows
 from tunnel.verify.simulation.runs.run import Outcome
 from tunnel.verify.simulation.runs.steps import Step, last_before, steps_of

@@ -16,9 +16,9 @@ from tunnel.cli.exit_codes import DONE, FAILED, SERVER_UNREACHABLE
 from tunnel.cli.local_node import ask_node, open_node
 from tunnel.cli.options import Asking, Flat
 from tunnel.cli.progress import telling_time
-from tunnel.cli.safe_text import presentable, printable
 from tunnel.cli.status_words import is_idle
 from tunnel.model.errors import PeerUnreachable, SettingsError
+from tunnel.model.safe_text import presentable, printable
 from tunnel.node.control_client import ControlChannel
 
 if TYPE_CHECKING:

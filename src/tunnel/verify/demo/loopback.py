@@ -14,8 +14,8 @@ from pathlib import Path
 
 import trio
 
+from tunnel.cli.demo_view import DemoConsole
 from tunnel.cli.invite import make_invite
-from tunnel.verify.demo.console import DemoConsole
 from tunnel.verify.demo.findings import (
     DIRECT_PATIENCE,
     LONGEST_HOLE,

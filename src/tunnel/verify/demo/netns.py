@@ -21,11 +21,11 @@ from typing import Any
 import trio
 
 from tunnel.cli import launch
+from tunnel.cli.demo_view import DemoConsole
 from tunnel.machines.notifier import Notifier
 from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.node.control_client import open_control
 from tunnel.node.control_lines import Lines
-from tunnel.verify.demo.console import DemoConsole
 from tunnel.verify.demo.findings import (
     DIRECT_PATIENCE,
     LONGEST_HOLE,

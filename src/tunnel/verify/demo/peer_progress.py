@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from tunnel.cli.demo_view import DemoConsole
 from tunnel.machines.notifier import Notifier
-from tunnel.verify.demo.console import DemoConsole
 
 GAVE_UP = ("punching", "relayed")
 """The states of a peer whose direct path was lost."""

@@ -14,10 +14,10 @@ from typing import Any
 
 import trio
 
-from tunnel.cli.safe_text import presentable
+from tunnel.cli.demo_view import DemoConsole
 from tunnel.model.errors import TunnelError
+from tunnel.model.safe_text import presentable
 from tunnel.node.control_lines import Lines, decode_line, encode_line, error_of
-from tunnel.verify.demo.console import DemoConsole
 from tunnel.verify.demo.peer_progress import PeerView
 
 READY_PATIENCE = 20.0
@@ -65,7 +65,7 @@ async def open_server(folder: Path) -> AsyncIterator[tuple[str, str]]:
     argv = ["--listen", loopback, "--udp", loopback, "--udp", loopback, "--http", loopback]
     log = folder / "server.log"
     argv += ["--state", str(folder / "server")]
-    async with open_program("server", "tunnel.verify.demo.server", *argv, log=log) as process:
+    async with open_program("server", "tunnel.cli.demo_server", *argv, log=log) as process:
         assert process.stdout is not None
         words: list[str] = []
         with trio.move_on_after(READY_PATIENCE):

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunnel.cli.layout import Trimmed
-from tunnel.cli.safe_text import printable
+from tunnel.model.safe_text import printable
 from tunnel.verify.demo.findings import Finding
 
 _STYLES = {

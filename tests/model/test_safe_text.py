@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel.cli.safe_text import nearest, or_nearest, presentable, printable, without_secrets
+from tunnel.model.safe_text import nearest, or_nearest, presentable, printable, without_secrets
 
 
 @given(st.text())
