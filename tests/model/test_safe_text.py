@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel.model.safe_text import nearest, or_nearest, presentable, printable, without_secrets
+from tunnel.model.safe_text import presentable, printable, without_secrets
 
 
 @given(st.text())
@@ -41,28 +41,6 @@ def test_an_invite_is_cut_out_wherever_it_stands() -> None:
 
 def test_presentable_text_keeps_its_lines() -> None:
     assert presentable("one\x07\np2pt1-AbC") == "one\\x07\np2pt1-(hidden)"
-
-
-@pytest.mark.parametrize(
-    ("word", "known"), [("nmae", "name"), ("udp_port", "udp-port"), ("prt", "udp-port"), ("--nam", "name")]
-)
-def test_a_slip_has_a_nearest_word(word: str, known: str) -> None:
-    assert nearest(word, ["name", "udp-port"]) == known
-
-
-def test_the_nearest_option_is_named_with_its_dashes() -> None:
-    assert nearest("--nmae", ["--name", "--udp-port"]) == "--name"
-
-
-@pytest.mark.parametrize("known", [[], ["name", "udp-port"]])
-def test_nothing_is_near_when_nothing_is_alike(known: list[str]) -> None:
-    """A suggestion that has nothing to do with what was meant is worse than none."""
-    assert nearest("--zzz", known) is None
-
-
-def test_where_nothing_is_near_all_known_words_are_told() -> None:
-    assert or_nearest("zzz", ["name", "udp-port"]) == "known ones are name, udp-port"
-    assert or_nearest("nmae", ["name", "udp-port"]) == "the nearest known one is 'name'"
 
 
 def test_a_piece_of_an_invite_is_hidden_and_what_people_need_is_not() -> None:

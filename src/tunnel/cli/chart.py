@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from tunnel.cli.options import ConfigOption
+from tunnel.cli.suggestions import or_nearest
 from tunnel.machines.diagrams import CHARTS, mermaid, scxml_text, table
 from tunnel.model.errors import SettingsError
-from tunnel.model.safe_text import or_nearest
 
 
 def chart(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import io
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -14,10 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from cyclopts import App, CycloptsError, Parameter
 
 from tunnel.cli.exit_codes import FAILED, INTERRUPTED, USAGE, exit_of, leaves_of
+from tunnel.cli.pasted_invite import without_pasted
 from tunnel.cli.settings_file import read_settings
+from tunnel.cli.standard_streams import mute_stdout, prepare_outputs
 from tunnel.cli.usage_errors import usage_text
 from tunnel.model.errors import TunnelError
-from tunnel.model.safe_text import mute_stdout, presentable, without_pasted
+from tunnel.model.safe_text import presentable
 
 NAME = "p2ptunnel-trio"
 
@@ -79,7 +78,7 @@ def build_app() -> App:
 
 def run(argv: Sequence[str]) -> int:
     """Run one command to its end. Every error is told on stderr in one line, and becomes its exit code."""
-    _prepare_outputs()
+    prepare_outputs()
     app = build_app()
     try:
         result = app(argv, print_error=False, exit_on_error=False, verbose=False, result_action="return_value")
@@ -90,22 +89,6 @@ def run(argv: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
         return _told(error, argv)
     return result if isinstance(result, int) else 0
-
-
-def _prepare_outputs() -> None:
-    """Who closed stdout or stderr wants to see nothing, and no file of ours must get its number.
-
-    A terminal without UTF-8 gets what it cannot show spelled out: a peer calls itself what it likes. A pipe that
-    somebody made non-blocking is made to wait for its reader: Python drops what does not fit, without an error.
-    """
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the program
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-            with contextlib.suppress(OSError):  # no file behind it
-                os.set_blocking(stream.fileno(), True)
 
 
 def _shown_default(value: object) -> str | None:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunnel.cli.option_types import expectation, fits
+from tunnel.cli.suggestions import or_nearest
 from tunnel.model.errors import SettingsError
-from tunnel.model.safe_text import or_nearest
 from tunnel.model.toml_file import parse_toml, read_text, shown
 
 if TYPE_CHECKING:

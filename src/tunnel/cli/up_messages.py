@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from tunnel.cli.standard_streams import mute_stdout
 from tunnel.cli.status_words import peer_words
 from tunnel.model.identity import NodeId
 from tunnel.model.rates import TokenBucket
-from tunnel.model.safe_text import mute_stdout, printable
+from tunnel.model.safe_text import printable
 from tunnel.model.status import peer_to_json
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from cyclopts.exceptions import (
 )
 
 from tunnel.cli.option_types import expectation
+from tunnel.cli.pasted_invite import is_pasted
 from tunnel.cli.settings_file import options_of
-from tunnel.model.safe_text import is_pasted, nearest
+from tunnel.cli.suggestions import nearest
 
 _SLIP = 0.7
 """How like an option a slip of the fingers is. Below it are other words, of other commands say."""
