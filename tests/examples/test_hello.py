@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from tunnel import NodeSettings, open_node
+from tunnel.cli.demo import process_commands
 from tunnel.cli.invite import make_invite
 from tunnel.verify.demo.processes import open_server
 from tunnel.wire.invites import encode_invite
@@ -20,7 +21,7 @@ PATIENCE = 30.0
 
 async def test_hello_reaches_a_peer_and_says_how(tmp_path: Path) -> None:
     with trio.fail_after(PATIENCE):
-        async with open_server(tmp_path) as (url, pin):
+        async with open_server(process_commands().server, tmp_path) as (url, pin):
             invite = encode_invite(make_invite(url, pin, "examples"))
             file = tmp_path / "invite"
             file.write_text(f"{invite}\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from tunnel import NodeSettings, open_node
+from tunnel.cli.demo import process_commands
 from tunnel.cli.invite import make_invite
 from tunnel.verify.demo.processes import open_server
 from tunnel.wire.invites import encode_invite
@@ -23,7 +24,7 @@ async def test_the_example_of_the_page_asks_and_is_answered_as_the_same_node_eac
     program, invite_file = tmp_path / "ask.py", tmp_path / "invite"
     program.write_text(BLOCKS[0])
     with trio.fail_after(PATIENCE):
-        async with open_server(tmp_path) as (url, pin):
+        async with open_server(process_commands().server, tmp_path) as (url, pin):
             invite = encode_invite(make_invite(url, pin, "examples"))
             invite_file.write_text(invite)
             async with open_node(
@@ -56,7 +57,7 @@ async def test_the_two_halves_of_the_page_answer_each_other(tmp_path: Path) -> N
     ask.write_text(BLOCKS[0])
     clock.write_text(BLOCKS[1])
     with trio.fail_after(PATIENCE):
-        async with open_server(tmp_path) as (url, pin):
+        async with open_server(process_commands().server, tmp_path) as (url, pin):
             invite_file.write_text(encode_invite(make_invite(url, pin, "examples")))
             async with trio.open_nursery() as nursery:
                 await nursery.start(_run, [sys.executable, str(clock), str(invite_file)], tmp_path)
@@ -72,7 +73,7 @@ async def test_the_example_says_so_when_nobody_answers(tmp_path: Path) -> None:
     program, invite_file = tmp_path / "ask.py", tmp_path / "invite"
     program.write_text(BLOCKS[0].replace("move_on_after(5)", "move_on_after(0.2)"))
     with trio.fail_after(PATIENCE):
-        async with open_server(tmp_path) as (url, pin):
+        async with open_server(process_commands().server, tmp_path) as (url, pin):
             invite = encode_invite(make_invite(url, pin, "examples"))
             invite_file.write_text(invite)
             settings = NodeSettings(name="mute", default_stun=False, port_mapping=False)

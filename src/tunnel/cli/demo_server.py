@@ -1,4 +1,4 @@
-"""The server of a demo: the command `server`, which also ends when stdin does, so it never outlives who started it."""
+"""The server process of the demo: the command `server`, which also ends with its stdin: it never outlives the demo."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tunnel.cli.command_line import run
 
 
 def main(argv: Sequence[str]) -> int:
-    """The process."""
-    threading.Thread(target=_leave_with_stdin, daemon=True).start()
+    """The process. `argv`: the options of `server`."""
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
     return run(["server", *argv])
 
 
-def _leave_with_stdin() -> None:
+def _end_with_stdin() -> None:
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

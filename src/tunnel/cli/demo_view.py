@@ -1,6 +1,6 @@
-"""What the person in front of a demo sees: lines as things happen, a line that says what we wait for, a summary.
+"""What a person sees of a demo: a line for each thing that happens, what it waits for, and a summary at the end.
 
-On a terminal with colours and a spinner; elsewhere plain lines, nothing is ever redrawn.
+On a terminal there are colours and a spinner; elsewhere there are plain lines, and nothing is redrawn.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _PIPE_WIDTH = 200
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Let the error out: Rich would raise SystemExit, in the midst of tasks that have something to clean up."""
+        """Raise the error: Rich would raise SystemExit, among tasks that still have to clean up."""
         raise BrokenPipeError
 
 
-class DemoConsole:
-    """Where a demo tells its story. Times given are Unix times; shown are seconds since the start."""
+class DemoView:
+    """Shows what a demo says (`verify/demo/console.py`). Takes Unix times, shows seconds since the start."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or _Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
@@ -48,7 +48,7 @@ class DemoConsole:
         self._print(Text(text, style="bold"))
 
     def heading(self, text: str) -> None:
-        """A new part of the story."""
+        """A new part begins."""
         self._print(Text(f"\n{text}", style="bold cyan"))
 
     def say(self, who: str, text: str, at: float | None = None) -> None:
@@ -57,18 +57,18 @@ class DemoConsole:
 
     def move(self, node: str, peer: str, source: str, event: str, target: str, at: float) -> None:
         """A peer's chart took a transition."""
-        told = Text.assemble(f"chart of {printable(peer)}: ", _word(source), " -> ", _word(target))
-        self._line(node, told.append(f"  ({printable(event)})", style="dim"), at)
+        line = Text.assemble(f"chart of {printable(peer)}: ", _word(source), " -> ", _word(target))
+        self._line(node, line.append(f"  ({printable(event)})", style="dim"), at)
 
     def path(self, node: str, peer: str, kind: str | None, at: float) -> None:
-        """Data to a peer goes another way now."""
-        told = Text(f"data to {printable(peer)} goes ")
-        told.append("nowhere" if kind is None else f"over {printable(kind)}", style=_STYLES.get(kind or "", "red"))
-        self._line(node, told, at)
+        """Data to a peer takes another kind of path."""
+        line = Text(f"data to {printable(peer)} goes ")
+        line.append("nowhere" if kind is None else f"over {printable(kind)}", style=_STYLES.get(kind or "", "red"))
+        self._line(node, line, at)
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
-        """Say what we wait for as long as the block runs."""
+        """Say what the demo waits for while the block runs."""
         if not self._console.is_terminal or self._console.is_dumb_terminal:
             self.say("", f"{text} ...")
             yield
@@ -94,9 +94,9 @@ class DemoConsole:
         """Seconds since the start."""
         return time.time() - self._began
 
-    def _line(self, who: str, told: Text, at: float | None) -> None:
+    def _line(self, who: str, line: Text, at: float | None) -> None:
         since = (time.time() if at is None else at) - self._began
-        self._print(Text.assemble((f"{since:6.2f} s  ", "dim"), (f"{printable(who):<8}", "bold"), told))
+        self._print(Text.assemble((f"{since:6.2f} s  ", "dim"), (f"{printable(who):<8}", "bold"), line))
 
     def _print(self, text: Text) -> None:
         self._console.print(text, soft_wrap=True)

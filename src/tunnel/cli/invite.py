@@ -18,7 +18,7 @@ from tunnel.cli import launch
 from tunnel.cli.default_paths import INVITE, default_state
 from tunnel.cli.local_node import as_user
 from tunnel.cli.options import ConfigOption, StateOption
-from tunnel.crypto.network_keys import derive_network_keys, open_invite
+from tunnel.crypto.network_keys import new_invite, open_invite
 from tunnel.model.errors import SettingsError
 from tunnel.model.invite import Invite
 from tunnel.wire.invites import encode_invite
@@ -68,7 +68,7 @@ def make_invite(server: str, pin: str | None, network: str) -> Invite:
         raise SettingsError(f"--server {server} is without TLS, which no `p2ptunnel-trio server` speaks: write wss://")
     pinned = None if pin is None else parse_pin(pin)
     secret = launch.this_machine(None).entropy.token(_SECRET_BYTES)
-    return Invite(str(url), pinned, network, derive_network_keys(network, secret).network_id, secret)
+    return new_invite(str(url), pinned, network, secret)
 
 
 def stored_invite(folder: Path, elsewhere: str = "") -> Invite:

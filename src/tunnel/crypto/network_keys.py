@@ -70,6 +70,11 @@ def network_name_digest(name: str) -> bytes:
     return sha256(name.encode()).digest()
 
 
+def new_invite(server: str, pin: bytes | None, network: str, secret: bytes) -> Invite:
+    """The invite of a network that begins to exist with its secret, 32 random bytes. Raises SettingsError."""
+    return Invite(server, pin, network, derive_network_keys(network, secret).network_id, secret)
+
+
 def open_invite(text: str) -> tuple[Invite, NetworkKeys]:
     """An invite and the keys that it holds. Raises SettingsError when they do not belong together; nothing is sent."""
     invite = decode_invite(text)

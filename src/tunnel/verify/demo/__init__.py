@@ -1,1 +1,1 @@
-"""The demo: a server and two nodes as processes of their own, told what to do, and what people see of it."""
+"""The demo: a server and two nodes in processes of their own, what they are told to do, and what must come of it."""

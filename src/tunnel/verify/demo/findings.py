@@ -1,4 +1,4 @@
-"""What a demo found out: measurements, and expectations that hold or do not."""
+"""What a demo found out: measurements, and expectations that hold or fail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import median
 import trio
 
 DIRECT_PATIENCE = 15.0
-"""Seconds until a direct path carries, on a machine that has other work too; a second is usual."""
+"""Seconds until a direct path carries, on a machine that has other work too. A second is usual."""
 LONGEST_HOLE = 2.5
 LOSS_PATIENCE = 15.0
 RECOVERY_PATIENCE = 20.0
@@ -23,7 +23,7 @@ class Finding:
     measured: str
     expected: str = ""
     holds: bool | None = None
-    """None: nothing was expected, it is a measurement."""
+    """None: a measurement, of which nothing was expected."""
 
 
 class Findings:
@@ -37,14 +37,14 @@ class Findings:
         self.lines.append(Finding(what, measured))
 
     def expect_within(self, what: str, seconds: float | None, limit: float) -> bool:
-        """Something that shall take at most `limit` seconds; None says that it never came. Whether it holds."""
+        """Expect something to take at most `limit` seconds. None says that it never came. Returns whether it holds."""
         holds = seconds is not None and seconds <= limit
         measured = "never" if seconds is None else duration(seconds)
         self.lines.append(Finding(what, measured, f"at most {limit:g} s", holds))
         return holds
 
     async def expect_soon(self, what: str, wait: Callable[[], Awaitable[float]], since: float, limit: float) -> bool:
-        """Wait for something; `wait` returns when it came, in the time of `since`. Whether it holds."""
+        """Wait for something: `wait` returns when it came, by the clock of `since`. Returns whether it holds."""
         came = None
         with trio.move_on_after(limit):
             came = await wait()
@@ -57,7 +57,7 @@ class Findings:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds, or milliseconds below one."""
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
@@ -89,10 +89,10 @@ class Arrivals:
         self._last = now
 
     def longest(self, now: float) -> float:
-        """The longest gap so far; one that is still open counts."""
+        """The longest gap so far. One that is still open counts."""
         return self._longest if self._last is None else max(self._longest, now - self._last)
 
     def begin(self, now: float) -> None:
-        """Forget the gaps: those that count begin now."""
+        """Forget all gaps: those that count begin now."""
         self._last = now
         self._longest = 0.0

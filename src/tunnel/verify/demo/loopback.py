@@ -1,4 +1,4 @@
-"""The demo without privileges: a real server and two real nodes on loopback; a switch in one node cuts the direct path.
+"""The demo without privileges: a real server and two real nodes on loopback. A switch in one node cuts the direct path.
 
 desk ---- TLS ---- server ---- TLS ---- laptop
   \\_switch_________ UDP _________________/
@@ -14,8 +14,10 @@ from pathlib import Path
 
 import trio
 
-from tunnel.cli.demo_view import DemoConsole
-from tunnel.cli.invite import make_invite
+from tunnel.crypto.network_keys import new_invite
+from tunnel.network.os.machine import RealEntropy
+from tunnel.network.tls import parse_pin
+from tunnel.verify.demo.console import DemoConsole
 from tunnel.verify.demo.findings import (
     DIRECT_PATIENCE,
     LONGEST_HOLE,
@@ -27,40 +29,43 @@ from tunnel.verify.demo.findings import (
     throughput,
 )
 from tunnel.verify.demo.peer_progress import wait_direct, wait_given_up
-from tunnel.verify.demo.processes import NodeHandle, open_demo_node, open_server
+from tunnel.verify.demo.processes import Commands, NodeHandle, open_demo_node, open_server
 from tunnel.wire.invites import encode_invite
 
 _BEFORE_THE_CUT = 1.0
 _AFTER_THE_LIFT = 1.5
-"""Seconds in which a hole that the way back makes would show."""
+"""Seconds in which a gap would show that the return to the direct path makes."""
 _RELAY_SETTLES = 3.5
-"""Seconds after the cut in which the hole must have begun and ended: more than the hole that is allowed."""
+"""Seconds after the cut in which the gap must have begun and ended: longer than the gap that is allowed."""
 _PINGS = 20
 _BULK = 1.0
+_SECRET_BYTES = 32
 
 
-async def tell_loopback(console: DemoConsole, findings: Findings) -> None:
-    """The whole story. It ends early when an expectation fails that the rest stands on. Raises DemoFailed."""
+async def run_loopback_demo(commands: Commands, console: DemoConsole, findings: Findings) -> None:
+    """The whole demo. It ends early when an expectation fails that the rest depends on. Raises DemoFailed."""
     console.title("A server and two nodes on this machine, each a process of its own, without any privilege.")
-    with tempfile.TemporaryDirectory(prefix="p2pt-demo-") as folder, ExitStack() as curtain:
+    with tempfile.TemporaryDirectory(prefix="p2pt-demo-") as folder, ExitStack() as until_all_left:
         async with AsyncExitStack() as stack:
-            desk, laptop = await _start(console, Path(folder), stack)
+            desk, laptop = await _start(commands, console, Path(folder), stack)
             if await _connect(console, findings, desk, laptop):
                 await _measure(console, findings, "direct path", desk, laptop)
                 await _cut_and_lift(console, findings, desk, laptop)
-            desk.view.is_muted = laptop.view.is_muted = True
-            curtain.enter_context(console.waiting("all leave"))
+            desk.progress.is_muted = laptop.progress.is_muted = True
+            until_all_left.enter_context(console.waiting("all leave"))
 
 
-async def _start(console: DemoConsole, folder: Path, stack: AsyncExitStack) -> tuple[NodeHandle, NodeHandle]:
+async def _start(
+    commands: Commands, console: DemoConsole, folder: Path, stack: AsyncExitStack
+) -> tuple[NodeHandle, NodeHandle]:
     console.heading("A server, and two nodes that join its network")
     with console.waiting("starting the server"):
-        url, pin = await stack.enter_async_context(open_server(folder))
+        url, pin = await stack.enter_async_context(open_server(commands.server, folder))
     console.say("server", f"serves {url}, pinned by {pin}")
-    invite = encode_invite(make_invite(url, pin, "demo"))
+    invite = encode_invite(new_invite(url, parse_pin(pin), "demo", RealEntropy().token(_SECRET_BYTES)))
     with console.waiting("starting two nodes"):
-        desk = await stack.enter_async_context(open_demo_node("desk", invite, folder, console))
-        laptop = await stack.enter_async_context(open_demo_node("laptop", invite, folder, console))
+        desk = await stack.enter_async_context(open_demo_node(commands.node, "desk", invite, folder, console))
+        laptop = await stack.enter_async_context(open_demo_node(commands.node, "laptop", invite, folder, console))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_meet, console, desk, "laptop")
             nursery.start_soon(_meet, console, laptop, "desk")
@@ -81,7 +86,7 @@ async def _connect(console: DemoConsole, findings: Findings, desk: NodeHandle, l
         await laptop.ask("greet", text="hello, desk")
     with console.waiting("waiting for the direct path"):
         return await findings.expect_soon(
-            "direct path after", partial(wait_direct, desk.view, laptop.view), began, DIRECT_PATIENCE
+            "direct path after", partial(wait_direct, desk.progress, laptop.progress), began, DIRECT_PATIENCE
         )
 
 
@@ -117,7 +122,7 @@ async def _cut_and_lift(console: DemoConsole, findings: Findings, desk: NodeHand
     findings.expect_within("longest hole of the cut", hole, LONGEST_HOLE)
     await _measure(console, findings, "relay", desk, laptop)
     with console.waiting("until both charts give the path up"):
-        given_up = partial(wait_given_up, desk.view, laptop.view)
+        given_up = partial(wait_given_up, desk.progress, laptop.progress)
         if not await findings.expect_soon("path given up after the cut", given_up, cut_at, LOSS_PATIENCE):
             return
 
@@ -127,7 +132,7 @@ async def _cut_and_lift(console: DemoConsole, findings: Findings, desk: NodeHand
     lifted = await desk.ask("lift")
     console.say("", f"LIFTED, after {lifted['swallowed']} swallowed datagrams", lifted["at"])
     with console.waiting("waiting for the direct path"):
-        direct = partial(wait_direct, desk.view, laptop.view)
+        direct = partial(wait_direct, desk.progress, laptop.progress)
         await findings.expect_soon("direct again after the lift", direct, lifted["at"], RECOVERY_PATIENCE)
         await trio.sleep(_AFTER_THE_LIFT)
     hole = max([(await node.ask("gaps"))["longest"] for node in both])

@@ -20,12 +20,12 @@ from typing import Any
 
 import trio
 
-from tunnel.cli import launch
-from tunnel.cli.demo_view import DemoConsole
 from tunnel.machines.notifier import Notifier
 from tunnel.model.errors import DeviceError, Unreachable
+from tunnel.network.os.controls import RealControls
 from tunnel.node.control_client import open_control
 from tunnel.node.control_lines import Lines
+from tunnel.verify.demo.console import DemoConsole
 from tunnel.verify.demo.findings import (
     DIRECT_PATIENCE,
     LONGEST_HOLE,
@@ -37,7 +37,7 @@ from tunnel.verify.demo.findings import (
     round_trips,
     throughput,
 )
-from tunnel.verify.demo.peer_progress import PeerView, wait_direct, wait_given_up
+from tunnel.verify.demo.peer_progress import PeerProgress, wait_direct, wait_given_up
 from tunnel.verify.demo.processes import DemoFailed, last_words
 from tunnel.verify.netlab import Kind, Lab, SiteSpec, open_lab
 from tunnel.verify.netlab.namespaces import check_privilege
@@ -51,29 +51,29 @@ _PING_GAP = 0.1
 _MEASURE = 2.0
 _RELAY_SETTLES = 3.5
 _AFTER_THE_LIFT = 1.5
-_PUMP = 1.5
-_PUMP_PORT = 5201
+_TCP_SECONDS = 1.5
+_TCP_PORT = 5201
 _LOOK_AGAIN = 0.05
 _REFRESH = 0.2
-_PUMP_PROGRAM = [sys.executable, "-I", "-S", str(Path(__file__).with_name("tcp_throughput.py"))]
+_TCP_THROUGHPUT = [sys.executable, "-I", "-S", str(Path(__file__).with_name("tcp_throughput.py"))]
 _ANSWER = re.compile(rb"\[([\d.]+)\] \d+ bytes from .* time=([\d.]+) ms")
 
 
-async def tell_netns(console: DemoConsole, findings: Findings) -> None:
-    """The whole story. Raises DeviceError with the remedy when this machine or user cannot; DemoFailed."""
+async def run_netns_demo(console: DemoConsole, findings: Findings) -> None:
+    """The whole demo. Raises DeviceError with the remedy where this machine or user cannot run it; DemoFailed."""
     _check_machine()
     console.title("A server and two nodes behind kernel NATs, in network namespaces, with TUN interfaces.")
     sites = (SiteSpec(name, Kind.PORT_PRESERVING, delay=DELAY) for name in ("home", "office"))
-    with tempfile.TemporaryDirectory(prefix="p2pt-demo-") as folder, ExitStack() as curtain:
+    with tempfile.TemporaryDirectory(prefix="p2pt-demo-") as folder, ExitStack() as until_all_left:
         async with AsyncExitStack() as stack:
             console.heading("Building the lab, and starting a server and two nodes")
             with console.waiting("building namespaces, routers and NATs"), _remedy():
                 lab = await stack.enter_async_context(open_lab(*sites))
             lab_programs = await stack.enter_async_context(_open_lab_programs(lab, Path(folder)))
             nursery = await stack.enter_async_context(trio.open_nursery())
-            await _Story(console, findings, lab, lab_programs, nursery).tell()
+            await _NetnsDemo(console, findings, lab, lab_programs, nursery).run()
             nursery.cancel_scope.cancel()
-            curtain.enter_context(console.waiting("all leave"))
+            until_all_left.enter_context(console.waiting("all leave"))
 
 
 def _check_machine() -> None:
@@ -85,15 +85,15 @@ def _check_machine() -> None:
 
 @contextmanager
 def _remedy() -> Iterator[None]:
-    """To what this machine or this user cannot do, add what they can."""
+    """Add what this machine and this user can do to the error that says what they cannot."""
     try:
         yield
     except DeviceError as error:
         raise DeviceError(f"{error}; or run `demo` without --netns, which needs no privilege") from None
 
 
-class _Story:
-    """What one telling needs all the time."""
+class _NetnsDemo:
+    """One demo in one lab."""
 
     def __init__(
         self, console: DemoConsole, findings: Findings, lab: Lab, lab_programs: LabPrograms, nursery: trio.Nursery
@@ -102,14 +102,14 @@ class _Story:
         self._findings = findings
         self._lab = lab
         self._lab_programs = lab_programs
-        self._nursery = nursery  # of everything that goes on behind the story; it ends with it
-        self._desk, self._laptop = (PeerView(name, console) for name in ("desk", "laptop"))
+        self._nursery = nursery  # of everything that goes on meanwhile; ends with the demo
+        self._desk, self._laptop = (PeerProgress(name, console) for name in ("desk", "laptop"))
         self._addresses: dict[str, str] = {}
         self._arrivals = Arrivals()
         self._rtts: list[float] = []
         self._notifier = Notifier()
 
-    async def tell(self) -> None:
+    async def run(self) -> None:
         await self._start()
         if await self._connect():
             await self._measure("direct path")
@@ -121,19 +121,19 @@ class _Story:
         with console.waiting("starting the server"):
             await trio.to_thread.run_sync(lab_programs.start_server)
         with console.waiting("starting two nodes, until they know each other"):
-            for view, site in ((self._desk, "home"), (self._laptop, "office")):
-                await trio.to_thread.run_sync(lab_programs.start_node, self._lab.sites[site].host, view.node)
-                self._nursery.start_soon(self._watch, view)
+            for progress, site in ((self._desk, "home"), (self._laptop, "office")):
+                await trio.to_thread.run_sync(lab_programs.start_node, self._lab.sites[site].host, progress.node)
+                self._nursery.start_soon(self._watch, progress)
             with trio.move_on_after(_START_PATIENCE) as patience:
                 await self._notifier.wait_until(self._are_ready)
             if patience.cancelled_caught:
                 raise DemoFailed(f"the nodes did not hear of each other within {_START_PATIENCE:g} s")
-        for view in (self._desk, self._laptop):
-            console.say(view.node, f"is up as {self._addresses[view.node]}")
+        for progress in (self._desk, self._laptop):
+            console.say(progress.node, f"is up as {self._addresses[progress.node]}")
 
     def _are_ready(self) -> bool:
-        views = (self._desk, self._laptop)
-        return all(view.node in self._addresses and view.state != "detecting" for view in views)
+        both = (self._desk, self._laptop)
+        return all(progress.node in self._addresses and progress.state != "detecting" for progress in both)
 
     async def _connect(self) -> bool:
         console, findings = self._console, self._findings
@@ -161,8 +161,8 @@ class _Story:
         measured = round_trips(self._rtts)
         console.say("desk", f"round trip {measured}")
         self._findings.note(f"round trip, {path}", measured)
-        with console.waiting(f"one TCP stream to laptop for {_PUMP:g} s"):
-            rate = await self._pump()
+        with console.waiting(f"one TCP stream to laptop for {_TCP_SECONDS:g} s"):
+            rate = await self._tcp_throughput()
         console.say("desk", f"{rate} to laptop")
         self._findings.note(f"TCP throughput, {path}", rate)
 
@@ -196,41 +196,42 @@ class _Story:
             await trio.sleep(_AFTER_THE_LIFT)
         findings.note("longest hole of the lift", duration(self._arrivals.longest(time.time())))
 
-    # What goes on behind the story.
+    # What goes on meanwhile.
 
-    async def _watch(self, view: PeerView) -> None:
+    async def _watch(self, progress: PeerProgress) -> None:
         """Follow a node's status over its control socket, as `status --json --watch` does."""
-        running = self._lab_programs.nodes[view.node]
+        running = self._lab_programs.nodes[progress.node]
         assert running.control is not None
-        controls = launch.this_machine(None).controls
-        told = 0.0
+        controls = RealControls()
+        newest = 0.0
         while True:
             if running.process.poll() is not None:
-                log = self._lab_programs.folder / f"{view.node}.log"
-                raise DemoFailed(f"the process of {view.node} ended early{last_words(log)}")
+                log = self._lab_programs.folder / f"{progress.node}.log"
+                raise DemoFailed(f"the process of {progress.node} ended early{last_words(log)}")
             with suppress(Unreachable):
                 async with open_control(controls, running.control) as channel:
                     news = await channel.ask({"do": "watch", "every": _REFRESH})
                     while True:
-                        told = self._take(view, news["status"], told)
+                        newest = self._take(progress, news["status"], newest)
                         self._notifier.notify()
                         news = await channel.receive()
             await trio.sleep(_LOOK_AGAIN)
 
-    def _take(self, view: PeerView, status: dict[str, Any], told: float) -> float:
+    def _take(self, progress: PeerProgress, status: dict[str, Any], newest: float) -> float:
+        """Note what is newer than the newest move so far. Returns the newest."""
         address = next((one for one in status["node"]["addresses"] if ":" not in one), None)
         if address is not None:
-            self._addresses[view.node] = address
+            self._addresses[progress.node] = address
         for peer in status["peers"]:
             for move in peer["history"]:
-                if move["at"] > told:
-                    told = move["at"]
-                    view.note_move(peer["name"], move["from"], move["event"], move["to"], move["at"])
-            view.note_path(peer["name"], peer["path"] and peer["path"]["kind"], time.time())
-        return told
+                if move["at"] > newest:
+                    newest = move["at"]
+                    progress.note_move(peer["name"], move["from"], move["event"], move["to"], move["at"])
+            progress.note_path(peer["name"], peer["path"] and peer["path"]["kind"], time.time())
+        return newest
 
     async def _ping(self, target: str) -> None:
-        """The system's ping from desk, for as long as the story goes."""
+        """The system's ping from desk to laptop, until the demo ends."""
         argv = ["ping", "-n", "-D", "-i", str(_PING_GAP), target]
         async with self._open(self._lab_programs.nodes["desk"].host, argv) as process:
             assert process.stdout is not None
@@ -242,16 +243,16 @@ class _Story:
                     self._notifier.notify()
         raise DemoFailed("ping ended early")
 
-    async def _pump(self) -> str:
+    async def _tcp_throughput(self) -> str:
         """The throughput of one TCP stream from desk to laptop."""
         nodes, address = self._lab_programs.nodes, self._addresses["laptop"]
-        where = [address, str(_PUMP_PORT)]
-        async with self._open(nodes["laptop"].host, [*_PUMP_PROGRAM, "receive", *where]) as receiver:
+        where = [address, str(_TCP_PORT)]
+        async with self._open(nodes["laptop"].host, [*_TCP_THROUGHPUT, "receive", *where]) as receiver:
             assert receiver.stdout is not None
             lines = Lines(receiver.stdout, 4096)
-            with trio.move_on_after(_PUMP + 4):
+            with trio.move_on_after(_TCP_SECONDS + 4):
                 if await lines.receive_untrusted() == b"ready":
-                    async with self._open(nodes["desk"].host, [*_PUMP_PROGRAM, "send", *where, str(_PUMP)]):
+                    async with self._open(nodes["desk"].host, [*_TCP_THROUGHPUT, "send", *where, str(_TCP_SECONDS)]):
                         words = (await lines.receive_untrusted() or b"").split()
                         if len(words) == 2:
                             return throughput(int(words[0]), float(words[1]))

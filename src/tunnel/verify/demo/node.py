@@ -1,16 +1,14 @@
-"""A node of the demo: a process of its own that does what it is told on stdin and tells on stdout what happens.
+"""A node of the demo, in a process of its own: it takes orders on stdin, and reports on stdout what happens.
 
-    {"invite": ..., "name": "desk"}               first, so that no secret is ever on a command line
+    {"invite": ..., "name": "desk"}               first: no secret is ever on a command line
     {"do": "meet", "peer": "laptop"}              one order a line; each is answered by one line with "ok"
-    {"news": "move", "from": ..., "at": ...}      between them: what happened, with its Unix time
+    {"news": "move", "from": ..., "at": ...}      reported in between: what happened, with its Unix time
 
 When stdin ends, the node leaves the network and the process ends: it never outlives its demo.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
@@ -19,7 +17,6 @@ from typing import Any
 
 import trio
 
-from tunnel.cli.logs import start_logging
 from tunnel.embedding import Node, Peer, open_node
 from tunnel.machines.notifier import Notifier
 from tunnel.model.errors import PeerUnreachable, SettingsError, TunnelError
@@ -46,12 +43,12 @@ Order = dict[str, Any]
 
 
 class DemoNode:
-    """One node, its one peer, and what it measures. `obey(order)` does one order and returns the answer."""
+    """One node, its one peer, and what it measures. `carry_out(order)` returns the answer."""
 
-    def __init__(self, node: Node, switch: SwitchedDatagrams, tell: Callable[[Order], Awaitable[None]]) -> None:
+    def __init__(self, node: Node, switch: SwitchedDatagrams, report: Callable[[Order], Awaitable[None]]) -> None:
         self._node = node
         self._switch = switch
-        self._tell = tell
+        self._report = report
         self._met: Peer | None = None
         self._flowing = trio.CancelScope()
         self._flow_sent = 0
@@ -61,7 +58,7 @@ class DemoNode:
         self._bulk_heard = (0, 0, -1)  # whose run, how many of it came, the newest of them
         self._bulk_acked = (0, 0, -1)
         self._notifier = Notifier()
-        self._words: dict[str, Callable[[Order], Awaitable[Order]]] = {
+        self._orders: dict[str, Callable[[Order], Awaitable[Order]]] = {
             "meet": self._meet,
             "greet": self._greet,
             "ping": self._ping,
@@ -74,17 +71,17 @@ class DemoNode:
         }
 
     async def run(self) -> None:
-        """Tell the news and answer the peer; for ever."""
+        """Report the news and answer the peer, for ever."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            await self._tell_moves()
+            await self._report_moves()
 
-    async def obey(self, order: Order) -> Order:
-        """Do one order. Raises TunnelError."""
-        word = self._words.get(str(order.get("do")))
-        if word is None:
-            raise SettingsError(f"a demo node does {', '.join(self._words)}")
-        return await word(order)
+    async def carry_out(self, order: Order) -> Order:
+        """Do as one order says. Raises TunnelError."""
+        action = self._orders.get(str(order.get("do")))
+        if action is None:
+            raise SettingsError(f"a demo node does {', '.join(self._orders)}")
+        return await action(order)
 
     @property
     def _peer(self) -> Peer:
@@ -109,11 +106,11 @@ class DemoNode:
                 f"{self._node.name} did not hear of {order['peer']} within {MEET_PATIENCE:g} s ({link})"
             )
         self._nursery.start_soon(self._listen, self._met)
-        self._nursery.start_soon(self._tell_paths, self._met)
+        self._nursery.start_soon(self._report_paths, self._met)
         return {"addresses": list(self._node.addresses)}
 
     async def _greet(self, order: Order) -> Order:
-        """The first datagram, and how long its answer took from wanting the peer on."""
+        """The first datagram, and how long it took from wanting the peer to the answer."""
         text = str(order["text"]).encode()
         began = trio.current_time()
         self._reply = None
@@ -135,7 +132,7 @@ class DemoNode:
         return {"seconds": seconds}
 
     async def _bulk(self, order: Order) -> Order:
-        """As much as goes with 64 datagrams in flight, for some seconds; counted is what the peer acknowledges."""
+        """Send as fast as it goes with 64 datagrams in flight, for some seconds. Counts what the peer acknowledges."""
         self._bulk_run += 1
         run, filling = self._bulk_run, bytes(MAX_APPLICATION_DATAGRAM - 9)
         self._bulk_acked = (run, 0, -1)
@@ -164,14 +161,14 @@ class DemoNode:
         return {}
 
     async def _gaps(self, _: Order) -> Order:
-        """The longest gap in the peer's stream since the last time we were asked."""
+        """The longest gap in the peer's stream since the last such order."""
         now = trio.current_time()
         longest = self._arrivals.longest(now)
         self._arrivals.begin(now)
         return {"longest": longest}
 
     async def _halt(self, _: Order) -> Order:
-        """End the stream; how many we sent, how many of the peer's came."""
+        """End the stream: how many datagrams we sent, and how many of the peer's arrived."""
         self._flowing.cancel()
         await trio.sleep(4 * FLOW_GAP)  # what is on its way may arrive
         return {"sent": self._flow_sent, "arrived": self._arrivals.count}
@@ -199,7 +196,7 @@ class DemoNode:
                 if run == self._bulk_acked[0] and newest > self._bulk_acked[2]:
                     self._bulk_acked = (run, count, newest)
             elif kind == _GREETING:
-                await self._tell({"news": "heard", "text": content.decode("utf-8", "replace"), "at": time.time()})
+                await self._report({"news": "heard", "text": content.decode("utf-8", "replace"), "at": time.time()})
                 await peer.send_datagram(_REPLY + content)
             elif kind == _REPLY:
                 self._reply = (content, _kind_of(peer) or "no path")
@@ -220,72 +217,55 @@ class DemoNode:
                 await self._peer.send_datagram(_FLOW)
                 await trio.sleep(FLOW_GAP)
 
-    async def _tell_moves(self) -> None:
+    async def _report_moves(self) -> None:
         async with aclosing(self._node.watch()) as changes:
             async for change in changes:
                 move = change.move
-                told = {"from": move.source, "event": move.event, "to": move.target, "at": move.at}
-                await self._tell({"news": "move", "peer": change.peer.name, **told})
+                taken = {"from": move.source, "event": move.event, "to": move.target, "at": move.at}
+                await self._report({"news": "move", "peer": change.peer.name, **taken})
 
-    async def _tell_paths(self, peer: Peer) -> None:
+    async def _report_paths(self, peer: Peer) -> None:
         known = None
         while True:
             kind = _kind_of(peer)
             if kind != known:
                 known = kind
-                await self._tell({"news": "path", "peer": peer.name, "kind": kind, "at": time.time()})
+                await self._report({"news": "path", "peer": peer.name, "kind": kind, "at": time.time()})
             await trio.sleep(_LOOK_AGAIN)
 
 
-async def live(orders: trio.abc.ReceiveStream, reports: trio.abc.SendStream) -> None:
-    """Be the node that the first line describes, until `orders` end."""
+async def run_node(orders: trio.abc.ReceiveStream, reports: trio.abc.SendStream) -> None:
+    """Run the node that the first line describes, until `orders` end."""
     lines, turn = Lines(orders, MAX_LINE), trio.Lock()
 
-    async def tell(document: Order) -> None:
+    async def report(document: Order) -> None:
         async with turn:
             await reports.send_all(encode_line(document))
 
     first = await lines.receive_untrusted()
     if first is None:
         return
-    birth = decode_line(first)
+    start = decode_line(first)
     real = real_world(None)
     switch = SwitchedDatagrams(real.datagrams)
-    settings = NodeSettings(name=birth["name"], default_stun=False, port_mapping=False)  # it is all on this machine
+    settings = NodeSettings(name=start["name"], default_stun=False, port_mapping=False)  # it is all on this machine
     world = replace(real, datagrams=switch)
     async with (
-        open_node(invite=birth["invite"], settings=settings, world=world) as node,
+        open_node(invite=start["invite"], settings=settings, world=world) as node,
         trio.open_nursery() as nursery,
     ):
-        demo_node = DemoNode(node, switch, tell)
+        demo_node = DemoNode(node, switch, report)
         nursery.start_soon(demo_node.run)
         while (line := await lines.receive_untrusted()) is not None:
             try:
-                answer = await demo_node.obey(decode_line(line))
+                answer = await demo_node.carry_out(decode_line(line))
             except TunnelError as error:
-                await tell(failure_of(error))
+                await report(failure_of(error))
             else:
-                await tell({"ok": True, "result": answer})
+                await report({"ok": True, "result": answer})
         nursery.cancel_scope.cancel()
-
-
-def main() -> int:
-    """The process."""
-    start_logging("info")
-    orders, reports = trio.lowlevel.FdStream, trio.lowlevel.FdStream
-
-    async def run() -> None:
-        async with orders(os.dup(0)) as stdin, reports(os.dup(1)) as stdout:
-            await live(stdin, stdout)
-
-    trio.run(run)
-    return 0
 
 
 def _kind_of(peer: Peer) -> str | None:
     path = peer.path
     return None if path is None else path.kind
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,27 +1,27 @@
-"""What one node of a demo says of its peer: told to the stage, and waited for by the story."""
+"""How far one node of a demo has come with its peer: shown on the console, and waited for."""
 
 from __future__ import annotations
 
 import time
 
-from tunnel.cli.demo_view import DemoConsole
 from tunnel.machines.notifier import Notifier
+from tunnel.verify.demo.console import DemoConsole
 
 GAVE_UP = ("punching", "relayed")
 """The states of a peer whose direct path was lost."""
 
 
-class PeerView:
-    """Kept up to date by `note_move` and `note_path`, whoever hears of them. Times are Unix times."""
+class PeerProgress:
+    """`note_move` and `note_path` keep it up to date. Times are Unix times."""
 
     def __init__(self, node: str, console: DemoConsole) -> None:
         self.node = node
         self.state = "detecting"
         self.since = time.time()
-        """When the chart came into its state."""
+        """When the chart entered its state."""
         self.path: str | None = None
         self.is_muted = False
-        """Whether what happens is kept from the stage."""
+        """Whether the console is told nothing."""
         self._console = console
         self._notifier = Notifier()
 
@@ -34,7 +34,7 @@ class PeerView:
         self._notifier.notify()
 
     def note_path(self, peer: str, kind: str | None, at: float) -> None:
-        """Data goes another way, if that kind of path is another one."""
+        """Data takes this kind of path. Nothing happens if it did so before."""
         if kind == self.path:
             return
         self.path = kind
@@ -43,7 +43,7 @@ class PeerView:
         self._notifier.notify()
 
     async def wait_direct(self) -> None:
-        """Return when data goes over a direct path, and the chart says so too."""
+        """Return when data takes a direct path, and the chart says so too."""
         await self._notifier.wait_until(lambda: self.state == "connected" and self.path == "direct")
 
     async def wait_given_up(self) -> None:
@@ -51,15 +51,15 @@ class PeerView:
         await self._notifier.wait_until(lambda: self.state in GAVE_UP)
 
 
-async def wait_direct(*views: PeerView) -> float:
-    """Return when both ends go direct; the Unix time since when both charts say so."""
-    for view in views:
-        await view.wait_direct()
-    return max(view.since for view in views)
+async def wait_direct(*both: PeerProgress) -> float:
+    """Return when both ends are direct: the Unix time since when both charts say so."""
+    for one in both:
+        await one.wait_direct()
+    return max(one.since for one in both)
 
 
-async def wait_given_up(*views: PeerView) -> float:
-    """Return when both ends gave the direct path up; the Unix time since when."""
-    for view in views:
-        await view.wait_given_up()
-    return max(view.since for view in views)
+async def wait_given_up(*both: PeerProgress) -> float:
+    """Return when both ends have given the direct path up: the Unix time since when."""
+    for one in both:
+        await one.wait_given_up()
+    return max(one.since for one in both)

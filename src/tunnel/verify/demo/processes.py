@@ -1,48 +1,57 @@
-"""The processes of a demo: started, told what to do, and ended whatever happens. Each is held by its handle.
+"""The processes of a demo: started by the command lines that are handed in, told what to do, and always ended.
 
-Each also ends when its stdin does: when the demo is killed, the kernel closes its end of that pipe.
+Each also ends with its stdin: when the demo is killed, the kernel closes the other end of that pipe.
 """
 
 from __future__ import annotations
 
 import subprocess
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from tunnel.cli.demo_view import DemoConsole
 from tunnel.model.errors import TunnelError
 from tunnel.model.safe_text import presentable
 from tunnel.node.control_lines import Lines, decode_line, encode_line, error_of
-from tunnel.verify.demo.peer_progress import PeerView
+from tunnel.verify.demo.console import DemoConsole
+from tunnel.verify.demo.peer_progress import PeerProgress
 
 READY_PATIENCE = 20.0
-_PYTHON = (sys.executable, "-P", "-m")  # -P: what lies in the current folder is not ours
 _MAX_LINE = 64 * 1024
 _LEAVE_PATIENCE = 3.0
 _LAST_LINES = 5
 
 
 class DemoFailed(TunnelError):
-    """The demo could not go on, or what it showed was not what it promises."""
+    """The demo could not go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """The command lines of the processes, which end with their stdin."""
+
+    server: tuple[str, ...]
+    """Takes the options of the command `server`, and prints its ready line."""
+    node: tuple[str, ...]
+    """Speaks the language of `verify/demo/node.py` on stdin and stdout."""
 
 
 @asynccontextmanager
-async def open_program(
-    name: str, module: str, *argv: str, log: Path, leave_patience: float = 0.0
+async def open_process(
+    name: str, command: Sequence[str], *, log: Path, leave_patience: float = 0.0
 ) -> AsyncIterator[trio.Process]:
-    """A Python module as a process with pipes, its stderr in `log`. Raises DemoFailed when it ends before the block.
+    """A process with pipes, its stderr in the file `log`. Raises DemoFailed when it ends before the block.
 
     At the end its stdin is closed, it has `leave_patience` seconds to leave, then comes SIGTERM. It has a process group
-    of its own: a Ctrl-C in the terminal reaches the demo alone, which then ends all in order.
+    of its own: a Ctrl-C in the terminal reaches the demo alone, which then ends all processes in order.
     """
     with log.open("wb") as complaints:
         process = await trio.lowlevel.open_process(
-            [*_PYTHON, module, *argv],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
@@ -59,19 +68,19 @@ async def open_program(
 
 
 @asynccontextmanager
-async def open_server(folder: Path) -> AsyncIterator[tuple[str, str]]:
-    """A real server on loopback ports that the system picks: its URL and its pin."""
+async def open_server(command: Sequence[str], folder: Path) -> AsyncIterator[tuple[str, str]]:
+    """A real server on loopback ports that the system picks: its URL and its pin. Raises DemoFailed."""
     loopback = "127.0.0.1:0"
-    argv = ["--listen", loopback, "--udp", loopback, "--udp", loopback, "--http", loopback]
+    options = ["--listen", loopback, "--udp", loopback, "--udp", loopback, "--http", loopback]
+    options += ["--state", str(folder / "server")]
     log = folder / "server.log"
-    argv += ["--state", str(folder / "server")]
-    async with open_program("server", "tunnel.cli.demo_server", *argv, log=log) as process:
+    async with open_process("server", [*command, *options], log=log) as process:
         assert process.stdout is not None
         words: list[str] = []
         with trio.move_on_after(READY_PATIENCE):
             line = await Lines(process.stdout, _MAX_LINE).receive_untrusted()
             if line is None:
-                await trio.sleep_forever()  # it ended; the one who watches the process tells why
+                await trio.sleep_forever()  # it ended: `_watch` says why
             words = line.decode().split()
         if len(words) != 3 or words[0] != "ready":
             raise DemoFailed(f"the server did not get ready within {READY_PATIENCE:g} s{last_words(log)}")
@@ -79,11 +88,11 @@ async def open_server(folder: Path) -> AsyncIterator[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def open_demo_node(name: str, invite: str, folder: Path, console: DemoConsole) -> AsyncIterator[NodeHandle]:
-    """A node process of the demo; its news go to the stage."""
-    async with open_program(
-        name, "tunnel.verify.demo.node", log=folder / f"{name}.log", leave_patience=_LEAVE_PATIENCE
-    ) as process:
+async def open_demo_node(
+    command: Sequence[str], name: str, invite: str, folder: Path, console: DemoConsole
+) -> AsyncIterator[NodeHandle]:
+    """A node process of the demo; its news go to the console."""
+    async with open_process(name, command, log=folder / f"{name}.log", leave_patience=_LEAVE_PATIENCE) as process:
         handle = NodeHandle(name, process, console)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(handle.run)
@@ -93,11 +102,11 @@ async def open_demo_node(name: str, invite: str, folder: Path, console: DemoCons
 
 
 class NodeHandle:
-    """Our end of a demo node. `ask` gives one order at a time; `view` is what its news last said."""
+    """Our end of a demo node. `ask` gives one order at a time; `progress` is what its news last said."""
 
     def __init__(self, name: str, process: trio.Process, console: DemoConsole) -> None:
         self.name = name
-        self.view = PeerView(name, console)
+        self.progress = PeerProgress(name, console)
         self._process = process
         self._console = console
         self._put_answer, self._answers = trio.open_memory_channel[dict[str, Any]](1)
@@ -112,7 +121,7 @@ class NodeHandle:
                 self._put_answer.send_nowait(report)
             else:
                 self._take(report)
-        await trio.sleep_forever()  # the one who watches the process tells why
+        await trio.sleep_forever()  # it ended: `_watch` says why
 
     async def ask(self, do: str, **details: Any) -> dict[str, Any]:
         """Give one order and wait for its answer. Raises what the node answered with."""
@@ -129,14 +138,14 @@ class NodeHandle:
         try:
             await self._process.stdin.send_all(encode_line(document))
         except trio.BrokenResourceError:
-            await trio.sleep_forever()  # it ended; the one who watches the process tells why
+            await trio.sleep_forever()  # it ended: `_watch` says why
 
     def _take(self, report: dict[str, Any]) -> None:
         match report:
             case {"news": "move", "peer": peer, "from": source, "event": event, "to": target, "at": at}:
-                self.view.note_move(peer, source, event, target, at)
+                self.progress.note_move(peer, source, event, target, at)
             case {"news": "path", "peer": peer, "kind": kind, "at": at}:
-                self.view.note_path(peer, kind, at)
+                self.progress.note_path(peer, kind, at)
             case {"news": "heard", "text": text, "at": at}:
                 self._console.say(self.name, f"heard {text!r}", at)
 
@@ -148,7 +157,7 @@ async def _watch(process: trio.Process, name: str, log: Path) -> None:
 
 
 async def _end(process: trio.Process, *, patience: float) -> None:
-    """Hang up and wait, ask, insist. Its stdout stays open, so that it can say its last."""
+    """Close its stdin and wait, then terminate, then kill it. Its stdout stays open, so that it can finish writing."""
     assert process.stdin is not None
     assert process.stdout is not None
     await process.stdin.aclose()

@@ -1,8 +1,8 @@
-"""A switch in a node's way to its peers: UDP sockets that can be cut, without any privilege.
+"""UDP sockets with a switch that cuts the way to the peers, without any privilege.
 
     node --- SwitchedSocket --/ --- the real socket --- peers (cut), STUN servers (never cut)
 
-What a cut swallows looks sent to the sender, as on a network that drops without a word.
+What a cut swallows looks sent to the sender, as on a network that drops silently.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class SwitchedDatagrams:
         self._real = real
         self.is_cut = False
         self.swallowed = 0
-        """Datagrams that cuts have dropped, either way."""
+        """Datagrams that cuts have dropped, in either direction."""
 
     def cut(self) -> None:
         """Drop what goes to peers and what comes from them, until `lift`."""
@@ -34,7 +34,7 @@ class SwitchedDatagrams:
         return SwitchedSocket(await self._real.open_socket(local), self)
 
     def swallows(self, datagram: bytes) -> bool:
-        """Whether this one gets lost now. It is counted."""
+        """Whether this datagram is lost now. If so, it is counted."""
         is_lost = self.is_cut and not is_stun(datagram)
         self.swallowed += is_lost
         return is_lost

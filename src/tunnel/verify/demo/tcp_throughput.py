@@ -1,6 +1,6 @@
-"""One TCP stream as fast as it goes. Run by its path inside a lab, so it knows nothing of the project.
+"""One TCP stream, as fast as it goes. Run by its path inside a lab, so it imports nothing of the project.
 
-tcp_throughput.py receive ADDRESS PORT             prints "ready", and what came: BYTES SECONDS
+tcp_throughput.py receive ADDRESS PORT             prints "ready", then what arrived: BYTES SECONDS
 tcp_throughput.py send ADDRESS PORT SECONDS
 """
 
@@ -15,7 +15,7 @@ PATIENCE = 10.0
 
 
 def receive(address: str, port: int) -> None:
-    """Take one stream to its end. The clock runs from its first byte."""
+    """Receive one stream to its end. The clock runs from its first byte."""
     with socket.create_server((address, port)) as listener:
         print("ready", flush=True)
         listener.settimeout(PATIENCE)
@@ -31,7 +31,7 @@ def receive(address: str, port: int) -> None:
 
 
 def send(address: str, port: int, seconds: float) -> None:
-    """Send for so long."""
+    """Send for so many seconds."""
     filling = bytes(CHUNK)
     with socket.create_connection((address, port), timeout=PATIENCE) as stream:
         ends = time.monotonic() + seconds
