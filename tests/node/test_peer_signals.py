@@ -129,7 +129,7 @@ async def test_word_of_ourselves_makes_no_peer(puppet: PuppetServer, open_in: Op
     async with open_in("desk") as desk:
         await desk.wait_registered()
         await trio.sleep(0.1)
-        own = desk.program.surroundings.own_card
+        own = desk.program.announcer.card
         assert own is not None
         raw = desk.program.keys.id.raw
         puppet.say(PeerUp(raw, own.epoch, own.seq, b""), PeerDown(raw, "left"), Refusal(1, raw, "peer_offline"))

@@ -51,14 +51,23 @@ async def go_solo(side: Side, tactic: PredictionPlan, *, own: NatReport = COUNTS
     """Begin a bout of this side, with a turn of its node's."""
     turn = await side.budget.wait_turn(1.0)
     assert turn is not None
-    facts = PeerFacts(side.bench.other(side).keys.id, side)
+    ports = side.ports
+    facts = PeerFacts(
+        side.bench.other(side).keys.id,
+        side.context,
+        announcement=ports.announcement,
+        server=ports.server,
+        overlays=ports.overlays,
+    )
     knocks: list[tuple[float, Way]] = []
     told: list[ProbeHint] = []
     attempt = Attempt(
         facts,
         tactic,
         turn,
+        ports.punch_sockets,
         [],
+        chance=side.entropy.chance,
         attempt=1,
         endpoints=(THEIRS,),
         own=own,

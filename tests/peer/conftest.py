@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from tunnel.crypto.node_keys import NodeKeys
-from tunnel.dataplane.flow_index import FlowIndex, Indexed
+from tunnel.dataplane.flow_index import FlowIndex
 from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import Announcement, PeerCard
 from tunnel.model.candidate import Candidate, CandidateKind
@@ -26,10 +26,12 @@ from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.status import Move
 from tunnel.model.timings import DEFAULT_TIMINGS, Timings
-from tunnel.model.way import Way
+from tunnel.model.way import RELAY, Way
 from tunnel.peer.connection import PeerConnection
+from tunnel.peer.context import PeerContext
 from tunnel.peer.handshake_limit import HandshakeLimit
-from tunnel.peer.probe_budget import PredictionTurn, ProbeBudget
+from tunnel.peer.ports import NodePorts
+from tunnel.peer.probe_budget import ProbeBudget
 from tunnel.verify.memory.machine import MemoryClock, MemoryEntropy
 from tunnel.wire.frames import Kind, decode_header
 from tunnel.wire.signals import Connect, Introduced, Signal
@@ -42,7 +44,7 @@ EASY = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT, udp=Udp.OPEN)
 
 @dataclass
 class Side:
-    """One node, as far as its only peer connection sees it. It implements `Surroundings`."""
+    """One node, as far as its only peer connection sees it."""
 
     bench: Bench
     name: str
@@ -52,16 +54,15 @@ class Side:
     clock: MemoryClock
     entropy: MemoryEntropy
     own_card: PeerCard | None = None
-    network: NetworkId = NETWORK
-    psk: bytes = bytes(32)
     timings: Timings = DEFAULT_TIMINGS
-    mtu: int = 1280
     is_announced: bool = True
     registrations: int = 1
     is_registered: bool = True
     suspicions: int = 0
     spoken: list[NodeId] = field(default_factory=list)
     carried: int = 0
+    seen_at: Endpoint | None = None
+    """Where its server sees a punch socket just before it sends."""
     hushes: list[bool] = field(default_factory=list)
     """Of each: whether it was for a peer that somebody sends to."""
     nested: set[str] = field(default_factory=set)
@@ -82,13 +83,37 @@ class Side:
     def __post_init__(self) -> None:
         self.indices = FlowIndex(self.entropy)
 
-    def sockets(self) -> Sequence[tuple[int, bool]]:
+    @property
+    def context(self) -> PeerContext:
+        return PeerContext(self, NETWORK, bytes(32), self.timings, self.clock, self.entropy, 1280)
+
+    @property
+    def ports(self) -> NodePorts:
+        return NodePorts(
+            server=self,
+            announcement=SideAnnouncement(self),
+            datagrams=self,
+            punch_sockets=SidePunchSockets(self),
+            indices=self.indices,
+            circuits=SideCircuits(self),
+            traffic=self,
+            overlays=self,
+            watch=self,
+            names=self,
+            probe_budget=self.budget,
+            handshake_limit=self.handshake_limit,
+        )
+
+    def families(self) -> Sequence[tuple[int, bool]]:
         return [(0, False)]
 
-    def transmit(self, way: Way, peer: NodeId, datagram: bytes, ttl: int | None = None) -> bool:
+    def send(self, way: Way, datagram: bytes, ttl: int | None = None) -> bool:
         self.sent.append((trio.current_time(), way, decode_header(datagram).kind, len(datagram)))
         self.bench.carry(self, way, datagram)
         return True
+
+    def send_relay(self, handle: bytes, datagram: bytes) -> bool:
+        return self.send(RELAY, datagram)
 
     def send_signal(self, signal: Signal) -> bool:
         if not self.is_registered:
@@ -97,47 +122,12 @@ class Side:
         self.bench.heed(self, signal)
         return True
 
-    def claim_index(self, kind: Kind, index: int | None, owner: Indexed) -> int:
-        return self.indices.claim(kind, index, owner)
-
-    def release_index(self, kind: Kind, index: int, owner: Indexed) -> None:
-        self.indices.release(kind, index, owner)
-
-    def may_probe(self, host: str) -> bool:
-        return self.budget.take(host, trio.current_time())
-
     def is_nested(self, host: str) -> bool:
         return host in self.nested
 
     def hush(self, seconds: float, *, is_wanted: bool) -> bool:
         self.hushes.append(is_wanted)
         return True
-
-    def may_answer(self, host: str) -> bool:
-        return self.budget.take_answer(host, trio.current_time())
-
-    async def wait_prediction_turn(self, patience: float) -> PredictionTurn | None:
-        return await self.budget.wait_turn(patience)
-
-    async def open_punch_socket(self) -> int | None:
-        self.punch_sockets.append(100 + self.opened)
-        self.opened += 1
-        return self.punch_sockets[-1]
-
-    def close_punch_socket(self, number: int) -> None:
-        if number in self.punch_sockets:
-            self.punch_sockets.remove(number)
-
-    async def enclose(self, number: int, act: Callable[[], None]) -> tuple[Endpoint | None, Endpoint | None]:
-        act()
-        return None, None
-
-    def want_circuit(self, peer: NodeId) -> None:
-        self.circuit_wishes += 1
-        self.bench.wish_circuit()
-
-    def doubt_circuit(self, peer: NodeId) -> None:
-        self.circuit_doubts += 1
 
     def note_spoken(self, node: NodeId) -> None:
         self.spoken.append(node)
@@ -175,6 +165,65 @@ class Side:
         return [kind for _, each, kind, _ in self.sent if way is None or each == way]
 
 
+@dataclass
+class Vpn:
+    """Another VPN, by which some addresses are reached."""
+
+    hosts: set[str] = field(default_factory=set)
+
+    def is_nested(self, host: str) -> bool:
+        return host in self.hosts
+
+
+@dataclass(frozen=True)
+class SideAnnouncement:
+    """What a side announces."""
+
+    side: Side
+
+    @property
+    def card(self) -> PeerCard | None:
+        return self.side.own_card
+
+    @property
+    def is_verdict_acknowledged(self) -> bool:
+        return self.side.is_announced
+
+
+@dataclass(frozen=True)
+class SidePunchSockets:
+    """Sockets in name alone: they are counted."""
+
+    side: Side
+
+    async def open(self) -> int | None:
+        self.side.punch_sockets.append(100 + self.side.opened)
+        self.side.opened += 1
+        return self.side.punch_sockets[-1]
+
+    def close(self, number: int) -> None:
+        if number in self.side.punch_sockets:
+            self.side.punch_sockets.remove(number)
+
+    async def enclose(self, number: int, act: Callable[[], None]) -> tuple[Endpoint | None, Endpoint | None]:
+        act()
+        return self.side.seen_at, None
+
+
+@dataclass(frozen=True)
+class SideCircuits:
+    """Circuits of the bench: wishes and doubts are counted."""
+
+    side: Side
+
+    def want(self, node: NodeId) -> None:
+        self.side.circuit_wishes += 1
+        self.side.bench.wish_circuit()
+
+    def doubt(self, node: NodeId) -> None:
+        self.side.circuit_doubts += 1
+
+
 class Bench:
     """Both sides and the wires between them. `direct`, `relay` and `circuit` may be cut, `drop` looks at each datagram.
 
@@ -210,7 +259,11 @@ class Bench:
             side.moves.append((move.source, move.target))
 
         side.peer = PeerConnection(
-            self.other(side).keys.id, side, deliver=lambda _, plaintext: side.received.append(plaintext), changed=moved
+            self.other(side).keys.id,
+            side.context,
+            side.ports,
+            deliver=lambda _, plaintext: side.received.append(plaintext),
+            changed=moved,
         )
         self.nursery.start_soon(side.peer.run)
         return side.peer

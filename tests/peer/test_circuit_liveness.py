@@ -139,7 +139,7 @@ async def test_the_circuit_carries_on_while_the_link_to_the_server_is_dialled_ag
         bench.relay = False
         for side in (bench.left, bench.right):
             side.is_registered = False
-            side.peer.note_surroundings()
+            side.peer.note_change()
         before = len(bench.right.received)
         await trio.sleep(2.0)
         assert len(bench.right.received) - before >= 19

@@ -284,7 +284,7 @@ async def test_a_request_is_sent_again_after_each_registration(bench: Bench) -> 
     await bench.wait_state(bench.left, "requested")
     await trio.sleep(1.0)
     bench.left.registrations += 1
-    bench.left.peer.note_surroundings()
+    bench.left.peer.note_change()
     await trio.sleep(0.1)
     connects = [signal for signal in bench.left.signals if isinstance(signal, Connect)]
     assert len(connects) == 2
@@ -411,7 +411,7 @@ async def test_a_node_that_allows_the_relay_only_confirms_no_guessed_address(ben
     datagram = curious.peer.session.seal(Kind.DATA, b"\x00are you there?", trio.current_time())
     assert datagram is not None
     assert hidden.rejected == 12
-    curious.transmit(guess, hidden.keys.id, datagram)
+    curious.send(guess, datagram)
     await trio.sleep(10.0)
     assert hidden.rejected == 13
     assert [way for _, way, _, _ in hidden.sent if way.is_direct] == []

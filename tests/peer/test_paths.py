@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.peer.conftest import Vpn
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
@@ -169,7 +170,7 @@ def test_a_new_process_of_the_peer_forgets_everything(paths: Paths) -> None:
 
 def test_a_private_address_behind_another_vpn_is_no_lan() -> None:
     """33 ms over it were kept against 12 ms outside, since private addresses have no handicap."""
-    paths = Paths(DEFAULT_TIMINGS, lambda host: host.startswith("10.99."))
+    paths = Paths(DEFAULT_TIMINGS, Vpn({"10.99.0.2"}))
     vpn, outside = (paths.expect(Way(0, Endpoint(host, 5000))) for host in ("10.99.0.2", "25.0.0.2"))
     for path, rtt in ((vpn, 0.033), (outside, 0.012)):
         path.note_answer(1.0, rtt)
@@ -181,12 +182,12 @@ def test_a_private_address_behind_another_vpn_is_no_lan() -> None:
 
 
 def test_where_a_way_leads_is_asked_anew_when_the_routes_changed() -> None:
-    nested: set[str] = set()
-    paths = Paths(DEFAULT_TIMINGS, lambda host: host in nested)
+    vpn = Vpn()
+    paths = Paths(DEFAULT_TIMINGS, vpn)
     path = paths.expect(Way(0, Endpoint("10.99.0.2", 5000)))
     path.note_answer(1.0, 0.01)
     cost = path.cost
-    nested.add("10.99.0.2")
+    vpn.hosts.add("10.99.0.2")
     paths.doubt_proofs()
     assert path.cost > cost
 

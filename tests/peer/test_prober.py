@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+from tests.peer.conftest import Vpn
 
 from tunnel.crypto.pair_keys import ProbeKeys
 from tunnel.crypto.sealing import Opener
@@ -317,7 +318,7 @@ async def test_a_small_mtu_of_another_vpn_says_nothing_of_other_ways() -> None:
     """Its owner would be told to raise an MTU that is not in the way of anything."""
     us, them = a_pair()
     for is_nested in (True, False):
-        us.paths.is_nested = lambda _host, is_nested=is_nested: is_nested  # type: ignore[misc]
+        us.paths.overlays = Vpn({"10.99.0.2"} if is_nested else set())
         us.paths.forget_all()
         us.prober.ask(Way(0, Endpoint("10.99.0.2", 5000)))
         them.prober.handle_untrusted(us.take(), THEM)

@@ -47,7 +47,7 @@ async def test_nothing_is_asked_before_our_own_announcement_is_kept(bench: Bench
     await trio.sleep(5.0)
     assert bench.left.peer.state == "detecting"
     bench.left.is_announced = True
-    bench.left.peer.note_surroundings()
+    bench.left.peer.note_change()
     assert await bench.wait_state(bench.left, "connected") < 0.5
 
 
@@ -150,7 +150,7 @@ async def test_a_request_without_a_server_says_that_the_server_is_the_trouble(be
     bench.left.peer.want()
     await bench.wait_state(bench.left, "requested")
     bench.left.is_registered = False
-    bench.left.peer.note_surroundings()
+    bench.left.peer.note_change()
     await bench.wait_state(bench.left, "announced", 13.0)
     reason = bench.left.peer.status().reason
     assert reason is not None

@@ -314,12 +314,12 @@ async def test_a_way_that_comes_back_is_not_kept_waiting_for_the_next_try(bench:
     relay_only(bench)
     initiator, responder = initiator_and_responder(bench)
     initiator.is_registered = False
-    initiator.peer.note_surroundings()
+    initiator.peer.note_change()
     initiator.peer.want()
     await trio.sleep(60.0)
     initiator.is_registered = True
     initiator.peer.send_packet(b"\x00hello")
-    initiator.peer.note_surroundings()
+    initiator.peer.note_change()
     await trio.sleep(0.3)
     assert responder.received == [b"\x00hello"]
 

@@ -43,14 +43,18 @@ from tunnel.node.peer_signals import Forgotten, PeerSignals
 from tunnel.node.peer_table import PeerTable
 from tunnel.node.pool_routes import PoolRoutes
 from tunnel.node.port_mappings import PortMappings
+from tunnel.node.punch_sockets import PunchSockets
 from tunnel.node.server_admission import Connection, open_connection
 from tunnel.node.server_dial import configured_hosts, proxy_notes
 from tunnel.node.server_link import ServerLink
 from tunnel.node.status_report import StatusReport
-from tunnel.node.surroundings import NodeSurroundings
 from tunnel.node.told_endpoints import place
 from tunnel.node.tun_interface import Interface
 from tunnel.peer.connection import PeerConnection
+from tunnel.peer.context import PeerContext
+from tunnel.peer.handshake_limit import HandshakeLimit
+from tunnel.peer.ports import NodePorts
+from tunnel.peer.probe_budget import ProbeBudget
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.riders.tun_plane import TunPlane
 from tunnel.wire.session_packets import APPLICATION
@@ -202,20 +206,31 @@ class NodeProgram:
             proxy_notes=told_of_proxies,
         )
         self.peer_changes = PeerChanges(self._report, self.notifier)
-        self.surroundings = NodeSurroundings(
-            settings,
-            self.identity,
-            network,
-            world,
-            announcer=self.announcer,
-            link=self.link,
+        self._punch_sockets = PunchSockets(
+            self.datagrams, self.nat_discovery, timings=settings.timings, entropy=world.entropy
+        )
+        self._peer_context = PeerContext(
+            identity=self.identity,
+            network=network.network_id,
+            psk=network.psk,
+            timings=settings.timings,
+            clock=world.clock,
+            entropy=world.entropy,
+            mtu=settings.mtu,
+        )
+        self._peer_ports = NodePorts(
+            server=self.link,
+            announcement=self.announcer,
             datagrams=self.datagrams,
-            circuits=self.circuits,
+            punch_sockets=self._punch_sockets,
             indices=self._indices,
-            guard=guard,
-            suspect=self._machine.suspect_network,
-            note_spoken=self.name_holders.note_spoken,
-            stun_servers=lambda: self.nat_discovery.own,
+            circuits=self.circuits,
+            traffic=guard,
+            overlays=world.interfaces,
+            watch=self._machine,
+            names=self.name_holders,
+            probe_budget=ProbeBudget(),
+            handshake_limit=HandshakeLimit(),
         )
 
     @property
@@ -369,7 +384,8 @@ class NodeProgram:
     def _open_peer(self, node: NodeId, probe_counter: int) -> PeerConnection:
         return PeerConnection(
             node,
-            self.surroundings,
+            self._peer_context,
+            self._peer_ports,
             deliver=self._deliver,
             changed=self.peer_changes.note_move,
             probe_counter=probe_counter,
@@ -388,7 +404,7 @@ class NodeProgram:
 
     def _handle_stun(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
         self.nat_discovery.handle_untrusted(socket, datagram, remote)
-        self.surroundings.stun_queries.handle_untrusted(socket, datagram, remote)
+        self._punch_sockets.handle_untrusted(socket, datagram, remote)
 
     def _handle_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
         for answer in result.answers:
@@ -409,5 +425,5 @@ class NodeProgram:
 
     def _notify_all(self) -> None:
         for peer in self.peer_table:
-            peer.note_surroundings()
+            peer.note_change()
         self.notifier.notify()

@@ -19,10 +19,12 @@ from tunnel.nat.lifetime import keepalive_for
 from tunnel.peer.carriage import Carriage
 from tunnel.peer.circuit_liveness import CircuitLiveness
 from tunnel.peer.connect_states import Reaching
+from tunnel.peer.context import PeerContext
 from tunnel.peer.handshake_limit import PeerAllowance
 from tunnel.peer.path_liveness import PathLiveness
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.port_prediction.turns import PredictionTurns
+from tunnel.peer.ports import NodePorts
 from tunnel.peer.probing import Probing
 from tunnel.peer.request_states import Requesting
 from tunnel.peer.routing import Routing
@@ -43,6 +45,8 @@ class Activities:
     def __init__(
         self,
         facts: PeerFacts,
+        context: PeerContext,
+        ports: NodePorts,
         owner: Indexed,
         routing: Routing,
         probing: Probing,
@@ -52,8 +56,9 @@ class Activities:
         moved: Callable[[str, str, str], None],
     ) -> None:
         self._facts = facts
-        self._around = facts.around
-        self._timings = facts.around.timings
+        self._server = ports.server
+        self._watch = ports.watch
+        self._timings = context.timings
         self._probing = probing
         self.liveness = PathLiveness(
             facts.paths,
@@ -64,20 +69,24 @@ class Activities:
             changed=routing.update,
         )
         self.session = Session(
-            self._around,
+            context,
             facts.node,
             owner,
+            indices=ports.indices,
+            limit=ports.handshake_limit,
             allowance=allowance,
             transmit=routing.transmit_handshake,
             send=carriage.send,
             changed=facts.notifier.notify,
         )
-        requesting = Requesting(facts, send=self._send_signal)
+        requesting = Requesting(facts, context, send=self._send_signal)
         self.reaching = Reaching(
             facts,
+            context,
             self.liveness,
+            datagrams=ports.datagrams,
             ask=self._probe,
-            hard=PredictionTurns(facts, knock=probing.knock, tell=probing.tell),
+            hard=PredictionTurns(facts, context, ports, knock=probing.knock, tell=probing.tell),
             send=self._send_signal,
             reroute=routing.update,
         )
@@ -89,7 +98,12 @@ class Activities:
             changed=facts.notifier.notify,
         )
         self.circuit_liveness = CircuitLiveness(
-            facts, state=lambda: self.runner.state, ask=probing.ask, changed=routing.update
+            facts,
+            ports.circuits,
+            self._timings,
+            state=lambda: self.runner.state,
+            ask=probing.ask,
+            changed=routing.update,
         )
         self.runner = StateRunner(
             PeerConnectionChart(),
@@ -125,15 +139,15 @@ class Activities:
 
     def _send_signal(self, signal: Signal) -> bool:
         self.runner.check_send(tag_of(signal))
-        return self._around.send_signal(signal)
+        return self._server.send_signal(signal)
 
     def _keepalive(self) -> float:
         """It follows how long our own NAT keeps an idle mapping; the peer sees to its own."""
-        card = self._around.own_card
+        card = self._facts.own_card
         return keepalive_for(None if card is None else card.body.nat.lifetime, self._timings)
 
     def _suspect(self) -> None:
-        self._around.suspect_network()
+        self._watch.suspect_network()
         for way in (RELAY, *self.reaching.plan().ways):
             self._probe(way)
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import trio
 
 from tunnel.model.way import RELAY, Way
+from tunnel.network.ports import Entropy
 from tunnel.peer.path_liveness import PathLiveness
 from tunnel.peer.paths import NEVER
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.session import Session
 from tunnel.peer.session_liveness import SessionLiveness
+from tunnel.peer.transmitter import Transmitter
 from tunnel.wire.frames import HEADER, Kind
 from tunnel.wire.session_packets import (
     ECHO_TOKEN_BYTES,
@@ -38,6 +40,8 @@ class Carriage:
     def __init__(
         self,
         facts: PeerFacts,
+        transmitter: Transmitter,
+        entropy: Entropy,
         *,
         deliver: Callable[[bytes], None],
         want: Callable[[], None],
@@ -47,7 +51,8 @@ class Carriage:
     ) -> None:
         self._facts = facts
         self._paths = facts.paths
-        self._around = facts.around
+        self._transmitter = transmitter
+        self._entropy = entropy
         self._deliver = deliver
         self._want = want
         self._heard = heard
@@ -87,7 +92,7 @@ class Carriage:
         if datagram is None:
             return
         for way in route:
-            self._around.transmit(way, self._facts.node, datagram)
+            self._transmitter.send(way, datagram)
         self.tx_bytes += len(plaintext)
         if kind is Kind.DATA:
             self._used = now
@@ -114,7 +119,7 @@ class Carriage:
 
     async def echo(self) -> float:
         """Round trip of one control packet inside the session, in seconds. Never returns if nobody answers."""
-        token = self._around.entropy.token(ECHO_TOKEN_BYTES)
+        token = self._entropy.token(ECHO_TOKEN_BYTES)
         answered = self._echoes[token] = trio.Event()
         began = trio.current_time()
         try:
@@ -128,7 +133,7 @@ class Carriage:
     def ask_after(self) -> None:
         """Ask the peer for any packet of the session: one that only receives says nothing by itself."""
         if self.is_ready:
-            self.send(Kind.CONTROL, encode_control(Echo(self._around.entropy.token(ECHO_TOKEN_BYTES))))
+            self.send(Kind.CONTROL, encode_control(Echo(self._entropy.token(ECHO_TOKEN_BYTES))))
 
     def say_farewell(self) -> None:
         """Tell the peer that we leave, if there is a way to say it."""

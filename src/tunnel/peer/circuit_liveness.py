@@ -7,10 +7,11 @@ from collections.abc import Callable
 import trio
 
 from tunnel.machines.notifier import Notifier
-from tunnel.model.timings import rung
+from tunnel.model.timings import Timings, rung
 from tunnel.model.way import Way
 from tunnel.peer.path import NEVER, Path
 from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.ports import Circuits
 
 _STATES = ("punching", "relayed")
 """In which the relay carries, if anything does."""
@@ -27,14 +28,16 @@ class CircuitLiveness:
     def __init__(
         self,
         facts: PeerFacts,
+        circuits: Circuits,
+        timings: Timings,
         *,
         state: Callable[[], str],
         ask: Callable[[Way], None],
         changed: Callable[[], None],
     ) -> None:
         self._facts = facts
-        self._around = facts.around
-        self._timings = facts.around.timings
+        self._circuits = circuits
+        self._timings = timings
         self._relays = facts.paths.relays
         self._state = state
         self._ask = ask
@@ -78,7 +81,7 @@ class CircuitLiveness:
             if not self._is_wanted(now):
                 await self._doze_until(now + (self._timings.relay_heartbeat if circuit else self._timings.circuit_idle))
             elif circuit is None:
-                self._around.want_circuit(self._facts.node)
+                self._circuits.want(self._facts.node)
                 await self._doze_until(now + self._timings.relay_heartbeat)
             else:
                 await self._watch(circuit)
@@ -88,14 +91,14 @@ class CircuitLiveness:
         timings, asked_at, tries = self._timings, NEVER, 0
         ways: tuple[Way, ...] = ()
         while self._relays.circuit is circuit and self._is_wanted(now := trio.current_time()):
-            self._around.want_circuit(self._facts.node)
+            self._circuits.want(self._facts.node)
             self._relays.doubt(now)
             if ways != (ways := self._relays.ways(now)):
                 self._changed()
             if now >= asked_at + self._gap(circuit, tries, now):
                 tries = 0 if circuit.is_proven else tries + 1
                 if circuit.asked != NEVER and now - circuit.asked >= timings.path_suspect:
-                    self._around.doubt_circuit(self._facts.node)
+                    self._circuits.doubt(self._facts.node)
                 asked_at = now
                 self._ask(circuit.way)
             due = asked_at + self._gap(circuit, tries, now)

@@ -12,10 +12,12 @@ from tunnel.model.announcement import Announcement
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import Timings, rung
 from tunnel.model.way import Way
+from tunnel.peer.context import PeerContext
 from tunnel.peer.path_liveness import PathLiveness
 from tunnel.peer.paths import NEVER
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.port_prediction.turns import PredictionTurns
+from tunnel.peer.ports import DatagramSockets
 from tunnel.peer.punching import Ask, shoot
 from tunnel.peer.tactics import Plan, plan_punch
 from tunnel.wire.signals import Connect, Signal
@@ -40,8 +42,10 @@ class Reaching:
     def __init__(
         self,
         facts: PeerFacts,
+        context: PeerContext,
         liveness: PathLiveness,
         *,
+        datagrams: DatagramSockets,
         ask: Ask,
         hard: PredictionTurns,
         send: Callable[[Signal], bool],
@@ -49,8 +53,9 @@ class Reaching:
     ) -> None:
         self._facts = facts
         self._paths = facts.paths
-        self._around = facts.around
-        self._timings = facts.around.timings
+        self._timings = context.timings
+        self._entropy = context.entropy
+        self._datagrams = datagrams
         self._liveness = liveness
         self._ask = ask
         self._hard = hard
@@ -66,10 +71,10 @@ class Reaching:
 
     def plan(self) -> Plan:
         """The plan as both announcements stand now."""
-        own, card = self._around.own_card, self._facts.card
+        own, card = self._facts.own_card, self._facts.card
         if own is not None and card is not None:
             answered = tuple(path.way for path in self._paths.direct.values() if path.answered != NEVER)
-            basis = own.body, card.body, tuple(self._around.sockets()), self._timings, answered, self._hard.attempt
+            basis = own.body, card.body, tuple(self._datagrams.families()), self._timings, answered, self._hard.attempt
             if basis != self._basis:
                 self._basis, self._plan = basis, plan_punch(*basis)
         return self._plan
@@ -102,7 +107,7 @@ class Reaching:
         facts = self._facts
         introduction, facts.introduction = facts.introduction, None
         if introduction is None:
-            self._send(Connect(self._around.entropy.chance.getrandbits(31), facts.node.raw))
+            self._send(Connect(self._entropy.chance.getrandbits(31), facts.node.raw))
         if self._tried != facts.outlook:
             self._note_change()
         self._tried = facts.outlook

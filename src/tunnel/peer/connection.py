@@ -22,12 +22,14 @@ from tunnel.model.way import Way
 from tunnel.network.background import bare_errors
 from tunnel.peer.activities import Activities
 from tunnel.peer.carriage import Carriage
+from tunnel.peer.context import PeerContext
 from tunnel.peer.handshake_limit import PeerAllowance
 from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.ports import NodePorts
 from tunnel.peer.probing import Probing
 from tunnel.peer.reporting import Reporting
 from tunnel.peer.routing import Routing
-from tunnel.peer.surroundings import Surroundings
+from tunnel.peer.transmitter import Transmitter
 from tunnel.wire.frames import Kind
 from tunnel.wire.signals import Introduced, Refusal
 
@@ -44,37 +46,55 @@ class PeerConnection:
     def __init__(
         self,
         node: NodeId,
-        surroundings: Surroundings,
+        context: PeerContext,
+        ports: NodePorts,
         *,
         deliver: Callable[[PeerConnection, bytes], None],
         changed: Callable[[PeerConnection, Move], None],
         probe_counter: int = 0,
     ) -> None:
         self.node = node
-        self._around = surroundings
-        self._timings = surroundings.timings
+        self._context = context
+        self._ports = ports
+        self._timings = context.timings
         self._on_change = changed
-        self._facts = PeerFacts(node, surroundings)
+        self._facts = PeerFacts(
+            node, context, announcement=ports.announcement, server=ports.server, overlays=ports.overlays
+        )
         self.paths = self._facts.paths
+        transmitter = Transmitter(node, ports.server, ports.datagrams)
         self._routing = Routing(
-            self._facts, state=lambda: self.state, connected_at=lambda: self._activities.reaching.connected_at
+            self._facts,
+            transmitter,
+            mtu=context.mtu,
+            state=lambda: self.state,
+            connected_at=lambda: self._activities.reaching.connected_at,
         )
         self._probing = Probing(
             self._facts,
+            context,
+            transmitter,
             self,
+            indices=ports.indices,
+            budget=ports.probe_budget,
+            traffic=ports.traffic,
             counter=probe_counter,
             on_answer=self._routing.note_answer,
             on_asked=self._routing.note_asked,
         )
         self._carriage = Carriage(
             self._facts,
+            transmitter,
+            context.entropy,
             deliver=lambda plaintext: deliver(self, plaintext),
             want=self.want,
             heard=self._routing.note_heard,
             left=lambda: self.note_down("left"),
             tallied=self._routing.note_tally,
         )
-        self._reporting = Reporting(self._facts, self._routing, self._carriage, state=lambda: self.state)
+        self._reporting = Reporting(
+            self._facts, self._routing, self._carriage, clock=context.clock, state=lambda: self.state
+        )
         self._handshakes = PeerAllowance()
         self._is_closing = False
         self._has_spoken = False
@@ -85,6 +105,8 @@ class PeerConnection:
         """A new chart and all that lives with it."""
         made = self._activities = Activities(
             self._facts,
+            self._context,
+            self._ports,
             self,
             self._routing,
             self._probing,
@@ -176,19 +198,19 @@ class PeerConnection:
         if why == "left":
             self._facts.reason = Reason(ReasonCode.PEER_OFFLINE, "it left the network")
             self._activities.runner.post("peer_left")
-        self.note_surroundings()
+        self.note_change()
 
     def note_registered(self) -> None:
         """The server welcomed us (again), and now it tells who is present."""
         self._facts.note_registered()
-        self.note_surroundings()
+        self.note_change()
 
     def note_missing(self) -> None:
         """A while has passed since, and the server has told of whom it has."""
         if self.state in ("detecting", "announced"):
             self._facts.note_missing()
 
-    def note_surroundings(self) -> None:
+    def note_change(self) -> None:
         """The server link, our announcement or our sockets changed."""
         self._routing.update()
         self._facts.notifier.notify()
@@ -197,7 +219,7 @@ class PeerConnection:
         """A circuit of the UDP relay leads to the peer from now on, or none does."""
         if self.paths.relays.use(way):
             self._activities.circuit_liveness.note_wanted()
-            self.note_surroundings()
+            self.note_change()
 
     # Data.
 
@@ -219,7 +241,7 @@ class PeerConnection:
         """Send one packet of data, as the tunnel carries it; without keys or a way it waits, at most 64 do."""
         if not self._has_spoken:
             self._has_spoken = True
-            self._facts.around.note_spoken(self.node)
+            self._ports.names.note_spoken(self.node)
         self._carriage.send(Kind.DATA, packet)
 
     def handle_untrusted(self, kind: Kind, datagram: bytes, way: Way) -> None:

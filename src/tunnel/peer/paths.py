@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tunnel.model.endpoint import Scope, scope_of
@@ -10,6 +9,7 @@ from tunnel.model.rates import TokenBucket
 from tunnel.model.timings import Timings
 from tunnel.model.way import Way
 from tunnel.peer.path import NEVER, Path
+from tunnel.peer.ports import Overlays
 from tunnel.peer.relays import Relays
 
 __all__ = ["MAX_DIRECT", "NEVER", "Path", "Paths"]
@@ -26,8 +26,8 @@ class Paths:
     """All ways to one peer. `route` is what the hot path reads: the ways that each datagram takes."""
 
     timings: Timings
-    is_nested: Callable[[str], bool] = lambda _host: False
-    """Whether an interface that wraps packets leads to this address (`Surroundings`)."""
+    overlays: Overlays | None = None
+    """None: there are none."""
     relays: Relays = field(init=False)
     direct: dict[Way, Path] = field(default_factory=dict)
     chosen: Path | None = None
@@ -139,8 +139,10 @@ class Paths:
 
     def _is_nested(self, way: Way) -> bool:
         """Asked where it matters only: an address of the wide area is none of a LAN anyway."""
-        remote = way.remote
-        return remote is not None and scope_of(remote.host) is Scope.PRIVATE and self.is_nested(remote.host)
+        remote, overlays = way.remote, self.overlays
+        if remote is None or overlays is None or scope_of(remote.host) is not Scope.PRIVATE:
+            return False
+        return overlays.is_nested(remote.host)
 
     def forget_all(self) -> None:
         """The peer or its keys are new: nothing is known of any way."""

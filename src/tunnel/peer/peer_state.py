@@ -12,8 +12,9 @@ from tunnel.model.candidate import CandidateKind
 from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import rung
+from tunnel.peer.context import PeerContext
 from tunnel.peer.paths import NEVER, Paths
-from tunnel.peer.surroundings import Surroundings
+from tunnel.peer.ports import Overlays, OwnAnnouncement, ServerPort
 from tunnel.peer.throughput import Throughput
 from tunnel.wire.probes import ProbeHint
 from tunnel.wire.signals import Introduced, Refusal
@@ -25,12 +26,23 @@ _ROUNDING = 0.001
 class PeerFacts:
     """The facts of one peer connection. Activities read them; the connection and the server's words set them."""
 
-    def __init__(self, node: NodeId, surroundings: Surroundings) -> None:
+    def __init__(
+        self,
+        node: NodeId,
+        context: PeerContext,
+        *,
+        announcement: OwnAnnouncement,
+        server: ServerPort,
+        overlays: Overlays,
+    ) -> None:
         self.node = node
-        self.around = surroundings
+        self._announcement = announcement
+        self._server = server
+        self._clock = context.clock
+        self._timings = context.timings
         self.notifier = Notifier()
-        self.paths = Paths(surroundings.timings, surroundings.is_nested)
-        self.throughput = Throughput(surroundings.timings)
+        self.paths = Paths(context.timings, overlays)
+        self.throughput = Throughput(context.timings)
         self.card: PeerCard | None = None
         """The peer's latest announcement."""
         self.name = ""
@@ -53,14 +65,34 @@ class PeerFacts:
         self._refusals = 0
 
     @property
+    def own_card(self) -> PeerCard | None:
+        """Our latest announcement, once one was made."""
+        return self._announcement.card
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether the server acknowledged an announcement of ours that holds a survey's verdict."""
+        return self._announcement.is_verdict_acknowledged
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the link to the server stands now."""
+        return self._server.is_registered
+
+    @property
+    def registrations(self) -> int:
+        """How often the server has welcomed us; 0 before the first time."""
+        return self._server.registrations
+
+    @property
     def relay_carries(self) -> bool:
         """Whether the relay reaches the peer, as far as the server knows."""
-        return self.around.is_registered and self.is_present
+        return self.is_registered and self.is_present
 
     @property
     def is_direct_allowed(self) -> bool:
         """Whether neither side forbids direct paths."""
-        own = self.around.own_card
+        own = self.own_card
         return not ((own is not None and own.body.relay_only) or (self.card is not None and self.card.body.relay_only))
 
     @property
@@ -81,26 +113,26 @@ class PeerFacts:
     @property
     def is_relay_dead(self) -> bool:
         """Whether the peer has not answered over the relay for 15 s although we asked."""
-        relay, trust = self.paths.relay, self.around.timings.relay_trust
+        relay, trust = self.paths.relay, self._timings.relay_trust
         now = trio.current_time()
         return relay.asked != NEVER and now - max(relay.asked, self.paths.relays.heard) > trust - _ROUNDING
 
     @property
     def outlook(self) -> tuple[object, ...]:
         """What decides over a punch: when it differs from what was tried, another one is worth it."""
-        own = self.around.own_card
+        own = self.own_card
         return tuple(_standing(card) for card in (own, self.card) if card is not None)
 
     @property
     def places(self) -> tuple[object, ...]:
         """Where both are, and since which start: of `outlook` what does not change when a NAT is understood better."""
-        own = self.around.own_card
+        own = self.own_card
         return tuple(_standing(card)[:2] for card in (own, self.card) if card is not None)
 
     @property
     def absence(self) -> Reason:
         """Why not even the relay carries."""
-        if not self.around.is_registered:
+        if not self.is_registered:
             return Reason(ReasonCode.SERVER_UNREACHABLE, "the link to the server is down and there is no direct path")
         if not self.is_present:
             return Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
@@ -128,7 +160,7 @@ class PeerFacts:
 
     def _forget_presence(self) -> None:
         self.is_present = False
-        self.absent_since = self.around.clock.wall()
+        self.absent_since = self._clock.wall()
 
     def note_card(self, card: PeerCard) -> None:
         """A newer announcement."""
@@ -169,7 +201,7 @@ class PeerFacts:
         return code
 
     def _wait_longer(self) -> None:
-        self.not_before = trio.current_time() + rung(self.around.timings.crash_backoff, self._refusals)
+        self.not_before = trio.current_time() + rung(self._timings.crash_backoff, self._refusals)
         self._refusals += 1
 
 

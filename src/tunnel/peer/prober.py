@@ -46,7 +46,7 @@ class Prober:
     """Asks and answers under one pair of probe keys.
 
     `transmit(way, datagram, ttl)` sends; `may_answer(host)` is asked before an answer goes to where nobody has answered
-    us yet: a source is easily forged, and may be a victim. `carried()` and `hush(seconds)` are those of `Surroundings`.
+    us yet: a source is easily forged, and may be a victim. `carried()` and `hush(seconds)` are `ApplicationTraffic`'s.
     `on_answer(path)` is told of each probe of ours that was answered, `on_asked(way)` of each probe of the peer's,
     `on_hint(hint)` of each hint.
     """

@@ -7,13 +7,17 @@ from collections.abc import Callable
 import trio
 
 from tunnel.crypto.pair_keys import ProbeKeys, derive_probe_keys
-from tunnel.dataplane.flow_index import Indexed
+from tunnel.dataplane.flow_index import FlowIndex, Indexed
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import NotAuthentic
 from tunnel.model.way import Way
+from tunnel.peer.context import PeerContext
 from tunnel.peer.paths import NEVER, Path
 from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.ports import ApplicationTraffic
+from tunnel.peer.probe_budget import ProbeBudget
 from tunnel.peer.prober import Prober
+from tunnel.peer.transmitter import Transmitter
 from tunnel.wire.frames import Kind
 from tunnel.wire.probes import ProbeHint
 
@@ -28,14 +32,23 @@ class Probing:
     def __init__(
         self,
         facts: PeerFacts,
+        context: PeerContext,
+        transmitter: Transmitter,
         owner: Indexed,
         *,
+        indices: FlowIndex,
+        budget: ProbeBudget,
+        traffic: ApplicationTraffic,
         counter: int,
         on_answer: Callable[[Path], None],
         on_asked: Callable[[Way], None],
     ) -> None:
         self._facts = facts
-        self._around = facts.around
+        self._context = context
+        self._transmitter = transmitter
+        self._indices = indices
+        self._budget = budget
+        self._traffic = traffic
         self._owner = owner
         self._counter = counter
         self._on_answer = on_answer
@@ -50,10 +63,10 @@ class Probing:
     def derive(self, card: PeerCard) -> ProbeKeys:
         """The keys of both process starts. Raises NotAuthentic: no honest node has that static key."""
         return derive_probe_keys(
-            self._around.keys.exchange(card.body.static_key),
-            self._around.psk,
-            own=self._around.keys.id,
-            own_epoch=self._around.epoch,
+            self._context.keys.exchange(card.body.static_key),
+            self._context.psk,
+            own=self._context.keys.id,
+            own_epoch=self._context.epoch,
             peer=self._facts.node,
             peer_epoch=card.epoch,
         )
@@ -62,22 +75,21 @@ class Probing:
         """The peer's process is new: so are the keys, and nothing is known of any path."""
         self.close()
         self._facts.paths.forget_all()
-        node = self._facts.node
         self._prober = Prober(
             keys,
             self._facts.paths,
-            timings=self._around.timings,
-            entropy=self._around.entropy,
-            transmit=lambda way, datagram, ttl: self._around.transmit(way, node, datagram, ttl),
-            may_answer=self._around.may_answer,
-            carried=lambda: self._around.carried,
+            timings=self._context.timings,
+            entropy=self._context.entropy,
+            transmit=self._transmitter.send,
+            may_answer=lambda host: self._budget.take_answer(host, trio.current_time()),
+            carried=lambda: self._traffic.carried,
             hush=self._hush,
             on_answer=self._on_answer,
             on_asked=self._on_asked,
             on_hint=self._facts.note_hint,
             counter=self._counter,
         )
-        self._around.claim_index(Kind.PROBE, keys.receive_index, self._owner)
+        self._indices.claim(Kind.PROBE, keys.receive_index, self._owner)
 
     def ask(self, way: Way, ttl: int | None = None) -> None:
         """Send one probe. To where nobody has answered yet, only what the node's budget allows.
@@ -89,7 +101,8 @@ class Probing:
             return
         path = self._facts.paths.at(way)
         has_answered = path is not None and path.answered != NEVER
-        if way.is_direct and way.remote and not has_answered and not self._around.may_probe(way.remote.host):
+        now = trio.current_time()
+        if way.is_direct and way.remote and not has_answered and not self._budget.take(way.remote.host, now):
             return
         self._prober.ask(way, full=path is not None and (path.is_proven or bool(way.circuit)), ttl=ttl)
 
@@ -112,9 +125,9 @@ class Probing:
     def close(self) -> None:
         """Listen to no probes any more."""
         if self._prober is not None:
-            self._around.release_index(Kind.PROBE, self._prober.receive_index, self._owner)
+            self._indices.release(Kind.PROBE, self._prober.receive_index, self._owner)
             self._counter, self._prober = self._prober.counter, None
 
     def _hush(self, seconds: float) -> bool:
-        is_wanted = trio.current_time() < self._facts.wanted_at + self._around.timings.wanted
-        return self._around.hush(seconds, is_wanted=is_wanted)
+        is_wanted = trio.current_time() < self._facts.wanted_at + self._context.timings.wanted
+        return self._traffic.hush(seconds, is_wanted=is_wanted)

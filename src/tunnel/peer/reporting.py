@@ -9,6 +9,7 @@ import trio
 
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
+from tunnel.network.ports import Clock
 from tunnel.peer.carriage import Carriage
 from tunnel.peer.connect_states import Reaching
 from tunnel.peer.peer_state import PeerFacts
@@ -21,14 +22,16 @@ HISTORY = 64
 class Reporting:
     """One a peer connection, `begin` before all else. `note_move` is told of each move. `state()` is the chart's."""
 
-    def __init__(self, facts: PeerFacts, routing: Routing, carriage: Carriage, *, state: Callable[[], str]) -> None:
+    def __init__(
+        self, facts: PeerFacts, routing: Routing, carriage: Carriage, *, clock: Clock, state: Callable[[], str]
+    ) -> None:
         self._facts = facts
-        self._around = facts.around
+        self._clock = clock
         self._routing = routing
         self._carriage = carriage
         self._state = state
         self._history: deque[Move] = deque(maxlen=HISTORY)
-        self._since = facts.around.clock.wall()
+        self._since = clock.wall()
 
     def begin(self, reaching: Reaching, session_liveness: SessionLiveness) -> None:
         """A new chart, and what lives with it."""
@@ -44,10 +47,10 @@ class Reporting:
             facts.reason = self._reaching.failure
         elif source == "requested" and event == "patience_ended":
             silence = Reason(ReasonCode.PEER_INFO_TIMEOUT, "the server did not introduce us within 12 s")
-            facts.reason = silence if self._around.is_registered else facts.absence
+            facts.reason = silence if facts.is_registered else facts.absence
         elif target == "relayed" and not facts.is_direct_allowed:
             facts.reason = self._reaching.plan().otherwise
-        move = Move(self._around.clock.wall(), source, event, target)
+        move = Move(self._clock.wall(), source, event, target)
         if source != target:
             self._since = move.at
         self._history.append(move)

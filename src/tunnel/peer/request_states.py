@@ -7,6 +7,7 @@ from collections.abc import Callable
 import trio
 
 from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.peer.context import PeerContext
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.wire.signals import Connect, Signal
 
@@ -14,15 +15,15 @@ from tunnel.wire.signals import Connect, Signal
 class Requesting:
     """The activities of `detecting`, `announced` and `requested`. `send(signal)` checks the chart's table and sends."""
 
-    def __init__(self, facts: PeerFacts, *, send: Callable[[Signal], bool]) -> None:
+    def __init__(self, facts: PeerFacts, context: PeerContext, *, send: Callable[[Signal], bool]) -> None:
         self._facts = facts
-        self._around = facts.around
-        self._timings = facts.around.timings
+        self._timings = context.timings
+        self._entropy = context.entropy
         self._send = send
 
     async def detect(self) -> str:
         """Wait for the server's word that it keeps an announcement that knows our NAT."""
-        await self._facts.notifier.wait_until(lambda: self._around.is_announced)
+        await self._facts.notifier.wait_until(lambda: self._facts.is_announced)
         return "announcement_acked"
 
     async def idle(self) -> str:
@@ -32,7 +33,7 @@ class Requesting:
             now = trio.current_time()
             if now >= facts.wanted_at + self._timings.wanted:
                 await facts.notifier.wait()
-            elif not self._around.is_registered:
+            elif not facts.is_registered:
                 facts.reason = Reason(ReasonCode.SERVER_UNREACHABLE, "no link to the server, so nobody introduces us")
                 if await self._is_worth_a_blind_punch():
                     return "introduced"
@@ -47,13 +48,13 @@ class Requesting:
         """Ask for an introduction, again after each registration, until the server says yes or no."""
         facts = self._facts
         asked_in = 0
-        identifier = self._around.entropy.chance.getrandbits(31)
+        identifier = self._entropy.chance.getrandbits(31)
         while not facts.is_introduced:
             if facts.refusal is not None and facts.refusal.id == identifier:  # another one answers an older request
                 code = facts.take_refusal(facts.refusal)
                 return "peer_info_timeout" if code is ReasonCode.PEER_INFO_TIMEOUT else "refused"
-            if self._around.registrations != asked_in and self._send(Connect(identifier, facts.node.raw)):
-                asked_in = self._around.registrations
+            if facts.registrations != asked_in and self._send(Connect(identifier, facts.node.raw)):
+                asked_in = facts.registrations
             await facts.notifier.wait()
         return "introduced"
 
@@ -61,5 +62,5 @@ class Requesting:
         """Without a server nobody introduces us, but what we know of the peer may still hold."""
         facts = self._facts
         with trio.move_on_after(self._timings.blind_punch) as waited:
-            await facts.notifier.wait_until(lambda: self._around.is_registered or facts.is_introduced)
+            await facts.notifier.wait_until(lambda: facts.is_registered or facts.is_introduced)
         return waited.cancelled_caught and facts.card is not None and facts.is_direct_allowed

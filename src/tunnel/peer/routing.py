@@ -15,6 +15,7 @@ from tunnel.peer.path_liveness import PathLiveness
 from tunnel.peer.paths import NEVER, Path
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.session import Session
+from tunnel.peer.transmitter import Transmitter
 from tunnel.wire.session_packets import Tally
 
 _SETTLING = 1.0
@@ -28,10 +29,19 @@ class Routing:
     `connected_at()` tell of the chart.
     """
 
-    def __init__(self, facts: PeerFacts, *, state: Callable[[], str], connected_at: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        facts: PeerFacts,
+        transmitter: Transmitter,
+        *,
+        mtu: int,
+        state: Callable[[], str],
+        connected_at: Callable[[], float],
+    ) -> None:
         self._facts = facts
         self._paths = facts.paths
-        self._around = facts.around
+        self._transmitter = transmitter
+        self._mtu = mtu
         self._state = state
         self._connected_at = connected_at
 
@@ -107,13 +117,13 @@ class Routing:
         if self._paths.chosen is not None:
             ways[self._paths.chosen.way] = None
         for way in ways:
-            self._around.transmit(way, self._facts.node, datagram)
+            self._transmitter.send(way, datagram)
 
     def path_status(self) -> PathStatus:
         """The path that carries now."""
         path = self._paths.carrier(trio.current_time())
         kind = "direct" if path.way.is_direct else "relay-udp" if path.way.circuit else "relay-websocket"
-        return PathStatus(kind, path.way.remote, path.rtt, self._around.mtu)
+        return PathStatus(kind, path.way.remote, path.rtt, self._mtu)
 
     def _is_udp_avoided(self) -> bool:
         return self._facts.relay_carries and self._facts.throughput.is_udp_avoided(trio.current_time())

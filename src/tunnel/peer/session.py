@@ -15,7 +15,7 @@ import trio
 from tunnel.crypto.fragments import Reassembly, encode_fragments
 from tunnel.crypto.handshake import Initiator, Responder
 from tunnel.crypto.pair_keys import HandshakeKeys, derive_handshake_keys
-from tunnel.dataplane.flow_index import Indexed
+from tunnel.dataplane.flow_index import FlowIndex, Indexed
 from tunnel.dataplane.key_slots import Keys, KeySlots
 from tunnel.dataplane.waiting_packets import WaitingPackets
 from tunnel.machines.session import SessionChart
@@ -24,9 +24,9 @@ from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
 from tunnel.model.timings import rung
-from tunnel.peer.handshake_limit import PeerAllowance
+from tunnel.peer.context import PeerContext
+from tunnel.peer.handshake_limit import HandshakeLimit, PeerAllowance
 from tunnel.peer.session_payloads import AskPayload, FirstPayload, SecondPayload
-from tunnel.peer.surroundings import Surroundings
 from tunnel.wire.frames import Kind
 from tunnel.wire.session_packets import Keep, encode_control
 
@@ -46,25 +46,29 @@ class Session:
 
     def __init__(
         self,
-        surroundings: Surroundings,
+        context: PeerContext,
         peer: NodeId,
         owner: Indexed,
         *,
+        indices: FlowIndex,
+        limit: HandshakeLimit,
         allowance: PeerAllowance,
         transmit: Callable[[bytes], None],
         send: Callable[[Kind, bytes], None],
         changed: Callable[[], None],
     ) -> None:
-        self._around = surroundings
+        self._context = context
+        self._indices = indices
+        self._limit = limit
         self._peer = peer
         self._owner = owner
         self._transmit = transmit
         self._send = send
         self._changed = changed
-        self._timings = surroundings.timings
-        self.is_initiator = surroundings.keys.id < peer
-        lower, higher = sorted((surroundings.keys.id.raw, peer.raw))
-        self._prologue = b"p2ptunnel.v1 session" + surroundings.network.raw + lower + higher
+        self._timings = context.timings
+        self.is_initiator = context.keys.id < peer
+        lower, higher = sorted((context.keys.id.raw, peer.raw))
+        self._prologue = b"p2ptunnel.v1 session" + context.network.raw + lower + higher
         self._handshake_keys: HandshakeKeys | None = None
         self._reassembly: Reassembly | None = None
         self._card: PeerCard | None = None
@@ -74,8 +78,8 @@ class Session:
         self._allowance = allowance
         self._initiator: tuple[Initiator, int] | None = None
         self._message_id = 0
-        self.slots = KeySlots(lambda index: surroundings.release_index(Kind.DATA, index, owner))
-        self.waiting = WaitingPackets(send, surroundings.timings.wanted)
+        self.slots = KeySlots(lambda index: indices.release(Kind.DATA, index, owner))
+        self.waiting = WaitingPackets(send, context.timings.wanted)
         self.handshakes = 0
         """Messages that we sent."""
         self.runner = StateRunner(
@@ -173,11 +177,10 @@ class Session:
             raise MalformedFrame("a handshake message of no kind that we expect")
 
     def _may_look_into(self, kind: bytes, now: float) -> bool:
-        limit = self._around.handshake_limit
         if kind == ASK:
-            return limit.take_request(self._allowance, now)
+            return self._limit.take_request(self._allowance, now)
         is_known = self.is_established or self.runner.state == "handshaking"
-        return limit.take(self._allowance, now, is_known=is_known)
+        return self._limit.take(self._allowance, now, is_known=is_known)
 
     def close(self) -> None:
         """Forget every key and index."""
@@ -188,19 +191,19 @@ class Session:
     def _take_handshake_keys(self, card: PeerCard) -> None:
         self._release_handshake_keys()
         keys = self._handshake_keys = derive_handshake_keys(
-            self._around.keys.exchange(card.body.static_key),
-            self._around.psk,
-            own=self._around.keys.id,
-            own_epoch=self._around.epoch,
+            self._context.keys.exchange(card.body.static_key),
+            self._context.psk,
+            own=self._context.keys.id,
+            own_epoch=self._context.epoch,
             peer=self._peer,
             peer_epoch=card.epoch,
         )
         self._reassembly = Reassembly(keys.receive_mac, self._timings.reassembly)
-        self._around.claim_index(Kind.HANDSHAKE, keys.receive_index, self._owner)
+        self._indices.claim(Kind.HANDSHAKE, keys.receive_index, self._owner)
 
     def _release_handshake_keys(self) -> None:
         if self._handshake_keys is not None:
-            self._around.release_index(Kind.HANDSHAKE, self._handshake_keys.receive_index, self._owner)
+            self._indices.release(Kind.HANDSHAKE, self._handshake_keys.receive_index, self._owner)
             self._handshake_keys = None
 
     # What each state does.
@@ -262,32 +265,32 @@ class Session:
         assert card is not None
         self._attempt_counter = self._rising(self._attempt_counter)
         if not self.is_initiator:
-            self._transmit_message(ASK + AskPayload(self._around.epoch, self._attempt_counter).encode())
+            self._transmit_message(ASK + AskPayload(self._context.epoch, self._attempt_counter).encode())
             return
-        index = self._around.claim_index(Kind.DATA, None, self._owner)
+        index = self._indices.claim(Kind.DATA, None, self._owner)
         self._abandon_attempt()
         initiator = Initiator(
-            self._around.keys, card.body.static_key, self._around.psk, self._prologue, self._around.entropy.token
+            self._context.keys, card.body.static_key, self._context.psk, self._prologue, self._context.entropy.token
         )
-        payload = FirstPayload(self._around.epoch, card.epoch, self._attempt_counter, index)
+        payload = FirstPayload(self._context.epoch, card.epoch, self._attempt_counter, index)
         self._initiator = (initiator, index)
         self._transmit_message(FIRST + initiator.write_first(payload.encode()))
 
     def _respond(self, message: bytes, card: PeerCard) -> None:
-        responder = Responder(self._around.keys, self._around.psk, self._prologue, self._around.entropy.token)
+        responder = Responder(self._context.keys, self._context.psk, self._prologue, self._context.entropy.token)
         payload = FirstPayload.decode(responder.read_first(message))
         if responder.remote_static != card.body.static_key:
             raise NotAuthentic("a handshake under another node's key")
-        if payload.epoch != card.epoch or payload.peer_epoch != self._around.epoch:
+        if payload.epoch != card.epoch or payload.peer_epoch != self._context.epoch:
             raise NotAuthentic("a handshake of another epoch")
         if payload.attempt <= self._highest_attempt:
             raise NotAuthentic("a handshake that was here before")
         self._highest_attempt = payload.attempt
-        index = self._around.claim_index(Kind.DATA, None, self._owner)
+        index = self._indices.claim(Kind.DATA, None, self._owner)
         try:
-            second = responder.write_second(SecondPayload(self._around.epoch, index).encode())
+            second = responder.write_second(SecondPayload(self._context.epoch, index).encode())
         except NotAuthentic:
-            self._around.release_index(Kind.DATA, index, self._owner)
+            self._indices.release(Kind.DATA, index, self._owner)
             raise
         self.slots.offer(self.slots.make(responder.keys, index, payload.index))
         self._transmit_message(SECOND + second)
@@ -334,7 +337,7 @@ class Session:
 
     def _abandon_attempt(self) -> None:
         if self._initiator is not None:
-            self._around.release_index(Kind.DATA, self._initiator[1], self._owner)
+            self._indices.release(Kind.DATA, self._initiator[1], self._owner)
             self._initiator = None
 
     def _drop_keys(self) -> None:

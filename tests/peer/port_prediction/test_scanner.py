@@ -18,8 +18,6 @@ from tunnel.peer.probe_budget import PREDICTION_FLOWS, PREDICTION_PACKETS
 from tunnel.wire.probes import MAX_SPANS, PunchPhase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.peer.conftest import Bench
 
 TOLD = PredictionPlan(TacticName.PREDICTED, we_open=False, sockets=20)
@@ -85,12 +83,7 @@ async def test_an_opener_that_tells_of_other_ports_each_time_fills_no_memory(ben
 
 async def test_a_count_at_the_end_of_the_ports_is_no_error(bench: Bench) -> None:
     """Its next port is none: nothing is told of it, and the punch goes on."""
-
-    async def enclose(number: int, act: Callable[[], None]) -> tuple[Endpoint | None, Endpoint | None]:
-        act()
-        return Endpoint("25.1.0.1", 65535), None
-
-    bench.left.enclose = enclose  # type: ignore[method-assign]
+    bench.left.seen_at = Endpoint("25.1.0.1", 65535)
     tactic = replace(TOLD, aim=Aim.TOLD, guess_sockets=1)
     solo = await go_solo(bench.left, tactic, own=replace(COUNTS, mapping=Mapping.ADDRESS_DEPENDENT))
     solo.hear((5000, 5009))

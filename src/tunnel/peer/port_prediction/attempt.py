@@ -14,6 +14,7 @@ from tunnel.model.way import Way
 from tunnel.peer.paths import NEVER
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.port_prediction.plan import FIRST_PORT, LAST_PORT, PredictionPlan, Span
+from tunnel.peer.ports import PunchSockets
 from tunnel.peer.probe_budget import PredictionTurn
 from tunnel.wire.probes import MAX_SPANS, ProbeHint, PunchPhase
 
@@ -39,8 +40,10 @@ class Attempt:
         facts: PeerFacts,
         tactic: PredictionPlan,
         turn: PredictionTurn,
+        sockets: PunchSockets,
         numbers: list[int],
         *,
+        chance: random.Random,
         attempt: int,
         endpoints: Sequence[Endpoint],
         own: NatReport,
@@ -58,17 +61,14 @@ class Attempt:
         self.stays = stays
         self.knock = knock
         self._facts = facts
-        self._around = facts.around
+        self._sockets = sockets
+        self.chance = chance
+        """For orders that nobody should foresee."""
         self._attempt = attempt
         self._tell = tell
         self._began = trio.current_time() - HEARD_BEFORE
         self._place: Endpoint | None = None
         self._spans: list[Span] = []
-
-    @property
-    def chance(self) -> random.Random:
-        """For orders that nobody should foresee."""
-        return self._around.entropy.chance
 
     @property
     def host(self) -> str:
@@ -147,7 +147,7 @@ class Attempt:
         """As many as the pace allows now, and the machine gives."""
         opened: list[int] = []
         while len(opened) < wanted and self.turn.take_socket():
-            number = await self._around.open_punch_socket()
+            number = await self._sockets.open()
             if number is None:
                 break
             self.numbers.append(number)
@@ -163,7 +163,7 @@ class Attempt:
 
     async def enclose(self, number: int, act: Callable[[], None]) -> tuple[Endpoint | None, Endpoint | None]:
         """Where our server saw this socket just before and just after the act."""
-        return await self._around.enclose(number, act)
+        return await self._sockets.enclose(number, act)
 
 
 class Knocks:

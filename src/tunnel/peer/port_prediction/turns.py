@@ -5,10 +5,12 @@ from __future__ import annotations
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import rung
 from tunnel.model.way import Way
+from tunnel.peer.context import PeerContext
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.port_prediction.attempt import Attempt, Knock, Tell
 from tunnel.peer.port_prediction.plan import PredictionPlan
 from tunnel.peer.port_prediction.punch import punch_predicted
+from tunnel.peer.ports import NodePorts
 from tunnel.peer.tactics import outer_endpoints
 from tunnel.wire.probes import ProbeHint, PunchPhase
 
@@ -16,9 +18,13 @@ from tunnel.wire.probes import ProbeHint, PunchPhase
 class PredictionTurns:
     """`knock(way, ttl)` sends a probe of which nothing is kept, `tell(hint)` a hint over the relay."""
 
-    def __init__(self, facts: PeerFacts, *, knock: Knock, tell: Tell) -> None:
+    def __init__(self, facts: PeerFacts, context: PeerContext, ports: NodePorts, *, knock: Knock, tell: Tell) -> None:
         self._facts = facts
-        self._around = facts.around
+        self._context = context
+        self._timings = context.timings
+        self._datagrams = ports.datagrams
+        self._punch_sockets = ports.punch_sockets
+        self._budget = ports.probe_budget
         self._knock = knock
         self._tell = tell
         self._sockets: list[int] = []
@@ -42,15 +48,15 @@ class PredictionTurns:
 
     async def run(self, tactic: PredictionPlan) -> None:
         """Wait for our turn, then punch. Returns when nothing is left to try; `failure` says why."""
-        own, card = self._around.own_card, self._facts.card
+        own, card = self._facts.own_card, self._facts.card
         assert own is not None
         assert card is not None
         endpoints = outer_endpoints(card.body)
-        stays = next((number for number, is_ipv6 in self._around.sockets() if not is_ipv6), None)
+        stays = next((number for number, is_ipv6 in self._datagrams.families() if not is_ipv6), None)
         if not endpoints or stays is None:
             self.failure = Reason(ReasonCode.NO_CANDIDATES, "nowhere to guess: no IPv4 endpoint of the other side")
             return
-        turn = await self._around.wait_prediction_turn(self._around.timings.prediction_turn)
+        turn = await self._budget.wait_turn(self._timings.prediction_turn)
         if turn is None:
             self._tell(ProbeHint(PunchPhase.BUSY))
             self._miss(Reason(ReasonCode.PUNCH_BUSY, "here: another hard punch goes on, or has just ended"))
@@ -61,15 +67,17 @@ class PredictionTurns:
                 self._tell(ProbeHint(PunchPhase.BUSY))
                 spent = f"here: the packets that it, or {host}, is worth within an hour are used up"
                 self.failure = Reason(ReasonCode.PUNCH_BUSY, spent)
-                self.again_in = self._around.timings.prediction_again[-1]
+                self.again_in = self._timings.prediction_again[-1]
                 return
             self.attempt += 1
-            self.again_in = rung(self._around.timings.prediction_again, self._failures)  # unless it ends otherwise
+            self.again_in = rung(self._timings.prediction_again, self._failures)  # unless it ends otherwise
             attempt = Attempt(
                 self._facts,
                 tactic,
                 turn,
+                self._punch_sockets,
                 self._sockets,
+                chance=self._context.entropy.chance,
                 attempt=self.attempt,
                 endpoints=endpoints,
                 own=own.body.nat,
@@ -78,7 +86,7 @@ class PredictionTurns:
                 knock=self._knock,
                 tell=self._tell,
             )
-            failure = await punch_predicted(attempt, self._around.timings.prediction_agreement)
+            failure = await punch_predicted(attempt, self._timings.prediction_agreement)
             hint = self._facts.hint
             self.attempt = max(self.attempt, 0 if hint is None else hint.attempt)
             if failure.code is ReasonCode.PUNCH_BUSY:
@@ -93,7 +101,7 @@ class PredictionTurns:
     def _miss(self, failure: Reason) -> None:
         """Nothing was tried: soon again."""
         self.failure = failure
-        self.again_in = rung(self._around.timings.prediction_busy, self._misses)
+        self.again_in = rung(self._timings.prediction_busy, self._misses)
         self._misses += 1
 
     def release(self, keep: Way | None = None) -> None:
@@ -102,5 +110,5 @@ class PredictionTurns:
         kept = {way.socket for way in (keep, paths.chosen.way if paths.chosen is not None else None) if way is not None}
         for number in [number for number in self._sockets if number not in kept]:
             self._sockets.remove(number)
-            self._around.close_punch_socket(number)
+            self._punch_sockets.close(number)
             paths.forget_socket(number)

@@ -1,0 +1,51 @@
+"""What all peer connections of one node have in common: who the node is, its clocks, its chance, its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tunnel.crypto.node_keys import NodeKeys
+from tunnel.model.identity import NetworkId
+from tunnel.model.timings import Timings
+from tunnel.network.ports import Clock, Entropy
+
+
+class Identity(Protocol):
+    """Who this node is, and which start of its process this is."""
+
+    @property
+    def keys(self) -> NodeKeys:
+        """Our static keys."""
+        ...
+
+    @property
+    def epoch(self) -> bytes:
+        """This process start, 16 bytes. The node draws another one where its memory may run twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PeerContext:
+    """Values alone: nothing here acts, and nothing changes but the identity's epoch."""
+
+    identity: Identity
+    network: NetworkId
+    psk: bytes
+    """The network's pre-shared key, 32 bytes."""
+    timings: Timings
+    clock: Clock
+    """Wall clock, for history only."""
+    entropy: Entropy
+    mtu: int
+    """Largest inner packet, in bytes."""
+
+    @property
+    def keys(self) -> NodeKeys:
+        """Our static keys."""
+        return self.identity.keys
+
+    @property
+    def epoch(self) -> bytes:
+        """This process start, 16 bytes."""
+        return self.identity.epoch
