@@ -37,7 +37,7 @@ from tunnel.nat.gateways.nat_pmp import NatPmpClient
 from tunnel.nat.gateways.pcp import PcpClient
 from tunnel.nat.gateways.race import PortClients
 from tunnel.nat.gateways.upnp import UpnpClient
-from tunnel.nat.rfc3489_class import ask_second_opinion
+from tunnel.nat.rfc3489_class import classify_rfc3489
 from tunnel.nat.survey import Survey
 from tunnel.network.memory_store import MemoryStore
 from tunnel.network.no_port_mapper import NoPortMapper
@@ -135,7 +135,7 @@ async def feed(survey: Survey, socket: DatagramSocket) -> None:
 
 
 async def classic(server: str, source: str) -> Any:
-    opinion = await ask_second_opinion(RealDatagrams(), parse_endpoint(server), source=source)
+    opinion = await classify_rfc3489(RealDatagrams(), parse_endpoint(server), source=source)
     return opinion.classic or opinion.note
 
 

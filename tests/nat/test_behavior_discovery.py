@@ -11,8 +11,8 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport, Udp
 from tunnel.model.rates import TokenBucket
-from tunnel.nat.allocation import PortHabits
-from tunnel.nat.behavior_discovery import BehaviorReport, addresses_of_server, inspect
+from tunnel.nat.allocation import PortAllocation
+from tunnel.nat.behavior_discovery import BehaviorReport, discover_behavior, stun_addresses_of
 from tunnel.nat.classification import StunAnswer
 from tunnel.nat.filtering import StunAddresses
 from tunnel.nat.survey import SurveyResult
@@ -39,43 +39,43 @@ def survey(*answers: StunAnswer, mapping: Mapping = Mapping.ENDPOINT_INDEPENDENT
 
 
 def test_our_own_server_is_asked_first_whatever_came_first() -> None:
-    found = addresses_of_server(survey(answer(C1), answer(B1, A2), answer(A1, B2, is_own=True)), (A1, A2, B1, B2))
+    found = stun_addresses_of(survey(answer(C1), answer(B1, A2), answer(A1, B2, is_own=True)), (A1, A2, B1, B2))
     assert found == (StunAddresses(A1, A2, B2), StunAddresses(B1, B2, A2), StunAddresses(C1))
 
 
 def test_with_one_address_our_own_servers_other_port_is_known_from_the_welcome() -> None:
-    assert addresses_of_server(survey(answer(A1, is_own=True)), (A1, A2)) == (StunAddresses(A1, A2),)
+    assert stun_addresses_of(survey(answer(A1, is_own=True)), (A1, A2)) == (StunAddresses(A1, A2),)
 
 
 def test_a_server_whose_name_we_were_told_has_the_same_ports() -> None:
     """A wildcard server is known by the host that we dialled, which may be a name."""
     own = Endpoint("our.test", 3478), Endpoint("our.test", 3479)
-    assert addresses_of_server(survey(answer(A1, is_own=True)), own) == (StunAddresses(A1, A2),)
+    assert stun_addresses_of(survey(answer(A1, is_own=True)), own) == (StunAddresses(A1, A2),)
 
 
 def test_of_others_those_with_two_addresses_go_first() -> None:
-    assert addresses_of_server(survey(answer(C1), answer(A1, B2)), ()) == (StunAddresses(A1, A2, B2), StunAddresses(C1))
+    assert stun_addresses_of(survey(answer(C1), answer(A1, B2)), ()) == (StunAddresses(A1, A2, B2), StunAddresses(C1))
 
 
 def test_another_address_that_is_none_is_another_port_at_most() -> None:
     """coturn names its own other port at its second address; nonsense is nothing."""
-    found = addresses_of_server(survey(answer(B2, B1), answer(C1, C1), answer(A1, B1)), ())
+    found = stun_addresses_of(survey(answer(B2, B1), answer(C1, C1), answer(A1, B1)), ())
     assert found == (StunAddresses(B2, B1), StunAddresses(C1), StunAddresses(A1))
 
 
 def test_who_contradicts_the_majority_is_not_asked() -> None:
     liar = answer(C1, A2, mapped=ELSEWHERE)
-    assert addresses_of_server(survey(liar, answer(A1), answer(B1)), ()) == (StunAddresses(A1), StunAddresses(B1))
+    assert stun_addresses_of(survey(liar, answer(A1), answer(B1)), ()) == (StunAddresses(A1), StunAddresses(B1))
 
 
 def test_behind_a_hard_nat_everybody_differs_and_may_be_asked() -> None:
-    found = addresses_of_server(survey(answer(C1, mapped=ELSEWHERE), answer(A1), mapping=Mapping.DEPENDENT), ())
+    found = stun_addresses_of(survey(answer(C1, mapped=ELSEWHERE), answer(A1), mapping=Mapping.DEPENDENT), ())
     assert found == (StunAddresses(C1), StunAddresses(A1))
 
 
 def test_nobody_is_asked_where_no_datagram_passes_or_only_the_site_was_seen() -> None:
-    assert addresses_of_server(survey(udp=Udp.BLOCKED), (A1, A2)) == ()
-    assert addresses_of_server(survey(answer(A1, mapped=Endpoint("192.168.1.2", 5000))), ()) == ()
+    assert stun_addresses_of(survey(udp=Udp.BLOCKED), (A1, A2)) == ()
+    assert stun_addresses_of(survey(answer(A1, mapped=Endpoint("192.168.1.2", 5000))), ()) == ()
 
 
 VERDICT = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT, allocation=Allocation.PRESERVING, udp=Udp.OPEN)
@@ -86,7 +86,7 @@ VERDICT = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT, allocation=Allocation.
     [
         (BehaviorReport(), VERDICT),
         (
-            BehaviorReport(Filtering.ADDRESS_DEPENDENT, PortHabits(), Hairpin.YES),
+            BehaviorReport(Filtering.ADDRESS_DEPENDENT, PortAllocation(), Hairpin.YES),
             NatReport(
                 Mapping.ENDPOINT_INDEPENDENT,
                 Filtering.ADDRESS_DEPENDENT,
@@ -96,11 +96,11 @@ VERDICT = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT, allocation=Allocation.
             ),
         ),
         (
-            BehaviorReport(habits=PortHabits(Allocation.SEQUENTIAL, step=-2, load=3.0)),
+            BehaviorReport(port_allocation=PortAllocation(Allocation.SEQUENTIAL, step=-2, load=3.0)),
             NatReport(Mapping.ENDPOINT_INDEPENDENT, allocation=Allocation.SEQUENTIAL, udp=Udp.OPEN, step=-2, load=3.0),
         ),
         (
-            BehaviorReport(habits=PortHabits(Allocation.BLOCK, block=(40960, 41471))),
+            BehaviorReport(port_allocation=PortAllocation(Allocation.BLOCK, block=(40960, 41471))),
             NatReport(Mapping.ENDPOINT_INDEPENDENT, allocation=Allocation.BLOCK, udp=Udp.OPEN, block=(40960, 41471)),
         ),
         (
@@ -138,6 +138,6 @@ async def test_a_limit_on_datagrams_is_found_where_much_is_lost(
                 route(packet)
 
         internet.transmit = transmit  # type: ignore[method-assign]
-        found = await inspect(host, MemoryEntropy(random.Random(1)), [StunAddresses(A1, A2)], mapping)
+        found = await discover_behavior(host, MemoryEntropy(random.Random(1)), [StunAddresses(A1, A2)], mapping)
         nursery.cancel_scope.cancel()
     assert found.is_limited is is_limited

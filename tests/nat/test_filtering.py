@@ -12,7 +12,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Filtering
-from tunnel.nat.filtering import Findings, Heard, StunAddresses, filtering_of, learn_filtering
+from tunnel.nat.filtering import FilteringResult, Heard, StunAddresses, discover_filtering, filtering_of
 from tunnel.nat.stun_client import open_stun_client
 from tunnel.network.ports import DatagramSocket
 from tunnel.server.stun_service import serve_stun
@@ -92,7 +92,7 @@ async def learned(
 
         internet.transmit = transmit  # type: ignore[method-assign]
         async with open_stun_client(host, MemoryEntropy(random.Random(3))) as stun_client:
-            found = await learn_filtering(stun_client, [addresses], is_steady=is_steady)
+            found = await discover_filtering(stun_client, [addresses], is_steady=is_steady)
         nursery.cancel_scope.cancel()
     return found.both, found.port, sent
 
@@ -120,7 +120,7 @@ async def test_each_kind_of_filter_is_heard(
 
 
 async def test_one_address_tells_whether_ports_are_told_apart(autojump_clock: trio.testing.MockClock) -> None:
-    one = {"served": FOUR[:2], "doors": StunAddresses(FOUR[0], FOUR[1])}
+    one = {"served": FOUR[:2], "addresses": StunAddresses(FOUR[0], FOUR[1])}
     for key, heard in ((lambda remote: remote.host, YES), (lambda remote: remote, NO)):
         box = Box(key)
         both, port, _ = await learned(box.lets, box.note_sent, **one)  # type: ignore[arg-type]
@@ -166,7 +166,9 @@ async def test_a_server_that_can_is_asked_after_one_that_cannot(autojump_clock: 
         poor = Endpoint("25.0.0.3", 3478)
         nursery.start_soon(answer_from_here, await server.open_socket(poor))
         async with open_stun_client(internet.add_host("home", HOME), MemoryEntropy(random.Random(3))) as stun_client:
-            found = await learn_filtering(stun_client, [StunAddresses(poor, None, FOUR[3]), ADDRESSES], is_steady=True)
+            found = await discover_filtering(
+                stun_client, [StunAddresses(poor, None, FOUR[3]), ADDRESSES], is_steady=True
+            )
         nursery.cancel_scope.cancel()
     assert found.addresses == ADDRESSES
     assert found.both is YES
@@ -193,7 +195,9 @@ async def test_an_answer_from_where_we_asked_fulfils_no_wish(autojump_clock: tri
         for endpoint in FOUR:
             nursery.start_soon(answer_from_here, await server.open_socket(endpoint))
         async with open_stun_client(internet.add_host("home", HOME), MemoryEntropy(random.Random(3))) as stun_client:
-            assert await learn_filtering(stun_client, [ADDRESSES], is_steady=True) == Findings(ADDRESSES, VOID, VOID)
+            assert await discover_filtering(stun_client, [ADDRESSES], is_steady=True) == FilteringResult(
+                ADDRESSES, VOID, VOID
+            )
         nursery.cancel_scope.cancel()
 
 

@@ -42,8 +42,8 @@ async def test_a_shot_counts_at_the_socket_that_it_was_meant_for(
     async with open_memory_internet() as internet:
         host = internet.add_host("home", "26.0.0.1")
         async with open_stun_client(host, MemoryEntropy(random.Random(1))) as stun_client:
-            one, other = await stun_client.open_asker(), await stun_client.open_asker()
-            mapped = [Endpoint("26.0.0.1", asker.socket.local.port) for asker in (one, other)]
+            one, other = await stun_client.open_socket(), await stun_client.open_socket()
+            mapped = [Endpoint("26.0.0.1", stun_socket.socket.local.port) for stun_socket in (one, other)]
             if not is_right:
                 mapped.reverse()
             assert await try_hairpin(stun_client, (one, mapped[0]), (other, mapped[1])) is is_right

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Mapping, NatReport, Udp
-from tunnel.nat.rfc3489_class import SecondOpinion, ask_second_opinion
+from tunnel.nat.rfc3489_class import Rfc3489Verdict, classify_rfc3489
 from tunnel.wire.classic_stun import ClassicRequest, decode_classic_request, encode_classic_success
 from tunnel.wire.stun import Change
 
@@ -34,11 +34,11 @@ def test_every_class_of_pystun3_has_its_term_of_rfc_3489() -> None:
         stun.RestricPortNAT,
         stun.SymmetricNAT,
     )
-    terms = [SecondOpinion(classic).term for classic in classes]
+    terms = [Rfc3489Verdict(classic).term for classic in classes]
     assert len(set(terms)) == len(classes)
     assert not set(terms) & set(classes)
-    assert SecondOpinion(stun.RestricPortNAT).term == "port restricted cone NAT"
-    assert SecondOpinion(None).term is None
+    assert Rfc3489Verdict(stun.RestricPortNAT).term == "port restricted cone NAT"
+    assert Rfc3489Verdict(None).term is None
 
 
 def switched(endpoint: Endpoint, change: Change) -> Endpoint:
@@ -123,7 +123,7 @@ async def test_the_classic_classes_are_told_apart(
     classic: str,
 ) -> None:
     net = Net(mapped, passes)
-    assert await ask_second_opinion(net, SERVER, source=OWN) == SecondOpinion(classic)
+    assert await classify_rfc3489(net, SERVER, source=OWN) == Rfc3489Verdict(classic)
     assert net.closed == 1
 
 
@@ -158,14 +158,14 @@ async def test_a_hostile_server_gets_few_questions(
 ) -> None:
     """pystun3 alone would ask again for each packet, for ever."""
     net = Net(reply=hostile)
-    opinion = await ask_second_opinion(net, SERVER)
-    assert opinion == SecondOpinion(None, "the server answers, but not as RFC 3489 would")
+    opinion = await classify_rfc3489(net, SERVER)
+    assert opinion == Rfc3489Verdict(None, "the server answers, but not as RFC 3489 would")
     assert len(net.asked) == 4
 
 
 async def test_a_lossy_way_costs_at_most_four_tries_a_question(autojump_clock: trio.testing.MockClock) -> None:
     net = Net(passes=lambda source, asked: len(net.asked) % 4 == 0)
-    assert await ask_second_opinion(net, SERVER, source=OWN) == SecondOpinion("Full Cone")
+    assert await classify_rfc3489(net, SERVER, source=OWN) == Rfc3489Verdict("Full Cone")
     assert len(net.asked) == 8
 
 
@@ -177,7 +177,7 @@ async def test_no_attributes_upset_it(autojump_clock: trio.testing.MockClock, at
         return [struct.pack("!HH", 0x0101, len(body)) + request.transaction + body]
 
     net = Net(reply=reply)
-    opinion = await ask_second_opinion(net, SERVER)
+    opinion = await classify_rfc3489(net, SERVER)
     assert opinion.classic is None
     assert len(net.asked) <= 16
 
@@ -188,7 +188,7 @@ async def test_a_hostile_second_address_is_not_asked(autojump_clock: trio.testin
         return [] if request.change else [encode_classic_success(request, mapped, source, other)]
 
     net = Net(reply=reply)
-    assert (await ask_second_opinion(net, SERVER)).classic is None
+    assert (await classify_rfc3489(net, SERVER)).classic is None
     assert {remote.host for remote in net.asked} == {SERVER.host}
 
 
@@ -198,15 +198,15 @@ async def test_a_server_with_one_address_gives_no_verdict(autojump_clock: trio.t
         return [] if request.change else [encode_classic_success(request, mapped, server, None)]
 
     net = Net(lambda _: Endpoint(OWN, 5000), reply=without_other)
-    opinion = await ask_second_opinion(net, SERVER, source=source)
-    assert opinion == SecondOpinion(None, "the server has no second address that answers")
+    opinion = await classify_rfc3489(net, SERVER, source=source)
+    assert opinion == Rfc3489Verdict(None, "the server has no second address that answers")
 
 
 async def test_all_tests_together_have_one_patience(autojump_clock: trio.testing.MockClock) -> None:
     begun = trio.current_time()
     net = Net(passes=nobody)
-    opinion = await ask_second_opinion(net, SERVER, patience=1.0)
-    assert opinion == SecondOpinion(None, "no verdict within 1 s")
+    opinion = await classify_rfc3489(net, SERVER, patience=1.0)
+    assert opinion == Rfc3489Verdict(None, "no verdict within 1 s")
     assert trio.current_time() - begun == pytest.approx(1.0)
     assert net.closed == 1
 
@@ -214,7 +214,7 @@ async def test_all_tests_together_have_one_patience(autojump_clock: trio.testing
 async def test_a_cancelled_opinion_leaves_nothing_behind(autojump_clock: trio.testing.MockClock) -> None:
     net = Net(passes=nobody)
     with trio.move_on_after(0.2) as scope:
-        await ask_second_opinion(net, SERVER)
+        await classify_rfc3489(net, SERVER)
     assert scope.cancelled_caught
     assert net.closed == 1
 
@@ -239,4 +239,4 @@ async def test_a_cancelled_opinion_leaves_nothing_behind(autojump_clock: trio.te
     ],
 )
 def test_a_disagreement_with_the_survey_is_seen(classic: str | None, report: NatReport, agrees: bool | None) -> None:
-    assert SecondOpinion(classic).agrees(report) is agrees
+    assert Rfc3489Verdict(classic).agrees(report) is agrees

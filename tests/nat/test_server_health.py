@@ -1,8 +1,8 @@
-"""The memory of STUN servers: who is faint, who is cleared, and that an outage blames nobody."""
+"""The memory of STUN servers: who is unresponsive, who is cleared, and that an outage blames nobody."""
 
 from __future__ import annotations
 
-from tunnel.nat.server_health import FAINT_AFTER, ServerHealth, ServerRecords
+from tunnel.nat.server_health import UNRESPONSIVE_AFTER, ServerHealth, ServerRecords
 
 ASKED = ("a.test:3478", "b.test:3478", "c.test:3478")
 
@@ -16,18 +16,18 @@ def after(*surveys: dict[str, float], unresolved: tuple[str, ...] = ()) -> Serve
 
 
 def test_who_is_silent_while_others_answer_becomes_faint() -> None:
-    assert after(*[{"a.test:3478": 0.02}] * (FAINT_AFTER - 1)).faint() == frozenset()
-    assert after(*[{"a.test:3478": 0.02}] * FAINT_AFTER).faint() == {"b.test:3478", "c.test:3478"}
+    assert after(*[{"a.test:3478": 0.02}] * (UNRESPONSIVE_AFTER - 1)).unresponsive() == frozenset()
+    assert after(*[{"a.test:3478": 0.02}] * UNRESPONSIVE_AFTER).unresponsive() == {"b.test:3478", "c.test:3478"}
 
 
 def test_one_answer_clears() -> None:
     found = after(*[{"a.test:3478": 0.02}] * 5, {"a.test:3478": 0.02, "b.test:3478": 0.05})
-    assert found.faint() == {"c.test:3478"}
+    assert found.unresponsive() == {"c.test:3478"}
 
 
 def test_where_nobody_answers_nobody_is_blamed() -> None:
     """A cable that was pulled must not make every server look dead."""
-    assert after(*[{}] * 50).faint() == frozenset()
+    assert after(*[{}] * 50).unresponsive() == frozenset()
 
 
 def test_health_says_when_and_how_fast() -> None:
@@ -43,7 +43,7 @@ def test_servers_that_are_not_asked_any_more_are_forgotten() -> None:
     records = after(*[{"a.test:3478": 0.02}] * 5)
     records.note(ASKED[:1], {"a.test:3478": 0.02}, (), 60.0)
     assert [health.server for health in records.health(60.0)] == [ASKED[0]]
-    assert records.faint() == frozenset()
+    assert records.unresponsive() == frozenset()
 
 
 def test_silent_is_who_did_not_answer_the_last_survey_that_others_answered() -> None:

@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.nat.port_sampling import GAP, sample
-from tunnel.nat.stun_client import MAX_ASKERS, open_stun_client
+from tunnel.nat.port_sampling import GAP, sample_ports
+from tunnel.nat.stun_client import MAX_SOCKETS, open_stun_client
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.host import FIRST_EPHEMERAL_PORT, MemoryHost
 from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet
@@ -38,7 +38,7 @@ async def test_sockets_stand_at_random_ports_below_those_that_machines_give_away
     async with open_memory_internet() as internet:
         host = internet.add_host("home", HOME)
         async with open_stun_client(host, entropy()) as stun_client:
-            ports = [(await stun_client.open_asker()).socket.local.port for _ in range(MAX_ASKERS)]
+            ports = [(await stun_client.open_socket()).socket.local.port for _ in range(MAX_SOCKETS)]
     assert ports != sorted(ports)
     assert max(ports) < FIRST_EPHEMERAL_PORT
     assert max(ports) - min(ports) > 10000
@@ -48,7 +48,7 @@ async def test_a_port_that_is_taken_is_replaced_by_another() -> None:
     async with open_memory_internet() as internet:
         host = internet.add_host("home", HOME)
         async with open_stun_client(host, entropy()) as first, open_stun_client(host, entropy()) as second:
-            one, other = await first.open_asker(), await second.open_asker()
+            one, other = await first.open_socket(), await second.open_socket()
             assert one.socket.local.port != other.socket.local.port
 
 
@@ -62,9 +62,9 @@ async def test_an_answer_at_the_very_end_breaks_nothing() -> None:
         for _ in range(30):
             ended = await home.open_socket(Endpoint("0.0.0.0", 0))
             async with open_stun_client(home, entropy()) as stun_client:
-                asker = await stun_client.open_asker()
+                stun_socket = await stun_client.open_socket()
                 await trio.testing.wait_all_tasks_blocked()
-                for socket in (asker.socket, ended):
+                for socket in (stun_socket.socket, ended):
                     server.send_nowait(b"late", Endpoint(HOME, socket.local.port))
                 await ended.receive_batch()
 
@@ -72,9 +72,9 @@ async def test_an_answer_at_the_very_end_breaks_nothing() -> None:
 async def test_all_sockets_are_closed_at_the_end() -> None:
     async with open_memory_internet() as internet:
         async with open_stun_client(internet.add_host("home", HOME), entropy()) as stun_client:
-            asker = await stun_client.open_asker()
+            stun_socket = await stun_client.open_socket()
         with pytest.raises(trio.ClosedResourceError):
-            asker.socket.send_nowait(b"", SERVER)
+            stun_socket.socket.send_nowait(b"", SERVER)
 
 
 async def test_a_reply_counts_once_and_junk_not_at_all(autojump_clock: trio.testing.MockClock) -> None:
@@ -90,14 +90,14 @@ async def test_a_reply_counts_once_and_junk_not_at_all(autojump_clock: trio.test
 
         internet.transmit = repeat  # type: ignore[method-assign]
         async with open_stun_client(home, entropy()) as stun_client:
-            asker = await stun_client.open_asker()
-            question = asker.question(SERVER)
+            stun_socket = await stun_client.open_socket()
+            question = stun_socket.request(SERVER)
             reply = await question.wait((1.0,))
             await trio.sleep(1.0)
         nursery.cancel_scope.cancel()
     assert reply is not None
-    assert (reply.source, reply.asker) == (SERVER, asker)
-    assert reply.message.observed == Endpoint(HOME, asker.socket.local.port)
+    assert (reply.source, reply.stun_socket) == (SERVER, stun_socket)
+    assert reply.message.observed == Endpoint(HOME, stun_socket.socket.local.port)
     assert (question.tries, question.answered) == (1, 1)
 
 
@@ -105,9 +105,9 @@ async def test_what_is_lost_is_counted_where_it_was_sent(autojump_clock: trio.te
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         home = await serve(internet, nursery)
         async with open_stun_client(home, entropy()) as stun_client:
-            asker = await stun_client.open_asker()
-            assert await asker.question(Endpoint("25.0.0.7", 3478)).wait((0.1, 0.1)) is None
-            assert await asker.question(SERVER).wait((1.0,)) is not None
+            stun_socket = await stun_client.open_socket()
+            assert await stun_socket.request(Endpoint("25.0.0.7", 3478)).wait((0.1, 0.1)) is None
+            assert await stun_socket.request(SERVER).wait((1.0,)) is not None
             assert stun_client.lost("25.0.0.7") == 2
             assert stun_client.lost(SERVER.host) == 0
         nursery.cancel_scope.cancel()
@@ -130,7 +130,7 @@ async def test_samples_are_paced_and_in_order_and_a_lost_one_is_left_out(
         internet.transmit = lose_the_third  # type: ignore[method-assign]
         async with open_stun_client(home, entropy()) as stun_client:
             began = trio.current_time()
-            found = await sample(stun_client, SERVER, 6, 0.4)
+            found = await sample_ports(stun_client, SERVER, 6, 0.4)
         nursery.cancel_scope.cancel()
     times = [one.sample.at - began for one in found]
     assert times == pytest.approx([turn * GAP for turn in (0, 1, 3, 4, 5)])

@@ -122,7 +122,7 @@ class Internet:
         *asked: str,
         sockets: tuple[Endpoint, ...] = (LOCAL,),
         own_servers: tuple[Endpoint, ...] = (),
-        faint: tuple[str, ...] = (),
+        unresponsive: tuple[str, ...] = (),
     ) -> tuple[SurveyResult, float]:
         """A survey that asks these servers, and how long it took."""
         survey = self.survey = Survey(
@@ -131,7 +131,7 @@ class Internet:
             own=self.own,
             servers=asked,
             own_servers=own_servers,
-            faint=faint,
+            unresponsive=unresponsive,
             timings=DEFAULT_TIMINGS,
             token=random.Random(1).randbytes,
         )
@@ -272,7 +272,7 @@ async def test_each_destination_is_asked_on_the_ladder_until_the_cap(internet: I
 async def test_a_server_that_hardly_ever_answers_is_asked_once_more_only(internet: Internet) -> None:
     internet.servers.clear()
     begun = trio.current_time()
-    await internet.run("25.0.0.1:3478", "25.0.0.2:3478", faint=("25.0.0.2:3478",))
+    await internet.run("25.0.0.1:3478", "25.0.0.2:3478", unresponsive=("25.0.0.2:3478",))
     assert [at - begun for at, remote in internet.sent if remote.host == "25.0.0.2"] == pytest.approx([0.0, 0.25])
     assert len(internet.sent) == 6
 

@@ -12,7 +12,7 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.rates import TokenBucket
 from tunnel.nat.stun_client import open_stun_client
-from tunnel.nat.udp_rate_limit import BURST, ROUNDS, SINGLES, is_shaped
+from tunnel.nat.udp_rate_limit import BURST, ROUNDS, SINGLES, is_rate_limited
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.memory.machine import MemoryEntropy
@@ -40,7 +40,7 @@ async def told(lets: Callable[[], bool]) -> tuple[bool, int]:
 
         internet.transmit = transmit  # type: ignore[method-assign]
         async with open_stun_client(host, MemoryEntropy(random.Random(1))) as stun_client:
-            found = await is_shaped(stun_client, SERVER)
+            found = await is_rate_limited(stun_client, SERVER)
         nursery.cancel_scope.cancel()
     return found, sent
 

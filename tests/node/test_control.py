@@ -37,9 +37,9 @@ from tunnel.nat.behavior_discovery import BehaviorReport
 from tunnel.nat.captive_portal import CaptivePortal
 from tunnel.nat.classification import StunAnswer
 from tunnel.nat.filtering import Heard
-from tunnel.nat.ipv6 import Ipv6Sight
+from tunnel.nat.ipv6 import Ipv6Report
 from tunnel.nat.netcheck_report import NetcheckReport
-from tunnel.nat.rfc3489_class import SecondOpinion
+from tunnel.nat.rfc3489_class import Rfc3489Verdict
 from tunnel.nat.server_health import ServerHealth
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import Sighting
@@ -147,9 +147,9 @@ class FakeNode:
         answer = StunAnswer("stun.example.org:3478", Endpoint("198.51.100.1", 3478), mapped, 0.02)
         return NetcheckReport(
             SurveyResult(report, (mapped,), (answer,), ("stun.test:3478",)),
-            SecondOpinion("Full Cone"),
+            Rfc3489Verdict("Full Cone"),
             behavior_report=BehaviorReport(both=Heard.NO, port=Heard.YES),
-            ipv6=Ipv6Sight(has_address=True, is_reached=False),
+            ipv6=Ipv6Report(has_address=True, is_reached=False),
             captive_portal=CaptivePortal.NO,
             port_mappings=(
                 PortMappingStatus("ipv4", "mapped", PortProtocol.PCP, "192.168.1.1", mapped, 7199.6),

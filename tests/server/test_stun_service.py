@@ -13,7 +13,7 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.nat.rfc3489_class import SecondOpinion, ask_second_opinion
+from tunnel.nat.rfc3489_class import Rfc3489Verdict, classify_rfc3489
 from tunnel.nat.survey import Survey
 from tunnel.server.stun_service import ASKER_MEMORY, MAX_ASKERS, REDIRECT_BURST, StunCounts, serve_stun
 from tunnel.verify.memory.internet import open_memory_internet
@@ -394,11 +394,11 @@ async def test_a_survey_against_the_service_gets_its_verdict(autojump_clock: tri
             nursery.start_soon(partial(serve_stun, bound, rate_per_source=10.0))
             nursery.start_soon(read)
             result = await survey.run()
-            opinion = await ask_second_opinion(world.datagrams, FOUR[0], source=CLIENT.host)
+            opinion = await classify_rfc3489(world.datagrams, FOUR[0], source=CLIENT.host)
             nursery.cancel_scope.cancel()
         assert result.report == NatReport(mapping=Mapping.NONE, udp=Udp.OPEN)
         assert result.reflexive == (CLIENT,)
-        assert opinion == SecondOpinion("Open Internet")
+        assert opinion == Rfc3489Verdict("Open Internet")
         assert opinion.agrees(result.report)
         for door in bound:
             door.close()

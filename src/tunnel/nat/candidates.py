@@ -1,7 +1,7 @@
-"""Candidates: where others may reach us, and whom of theirs we try first (RFC 8445 sections 5.1.1 and 5.1.2). Pure.
+"""Candidates: where peers may reach us, and the order in which we probe theirs (RFC 8445 sections 5.1.1, 5.1.2). Pure.
 
-A candidate is worth a few probes, never trust: only an authenticated answer proves a path. So we err towards offering
-one too many, and leave out what can only mislead: link addresses, the tunnel's own addresses, loopback.
+A candidate is worth a few probes, never trust: only an authenticated answer proves a path. So we rather offer one too
+many, and leave out only what cannot help: link-local addresses, the tunnel's own addresses, loopback.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tunnel.nat.gateways.lease import is_contradicted
 from tunnel.nat.survey import SurveyResult
 
 MAX_REFLEXIVE = 8
-"""More distinct endpoints than that come from a NAT that gives a new one each time: none of them helps a peer."""
+"""More distinct endpoints than these come from a NAT that maps each destination anew: none of them helps a peer."""
 
 
 def own_endpoints(addresses: Iterable[str], bound: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
-    """Each endpoint that our sockets have on our interfaces: a wildcard socket has one on each address of its family.
+    """Each endpoint of our sockets on our interfaces: a wildcard socket has one on each address of its family.
 
-    `addresses` are numeric, without zone index (`Interfaces.addresses`); `bound` is what our sockets call `local`.
+    `addresses` are numeric, without zone index (`Interfaces.addresses`); `bound` are the sockets' `local` endpoints.
     """
     addresses = tuple(addresses)
     found: dict[Endpoint, None] = {}
@@ -46,12 +46,12 @@ def gather(
     mapped: Iterable[Endpoint] = (),
     exclude: Sequence[str] = (),
 ) -> tuple[Candidate, ...]:
-    """What we announce, each endpoint once, at most MAX_CANDIDATES.
+    """The candidates that we announce, each endpoint once, at most MAX_CANDIDATES.
 
-    `mapped` is what gateways claim. One that is private leads to us inside a carrier's or a flat's network at most; one
-    at which no STUN server sees us has another NAT before it, or is a lie: neither is an open door to the world.
-    `exclude` are prefixes or addresses, the tunnel's own above all: a tunnel through itself would bite its tail.
-    Loopback is offered only by a machine that has nothing else.
+    `mapped` are the endpoints that gateways claim. A private one is reachable only within a carrier's or home network.
+    One at which no STUN server sees us is behind another NAT, or false. Neither counts as mapped. `exclude` are
+    prefixes or addresses, above all the tunnel's own, since a tunnel through itself would loop. Loopback is offered
+    only by a machine that has nothing else.
     """
     excluded = [_network(prefix) for prefix in exclude]
     own = [endpoint for endpoint in own_endpoints(addresses, bound) if not _is_within(endpoint.host, excluded)]
@@ -81,9 +81,9 @@ def gather(
 def order(own: Sequence[Candidate], theirs: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """Their candidates in the order to probe them: the same LAN, then IPv6 and open ports, then reflexive ones.
 
-    Left out is only what would be ourselves: an endpoint that is also ours. A LAN counts as the same if both sides were
-    seen at one outer address, or if two addresses share a /24 (IPv4) or /64; other LANs come last, since a private
-    address elsewhere is most likely a stranger's. Equal ranks keep the order of the announcement.
+    Only endpoints that are also ours are left out. A LAN counts as the same if both sides were seen at one external
+    address, or if two addresses share a /24 (IPv4) or /64. Other LANs come last: a private address elsewhere most
+    likely belongs to some other machine. Equal ranks keep the order of the announcement.
     """
     ours = {candidate.endpoint for candidate in own}
     outer = {candidate.endpoint.host for candidate in own if candidate.kind in _OUTER}
@@ -150,5 +150,5 @@ def _is_within(host: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.I
 
 
 def _alternating(one: Sequence[Candidate], other: Sequence[Candidate]) -> Iterator[Candidate]:
-    """So that neither a hundred bridges nor a hundred privacy addresses push all of the others out."""
+    """One of each in turn, so that neither a hundred bridges nor a hundred privacy addresses displace all others."""
     return (candidate for pair in zip_longest(one, other) for candidate in pair if candidate is not None)

@@ -1,7 +1,7 @@
-"""Whether somebody stands between us and our server who wants to be asked first: a captive portal (RFC 8952).
+"""Whether a captive portal (RFC 8952) stands between us and our server.
 
-Such a network drops what it does not know, and answers the rest in the name of others. We see no more of it than that
-the server, who can prove himself, is not who answers at his address, while no datagram gets through.
+Such a network drops most traffic and answers the rest in the name of others. What shows of it: another machine answers
+at the server's address, which the server's certificate reveals, while no UDP datagram gets through.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ENDED = "no TLS: the connection ended"
 
 
 class CaptivePortal(Enum):
-    """How far it can be told."""
+    """Whether there is one, as far as that can be told."""
 
     UNKNOWN = "unknown"
     NO = "no"
@@ -25,7 +25,7 @@ class CaptivePortal(Enum):
 
 
 def captive_portal_of(udp: Udp, failure: Exception | None, *, is_registered: bool) -> CaptivePortal:
-    """`failure`: why there is no link to the server."""
+    """`failure` is why there is no link to the server."""
     if is_registered:
         return CaptivePortal.NO
     if udp is Udp.OPEN or failure is None:
@@ -35,5 +35,5 @@ def captive_portal_of(udp: Udp, failure: Exception | None, *, is_registered: boo
 
 
 def speaks_no_tls(failure: Exception) -> bool:
-    """Whether somebody answered, in another language than the server's."""
+    """Whether something answered that does not speak TLS."""
     return isinstance(failure, Unreachable) and str(failure).startswith(_NO_TLS) and str(failure) != _ENDED

@@ -1,14 +1,14 @@
-"""From what STUN servers saw to the words of RFC 4787: pure, and wary of a server that lies.
+"""The mapping behaviour (RFC 4787) from what STUN servers saw. Pure, and prepared for a server that lies.
 
 Each answer is one observation: a destination (address and port of a server) and the endpoint it saw us at. The rules:
 
-- All equal: no NAT if it is an endpoint of our own, else endpoint independent. Seen from one server address alone this
-  cannot tell an address-dependent NAT, which are rare; `SurveyResult.observers` says how many addresses there were.
-- More than half equal, from two server addresses or more: the same; the others lie, or met a port that was taken.
-- Two answers that differ: dependent if one server address or our own server gave both, else unknown, since one of the
+- All equal: no NAT if it is an endpoint of our own, else endpoint-independent. One server address alone cannot show an
+  address-dependent mapping, which is rare; `SurveyResult.observers` says how many addresses answered.
+- More than half equal, from two server addresses or more: the same. The others lie, or met a port that was taken.
+- Two answers that differ: dependent if one server address or our own server gave both; else unknown, since one of the
   two may lie.
-- More answers and no such majority: dependent. Whichever single one we leave out, the others still disagree. If one
-  server address alone stands against a lone other one, nobody confirms either: unknown.
+- More answers and no such majority: dependent. Whichever single one is left out, the others still disagree. If one
+  server address stands against a single other one, neither is confirmed: unknown.
 
 So one lying server among three never makes us `hard`, and two that agree on a difference do.
 """
@@ -33,25 +33,25 @@ class StunAnswer:
     remote: Endpoint
     """The endpoint that was asked and that answered."""
     mapped: Endpoint
-    """Where it saw us."""
+    """The endpoint that it saw us at."""
     rtt: float
     """Seconds."""
     is_own: bool = False
-    """From our own server, which proved itself on the link: what its addresses see is one observer's word."""
+    """From our own server, which is authenticated on the link: all its addresses count as one observer."""
     other: Endpoint | None = None
-    """What it calls its other address (RFC 5780), if it says that it has one."""
+    """Its OTHER-ADDRESS (RFC 5780), if it gave one."""
 
 
 def ranked(answers: Sequence[StunAnswer]) -> tuple[Endpoint, ...]:
-    """Each distinct mapped endpoint, those that most destinations saw first, among equals the first seen."""
+    """Each distinct mapped endpoint, the most frequent first, then the earliest."""
     return tuple(endpoint for endpoint, _ in Counter(answer.mapped for answer in answers).most_common())
 
 
 def telling(answers: Sequence[StunAnswer]) -> Sequence[StunAnswer]:
-    """The answers that count: of one family (IPv4 if there are any), and those that saw us from outside our site.
+    """The answers that count: of one family (IPv4 if there are any), and from outside our site if there are any.
 
-    A server inside the site sees a private address of ours and knows nothing of the NAT behind it. Who was asked over
-    IPv6 and saw an IPv4 address tells of a NAT64, which counts where nobody is asked over IPv4 itself.
+    A server inside the site sees a private address of ours and knows nothing of the NAT beyond it. An IPv4 address seen
+    over IPv6 shows a NAT64; it counts only where no server was asked over IPv4 itself.
     """
     if any(not answer.mapped.is_ipv6 for answer in answers):
         answers = [answer for answer in answers if not answer.mapped.is_ipv6]
@@ -84,7 +84,7 @@ def mapping_of(answers: Sequence[StunAnswer], own: Collection[Endpoint]) -> Mapp
 
 
 def allocation_of(answers: Sequence[StunAnswer], mapping: Mapping, local_port: int) -> Allocation:
-    """How far one socket shows the allocation of ports: preserving or not known."""
+    """What one socket shows of the port allocation: preserving, or not known."""
     if mapping in (Mapping.UNKNOWN, Mapping.NONE):
         return Allocation.UNKNOWN
     ports = {answer.mapped.port for answer in telling(answers)}

@@ -1,6 +1,6 @@
-"""New mappings, made on purpose: fresh sockets ask one server each once, and their outer ports stand in order.
+"""Samples of a NAT's port allocation: fresh sockets ask one server once each, one after the other.
 
-A socket whose first question got no answer is left out: when its port was allocated is not known.
+A socket whose request got no answer is left out, since it is not known when its port was allocated.
 """
 
 from __future__ import annotations
@@ -11,40 +11,37 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.nat.allocation import PortSample
-from tunnel.nat.stun_client import Asker, Question, StunClient
+from tunnel.nat.stun_client import StunClient, StunRequest, StunSocket
 
 GAP = 0.012
 """Seconds between two sockets: within the hundred a second that a punch may open."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
+class SampledSocket:
     """A socket and its mapping."""
 
-    asker: Asker
+    stun_socket: StunSocket
     sample: PortSample
-    other: Endpoint | None
-    """What the server calls its OTHER-ADDRESS."""
 
 
-async def sample(stun_client: StunClient, server: Endpoint, count: int, patience: float) -> list[Sampled]:
-    """Open `count` sockets, `GAP` apart, and wait until all were answered; at most `patience` s after the last one.
+async def sample_ports(stun_client: StunClient, server: Endpoint, count: int, patience: float) -> list[SampledSocket]:
+    """Open `count` sockets, `GAP` apart, and wait until all are answered; at most `patience` s after the last one.
 
     Raises DeviceError when no socket can be had.
     """
-    asked: list[tuple[float, Asker, Question]] = []
-    for turn in range(count):
-        if turn:
+    asked: list[tuple[float, StunSocket, StunRequest]] = []
+    for number in range(count):
+        if number:
             await trio.sleep(GAP)
-        asker = await stun_client.open_asker(is_ipv6=server.is_ipv6)
-        question = asker.question(server)
-        asked.append((trio.current_time(), asker, question))
-        question.shoot()
-    await stun_client.wait(lambda: all(question.reply is not None for _, _, question in asked), patience)
+        stun_socket = await stun_client.open_socket(is_ipv6=server.is_ipv6)
+        request = stun_socket.request(server)
+        asked.append((trio.current_time(), stun_socket, request))
+        request.send()
+    await stun_client.wait(lambda: all(request.reply is not None for _, _, request in asked), patience)
     found = []
-    for at, asker, question in asked:
-        reply = question.reply
+    for at, stun_socket, request in asked:
+        reply = request.reply
         if reply is not None and reply.source == server and (mapped := reply.message.observed) is not None:
-            other = reply.message.other
-            found.append(Sampled(asker, PortSample(at, asker.socket.local.port, mapped), other))
+            found.append(SampledSocket(stun_socket, PortSample(at, stun_socket.socket.local.port, mapped)))
     return found

@@ -1,10 +1,10 @@
-"""A second opinion on our NAT: the class that RFC 3489 would give it, by pystun3. Advisory, for `netcheck` only.
+"""A second opinion on our NAT: its class in the terms of RFC 3489, by pystun3. Advisory, for `netcheck` only.
 
-The only file that names pystun3. It blocks and trusts whatever arrives, so it never sees a real socket: it speaks to a
-duck that looks like a blocking one, waits in Trio through greenback, and lets nothing through but well-formed answers
-to the question just asked.
+The only file that names pystun3. That library blocks and trusts whatever arrives, so it never sees a real socket. It
+gets an object that looks like a blocking one, waits in Trio through greenback, and passes on nothing but well-formed
+answers to the latest request.
 
-    pystun3 --sendto/recvfrom--> _Duck --greenback--> DatagramSocket
+    pystun3 --sendto/recvfrom--> _BlockingSocket --greenback--> DatagramSocket
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tunnel.model.nat import HARD_MAPPINGS, Mapping, NatReport, Udp
 from tunnel.network.ports import Datagrams, DatagramSocket
 
 TRY_PATIENCE = 0.4
-"""pystun3 asks each question four times."""
+"""Seconds; pystun3 sends each request four times."""
 _TERMS = {
     "Open Internet": "open internet",
     "Full Cone": "full cone NAT",
@@ -38,8 +38,8 @@ _TERMS = {
 
 
 @dataclass(frozen=True, slots=True)
-class SecondOpinion:
-    """What pystun3 thinks."""
+class Rfc3489Verdict:
+    """What pystun3 finds."""
 
     classic: str | None
     """`Open Internet`, `Full Cone`, `Restric NAT`, `Restric Port NAT`, `Symmetric NAT`, `Symmetric UDP Firewall`,
@@ -53,7 +53,7 @@ class SecondOpinion:
         return None if self.classic is None else _TERMS.get(self.classic, self.classic)
 
     def agrees(self, report: NatReport) -> bool | None:
-        """Whether this and the survey can both be right; None where one of them does not know.
+        """Whether this and the survey can both be right; None if one of them does not know.
 
         RFC 3489 calls a NAT with endpoint-independent filtering a full cone without looking at its mapping.
         """
@@ -75,44 +75,44 @@ class SecondOpinion:
                 return mapping is Mapping.ENDPOINT_INDEPENDENT
 
 
-async def ask_second_opinion(
+async def classify_rfc3489(
     datagrams: Datagrams, server: Endpoint, *, source: str = "0.0.0.0", patience: float = 8.0
-) -> SecondOpinion:
-    """Run the classic tests from a socket of their own against an IPv4 server that has two addresses, as ours may have.
+) -> Rfc3489Verdict:
+    """Run the tests of RFC 3489 from a fresh socket, against an IPv4 server that has two addresses, as ours may have.
 
-    `source` is our address towards the server; without it a machine without NAT is taken for a full cone. `patience` is
-    the seconds that all tests may take together. Raises DeviceError if no socket can be had; everything else is a note.
+    `source` is our address towards the server; without it a machine without NAT is taken for a full cone. All tests
+    together may take `patience` seconds. Raises DeviceError if no socket can be had; everything else is a note.
     """
     socket = await datagrams.open_socket(Endpoint("0.0.0.0", 0))
     try:
         with trio.move_on_after(patience):
-            return await greenback.with_portal_run_sync(partial(_judge, _Duck(socket), server, source))
-        return SecondOpinion(None, f"no verdict within {patience:g} s")
+            return await greenback.with_portal_run_sync(partial(_judge, _BlockingSocket(socket), server, source))
+        return Rfc3489Verdict(None, f"no verdict within {patience:g} s")
     finally:
         socket.close()
 
 
-def _judge(duck: _Duck, server: Endpoint, source: str) -> SecondOpinion:
-    classic, _ = stun.get_nat_type(duck, source, 0, stun_host=server.host, stun_port=server.port)
-    if classic == stun.Blocked and duck.has_heard:
-        return SecondOpinion(None, "the server answers, but not as RFC 3489 would")
-    if classic != stun.Blocked and (not duck.has_second_address or classic == stun.ChangedAddressError):
-        return SecondOpinion(None, "the server has no second address that answers")
-    return SecondOpinion(classic)
+def _judge(blocking: _BlockingSocket, server: Endpoint, source: str) -> Rfc3489Verdict:
+    classic, _ = stun.get_nat_type(blocking, source, 0, stun_host=server.host, stun_port=server.port)
+    if classic == stun.Blocked and blocking.has_heard:
+        return Rfc3489Verdict(None, "the server answers, but not as RFC 3489 would")
+    if classic != stun.Blocked and (not blocking.has_second_address or classic == stun.ChangedAddressError):
+        return Rfc3489Verdict(None, "the server has no second address that answers")
+    return Rfc3489Verdict(classic)
 
 
 _MAPPED_ADDRESS, _SOURCE_ADDRESS, _CHANGED_ADDRESS = 1, 4, 5
 _ADDRESSES = frozenset({_MAPPED_ADDRESS, _SOURCE_ADDRESS, _CHANGED_ADDRESS})
 
 
-class _Duck:
+class _BlockingSocket:
     """What pystun3 needs of a socket."""
 
     def __init__(self, socket: DatagramSocket) -> None:
         self.has_heard = False
-        """Whether anything came that was no good answer."""
+        """Whether anything came that was not a valid answer."""
         self.has_second_address = False
-        """Whether a good answer named one."""
+        """Whether a valid answer named one."""
         self._socket = socket
         self._transaction = b""
 

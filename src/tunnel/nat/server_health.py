@@ -1,7 +1,7 @@
-"""What is remembered of STUN servers from one survey to the next: who answers, how fast, and who never does.
+"""The health of the STUN servers, from one survey to the next: which answer, and how fast.
 
-A server that stayed silent three times while others answered is asked once more only, not on the whole ladder; it is
-asked all the same, and one answer clears it. In memory: a node that starts knows nothing ill of anybody.
+A server that was silent three times while others answered counts as unresponsive: a survey then sends it two requests
+instead of all retransmissions. One answer clears it. Kept in memory only, so a node starts without prejudice.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-FAINT_AFTER = 3
+UNRESPONSIVE_AFTER = 3
 """Silences in a row."""
 
 
@@ -25,7 +25,7 @@ class ServerHealth:
     silences: int = 0
     """Surveys in a row in which others answered and it did not."""
     is_resolved: bool = True
-    """Whether its name led anywhere the last time."""
+    """Whether its name resolved the last time."""
 
 
 @dataclass(slots=True)
@@ -37,15 +37,15 @@ class _Record:
 
 
 class ServerRecords:
-    """The memory. Times are Trio's."""
+    """The records of all servers. Times are Trio's."""
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
 
     def note(self, asked: Collection[str], heard: Mapping[str, float], unresolved: Collection[str], now: float) -> None:
-        """A survey is over: whom it asked, the round trips of those that answered, and names that led nowhere.
+        """A survey is over: the servers it asked, the round trips of those that answered, the names without an address.
 
-        Where nobody answered, nobody is blamed. Servers that were not asked are forgotten.
+        Where none answered, none is blamed. Servers that were not asked are forgotten.
         """
         self._records = {server: self._records.get(server) or _Record() for server in asked}
         for server, record in self._records.items():
@@ -55,12 +55,12 @@ class ServerRecords:
             elif heard:
                 record.silences += 1
 
-    def faint(self) -> frozenset[str]:
-        """Those that are hardly worth asking."""
-        return frozenset(server for server, record in self._records.items() if record.silences >= FAINT_AFTER)
+    def unresponsive(self) -> frozenset[str]:
+        """The servers that have hardly answered lately."""
+        return frozenset(server for server, record in self._records.items() if record.silences >= UNRESPONSIVE_AFTER)
 
     def is_silent(self, server: str) -> bool:
-        """Whether others answered the last survey that asked it, and it did not."""
+        """Whether it did not answer the last survey that asked it, while others did."""
         record = self._records.get(server)
         return record is not None and record.silences > 0
 

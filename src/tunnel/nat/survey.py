@@ -80,7 +80,7 @@ class Survey:
 
     `own` are the endpoints that our sockets have on our interfaces (address and bound port), `own_servers` the STUN
     endpoints that our own server told us (the host may be its name). Of several sockets of a family the first one asks.
-    Servers of `faint` (HOST:PORT), which hardly ever answer, are asked once more only.
+    Servers of `unresponsive` (HOST:PORT), which hardly ever answer, are asked once more only.
     Raises SettingsError if a server is not HOST:PORT.
     """
 
@@ -94,7 +94,7 @@ class Survey:
         timings: Timings,
         token: Callable[[int], bytes],
         own_servers: Sequence[Endpoint] = (),
-        faint: Collection[str] = (),
+        unresponsive: Collection[str] = (),
     ) -> None:
         self._sockets: dict[bool, DatagramSocket] = {}
         for socket in sockets:
@@ -105,11 +105,11 @@ class Survey:
         self._servers = {
             server: split_host_port(server, STUN_PORTS[0]) for server in (*map(str, own_servers), *servers)
         }
-        self._faint = frozenset(faint)
+        self._unresponsive = frozenset(unresponsive)
         self._timings = timings
         self._token = token
         self._destinations: dict[Endpoint, _Destination] = {}
-        self._shots: dict[bytes, _Shot] = {}
+        self._transactions: dict[bytes, _Transaction] = {}
         self._answers: list[StunAnswer] = []
         self._worthless: list[StunAnswer] = []
         self._unresolved: set[str] = set()
@@ -154,7 +154,7 @@ class Survey:
             message = decode_stun(datagram)
         except MalformedFrame:
             return
-        shot = self._shots.get(message.transaction)
+        shot = self._transactions.get(message.transaction)
         if shot is None or shot.destination.remote != remote or shot.destination.socket is not socket:
             return
         destination, mapped = shot.destination, message.observed
@@ -199,22 +199,22 @@ class Survey:
                     self._destinations[remote].servers.append(server)
                 elif remote is not None:
                     destination = self._destinations[remote] = _Destination(remote, socket, [server])
-                    self._shoot(destination)
+                    self._send(destination)
                     nursery.start_soon(self._repeat, destination)
             self._resolving.discard(server)
             self._news.set()
 
     async def _repeat(self, destination: _Destination) -> None:
         waits = self._timings.stun_retransmits
-        for wait in waits[:1] if self._faint.issuperset(destination.servers) else waits:
+        for wait in waits[:1] if self._unresponsive.issuperset(destination.servers) else waits:
             with trio.move_on_after(wait):
                 await destination.settled.wait()
                 return
-            self._shoot(destination)
+            self._send(destination)
 
-    def _shoot(self, destination: _Destination) -> None:
+    def _send(self, destination: _Destination) -> None:
         transaction = self._token(TRANSACTION_BYTES)
-        self._shots[transaction] = _Shot(destination, trio.current_time())
+        self._transactions[transaction] = _Transaction(destination, trio.current_time())
         request = encode_stun(binding_request(transaction))
         if destination.socket.send_nowait(request, destination.remote):
             destination.sent = True
@@ -278,7 +278,7 @@ class _Destination:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shot:
+class _Transaction:
     destination: _Destination
     sent_at: float
 

@@ -1,10 +1,10 @@
-"""Whether something counts our datagrams and drops what comes fast: a limit on UDP, against floods.
+"""Whether something on the way limits the rate of our UDP datagrams, as a protection against floods does.
 
-    burst of questions at once ---> most are lost
-    single ones, a while apart ---> nearly all are answered
-    the same again             ---> the same again
+    a burst of requests at once  ---> most are lost
+    single ones, a while apart   ---> nearly all are answered
+    the same again               ---> the same again
 
-Each half of that alone is a lossy line or a busy server; together, and twice, they are neither.
+Either half alone may be a lossy line or a busy server. Both together, twice, are a limit.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import trio
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.nat.stun_client import Asker, StunClient
+from tunnel.nat.stun_client import StunClient, StunSocket
 
 ROUNDS = 2
 BURST = 12
 SINGLES = 5
 APART = 0.25
-"""Seconds between two single questions."""
+"""Seconds between two single requests."""
 PATIENCE = 0.5
 
 
@@ -32,28 +32,28 @@ class Round:
     singles: int
 
     @property
-    def is_shaped(self) -> bool:
-        """At most a third of the burst, and all but one of the others."""
+    def is_rate_limited(self) -> bool:
+        """At most a third of the burst was answered, and at least all but one of the others."""
         return 3 * self.burst <= BURST and self.singles >= SINGLES - 1
 
 
-async def is_shaped(stun_client: StunClient, server: Endpoint) -> bool:
-    """Try it, where a network looks as if it were: 34 packets and 5 s. Raises DeviceError when no socket can be had."""
-    asker = await stun_client.open_asker(is_ipv6=server.is_ipv6)
+async def is_rate_limited(stun_client: StunClient, server: Endpoint) -> bool:
+    """Test it: 34 packets and 5 s at most. Raises DeviceError when no socket can be had."""
+    stun_socket = await stun_client.open_socket(is_ipv6=server.is_ipv6)
     for _ in range(ROUNDS):
-        if not (await _try(stun_client, asker, server)).is_shaped:
+        if not (await _try(stun_client, stun_socket, server)).is_rate_limited:
             return False
     return True
 
 
-async def _try(stun_client: StunClient, asker: Asker, server: Endpoint) -> Round:
-    burst = asker.question(server)
+async def _try(stun_client: StunClient, stun_socket: StunSocket, server: Endpoint) -> Round:
+    burst = stun_socket.request(server)
     for _ in range(BURST):
-        burst.shoot()
+        burst.send()
     await stun_client.wait(lambda: burst.answered == BURST, PATIENCE)
-    single = asker.question(server)
+    single = stun_socket.request(server)
     for _ in range(SINGLES):
         await trio.sleep(APART)
-        single.shoot()
+        single.send()
     await stun_client.wait(lambda: single.answered == SINGLES, PATIENCE)
     return Round(burst.answered, single.answered)

@@ -18,8 +18,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
 from tunnel.model.nat import Filtering, Mapping, NatReport
 from tunnel.model.timings import Timings, rung
-from tunnel.nat.allocation import PortSample
-from tunnel.nat.behavior_discovery import BehaviorReport, addresses_of_server, inspect, sample_ports
+from tunnel.nat.behavior_discovery import BehaviorReport, discover_behavior, stun_addresses_of
 from tunnel.nat.classification import telling
 from tunnel.nat.filtering import StunAddresses
 from tunnel.nat.lifetime import keepalive_for, measure_lifetime
@@ -69,7 +68,7 @@ class BehaviorDiscovery:
 
     def note(self, result: SurveyResult, own_servers: Sequence[Endpoint]) -> None:
         """A survey has ended."""
-        servers = addresses_of_server(result, own_servers)
+        servers = stun_addresses_of(result, own_servers)
         place = _place_of(result) if servers else None
         if place != self._place:
             self.behavior_report, self.lifetime = BehaviorReport(), None
@@ -90,12 +89,6 @@ class BehaviorDiscovery:
         self._notifier.notify()
         with trio.move_on_after(_INSPECTION_PATIENCE):
             await self._notifier.wait_until(lambda: self._ended >= mine or self._place is None)
-
-    async def sample_ports(self, count: int) -> tuple[PortSample, ...]:
-        """See `NatDiscovery.sample_ports`."""
-        if not self._servers:
-            return ()
-        return await sample_ports(self._datagrams, self._entropy, self._servers[0].base, count)
 
     async def run(self) -> None:
         """For ever."""
@@ -120,7 +113,7 @@ class BehaviorDiscovery:
                 await self._notifier.wait_until(lambda: self._wished > self._handled)
             patience = self._timings.lifetime_refresh
             wished, self._begun = self._wished, self._begun + 1
-            found = await inspect(
+            found = await discover_behavior(
                 self._datagrams, self._entropy, self._servers, self._place.mapping, is_sure=self._place.is_sure
             )
             is_news, self.behavior_report = found != self.behavior_report, found
@@ -154,7 +147,7 @@ class BehaviorDiscovery:
         """Ask where nothing else of ours is kept: a NAT may punish an endpoint whose answers come too late."""
         addresses = self.behavior_report.addresses
         assert addresses is not None
-        server = addresses.away or addresses.beside or addresses.base
+        server = addresses.alternate or addresses.alternate_port or addresses.primary
         try:
             return await measure_lifetime(self._datagrams, self._entropy, server, self._timings.lifetime_rungs)
         except DeviceError:

@@ -18,7 +18,6 @@ from tunnel.model.nat import NatReport
 from tunnel.model.rates import TokenBucket
 from tunnel.model.settings import STUN_PORTS
 from tunnel.model.timings import Timings
-from tunnel.nat.allocation import PortSample
 from tunnel.nat.candidates import own_endpoints
 from tunnel.nat.server_health import ServerHealth, ServerRecords
 from tunnel.nat.survey import Survey, SurveyResult
@@ -136,14 +135,6 @@ class NatDiscovery:
         assert self.result is not None
         return self.result
 
-    async def sample_ports(self, count: int = 8) -> tuple[PortSample, ...]:
-        """New mappings made now, from fresh sockets that are closed again: what a NAT that counts is at.
-
-        In the order of their making; those that got no answer are left out. Half a second, `count` packets, 16 sockets
-        at most. Empty while there is nobody to ask.
-        """
-        return await self.behavior.sample_ports(count)
-
     async def run(self) -> None:
         """For ever."""
         async with trio.open_nursery() as nursery:
@@ -219,6 +210,6 @@ class NatDiscovery:
             servers=servers,
             timings=self._timings,
             token=self._entropy.token,
-            faint=self._records.faint(),
+            unresponsive=self._records.unresponsive(),
         )
         return await self._survey.run()

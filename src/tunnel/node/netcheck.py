@@ -11,9 +11,9 @@ import trio
 from tunnel.model.endpoint import Endpoint, Scope, scope_of
 from tunnel.model.nat import NatReport
 from tunnel.nat.captive_portal import captive_portal_of
-from tunnel.nat.ipv6 import Ipv6Sight, look_at_ipv6
-from tunnel.nat.netcheck_report import NetcheckReport, in_the_light_of
-from tunnel.nat.rfc3489_class import SecondOpinion, ask_second_opinion
+from tunnel.nat.ipv6 import Ipv6Report, check_ipv6
+from tunnel.nat.netcheck_report import NetcheckReport, weigh_against_survey
+from tunnel.nat.rfc3489_class import Rfc3489Verdict, classify_rfc3489
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import World
 from tunnel.node.nat_discovery import NatDiscovery
@@ -30,21 +30,21 @@ async def check_network(
     report: Callable[[], NatReport],
     exclude: Collection[str],
 ) -> NetcheckReport:
-    """Survey, inspect, look at IPv6, and ask for a second opinion; a dozen seconds at most.
+    """Survey, discover_behavior, look at IPv6, and ask for a second opinion; a dozen seconds at most.
 
     `report()` is what the node says of its NAT, `exclude` are our tunnel addresses.
     """
     began = trio.current_time()
     survey = await nat_discovery.inspect_now()
     here = [host for host in world.interfaces.addresses() if host not in exclude]
-    sight, opinion = Ipv6Sight(), None
+    sight, opinion = Ipv6Report(), None
 
     async def look() -> None:
         nonlocal sight
         translated = {answer.remote for answer in survey.answers if answer.remote.is_ipv6 != answer.mapped.is_ipv6}
         servers = [answer.remote for answer in survey.answers if answer.remote not in translated]
         own = [endpoint for endpoint in nat_discovery.own if endpoint not in translated]  # a NAT64 leads to IPv4
-        sight = await look_at_ipv6(world.datagrams, world.entropy, here, servers, own)
+        sight = await check_ipv6(world.datagrams, world.entropy, here, servers, own)
 
     async def ask() -> None:
         nonlocal opinion
@@ -75,7 +75,7 @@ async def check_network(
 
 async def _second_opinion(
     world: World, survey: SurveyResult, own_servers: Sequence[Endpoint], here: Sequence[str]
-) -> SecondOpinion | None:
+) -> Rfc3489Verdict | None:
     server = next((endpoint for endpoint in own_servers if not endpoint.is_ipv6), None)
     if server is None:
         return None
@@ -83,4 +83,4 @@ async def _second_opinion(
     mapped = [endpoint.host for endpoint in survey.reflexive if endpoint.host in own]
     outer = [host for host in own if scope_of(host) is not Scope.LOOPBACK]
     source = next(iter((*mapped, *outer)), "0.0.0.0")
-    return in_the_light_of(survey, server, await ask_second_opinion(world.datagrams, server, source=source))
+    return weigh_against_survey(survey, server, await classify_rfc3489(world.datagrams, server, source=source))
