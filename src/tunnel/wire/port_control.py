@@ -43,8 +43,6 @@ from tunnel.wire.pcp import (
 
 PORT = 5351
 """Of the gateway."""
-ANNOUNCEMENT_PORT = 5350
-"""Where hosts hear, by multicast to 224.0.0.1 or ff02::1, the answers that a gateway sends unasked after a restart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,11 @@
 
 Only what a survey and our STUN service need is understood; other attributes that must be understood are listed in
 `not_understood`, so a server can say so (420). `decode_stun` checks a FINGERPRINT that is there; MESSAGE-INTEGRITY
-needs a key and has functions of its own.
+is not checked: our servers share no key with their clients.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 import struct
 import zlib
@@ -163,16 +161,6 @@ def decode_stun(datagram: bytes) -> StunMessage:
     )
 
 
-def has_integrity(datagram: bytes, key: bytes) -> bool:
-    """Whether a well-formed message has a MESSAGE-INTEGRITY made with `key` (RFC 8489 section 14.5, HMAC-SHA1)."""
-    return _has_hmac(datagram, key, Attribute.MESSAGE_INTEGRITY, "sha1", range(20, 21))
-
-
-def has_integrity_sha256(datagram: bytes, key: bytes) -> bool:
-    """The same for MESSAGE-INTEGRITY-SHA256, which may be cut to 16 bytes (RFC 8489 section 14.6)."""
-    return _has_hmac(datagram, key, Attribute.MESSAGE_INTEGRITY_SHA256, "sha256", range(16, 33, 4))
-
-
 _COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
 _FINGERPRINT_BYTES = 8
 _FINGERPRINT_MASK = 0x5354554E
@@ -232,15 +220,6 @@ def _walk(datagram: bytes) -> list[tuple[int, int, bytes]]:
 
 def _fingerprint(before: bytes) -> bytes:
     return (zlib.crc32(before) ^ _FINGERPRINT_MASK).to_bytes(4, "big")
-
-
-def _has_hmac(datagram: bytes, key: bytes, wanted: Attribute, digest: str, lengths: range) -> bool:
-    for offset, kind, value in _walk(datagram):
-        if kind == wanted:
-            covered = datagram[:2] + (offset + 4 + len(value) - HEADER.size).to_bytes(2, "big") + datagram[4:offset]
-            expected = hmac.new(key, covered, getattr(hashlib, digest)).digest()
-            return len(value) in lengths and hmac.compare_digest(value, expected[: len(value)])
-    return False
 
 
 def _masked(data: bytes, pad: bytes) -> bytes:
