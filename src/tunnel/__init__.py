@@ -3,7 +3,7 @@
     async with tunnel.open_node(invite=invite, name="desk") as node:
         peer = await node.connect("laptop")
 
-Everything public is here. Names are loaded when they are first used, so that the command starts quickly.
+All public names are here. Each is loaded when it is first used, so that the command starts quickly.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from tunnel.model.errors import SettingsError
-from tunnel.model.proxies import Proxies, Proxy, Unspoken
+from tunnel.model.proxies import Proxies, Proxy, UnsupportedProxy
 
 PROXY = "http://proxy.test:3128"
 
@@ -84,8 +84,8 @@ def test_a_password_is_said_to_the_proxy_and_shown_to_nobody() -> None:
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4", "https"])
 def test_another_kind_of_proxy_is_said_to_be_not_spoken(scheme: str) -> None:
     proxy = Proxies({"ALL_PROXY": f"{scheme}://me:secret@127.0.0.1:9050"}).find("server.test", 443, is_tls=True)
-    assert proxy == Unspoken(scheme, "ALL_PROXY")
-    assert f"ALL_PROXY names a {scheme} proxy, which is not spoken here" in str(proxy)
+    assert proxy == UnsupportedProxy(scheme, "ALL_PROXY")
+    assert f"ALL_PROXY names a {scheme} proxy, which is not supported" in str(proxy)
     assert "secret" not in repr(proxy)
 
 
@@ -93,6 +93,6 @@ def test_another_kind_of_proxy_is_said_to_be_not_spoken(scheme: str) -> None:
     "text", ["http://", "http://:3128", "http://me:secret@proxy:port", "http://a b:1", "http://[::1"]
 )
 def test_what_is_no_url_is_named_by_its_variable_without_its_secret(text: str) -> None:
-    with pytest.raises(SettingsError, match=r"^HTTPS_PROXY is no proxy's URL") as caught:
+    with pytest.raises(SettingsError, match=r"^HTTPS_PROXY is not the URL of a proxy") as caught:
         found(HTTPS_PROXY=text)
     assert "secret" not in str(caught.value)

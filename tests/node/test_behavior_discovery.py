@@ -20,7 +20,7 @@ from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.memory.machine import MemoryEntropy
 
-AT_ONCE = replace(DEFAULT_TIMINGS, inspection_calm=0.0)
+AT_ONCE = replace(DEFAULT_TIMINGS, discovery_delay=0.0)
 OWN = tuple(Endpoint(host, port) for host in ("25.0.0.1", "25.0.0.2") for port in (3478, 3479))
 HERE, THERE = Endpoint("26.0.0.1", 5000), Endpoint("26.0.0.2", 5000)
 VERDICT = NatReport(mapping=Mapping.NONE, udp=Udp.OPEN)

@@ -23,7 +23,7 @@ from tunnel.verify.memory.host import MemoryHost
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.memory.machine import MemoryEntropy
 
-AT_ONCE = replace(DEFAULT_TIMINGS, inspection_calm=0.0)
+AT_ONCE = replace(DEFAULT_TIMINGS, discovery_delay=0.0)
 OWN = (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.1", 3479))
 
 

@@ -174,5 +174,5 @@ async def test_a_variable_that_is_no_url_ends_the_node_before_anything_is_sent(
         async with open_in("desk"):
             await trio.sleep(1.0)
 
-    with pytest.raises(SettingsError, match="ALL_PROXY is no proxy's URL"):
+    with pytest.raises(SettingsError, match="ALL_PROXY is not the URL of a proxy"):
         await wait_for_it()

@@ -35,7 +35,7 @@ async def test_a_loop_is_told_at_the_first_second_fourth_time(caplog: pytest.Log
 async def test_what_is_told_of_a_loop_holds_for_a_peer_that_had_its_datagram_s_end_echoed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Who gets a datagram of ours knows its end, and may have any echo service here send it back to him."""
+    """A peer that gets our datagram knows its end, and may have any echo service here send it back."""
     guard = LoopGuard()
     guard.note_sent(datagram(1))
     assert not guard.take(b"an echo to the one who asked: " + datagram(1))

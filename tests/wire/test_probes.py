@@ -89,7 +89,7 @@ def test_junk_is_a_probe_or_malformed(junk: bytes) -> None:
         "cut",
         "unknown word",
         "hint without fields",
-        "no stage",
+        "no phase",
         "no role",
         "too many spans",
         "span cut",

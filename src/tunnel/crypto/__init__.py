@@ -1,1 +1,1 @@
-"""Keys, proofs, handshakes and seals, without I/O: all randomness comes in as bytes."""
+"""Keys, proofs, handshakes and seals, without I/O: all randomness is passed in as bytes."""

@@ -1,13 +1,13 @@
-"""How a node enters the server: proof of the network's secret and of its own key, over the server's challenge.
+"""How a node registers at the server: it proves the network's secret and its own key, over the server's challenge.
 
     server -> node   challenge: nonce, one-time X25519 key
     node -> server   hello: signature by the network key, and an HMAC under DH(node's static key, one-time key),
                      both over everything that challenge and hello say
 
 Without the secret there is no signature; without the node's private key there is no HMAC, so nobody takes another
-node's id, lease or link. Both proofs cover both keys: neither can be cut out and used with another. Both cover the
-`binding` too, the SHA-256 of the server's certificate as each end knows it (nothing without TLS): a hostile server that
-passes another server's challenge on gets a hello that is good for nobody. The server learns no secret.
+node's id, lease or link. Both proofs cover both keys, so neither can be cut out and used with another. Both also cover
+the `binding`, the SHA-256 of the server's certificate as each end knows it (empty without TLS): a hostile server that
+passes on another server's challenge gets a hello that is of no use anywhere. The server learns no secret.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def prove(
 ) -> Hello:
     """The answer to a challenge. `binding`: SHA-256 of the certificate that the server showed, empty without TLS.
 
-    Raises NotAuthentic if the server's key is one that no honest server sends."""
+    Raises NotAuthentic if no honest server would send such a key."""
     name_digest = network_name_digest(network.name)
     transcript = _transcript(
         challenge, binding, network.public_key, name_digest, node.public, wanted_address, PROTOCOL_VERSION, software
@@ -56,7 +56,7 @@ def prove(
 def verify_hello(
     hello: Hello, challenge: Challenge, server_private: bytes, *, binding: bytes
 ) -> tuple[NetworkId, NodeId]:
-    """Who answered the challenge that holds the public half of `server_private` (32 bytes). Raises NotAuthentic.
+    """The network and node that answered the challenge of `server_private` (32 bytes). Raises NotAuthentic.
 
     A challenge is good for one hello: the caller draws nonce and key anew for each connection. `binding`: SHA-256 of
     our own certificate, empty without TLS.

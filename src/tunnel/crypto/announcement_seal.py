@@ -3,8 +3,8 @@
     | nonce (12) | AES-256-GCM ciphertext and tag |      key = HKDF(announcement key; node id, epoch), AD = seq
 
 Each process start of each node thus has a key of its own, and a body opens only for the node, epoch and seq that it was
-sealed for. A member could seal in another member's name; it gains nothing but probes that stay unanswered, since paths
-and sessions are proved by the node's own key.
+sealed for. A member could seal in another member's name, but it would only cause probes that nobody answers, since
+paths and sessions are proved by the node's own key.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The MAC on what a node and the server's UDP relay agree on: HMAC-SHA256, cut to 16 bytes (RFC 2104, section 5).
+"""The MAC on binds between a node and the server's UDP relay: HMAC-SHA256, cut to 16 bytes (RFC 2104, section 5).
 
 The key belongs to one side of one circuit; the server draws it and tells it over the WebSocket link.
 """
@@ -14,15 +14,15 @@ KEY_BYTES = 32
 
 
 def seal_binding(key: bytes, binding: Binding) -> bytes:
-    """The datagram."""
+    """The datagram: the binding and its MAC."""
     body = encode_binding(binding)
     return body + _mac_of(key, body)
 
 
 def open_binding(key: bytes, datagram: bytes) -> Binding:
-    """What it says. Raises MalformedFrame, and NotAuthentic when the other holder of the key did not make it.
+    """The binding in a datagram. Raises MalformedFrame, or NotAuthentic if it was not made under this key.
 
-    It does not know recordings: whoever opens looks at the counter.
+    Replays are not detected here: the caller checks the counter.
     """
     binding = decode_binding(datagram)
     if not hmac.compare_digest(_mac_of(key, datagram[:-MAC_BYTES]), datagram[-MAC_BYTES:]):

@@ -1,4 +1,4 @@
-"""Keys from secrets: HKDF-SHA256 (RFC 5869) with a purpose on every key, so that no two uses ever share one.
+"""Keys from secrets: HKDF-SHA256 (RFC 5869) with a purpose for every key, so that no two uses ever share one.
 
 A key's `info` is its purpose and the facts that it is bound to, each with its length in front: two different lists of
 facts never give the same bytes, and so never the same key.

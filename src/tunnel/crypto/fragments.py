@@ -3,7 +3,7 @@
     | header (16): HANDSHAKE, segment i, count n, receiver index, counter = message id | chunk (1..1200) | MAC (16) |
 
 MAC = HMAC-SHA256 over header and chunk, cut to 16 bytes (RFC 2104, section 5), under a key of this pair and direction
-(pair_keys.py). It keeps strangers out. It does not keep recordings out: each may cost one look at a handshake message.
+(pair_keys.py). It keeps strangers out. It does not keep replays out: each may cost the reading of a handshake message.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ MAC_BYTES = 16
 
 
 def encode_fragments(message: bytes, *, mac: bytes, index: int, message_id: int) -> list[bytes]:
-    """The datagrams of one message of 1 to 4800 bytes; `message_id`: 64 bits, different for each message of a pair.
+    """The datagrams of one message of 1 to 4800 bytes. `message_id`: 64 bits, different for each message of a pair.
 
-    Let ids rise, also across restarts: while two messages are on their way at once the higher id wins.
+    Ids must rise, also across restarts: of two messages that arrive at once the higher id wins.
     """
     if not 0 < len(message) <= MAX_FRAGMENTS * MAX_CHUNK:
         raise LocalProtocolError(f"a handshake message of {len(message)} bytes does not fit {MAX_FRAGMENTS} datagrams")
@@ -34,12 +34,12 @@ def encode_fragments(message: bytes, *, mac: bytes, index: int, message_id: int)
 
 
 class Reassembly:
-    """Puts the messages of one peer together again, one at a time. Holds at most four datagrams."""
+    """Reassembles the messages of one peer, one at a time. Holds at most four datagrams."""
 
     __slots__ = ("_count", "_delivered", "_delivered_until", "_forget_at", "_id", "_mac", "_parts", "_patience")
 
     def __init__(self, mac: bytes, patience: float) -> None:
-        """`patience`: seconds after which a message that did not come whole is forgotten."""
+        """`patience`: seconds after which an incomplete message is forgotten."""
         self._mac = mac
         self._patience = patience
         self._delivered: frozenset[bytes] = frozenset()
@@ -50,10 +50,10 @@ class Reassembly:
         return f"Reassembly({len(self._parts)} of {self._count} datagrams)"
 
     def add_untrusted(self, datagram: bytes, now: float) -> bytes | None:
-        """The whole message when this datagram completes it, else None. Raises MalformedFrame or NotAuthentic.
+        """The whole message if this datagram completes it, else None. Raises MalformedFrame or NotAuthentic.
 
-        `now`: seconds on any clock that does not run backwards. A message may come over several carriers: copies of the
-        last one are dropped for `patience` seconds after it was whole, so each new try needs a message id of its own.
+        `now`: seconds on any clock that does not run backwards. A message may come by several paths: copies of the last
+        one are dropped for `patience` seconds after it was complete, so each retry needs a message id of its own.
         """
         size = len(datagram) - HEADER_BYTES - MAC_BYTES
         if not 0 < size <= MAX_CHUNK or datagram[0] != Kind.HANDSHAKE:
@@ -83,7 +83,7 @@ class Reassembly:
         return message
 
     def _begin(self, message_id: int, count: int, forget_at: float) -> None:
-        """Forget what there is and wait for this message; -1 is none."""
+        """Forget the current message and wait for this one; -1 is none."""
         self._id, self._count, self._forget_at = message_id, count, forget_at
         self._parts: dict[int, bytes] = {}
 

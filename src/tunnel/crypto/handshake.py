@@ -5,9 +5,9 @@
     -> e, es, e1, s, ss                      1296 bytes and the payload
     <- e, ee, ekem1, se, psk                 1152 bytes and the payload
 
-The `hfs` tokens stand where the HFS extension of Noise puts them: e1 after the DH that follows the first e, so that it
-travels encrypted; ekem1 after ee. To read a recorded session takes breaking X25519 *and* ML-KEM *and* knowing the psk.
-Message 1 can be sent again by who recorded it: its payload must hold what tells old from new (an epoch, a counter).
+The `hfs` tokens are where the HFS extension of Noise puts them: e1 after the DH that follows the first e, so that it
+travels encrypted; ekem1 after ee. To read a recorded session one must break X25519 *and* ML-KEM *and* know the psk.
+Message 1 can be replayed, so its payload must hold what tells old from new (an epoch, a counter).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Initiator:
         )
 
     def write_first(self, payload: bytes) -> bytes:
-        """The first message. Raises NotAuthentic if `remote_static` is no key that an honest node has."""
+        """The first message. Raises NotAuthentic if no honest node would have the key `remote_static`."""
         return self._exchange.write(payload)
 
     def read_second(self, message: bytes) -> bytes:
@@ -98,7 +98,7 @@ class Responder:
         return self._exchange.remote_static
 
     def write_second(self, payload: bytes) -> bytes:
-        """The answer. Raises NotAuthentic if the initiator's ML-KEM key is none."""
+        """The answer. Raises NotAuthentic if the initiator's ML-KEM key is invalid."""
         return self._exchange.write(payload)
 
     @property

@@ -1,4 +1,4 @@
-"""What a network's secret yields: the keys of its members, and the addresses that follow from its id.
+"""What follows from a network's secret: the keys of its members, and the addresses that are made from its id.
 
     secret (256 bits) + name --HKDF--> network key (Ed25519)   signs `hello`; the server sees its public half
                                    --> announcement key        seals announcements; members only
@@ -66,7 +66,7 @@ def network_id_of(public_key: bytes, name_digest: bytes) -> NetworkId:
 
 
 def network_name_digest(name: str) -> bytes:
-    """SHA-256 of the name in UTF-8: 32 bytes, what the server learns of the name."""
+    """SHA-256 of the name in UTF-8, 32 bytes: all that the server learns of the name."""
     return sha256(name.encode()).digest()
 
 

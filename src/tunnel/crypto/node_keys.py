@@ -12,7 +12,7 @@ from tunnel.model.identity import ID_BYTES, NodeId
 
 
 class NodeKeys:
-    """A node's static key pair. Made from 32 secret bytes, which are the whole of it; they never show in `repr`."""
+    """A node's static key pair, made from 32 secret bytes, which never show in `repr`."""
 
     __slots__ = ("_private", "id", "public")
 
@@ -26,14 +26,14 @@ class NodeKeys:
         return f"NodeKeys(id={self.id})"
 
     def derive(self, purpose: str, *, size: int) -> bytes:
-        """`size` bytes that only this node can know, the same after each start."""
+        """`size` bytes that only this node can know, the same at each start."""
         return derive_key(self._private.private_bytes_raw(), purpose, size=size)
 
     def exchange(self, public: bytes) -> bytes:
         """The 32-byte secret shared with the owner of `public`.
 
-        Raises NotAuthentic if that is no public key, or one of the few that yield the same secret with everybody
-        (RFC 7748, section 6.1).
+        Raises NotAuthentic if that is not a public key, or one of the few that give the same secret with every private
+        key (RFC 7748, section 6.1).
         """
         try:
             return self._private.exchange(X25519PublicKey.from_public_bytes(public))

@@ -3,9 +3,9 @@
     Protocol   a pattern and its functions, as data
     Exchange   one side of one handshake: tokens -> bytes
 
-Sans I/O; chance comes from an injected `token`. A message that fails to read leaves its Exchange as it was, so a forged
-one cannot end a handshake in flight. Our own protocol is one `Protocol` value in handshake.py; tests run others through
-the same code, against published vectors.
+Sans I/O; randomness comes from an injected `token`. A message that cannot be read leaves its Exchange as it was, so a
+forged one cannot end a handshake in progress. Our own protocol is one `Protocol` value in handshake.py; tests run
+others through the same code, against published vectors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_MESSAGE = 65535
 
 Token = Literal["e", "s", "ee", "es", "se", "ss", "psk", "e1", "ekem1"]
 Encapsulate = Callable[[bytes], tuple[bytes, bytes]]
-"""ML-KEM-768 public key -> (shared secret, ciphertext). Raises ValueError for what is no public key."""
+"""ML-KEM-768 public key -> (shared secret, ciphertext). Raises ValueError for an invalid public key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Exchange:
         token: Callable[[int], bytes],
         encapsulate: Encapsulate = encapsulate,
     ) -> None:
-        """`remote_static`: 32 bytes on the initiator, None on the responder. `psk`: 32 bytes, or none if unused."""
+        """`remote_static`: 32 bytes at the initiator, None at the responder. `psk`: 32 bytes, or empty if unused."""
         if len(psk) != (KEY_BYTES if protocol.has_psk else 0):
             raise ValueError(f"{protocol.name} takes a psk of 32 bytes if any")
         if (remote_static is not None) != is_initiator:
@@ -109,7 +109,7 @@ class Exchange:
         return not self._messages
 
     def write(self, payload: bytes) -> bytes:
-        """Our next message. Raises LocalProtocolError out of turn, NotAuthentic if the peer's keys are none."""
+        """Our next message. Raises LocalProtocolError out of turn, NotAuthentic if the peer's keys are invalid."""
         tokens = self._next_message(is_ours=True)
         trial = self._trial()
         message = b"".join([trial._write_token(token) for token in tokens]) + trial._state.encrypt_and_hash(payload)
@@ -132,7 +132,7 @@ class Exchange:
         return payload
 
     def keys(self) -> SessionKeys:
-        """Of the finished handshake. Raises LocalProtocolError before."""
+        """The keys of the finished handshake. Raises LocalProtocolError before it is finished."""
         if self._keys is None:
             raise LocalProtocolError("a handshake has no keys before both messages passed")
         return self._keys
@@ -150,7 +150,7 @@ class Exchange:
         return trial
 
     def _adopt(self, trial: Exchange) -> None:
-        """The message was good: become what the copy became. At the end nothing is kept but the session's keys."""
+        """The message was good: take over the copy's state. After the last message only the session's keys are kept."""
         vars(self).update(vars(trial))
         self._messages = self._messages[1:]
         if self.is_finished:
@@ -176,7 +176,7 @@ class Exchange:
                 try:
                     secret, ciphertext = self._encapsulate(self._remote_kem)
                 except ValueError:
-                    raise NotAuthentic("an ML-KEM key that is none") from None
+                    raise NotAuthentic("an invalid ML-KEM key") from None
                 sealed = state.encrypt_and_hash(ciphertext)
                 state.mix_key(secret)
                 return sealed
@@ -207,7 +207,7 @@ class Exchange:
             self._state.mix_key(public)
 
     def _mix_secret(self, token: Literal["ee", "es", "se", "ss", "psk"]) -> None:
-        """The tokens that put nothing on the wire. In a DH token the initiator's key is named first."""
+        """The tokens that send nothing. In a DH token the initiator's key is named first."""
         if token == "psk":  # noqa: S105
             self._state.mix_key_and_hash(self._psk)
             return
@@ -221,7 +221,7 @@ class Exchange:
 
 
 class _Reader:
-    """Takes a message apart from the front."""
+    """Reads a message from its beginning."""
 
     def __init__(self, message: bytes) -> None:
         self._message = message

@@ -1,9 +1,9 @@
-"""The symmetric half of the Noise Protocol Framework (revision 34): what a handshake mixes its keys and words into.
+"""The symmetric half of the Noise Protocol Framework (revision 34): the state that a handshake mixes everything into.
 
     CipherState     one key, one counter                             (section 5.1)
     SymmetricState  chaining key, transcript hash, a CipherState     (section 5.2)
 
-Knows no message, no pattern and no Diffie-Hellman: that is noise.py.
+Messages, patterns and Diffie-Hellman are in noise.py.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class SymmetricState:
         self.cipher = CipherState(None, cipher)
 
     def copy(self) -> SymmetricState:
-        """An independent state that goes on from here."""
+        """An independent copy."""
         twin = copy.copy(self)
         twin.cipher = copy.copy(self.cipher)
         return twin

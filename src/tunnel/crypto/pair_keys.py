@@ -1,8 +1,8 @@
-"""Keys that two nodes know before they have a session: one set for each direction, derived and never sent.
+"""Keys that two nodes have before they have a session: one set for each direction, derived and never sent.
 
-What I derive as `send` my peer derives as `receive`. The receiver index, by which a datagram finds its keys, is derived
-alike, so it needs no announcing and tells a stranger nothing. It has 32 bits: two peers may come to share one, so who
-looks up keys by index must be ready to try more than one entry.
+What one node derives as `send` the other derives as `receive`. The receiver index, by which the keys for a datagram are
+found, is derived too, so it is not announced and tells a stranger nothing. It has 32 bits: two peers may share one, so
+a lookup by index must be ready to try several entries.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _INDEX_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class HandshakeKeys:
-    """Keys of the MACs on handshake datagrams; they keep strangers out before anything is stored."""
+    """Keys of the MACs on handshake datagrams, which keep strangers out before anything is stored."""
 
     send_mac: bytes = field(repr=False)
     """32 bytes."""
@@ -44,9 +44,9 @@ class ProbeKeys:
 def derive_handshake_keys(
     shared: bytes, psk: bytes, *, own: NodeId, own_epoch: bytes, peer: NodeId, peer_epoch: bytes
 ) -> HandshakeKeys:
-    """Of `shared` (static-static DH, 32 bytes), the network's psk, and both process starts.
+    """From `shared` (static-static DH, 32 bytes), the network's psk, and both process starts.
 
-    So no other member of the network can speak in the peer's name, and no recording of an earlier start counts.
+    So no other member of the network can write in the peer's name, and recordings of an earlier start are worthless.
     """
     _refuse_mirror(own, peer)
     here, there = (own.raw, own_epoch), (peer.raw, peer_epoch)
@@ -58,9 +58,9 @@ def derive_handshake_keys(
 def derive_probe_keys(
     shared: bytes, psk: bytes, *, own: NodeId, own_epoch: bytes, peer: NodeId, peer_epoch: bytes
 ) -> ProbeKeys:
-    """Of `shared` (static-static DH, 32 bytes) and the network's psk: who has only one of them has nothing.
+    """From `shared` (static-static DH, 32 bytes) and the network's psk; one of them alone is not enough.
 
-    With the epochs in them the keys change whenever either process starts again, so counters may begin at 0 then.
+    The epochs are part of them, so the keys change whenever either process restarts, and counters may begin at 0 then.
     """
     _refuse_mirror(own, peer)
     here, there = (own.raw, own_epoch), (peer.raw, peer_epoch)
@@ -70,7 +70,7 @@ def derive_probe_keys(
 
 
 def _key_and_index(secret: bytes, purpose: str, *facts: bytes, salt: bytes = b"") -> tuple[bytes, int]:
-    """Key and receiver index of the direction that `facts` name, sender first."""
+    """Key and receiver index of the direction that `facts` name, the sender first."""
     material = derive_key(secret, purpose, *facts, salt=salt, size=KEY_BYTES + _INDEX_BYTES)
     return material[:KEY_BYTES], int.from_bytes(material[KEY_BYTES:], "big")
 

@@ -1,4 +1,4 @@
-"""Which counters were seen: each may come once, in any order, as long as it is not too old (RFC 6479's purpose)."""
+"""Which counters were seen: each may come once, in any order, unless it is too old (as in RFC 6479)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ WINDOW = 8192
 
 
 class ReplayWindow:
-    """The last `size` counters below and with the highest one seen. Pure; one byte a counter, constant time a packet.
+    """The last `size` counters up to the highest one seen. Pure; one byte a counter, constant time a packet.
 
-    Ask `is_fresh` before the seal is checked, call `mark` only after: a forged counter must not move the window.
+    Ask `is_fresh` before the seal is checked and call `mark` only after: a forged counter must not move the window.
     """
 
     __slots__ = ("_highest", "_seen", "_size")
@@ -17,7 +17,7 @@ class ReplayWindow:
         if size < 1:
             raise ValueError("a replay window holds at least one counter")
         self._size = size
-        self._seen = bytearray()  # until something is marked: most peers are known and never speak
+        self._seen = bytearray()  # allocated at the first mark: most known peers never send
         self._highest = -1
 
     def is_fresh(self, counter: int) -> bool:
@@ -27,7 +27,7 @@ class ReplayWindow:
         return counter > self._highest - self._size and not self._seen[counter % self._size]
 
     def mark(self, counter: int) -> None:
-        """Note a counter that is fresh."""
+        """Remember a counter that is fresh."""
         ahead = counter - self._highest
         if not self._seen:
             self._seen = bytearray(self._size)
@@ -38,7 +38,7 @@ class ReplayWindow:
         self._seen[counter % self._size] = 1
 
     def _skip(self, count: int) -> None:
-        """The `count` counters above the highest one were not seen: their places held older ones."""
+        """Clear the places of the `count` counters above the highest one: they held older ones."""
         if count >= self._size:
             self._seen = bytearray(self._size)
             return

@@ -18,9 +18,9 @@ from tunnel.model.errors import LocalProtocolError, MalformedFrame, NotAuthentic
 from tunnel.wire.frames import HEADER, HEADER_BYTES, SEALED_OVERHEAD, Kind
 
 MAX_SEALS = 1 << 36
-"""Far more than a session's 2^32 packets; a key that reaches it was not renewed, which is a bug.
+"""Far more than a session's 2^32 packets: a key that reaches it was not renewed, which is a bug.
 
-Nor is a counter from here on opened: who counts packets by their counters (peer/throughput.py) adds up no larger ones.
+A counter from here on is not opened either, which bounds the sums of counters in peer/throughput.py.
 """
 
 _COUNTER_AT = 8
@@ -30,14 +30,14 @@ _decode_counter = struct.Struct("!Q").unpack_from
 
 
 class Sealer:
-    """Seals what we send under one key. Its peer holds an `Opener` with the same key."""
+    """Seals what we send under one key. The peer has an `Opener` with the same key."""
 
     __slots__ = ("_encrypt", "counter")
 
     def __init__(self, key: bytes) -> None:
         self._encrypt = _cipher(key).encrypt
         self.counter = 0
-        """How many datagrams were sealed; the next one's counter."""
+        """How many datagrams were sealed: the counter of the next one."""
 
     def __repr__(self) -> str:
         return f"Sealer(counter={self.counter})"
@@ -46,7 +46,7 @@ class Sealer:
         """A whole datagram, 32 bytes longer than the plaintext. Raises LocalProtocolError when the key is used up."""
         counter = self.counter
         if counter >= MAX_SEALS:
-            raise LocalProtocolError("a key sealed all that it may")
+            raise LocalProtocolError("a key has sealed as much as it may")
         self.counter = counter + 1
         header = _encode_header(kind, segment, count, receiver_index, counter)
         return header + self._encrypt(_encode_nonce(counter), plaintext, header)
@@ -68,7 +68,7 @@ class Opener:
     def open(self, datagram: bytes) -> bytes:
         """The plaintext. Raises MalformedFrame when it is too short, NotAuthentic for a bad seal or a replay.
 
-        Whatever raises leaves the opener as it was.
+        An error leaves the opener unchanged.
         """
         if len(datagram) < SEALED_OVERHEAD:
             raise MalformedFrame("a sealed datagram is shorter than its header and tag")

@@ -1,1 +1,1 @@
-"""Values, settings, timings, reasons and errors: the words that every other floor speaks. Standard library only."""
+"""Values, settings, timings, reasons and errors, which every other floor uses. Standard library only."""

@@ -27,7 +27,7 @@ class Announcement:
     claimed_since: float = 0.0
     """Unix time since which the node holds its IPv4 address: of two claims the older holds."""
     takes_ip: bool = True
-    """Whether IP packets get anywhere there: False without an interface. True of those too who do not say."""
+    """Whether it accepts IP packets: False without an interface. A node that does not say accepts them."""
 
 
 @dataclass(frozen=True, slots=True)

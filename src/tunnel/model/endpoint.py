@@ -67,7 +67,7 @@ def packed_host(host: str) -> bytes:
 
 
 def without_ipv6_shell(endpoint: Endpoint) -> Endpoint:
-    """The IPv4 endpoint inside an IPv4-mapped one (RFC 4291 section 2.5.5.2); any other one as it is."""
+    """The IPv4 endpoint inside an IPv4-mapped one (RFC 4291 section 2.5.5.2); any other endpoint unchanged."""
     if not endpoint.is_ipv6:
         return endpoint
     inner = ipaddress.IPv6Address(endpoint.host).ipv4_mapped

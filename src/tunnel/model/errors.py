@@ -57,11 +57,11 @@ class ProxyRefused(ServerUnreachable):
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
         self.status = status
-        """Of its answer; 0 if there was none."""
+        """The HTTP status of its answer; 0 if there was none."""
 
 
 class PeerUnreachable(Unreachable):
-    """The peer did not answer in time, over no carrier."""
+    """The peer did not answer in time on any path."""
 
 
 class DeviceError(TunnelError):

@@ -15,7 +15,7 @@ class Mapping(Enum):
     ADDRESS_DEPENDENT = "address_dependent"
     ADDRESS_AND_PORT_DEPENDENT = "address_and_port_dependent"
     DEPENDENT = "dependent"
-    """It changes with the destination; from one server address alone it is not known whether with address or port."""
+    """It changes with the destination. With one server address alone we cannot tell whether the port matters too."""
 
 
 class Filtering(Enum):
@@ -52,7 +52,7 @@ class Udp(Enum):
     UNKNOWN = "unknown"
     OPEN = "open"
     LIMITED = "limited"
-    """Single packets pass, of a burst most are lost: something counts them."""
+    """Single packets pass, but most of a burst is lost: something limits the rate."""
     BLOCKED = "blocked"
 
 
@@ -71,13 +71,13 @@ class NatReport:
     port_mapping: str = "none"
     """The protocol that mapped a port: none, pcp, nat-pmp or upnp."""
     step: int = 0
-    """SEQUENTIAL: the signed distance of two ports of ours that were allocated one after the other; 0: not known."""
+    """SEQUENTIAL: the signed distance between two of our ports that were allocated in a row; 0: not known."""
     load: float = 0.0
-    """Ports that others took from the same allocator, a second, while ours were sampled."""
+    """Ports per second that others took from the same allocator while ours were sampled."""
     block: tuple[int, int] | None = None
-    """BLOCK: first and last port of the range that our ports come from, as far as it was seen."""
+    """BLOCK: first and last port of the range from which our ports come, as far as we saw it."""
     lifetime: float | None = None
-    """Seconds that an idle mapping was seen to live; None: not measured yet."""
+    """For how many seconds an idle mapping was seen to live; None: not measured yet."""
 
     @property
     def is_hard(self) -> bool:

@@ -1,4 +1,4 @@
-"""IPv4 addresses as hosts that have IPv6 alone write them (RFC 6052), and how the prefix is found by name (RFC 7050).
+"""IPv4 addresses as hosts that have only IPv6 write them (RFC 6052), and how the prefix is found by name (RFC 7050).
 
 prefix /96   64:ff9b::              + 25.0.0.1 -> 64:ff9b::1900:1
 prefix /64   2001:db8:1:2::         + 25.0.0.1 -> 2001:db8:1:2:19:0:100:0      bits 64 to 71 stay 0
@@ -18,16 +18,16 @@ _LENGTHS = (96, 64, 56, 48, 40, 32)
 _RESERVED = 8
 """The byte that stays 0."""
 MAX_PREFIXES = 4
-"""Each multiplies the endpoints that are tried, and anybody who answers for the resolver chooses them."""
+"""Each one multiplies the endpoints to try, and whoever can answer in the resolver's place chooses them."""
 MAX_ADDRESSES = 64
-"""Of an answer so many are looked at: a prefix is told by two."""
+"""How many addresses of an answer are looked at. Two are enough to show a prefix."""
 WELL_KNOWN_NAME = "ipv4only.arpa"
 _WELL_KNOWN_ADDRESSES = (bytes((192, 0, 0, 170)), bytes((192, 0, 0, 171)))
 
 
 @dataclass(frozen=True, slots=True)
 class Nat64Prefix:
-    """A prefix behind which a NAT64 has the IPv4 internet; `str` gives it as PREFIX/LENGTH."""
+    """A prefix behind which a NAT64 offers the IPv4 internet; `str` gives it as PREFIX/LENGTH."""
 
     network: ipaddress.IPv6Network
 
@@ -41,7 +41,7 @@ class Nat64Prefix:
         return str(ipaddress.IPv6Address(bytes(octets.ljust(16, b"\0"))))
 
     def reach(self, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
-        """How the IPv4 ones of these are reached. A private address is none of the internet's: it is left out."""
+        """The IPv6 endpoints that lead to the global IPv4 ones among these; private addresses are left out."""
         return tuple(
             Endpoint(self.embed(endpoint.host), endpoint.port)
             for endpoint in endpoints
@@ -60,9 +60,9 @@ WELL_KNOWN_PREFIX = Nat64Prefix(ipaddress.IPv6Network("64:ff9b::/96"))
 
 
 def prefixes_in(addresses: Sequence[str]) -> tuple[Nat64Prefix, ...]:
-    """What the IPv6 addresses of `WELL_KNOWN_NAME` tell, each prefix once: the name itself has IPv4 ones alone.
+    """The prefixes in the IPv6 addresses of `WELL_KNOWN_NAME`, which itself has only IPv4 addresses. Each prefix once.
 
-    The first MAX_PREFIXES of them, from the first MAX_ADDRESSES addresses.
+    At most MAX_PREFIXES of them, from the first MAX_ADDRESSES addresses.
     """
     told = islice((address for address in addresses if ":" in address), MAX_ADDRESSES)
     found = (_prefix_of(address) for address in told)

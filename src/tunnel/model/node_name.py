@@ -1,4 +1,4 @@
-"""What a node may be called. A name is its bearer's own word: it must not read as what only proofs can show."""
+"""What a node may be called. A node chooses its name, so a name must not look like an address or a node id."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import unicodedata
 
 _ID = re.compile(r"[a-z2-7]{26}")
 _DOTTED = re.compile(r"[0-9a-fx]*\d[0-9a-fx]*(?:\.[0-9a-fx]+)*\.\d+")
-"""`10.86.9.9`, and what older programs take for an address too: `010.1.2.3`, `127.1`, `0x7f.1`."""
+"""`10.86.9.9`, and what older programs also take for an address: `010.1.2.3`, `127.1`, `0x7f.1`."""
 _PORT = re.compile(r":\d+$")
 
 
 def folded(name: str) -> str:
-    """Names that differ only in case, blanks or the width of their letters are one (Unicode NFKC and case folding)."""
+    """The form in which names are compared: without case, width and double blanks (Unicode NFKC and case folding)."""
     return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).split())
 
 
 def reads_as_address_or_id(name: str) -> bool:
-    """Whether somebody might take this name for a node id or for an address, with or without prefix, port and zone."""
+    """Whether a reader might take this name for a node id or an address, with or without prefix, port and zone."""
     plain = folded(name)
     if _ID.fullmatch(plain):
         return True

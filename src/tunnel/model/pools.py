@@ -1,4 +1,4 @@
-"""Which IPv4 prefixes a tunnel may live in: a server that could lease any could take over any route of a machine."""
+"""Which IPv4 prefixes a tunnel may use: a server that could lease any prefix could take over any route of a machine."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ PREFIX_LENGTHS = range(8, 31)
 
 
 def is_pool(network: ipaddress.IPv4Network) -> bool:
-    """Whether a server may lease its addresses from this prefix, and a node take them."""
+    """Whether a server may lease addresses from this prefix, and a node accept them."""
     return network.prefixlen in PREFIX_LENGTHS and any(network.subnet_of(pool) for pool in POOLS)

@@ -21,7 +21,7 @@ class PortProtocol(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PortMappingStatus:
-    """The port mapping of one address family, as people are shown it."""
+    """The port mapping of one address family, as it is shown to people."""
 
     family: str
     """ipv4 or ipv6."""
@@ -30,8 +30,8 @@ class PortMappingStatus:
     protocol: PortProtocol | None = None
     gateway: str | None = None
     external: Endpoint | None = None
-    """Where the gateway says that we are reached."""
+    """Where we can be reached, as the gateway says."""
     seconds_left: float | None = None
-    """Of the lease; None where there is none, or where it lasts until it is taken back."""
+    """Of the lease; None if there is none, or if it lasts until it is deleted."""
     note: str = ""
-    """Why there is no mapping, or why this one helps less than it seems."""
+    """Why there is no mapping, or why this one helps less than it might."""

@@ -1,10 +1,10 @@
 """The HTTP proxies that the environment names, as curl and most programs read them.
 
     https_proxy, HTTPS_PROXY   for wss://          http_proxy   for ws:// (in capitals it may come from a CGI request)
-    all_proxy, ALL_PROXY       where those are not set
-    no_proxy, NO_PROXY         hosts, domains, addresses and networks that are reached without one; `*` is everybody
+    all_proxy, ALL_PROXY       if those are not set
+    no_proxy, NO_PROXY         hosts, domains, addresses and networks that are reached without one; `*` means all
 
-A password never leaves this file in clear: `str` and `repr` of a proxy have host and port alone.
+A password never leaves this file in the clear: `str` and `repr` of a proxy show only host and port.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
-class Unspoken:
-    """A proxy of another kind, which nobody here can speak to."""
+class UnsupportedProxy:
+    """A proxy of another kind, which this program cannot use."""
 
     scheme: str
     variable: str
 
     def __str__(self) -> str:
         return (
-            f"{self.variable} names a {self.scheme} proxy, which is not spoken here: the server is dialled directly. "
+            f"{self.variable} names a {self.scheme} proxy, which is not supported: the server is dialled directly. "
             f"Name an HTTP proxy (http://HOST:PORT) in HTTPS_PROXY, or the server's host in NO_PROXY"
         )
 
 
 class Proxies:
-    """What an environment says of proxies; an empty one by default."""
+    """What an environment says about proxies; empty by default."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         known = (*_TLS, *_PLAIN, *_ALL, *_NONE)
         self._said = {name: text for name in known if (text := (environment or {}).get(name, "").strip())}
 
-    def find(self, host: str, port: int, *, is_tls: bool) -> Proxy | Unspoken | None:
-        """Who stands on the way to this server. This machine itself is never reached by a proxy.
+    def find(self, host: str, port: int, *, is_tls: bool) -> Proxy | UnsupportedProxy | None:
+        """The proxy on the way to this server, if any. This machine itself is never reached by a proxy.
 
-        Raises SettingsError, naming the variable, for what is no URL of a proxy.
+        Raises SettingsError, naming the variable, for what is not the URL of a proxy.
         """
         names = (*(_TLS if is_tls else _PLAIN), *_ALL)
         variable = next((name for name in names if name in self._said), None)
@@ -101,7 +101,7 @@ def _covers(entry: str, host: str, port: int, address: _Address | None) -> bool:
 
 
 def _networks(entry: str, port: int) -> Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """The network or address that an entry is; 25.0.0.1:443 and [2a25::1]:443 are for that port alone."""
+    """The network or address that an entry names; 25.0.0.1:443 and [2a25::1]:443 are for that port alone."""
     texts = [entry.strip("[]")]
     name, colon, wanted = entry.rpartition(":")
     if colon and wanted == str(port):
@@ -120,7 +120,7 @@ def _address(host: str) -> _Address | None:
         return None
 
 
-def _parse(variable: str, text: str) -> Proxy | Unspoken:
+def _parse(variable: str, text: str) -> Proxy | UnsupportedProxy:
     try:
         url = urlsplit(text if "://" in text else f"http://{text}")
         host, port = url.hostname, url.port
@@ -128,9 +128,11 @@ def _parse(variable: str, text: str) -> Proxy | Unspoken:
         host, port = None, None
     else:
         if url.scheme and url.scheme != "http":
-            return Unspoken(url.scheme, variable)
+            return UnsupportedProxy(url.scheme, variable)
     if not host or any(character.isspace() or not character.isprintable() for character in host):
-        raise SettingsError(f"{variable} is no proxy's URL: write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT")
+        raise SettingsError(
+            f"{variable} is not the URL of a proxy: write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
+        )
     authorization = None
     if url.username is not None:
         user, password = unquote(url.username), unquote(url.password or "")

@@ -1,6 +1,6 @@
-"""Rates: so much a second, and so much at once, in tables that cannot grow without bound.
+"""Token buckets: a rate and a burst, for one sender or in a table of bounded size.
 
-Pure: the caller brings the time (seconds, any steady clock).
+Pure: the caller brings the time (seconds of any steady clock).
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ class TokenBucket:
 
     @property
     def level(self) -> float:
-        """Units that were left at the last look."""
+        """Units that were left when the bucket was last asked."""
         return self._level
 
     def take(self, now: float, amount: float = 1.0) -> bool:
-        """Take `amount` units if they are there; False takes none."""
+        """Take `amount` units. False: there are fewer, and none are taken."""
         if amount > self.left(now):
             return False
         self._level -= amount
         return True
 
     def left(self, now: float) -> float:
-        """What may be taken now."""
+        """How many units may be taken now."""
         if now > self._at:
             self._level = min(self._burst, self._level + (now - self._at) * self._rate)
             self._at = now
@@ -42,10 +42,9 @@ class TokenBucket:
 
 
 class RateTable:
-    """A token bucket for each key; of more than `size` keys the one unused for longest is forgotten.
+    """A token bucket for each key. Beyond `size` keys the least recently used one is forgotten.
 
-    Forgetting favours its key (it starts with a full burst again), but who wants that for himself must come from `size`
-    other sources first.
+    A forgotten key starts with a full burst again, but it takes `size` other keys to make the table forget it.
     """
 
     def __init__(self, rate: float, burst: float, size: int = MAX_SOURCES) -> None:
@@ -62,7 +61,7 @@ class RateTable:
         return self._bucket(key, now).take(now, amount)
 
     def left(self, key: str, now: float) -> float:
-        """What may be taken now from the bucket of this key."""
+        """How many units may be taken now from the bucket of this key."""
         return self._bucket(key, now).left(now)
 
     def _bucket(self, key: str, now: float) -> TokenBucket:

@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class ReasonCode(Enum):
-    """The typed reasons. The value is the stable word that `status --json` shows."""
+    """The typed reasons. Their values are the stable words that `status --json` shows."""
 
     UDP_BLOCKED = "udp_blocked"
     BOTH_HARD_NATS = "both_hard_nats"
@@ -36,40 +36,39 @@ class Reason:
 
 
 REMEDIES: dict[ReasonCode, str] = {
-    ReasonCode.UDP_BLOCKED: "Let UDP leave that network (any destination port), or live with the relay: it works over TCP.",
+    ReasonCode.UDP_BLOCKED: "Let UDP leave that network, to any port. Until then the relay carries the data, over TCP.",
     ReasonCode.BOTH_HARD_NATS: (
         "Switch on UPnP or PCP on one of the two routers; or open a UDP port there and start that side with "
         "--udp-port N --external IP:PORT; or use IPv6 on both sides."
     ),
     ReasonCode.PEER_INFO_TIMEOUT: (
-        "The other side is registered but did not announce itself in time; see `status` there. We try again by ourselves."
+        "The other side is registered but did not announce itself in time; see `status` there. It is tried again by itself."
     ),
     ReasonCode.PEER_OFFLINE: "Start `p2ptunnel-trio up` on the other machine, or see there why it cannot reach the server.",
     ReasonCode.SERVER_UNREACHABLE: "Check that the server runs and that its TCP port can be reached from here.",
     ReasonCode.PROBES_UNANSWERED: (
-        "Mostly a firewall on the way drops our probes: allow UDP from any port on both machines, or declare an open port "
-        "with --external IP:PORT. Of two Linux routers on one segment, drop INPUT on the WAN side of both. We try again "
-        "by ourselves."
+        "Most often a firewall on the way drops the probes: allow UDP from any port on both machines, or declare an open "
+        "port with --external IP:PORT. With two Linux routers on one segment, drop INPUT on the WAN side of both. It is "
+        "tried again by itself."
     ),
     ReasonCode.GUESSING_FAILED: (
-        "A NAT gives new ports for each peer, and none was guessed within the budget. We try once more after a rest of "
-        "seconds, then hourly. For a "
-        "path at once and for good: switch on UPnP or PCP on either router, open a UDP port there and start that side "
-        "with --udp-port N --external IP:PORT, or use IPv6 on both sides."
+        "A NAT gives each peer another port, and none was guessed within the budget. It is tried once more after some "
+        "seconds, then hourly. For a path at once and for good: switch on UPnP or PCP on either router, open a UDP port "
+        "there and start that side with --udp-port N --external IP:PORT, or use IPv6 on both sides."
     ),
     ReasonCode.PUNCH_BUSY: (
-        "Guessing ports is limited: one peer at a time in a node, a rest behind each try, and so many packets an hour to "
-        "one address. The evidence says which limit it was, or that the two did not begin together. We try again by "
-        "ourselves: within seconds where that helps, within the hour where the packets are used up."
+        "Guessing ports is limited: a node does it for one peer at a time, rests after each try, and sends only so many "
+        "packets an hour to one address. The evidence says which limit it was, or that the two did not begin together. It "
+        "is tried again by itself: within seconds, or within the hour if the packets are used up."
     ),
     ReasonCode.PATH_TOO_SMALL: (
-        "The direct way answers small packets but drops full-size ones. Raise the MTU on the way to at least 1360 bytes, "
+        "The direct path answers small packets but drops full-size ones. Raise the MTU on the way to at least 1360 bytes, "
         "or let ICMP 'fragmentation needed' pass."
     ),
-    ReasonCode.PATH_LOST: "The direct path stopped answering; the relay carries and we try again by ourselves.",
+    ReasonCode.PATH_LOST: "The direct path stopped answering; the relay carries the data, and it is tried again by itself.",
     ReasonCode.UDP_THROTTLED: (
-        "A network on the way slows UDP down, so data goes over the server, inside TCP. UDP is tried again by itself, after "
-        "minutes and then hours; --no-udp leaves it alone for good."
+        "A network on the way slows UDP down, so data goes over the server, inside TCP. UDP is tried again by itself, "
+        "after minutes and then hourly; --no-udp leaves it alone for good."
     ),
     ReasonCode.RELAY_ONLY_BY_POLICY: (
         "One side was started with --relay-only or --no-udp. Leave that option out to allow direct paths."
@@ -77,5 +76,5 @@ REMEDIES: dict[ReasonCode, str] = {
     ReasonCode.NO_CANDIDATES: "No address of ours or theirs can reach the other (IPv4 against IPv6, or no interface is up).",
     ReasonCode.REFUSED: "The server refused the introduction; the evidence says why.",
     ReasonCode.NO_SESSION: "The peers are agreeing on keys, which takes seconds. If it stays so, see `status` on the other machine.",
-    ReasonCode.INTERNAL_ERROR: "This is a bug of ours. The log holds a traceback: please report it.",
+    ReasonCode.INTERNAL_ERROR: "This is a bug in p2ptunnel-trio. The log holds a traceback: please report it.",
 }

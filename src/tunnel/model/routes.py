@@ -1,4 +1,4 @@
-"""The ways out of this machine, as its routing table has them: routers and prefixes."""
+"""The routers and prefixes in this machine's routing table."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 
 class Gateway(NamedTuple):
-    """A router on this machine's way out, and which of our addresses it knows us by. Both are numeric."""
+    """A router that this machine sends through, and our address on its side. Both are numeric."""
 
     address: str
     """A link-local IPv6 address has its zone: `fe80::1%eth0`."""
     own: str
-    """For IPv6 a global one: what peers are told, and the router's firewall filters."""
+    """For IPv6 a global one: the address that peers are told and that the router's firewall filters."""
 
     @property
     def is_ipv6(self) -> bool:
@@ -20,10 +20,10 @@ class Gateway(NamedTuple):
 
 
 class Route(NamedTuple):
-    """Where this machine sends packets to an IPv4 prefix, which is not the default one."""
+    """Where this machine sends packets for one IPv4 prefix; never the default route."""
 
     prefix: str
     interface: str
-    """Its name; empty where there are several."""
+    """Its name; empty if there are several."""
     is_shared: bool
-    """Others may be at any of its addresses: a LAN, or what lies behind a router. False for the end of a tunnel."""
+    """Others may have any of its addresses: a LAN, or what lies behind a router. False for the end of a tunnel."""

@@ -1,4 +1,4 @@
-"""What a person may choose. Options, files and the library all end in these values."""
+"""What a person may choose. Options, settings files and the library all fill these values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunnel.model.timings import DEFAULT_TIMINGS, Timings
 SERVER_PORT = 8443
 STUN_PORTS = (3478, 3479)
 TUNNEL_MTU = 1280
-"""Inner packets up to this size: IPv6 demands it, and with our 32 bytes and IPv6 + UDP it fits 1360 on the wire."""
+"""Largest inner packet: IPv6 demands this size, and with our 32 bytes, UDP and IPv6 it takes 1360 on the wire."""
 
 PUBLIC_STUN: tuple[str, ...] = (
     "stun.l.google.com:19302",
@@ -25,15 +25,15 @@ PUBLIC_STUN: tuple[str, ...] = (
     "stun.sipgate.net:3478",
     "stun.voip.eutelia.it:3478",
 )
-"""The ten public servers of the mission; with our own server they are eleven."""
+"""Asked by default, beside our own server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
-    """How one node behaves. The invite (server, network, secret) comes apart, since it is a secret."""
+    """How one node behaves. The invite (server, network, secret) is passed separately, since it is a secret."""
 
     name: str = ""
-    """What the others call this node; empty: the library takes the host name."""
+    """What the others call this node. If it is empty, the library takes the host name."""
     state: Path | None = None
     control: Path | None = None
     tun: str | None = None
@@ -42,17 +42,17 @@ class NodeSettings:
     """IPv4 tunnel address to ask the server for."""
     udp_port: int = 0
     external: Endpoint | None = None
-    """A public endpoint that the user has opened towards us."""
+    """A public endpoint that the user has forwarded to this node."""
     survey: bool = True
     port_mapping: bool = True
     """Ask the gateway to open a port: UPnP, NAT-PMP, PCP."""
     relay_only: bool = False
     udp: bool = True
-    """False: not one UDP packet to anybody but name servers; what reaches the node goes over its link to the server."""
+    """False: no UDP is sent, except to name servers; all traffic goes over the link to the server."""
     stun: tuple[str, ...] = ()
     default_stun: bool = True
     keep_datagrams: bool = True
-    """Keep what peers send by `send_datagram` until the program reads it; `up` reads nothing."""
+    """Keep what peers send by `send_datagram` until the program reads it. `up` never reads it."""
     mtu: int = TUNNEL_MTU
     timings: Timings = DEFAULT_TIMINGS
 
@@ -76,13 +76,13 @@ class ServerSettings:
     addresses: str = "10.86.0.0/16"
     """The pool from which each network's nodes get their IPv4 tunnel addresses."""
     max_connections: int = 4096
-    """Of registered nodes."""
+    """Connections of registered nodes."""
     max_strangers: int = 1024
-    """Connections that have not registered yet, beside those of registered nodes."""
+    """Connections that have not registered yet, in addition to those of registered nodes."""
     max_strangers_per_address: int = 64
-    """For one IPv4 address or IPv6 /64; an IPv6 /48 may have four times as many, here and at the rates."""
+    """For one IPv4 address or IPv6 /64; an IPv6 /48 may have four times as many, here and in the rates."""
     max_connections_per_address: int = NODES_PER_ADDRESS
-    """Of registered nodes from one IPv4 address or IPv6 /48, in whatever networks: an office behind one NAT."""
+    """Registered nodes from one IPv4 address or IPv6 /48, in all networks together: an office behind one NAT."""
     max_connects_per_address_rate: float = 5.0
     max_connects_per_address_burst: int = 64
     """Many nodes behind one NAT dial at once when the server comes back."""
@@ -94,8 +94,8 @@ class ServerSettings:
     relay_memory: int = 256 * 1024 * 1024
     """Of all relay queues together."""
     relay_rate: float = 64 * 1024 * 1024
-    """Of one node, through both relays together."""
+    """For one node, through both relays together."""
     udp_relay: bool = True
     stun_rate: float = 200.0
-    """Answers per second to one source address, and as many binds of circuits."""
+    """Answers per second to one source address, and as many circuit binds."""
     timings: Timings = field(default=DEFAULT_TIMINGS)

@@ -1,4 +1,4 @@
-"""What a node's settings may be: one set of rules for the library and for the options of `up`."""
+"""Which values a node's settings may have: one set of rules for the library and for the options of `up`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HOST = re.compile(r"[\w.:%-]+")
 
 
 def check_node_settings(settings: NodeSettings, called: Callable[[str], str] = str) -> None:
-    """Raise SettingsError for the first wrong field. `called(FIELD)` is what the person knows that field by."""
+    """Raise SettingsError for the first wrong field. `called(FIELD)` is the name that the user knows it by."""
     for field, check in _CHECKS.items():
         value = getattr(settings, field)
         if value is not None and (complaint := check(value)) is not None:
@@ -32,9 +32,9 @@ _OF_UDP = ("udp_port", "external", "stun")
 
 
 def fit_name(host_name: str) -> str:
-    """A host name as a node's name: cut to its length, what cannot be shown replaced by dashes; `node` if it is empty.
+    """A host name as a node's name: cut to length, unprintable characters replaced by dashes; `node` if it is empty.
 
-    Linux lets it have 64 bytes of any kind; those that are no UTF-8 come as surrogates (PEP 383).
+    On Linux a host name has up to 64 bytes of any kind; bytes that are not UTF-8 come as surrogates (PEP 383).
     """
     shown = "".join(character if character.isprintable() else "-" for character in host_name)
     name = shown.strip()[:MAX_NAME].strip() or "node"

@@ -1,4 +1,4 @@
-"""What a node says of itself. `status --json` prints exactly these values (docs/status.md, version 1)."""
+"""What a node reports about itself. `status --json` prints exactly these values (docs/status.md, version 1)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PeerStatus:
 
     id: str
     name: str
-    """What it is called here: commands that are given this name mean it. Empty where it may bear no name."""
+    """The name by which commands here know it. Empty if it may not have the name that it claims."""
     addresses: tuple[str, ...]
     state: str
     path: PathStatus | None
@@ -52,15 +52,15 @@ class PeerStatus:
     rx_bytes: int
     history: tuple[Move, ...]
     claimed_name: str = ""
-    """What it calls itself, where that is another's name, or ours, or reads as an address or an id."""
+    """What it calls itself, if that is another node's name, or ours, or looks like an address or an id."""
     idle: float | None = None
     """Seconds since data last went either way; None: it never did."""
     kept_path: PathStatus | None = None
-    """The direct path that is kept open while the keys have run out for want of use: the next packet makes new ones."""
+    """The direct path that is kept open after unused keys have expired; the next packet makes new ones."""
     notes: tuple[str, ...] = ()
-    """Things that a person should know of it: that it is not reached by IPv4 from here."""
+    """What the user should know about it, such as that it cannot be reached by IPv4 from here."""
     takes_ip: bool = True
-    """Whether IP packets get anywhere there: not where it has no interface."""
+    """Whether it accepts IP packets: False without an interface."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +87,13 @@ class NodeStatus:
     server: ServerStatus
     peers: tuple[PeerStatus, ...]
     notes: tuple[str, ...] = ()
-    """Things a person should know: address clashes, twins of the same name, plain fallbacks in use."""
+    """What the user should know: address clashes, peers of the same name, fallbacks in use."""
     takes_ip: bool = True
-    """Whether this node has an interface, so that others reach this machine by IP."""
+    """Whether this node has an interface, so that others can reach this machine by IP."""
     port_mappings: tuple[PortMappingStatus, ...] = ()
-    """One an address family; none where no gateway is asked."""
+    """One for each address family; empty if no gateway is asked."""
     uses_udp: bool = True
-    """Whether it sends UDP at all; without, no NAT matters to it, and `nat` stays unknown."""
+    """Whether it sends UDP at all. If not, no NAT matters and `nat` stays unknown."""
 
 
 def status_to_json(status: NodeStatus) -> dict[str, Any]:

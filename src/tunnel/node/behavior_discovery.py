@@ -107,7 +107,7 @@ class BehaviorDiscovery:
 
     async def _inspect_often(self) -> None:
         assert self._place is not None
-        patience = 0.0 if self._place.mapping is Mapping.DEPENDENT else self._timings.inspection_calm
+        patience = 0.0 if self._place.mapping is Mapping.DEPENDENT else self._timings.discovery_delay
         while True:
             with trio.move_on_after(patience):
                 await self._notifier.wait_until(lambda: self._wished > self._handled)

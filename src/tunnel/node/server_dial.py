@@ -14,7 +14,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import ProxyRefused, Refused, ServerUnreachable, Unreachable
-from tunnel.model.proxies import Proxy, Unspoken
+from tunnel.model.proxies import Proxy, UnsupportedProxy
 from tunnel.nat.captive_portal import speaks_no_tls
 from tunnel.network.http_proxy import connect_through
 from tunnel.network.ports import World
@@ -74,7 +74,7 @@ async def open_server_stream(world: World, url: ServerUrl, pin: bytes | None, me
 def proxy_notes(world: World, url: ServerUrl) -> tuple[str, ...]:
     """What a person should know of the proxies in the environment. Raises SettingsError for what is no URL of one."""
     proxy = world.proxies.find(url.host, url.port, is_tls=url.is_tls)
-    return (str(proxy),) if isinstance(proxy, Unspoken) else ()
+    return (str(proxy),) if isinstance(proxy, UnsupportedProxy) else ()
 
 
 def configured_hosts(world: World, url: ServerUrl) -> tuple[str, ...]:

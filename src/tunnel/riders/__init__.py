@@ -1,1 +1,1 @@
-"""What rides the tunnel: the TUN plane."""
+"""What the tunnel carries: the TUN plane, and the guard against loops."""

@@ -1,11 +1,11 @@
-"""Keeps the tunnel from running through itself: an overlay whose packets ride in it must not become one of its ways.
+"""Keeps the tunnel from running through itself: an overlay inside the tunnel must not become one of its paths.
 
     our datagram -> overlay (VXLAN, another VPN) -> our TUN interface -> sealed again -> our datagram -> ...
 
-Two observations (docs/design/no-way-through-itself.md). What comes out of our interface and ends as a datagram that we
-sent a moment ago is that datagram, wrapped: it is dropped. An overlay that encrypts hides that; but a question that
-rides in the tunnel cannot be answered before the tunnel has carried at least as many bytes as it has. So an answer
-proves a way only if less was carried meanwhile; where applications always send, `hush` keeps them waiting for a moment.
+Two observations (docs/design/no-way-through-itself.md). A packet from our interface that ends in the same bytes as a
+datagram that we sent a moment ago is that datagram, wrapped: it is dropped. An overlay that encrypts hides this. But a
+probe that travels inside the tunnel cannot be answered before the tunnel has carried as many bytes as it has. So an
+answer proves a path only if less was carried meanwhile. If applications always send, `hush` delays them for a moment.
 """
 
 from __future__ import annotations
@@ -19,44 +19,44 @@ from tunnel.model.rates import TokenBucket
 log = logging.getLogger(__name__)
 
 TAIL = 16
-"""The last bytes of a datagram: its seal's tag, or a STUN transaction. Whoever wraps it in clear ends with them."""
+"""The last bytes of a datagram: its seal's tag, or a STUN transaction. A wrapper in the clear ends with them."""
 GENERATION = 512
-"""Datagrams; those of this generation and of the one before are known."""
+"""Datagrams in a generation; the current one and the one before are remembered."""
 GAP = 10.0
-"""After a hush applications are heard for so many times its length, at least."""
+"""After a hush, applications may send for at least this many times its length."""
 HUSH_SHARE, HUSH_BURST = 0.02, 6.0
-"""For how much of the time, and for how many seconds at once, they wait for all peers together."""
+"""The share of the time, and the seconds at once, that applications may be kept waiting for all peers together."""
 _KEPT = HUSH_BURST / 2
-"""What peers to which nobody here sends leave to the others."""
+"""Seconds reserved for peers that somebody here sends to."""
 
 
 class LoopGuard:
-    """One a node. The way out tells it what it sends, the TUN plane what it read."""
+    """One for each node. Senders tell it what they send, the TUN plane what it read."""
 
     def __init__(self) -> None:
         self.carried = 0
-        """Bytes of packets that the tunnel took from its interface."""
+        """Bytes of the packets that the tunnel took from its interface."""
         self.looped = 0
-        """Datagrams of ours that came back as packets of applications."""
+        """How many of our datagrams came back as packets from the interface."""
         self._recent: set[bytes] = set()
         self._older: set[bytes] = set()
         self._hushed_until = self._free_from = float("-inf")
         self._hushes = TokenBucket(HUSH_SHARE, HUSH_BURST, 0.0)
 
     def note_sent(self, datagram: bytes) -> None:
-        """We send this into the outer network."""
+        """This datagram goes into the outer network."""
         if len(self._recent) >= GENERATION:
             self._older, self._recent = self._recent, set()
         self._recent.add(datagram[-TAIL:])
 
     def take(self, packet: bytes) -> bool:
-        """An application sends this packet into the tunnel. False: it is a datagram of ours, wrapped."""
+        """Count a packet from the interface. False: it is one of our own datagrams, wrapped."""
         tail = packet[-TAIL:]
         if tail in self._recent or tail in self._older:
             self.looped += 1
             if self.looped & (self.looped - 1) == 0:
                 log.warning(
-                    "packets that end as a datagram of ours did are dropped: an overlay rides in the tunnel, "
+                    "packets that end like one of our own datagrams are dropped: an overlay runs in the tunnel, "
                     "or a peer had a program here send that back times=%d",
                     self.looped,
                 )
@@ -65,9 +65,9 @@ class LoopGuard:
         return True
 
     def hush(self, seconds: float, *, is_wanted: bool = True) -> bool:
-        """Let no packet of applications into the tunnel for so long. False: it was quiet too much already.
+        """Keep packets of applications out of the tunnel for `seconds`. False: they have waited enough already.
 
-        Keys cost a member nothing, so all peers share one bound; `is_wanted`: somebody here sends to this one.
+        A member may make any number of keys, so all peers share one bound. `is_wanted`: we send to this one.
         """
         now = trio.current_time()
         if now < self._hushed_until:
@@ -80,6 +80,6 @@ class LoopGuard:
         return True
 
     async def wait_audible(self) -> None:
-        """Until applications may be heard again: at once, unless it is hushed."""
+        """Return when applications may send: at once, unless there is a hush."""
         if trio.current_time() < self._hushed_until:
             await trio.sleep_until(self._hushed_until)

@@ -1,6 +1,6 @@
-"""The TUN plane: IP packets between a TUN interface and the peers. Knows packets and addresses, never keys or paths.
+"""The TUN plane: IP packets between a TUN interface and the peers. It knows packets and addresses, not keys or paths.
 
-Plain path: one packet a datagram. What it cannot deliver it drops and counts.
+Each packet goes in a datagram of its own. A packet that cannot be delivered is dropped and counted.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from tunnel.wire.icmp import encode_unreachable
 from tunnel.wire.ip_packet import addresses_of, destination_of, leads_on, source_of
 
 REFUSALS_RATE, REFUSALS_BURST = 10.0, 10.0
-"""ICMP errors a second, and at once, that this machine's kernel gets of us."""
+"""ICMP errors per second, and at once, that we send to this machine's kernel."""
 
 
 class Recipient(Protocol):
-    """A peer, as far as packets care."""
+    """What this room needs of a peer."""
 
     @property
     def takes_ip(self) -> bool:
-        """Whether IP packets get anywhere there."""
+        """Whether it accepts IP packets."""
         ...
 
     def send_packet(self, packet: bytes) -> None:
@@ -42,24 +42,24 @@ class TunCounts:
     out: int = 0
     into: int = 0
     no_peer: int = 0
-    """Their destination is nobody's, multicast included."""
+    """No peer has their destination; multicast is counted here too."""
     malformed: int = 0
     forged_source: int = 0
     """From a peer, but with an inner source address that is not that peer's."""
     foreign_destination: int = 0
-    """From a peer, but not to one of our tunnel addresses: for the LAN behind us, another address of this machine,
-    everybody (multicast, broadcast), or to be passed on by a route that the packet itself brings."""
+    """From a peer, but not to one of our tunnel addresses: to the LAN behind us, to another address of this machine, to
+    all (multicast, broadcast), or to be forwarded by a source route in the packet."""
     device_full: int = 0
-    """For us, but there is no interface now or it takes no more."""
+    """For us, but there is no interface now, or its queue is full."""
     refused: int = 0
-    """For a peer that takes no IP: answered with an ICMP error, within a rate."""
+    """For a peer that accepts no IP: answered with an ICMP error, within a rate."""
     looped: int = 0
-    """A datagram of the tunnel's own, wrapped by an overlay that rides in it."""
+    """One of the tunnel's own datagrams, wrapped by an overlay inside the tunnel."""
 
 
 class TunPlane:
-    """`recipient_of(address)` finds the peer that holds a packed inner address, `is_own` knows our own,
-    `guard` our own datagrams."""
+    """`recipient_of` finds the peer with a packed inner address, `is_own` recognizes our addresses, `guard` our
+    datagrams."""
 
     def __init__(
         self, recipient_of: Callable[[bytes], Recipient | None], is_own: Callable[[bytes], bool], guard: LoopGuard
@@ -72,7 +72,7 @@ class TunPlane:
         self.counts = TunCounts()
 
     async def carry(self, device: PacketDevice) -> None:
-        """Carry packets of this device until cancelled, then close it. Raises DeviceError when it vanishes."""
+        """Read this device until cancelled, then close it. Raises DeviceError when it disappears."""
         self._device = device
         try:
             while True:
@@ -90,8 +90,8 @@ class TunPlane:
     def deliver_untrusted(self, sender: Recipient, packet: bytes) -> None:
         """Hand a peer's packet to the kernel, if its inner source is that peer's and its destination ours.
 
-        The kernel would else take it to whatever it knows a way to: this machine's other addresses, and with IP
-        forwarding the LAN.
+        Otherwise the kernel would deliver it wherever it has a route: to this machine's other addresses, and with IP
+        forwarding to the LAN.
         """
         try:
             source, destination = addresses_of(packet)
@@ -110,7 +110,7 @@ class TunPlane:
     def _write(self, packet: bytes) -> bool:
         try:
             return self._device is not None and self._device.write_nowait(packet)
-        except trio.ClosedResourceError:  # it has just vanished; whoever reads from it says so
+        except trio.ClosedResourceError:  # it has just disappeared; the reader reports it
             return False
 
     def _send(self, packet: bytes) -> None:
@@ -132,7 +132,7 @@ class TunPlane:
         self.counts.out += 1
 
     def _refuse(self, packet: bytes) -> None:
-        """Let the program that sent it know at once, as the peer's own kernel would."""
+        """Tell the program that sent it at once, as the peer's own kernel would."""
         self.counts.refused += 1
         answer = encode_unreachable(packet) if self._is_own(source_of(packet)) else None
         if answer is not None and self._refusals.take(trio.current_time()):

@@ -1,8 +1,8 @@
-"""The plaintext of an announcement: one MessagePack map (docs/protocol.md). Sealing is crypto's affair.
+"""The plaintext of an announcement: one MessagePack map (docs/protocol.md). crypto/announcement_seal.py seals it.
 
 Newer nodes may say more than we know: unknown keys are ignored, an unknown word or an impossible number for a NAT
-property reads as unknown, a candidate of an unknown kind is skipped. Everything else must be in order, or the whole
-announcement is refused.
+property reads as unknown, a candidate of an unknown kind is skipped. If anything else is wrong, the whole announcement
+is refused.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_ANNOUNCEMENT = 2048
 STATIC_KEY_BYTES = 32
 MAX_PORT = 65535
 MAX_LOAD = 65535.0
-"""Ports a second: more than all of them is nonsense."""
+"""Ports per second: nobody takes more than all of them."""
 MAX_LIFETIME = 86400.0
 _MAX_TEXT = 64
 _Word = TypeVar("_Word", bound=Enum)
@@ -79,7 +79,7 @@ def decode_announcement(body: bytes) -> Announcement:
     if len(addresses) > MAX_ADDRESSES or len(candidates) > MAX_CANDIDATES:
         raise MalformedFrame(f"more than {MAX_ADDRESSES} addresses or {MAX_CANDIDATES} candidates")
     if not 0.0 <= since < 1e12:
-        raise MalformedFrame("a claim of no possible time")
+        raise MalformedFrame("an address claim of an impossible time")
     return Announcement(
         name=name,
         static_key=static_key,
@@ -118,7 +118,7 @@ def _candidate(item: Any) -> Candidate | None:
 
 
 def _nat_map(nat: NatReport) -> dict[str, Any]:
-    """Words always, numbers where they are known."""
+    """All the words, and the numbers that are known."""
     words: dict[str, Any] = {
         "mapping": nat.mapping.value,
         "filtering": nat.filtering.value,

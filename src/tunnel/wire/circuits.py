@@ -1,12 +1,12 @@
 """What a node and the server's UDP relay say to each other (docs/protocol.md).
 
      0      1      2             10
-    | 0x14 | word | circuit (8) | a datagram between nodes as it is             word 0: pass it on
+    | 0x14 | word | circuit (8) | a datagram between nodes, unchanged           word 0: pass it on
     | 0x14 | word | circuit (8) | counter (8) | whole (1) | cookie (8) | MAC (16) |     1: bind, 2: bound, 3: prove
 
-A node binds its side of a circuit to where the server sees it; the server answers with the same counter and as many
-bytes. `prove`: nothing is bound until a bind repeats this cookie from there. `bound`: it is, and whether the circuit
-is whole: both sides bound. The MACs: crypto/circuit_seal.py.
+A node binds its side of a circuit to the endpoint at which the server sees it; the server answers with the same counter
+and as many bytes. `prove`: nothing is bound yet; the next bind from there must repeat this cookie. `bound`: this side
+is bound, and the circuit is whole if the other side is too. The MACs: crypto/circuit_seal.py.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tunnel.wire.frames import Kind
 
 HEAD = struct.Struct("!BBQ")
 HEAD_BYTES = HEAD.size
-"""What passing on adds to a datagram."""
+"""How many bytes the circuit's head adds to a datagram."""
 MAC_BYTES = 16
 COOKIE_BYTES = 8
 NO_COOKIE = bytes(COOKIE_BYTES)
-"""In the first bind of a side, which has heard none yet."""
+"""In the first bind of a side, which has no cookie yet."""
 BINDING = struct.Struct(f"!BBQQB{COOKIE_BYTES}s")
 BINDING_BYTES = BINDING.size + MAC_BYTES
 """A whole `bind`, `bound` or `prove`."""
@@ -52,15 +52,15 @@ class Binding:
     word: Word
     circuit: int
     counter: int
-    """Rises with each bind of a side; an answer repeats that of the bind that it answers."""
+    """Rises with each bind of a side; an answer repeats the counter of its bind."""
     is_whole: bool = False
-    """Of a bound: both sides of the circuit are bound."""
+    """In a `bound`: both sides of the circuit are bound."""
     cookie: bytes = NO_COOKIE
-    """Of an answer: what shows the server that it was heard. Of a bind: that of the latest answer."""
+    """In an answer: what the next bind must repeat. In a bind: the cookie of the latest answer."""
 
 
 def encode_passed(circuit: int, datagram: bytes) -> bytes:
-    """A datagram between nodes, with the circuit in front that it takes."""
+    """A datagram between nodes behind the head of its circuit."""
     return _pack_head(_RELAYED, 0, circuit) + datagram
 
 
@@ -77,12 +77,12 @@ def decode_head(datagram: bytes) -> tuple[Word, int]:
 
 
 def encode_binding(binding: Binding) -> bytes:
-    """What the MAC covers, and goes before it."""
+    """The bytes that the MAC covers; it follows them."""
     return BINDING.pack(_RELAYED, binding.word, binding.circuit, binding.counter, binding.is_whole, binding.cookie)
 
 
 def decode_binding(datagram: bytes) -> Binding:
-    """A whole `bind`, `bound` or `prove`, MAC and all, which is not looked at. Raises MalformedFrame."""
+    """A whole `bind`, `bound` or `prove`. Its MAC is not checked here. Raises MalformedFrame."""
     word, circuit = decode_head(datagram)
     if word is Word.PASS or len(datagram) != BINDING_BYTES:
         raise MalformedFrame(f"a binding of {len(datagram)} bytes")

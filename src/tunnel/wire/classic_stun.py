@@ -1,7 +1,7 @@
 """STUN as it was before the magic cookie (RFC 3489): what our STUN service answers to old clients.
 
-Their transaction id has 16 bytes (section 11.1) and addresses go unmasked. RFC 8489 section 11 tells new servers from
-old clients by the cookie. A survey of ours never speaks this.
+Their transaction id has 16 bytes (section 11.1) and addresses are not masked. A server recognizes old clients by the
+missing cookie (RFC 8489 section 11). Our own surveys never use this form.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ClassicRequest:
 def decode_classic_request(datagram: bytes) -> ClassicRequest:
     """A binding request without the cookie. Raises MalformedFrame, also for attributes that we do not know.
 
-    RFC 3489 would have those answered by an error; clients of today that get one ask again at once and for ever.
+    RFC 3489 wants an error in answer to those, but today's clients that get one ask again at once, for ever.
     """
     if len(datagram) < HEADER.size or is_stun(datagram):
         raise MalformedFrame("not a classic STUN message")
@@ -44,14 +44,13 @@ def decode_classic_request(datagram: bytes) -> ClassicRequest:
         case body if len(body) == 8 and body[:4] == struct.pack("!HH", _CHANGE_REQUEST, 4):
             return ClassicRequest(transaction, Change(body[7] & (Change.PORT | Change.ADDRESS)))
         case _:
-            raise MalformedFrame("a classic request with attributes that nobody sends")
+            raise MalformedFrame("a classic request with unexpected attributes")
 
 
 def encode_classic_success(
     request: ClassicRequest, observed: Endpoint, source: Endpoint | None, changed: Endpoint | None
 ) -> bytes:
-    """The answer: where we saw the client, and if we know them where this comes from and where our other address and
-    port are. IPv4 only."""
+    """The answer: where we saw the client and, if known, our source and our other address and port. IPv4 only."""
     addresses = ((_MAPPED_ADDRESS, observed), (_SOURCE_ADDRESS, source), (_CHANGED_ADDRESS, changed))
     body = b"".join(_address(kind, endpoint) for kind, endpoint in addresses if endpoint is not None)
     return HEADER.pack(_BINDING_RESPONSE, len(body), request.transaction) + body

@@ -17,7 +17,7 @@ HEADER_BYTES = HEADER.size
 TAG_BYTES = 16
 SEALED_OVERHEAD = HEADER_BYTES + TAG_BYTES
 FULL_SIZE = 1280 + SEALED_OVERHEAD
-"""UDP payload of a full-size packet: a path that cannot carry it is no path."""
+"""UDP payload of a full-size packet. A path that cannot carry it is not used."""
 
 
 class Kind(IntEnum):

@@ -15,14 +15,14 @@ _TTL = 64
 _MIN_MTU6 = 1280
 _OFFSET = 0x1FFF
 _QUESTIONS4 = frozenset((0, 8, 13, 14))
-"""ICMP types that are no errors: echo and timestamp, with their answers."""
+"""ICMP types that are not errors: echo and timestamp, with their answers."""
 _FIRST_QUESTION6 = 128
 
 
 def encode_unreachable(packet: bytes) -> bytes | None:
-    """What the host that a packet is for would answer if it could not be reached; to be sent back where it came from.
+    """The error that says that the destination of a packet is unreachable, to be sent back to the packet's source.
 
-    None where no error may be answered (RFC 1122 section 3.2.2): to an ICMP error, or a fragment that is not the first.
+    None where no error may be sent (RFC 1122 section 3.2.2): about an ICMP error, or a fragment that is not the first.
     Raises MalformedFrame.
     """
     return _unreachable4(packet) if ip_version(packet) == 4 else _unreachable6(packet)

@@ -2,9 +2,9 @@
 
     p2pt1-  base64url( [server, pin or nil, network, network id, secret]  |  checksum (4) )
 
-Spaces, line breaks and characters that nobody sees are ignored, wherever they are. The checksum finds what was cut off
-or mistyped; it is no proof of anything: whether the secret belongs to the network is for crypto/network_keys.py to say.
-No error text repeats the invite, since whoever reads that text must not read the secret.
+Spaces, line breaks and invisible characters are ignored. The checksum finds what was cut off or mistyped and proves
+nothing; crypto/network_keys.py checks that the secret belongs to the network. No error text repeats the invite, since
+whoever reads that text must not read the secret.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def decode_invite(text: str) -> Invite:
 
 
 def check_invite(invite: Invite) -> None:
-    """Raise SettingsError unless every field has its shape. Whether the server's URL parses is the dialler's affair."""
+    """Raise SettingsError unless every field has its shape. The server's URL is parsed later, when it is dialled."""
     if not invite.server.startswith(_SCHEMES) or len(invite.server) > MAX_SERVER or not _is_plain(invite.server):
         raise SettingsError("the server of an invite is wss://HOST:PORT")
     if invite.pin is not None and len(invite.pin) != PIN_BYTES:
@@ -85,7 +85,7 @@ def check_invite(invite: Invite) -> None:
 
 
 def check_network_name(name: str) -> None:
-    """Raise SettingsError unless the name may be that of a network: 1 to 63 printable characters, no space around."""
+    """Raise SettingsError unless a network may have this name: 1 to 63 printable characters, no space around it."""
     if not 0 < len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
         raise SettingsError(f"a network's name has 1 to {MAX_NAME} printable characters and no space around it")
 
@@ -103,4 +103,4 @@ def _damaged() -> SettingsError:
 
 
 def _wrong() -> SettingsError:
-    return SettingsError("this invite is whole but holds what no invite holds: ask for a new one")
+    return SettingsError("this invite is complete, but its content is not that of an invite: ask for a new one")

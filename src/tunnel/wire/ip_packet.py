@@ -1,6 +1,6 @@
-"""The few bytes of an inner IP packet that the tunnel looks at (RFC 791 section 3.1, RFC 8200 section 3).
+"""The few bytes of an inner IP packet that the tunnel reads (RFC 791 section 3.1, RFC 8200 section 3).
 
-Addresses stay packed (4 or 16 bytes): they are dictionary keys on the way of every packet.
+Addresses stay packed (4 or 16 bytes): they are the dictionary keys that route each packet.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MORE_FRAGMENTS = 1
 
 
 def ip_version(packet: bytes) -> int:
-    """4 or 6, when the packet is long enough for the header of that version. Raises MalformedFrame."""
+    """4 or 6, if the packet is long enough for a header of that version. Raises MalformedFrame."""
     if len(packet) >= IPV4_HEADER_BYTES:
         version = packet[0] >> 4
         if version == 4 and IPV4_HEADER_BYTES <= (packet[0] & 0x0F) * 4 <= len(packet):
@@ -41,14 +41,15 @@ def destination_of(packet: bytes) -> bytes:
 
 
 def addresses_of(packet: bytes) -> tuple[bytes, bytes]:
-    """Packed source and destination, looked up at once. Raises MalformedFrame."""
+    """Packed source and destination. Raises MalformedFrame."""
     return (packet[12:16], packet[16:20]) if ip_version(packet) == 4 else (packet[8:24], packet[24:40])
 
 
 def leads_on(packet: bytes) -> bool:
-    """Whether a well-formed packet may ask its destination to pass it on: by a source route, or an IPv6 routing header.
+    """Whether a well-formed packet may ask its destination to forward it, by a source route or an IPv6 routing header.
 
-    So it need not end at its destination address. A first fragment that does not show all headers may, in the next one.
+    Such a packet need not end at its destination address. A first fragment that does not hold all headers counts too,
+    since the next fragment may hold one.
     """
     if packet[0] >> 4 == 6:
         return packet[6] in (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION) and _has_routing_header(packet)
@@ -70,9 +71,9 @@ def _has_source_route(packet: bytes) -> bool:
 
 
 def _has_routing_header(packet: bytes) -> bool:
-    """One with segments left; behind a fragment header too, where the packet is the first fragment.
+    """Whether there is one with segments left, also behind a fragment header if the packet is the first fragment.
 
-    That must hold all headers (RFC 7112 section 5): where it does not, what is missing is taken for such a one.
+    A first fragment must hold all headers (RFC 7112 section 5). If it does not, the missing part counts as one.
     """
     kind, at, is_first_of_more = packet[6], IPV6_HEADER_BYTES, False
     while at + _FRAGMENT_HEADER_BYTES <= len(packet):

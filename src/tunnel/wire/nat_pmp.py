@@ -3,8 +3,8 @@
     request | 0 | opcode | 0 (2)    | internal port (2) | external port (2) | lifetime (4)
     answer  | 0 | opcode | code (2) | epoch (4) | outer address (4), or ports and lifetime as above
 
-The first two bytes of a request for the outer address are all of it. Nothing in an answer is a secret that was asked
-with: whoever sends from the gateway's address is believed.
+A request for the outer address consists of the first two bytes. An answer repeats no secret of its request: whoever
+sends from the gateway's address is believed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tunnel.model.transport import Transport
 
 PMP_VERSION = 0
 ANSWER_BIT = 0x80
-"""Of an opcode: this is an answer. PCP took it over, and the place of the code."""
+"""Set in an opcode: this is an answer. PCP kept this bit and the place of the code."""
 
 
 class PmpCode(IntEnum):
@@ -36,28 +36,28 @@ class PmpCode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class PmpAddressRequest:
-    """Asks for the gateway's outer address, and by that whether it speaks NAT-PMP."""
+    """Asks for the gateway's outer address. An answer also shows that it speaks NAT-PMP."""
 
 
 @dataclass(frozen=True, slots=True)
 class PmpMapRequest:
-    """Asks for a mapping, or with lifetime 0 for its end; that with internal port 0 ends all mappings of the host."""
+    """Asks for a mapping, or with lifetime 0 for its end. With internal port 0 too, all mappings of the host end."""
 
     transport: Transport
     internal_port: int
     external_port: int
-    """A wish; 0 for none, and always when a mapping is taken away."""
+    """The port that we would like; 0 for none, and always 0 when a mapping is deleted."""
     lifetime: int
 
     @property
     def opcode(self) -> int:
-        """Which a refusal repeats."""
+        """The opcode of the request; a refusal repeats it."""
         return _MAPS[self.transport]
 
 
 @dataclass(frozen=True, slots=True)
 class PmpUnknown:
-    """A NAT-PMP request with an opcode that RFC 6886 does not have: it is refused."""
+    """A NAT-PMP request with an opcode that is not in RFC 6886: it is refused."""
 
     opcode: int
 
@@ -72,7 +72,7 @@ class PmpAddress:
 
 @dataclass(frozen=True, slots=True)
 class PmpMapped:
-    """A mapping as it is now; external port and lifetime are 0 when there is none any more."""
+    """A mapping as it is now; external port and lifetime are 0 if it is gone."""
 
     epoch: int
     transport: Transport
@@ -83,13 +83,13 @@ class PmpMapped:
 
 @dataclass(frozen=True, slots=True)
 class PmpRefusal:
-    """The gateway did not do it. `code` is a number where it is none of RFC 6886."""
+    """The gateway refused. `code` is a plain number if RFC 6886 does not define it."""
 
     code: PmpCode | int
     opcode: int
     epoch: int
     internal_port: int = 0
-    """Of the map request that it answers."""
+    """That of the map request that it answers."""
 
 
 PmpRequest: TypeAlias = PmpAddressRequest | PmpMapRequest
@@ -111,7 +111,7 @@ def encode_pmp_request(request: PmpRequest) -> bytes:
 def decode_pmp_request(datagram: bytes) -> PmpRequest | PmpUnknown:
     """What a host asks. The first two bytes are known to be those of a NAT-PMP request. Raises MalformedFrame.
 
-    What stands behind a request is not looked at.
+    Bytes after the request are ignored.
     """
     opcode = datagram[1]
     if opcode == _ADDRESS:
@@ -154,13 +154,13 @@ def decode_pmp_answer(datagram: bytes) -> PmpAnswer:
         return PmpAddress(epoch, str(ipaddress.IPv4Address(body[:4])))
     if opcode in _TRANSPORTS and len(body) >= _PORTS.size:
         return PmpMapped(epoch, _TRANSPORTS[opcode], *_PORTS.unpack_from(body))
-    raise MalformedFrame("a NAT-PMP answer that ends early, or that nobody asks for")
+    raise MalformedFrame("a NAT-PMP answer that ends early, or to a request that does not exist")
 
 
 def pmp_lost_mappings(earlier: int, later: int, seconds: float) -> bool:
-    """Whether a gateway that said these two epochs, so many seconds apart, began anew between (RFC 6886, section 3.6).
+    """Whether a gateway restarted between the two epochs that it told, `seconds` apart (RFC 6886, section 3.6).
 
-    Its clock may go slower than ours by an eighth, and be two seconds late.
+    Its clock may be slower than ours by an eighth, and two seconds late.
     """
     return later < earlier + seconds * 7 / 8 - 2
 

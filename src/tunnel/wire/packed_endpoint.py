@@ -22,7 +22,7 @@ def encode_endpoint(endpoint: Endpoint) -> bytes:
 def decode_endpoint(packed: bytes) -> Endpoint:
     """An endpoint that a datagram may be sent to, its host in the shortest numeric form. Raises MalformedFrame.
 
-    IPv4 addresses inside IPv6 ones (RFC 4291 section 2.5.5.2) are refused: they would make two names of one place.
+    IPv4 addresses inside IPv6 ones (RFC 4291 section 2.5.5.2) are refused: one endpoint would have two forms.
     """
     if len(packed) not in (IPV4_ENDPOINT_BYTES, IPV6_ENDPOINT_BYTES):
         raise MalformedFrame(f"an endpoint of {len(packed)} bytes")

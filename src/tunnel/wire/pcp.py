@@ -5,7 +5,7 @@
     MAP     | nonce (12) | protocol | 0 (3) | internal port (2) | external port (2) | external address (16)
     option  | code | 0 | length (2) | value, padded to a multiple of four
 
-ANNOUNCE has no operation. PEER is not spoken. IPv4 addresses travel inside IPv6 ones (section 5).
+ANNOUNCE has no operation. PEER is not supported. IPv4 addresses travel inside IPv6 ones (section 5).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tunnel.wire.nat_pmp import ANSWER_BIT
 PCP_VERSION = 2
 NONCE_BYTES = 12
 PCP_HEADER_BYTES = 24
-"""Of a request and of an answer; the operation and the options follow."""
+"""In a request and in an answer; the operation and the options follow."""
 MAX_PCP = 1100
 """Bytes of a message (section 7)."""
 ANYWHERE = Endpoint("0.0.0.0", 0)
-"""The IPv4 endpoint that a request suggests when it has no wish."""
+"""The IPv4 endpoint that a request suggests if any will do."""
 
 
 class PcpCode(IntEnum):
@@ -55,7 +55,7 @@ class PcpAnnounceRequest:
     """Asks whether the gateway speaks PCP, and for its epoch (RFC 6887, section 14.1)."""
 
     client: str
-    """The address that it was sent from, so that the gateway sees a NAT between them."""
+    """The address from which it was sent, so that the gateway notices a NAT in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +64,16 @@ class PcpMapRequest:
 
     client: str
     nonce: bytes
-    """12 unguessable bytes, the same for as long as the mapping shall live: who does not know them cannot touch it."""
+    """12 unguessable bytes, the same while the mapping lives: without them nobody can change it."""
     transport: Transport
     internal_port: int
     external: Endpoint
-    """A wish. Address and port may each be zero for none."""
+    """The endpoint that we would like. Address and port may each be zero for none."""
     lifetime: int
     third_party: str | None = None
     """The host that the mapping is for, if it is not the client (section 13.1)."""
     prefer_failure: bool = False
-    """No other external endpoint than the one suggested will do (section 13.2)."""
+    """Refuse rather than give another external endpoint than the suggested one (section 13.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class PcpFaulty:
     code: PcpCode
     opcode: int
     operation: bytes
-    """What stands behind the header; the refusal gives it back."""
+    """The bytes after the header; the refusal repeats them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class PcpAnnounced:
 
 @dataclass(frozen=True, slots=True)
 class PcpMapped:
-    """A mapping as it is now, with what its request said."""
+    """A mapping as it is now, with the fields of its request."""
 
     epoch: int
     nonce: bytes
@@ -109,19 +109,19 @@ class PcpMapped:
 
 @dataclass(frozen=True, slots=True)
 class PcpRefusal:
-    """The gateway did not do it. `code` is a number where it is none of RFC 6887."""
+    """The gateway refused. `code` is a plain number if RFC 6887 does not define it."""
 
     code: PcpCode | int
     opcode: int
     epoch: int
     lifetime: int
-    """For so long it would say the same again."""
+    """For how many seconds it would give the same answer."""
     operation: bytes = b""
-    """What stood behind the header of the request."""
+    """The bytes after the header of the request."""
 
     @property
     def nonce(self) -> bytes | None:
-        """That of the map request that it answers; None if it answers none."""
+        """The nonce of the map request that it answers; None if it answers another request."""
         is_map = self.opcode == _MAP and len(self.operation) >= _OPERATION.size
         return self.operation[:NONCE_BYTES] if is_map else None
 
@@ -145,7 +145,7 @@ def encode_pcp_request(request: PcpRequest) -> bytes:
 def decode_pcp_request(datagram: bytes) -> PcpRequest | PcpFaulty:
     """What a host asks. The first two bytes are known to be those of a PCP request. Raises MalformedFrame.
 
-    What a gateway drops is malformed; what it refuses without looking any further is a PcpFaulty (section 8.2).
+    A request that a gateway drops is malformed; one that it refuses without reading on is a PcpFaulty (section 8.2).
     """
     if len(datagram) < _REQUEST.size:
         raise MalformedFrame("a PCP request without a whole header")
@@ -197,12 +197,12 @@ def decode_pcp_answer(datagram: bytes) -> PcpAnswer:
     if opcode == _ANNOUNCE:
         return PcpAnnounced(epoch)
     if opcode != _MAP or len(operation) < _OPERATION.size or len(operation) % 4:
-        raise MalformedFrame("a PCP answer that ends early or that nobody asks for")
+        raise MalformedFrame("a PCP answer that ends early, or to a request that does not exist")
     nonce, protocol, internal, external_port, external = _OPERATION.unpack_from(operation)
     try:
         options = _decode_options(operation[_OPERATION.size :])
     except _Fault as fault:
-        raise MalformedFrame("a PCP answer with options that are none of ours") from fault
+        raise MalformedFrame("a PCP answer with options that we did not send") from fault
     if protocol not in _TRANSPORTS:
         raise MalformedFrame("a PCP answer for another protocol than UDP and TCP")
     mapped = Endpoint(_unpacked(external), external_port)
@@ -210,9 +210,9 @@ def decode_pcp_answer(datagram: bytes) -> PcpAnswer:
 
 
 def pcp_lost_mappings(earlier: int, later: int, seconds: float) -> bool:
-    """Whether a gateway that said these two epochs, so many seconds apart, began anew between (RFC 6887, section 8.5).
+    """Whether a gateway restarted between the two epochs that it told, `seconds` apart (RFC 6887, section 8.5).
 
-    Its clock may differ from ours by a sixteenth and two seconds; one that ran further ahead counts as new too.
+    Its clock may differ from ours by a sixteenth and two seconds. If it is further ahead, that counts as a restart too.
     """
     told = later - earlier
     return told < -1 or seconds + 2 < told - told / 16 or told + 2 < seconds - seconds / 16

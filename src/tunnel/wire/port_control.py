@@ -1,11 +1,11 @@
-"""What a host and its gateway say about ports, as bytes: NAT-PMP (nat_pmp.py) or PCP (pcp.py). No I/O, no clock.
+"""Messages between a host and its gateway about ports: NAT-PMP (nat_pmp.py) or PCP (pcp.py). No I/O, no clock.
 
     host --request--> gateway, UDP port 5351
          <--answer--           with the top bit of the second byte set
 
-The first byte, the version, tells the two protocols apart. The result code stands at the same place in both, so a side
-that speaks one of them understands that the other side does not. An *epoch* counts the seconds since a gateway lost its
-mappings. Lifetimes are whole seconds; 0 takes a mapping away.
+The first byte, the version, tells the two protocols apart. The result code is at the same place in both, so a side that
+speaks one of them understands that the other side does not. An *epoch* counts the seconds since a gateway lost its
+mappings. Lifetimes are whole seconds; 0 deletes a mapping.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from tunnel.wire.pcp import (
 )
 
 PORT = 5351
-"""Of the gateway."""
+"""The gateway's UDP port."""
 
 
 @dataclass(frozen=True, slots=True)
 class OtherVersion:
-    """A request in a version that nobody here speaks: it is refused in one that we do."""
+    """A request in a version that we do not speak; it is refused in one that we do."""
 
     version: int
     opcode: int
@@ -65,7 +65,7 @@ def encode_port_request(request: PortRequest) -> bytes:
 
 
 def decode_port_request(datagram: bytes) -> PortRequest | PmpUnknown | PcpFaulty | OtherVersion:
-    """What a host asks. Raises MalformedFrame for what a gateway leaves without an answer."""
+    """What a host asks. Raises MalformedFrame for what a gateway does not answer."""
     if len(datagram) < 2 or datagram[1] & ANSWER_BIT:
         raise MalformedFrame("no request for a port")
     match datagram[0]:
@@ -85,7 +85,7 @@ def encode_port_answer(answer: PortAnswer) -> bytes:
 
 
 def decode_port_answer(datagram: bytes) -> PortAnswer:
-    """What a gateway says. Raises MalformedFrame. Whether somebody asked for that is the caller's to check."""
+    """What a gateway says. Raises MalformedFrame. The caller checks whether it was asked for."""
     if len(datagram) < 2 or not datagram[1] & ANSWER_BIT:
         raise MalformedFrame("no answer to a request for a port")
     match datagram[0]:

@@ -1,13 +1,12 @@
-"""What a probe says, unsealed: "do you hear me?", "yes, and I saw you there", and "this is how I punch now".
+"""The plaintext of probes: a request ("do you hear me?"), its answer, and a hint about port prediction.
 
      0      1                 9        10                  10 + n
     | word | transaction (8) | n (1)  | endpoint (n bytes) | zeros up to the wanted size ...          word 1, 2
-    | word | zeros (8)       | n (1)  | endpoint (n bytes) | stage opens attempt sockets flows step | spans   word 3
+    | word | zeros (8)       | n (1)  | endpoint (n bytes) | phase opens attempt sockets flows step | spans   word 3
 
-The word is 1 for a request, 2 for an answer, 3 for a hint; n is 0, 6 or 18 (packed_endpoint.py). An answer never
-triggers an answer, and a hint is answered by nothing. What stands behind the endpoint of a request or an answer is
-padding and is not looked at: it makes the probe as big as the path must carry. What stands behind the spans of a hint
-is a newer peer's and is ignored.
+The word is 1 for a request, 2 for an answer, 3 for a hint; n is 0, 6 or 18 (packed_endpoint.py). Answers and hints are
+not answered. Bytes after the endpoint of a request or an answer are padding and are ignored: they make the probe as big
+as the path must carry. Bytes after the spans of a hint come from a newer version and are ignored.
 """
 
 from __future__ import annotations
@@ -30,25 +29,25 @@ _SPAN = struct.Struct("!HH")
 
 
 class PunchPhase(IntEnum):
-    """Where a side is in a hard punch."""
+    """How far one side is in a port prediction."""
 
     READY = 1
     """It has its turn and begins as soon as the peer is ready too."""
     UNDER_WAY = 2
     OVER = 3
-    """It has done all that it may."""
+    """It has sent all that it may."""
     BUSY = 4
-    """It has no turn: another hard punch of its node goes on."""
+    """It has no turn: its node predicts ports for another peer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """Asks the peer for a `ProbeAnswer` with the same transaction, over the way that this came."""
+    """Asks the peer for a `ProbeAnswer` with the same transaction, on the same path."""
 
     transaction: bytes
     """8 unguessable bytes."""
     sent_to: Endpoint | None = None
-    """Where we sent it, so the peer learns under which address we know it; None over the relay."""
+    """Where we sent it, so that the peer learns at which address we know it; None over the relay."""
     size: int = field(default=0, compare=False)
     """Set by `decode_probe`: how many plaintext bytes came."""
 
@@ -58,7 +57,7 @@ class ProbeAnswer:
     """Proves that a request arrived, and says where it came from."""
 
     transaction: bytes
-    """Of the request."""
+    """That of the request."""
     observed: Endpoint | None = None
     """The source of the request as we saw it; None over the relay."""
     size: int = field(default=0, compare=False)
@@ -67,19 +66,19 @@ class ProbeAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ProbeHint:
-    """What one side of a hard punch tells the other while it goes on, over the relay."""
+    """What one side of a port prediction tells the other meanwhile, over the relay."""
 
     phase: PunchPhase
     opens: bool = False
-    """Whether the speaker opens sockets; else it guesses. Where both say the same they saw different reports."""
+    """Whether the sender opens sockets; otherwise it guesses ports. If both say the same, their reports differ."""
     attempt: int = 0
-    """The how manieth hard punch of this pair it is, as the speaker counts; the higher count holds."""
+    """The number of this port prediction of the pair, as the sender counts; the higher count holds."""
     place: Endpoint | None = None
-    """Where its outer ports are: only the host counts. None while it has nothing to say of ports."""
+    """Where its outer ports are; only the host counts. None if it has no ports to tell."""
     spans: tuple[tuple[int, int], ...] = ()
-    """First and last port of each range in which ports of its sockets are, as it learned them; at most 32."""
+    """First and last port of each range that holds ports of its sockets, as far as it knows; at most 32."""
     step: int = 0
-    """From one of its ports to the next, signed; 0: not known."""
+    """The signed distance from one of its ports to the next; 0: not known."""
     sockets: int = 0
     """How many it has opened."""
     flows: int = 0
@@ -90,7 +89,7 @@ Probe: TypeAlias = ProbeRequest | ProbeAnswer | ProbeHint
 
 
 def encode_probe(probe: Probe, size: int = 0) -> bytes:
-    """The plaintext of a probe, zeros behind it up to `size` bytes (a smaller size adds none)."""
+    """The plaintext of a probe, padded with zeros to `size` bytes if it is shorter."""
     match probe:
         case ProbeRequest():
             word, transaction, endpoint, rest = _REQUEST, probe.transaction, probe.sent_to, b""
@@ -105,7 +104,7 @@ def encode_probe(probe: Probe, size: int = 0) -> bytes:
 
 
 def decode_probe(plaintext: bytes) -> Probe:
-    """A probe, with its length in `size`. Raises MalformedFrame."""
+    """A probe, its `size` set to the length of the plaintext. Raises MalformedFrame."""
     if len(plaintext) < _HEAD_BYTES:
         raise MalformedFrame(f"a probe of {len(plaintext)} bytes")
     transaction, length = plaintext[1 : 1 + TRANSACTION_BYTES], plaintext[_HEAD_BYTES - 1]
@@ -140,16 +139,16 @@ def _encode_hint(hint: ProbeHint) -> bytes:
 
 def _decode_hint(place: Endpoint | None, rest: bytes) -> ProbeHint:
     if len(rest) < _HINT_FIELDS.size:
-        raise MalformedFrame(f"a hint of {len(rest)} bytes behind its endpoint")
+        raise MalformedFrame(f"a hint of {len(rest)} bytes after its endpoint")
     phase, opens, attempt, sockets, flows, step, count = _HINT_FIELDS.unpack_from(rest)
     if phase not in PunchPhase.__members__.values() or opens > 1 or count > MAX_SPANS:
-        raise MalformedFrame(f"a hint of stage {phase} with {count} spans")
+        raise MalformedFrame(f"a hint of phase {phase} with {count} spans")
     packed = rest[_HINT_FIELDS.size : _HINT_FIELDS.size + count * _SPAN.size]
     if len(packed) != count * _SPAN.size:
         raise MalformedFrame("a hint ends inside its spans")
     spans = tuple(_SPAN.iter_unpack(packed))
     if any(not 0 < first <= last for first, last in spans):
-        raise MalformedFrame("a span of ports that begins behind its end, or at port 0")
+        raise MalformedFrame("a span of ports that begins after its end, or at port 0")
     return ProbeHint(PunchPhase(phase), bool(opens), attempt, place, spans, step, sockets, flows)
 
 

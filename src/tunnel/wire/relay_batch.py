@@ -1,4 +1,4 @@
-"""Relay frames in one WebSocket message: 0xC1 (a byte that MessagePack never uses), then entries.
+"""Relay frames in one WebSocket message: 0xC1, a byte that MessagePack never uses, then entries.
 
     | 0xC1 | handle (8) | length (2) | datagram | handle (8) | length (2) | datagram | ...
 

@@ -1,7 +1,7 @@
 """Signals between node and server: frozen dataclasses <-> MessagePack (docs/protocol.md).
 
-A signal travels as `[tag, {field: value}]`. Unknown tags decode to None and are skipped; unknown fields are ignored;
-every length is limited here, so behind `decode_signal` nothing is checked twice.
+A signal travels as `[tag, {field: value}]`. Unknown tags decode to None and are skipped, unknown fields are ignored,
+and all lengths are limited here, so nothing is checked again after `decode_signal`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Welcome:
     stun: tuple[Endpoint, ...]
     """STUN endpoints of the server; a host of 0.0.0.0 or :: means the host that the node dialled."""
     relay: tuple[Endpoint, ...] = ()
-    """Where its UDP relay listens, in the same words; empty if it has none."""
+    """Where its UDP relay listens, in the same form; empty if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Introduced:
     """Server -> both nodes: punch each other, beginning in `start_in` seconds from receipt."""
 
     id: int
-    """Of the introduction, the same on both sides."""
+    """That of the introduction, the same on both sides."""
     peer: bytes
     epoch: bytes
     seq: int
@@ -150,9 +150,9 @@ class Circuit:
 
     peer: bytes
     circuit: int
-    """Not 0. The newest one of a pair counts."""
+    """Not 0. The newest circuit of a pair counts."""
     key: bytes
-    """Of the receiver's side, 32 random bytes: under it it binds."""
+    """32 random bytes, for the receiver's side: its binds carry a MAC under this key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +246,7 @@ TAGS: dict[str, type] = {
 }
 _TAG_OF = {kind: tag for tag, kind in TAGS.items()}
 
-# What a field may hold, by its name: exact length of a key or id, or the most that a free one may have.
+# The exact length of a field, by its name; others are limited by their type.
 _EXACT = {
     "nonce": 32,
     "server_key": 32,
@@ -297,7 +297,7 @@ def decode_signal(message: bytes) -> Signal | None:
 
 
 def _checked(kind: type) -> Callable[[Any, Any], Any]:
-    """A strict structure hook: no coercion, every length looked at."""
+    """A strict structure hook: no coercion, every length checked."""
     hints = get_type_hints(kind)
     names = [field.name for field in fields(kind)]
 

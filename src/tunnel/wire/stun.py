@@ -4,8 +4,8 @@
     | type (2)    | length | magic cookie | transaction id (12)    | attributes ...
     | attribute   | length | value, padded to a multiple of four ...
 
-Only what a survey and our STUN service need is understood; other attributes that must be understood are listed in
-`not_understood`, so a server can say so (420). `decode_stun` checks a FINGERPRINT that is there; MESSAGE-INTEGRITY
+Only what a survey and our STUN service need is understood. Other attributes that must be understood are listed in
+`not_understood`, so that a server can answer 420. `decode_stun` checks a FINGERPRINT if there is one. MESSAGE-INTEGRITY
 is not checked: our servers share no key with their clients.
 """
 
@@ -69,12 +69,12 @@ class StunMessage:
 
     kind: StunClass
     transaction: bytes
-    """12 unguessable bytes; an answer carries those of its request."""
+    """12 unguessable bytes; an answer repeats those of its request."""
     method: int = BINDING
-    """Below 128: a first byte above 0x01 is not taken for STUN here."""
+    """Below 128, since a first byte above 0x01 is not STUN here."""
     xor_mapped: Endpoint | None = None
     mapped: Endpoint | None = None
-    """MAPPED-ADDRESS: the same, in a form that some NATs rewrite. Ask `observed`."""
+    """MAPPED-ADDRESS: the same, in a form that some NATs rewrite. Use `observed`."""
     origin: Endpoint | None = None
     other: Endpoint | None = None
     change: Change | None = None
@@ -88,11 +88,11 @@ class StunMessage:
     fingerprint: bool = False
     """Whether it ends in a FINGERPRINT."""
     not_understood: tuple[int, ...] = ()
-    """Set by `decode_stun`: types that must be understood and are not. Not encoded."""
+    """Set by `decode_stun`: types that must be understood but are not. Never encoded."""
 
     @property
     def observed(self) -> Endpoint | None:
-        """The source that the server saw: XOR-MAPPED-ADDRESS, else MAPPED-ADDRESS; an IPv4 one as such."""
+        """The source that the server saw: XOR-MAPPED-ADDRESS, else MAPPED-ADDRESS; IPv4 never as IPv4-mapped IPv6."""
         seen = self.xor_mapped or self.mapped
         return None if seen is None else without_ipv6_shell(seen)
 
@@ -103,7 +103,7 @@ def is_stun(datagram: bytes) -> bool:
 
 
 def binding_request(transaction: bytes, change: Change | None = None, response_port: int | None = None) -> StunMessage:
-    """Asks a server where we come from; the answer may be wished from elsewhere, or at another port of ours."""
+    """Asks a server where it sees us. It may be asked to answer from elsewhere, or to another port of ours."""
     return StunMessage(StunClass.REQUEST, transaction, change=change, response_port=response_port)
 
 
@@ -124,19 +124,19 @@ def encode_stun(message: StunMessage) -> bytes:
 def decode_stun(datagram: bytes) -> StunMessage:
     """A message. Raises MalformedFrame, also for a FINGERPRINT that is wrong or not at the end.
 
-    Of an attribute that comes twice the first counts (RFC 8489 section 14); what stands behind a MESSAGE-INTEGRITY is
-    ignored, but for the FINGERPRINT (section 14.5).
+    If an attribute comes twice, the first counts (RFC 8489 section 14). Attributes after a MESSAGE-INTEGRITY are
+    ignored, except the FINGERPRINT (section 14.5).
     """
     if not is_stun(datagram):
         raise MalformedFrame("not a STUN message")
     kind_and_method, length, _, transaction = HEADER.unpack_from(datagram)
     if length % 4 or length != len(datagram) - HEADER.size or len(datagram) > MAX_STUN:
-        raise MalformedFrame("a STUN message of another length than it says, or too long")
+        raise MalformedFrame("a STUN message that is too long, or not as long as it says")
     found: dict[int, bytes] = {}
     for offset, kind, value in _walk(datagram):
         if kind == Attribute.FINGERPRINT:
             if offset + _FINGERPRINT_BYTES != len(datagram) or value != _fingerprint(datagram[:offset]):
-                raise MalformedFrame("a STUN fingerprint that does not fit")
+                raise MalformedFrame("a STUN fingerprint that does not match")
             found[kind] = value
         elif not _INTEGRITIES & found.keys() or kind == Attribute.MESSAGE_INTEGRITY_SHA256:
             found.setdefault(kind, value)
@@ -245,7 +245,7 @@ def _decode_error(value: bytes | None) -> tuple[int | None, str]:
     if value is None:
         return None, ""
     if len(value) < 4 or not 3 <= value[2] & 7 <= 6 or value[3] > 99:
-        raise MalformedFrame("a STUN error code that is none")
+        raise MalformedFrame("an invalid STUN error code")
     return (value[2] & 7) * 100 + value[3], _decode_text(value[4:])
 
 
@@ -261,5 +261,5 @@ def _decode_text(value: bytes) -> str:
 
 def _integer(value: bytes, size: int) -> int:
     if len(value) != size:
-        raise MalformedFrame("a STUN number of a wrong length")
+        raise MalformedFrame("a STUN number of the wrong length")
     return int.from_bytes(value, "big")

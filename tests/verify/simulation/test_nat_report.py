@@ -38,7 +38,7 @@ from tunnel.verify.simulation.runs.stun_liar import serve_lies
 
 pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as long
 
-AT_ONCE = replace(DEFAULT_TIMINGS, inspection_calm=0.0)
+AT_ONCE = replace(DEFAULT_TIMINGS, discovery_delay=0.0)
 ONE_ADDRESS = tuple(Endpoint("25.0.0.1", port) for port in (3478, 3479))
 TWO_ADDRESSES = (*ONE_ADDRESS, *(Endpoint("25.0.0.2", port) for port in (3478, 3479)))
 LIAR = Endpoint("25.0.0.9", 3478)
