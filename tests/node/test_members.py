@@ -118,12 +118,14 @@ async def test_an_announcement_with_another_key_than_its_id_s_is_nobody(
         card = desk.program.announcer.card
         assert card is not None
         invented = NodeId(b"\x99" * 16)
-        desk.program._handle_signal(word_of(desk, invented, card.body, bytes(16), 1))
+        desk.program.server_signals.hear_untrusted(word_of(desk, invented, card.body, bytes(16), 1))
         assert desk.program.peer_table.at(invented) is None
         victim = desk.peer("laptop")
         before = victim.status()
         stolen = replace(card.body, name="thief")
-        desk.program._handle_signal(word_of(desk, NodeId(laptop.program.keys.id.raw), stolen, bytes(16), 1))
+        desk.program.server_signals.hear_untrusted(
+            word_of(desk, NodeId(laptop.program.keys.id.raw), stolen, bytes(16), 1)
+        )
         assert (victim.name, victim.status().addresses) == (before.name, before.addresses)
         assert (await victim.ping()).rtt > 0
 
@@ -140,7 +142,7 @@ async def test_what_a_member_claims_never_becomes_a_route(
         assert card is not None
         greedy = replace(card.body, addresses=(claimed,))
         word = word_of(desk, laptop.program.keys.id, greedy, card.epoch, card.seq + 1)
-        desk.program._handle_signal(word)
+        desk.program.server_signals.hear_untrusted(word)
         await trio.sleep(1.0)
         assert device_of(net, "desk") is device
         assert (device.addresses, device.routes) == (before, ())

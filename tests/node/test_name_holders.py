@@ -10,7 +10,7 @@ import trio
 from tunnel.model.errors import DeviceError
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.network.memory_store import MemoryStore
-from tunnel.node.name_holders import MAX_NAMES, MAX_NAMES_PER_NODE, MAX_UNSPOKEN, WRITE_GAP, NameHolders
+from tunnel.node.name_holders import MAX_NAMES, MAX_NAMES_PER_NODE, MAX_UNSPOKEN, WRITE_GAP, NameHolders, Taken
 
 NETWORK, OTHER = (NetworkId(bytes([number]) * 16) for number in (1, 2))
 ONE, TWO = (NodeId(bytes([number]) * 16) for number in (1, 2))
@@ -69,13 +69,11 @@ def test_no_number_of_nodes_pushes_a_name_out_that_somebody_here_meant(holders: 
 
 def test_a_crowd_that_came_and_went_leaves_room_for_others(store: MemoryStore) -> None:
     """One member with many keys would else keep everybody who comes later from a name, for ever."""
-    lost: list[tuple[NodeId, str]] = []
-    holders = NameHolders(store, NETWORK, lost=lambda node, name: lost.append((node, name)))
+    holders = NameHolders(store, NETWORK)
     for number in range(MAX_UNSPOKEN):
         holders.take(f"name {number}", crowd(number))
     holders.save()
-    assert holders.take("laptop", ONE)
-    assert lost == [(crowd(0), "name 0")]
+    assert holders.take("laptop", ONE) == Taken(True, lost=(crowd(0), "name 0"))
     assert NameHolders(store, NETWORK).take("laptop", ONE), "after a restart it is known too who was never spoken to"
 
 
@@ -89,12 +87,15 @@ def test_a_crowd_that_was_spoken_to_leaves_room_too(holders: NameHolders) -> Non
 
 
 def test_who_is_present_keeps_its_name(store: MemoryStore) -> None:
-    holders = NameHolders(store, NETWORK, is_present=lambda node: node != crowd(7))
+    def is_present(node: NodeId) -> bool:
+        return node != crowd(7)
+
+    holders = NameHolders(store, NETWORK)
     for number in range(MAX_UNSPOKEN):
-        holders.take(f"name {number}", crowd(number))
-    assert holders.take("laptop", ONE)
+        holders.take(f"name {number}", crowd(number), is_present=is_present)
+    assert holders.take("laptop", ONE, is_present=is_present)
     assert holders.holder_of("name 7") is None
-    assert not holders.take("phone", TWO)
+    assert not holders.take("phone", TWO, is_present=is_present)
 
 
 def test_damaged_lines_are_ignored_and_told(store: MemoryStore, caplog: pytest.LogCaptureFixture) -> None:

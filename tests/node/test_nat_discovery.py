@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
+from tunnel.model.settings import NodeSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import DatagramSocket
@@ -38,9 +39,8 @@ class Home:
             sockets,
             world.resolver,
             world.interfaces,
+            NodeSettings(stun=servers, default_stun=False, timings=AT_ONCE),
             datagrams=world.datagrams,
-            servers=servers,
-            timings=AT_ONCE,
             entropy=MemoryEntropy(random.Random(1)),
             changed=lambda result, before: self.changes.append((trio.current_time(), result, before)),
             learned=lambda: self.learned.append(trio.current_time()),

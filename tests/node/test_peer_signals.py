@@ -91,7 +91,7 @@ async def test_however_many_ways_lead_to_a_peer_its_candidates_have_one_bound(
     )
     async with open_in("desk") as desk:
         await desk.wait_registered()
-        monkeypatch.setattr(desk.program.peer_signals, "_reach", reach)
+        monkeypatch.setattr(desk.program.peer_signals._nat64, "reach", reach)
         puppet.say(ghost.up(candidates=told))
         await trio.sleep(0.1)
         known = desk.program.peer_table.at(ghost.keys.id)
@@ -340,7 +340,7 @@ async def test_whatever_a_server_says_the_node_goes_on(
         @settings(max_examples=400)
         @given(st.one_of(junk_signals(IDS), junk_signals(known)))
         def hear(signal: Signal) -> None:
-            desk.program._handle_signal(signal)
+            desk.program.server_signals.hear_untrusted(signal)
 
         hear()
         await trio.sleep(60.0)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from tunnel.crypto.network_keys import tunnel_address6
+from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import Announcement, PeerCard
 from tunnel.model.errors import PeerUnreachable
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.nat import NatReport
 from tunnel.network.memory_store import MemoryStore
-from tunnel.node.name_holders import NameHolders
+from tunnel.node.name_holders import MAX_UNSPOKEN, NameHolders
 from tunnel.node.peer_table import PeerTable
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Known:
 
 
 def fresh(store: MemoryStore | None = None) -> PeerTable:
-    return PeerTable(NETWORK, OWN, "desk", NameHolders(store or MemoryStore(), NETWORK))
+    return PeerTable(NETWORK, OWN, "desk", NameHolders(store or MemoryStore(), NETWORK), Notifier())
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_a_name_is_taken_in_whatever_case_and_width(peer_table: PeerTable, twin:
 def test_a_name_outlives_the_process(peer_table: PeerTable) -> None:
     store = MemoryStore()
     holders = NameHolders(store, NETWORK)
-    announce(PeerTable(NETWORK, OWN, "desk", holders), ONE, "laptop")
+    announce(PeerTable(NETWORK, OWN, "desk", holders, Notifier()), ONE, "laptop")
     holders.save()
     later = fresh(store)
     announce(later, TWO, "laptop")
@@ -136,13 +137,17 @@ def test_a_name_outlives_the_process(peer_table: PeerTable) -> None:
 
 
 def test_a_name_that_had_to_go_is_not_borne_on(peer_table: PeerTable) -> None:
-    """Else two nodes would be found under it."""
+    """Else two nodes would be found under it. Who bears another name by now keeps that."""
+    renamed = announce(peer_table, TWO, "phone", present=False)
+    announce(peer_table, TWO, "telephone", present=False)
     one = announce(peer_table, ONE, "laptop", present=False)
-    assert not peer_table.is_present(ONE)
-    peer_table.note_name_lost(ONE, "another")
-    assert one.name == "laptop"
-    peer_table.note_name_lost(ONE, "LAPTOP")
-    assert one.name == ""
+    for number in range(MAX_UNSPOKEN - 2):
+        announce(peer_table, NodeId(number.to_bytes(16, "big")), f"name {number}")
+    assert (renamed.name, one.name) == ("telephone", "laptop")
+    assert announce(peer_table, NodeId(bytes(15) + b"\xff"), "phone").name == "phone"
+    assert (renamed.name, one.name) == ("", "laptop")
+    announce(peer_table, NodeId(bytes(14) + b"\xff\xff"), "tablet")
+    assert (renamed.name, one.name) == ("", "")
 
 
 def test_a_name_whose_node_is_away_is_told_as_that() -> None:

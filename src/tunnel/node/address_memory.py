@@ -6,7 +6,7 @@ and happy eyeballs (RFC 8305) alone would choose the same one for ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import trio
 
@@ -18,21 +18,16 @@ MAX_REMEMBERED = 64
 
 
 class AddressMemory:
-    """One for each node; in memory alone. `choose` says which of the server's or a proxy's addresses may be dialled."""
+    """One for each node; in memory alone."""
 
-    def __init__(self, choose: Callable[[Collection[Endpoint]], Collection[Endpoint]] = lambda every: every) -> None:
-        self._choose = choose
+    def __init__(self) -> None:
         self._failed_at: dict[Endpoint, float] = {}
 
     def ordered(self, endpoints: Collection[Endpoint]) -> tuple[Endpoint, ...]:
-        """Those that are not known to fail as they are, then the others, the one that failed last at the end.
-
-        Raises ServerUnreachable if none of them may be dialled.
-        """
-        chosen = self._choose(endpoints)
+        """Those that are not known to fail as they are, then the others, the one that failed last at the end."""
         long_ago = trio.current_time() - FORGOTTEN_AFTER
         self._failed_at = {endpoint: at for endpoint, at in self._failed_at.items() if at > long_ago}
-        return tuple(sorted(chosen, key=lambda endpoint: self._failed_at.get(endpoint, long_ago)))
+        return tuple(sorted(endpoints, key=lambda endpoint: self._failed_at.get(endpoint, long_ago)))
 
     def note_failed(self, endpoint: Endpoint) -> None:
         """It connected, and then nothing came."""

@@ -1,12 +1,11 @@
-"""What befalls this machine: other addresses or routes, sleep, a copy of it. The node then doubts what it knew.
+"""What happens to this machine: other addresses or routes, sleep, a copy of it. The node then doubts what it knew.
 
-A path that went silent and a public address that changed are signs that it may stand in another network, too.
+A path that went silent and a public address that changed are signs of another network, too.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 import trio
 
@@ -17,6 +16,7 @@ from tunnel.node.announcer import Announcer
 from tunnel.node.circuits import Circuits
 from tunnel.node.identity import Identity
 from tunnel.node.nat_discovery import NatDiscovery
+from tunnel.node.own_addresses import OwnAddresses
 from tunnel.node.peer_table import PeerTable
 from tunnel.node.port_mappings import PortMappings
 from tunnel.node.server_link import ServerLink
@@ -25,36 +25,32 @@ log = logging.getLogger(__name__)
 
 
 class MachineWatch:
-    """Run `run()`. `look()` sees which of our tunnel addresses this machine lets us have; `changed()` is a beat."""
+    """Run `run()`; call `suspect_network` when a path went silent."""
 
     def __init__(
         self,
         world: World,
         identity: Identity,
         peer_table: PeerTable,
-        addresses: AddressMemory,
+        own: OwnAddresses,
+        memory: AddressMemory,
         *,
         announcer: Announcer,
         circuits: Circuits,
         link: ServerLink,
         port_mappings: PortMappings,
         nat_discovery: NatDiscovery,
-        look: Callable[[], None],
-        changed: Callable[[], None],
     ) -> None:
         self._world = world
         self._identity = identity
         self._peer_table = peer_table
-        self._addresses = addresses
+        self._own = own
+        self._memory = memory
         self._announcer = announcer
         self._circuits = circuits
         self._link = link
         self._port_mappings = port_mappings
         self._nat_discovery = nat_discovery
-        self._look = look
-        self._changed = changed
-        self.observed = ""
-        """The host that the server saw our link come from."""
 
     async def run(self) -> None:
         """Watch, for ever."""
@@ -62,6 +58,7 @@ class MachineWatch:
             nursery.start_soon(self._watch_interfaces)
             nursery.start_soon(self._watch_sleep)
             nursery.start_soon(self._watch_copies)
+            nursery.start_soon(self._watch_twins)
 
     def suspect_network(self) -> None:
         """A path went silent, or an address changed: does the server hear us, and are we somewhere else now?"""
@@ -71,31 +68,31 @@ class MachineWatch:
         self._nat_discovery.suspect()
 
     def note_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
-        """A link that was dialled from where we were before is worth nothing: dial again, and wait for no ping."""
+        """A link that was dialled from another public address is dead: dial again without waiting for a ping."""
         here = {mapped.host for mapped in result.reflexive}
         there = {mapped.host for mapped in before.reflexive} if before is not None else set()
         if before is not None and before.reflexive != result.reflexive:
             self._port_mappings.doubt()
-        if here and there and here.isdisjoint(there) and self.observed not in here:
+        if here and there and here.isdisjoint(there) and self._link.observed not in here:
             log.info("public address changed")
             self._link.redial()
 
     def renew(self, why: str) -> None:
-        """Where this memory runs twice, two nodes seal under the same keys and counters: only new keys help."""
+        """Draw new keys: where this memory runs twice, two nodes seal under the same keys and counters."""
         log.warning("this may be a copy of a machine that was running: drawing new keys", extra={"sign": why})
         self._identity.renew(self._world.entropy)
         for peer in self._peer_table:
             peer.renew()
-        self._changed()
+        self._peer_table.note_change()
 
     async def _watch_interfaces(self) -> None:
         while True:
             await self._world.interfaces.wait_change()
             log.info("addresses or routes of this machine changed")
-            self._addresses.forget()
+            self._memory.forget()
             for peer in self._peer_table:
                 peer.paths.doubt_proofs()
-            self._look()
+            self._own.look()
             self._link.hasten()
             self._port_mappings.note_network()
             self.suspect_network()
@@ -113,4 +110,9 @@ class MachineWatch:
     async def _watch_copies(self) -> None:
         while True:
             self.renew(await self._world.clock.wait_copied())
-            self._link.redial()  # TLS has keys too; and whoever is welcomed announces himself anew
+            self._link.redial()  # TLS has keys too; and whoever is welcomed announces itself anew
+
+    async def _watch_twins(self) -> None:
+        while True:
+            await self._link.wait_replaced()
+            self.renew("another process has this node's key")

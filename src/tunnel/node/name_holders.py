@@ -1,8 +1,8 @@
 """Which node a name stands for: the first that bore it, until the user says otherwise.
 
-A name is its bearer's own word, and any member may say it. So the first node that is met under a name keeps it, here
-and on disk, also while it is away; whoever bears the name too is known by his id. `forget` sets names free. Names of
-nodes that this machine never spoke to have less room: keys cost a member nothing, and nobody here means those names.
+A node chooses its own name, and any member may choose the same one. So the first node that is met under a name keeps
+it, here and on disk, also while it is away; a later one is known by its id. `forget` sets names free. Names of nodes
+that this machine never spoke to have less room: keys cost a member nothing, and nobody here means those names.
 
     file names.NETWORK:    NODE_ID NAME        one a line, the oldest first
                            ? NODE_ID NAME      of a node that this machine never spoke to
@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import trio
 
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 MAX_NAMES = 4096
 MAX_UNSPOKEN = 1024
-"""Of these, names of nodes that this machine never spoke to: for a new one the oldest of who is away goes.
+"""Of these, names of nodes that this machine never spoke to. A new one replaces the oldest whose node is away.
 
 The others are kept, MAX_NAMES - MAX_UNSPOKEN at most: making room among them would let a member push names out.
 """
@@ -42,23 +43,23 @@ def names_file(network: NetworkId) -> str:
     return f"names.{network}"
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Whether a name stands for the node that wanted it; as a truth value, too."""
+
+    is_held: bool
+    lost: tuple[NodeId, str] | None = None
+    """The node, and its name, that had to go for it."""
+
+    def __bool__(self) -> bool:
+        return self.is_held
+
+
 class NameHolders:
-    """Ask `holder_of`, take and free names with `take` and `free`; `run` keeps the file up to date.
+    """Ask `holder_of`, take and free names with `take` and `free`; `run` keeps the file up to date."""
 
-    `is_present(node)` keeps the names of who is here; `lost(node, name)` is told of a name that had to go.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        network: NetworkId,
-        *,
-        is_present: Callable[[NodeId], bool] = lambda _node: False,
-        lost: Callable[[NodeId, str], None] = lambda _node, _name: None,
-    ) -> None:
+    def __init__(self, store: Store, network: NetworkId) -> None:
         self._store = store
-        self._is_present = is_present
-        self._lost = lost
         self._file = names_file(network)
         self._holders: dict[str, tuple[NodeId, str]] = {}
         self._names: dict[NodeId, list[str]] = {}
@@ -80,23 +81,26 @@ class NameHolders:
         """The names that stand for this node, the oldest first."""
         return tuple(self._holders[key][1] for key in self._names.get(node, ()))
 
-    def take(self, name: str, node: NodeId) -> bool:
-        """Take a free name for a node. Whether the name stands for that node now."""
+    def take(self, name: str, node: NodeId, *, is_present: Callable[[NodeId], bool] = lambda _node: False) -> Taken:
+        """Take a free name for a node. Nodes that are present (`is_present`) lose none of theirs for it."""
         key = folded(name)
         if key in self._holders:
-            return self._holders[key][0] == node
+            return Taken(self._holders[key][0] == node)
         own = self._names.get(node, [])
         was_spoken_to = any(each not in self._unspoken for each in own)
         if len(own) >= MAX_NAMES_PER_NODE:
             self._release(own[0])
-        if not self._make_room():
-            return False
+        lost = None
+        if len(self._unspoken) >= MAX_UNSPOKEN or len(self._holders) >= MAX_NAMES:
+            lost = self._drop_oldest(is_present)
+            if lost is None:
+                return Taken(False)
         self._add(key, name, node)
         self._unspoken[key] = None
         if was_spoken_to:
             self.note_spoken(node)
         self._note_change()
-        return True
+        return Taken(True, lost)
 
     def note_spoken(self, node: NodeId) -> None:
         """This machine speaks to a node: its names are meant from now on, and kept if there is room."""
@@ -115,7 +119,7 @@ class NameHolders:
         return names
 
     def save(self) -> None:
-        """Write now what is not written yet. A store that cannot be written costs a warning, and the next start."""
+        """Write what is not written yet. If the store cannot be written, the log warns and the next start forgets."""
         if self._is_kept:
             return
         self._is_kept = True
@@ -139,7 +143,7 @@ class NameHolders:
             yield f"{'? ' if key in self._unspoken else ''}{node} {name}\n"
 
     def _load(self) -> None:
-        """What a line says that makes no sense is left out, and told."""
+        """Lines that make no sense are left out, and counted in the log."""
         damaged = 0
         for line in (self._store.read(self._file) or b"").decode(errors="replace").split("\n"):
             match = _LINE.fullmatch(line)
@@ -153,17 +157,14 @@ class NameHolders:
         if damaged:
             log.warning("names file has damaged lines, which are ignored file=%s lines=%d", self._file, damaged)
 
-    def _make_room(self) -> bool:
-        """Whether one more name has room; for it the oldest goes of a node that is away, and that nobody spoke to."""
-        if len(self._unspoken) < MAX_UNSPOKEN and len(self._holders) < MAX_NAMES:
-            return True
+    def _drop_oldest(self, is_present: Callable[[NodeId], bool]) -> tuple[NodeId, str] | None:
+        """Give up the oldest name of a node that is away and that this machine never spoke to; None: there is none."""
         for key in self._unspoken:
             node, name = self._holders[key]
-            if not self._is_present(node):
+            if not is_present(node):
                 self._release(key)
-                self._lost(node, name)
-                return True
-        return False
+                return node, name
+        return None
 
     def _add(self, key: str, name: str, node: NodeId) -> None:
         self._holders[key] = node, name

@@ -16,8 +16,7 @@ from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint, split_host_port
 from tunnel.model.nat import NatReport
 from tunnel.model.rates import TokenBucket
-from tunnel.model.settings import STUN_PORTS
-from tunnel.model.timings import Timings
+from tunnel.model.settings import PUBLIC_STUN, STUN_PORTS, NodeSettings
 from tunnel.nat.candidates import own_endpoints
 from tunnel.nat.server_health import ServerHealth, ServerRecords
 from tunnel.nat.survey import Survey, SurveyResult
@@ -34,7 +33,7 @@ WELCOMES = 4
 
 
 class NatDiscovery:
-    """Run `run()`. SettingsError: a server that is no HOST:PORT.
+    """Run `run()`. Raises SettingsError for a server in the settings that is no HOST:PORT.
 
     `changed(result, before)` is told of each survey that ended, `learned()` whenever `result` says more than then.
     """
@@ -44,10 +43,9 @@ class NatDiscovery:
         sockets: Sequence[DatagramSocket],
         resolver: Resolver,
         interfaces: Interfaces,
+        settings: NodeSettings,
         *,
         datagrams: Datagrams,
-        servers: Sequence[str],
-        timings: Timings,
         entropy: Entropy,
         changed: Callable[[SurveyResult, SurveyResult | None], None],
         learned: Callable[[], None],
@@ -55,12 +53,13 @@ class NatDiscovery:
         self._sockets = sockets
         self._resolver = resolver
         self._interfaces = interfaces
-        self._servers = servers
-        self._timings = timings
+        self._is_on = settings.survey
+        self._servers = (*settings.stun, *(PUBLIC_STUN if settings.default_stun else ())) if settings.survey else ()
+        self._timings = timings = settings.timings
         self._entropy = entropy
         self._changed = changed
         self._learned = learned
-        for server in servers:
+        for server in self._servers:
             split_host_port(server, STUN_PORTS[0])
         self._requested = self._suspected = False
         self._suspicions = TokenBucket(1.0 / timings.survey_refresh, SUSPICIONS, 0.0)
@@ -101,6 +100,8 @@ class NatDiscovery:
 
         It may name endpoints of anybody, drop the link and name them again.
         """
+        if not self._is_on:
+            return
         self.own = own
         if self._welcomes.take(trio.current_time()):
             self.request()

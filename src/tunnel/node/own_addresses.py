@@ -13,7 +13,7 @@ from tunnel.model.errors import ServerUnreachable
 from tunnel.node.lease import Lease, unmet_wish
 from tunnel.node.peer_table import PeerTable
 from tunnel.node.pool_routes import PoolRoutes
-from tunnel.node.server_admission import Connection
+from tunnel.wire.signals import Welcome
 
 
 class OwnAddresses:
@@ -49,11 +49,11 @@ class OwnAddresses:
         """What this machine has against reaching the peer with these addresses; None if nothing."""
         return None if self._pool is None else self._pool.note_on(addresses)
 
-    def take(self, connection: Connection) -> None:
-        """The server has welcomed us on this connection: it tells our lease, and where the server is."""
-        self._lease.take(connection.welcome.address, connection.welcome.leased_since)
+    def take(self, welcome: Welcome, via: Endpoint) -> None:
+        """The server, reached at `via` or through a proxy there, has welcomed us: it leases us this address."""
+        self._lease.take(welcome.address, welcome.leased_since)
         if self._pool is not None:
-            self._pool.note_reached(None if connection.via is None else connection.via.host)
+            self._pool.note_reached(via.host)
         self.look()
 
     def look(self) -> None:
@@ -63,7 +63,7 @@ class OwnAddresses:
         self._peer_table.claim_own(self._lease.interfaces, self._lease.since)
 
     def choose_dialled(self, endpoints: Collection[Endpoint]) -> Collection[Endpoint]:
-        """Those to which the way shall not lead into the tunnel. Raises ServerUnreachable where that is none."""
+        """Those that may be dialled: no tunnel address is among them. Raises ServerUnreachable if none is left."""
         if self._pool is None:
             return endpoints
         chosen = self._pool.choose([endpoint.host for endpoint in endpoints])

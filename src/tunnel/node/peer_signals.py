@@ -1,24 +1,30 @@
-"""What the server says of the others: announcements are opened, peers met, and each word reaches whom it is about.
+"""What the server says about other nodes: announcements are opened, peers met, and each signal reaches its peer.
 
-The server may say anything. What is not sealed under our network's announcement key is nobody's word; what is concerns
-the one peer whose it is.
+The server may say anything. An announcement that is not sealed under our network's key is refused; one that is concerns
+only the peer that made it. The connections to peers run here.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
+
+import trio
 
 from tunnel.crypto.announcement_seal import open_announcement
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys, node_id_of
+from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import MAX_CANDIDATES, Announcement, PeerCard
-from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
+from tunnel.model.timings import Timings
+from tunnel.network.nat64 import Nat64Resolver
+from tunnel.node.inboxes import Inboxes
 from tunnel.node.peer_table import MAX_PEERS, PeerTable
+from tunnel.node.server_link import ServerLink
 from tunnel.peer.connection import PeerConnection
 from tunnel.wire.announcement_body import decode_announcement
 from tunnel.wire.signals import Introduced, PeerDown, PeerUp, Refusal, Signal
@@ -38,11 +44,7 @@ class Forgotten:
 
 
 class PeerSignals:
-    """Call `handle_untrusted` for each signal about a peer.
-
-    `open_peer(node, probe_counter)` makes a connection, `start` runs it, `parted(node)` is told that it ends. `reach`
-    adds to endpoints the ways by which this machine gets to them (NAT64).
-    """
+    """Run `run()`; then call `handle_untrusted` for each signal about a peer."""
 
     def __init__(
         self,
@@ -50,29 +52,55 @@ class PeerSignals:
         keys: NodeKeys,
         peer_table: PeerTable,
         *,
+        link: ServerLink,
+        inboxes: Inboxes,
+        nat64: Nat64Resolver,
+        notifier: Notifier,
+        timings: Timings,
         open_peer: Callable[[NodeId, int], PeerConnection],
-        start: Callable[[PeerConnection], None],
-        parted: Callable[[NodeId], None],
-        reach: Callable[[Iterable[Endpoint]], tuple[Endpoint, ...]] = tuple,
     ) -> None:
+        """`open_peer(node, probe_counter)` makes a connection. `notifier` beats when `status` may have changed."""
         self._network = network
         self._keys = keys
         self._peer_table = peer_table
+        self._link = link
+        self._inboxes = inboxes
+        self._nat64 = nat64
+        self._notifier = notifier
+        self._timings = timings
         self._open_peer = open_peer
-        self._start = start
-        self._parted = parted
-        self._reach = reach
         self._by_handle: dict[bytes, NodeId] = {}
-        self._probe_counter = 0  # the highest of all peers that were forgotten: whoever comes back counts from there
+        self._probe_counter = 0  # the highest of all forgotten peers: one that comes back counts from there
         self.refused = 0
         """Announcements that nobody of our network made, or that found no room."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold the connections, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    def note_registered(self) -> None:
+        """The server has welcomed us, and now it tells who is there."""
+        for peer in self._peer_table:
+            peer.note_registered()
+        self._nursery.start_soon(self._note_missing, self._link.registrations)
+
+    async def _note_missing(self, registration: int) -> None:
+        """The server does not name those that left while it, or we, were away: after a while that is an answer."""
+        await trio.sleep(self._timings.return_patience)
+        if self._link.is_registered and self._link.registrations == registration:
+            for peer in self._peer_table:
+                peer.note_missing()
+            self._notifier.notify()
 
     def knows(self, handle: bytes) -> bool:
         """Whether relay frames under this handle come from a peer that we have met."""
         return handle in self._by_handle
 
     def handle_untrusted(self, signal: Signal) -> None:
-        """One signal of the server. Whatever it holds, it reaches one peer at most, and ends nothing but that."""
+        """One signal of the server. Whatever it holds, it reaches one peer at most."""
         match signal:
             case PeerUp(peer, epoch, seq, body):
                 self._meet_untrusted(peer, epoch, seq, body)
@@ -114,11 +142,11 @@ class PeerSignals:
         return known
 
     def _reached(self, body: Announcement) -> Announcement:
-        """With our ways to its candidates. They count as candidates: the last ones go where there are too many."""
+        """With our ways to its candidates, which count as candidates: of too many the last are left out."""
         candidates = (
             replace(candidate, endpoint=endpoint)
             for candidate in body.candidates
-            for endpoint in self._reach([candidate.endpoint])
+            for endpoint in self._nat64.reach([candidate.endpoint])
         )
         return replace(body, candidates=tuple(islice(candidates, MAX_CANDIDATES)))
 
@@ -136,11 +164,11 @@ class PeerSignals:
         connection = self._open_peer(node, self._probe_counter)
         self._peer_table.add(connection)
         self._by_handle[node.handle] = node
-        self._start(connection)
+        self._nursery.start_soon(connection.run)
         return connection
 
     def forget(self, wanted: str) -> Forgotten:
-        """Set a node's names free, and know it no more if it is away. Raises PeerUnreachable if nobody is meant."""
+        """Set a node's names free, and drop it if it is away. Raises PeerUnreachable if nobody is meant."""
         node = self._peer_table.resolve(wanted)
         names = self._peer_table.free_names(node)
         known = self._peer_table.at(node)
@@ -154,7 +182,7 @@ class PeerSignals:
         gone.close()
         self._probe_counter = max(self._probe_counter, gone.probe_counter)
         del self._by_handle[gone.node.handle]
-        self._parted(gone.node)
+        self._inboxes.drop(gone.node)
 
     def _refuse(self, node: NodeId, why: str) -> None:
         """Told at the 1st, 2nd, 4th, 8th... time: a hostile server must not fill our log."""

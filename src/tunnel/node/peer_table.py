@@ -12,11 +12,13 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from tunnel.crypto.network_keys import tunnel_address6
+from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import PeerCard
 from tunnel.model.endpoint import packed_host
 from tunnel.model.errors import PeerUnreachable
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.node_name import folded, reads_as_address_or_id
+from tunnel.model.way import Way
 from tunnel.node.name_holders import NameHolders
 from tunnel.peer.connection import PeerConnection
 
@@ -29,11 +31,13 @@ _UNTOLD = "the server, which tells who is here, is not reached: `p2ptunnel-trio 
 class PeerTable:
     """Who is in our network and who holds which tunnel address. What one peer claims costs what its claims cost."""
 
-    def __init__(self, network: NetworkId, own: NodeId, own_name: str, names: NameHolders) -> None:
+    def __init__(self, network: NetworkId, own: NodeId, own_name: str, names: NameHolders, notifier: Notifier) -> None:
+        """`notifier` beats when anything that `status` shows may have changed."""
         self._network = network
         self._own = own
         self._own_name = own_name
         self._names = names
+        self._notifier = notifier
         self._peers: dict[NodeId, PeerConnection] = {}
         self._claimed: dict[NodeId, tuple[bytes, ...]] = {}
         self._claims: dict[bytes, dict[NodeId, float]] = {}
@@ -73,11 +77,16 @@ class PeerTable:
         peer = self.at(node)
         return peer is not None and peer.is_present
 
-    def note_name_lost(self, node: NodeId, name: str) -> None:
-        """A name of a node that is away was given up for another: it bears that no more."""
-        peer = self.at(node)
-        if peer is not None and folded(peer.name) == folded(name):
-            peer.note_name("")
+    def note_change(self) -> None:
+        """The server link, our announcement, our NAT or our keys changed: each connection looks at them again."""
+        for peer in self:
+            peer.note_change()
+        self._notifier.notify()
+
+    def note_circuit(self, node: NodeId, way: Way | None) -> None:
+        """A circuit of the UDP relay leads to this peer from now on; None: none does."""
+        if (peer := self.at(node)) is not None:
+            peer.note_circuit(way)
 
     def holder_of(self, address: bytes) -> PeerConnection | None:
         """The peer that holds a packed tunnel address (4 or 16 bytes): what the data plane asks for each packet."""
@@ -172,7 +181,12 @@ class PeerTable:
             return
         name = peer.card.body.name
         is_free = folded(name) != folded(self._own_name) and not reads_as_address_or_id(name)
-        peer.note_name(name if is_free and self._names.take(name, peer.node) else "")
+        taken = is_free and self._names.take(name, peer.node, is_present=self.is_present)
+        peer.note_name(name if taken else "")
+        if taken and taken.lost is not None:
+            loser = self.at(taken.lost[0])
+            if loser is not None and folded(loser.name) == folded(taken.lost[1]):
+                loser.note_name("")
 
     def find(self, wanted: str, *, is_told: bool = True) -> PeerConnection:
         """By id, by tunnel address, or by name: nobody can call himself what another is. Raises PeerUnreachable.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import trio
@@ -16,9 +15,8 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
 from tunnel.model.nat import Udp
-from tunnel.model.settings import PUBLIC_STUN, NodeSettings
+from tunnel.model.settings import NodeSettings
 from tunnel.model.status import NodeStatus, PeerStatus
-from tunnel.model.way import RELAY, Way
 from tunnel.nat.netcheck_report import NetcheckReport
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.background import bare_errors
@@ -44,11 +42,11 @@ from tunnel.node.peer_table import PeerTable
 from tunnel.node.pool_routes import PoolRoutes
 from tunnel.node.port_mappings import PortMappings
 from tunnel.node.punch_sockets import PunchSockets
-from tunnel.node.server_admission import Connection, open_connection
+from tunnel.node.server_admission import ServerAdmission
 from tunnel.node.server_dial import configured_hosts, proxy_notes
 from tunnel.node.server_link import ServerLink
+from tunnel.node.server_signals import ServerSignals
 from tunnel.node.status_report import StatusReport
-from tunnel.node.told_endpoints import place
 from tunnel.node.tun_interface import Interface
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.context import PeerContext
@@ -58,7 +56,6 @@ from tunnel.peer.probe_budget import ProbeBudget
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.riders.tun_plane import TunPlane
 from tunnel.wire.session_packets import APPLICATION
-from tunnel.wire.signals import Announced, Circuit, NoCircuit, Signal
 
 log = logging.getLogger(__name__)
 
@@ -77,35 +74,23 @@ class NodeProgram:
         self._network = network
         url = ServerUrl.parse(invite.server)
         told_of_proxies = proxy_notes(world, url)
-        self._nat64 = Nat64Resolver(world.resolver, world.interfaces, lambda: self._lease.addresses)
-        self._world = world = replace(world, resolver=self._nat64)
         self.identity = load_identity(world.store, world.entropy)
+        self._lease = lease = Lease(world.store, network.network_id, self.identity.keys.id)
+        self._nat64 = Nat64Resolver(world.resolver, world.interfaces, lambda: lease.addresses)
+        self._world = world = replace(world, resolver=self._nat64)
         self.notifier = Notifier()
         """Beats when anything that `status` shows may have changed."""
         self._indices = FlowIndex(world.entropy)
-        self.name_holders = NameHolders(
-            world.store,
-            network.network_id,
-            is_present=lambda node: self.peer_table.is_present(node),  # noqa: PLW0108 - it is made after this
-            lost=lambda node, name: self.peer_table.note_name_lost(node, name),  # noqa: PLW0108 - as above
+        self.name_holders = NameHolders(world.store, network.network_id)
+        self.peer_table = PeerTable(
+            network.network_id, self.identity.keys.id, settings.name, self.name_holders, self.notifier
         )
-        self.peer_table = PeerTable(network.network_id, self.identity.keys.id, settings.name, self.name_holders)
         guard = LoopGuard()
         self.datagrams = DatagramPlane(
             self._indices, self._handle_stun, self._handle_relayed_udp, guard if settings.tun is not None else None
         )
         self.inboxes = Inboxes(is_read=settings.keep_datagrams)
-        self._lease = Lease(world.store, network.network_id, self.identity.keys.id)
         self.tun = TunPlane(self.peer_table.holder_of, self._lease.holds, guard)
-        self.peer_signals = PeerSignals(
-            network,
-            self.identity.keys,
-            self.peer_table,
-            open_peer=self._open_peer,
-            start=lambda peer: self._nursery.start_soon(peer.run),
-            parted=self.inboxes.drop,
-            reach=self._nat64.reach,
-        )
         self._interface = pool = None
         if settings.tun is not None:
             pool = PoolRoutes(
@@ -122,24 +107,15 @@ class NodeProgram:
                 plane=self.tun,
             )
         self._own = OwnAddresses(settings.address, self._lease, self.peer_table, pool, self.notifier)
-        self._addresses = AddressMemory(self._own.choose_dialled)
-        self.link = ServerLink(
-            self._open_connection,
-            timings=settings.timings,
-            entropy=world.entropy,
-            on_welcome=self._handle_welcome,
-            on_signal=self._handle_signal,
-            on_relay=self._handle_relayed,
-            on_lost=self._handle_lost,
-            on_replaced=lambda: self._machine.renew("another process has this node's key"),
-        )
+        memory = AddressMemory()
+        admission = ServerAdmission(invite, network, self.identity, world, settings.timings, self._own, memory)
+        self.link = ServerLink(admission, settings.timings, world.entropy)
         self.nat_discovery = NatDiscovery(
             self.datagrams.sockets,
             world.resolver,
             world.interfaces,
+            settings,
             datagrams=world.datagrams,
-            servers=(*settings.stun, *(PUBLIC_STUN if settings.default_stun else ())) if settings.survey else (),
-            timings=settings.timings,
             entropy=world.entropy,
             changed=self._handle_survey,
             learned=self._handle_news,
@@ -168,7 +144,7 @@ class NodeProgram:
             entropy=world.entropy,
             compose=self.local_announcement.announcement,
             send=self.link.send_signal,
-            changed=self._notify_all,
+            changed=self.peer_table.note_change,
         )
         self.circuits = Circuits(
             settings.timings,
@@ -176,20 +152,19 @@ class NodeProgram:
             send=self.datagrams.send,
             send_signal=self.link.send_signal,
             deliver=self.datagrams.dispatch_untrusted,
-            changed=self._handle_circuit,
+            changed=self.peer_table.note_circuit,
         )
         self._machine = MachineWatch(
             world,
             self.identity,
             self.peer_table,
-            self._addresses,
+            self._own,
+            memory,
             announcer=self.announcer,
             circuits=self.circuits,
             link=self.link,
             port_mappings=self.port_mappings,
             nat_discovery=self.nat_discovery,
-            look=self._own.look,
-            changed=self._notify_all,
         )
         self._report = StatusReport(
             settings,
@@ -231,6 +206,28 @@ class NodeProgram:
             names=self.name_holders,
             probe_budget=ProbeBudget(),
             handshake_limit=HandshakeLimit(),
+        )
+        self.peer_signals = PeerSignals(
+            network,
+            self.identity.keys,
+            self.peer_table,
+            link=self.link,
+            inboxes=self.inboxes,
+            nat64=self._nat64,
+            notifier=self.notifier,
+            timings=settings.timings,
+            open_peer=self._open_peer,
+        )
+        self.server_signals = ServerSignals(
+            self._own,
+            self._nat64,
+            self.peer_table,
+            self.notifier,
+            announcer=self.announcer,
+            circuits=self.circuits,
+            datagrams=self.datagrams,
+            nat_discovery=self.nat_discovery,
+            peer_signals=self.peer_signals,
         )
 
     @property
@@ -284,12 +281,12 @@ class NodeProgram:
         """All tasks of the node. The farewell needs them, so only the end of this scope ends them."""
         with services:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                await nursery.start(self.peer_signals.run)
                 nursery.start_soon(self.datagrams.receive_all)
                 nursery.start_soon(self.nat_discovery.run)
                 nursery.start_soon(self.port_mappings.run)
                 nursery.start_soon(self.announcer.runner.run)
-                nursery.start_soon(self.link.run)
+                nursery.start_soon(self.link.run, self.server_signals)
                 nursery.start_soon(self.circuits.run)
                 nursery.start_soon(self.name_holders.run)
                 nursery.start_soon(self._machine.run)
@@ -327,60 +324,6 @@ class NodeProgram:
 
     # What comes in.
 
-    def _open_connection(self) -> AbstractAsyncContextManager[Connection]:
-        return open_connection(
-            self.invite,
-            self._network,
-            self.identity,
-            self._world,
-            self.settings.timings,
-            wanted_address=self._own.wanted,
-            memory=self._addresses,
-        )
-
-    def _handle_welcome(self, connection: Connection) -> None:
-        welcome = connection.welcome
-        self._machine.observed = welcome.observed.host
-        if connection.server is not None:
-            self._nat64.note_heard(connection.server.host)
-        self._own.take(connection)
-        if self.settings.survey:
-            self.nat_discovery.note_welcome(place(welcome.stun, connection.server, connection.addresses))
-        relay = place(welcome.relay, connection.server, connection.addresses)
-        self.circuits.note_registered(self._nat64.reach(relay))
-        self.announcer.note_registered()
-        for peer in self.peer_table:
-            peer.note_registered()
-        self._nursery.start_soon(self._note_missing, self.link.registrations)
-        self._notify_all()
-
-    async def _note_missing(self, registration: int) -> None:
-        """The server tells of those that come and are there, and of nobody that left while it, or we, were away."""
-        await trio.sleep(self.settings.timings.return_patience)
-        if self.link.is_registered and self.link.registrations == registration:
-            for peer in self.peer_table:
-                peer.note_missing()
-            self.notifier.notify()
-
-    def _handle_lost(self) -> None:
-        self.announcer.note_link_lost()
-        self._notify_all()
-
-    def _handle_signal(self, signal: Signal) -> None:
-        try:
-            if isinstance(signal, Announced):
-                self.announcer.note_acknowledged(signal.seq)
-            elif isinstance(signal, Circuit | NoCircuit):
-                self.circuits.hear_untrusted(signal)
-            else:
-                self.peer_signals.handle_untrusted(signal)
-        except Exception as error:  # a bug of ours costs the peer that it is about, never the link
-            log.exception("signal failed", extra={"kind": type(signal).__name__})
-            about = getattr(signal, "peer", None)
-            if about is not None and (peer := self.peer_table.at(NodeId(about))) is not None:
-                peer.fail(error)
-        self.notifier.notify()
-
     def _open_peer(self, node: NodeId, probe_counter: int) -> PeerConnection:
         return PeerConnection(
             node,
@@ -391,16 +334,8 @@ class NodeProgram:
             probe_counter=probe_counter,
         )
 
-    def _handle_relayed(self, handle: bytes, datagram: bytes) -> None:
-        if self.peer_signals.knows(handle):
-            self.datagrams.dispatch_untrusted(datagram, RELAY)
-
     def _handle_relayed_udp(self, datagram: bytes, remote: Endpoint) -> None:
         self.circuits.handle_untrusted(datagram, remote)
-
-    def _handle_circuit(self, node: NodeId, way: Way | None) -> None:
-        if (peer := self.peer_table.at(node)) is not None:
-            peer.note_circuit(way)
 
     def _handle_stun(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
         self.nat_discovery.handle_untrusted(socket, datagram, remote)
@@ -415,15 +350,10 @@ class NodeProgram:
     def _handle_news(self) -> None:
         """Something that we announce has changed."""
         self.announcer.note_facts()
-        self._notify_all()
+        self.peer_table.note_change()
 
     def _deliver(self, peer: PeerConnection, plaintext: bytes) -> None:
         if plaintext[:1] == APPLICATION:
             self.inboxes.put(peer.node, plaintext[1:])
         else:
             self.tun.deliver_untrusted(peer, plaintext)
-
-    def _notify_all(self) -> None:
-        for peer in self.peer_table:
-            peer.note_change()
-        self.notifier.notify()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -23,6 +23,7 @@ from tunnel.network.websocket import open_message_channel
 from tunnel.node.address_memory import AddressMemory
 from tunnel.node.identity import Identity
 from tunnel.node.lease import check_lease
+from tunnel.node.own_addresses import OwnAddresses
 from tunnel.node.server_dial import open_server_stream
 from tunnel.wire.signals import PROTOCOL_VERSION, Challenge, ErrorSignal, Welcome
 
@@ -38,64 +39,78 @@ class Connection:
 
     link: Link
     welcome: Welcome
+    via: Endpoint
+    """What we are connected to: the server, or a proxy before it."""
     server: Endpoint | None
     """The address that we reached; through a proxy the first that its name resolves to here, None if it does not."""
-    addresses: tuple[Endpoint, ...] = ()
+    addresses: tuple[Endpoint, ...]
     """All that the server's name resolved to."""
-    via: Endpoint | None = None
-    """What we are connected to: the server, or a proxy before it."""
-    doubt: Callable[[], None] = lambda: None
-    """To be called when it went silent: another address goes first the next time."""
 
 
-@asynccontextmanager
-async def open_connection(
-    invite: Invite,
-    network: NetworkKeys,
-    identity: Identity,
-    world: World,
-    timings: Timings,
-    *,
-    wanted_address: str,
-    memory: AddressMemory,
-) -> AsyncIterator[Connection]:
-    """A welcomed link, its writer not yet running. Raises ServerUnreachable, Refused or RemoteProtocolError."""
-    url = ServerUrl.parse(invite.server)
-    opened = await open_server_stream(world, url, invite.pin, memory)
-    binding = shown_fingerprint(opened.stream)
-    is_heard = False
-    try:
-        async with open_message_channel(
-            opened.stream, host=f"{url.host}:{url.port}", patience=timings.handshake_patience, max_message=MAX_MESSAGE
-        ) as channel:
-            link = Link(channel, timings=timings, relay_queue=RELAY_QUEUE)
-            challenge = await _expect(link, Challenge)
-            if challenge.version != PROTOCOL_VERSION:
-                raise Refused("version", f"the server speaks version {challenge.version}, we speak {PROTOCOL_VERSION}")
-            link.send_signal(prove(challenge, network, identity.keys, binding=binding, wanted_address=wanted_address))
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(link.run_writer)
-                welcome = await _expect(link, Welcome)
-                is_heard = True
-                yield Connection(
-                    link,
-                    replace(welcome, address=check_lease(welcome.address)),
-                    opened.server,
-                    opened.addresses,
-                    via=opened.via,
-                    doubt=lambda: memory.note_failed(opened.via),
-                )
-                nursery.cancel_scope.cancel()
-    except BaseException as error:
-        if not is_heard and not _is_word(error):
-            memory.note_failed(opened.via)
-        raise
+class ServerAdmission:
+    """`open` connects once and proves who we are; `note_silent` has another address of the server's go first."""
+
+    def __init__(
+        self,
+        invite: Invite,
+        network: NetworkKeys,
+        identity: Identity,
+        world: World,
+        timings: Timings,
+        own: OwnAddresses,
+        memory: AddressMemory,
+    ) -> None:
+        self._invite = invite
+        self._url = ServerUrl.parse(invite.server)
+        self._network = network
+        self._identity = identity
+        self._world = world
+        self._timings = timings
+        self._own = own
+        self._memory = memory
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Connection]:
+        """A welcomed link, whose writer runs. Raises ServerUnreachable, Refused or RemoteProtocolError."""
+        url, timings, wanted = self._url, self._timings, self._own.wanted
+        opened = await open_server_stream(self._world, url, self._invite.pin, self._own, self._memory)
+        binding = shown_fingerprint(opened.stream)
+        is_heard = False
+        try:
+            async with open_message_channel(
+                opened.stream,
+                host=f"{url.host}:{url.port}",
+                patience=timings.handshake_patience,
+                max_message=MAX_MESSAGE,
+            ) as channel:
+                link = Link(channel, timings=timings, relay_queue=RELAY_QUEUE)
+                challenge = await _expect(link, Challenge)
+                if challenge.version != PROTOCOL_VERSION:
+                    told = f"the server speaks version {challenge.version}, we speak {PROTOCOL_VERSION}"
+                    raise Refused("version", told)
+                keys = self._identity.keys
+                link.send_signal(prove(challenge, self._network, keys, binding=binding, wanted_address=wanted))
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(link.run_writer)
+                    welcome = await _expect(link, Welcome)
+                    is_heard = True
+                    welcome = replace(welcome, address=check_lease(welcome.address))
+                    yield Connection(link, welcome, opened.via, opened.server, opened.addresses)
+                    nursery.cancel_scope.cancel()
+        except BaseException as error:
+            if not is_heard and not _has_answered(error):
+                self._memory.note_failed(opened.via)
+            raise
+
+    def note_silent(self, connection: Connection) -> None:
+        """It answers no more: another address goes first the next time."""
+        self._memory.note_failed(connection.via)
 
 
-def _is_word(error: BaseException) -> bool:
+def _has_answered(error: BaseException) -> bool:
     """Whether the other side said something: then its address is right."""
     if isinstance(error, BaseExceptionGroup):
-        return any(_is_word(inner) for inner in error.exceptions)
+        return any(_has_answered(inner) for inner in error.exceptions)
     return isinstance(error, Refused | RemoteProtocolError)
 
 

@@ -21,6 +21,7 @@ from tunnel.network.ports import World
 from tunnel.network.tls import client_tls
 from tunnel.network.urls import ServerUrl
 from tunnel.node.address_memory import AddressMemory
+from tunnel.node.own_addresses import OwnAddresses
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,9 @@ class ServerStream:
     """All of its name."""
 
 
-async def open_server_stream(world: World, url: ServerUrl, pin: bytes | None, memory: AddressMemory) -> ServerStream:
+async def open_server_stream(
+    world: World, url: ServerUrl, pin: bytes | None, own: OwnAddresses, memory: AddressMemory
+) -> ServerStream:
     """Dial once. Raises Unreachable, or Refused where somebody else answers."""
 
     async def secure(stream: trio.abc.Stream) -> trio.abc.Stream:
@@ -59,12 +62,12 @@ async def open_server_stream(world: World, url: ServerUrl, pin: bytes | None, me
     proxy = world.proxies.find(url.host, url.port, is_tls=url.is_tls)
     if not isinstance(proxy, Proxy):
         addresses = await world.resolver.resolve(url.host, url.port)
-        stream, via = await _open_first(world, memory.ordered(addresses), secure, memory)
+        stream, via = await _open_first(world, memory.ordered(own.choose_dialled(addresses)), secure, memory)
         return ServerStream(stream, via, via, addresses)
     log.info("dialling through an HTTP proxy", extra={"proxy": proxy})
     try:
         addresses = await world.resolver.resolve(proxy.host, proxy.port)
-        stream, via = await _open_first(world, memory.ordered(addresses), tunnel, memory)
+        stream, via = await _open_first(world, memory.ordered(own.choose_dialled(addresses)), tunnel, memory)
     except Unreachable as error:
         raise _named(error, proxy) from error
     addresses = await _look_up(world, url)

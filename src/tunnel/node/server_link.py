@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 import trio
 
@@ -18,7 +17,7 @@ from tunnel.model.timings import Timings, rung
 from tunnel.network.background import only_error
 from tunnel.network.ports import Entropy
 from tunnel.node.refusals import REMEDIES, TWIN, Complaints, is_final
-from tunnel.node.server_admission import Connection
+from tunnel.node.server_admission import Connection, ServerAdmission
 from tunnel.wire.signals import ErrorSignal, Ping, Pong, Signal, Withdraw, tag_of
 
 log = logging.getLogger(__name__)
@@ -35,37 +34,37 @@ NETWORK_FAILURES = (
 )
 
 
+class LinkUser(Protocol):
+    """Takes what comes over the link, and is told of its beginnings and ends."""
+
+    def note_welcome(self, connection: Connection) -> None:
+        """The server has welcomed us on this connection."""
+        ...
+
+    def hear_untrusted(self, signal: Signal) -> None:
+        """The server says this. It must not raise."""
+        ...
+
+    def hear_relayed_untrusted(self, handle: bytes, datagram: bytes) -> None:
+        """The server's relay passes this on, from the node with this handle."""
+        ...
+
+    def note_lost(self) -> None:
+        """The link has ended."""
+        ...
+
+
 class ServerLink:
-    """Run `run()`. `open_connection()` dials once; `on_welcome`, `on_signal`, `on_relay` take what comes in.
+    """Send at any time; `run` dials again and again. `reason` says why there is no link."""
 
-    `on_lost()` is told of each end, `on_replaced()` that somebody with our key took our place, once in REPLACED_FOR.
-    `reason` says why there is no link.
-    """
-
-    def __init__(
-        self,
-        open_connection: Callable[[], AbstractAsyncContextManager[Connection]],
-        *,
-        timings: Timings,
-        entropy: Entropy,
-        on_welcome: Callable[[Connection], None],
-        on_signal: Callable[[Signal], None],
-        on_relay: Callable[[bytes, bytes], None],
-        on_lost: Callable[[], None],
-        on_replaced: Callable[[], None],
-    ) -> None:
-        self._open_connection = open_connection
+    def __init__(self, admission: ServerAdmission, timings: Timings, entropy: Entropy) -> None:
+        self._admission = admission
         self._timings = timings
         self._entropy = entropy
-        self._on_welcome = on_welcome
-        self._on_signal = on_signal
-        self._on_relay = on_relay
-        self._on_lost = on_lost
-        self._on_replaced = on_replaced
         self._connection: Connection | None = None
         self._held: trio.CancelScope | None = None
         self._news = Notifier()
-        """Beats when a pong came or somebody doubts the link."""
+        """Beats when a pong came, somebody doubts the link, or another process took our place."""
         self._awaited: int | None = None
         self._has_answered = False
         """Whether the server answered a ping since it welcomed us."""
@@ -73,6 +72,9 @@ class ServerLink:
         self._heard = -math.inf
         self._failures = 0
         self._replaced_at = -math.inf
+        self._replacements = 0
+        self.observed = ""
+        """The host that the server saw our last link come from."""
         self.registrations = 0
         self.rtt: float | None = None
         self.reason: str | None = None
@@ -145,8 +147,14 @@ class ServerLink:
             self.send_signal(Ping(self._awaited))
             await self._news.wait_until(lambda: self._awaited is None or not self.is_registered)
 
-    async def run(self) -> None:
+    async def wait_replaced(self) -> None:
+        """Return when another process with our key has taken our place: at most once in REPLACED_FOR."""
+        before = self._replacements
+        await self._news.wait_until(lambda: self._replacements != before)
+
+    async def run(self, user: LinkUser) -> None:
         """Until cancelled. Raises Refused when the first registration is refused for good."""
+        self._user = user
         async with trio.open_nursery() as nursery:
             self._nursery = nursery  # holds the connection, which outlives `connecting`
             await self.runner.run()
@@ -173,7 +181,7 @@ class ServerLink:
         is_started = False
         try:
             with scope:
-                async with self._open_connection() as connection:
+                async with self._admission.open() as connection:
                     is_started = True
                     task_status.started((scope, connection))
                     await trio.sleep_forever()
@@ -195,7 +203,8 @@ class ServerLink:
         self._complaints.settle()
         self.registrations += 1
         self._has_answered = False
-        self._on_welcome(connection)
+        self.observed = connection.welcome.observed.host
+        self._user.note_welcome(connection)
         outcome = "lost"
         try:
             async with trio.open_nursery() as nursery:
@@ -211,7 +220,7 @@ class ServerLink:
         finally:
             self._drop()
             self._news.notify()
-            self._on_lost()
+            self._user.note_lost()
         return outcome
 
     async def _receive(self, connection: Connection) -> str:
@@ -222,7 +231,7 @@ class ServerLink:
                 match message:
                     case list() as entries:
                         for handle, datagram in entries:
-                            self._on_relay(handle, datagram)
+                            self._user.hear_relayed_untrusted(handle, datagram)
                     case Pong(token):
                         if token == self._awaited:
                             self._awaited = None
@@ -233,15 +242,14 @@ class ServerLink:
                     case ErrorSignal(code, text):
                         self._note_failure(Refused(code, text))
                         if code == "replaced":
-                            is_news = not self.notes
+                            self._replacements += not self.notes
                             self._replaced_at = trio.current_time()
-                            if is_news:
-                                self._on_replaced()
+                            self._news.notify()
                             self._failures = len(self._timings.server_backoff)
                             return "refused"
                         return "lost"
                     case signal:
-                        self._on_signal(signal)
+                        self._user.hear_untrusted(signal)
         except NETWORK_FAILURES as error:
             self._note_failure(error)
             return "lost"
@@ -254,7 +262,7 @@ class ServerLink:
             self.send_signal(Ping(token))
             if not await self._is_answered(began):
                 self._note_failure(ServerUnreachable(f"no answer to a ping for {trio.current_time() - began:.1f} s"))
-                connection.doubt()
+                self._admission.note_silent(connection)
                 return "redial"
             took = trio.current_time() - began
             if took <= self._timings.round_trip_most:

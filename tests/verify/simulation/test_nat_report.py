@@ -13,6 +13,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport, Udp
+from tunnel.model.settings import NodeSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.allocation import PortSample
 from tunnel.nat.behavior_discovery import SAMPLE_PATIENCE
@@ -95,9 +96,8 @@ def look(
                 [socket],
                 desk.resolver,
                 desk.interfaces,
+                NodeSettings(stun=(str(LIAR),) if liar else (), default_stun=False, timings=AT_ONCE),
                 datagrams=desk.datagrams,
-                servers=[str(LIAR)] if liar else [],
-                timings=AT_ONCE,
                 entropy=desk.entropy,
                 changed=lambda *_: verdicts.append(trio.current_time() - began),
                 learned=lambda: news.append(trio.current_time() - began),
