@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunnel.model.errors import SettingsError
+from tunnel.model.toml_file import parse_toml, read_text
 from tunnel.verify.simulation.scenarios.structure import Reader
-from tunnel.verify.simulation.scenarios.toml_lines import Lines
 
 FILE = "population.toml"
 
@@ -126,20 +124,13 @@ class Mix:
 
 def read_mix(file: Path) -> Mix:
     """Read a mix. Raises SettingsError naming file, line and key."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file}: cannot be read: {error}") from None
-    return parse_mix(text, file=str(file))
+    return parse_mix(read_text(file), file=str(file))
 
 
 def parse_mix(text: str, *, file: str = FILE) -> Mix:
     """The content of such a file. Raises SettingsError naming file, line and key."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file}: not TOML: {error}") from None
-    reader = Reader(file, Lines(text))
+    document = parse_toml(text, file)
+    reader = Reader(file, text)
     mix = reader.read(Mix, document, ())
     for table in dataclasses.fields(mix):
         _check_table(reader, table.name, getattr(mix, table.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunnel.verify.simulation.scenarios.scenario import Scenario
 from tunnel.verify.simulation.scenarios.scenario_file import parse_scenario
-from tunnel.verify.simulation.scenarios.structure import toml_text
+from tunnel.verify.simulation.scenarios.scenario_text import toml_text
 
 PAIR = """title = "a pair"
 length = {length}

@@ -16,8 +16,7 @@ from tunnel.verify.simulation.internet.topology import Hairpinning, Nat, Router
 from tunnel.verify.simulation.scenarios.expectation import ExpectNode, ExpectPeer
 from tunnel.verify.simulation.scenarios.library import scenario_files
 from tunnel.verify.simulation.scenarios.scenario_file import parse_scenario, read_scenario
-from tunnel.verify.simulation.scenarios.scenario_text import write_scenario
-from tunnel.verify.simulation.scenarios.structure import toml_text
+from tunnel.verify.simulation.scenarios.scenario_text import toml_text, write_scenario
 
 LIBRARY = scenario_files([])
 HOST = '[hosts.desk]\naddresses = ["27.0.0.1"]\n'

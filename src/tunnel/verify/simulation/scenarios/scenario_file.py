@@ -32,7 +32,6 @@ from tunnel.verify.simulation.scenarios.groups import COUNT, write_out
 from tunnel.verify.simulation.scenarios.ranges import MOST_OF_A_KIND
 from tunnel.verify.simulation.scenarios.scenario import DEFAULT_LENGTH, NodePlan, Scenario, ServerPlan
 from tunnel.verify.simulation.scenarios.structure import Reader, hints_of, meant
-from tunnel.verify.simulation.scenarios.toml_lines import Lines
 from tunnel.verify.simulation.scenarios.toml_lines import Path as KeyPath
 from tunnel.verify.simulation.scenarios.vetting import Vetting, vet_name, vet_nat
 
@@ -51,7 +50,7 @@ def read_scenario(file: Path) -> Scenario:
 def parse_scenario(text: str, *, name: str, file: str = "scenario") -> Scenario:
     """Read a file's content. Raises SettingsError naming file, line and key."""
     document = parse_toml(text, file)
-    return _Parsing(Reader(file, Lines(text)), document, name).scenario()
+    return _Parsing(Reader(file, text), document, name).scenario()
 
 
 class _Parsing:

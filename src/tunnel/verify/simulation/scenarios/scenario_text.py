@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
+from tunnel.model.endpoint import Endpoint
 from tunnel.verify.simulation.scenarios.scenario import Scenario
 from tunnel.verify.simulation.scenarios.scenario_file import NODE_KEYS
-from tunnel.verify.simulation.scenarios.structure import as_table, toml_text
 
 
 def write_scenario(scenario: Scenario) -> str:
@@ -58,3 +61,43 @@ def _section(header: str, table: Mapping[str, Any]) -> list[str]:
 def _key(name: str) -> str:
     """Bare where TOML lets it be."""
     return name if name.isascii() and name.replace("-", "a").replace("_", "a").isalnum() else toml_text(name)
+
+
+def as_table(value: Any) -> dict[str, Any]:
+    """A dataclass as a table of what differs from its defaults."""
+    table = {}
+    for field in dataclasses.fields(value):
+        content = getattr(value, field.name)
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if content != default and content is not None:
+            table[field.name] = _plain(content)
+    return table
+
+
+def toml_text(value: Any) -> str:
+    """A value as TOML writes it within a line."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case list():
+            return "[" + ", ".join(toml_text(item) for item in value) + "]"
+        case dict():
+            return "{ " + ", ".join(f"{key} = {toml_text(item)}" for key, item in value.items()) + " }"
+        case _:
+            return repr(value)
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, Enum):
+        return content.value
+    if isinstance(content, Endpoint):
+        return str(content)
+    if isinstance(content, tuple | list):
+        return [_plain(item) for item in content]
+    if dataclasses.is_dataclass(content):
+        return as_table(content)
+    return content

@@ -1,10 +1,9 @@
-"""Tables of a TOML file to dataclasses and back, by the types of their fields, with the line and key of each fault."""
+"""Tables of a TOML file to dataclasses, by the types of their fields, with the line and key of each fault."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -16,7 +15,7 @@ from tunnel.model.endpoint import Endpoint, parse_endpoint
 from tunnel.model.errors import SettingsError
 from tunnel.model.toml_file import LONGEST_SHOWN, shown
 from tunnel.verify.simulation.scenarios.ranges import SHARE, range_of
-from tunnel.verify.simulation.scenarios.toml_lines import Lines, Path
+from tunnel.verify.simulation.scenarios.toml_lines import Path, line_of
 
 _Value = TypeVar("_Value")
 _EXACT = 1 << 53
@@ -26,9 +25,9 @@ _EXACT = 1 << 53
 class Reader:
     """Reads values out of the tables of one file. Everything raises SettingsError: `FILE:LINE: KEY: what is wrong`."""
 
-    def __init__(self, file: str, lines: Lines) -> None:
+    def __init__(self, file: str, text: str) -> None:
         self._file = file
-        self._lines = lines
+        self._text = text
         self._written_as: dict[Path, Path] = {}
 
     def stand_for(self, path: Path, written: Path) -> None:
@@ -39,7 +38,7 @@ class Reader:
         """Say what is wrong, and where."""
         path = self._written_as.get(path[:2], path[:2]) + path[2:]
         key = ".".join(_part(part) for part in path) or "the file"
-        raise SettingsError(f"{self._file}:{self._lines.line_of(path)}: {key}: {text}")
+        raise SettingsError(f"{self._file}:{line_of(self._text, path)}: {key}: {text}")
 
     def check_keys(self, table: Mapping[str, Any], known: Iterable[str], path: Path) -> None:
         """No key that nobody reads."""
@@ -131,50 +130,10 @@ def hints_of(kind: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
-def as_table(value: Any) -> dict[str, Any]:
-    """A dataclass as a table of what differs from its defaults."""
-    table = {}
-    for field in dataclasses.fields(value):
-        content = getattr(value, field.name)
-        default = field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        if content != default and content is not None:
-            table[field.name] = _plain(content)
-    return table
-
-
-def toml_text(value: Any) -> str:
-    """A value as TOML writes it within a line."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case list():
-            return "[" + ", ".join(toml_text(item) for item in value) + "]"
-        case dict():
-            return "{ " + ", ".join(f"{key} = {toml_text(item)}" for key, item in value.items()) + " }"
-        case _:
-            return repr(value)
-
-
 def _part(part: str | int) -> str:
     """Of a key, in a message."""
     text = str(part)
     return text if text.isprintable() and len(text) <= LONGEST_SHOWN else shown(part)
-
-
-def _plain(content: Any) -> Any:
-    if isinstance(content, Enum):
-        return content.value
-    if isinstance(content, Endpoint):
-        return str(content)
-    if isinstance(content, tuple | list):
-        return [_plain(item) for item in content]
-    if dataclasses.is_dataclass(content):
-        return as_table(content)
-    return content
 
 
 _NAMES: dict[Any, str] = {

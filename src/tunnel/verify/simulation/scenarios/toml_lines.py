@@ -1,44 +1,62 @@
-"""Where in a TOML file a key stands: the standard reader tells lines of broken syntax only."""
+"""Where in a TOML file a key stands: the standard reader tells the lines of broken syntax only."""
 
 from __future__ import annotations
 
-from tunnel.model.toml_file import statements
+import tomllib
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 Path = tuple[str | int, ...]
 """The way to a value: keys of tables, places in arrays."""
 
 
-class Lines:
-    """The lines of a file's tables and keys. What is inside an inline table stands where that begins."""
+def line_of(text: str, path: Path) -> int:
+    """The line of a value, or of the nearest table around it. The text is TOML that the standard reader took."""
+    lines = _lines_of(text)
+    while path not in lines:
+        path = path[:-1]
+    return lines[path]
 
-    def __init__(self, text: str, file: str = "") -> None:
-        self._lines: dict[Path, int] = {(): 1}
-        table: Path = ()
-        counts: dict[Path, int] = {}
-        for line, opener, key in statements(text, file):
-            if opener == "=":
-                self._note(table, key, line)
-                continue
-            table = ()
-            for part in key[:-1]:
-                table = (*table, part)
-                if table in counts:  # the last one so far is meant
-                    table = (*table, counts[table])
-            if opener == "[[":
-                counts[*table, key[-1]] = counts.get((*table, key[-1]), -1) + 1
-                self._note(table, key[-1:], line)
-                table = (*table, key[-1], counts[*table, key[-1]])
-                self._note(table, (), line)
-            else:
-                self._note(table, key[-1:], line)
-                table = (*table, key[-1])
 
-    def line_of(self, path: Path) -> int:
-        """The line of a value, or of the nearest table around it."""
-        while path not in self._lines:
-            path = path[:-1]
-        return self._lines[path]
+def _lines_of(text: str) -> dict[Path, int]:
+    """The first line of each table and key. What an inline table holds stands where that table begins."""
+    lines: dict[Path, int] = {(): 1}
+    table: Path = ()
+    latest: dict[Path, int] = {}
+    """Of each array of tables, the place of the one that was begun last."""
+    for line, is_header, content in _statements(text):
+        path = () if is_header else table
+        for key, is_array in _keys_of(content):
+            path = (*path, key)
+            lines.setdefault(path, line)
+            if is_header and is_array:
+                latest[path] = latest.get(path, -1) + 1
+            if path in latest:
+                path = (*path, latest[path])
+                lines.setdefault(path, line)
+        if is_header:
+            table = path
+    return lines
 
-    def _note(self, table: Path, key: Path, line: int) -> None:
-        for depth in range(len(table) + len(key), 0, -1):
-            self._lines.setdefault((*table, *key)[:depth], line)
+
+def _keys_of(content: Any) -> Iterator[tuple[str, bool]]:
+    """The parts of a statement's key, each with whether `[[key]]` would make it."""
+    while isinstance(content, dict) and len(content) == 1:
+        [(key, content)] = content.items()
+        yield key, content == [{}]
+
+
+def _statements(text: str) -> Iterator[tuple[int, bool, Any]]:
+    """Each header or key: its first line, whether it is a header, and what it says by itself.
+
+    A statement is the fewest lines that are TOML: a header and a key are, the beginning of either is not.
+    """
+    begun: list[str] = []
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+        begun.append(line)
+        with suppress(ValueError, RecursionError):
+            content = tomllib.loads("\n".join(begun))
+            if content:  # neither blank nor a comment
+                yield number - len(begun) + 1, begun[0].lstrip().startswith("["), content
+            begun.clear()
