@@ -17,17 +17,17 @@ from tunnel.verify.simulation.runs.schedule import run_seeded
 from tunnel.verify.simulation.scenarios.library import scenario_files
 from tunnel.verify.simulation.scenarios.scenario_file import read_scenario
 
+pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as long
+
 FEW = ("easy_pair", "pair_sequential", "loss_asymmetric", "kill_and_return", "gateway_upnp")
 RUN = """
 import sys
 from pathlib import Path
 
-pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as long
-
-from tunnel.verify.simulation.runs.run import rehearse
+from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.scenarios.scenario_file import read_scenario
 for name in sys.argv[1:]:
-    print(rehearse(read_scenario(Path(name)), 7).digest)
+    print(run_scenario(read_scenario(Path(name)), 7).digest)
 """
 CHECKOUT = Path(__file__).parents[4]
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
