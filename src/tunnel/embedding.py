@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import trio
 
 from tunnel.crypto.network_keys import open_invite
+from tunnel.machines.background import bare_errors
 from tunnel.model.errors import PeerUnreachable, SettingsError
 from tunnel.model.invite import Invite
 from tunnel.model.reasons import Reason
@@ -24,7 +25,6 @@ from tunnel.model.settings import NodeSettings
 from tunnel.model.settings_check import check_node_settings, fit_name
 from tunnel.model.status import NodeStatus, PathStatus, PeerStatus
 from tunnel.nat.netcheck_report import NetcheckReport
-from tunnel.network.background import bare_errors
 from tunnel.network.ports import World
 from tunnel.network.urls import ServerUrl
 from tunnel.node.inboxes import Inboxes

@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tunnel.network.frame_heads import Overlong
+from tunnel.network.fair_queueing import LIGHTS_BURST, Share, Turns
+from tunnel.network.frame_headers import Overlong
 from tunnel.network.metered_stream import CONTROLS_BURST, CONTROLS_RATE, FRAMES_AT_ONCE, MeteredStream
-from tunnel.network.turns import LIGHTS_BURST, Share, Turns
 
 TINY = b"\x82\x80" + bytes(4)
 PING = b"\x89\x80" + bytes(4)

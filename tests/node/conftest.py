@@ -15,6 +15,7 @@ from tunnel.crypto.announcement_seal import seal_announcement
 from tunnel.crypto.network_keys import derive_network_keys, tunnel_address6
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.embedding import Node, open_node
+from tunnel.machines.background import run_beside
 from tunnel.model.announcement import Announcement
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import TunnelError
@@ -23,7 +24,6 @@ from tunnel.model.invite import Invite
 from tunnel.model.nat import NatReport
 from tunnel.model.settings import NodeSettings, ServerSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.network.background import run_beside
 from tunnel.network.link import Link
 from tunnel.network.ports import StreamListener
 from tunnel.network.websocket import accept_message_channel

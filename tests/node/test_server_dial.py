@@ -10,12 +10,12 @@ import h11
 import pytest
 import trio
 
+from tunnel.machines.background import run_beside
 from tunnel.model.endpoint import Endpoint, split_host_port
 from tunnel.model.errors import SettingsError
 from tunnel.model.nat import Udp
 from tunnel.model.proxies import Proxies
 from tunnel.model.settings import ServerSettings
-from tunnel.network.background import run_beside
 from tunnel.server.program import serve
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import trio
 from tunnel.crypto.admission import prove
 from tunnel.crypto.network_keys import NetworkKeys, derive_network_keys
 from tunnel.crypto.node_keys import NodeKeys
+from tunnel.machines.background import run_beside
 from tunnel.model.endpoint import Endpoint, split_host_port
 from tunnel.model.settings import ServerSettings
-from tunnel.network.background import run_beside
 from tunnel.network.link import Link
 from tunnel.network.os.world import real_world
 from tunnel.network.tls import client_tls

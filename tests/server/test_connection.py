@@ -20,11 +20,11 @@ from tunnel.model.settings import ServerSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.link import Link
 from tunnel.server.connection import MESSAGES_RATE, Connection
+from tunnel.server.context import Shared
 from tunnel.server.introductions import Introductions
 from tunnel.server.presence import Member, Presence
 from tunnel.server.registry import Registry
 from tunnel.server.relay import Relay
-from tunnel.server.shared import Shared
 from tunnel.wire.relay_batch import encode_relay_batch
 from tunnel.wire.signals import (
     MAX_BODY,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from tunnel.verify.memory.host import MemoryHost
     from tunnel.verify.memory.internet import MemoryInternet
-from tunnel.network.turns import Share
+from tunnel.network.fair_queueing import Share
 
 
 def refused(signals: list[Signal]) -> str:

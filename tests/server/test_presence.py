@@ -8,7 +8,7 @@ import pytest
 
 from tunnel.model.errors import Refused
 from tunnel.model.identity import NetworkId, NodeId
-from tunnel.server.news import Word
+from tunnel.server.peer_updates import Word
 from tunnel.server.presence import RTT_SAMPLES, Member, Presence
 from tunnel.wire.signals import Announce, PeerDown, PeerUp, Signal
 

@@ -3,7 +3,8 @@
     head of the handshake -> its answer: nothing may come -> frames: a few at a time, each message whole in one of them
 
 The library parses all that one read brought without letting others run, and puts no limit on empty fragments, pings and
-tiny messages. Here each read yields a few frames, and who has sent many waits for his turn (turns.py) before each.
+tiny messages. Here each read yields a few frames, and who has sent many waits for his turn (fair_queueing.py) before
+each.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from enum import Enum, auto
 import trio
 
 from tunnel.model.rates import TokenBucket
-from tunnel.network.frame_heads import FrameHeads, Overlong
-from tunnel.network.turns import Share
+from tunnel.network.fair_queueing import Share
+from tunnel.network.frame_headers import FrameHeads, Overlong
 
 MAX_HEAD = 8192
 """Bytes of a handshake, or of a whole answer that is none."""

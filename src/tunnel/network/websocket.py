@@ -26,11 +26,11 @@ from trio_websocket import (
 )
 from wsproto.utilities import ProtocolError
 
+from tunnel.machines.background import run_beside
 from tunnel.model.errors import LocalProtocolError, RemoteProtocolError
-from tunnel.network.background import run_beside
-from tunnel.network.frame_heads import Overlong
+from tunnel.network.fair_queueing import Share, Turns
+from tunnel.network.frame_headers import Overlong
 from tunnel.network.metered_stream import MeteredStream
-from tunnel.network.turns import Share, Turns
 from tunnel.wire.signals import SUBPROTOCOL
 
 if TYPE_CHECKING:

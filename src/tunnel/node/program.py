@@ -10,6 +10,7 @@ import trio
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.dataplane.flow_index import FlowIndex
+from tunnel.machines.background import bare_errors
 from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
@@ -19,8 +20,7 @@ from tunnel.model.settings import NodeSettings
 from tunnel.model.status import NodeStatus, PeerStatus
 from tunnel.nat.netcheck_report import NetcheckReport
 from tunnel.nat.survey import SurveyResult
-from tunnel.network.background import bare_errors
-from tunnel.network.nat64 import Nat64Resolver
+from tunnel.network.nat64_resolver import Nat64Resolver
 from tunnel.network.ports import World
 from tunnel.network.urls import ServerUrl
 from tunnel.node.address_memory import AddressMemory

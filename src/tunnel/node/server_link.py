@@ -9,12 +9,12 @@ from typing import Protocol
 
 import trio
 
+from tunnel.machines.background import only_error
 from tunnel.machines.notifier import Notifier
 from tunnel.machines.server_link import ServerLinkChart
 from tunnel.machines.state_runner import StateRunner
 from tunnel.model.errors import Refused, ServerUnreachable, TunnelError
 from tunnel.model.timings import Timings, rung
-from tunnel.network.background import only_error
 from tunnel.network.ports import Entropy
 from tunnel.node.refusals import REMEDIES, TWIN, Complaints, is_final
 from tunnel.node.server_admission import Connection, ServerAdmission

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import trio
 
+from tunnel.machines.background import bare_errors
 from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import MalformedFrame, NotAuthentic
@@ -19,7 +20,6 @@ from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.model.timings import rung
 from tunnel.model.way import Way
-from tunnel.network.background import bare_errors
 from tunnel.peer.activities import Activities
 from tunnel.peer.carriage import Carriage
 from tunnel.peer.context import PeerContext

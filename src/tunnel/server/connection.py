@@ -18,6 +18,7 @@ import trio
 
 from tunnel.crypto.admission import verify_hello
 from tunnel.crypto.node_keys import NodeKeys
+from tunnel.machines.background import run_beside
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import (
     MalformedFrame,
@@ -29,12 +30,11 @@ from tunnel.model.errors import (
 from tunnel.model.identity import NetworkId
 from tunnel.model.rates import TokenBucket
 from tunnel.model.settings import ServerSettings
-from tunnel.network.background import run_beside
+from tunnel.network.fair_queueing import Share
 from tunnel.network.link import Link
-from tunnel.network.turns import Share
-from tunnel.server.announcing import Announcing
+from tunnel.server.announcement_pacing import Announcing
+from tunnel.server.context import Shared
 from tunnel.server.presence import Member
-from tunnel.server.shared import Shared
 from tunnel.wire.signals import (
     MAX_TEXT,
     PROTOCOL_VERSION,
@@ -59,7 +59,7 @@ FAREWELL = 1.0
 MAX_UNSENT = 64
 """Signals that may wait in a link's queue, far below where it breaks; beyond that we neither hear nor tell more."""
 ANNOUNCE_WEIGHT = 5.0
-"""Signals that an announcement counts for, beside what its telling costs (announcing.py)."""
+"""Signals that an announcement counts for, beside what its telling costs (announcement_pacing.py)."""
 NEWS_AT_ONCE = 8
 """Words about others that are made at once, when the ones before are sent."""
 MESSAGES_RATE = 4000.0

@@ -13,7 +13,7 @@ import h11
 import trio
 
 from tunnel.model.errors import DeviceError
-from tunnel.network.accepting import Exhaustion
+from tunnel.network.accept_backoff import Exhaustion
 from tunnel.network.ports import StreamListener
 
 REQUEST_PATIENCE = 10.0

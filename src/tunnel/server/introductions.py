@@ -25,8 +25,8 @@ from tunnel.machines.state_runner import StateRunner
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import Timings
-from tunnel.server.news import Introduction
 from tunnel.server.pair import Pair
+from tunnel.server.peer_updates import Introduction
 from tunnel.server.presence import Member, Presence
 from tunnel.wire.signals import Announce, Connect, Pending, Refusal
 

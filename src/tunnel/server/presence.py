@@ -3,7 +3,7 @@
     Rendezvous --join--> Presence --peer_up / peer_down--> every other member of the same network
 
 The server reads no announcement: it keeps the newest sealed body of each member and passes it on. What others cause
-goes through a member's `News` (news.py), so that its link's queue is left to its own answers.
+goes through a member's `News` (peer_updates.py), so that its link's queue is left to its own answers.
 
 No clock, no socket: members bring their links.
 """
@@ -18,7 +18,7 @@ from typing import Protocol
 from tunnel.model.errors import Refused
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.rates import TokenBucket
-from tunnel.server.news import News
+from tunnel.server.peer_updates import News
 from tunnel.wire.signals import Announce, PeerUp, Signal
 
 RTT_SAMPLES = 8

@@ -22,6 +22,7 @@ from tunnel.network.tls import server_tls
 from tunnel.server.bind_cookies import SECRET_BYTES
 from tunnel.server.certificate import ServerCertificate, open_certificate
 from tunnel.server.circuits import Circuits
+from tunnel.server.context import Shared
 from tunnel.server.http import Page, serve_http
 from tunnel.server.introductions import Introductions
 from tunnel.server.lease_file import LeaseStore
@@ -30,7 +31,6 @@ from tunnel.server.registry import Registry
 from tunnel.server.relay import Relay
 from tunnel.server.rendezvous import Rendezvous
 from tunnel.server.reports import Reports
-from tunnel.server.shared import Shared
 from tunnel.server.stun_service import serve_stun
 from tunnel.server.udp_relay import UdpRelay
 

@@ -19,16 +19,16 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, TunnelError
 from tunnel.model.identity import NetworkId
-from tunnel.network.accepting import Exhaustion
-from tunnel.network.heard_stream import HeardStream
+from tunnel.network.accept_backoff import Exhaustion
+from tunnel.network.fair_queueing import Share
+from tunnel.network.first_bytes import HeardStream
 from tunnel.network.link import Link
 from tunnel.network.ports import StreamListener
 from tunnel.network.relay_queue import QueueBudget
-from tunnel.network.turns import Share
 from tunnel.network.websocket import accept_message_channel
 from tunnel.server.connection import Connection
+from tunnel.server.context import Shared
 from tunnel.server.limits import DoorRates, Slot, Slots, sources_of
-from tunnel.server.shared import Shared
 from tunnel.wire.signals import MAX_SIGNAL
 
 MAX_FIRST = MAX_SIGNAL + 64

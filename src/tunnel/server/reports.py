@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from tunnel.server.context import Shared
 from tunnel.server.rendezvous import Rendezvous
-from tunnel.server.shared import Shared
 from tunnel.server.udp_relay import UdpRelay
 
 STATUS_VERSION = 1

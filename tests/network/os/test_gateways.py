@@ -12,9 +12,9 @@ import trio
 
 from tunnel.model.routes import Gateway
 from tunnel.network.os import netlink
-from tunnel.network.os.devices import RealDevices
 from tunnel.network.os.gateways import _first_hop
 from tunnel.network.os.interfaces import RealInterfaces
+from tunnel.network.os.tun_devices import RealDevices
 
 Isolated = Callable[[Callable[[], Awaitable[None]]], None]
 STATIC, GLOBAL_SCOPE = 4, 0

@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from tunnel.network.os import interfaces, netlink
-from tunnel.network.os.devices import RealDevices
 from tunnel.network.os.interfaces import RealInterfaces
+from tunnel.network.os.tun_devices import RealDevices
 
 Isolated = Callable[[Callable[[], Awaitable[None]]], None]
 

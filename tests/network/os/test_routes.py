@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tunnel.model.routes import Route
-from tunnel.network.os.devices import RealDevices
 from tunnel.network.os.interfaces import RealInterfaces
 from tunnel.network.os.routes import read_resolvers
+from tunnel.network.os.tun_devices import RealDevices
 
 Isolated = Callable[[Callable[[], Awaitable[None]]], None]
 

@@ -10,7 +10,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
-from tunnel.network.accepting import EXHAUSTED_PAUSE, Exhaustion
+from tunnel.network.accept_backoff import EXHAUSTED_PAUSE, Exhaustion
 from tunnel.network.os.streams import RealStreams, accept_patiently
 
 

@@ -13,9 +13,9 @@ import trio
 import trio.testing
 
 from tunnel.model.errors import DeviceError
-from tunnel.network.os import devices, netlink, without_netlink
-from tunnel.network.os.devices import RealDevices
+from tunnel.network.os import netlink, without_netlink
 from tunnel.network.os.interfaces import RealInterfaces
+from tunnel.network.os.tun_devices import RealDevices
 
 IF_INET6 = """\
 00000000000000000000000000000001 01 80 10 80       lo
@@ -92,6 +92,6 @@ async def test_without_word_of_changes_somebody_looks_again(
 
 @pytest.mark.usefixtures("forbidden")
 async def test_an_interface_that_cannot_be_set_up_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "_open_tun", lambda _: (os.open("/dev/null", os.O_RDWR), "lo"))
+    monkeypatch.setattr(tun_devices, "_open_tun", lambda _: (os.open("/dev/null", os.O_RDWR), "lo"))
     with pytest.raises(DeviceError, match=r"netlink is closed to this process .* or use --userspace"):
         await RealDevices().open_device("lo", 1280, [], [])

@@ -19,7 +19,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
-from tunnel.network.accepting import Exhaustion
+from tunnel.network.accept_backoff import Exhaustion
 from tunnel.network.os.sockets import describe
 from tunnel.network.os.streams import accept_patiently
 from tunnel.network.ports import Sighting

@@ -13,7 +13,7 @@ from tunnel.model.endpoint import packed_host
 from tunnel.model.routes import Gateway, Route
 from tunnel.network.os import netlink, without_netlink
 from tunnel.network.os.gateways import read_gateways
-from tunnel.network.os.ranking import Rank, leads_into_nested, read_links
+from tunnel.network.os.interface_ranking import Rank, leads_into_nested, read_links
 from tunnel.network.os.routes import read_resolvers, read_routes
 
 DEBOUNCE = 0.1

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from tunnel.model.errors import DeviceError
-from tunnel.network.file_trust import check_file, check_folder
-from tunnel.network.suspends import CopyWatch, wait_slept
+from tunnel.network.os.file_trust import check_file, check_folder
+from tunnel.network.suspend_detection import CopyWatch, wait_slept
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunnel.network.os.devices import CLONE_DEVICE
 from tunnel.network.os.port_mapper import RealPortMapper
 from tunnel.network.os.process_rights import (
     CAP_DAC_OVERRIDE,
@@ -16,6 +15,7 @@ from tunnel.network.os.process_rights import (
     forbid_writes,
     guard_memory,
 )
+from tunnel.network.os.tun_devices import CLONE_DEVICE
 from tunnel.network.ports import PortMapper
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
-from tunnel.network.accepting import Exhaustion
+from tunnel.network.accept_backoff import Exhaustion
 from tunnel.network.os.sockets import describe, endpoint_of, open_bound
 
 BACKLOG = 1024

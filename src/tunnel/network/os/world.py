@@ -10,13 +10,13 @@ from tunnel.network.memory_store import MemoryStore
 from tunnel.network.no_port_mapper import NoPortMapper
 from tunnel.network.os.controls import RealControls
 from tunnel.network.os.datagrams import RealDatagrams
-from tunnel.network.os.devices import RealDevices
 from tunnel.network.os.interfaces import RealInterfaces
 from tunnel.network.os.machine import RealClock, RealEntropy, RealStore
 from tunnel.network.os.port_mapper import RealPortMapper
 from tunnel.network.os.resolver import RealResolver
 from tunnel.network.os.service_sockets import RealServiceSockets
 from tunnel.network.os.streams import RealStreams
+from tunnel.network.os.tun_devices import RealDevices
 from tunnel.network.os.upnp_call import is_installed
 from tunnel.network.ports import World
 

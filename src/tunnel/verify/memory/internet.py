@@ -21,7 +21,7 @@ from typing import NoReturn, Protocol, runtime_checkable
 
 import trio
 
-from tunnel.network.background import run_beside
+from tunnel.machines.background import run_beside
 from tunnel.verify.memory.host import MemoryHost
 from tunnel.verify.memory.packet import Fate, MemoryPacket, Network, Owner
 

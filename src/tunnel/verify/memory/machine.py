@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 
 from tunnel.model.routes import Gateway, Route
-from tunnel.network.suspends import is_sign_of_a_copy
+from tunnel.network.suspend_detection import is_sign_of_a_copy
 
 WALL_AT_ZERO = 1_800_000_000.0
 """Unix time when Trio's clock shows 0."""

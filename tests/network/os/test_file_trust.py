@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunnel.model.errors import DeviceError
-from tunnel.network import file_trust
+from tunnel.network.os import file_trust
 from tunnel.network.os.machine import RealStore
 
 

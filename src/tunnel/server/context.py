@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.settings import ServerSettings
+from tunnel.network.fair_queueing import Turns
 from tunnel.network.ports import World
-from tunnel.network.turns import Turns
 from tunnel.server.introductions import Introductions
 from tunnel.server.presence import Presence
 from tunnel.server.registry import Registry

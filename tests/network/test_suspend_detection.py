@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from tunnel.network.suspends import LEAST_STEP, SLEW_WINDOW, CopyWatch, wait_slept
+from tunnel.network.suspend_detection import LEAST_STEP, SLEW_WINDOW, CopyWatch, wait_slept
 from tunnel.verify.memory.machine import MemoryClock
 
 

@@ -7,7 +7,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.routes import Gateway
-from tunnel.network.nat64 import ASK_AGAIN, PATIENCE, Nat64Resolver
+from tunnel.network.nat64_resolver import ASK_AGAIN, PATIENCE, Nat64Resolver
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.memory.resolver import Trouble
 

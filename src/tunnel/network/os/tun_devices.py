@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import trio
 
 from tunnel.model.errors import DeviceError
-from tunnel.network.os.link import RealLink
+from tunnel.network.os.tun_link import RealLink
 from tunnel.network.ports import BATCH
 
 CLONE_DEVICE = "/dev/net/tun"

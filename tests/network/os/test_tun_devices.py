@@ -13,8 +13,8 @@ import pytest
 import trio
 
 from tunnel.model.errors import DeviceError
-from tunnel.network.os import devices as real_devices
-from tunnel.network.os.devices import RealDevice, RealDevices
+from tunnel.network.os import tun_devices as real_devices
+from tunnel.network.os.tun_devices import RealDevice, RealDevices
 
 Isolated = Callable[[Callable[[], Awaitable[None]]], None]
 pytestmark = pytest.mark.netlab

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from tunnel.network.turns import (
+from tunnel.network.fair_queueing import (
     CROWD_BURST,
     DEBT,
     LIGHT_BURST,

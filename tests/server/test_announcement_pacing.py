@@ -7,8 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from tunnel.model.identity import NetworkId, NodeId
-from tunnel.network.turns import Share, Turns
-from tunnel.server.announcing import AT_ONCE, TELLINGS_RATE, Announcing
+from tunnel.network.fair_queueing import Share, Turns
+from tunnel.server.announcement_pacing import AT_ONCE, TELLINGS_RATE, Announcing
 from tunnel.server.presence import Member, Presence
 from tunnel.wire.signals import Announce, PeerUp, Signal
 

@@ -9,7 +9,7 @@ import math
 
 import trio
 
-from tunnel.network.turns import Share
+from tunnel.network.fair_queueing import Share
 from tunnel.server.presence import Member, Presence
 
 TELLINGS_RATE = 50.0

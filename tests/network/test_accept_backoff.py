@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tunnel.network.accepting import EXHAUSTED_PAUSE, QUIET, Exhaustion
+from tunnel.network.accept_backoff import EXHAUSTED_PAUSE, QUIET, Exhaustion
 
 FULL = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 

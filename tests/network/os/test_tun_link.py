@@ -13,8 +13,8 @@ import pytest
 import trio
 
 from tunnel.model.errors import DeviceError
-from tunnel.network.os.devices import RealDevice, RealDevices
-from tunnel.network.os.link import DOWN, GONE
+from tunnel.network.os.tun_devices import RealDevice, RealDevices
+from tunnel.network.os.tun_link import DOWN, GONE
 
 Isolated = Callable[[Callable[[], Awaitable[None]]], None]
 pytestmark = pytest.mark.netlab

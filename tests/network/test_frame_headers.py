@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from tunnel.network.frame_heads import FrameHeads, Overlong
+from tunnel.network.frame_headers import FrameHeads, Overlong
 
 ALL = 1 << 30
 

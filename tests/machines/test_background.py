@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tunnel.network.background import run_beside
+from tunnel.machines.background import run_beside
 
 
 async def test_the_task_ends_with_the_block(autojump_clock: MockClock) -> None:

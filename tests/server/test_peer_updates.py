@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from tunnel.model.identity import NetworkId, NodeId
-from tunnel.server.news import Introduction, Word
+from tunnel.server.peer_updates import Introduction, Word
 from tunnel.server.presence import Member, Presence
 from tunnel.wire.signals import Announce, Circuit, Introduced, PeerDown, PeerUp, Refusal, Signal
 

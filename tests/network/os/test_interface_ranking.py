@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from tunnel.network.os import interfaces, netlink
-from tunnel.network.os.devices import RealDevices
+from tunnel.network.os.interface_ranking import Link, Rank
 from tunnel.network.os.interfaces import RealInterfaces
-from tunnel.network.os.ranking import Link, Rank
+from tunnel.network.os.tun_devices import RealDevices
 
 Isolated = Callable[[Callable[[], Awaitable[None]]], None]
 BRIDGES = 22
