@@ -6,16 +6,16 @@ import trio
 from trio.testing import MockClock
 
 from tunnel.network.fair_queueing import (
-    CROWD_BURST,
     DEBT,
+    GROUP_BURST,
     LIGHT_BURST,
     LIGHT_RATE,
     LIGHTS_BURST,
     LIGHTS_MEMORY,
     MEMORY,
-    Crowd,
+    FairQueue,
     Share,
-    Turns,
+    SourceGroup,
 )
 
 
@@ -27,7 +27,7 @@ async def use_for_ever(share: Share, done: list[int], who: int) -> None:
 
 
 async def test_a_share_is_heavy_beyond_its_burst_and_light_again_when_it_rests(autojump_clock: MockClock) -> None:
-    share = Share(Turns())
+    share = Share(FairQueue())
     share.charge(LIGHT_BURST)
     assert not share.is_heavy
     share.charge(1)
@@ -38,24 +38,24 @@ async def test_a_share_is_heavy_beyond_its_burst_and_light_again_when_it_rests(a
 
 async def test_a_long_flood_is_forgotten_in_seconds(autojump_clock: MockClock) -> None:
     """Who was busy for an hour is not heavy for another one."""
-    share = Share(Turns())
+    share = Share(FairQueue())
     for _ in range(100):
         share.charge(1e6)
     await trio.sleep(MEMORY)
     assert not share.is_heavy
 
 
-async def test_a_crowd_of_heavy_ones_costs_a_light_one_a_few_pieces_a_round(autojump_clock: MockClock) -> None:
+async def test_a_group_of_heavy_ones_costs_a_light_one_a_few_pieces_a_round(autojump_clock: MockClock) -> None:
     """Sixty floods would else put sixty pieces of work between any two steps of an honest connection."""
-    turns, done = Turns(), list[int]()
-    shares = [Share(turns) for _ in range(60)]
+    queue, done = FairQueue(), list[int]()
+    shares = [Share(queue) for _ in range(60)]
     for share in shares:
         share.charge(1e6)
     await trio.sleep(LIGHTS_MEMORY)
     async with trio.open_nursery() as nursery:
         for who, share in enumerate(shares):
             nursery.start_soon(use_for_ever, share, done, who)
-        light = Share(turns)
+        light = Share(queue)
         for _ in range(50):
             before = len(done)
             await light.wait_turn()
@@ -66,8 +66,8 @@ async def test_a_crowd_of_heavy_ones_costs_a_light_one_a_few_pieces_a_round(auto
 
 async def test_a_burst_of_many_light_ones_is_soon_in_line(autojump_clock: MockClock) -> None:
     """Hundreds that rest for two seconds and then all send at once would else put all of it before one message."""
-    turns, at_once = Turns(), 0
-    shares = [Share(turns) for _ in range(100)]
+    queue, at_once = FairQueue(), 0
+    shares = [Share(queue) for _ in range(100)]
     for share in shares:
         if not share.is_heavy:
             at_once += 8
@@ -80,48 +80,48 @@ async def test_a_burst_of_many_light_ones_is_soon_in_line(autojump_clock: MockCl
 
 async def test_the_connections_of_one_source_are_light_together(autojump_clock: MockClock) -> None:
     """And leave the others as light as they were, once they have used up what one source has."""
-    turns = Turns()
-    crowd = [Share(turns, turns.crowd_of("192.0.2.1")) for _ in range(100)]
-    other = Share(turns, turns.crowd_of("192.0.2.2"))
-    for share in crowd[:8]:
-        share.charge(CROWD_BURST / 8)
-    crowd[0].charge(1)
-    assert crowd[-1].is_heavy
+    queue = FairQueue()
+    group = [Share(queue, queue.group_of("192.0.2.1")) for _ in range(100)]
+    other = Share(queue, queue.group_of("192.0.2.2"))
+    for share in group[:8]:
+        share.charge(GROUP_BURST / 8)
+    group[0].charge(1)
+    assert group[-1].is_heavy
     await trio.sleep(0.1)
-    for share in crowd:
+    for share in group:
         share.charge(8)
     assert not other.is_heavy
 
 
-async def test_a_crowd_has_no_more_turns_than_one(autojump_clock: MockClock) -> None:
+async def test_a_group_has_no_more_turns_than_one(autojump_clock: MockClock) -> None:
     """Also when all of it began to wait before any of it had used anything."""
-    turns, done = Turns(), list[int]()
+    queue, done = FairQueue(), list[int]()
     async with trio.open_nursery() as nursery:
         for who in range(60):
-            share = Share(turns, turns.crowd_of("192.0.2.1"))
+            share = Share(queue, queue.group_of("192.0.2.1"))
             nursery.start_soon(stand_for_ever, share, done, who)
         for who in (60, 61):
-            nursery.start_soon(stand_for_ever, Share(turns), done, who)
+            nursery.start_soon(stand_for_ever, Share(queue), done, who)
         await wait_done(done, 900)
         nursery.cancel_scope.cancel()
-    of_crowd = sum(who < 60 for who in done)
-    assert 280 <= of_crowd <= 320
+    of_group = sum(who < 60 for who in done)
+    assert 280 <= of_group <= 320
     assert max(done.count(who) for who in range(60)) - min(done.count(who) for who in range(60)) <= 1
 
 
 async def stand_for_ever(share: Share, done: list[int], who: int) -> None:
     while True:
-        await share.stand_in_line()
+        await share.wait_queued()
         done.append(who)
         share.charge(8)
 
 
 async def test_heavy_ones_take_turns(autojump_clock: MockClock) -> None:
     """No one of them waits longer than for each of the others once."""
-    turns, done = Turns(), list[int]()
+    queue, done = FairQueue(), list[int]()
     async with trio.open_nursery() as nursery:
         for who in range(5):
-            share = Share(turns)
+            share = Share(queue)
             share.charge(1e6)
             nursery.start_soon(use_for_ever, share, done, who)
         while len(done) < 50:
@@ -132,14 +132,14 @@ async def test_heavy_ones_take_turns(autojump_clock: MockClock) -> None:
 
 async def test_who_has_used_little_goes_before_who_has_used_much(autojump_clock: MockClock) -> None:
     """Else a connection that is merely busy would wait for sixty floods before each of its messages."""
-    turns, done = Turns(), list[int]()
+    queue, done = FairQueue(), list[int]()
     async with trio.open_nursery() as nursery:
         for who in range(60):
-            share = Share(turns)
+            share = Share(queue)
             share.charge(1e6)
             nursery.start_soon(use_for_ever, share, done, who)
         await wait_done(done, 200)
-        busy = Share(turns)
+        busy = Share(queue)
         busy.charge(LIGHT_BURST)
         await wait_done(done, 600)
         for _ in range(5):
@@ -154,31 +154,31 @@ async def test_who_has_used_little_goes_before_who_has_used_much(autojump_clock:
 
 async def test_what_was_used_while_nobody_waited_costs_nothing_later(autojump_clock: MockClock) -> None:
     """A pair that has talked for hours would else stand behind a flood that has just begun, for as long as it takes."""
-    turns, done = Turns(), list[int]()
-    old = Share(turns)
+    queue, done = FairQueue(), list[int]()
+    old = Share(queue)
     for _ in range(10_000):
-        await old.stand_in_line()
+        await old.wait_queued()
         old.charge(5)
     async with trio.open_nursery() as nursery:
         for who in range(60):
-            nursery.start_soon(use_for_ever, Share(turns), done, who)
+            nursery.start_soon(use_for_ever, Share(queue), done, who)
         await wait_done(done, 1000)
         before = len(done)
-        await old.stand_in_line()
+        await old.wait_queued()
         assert len(done) - before <= 3
         nursery.cancel_scope.cancel()
 
 
 async def test_what_one_was_sent_by_others_starves_it_not(autojump_clock: MockClock) -> None:
-    turns, done = Turns(), list[int]()
+    queue, done = FairQueue(), list[int]()
     async with trio.open_nursery() as nursery:
         for who in range(60):
-            nursery.start_soon(use_for_ever, Share(turns), done, who)
+            nursery.start_soon(use_for_ever, Share(queue), done, who)
         await wait_done(done, 1000)
-        receiver = Share(turns)
+        receiver = Share(queue)
         receiver.charge(1e6)
         before = len(done)
-        await receiver.stand_in_line()
+        await receiver.wait_queued()
         assert len(done) - before <= 60 * (DEBT / 8 + 2)
         nursery.cancel_scope.cancel()
 
@@ -190,13 +190,13 @@ async def wait_done(done: list[int], count: int) -> None:
 
 async def test_those_who_are_cancelled_in_line_hold_nobody_up(autojump_clock: MockClock) -> None:
     """Also one that is given the turn in the moment in which it is cancelled."""
-    turns = Turns()
+    queue = FairQueue()
     async with trio.open_nursery() as nursery:
         for place in range(5):
-            nursery.start_soon(turns.take, Crowd(), float(place))
+            nursery.start_soon(queue.take, SourceGroup(), float(place))
         for _ in range(4):
             await trio.lowlevel.checkpoint()
-            nursery.start_soon(turns.take, Crowd(), 9.0)
+            nursery.start_soon(queue.take, SourceGroup(), 9.0)
         nursery.cancel_scope.cancel()
     with trio.fail_after(1):
-        await turns.take(Crowd(), 0.0)
+        await queue.take(SourceGroup(), 0.0)

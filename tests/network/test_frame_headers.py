@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from tunnel.network.frame_headers import FrameHeads, Overlong
+from tunnel.network.frame_headers import FrameHeaders, Overlong
 
 ALL = 1 << 30
 
@@ -23,7 +23,7 @@ def frame(first: int, payload: bytes, *, masked: bool = True) -> bytes:
     return bytes([first]) + told + (bytes(4) if masked else b"") + payload
 
 
-def walk(heads: FrameHeads, pieces: list[bytes]) -> int:
+def walk(heads: FrameHeaders, pieces: list[bytes]) -> int:
     begun = 0
     for piece in pieces:
         at, frames = heads.walk_untrusted(piece, 0, ALL)
@@ -46,7 +46,7 @@ def test_frames_are_counted_however_the_bytes_are_cut(seed: int, masked: bool) -
         step = chance.choice((1, 2, 3, 9, 5000, 100_000))
         pieces.append(sent[at : at + step])
         at += step
-    heads = FrameHeads()
+    heads = FrameHeaders()
     assert walk(heads, pieces) == len(sizes)
     assert heads.controls == sum(kind != 0x82 for kind in kinds)
 
@@ -54,11 +54,11 @@ def test_frames_are_counted_however_the_bytes_are_cut(seed: int, masked: bool) -
 def test_a_walk_stops_before_the_frame_that_is_too_many() -> None:
     """So that a read of thousands of tiny frames is parsed in small pieces."""
     sent = frame(0x82, b"x") * 10
-    assert FrameHeads().walk_untrusted(sent, 0, 3) == (3 * len(frame(0x82, b"x")), 3)
+    assert FrameHeaders().walk_untrusted(sent, 0, 3) == (3 * len(frame(0x82, b"x")), 3)
 
 
 def test_a_walk_that_stopped_goes_on_where_it_was() -> None:
-    heads, sent, at, begun = FrameHeads(), frame(0x82, b"xy") * 10 + frame(0x89, b""), 0, []
+    heads, sent, at, begun = FrameHeaders(), frame(0x82, b"xy") * 10 + frame(0x89, b""), 0, []
     while at < len(sent):
         at, frames = heads.walk_untrusted(sent, at, 4)
         begun.append(frames)
@@ -68,11 +68,11 @@ def test_a_walk_that_stopped_goes_on_where_it_was() -> None:
 @pytest.mark.parametrize("kind", [0x02, 0x01, 0x00, 0x80, 0x09])
 def test_a_fragment_is_refused_by_its_first_byte(kind: int) -> None:
     with pytest.raises(Overlong, match="fragment"):
-        FrameHeads().walk_untrusted(bytes([kind]), 0, ALL)
+        FrameHeaders().walk_untrusted(bytes([kind]), 0, ALL)
 
 
 def test_a_stranger_may_send_more_when_the_first_message_came_out() -> None:
-    heads = FrameHeads(max_first=100)
+    heads = FrameHeaders(max_first=100)
     assert walk(heads, [frame(0x82, bytes(90))]) == 1
     heads.first_done()
     assert walk(heads, [frame(0x82, bytes(300)) * 2]) == 2
@@ -88,4 +88,4 @@ def test_a_stranger_may_send_more_when_the_first_message_came_out() -> None:
 )
 def test_a_stranger_s_first_frame_is_one_small_message(sent: bytes, words: str) -> None:
     with pytest.raises(Overlong, match=words):
-        FrameHeads(max_first=100).walk_untrusted(sent, 0, ALL)
+        FrameHeaders(max_first=100).walk_untrusted(sent, 0, ALL)

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tunnel.network.fair_queueing import LIGHTS_BURST, Share, Turns
+from tunnel.network.fair_queueing import LIGHTS_BURST, FairQueue, Share
 from tunnel.network.frame_headers import Overlong
 from tunnel.network.metered_stream import CONTROLS_BURST, CONTROLS_RATE, FRAMES_AT_ONCE, MeteredStream
 
@@ -38,7 +38,7 @@ class Script(trio.abc.Stream):
 
 
 def metered(*reads: bytes, is_client: bool = False) -> MeteredStream:
-    return MeteredStream(Script(*reads), Share(Turns()), max_first=None, is_client=is_client)
+    return MeteredStream(Script(*reads), Share(FairQueue()), max_first=None, is_client=is_client)
 
 
 def frames_of(*reads: bytes) -> MeteredStream:
@@ -116,7 +116,7 @@ class Slow(Script):
 async def test_gathered_writes_are_one_write(autojump_clock: MockClock) -> None:
     """A write of TLS and of the kernel costs more than the frame in it."""
     slow = Slow()
-    stream = MeteredStream(slow, Share(Turns()), max_first=None, is_client=False)
+    stream = MeteredStream(slow, Share(FairQueue()), max_first=None, is_client=False)
     with stream.gathering():
         for piece in (b"a", b"b", b"c"):
             await stream.send_all(piece)
@@ -128,7 +128,7 @@ async def test_gathered_writes_are_one_write(autojump_clock: MockClock) -> None:
 async def test_a_pong_waits_until_a_message_is_written(autojump_clock: MockClock) -> None:
     """The library answers pings from its reader, which would else write into the middle of a message."""
     slow = Slow()
-    stream = MeteredStream(slow, Share(Turns()), max_first=None, is_client=False)
+    stream = MeteredStream(slow, Share(FairQueue()), max_first=None, is_client=False)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stream.send_all, b"message")
         await trio.sleep(0.5)
@@ -138,7 +138,7 @@ async def test_a_pong_waits_until_a_message_is_written(autojump_clock: MockClock
 
 async def test_what_came_for_all_at_one_instant_is_handed_on_in_turn(autojump_clock: MockClock) -> None:
     """They were all light when they began to wait for it: hundreds of reads would be parsed in one round."""
-    turns, rounds, handed_on = Turns(), 0, list[int]()
+    queue, rounds, handed_on = FairQueue(), 0, list[int]()
 
     async def read(stream: MeteredStream) -> None:
         assert await stream.receive_some()
@@ -146,7 +146,7 @@ async def test_what_came_for_all_at_one_instant_is_handed_on_in_turn(autojump_cl
 
     async with trio.open_nursery() as nursery:
         for _ in range(100):
-            stream = MeteredStream(Script(TINY * 4), Share(turns), max_first=None, is_client=False)
+            stream = MeteredStream(Script(TINY * 4), Share(queue), max_first=None, is_client=False)
             stream.handshake_done()
             nursery.start_soon(read, stream)
         while len(handed_on) < 100:

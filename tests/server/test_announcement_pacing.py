@@ -7,8 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from tunnel.model.identity import NetworkId, NodeId
-from tunnel.network.fair_queueing import Share, Turns
-from tunnel.server.announcement_pacing import AT_ONCE, TELLINGS_RATE, Announcing
+from tunnel.network.fair_queueing import FairQueue, Share
+from tunnel.server.announcement_pacing import AT_ONCE, TELLINGS_RATE, AnnouncementPacer
 from tunnel.server.presence import Member, Presence
 from tunnel.wire.signals import Announce, PeerUp, Signal
 
@@ -38,16 +38,16 @@ async def announce_for(seconds: float, others: int, gap: float = 0.01) -> tuple[
     desk, reader = join(presence, "desk"), join(presence, "reader")
     for number in range(others - 1):
         join(presence, f"n{number}")
-    announcing, told, seq = Announcing(presence, desk, Share(Turns())), list[int](), 0
+    pacer, told, seq = AnnouncementPacer(presence, desk, Share(FairQueue())), list[int](), 0
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(announcing.run)
+        nursery.start_soon(pacer.run)
         until = trio.current_time() + seconds
         while trio.current_time() < until:
             seq += 1
             assert presence.announce(desk, Announce(EPOCH, seq, b""))
-            announcing.note()
+            pacer.note()
             await trio.sleep(gap)
-            word = reader.news.take_nowait()
+            word = reader.updates.take_nowait()
             if isinstance(word, PeerUp):
                 told.append(word.seq)
         nursery.cancel_scope.cancel()
@@ -72,15 +72,15 @@ async def test_the_rest_are_paced_by_how_many_must_be_told(autojump_clock: MockC
 async def test_the_newest_announcement_is_told_in_the_end(autojump_clock: MockClock) -> None:
     presence = Presence(1000)
     desk, reader = join(presence, "desk"), join(presence, "reader")
-    announcing = Announcing(presence, desk, Share(Turns()))
+    pacer = AnnouncementPacer(presence, desk, Share(FairQueue()))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(announcing.run)
+        nursery.start_soon(pacer.run)
         for seq in range(1, 1000):
             presence.announce(desk, Announce(EPOCH, seq, b""))
-            announcing.note()
+            pacer.note()
             await trio.sleep(0.001)
         await trio.sleep(1.0)
         nursery.cancel_scope.cancel()
-    word = reader.news.take_nowait()
+    word = reader.updates.take_nowait()
     assert isinstance(word, PeerUp)
     assert word.seq == 999

@@ -65,8 +65,8 @@ class Desk:
 
 async def told(member: Member) -> Circuit:
     """The one circuit that this member is still to be told of."""
-    assert len(member.news) == 1
-    word = member.news.take_nowait()
+    assert len(member.updates) == 1
+    word = member.updates.take_nowait()
     assert isinstance(word, Circuit)
     return word
 
@@ -93,7 +93,7 @@ async def test_requests_that_cross_get_the_same_circuit(desk: Desk) -> None:
     await told(laptop)
     desk.ask(till, laptop)
     assert await told(till) == first
-    assert len(laptop.news) == 0
+    assert len(laptop.updates) == 0
     assert len(desk.circuits) == 1
 
 

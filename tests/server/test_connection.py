@@ -20,7 +20,7 @@ from tunnel.model.settings import ServerSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.link import Link
 from tunnel.server.connection import MESSAGES_RATE, Connection
-from tunnel.server.context import Shared
+from tunnel.server.context import ServerContext
 from tunnel.server.introductions import Introductions
 from tunnel.server.presence import Member, Presence
 from tunnel.server.registry import Registry
@@ -380,7 +380,7 @@ class Absent:
 
 
 async def test_a_network_of_hundreds_is_told_to_a_newcomer_whole(server_host: MemoryHost) -> None:
-    """More news than a link's queue holds, and as many requests at once: neither breaks a link that is read."""
+    """More updates than a link's queue holds, and as many requests at once: neither breaks a link that is read."""
     count = 400
     keys, network = NodeKeys(b"n" * 32), derive_network_keys("home", b"s" * 32)
     settings, presence = ServerSettings(), Presence(1024)
@@ -393,16 +393,16 @@ async def test_a_network_of_hundreds_is_told_to_a_newcomer_whole(server_host: Me
     to_node, from_server = trio.open_memory_channel[bytes](0)
     to_server, from_node = trio.open_memory_channel[bytes](0)
     with closing(Registry(None, settings.addresses)) as registry:
-        shared = Shared(settings, server_host.world(), presence, registry, Relay(presence, 1e6), introductions)
+        context = ServerContext(settings, server_host.world(), presence, registry, Relay(presence, 1e6), introductions)
         server_link = Link(Pipe(to_node, from_node), timings=settings.timings, relay_queue=1000)
         node_link = Link(Pipe(to_server, from_server), timings=settings.timings, relay_queue=1000)
         connection = Connection(
-            shared,
+            context,
             server_link,
             Endpoint("26.0.0.1", 40000),
             lambda network, end, *, returns: None,
             local=settings.listen,
-            share=Share(shared.turns),
+            share=Share(context.fair_queue),
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.run, trio.current_time() + 5.0)

@@ -69,7 +69,7 @@ class Table:
     @staticmethod
     def _introduced(member: Member) -> list[Signal]:
         words = []
-        while (word := member.news.take_nowait()) is not None:
+        while (word := member.updates.take_nowait()) is not None:
             words.append(word)
         return [word for word in words if isinstance(word, Introduced)]
 

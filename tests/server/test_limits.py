@@ -13,7 +13,7 @@ from tunnel.server.limits import (
     LATELY,
     SILENT,
     SPARE_DESCRIPTORS,
-    DoorRates,
+    ConnectRates,
     Slot,
     Slots,
     fit_connections,
@@ -63,7 +63,7 @@ def test_a_full_table_forgets_the_key_that_was_unused_for_longest() -> None:
     assert table.take("used", 0.0), "it was forgotten"
 
 
-class Door:
+class Server:
     """Slots, and the names of those who had to go."""
 
     def __init__(self, *, strangers: int = 9, members: int = 9, each: int = 9, each_members: int = 9) -> None:
@@ -89,139 +89,139 @@ class Door:
 
 def test_one_source_has_so_many_strangers_and_members_hold_none_of_their_places() -> None:
     """Else the 65th node of an office never came in: the others held all that one address may have."""
-    door = Door(each=2)
+    server = Server(each=2)
     for number in range(5):
-        assert door.admit(door.take_one(f"node {number}")) is None
-    door.take_one("a")
-    first = door.take_one("b")
-    door.slots.give_back(first)
-    assert door.take("c") is not None
-    assert door.take("d", "192.0.2.2") is not None
-    assert door.gone == []
-    assert door.slots.held == 8
+        assert server.admit(server.take_one(f"node {number}")) is None
+    server.take_one("a")
+    first = server.take_one("b")
+    server.slots.give_back(first)
+    assert server.take("c") is not None
+    assert server.take("d", "192.0.2.2") is not None
+    assert server.gone == []
+    assert server.slots.held == 8
 
 
 def test_the_newest_stranger_of_a_source_takes_the_place_of_its_oldest() -> None:
     """Else one who says nothing on as many connections as an address may have keeps its honest nodes out."""
-    door = Door(each=2)
-    door.take_one("other", "192.0.2.2")
+    server = Server(each=2)
+    server.take_one("other", "192.0.2.2")
     for name in "abc":
-        door.take_one(name)
-    assert door.gone == ["a"]
+        server.take_one(name)
+    assert server.gone == ["a"]
 
 
 def test_of_a_full_address_the_network_with_most_links_gives_way() -> None:
     """One stranger with nodes of his own network would else keep an office out that has the same public address."""
-    door = Door(members=99, strangers=99, each=99, each_members=16)
-    assert door.fill("192.0.2.1", 16) == [None] * 16
-    assert door.fill("192.0.2.1", 1) == ["address_full"]
-    assert door.fill("192.0.2.1", 10, network=2) == [None] * 8 + ["address_full"] * 2
-    assert door.gone == ["1: address_full"] * 8
+    server = Server(members=99, strangers=99, each=99, each_members=16)
+    assert server.fill("192.0.2.1", 16) == [None] * 16
+    assert server.fill("192.0.2.1", 1) == ["address_full"]
+    assert server.fill("192.0.2.1", 10, network=2) == [None] * 8 + ["address_full"] * 2
+    assert server.gone == ["1: address_full"] * 8
 
 
 def test_networks_without_end_take_no_places_of_an_office_beyond_what_an_eighth_leaves() -> None:
     """Networks cost nothing: whoever shares an office's address would else drive it out with one node of each."""
-    door = Door(members=99, strangers=99, each=99, each_members=16)
-    assert door.fill("192.0.2.1", 3) == [None] * 3
+    server = Server(members=99, strangers=99, each=99, each_members=16)
+    assert server.fill("192.0.2.1", 3) == [None] * 3
     for network in range(2, 40):
-        door.fill("192.0.2.1", 1, network)
-    assert len(door.gone) == 1, "it had one more than its eighth"
+        server.fill("192.0.2.1", 1, network)
+    assert len(server.gone) == 1, "it had one more than its eighth"
 
 
 def test_of_a_full_server_the_address_with_most_links_gives_way() -> None:
     """Eight addresses, or two IPv6 sites, would else fill it for everybody."""
-    door = Door(members=32, strangers=99, each=99, each_members=16)
-    door.fill("192.0.2.1", 16)
-    door.fill("192.0.2.2", 16)
-    assert door.fill("192.0.2.3", 3, network=3) == [None] * 3
-    assert door.gone == ["1: server_full"] * 3
+    server = Server(members=32, strangers=99, each=99, each_members=16)
+    server.fill("192.0.2.1", 16)
+    server.fill("192.0.2.2", 16)
+    assert server.fill("192.0.2.3", 3, network=3) == [None] * 3
+    assert server.gone == ["1: server_full"] * 3
 
 
 def test_a_member_that_gave_way_is_counted_once() -> None:
-    door = Door(members=2)
-    first = [door.take_one("m", "192.0.2.1") for _ in range(2)]
-    assert [door.admit(slot) for slot in first] == [None, None]
-    other = door.take_one("o", "192.0.2.2")
-    assert door.admit(other) is None
+    server = Server(members=2)
+    first = [server.take_one("m", "192.0.2.1") for _ in range(2)]
+    assert [server.admit(slot) for slot in first] == [None, None]
+    other = server.take_one("o", "192.0.2.2")
+    assert server.admit(other) is None
     for slot in (*first, other):
-        door.slots.give_back(slot)
-    assert door.slots.held == 0
-    assert door.fill("192.0.2.1", 3) == [None, None, "server_full"]
+        server.slots.give_back(slot)
+    assert server.slots.held == 0
+    assert server.fill("192.0.2.1", 3) == [None, None, "server_full"]
 
 
 def test_an_ipv6_site_has_no_more_members_than_an_ipv4_address() -> None:
-    door = Door(members=99, strangers=99, each=99, each_members=4)
-    heard = [door.admit(door.take_one("x", f"2001:db8:1:{number}::1")) for number in range(5)]
+    server = Server(members=99, strangers=99, each=99, each_members=4)
+    heard = [server.admit(server.take_one("x", f"2001:db8:1:{number}::1")) for number in range(5)]
     assert heard == [None] * 4 + ["address_full"]
 
 
 def test_one_source_has_so_many_members_and_a_reason_for_those_who_are_not() -> None:
-    door = Door(each_members=2)
-    first, second, third = (door.take_one(name) for name in ("a", "b", "c"))
-    assert (door.admit(first), door.admit(second)) == (None, None)
-    assert door.admit(third) == "address_full"
-    assert door.admit(door.take_one("d", "192.0.2.2")) is None
-    door.slots.give_back(first)
-    assert door.admit(third) is None
+    server = Server(each_members=2)
+    first, second, third = (server.take_one(name) for name in ("a", "b", "c"))
+    assert (server.admit(first), server.admit(second)) == (None, None)
+    assert server.admit(third) == "address_full"
+    assert server.admit(server.take_one("d", "192.0.2.2")) is None
+    server.slots.give_back(first)
+    assert server.admit(third) is None
 
 
 def test_a_node_that_comes_back_takes_the_place_of_its_older_link() -> None:
     """A server, or an address, that is full would else keep it out until the dead link is noticed."""
-    door = Door(members=1, each_members=1)
-    old, new = door.take_one("old"), door.take_one("new")
-    assert door.admit(old) is None
-    assert door.admit(new, returns=True) is None
-    door.slots.give_back(old)
-    assert door.admit(door.take_one("other", "192.0.2.2")) == "server_full"
-    door.slots.give_back(new)
-    assert door.slots.held == 1
+    server = Server(members=1, each_members=1)
+    old, new = server.take_one("old"), server.take_one("new")
+    assert server.admit(old) is None
+    assert server.admit(new, returns=True) is None
+    server.slots.give_back(old)
+    assert server.admit(server.take_one("other", "192.0.2.2")) == "server_full"
+    server.slots.give_back(new)
+    assert server.slots.held == 1
 
 
 def test_the_subnets_of_one_ipv6_site_hold_four_times_as_many_together() -> None:
-    door = Door(each=1)
-    let_in = [door.take("x", f"2001:db8:1:{number}::1") is not None for number in range(6)]
+    server = Server(each=1)
+    let_in = [server.take("x", f"2001:db8:1:{number}::1") is not None for number in range(6)]
     assert let_in == [True] * 4 + [False] * 2
-    assert door.take("y", "2001:db8:2::1") is not None
+    assert server.take("y", "2001:db8:2::1") is not None
 
 
 def test_a_newcomer_takes_the_place_of_the_oldest_of_the_greatest_crowd() -> None:
-    door = Door(strangers=4)
-    lonely = door.take_one("lonely", "192.0.2.9")
-    crowd = [door.take_one(f"crowd {number}") for number in range(3)]
-    door.take_one("newcomer", "192.0.2.10")
-    assert door.gone == ["crowd 0"]
-    door.slots.give_back(crowd[0])
-    assert door.slots.held == 4
-    assert door.admit(lonely) is None
-    assert door.take("another", "192.0.2.11") is not None
-    assert door.gone == ["crowd 0"], "a member holds no place of strangers"
-    assert door.slots.dropped == 1
+    server = Server(strangers=4)
+    lonely = server.take_one("lonely", "192.0.2.9")
+    crowd = [server.take_one(f"crowd {number}") for number in range(3)]
+    server.take_one("newcomer", "192.0.2.10")
+    assert server.gone == ["crowd 0"]
+    server.slots.give_back(crowd[0])
+    assert server.slots.held == 4
+    assert server.admit(lonely) is None
+    assert server.take("another", "192.0.2.11") is not None
+    assert server.gone == ["crowd 0"], "a member holds no place of strangers"
+    assert server.slots.dropped == 1
 
 
 def test_strangers_never_take_a_member_s_place() -> None:
-    door = Door(strangers=1, members=2)
-    members = [door.take_one("m", f"192.0.2.{number}") for number in range(2)]
-    assert door.gone == ["m"]
-    assert door.admit(members[1]) is None
-    door.slots.give_back(members[0])
+    server = Server(strangers=1, members=2)
+    members = [server.take_one("m", f"192.0.2.{number}") for number in range(2)]
+    assert server.gone == ["m"]
+    assert server.admit(members[1]) is None
+    server.slots.give_back(members[0])
     for number in range(5):
-        door.take_one(f"s{number}")
-    assert door.gone == ["m", "s0", "s1", "s2", "s3"]
+        server.take_one(f"s{number}")
+    assert server.gone == ["m", "s0", "s1", "s2", "s3"]
 
 
 def test_there_are_so_many_members_and_no_more() -> None:
-    door = Door(members=1)
-    first, second = door.take_one("a"), door.take_one("b")
-    assert door.admit(first) is None
-    assert door.admit(second) == "server_full"
-    door.slots.give_back(first)
-    assert door.admit(second) is None
-    door.slots.give_back(second)
-    assert door.slots.held == 0
+    server = Server(members=1)
+    first, second = server.take_one("a"), server.take_one("b")
+    assert server.admit(first) is None
+    assert server.admit(second) == "server_full"
+    server.slots.give_back(first)
+    assert server.admit(second) is None
+    server.slots.give_back(second)
+    assert server.slots.held == 0
 
 
 def test_a_source_speaks_in_a_burst_and_then_at_its_rate() -> None:
-    rates = DoorRates(rate=1.0, burst=2.0)
+    rates = ConnectRates(rate=1.0, burst=2.0)
     sources = sources_of("192.0.2.1")
     assert [rates.may_speak(sources, 0.0) for _ in range(3)] == [True, True, False]
     assert rates.may_speak(sources, 1.0)
@@ -231,14 +231,14 @@ def test_a_source_speaks_in_a_burst_and_then_at_its_rate() -> None:
 
 def test_who_connects_and_says_nothing_takes_no_turn_of_those_who_speak() -> None:
     """He may be behind the same address as an office."""
-    rates = DoorRates(rate=1.0, burst=2.0)
+    rates = ConnectRates(rate=1.0, burst=2.0)
     sources = sources_of("192.0.2.1")
     assert [rates.may_connect(sources, 0.0) for _ in range(40)] == [True] * 2 * SILENT + [False] * (40 - 2 * SILENT)
     assert rates.may_speak(sources, 0.0)
 
 
 def test_a_source_that_registers_nodes_has_a_reserve() -> None:
-    rates = DoorRates(rate=1.0, burst=2.0)
+    rates = ConnectRates(rate=1.0, burst=2.0)
     sources = sources_of("192.0.2.1")
     rates.note_registered(sources, 0.0)
     assert [rates.may_speak(sources, 0.0) for _ in range(5)] == [True] * 4 + [False]

@@ -45,7 +45,7 @@ class Room:
         self.presence.pass_on(member)
 
     def introduce(self, to: str, peer: str, request: int | None = None) -> None:
-        self.members[to].news.introduce(self.id(peer), Introduction(5, 0.0, request))
+        self.members[to].updates.introduce(self.id(peer), Introduction(5, 0.0, request))
 
     def leave(self, name: str) -> None:
         self.presence.leave(self.members[name])
@@ -55,7 +55,7 @@ class Room:
 
     def told(self, name: str) -> list[Word]:
         words = []
-        while (word := self.members[name].news.take_nowait()) is not None:
+        while (word := self.members[name].updates.take_nowait()) is not None:
             words.append(word)
         return words
 
@@ -72,7 +72,7 @@ async def test_a_slow_member_is_behind_by_one_word_a_peer(room: Room) -> None:
     for seq in range(1, 1000):
         room.announce("desk", seq)
     room.leave("other")
-    assert len(room.members["slow"].news) == 2
+    assert len(room.members["slow"].updates) == 2
     assert room.told("slow") == [
         PeerUp(room.id("desk").raw, EPOCH, 999, b"body"),
         PeerDown(room.id("other").raw, "lost"),
@@ -88,9 +88,9 @@ async def test_of_peers_that_came_and_went_untold_nothing_is_left(room: Room) ->
         room.join(name)
         room.announce(name)
         room.introduce("slow", name)
-        slow.news.note_circuit(room.id(name), Circuit(room.id(name).raw, number + 1, KEY))
+        slow.updates.note_circuit(room.id(name), Circuit(room.id(name).raw, number + 1, KEY))
         room.leave(name)
-    assert len(slow.news) == 0
+    assert len(slow.updates) == 0
     assert room.told("slow") == []
 
 
@@ -150,7 +150,7 @@ async def test_a_flood_of_one_kind_of_news_delays_no_other_kind(room: Room) -> N
         room.announce(name)
     room.introduce("slow", names[9])
     circuit = Circuit(room.id(names[9]).raw, 3, KEY)
-    room.members["slow"].news.note_circuit(room.id(names[9]), circuit)
+    room.members["slow"].updates.note_circuit(room.id(names[9]), circuit)
     first = room.told("slow")[:3]
     assert {type(word) for word in first} == {PeerUp, Introduced, Circuit}
 
@@ -160,8 +160,8 @@ async def test_news_are_waited_for(room: Room) -> None:
     heard: list[Word | None] = []
 
     async def listen() -> None:
-        await room.members["laptop"].news.wait_some()
-        heard.append(room.members["laptop"].news.take_nowait())
+        await room.members["laptop"].updates.wait_some()
+        heard.append(room.members["laptop"].updates.take_nowait())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listen)

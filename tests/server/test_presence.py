@@ -48,7 +48,7 @@ def announce_to_all(presence: Presence, member: Member, announce: Announce) -> b
 
 def news_of(member: Member) -> list[Word]:
     words = []
-    while (word := member.news.take_nowait()) is not None:
+    while (word := member.updates.take_nowait()) is not None:
         words.append(word)
     return words
 

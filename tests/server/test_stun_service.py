@@ -15,7 +15,7 @@ from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.rfc3489_class import Rfc3489Verdict, classify_rfc3489
 from tunnel.nat.survey import Survey
-from tunnel.server.stun_service import ASKER_MEMORY, MAX_ASKERS, REDIRECT_BURST, StunCounts, serve_stun
+from tunnel.server.stun_service import CLIENT_MEMORY, MAX_CLIENTS, REDIRECT_BURST, StunCounts, serve_stun
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.wire.stun import (
     Attribute,
@@ -211,7 +211,7 @@ async def test_an_answer_goes_to_a_port_of_the_asker_that_asked_before() -> None
 async def test_a_port_that_asked_long_ago_is_forgotten(autojump_clock: trio.testing.MockClock) -> None:
     async with serving(FOUR) as service:
         await service.ask([REQUEST], BESIDE)
-        await trio.sleep(ASKER_MEMORY - 1.0)
+        await trio.sleep(CLIENT_MEMORY - 1.0)
         [(_, answer)] = await service.ask([aiming(BESIDE.port)])
         assert answer.kind is StunClass.SUCCESS
         await trio.sleep(2.0)
@@ -232,7 +232,7 @@ async def test_one_source_aims_seldom(autojump_clock: trio.testing.MockClock) ->
 async def test_a_flood_of_askers_is_not_remembered_without_bound() -> None:
     async with serving(FOUR, rate=1e9) as service:
         await service.ask([REQUEST], BESIDE)
-        for number in range(MAX_ASKERS):
+        for number in range(MAX_CLIENTS):
             client = Endpoint(f"25.{number >> 8 & 255}.{number & 255}.1", 5000)
             service.sockets[0].waiting.append((REQUEST, client, FOUR[0].host))
         service.sockets[0].arrived.set()
@@ -364,8 +364,8 @@ async def test_it_serves_in_an_internet_in_memory(autojump_clock: trio.testing.M
             assert remote == ONE_ADDRESS[0]
             assert decode_stun(datagram).observed == CLIENT
             nursery.cancel_scope.cancel()
-        for door in bound:
-            door.close()
+        for five_tuple in bound:
+            five_tuple.close()
         socket.close()
 
 
@@ -400,6 +400,6 @@ async def test_a_survey_against_the_service_gets_its_verdict(autojump_clock: tri
         assert result.reflexive == (CLIENT,)
         assert opinion == Rfc3489Verdict("Open Internet")
         assert opinion.agrees(result.report)
-        for door in bound:
-            door.close()
+        for five_tuple in bound:
+            five_tuple.close()
         socket.close()

@@ -12,7 +12,7 @@ from tunnel.crypto.circuit_seal import open_binding, seal_binding
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.rates import TokenBucket
-from tunnel.server.bind_cookies import COOKIE_TURN
+from tunnel.server.bind_cookies import COOKIE_PERIOD
 from tunnel.server.circuits import BIND_LIFE, PROVES_A_SECOND, Circuits
 from tunnel.server.presence import Member, Presence
 from tunnel.server.relay import FRAME_COST
@@ -55,7 +55,7 @@ class Socket:
 
 class Box:
     def send_signal(self, signal: Signal) -> None:
-        raise AssertionError("circuits are news")
+        raise AssertionError("circuits are peer updates")
 
     def send_relay(self, handle: bytes, datagram: bytes) -> bool:
         return False
@@ -86,7 +86,7 @@ class Room:
 
     async def hear(self) -> tuple[Circuit, Circuit]:
         """What both were told of their circuit."""
-        words = [member.news.take_nowait() for member in (self.laptop, self.till)]
+        words = [member.updates.take_nowait() for member in (self.laptop, self.till)]
         assert isinstance(words[0], Circuit)
         assert isinstance(words[1], Circuit)
         return words[0], words[1]
@@ -106,7 +106,7 @@ class Room:
         self.relay.handle_untrusted(socket, datagram, remote, own)
 
     def cookie(self, circuit: Circuit, counter: int, remote: Endpoint, socket: int = 0) -> bytes:
-        """What the server sends to a door that nothing is bound to."""
+        """What the server sends to a 5-tuple that nothing is bound to."""
         self.ask(circuit, counter, remote, socket)
         answer, to = self.sockets[socket].sent.pop()
         assert to == remote
@@ -189,7 +189,7 @@ async def test_each_end_hears_from_the_address_that_it_asked(room: Room) -> None
     room.ask(laptop, 1, LAPTOP, cookie=cookie, own=ALIAS)
     [(answer, _)] = room.take()
     proof = open_binding(laptop.key, answer)
-    assert proof.word is Word.PROVE, "another address of ours is another door"
+    assert proof.word is Word.PROVE, "another address of ours is another 5-tuple"
     room.ask(laptop, 2, LAPTOP, cookie=proof.cookie, own=ALIAS)
     room.bind(till, 0, TILL)
     room.take()
@@ -290,7 +290,7 @@ async def test_a_cookie_is_of_one_side_one_socket_one_endpoint_and_some_time(roo
         room.cookie(laptop, 0, LAPTOP._replace(port=1)),
         room.cookie(laptop, 0, LAPTOP._replace(host="25.1.0.2")),
     }
-    await trio.sleep(COOKIE_TURN)
+    await trio.sleep(COOKIE_PERIOD)
     assert len({*cookies, room.cookie(laptop, 0, LAPTOP)}) == 6
 
 

@@ -15,7 +15,7 @@ QUIET = 60.0
 _log = logging.getLogger(__name__)
 
 
-class Exhaustion:
+class AcceptBackoff:
     """Waits out the failures of one listener to accept, and logs the first, second, fourth, eighth ... of them."""
 
     def __init__(self, what: str) -> None:

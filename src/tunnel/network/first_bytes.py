@@ -7,7 +7,7 @@ from collections.abc import Callable
 import trio
 
 
-class HeardStream(trio.abc.Stream):
+class FirstBytesStream(trio.abc.Stream):
     """Passes a stream through, and calls `on_first` before it hands on the first bytes; what that raises, it raises."""
 
     def __init__(self, stream: trio.abc.Stream, on_first: Callable[[], None]) -> None:

@@ -26,7 +26,7 @@ class Overlong(Exception):
     """The peer sent what costs more than it can be worth: fragments, or more than it may at this point."""
 
 
-class FrameHeads:
+class FrameHeaders:
     """Walks along the frames of one side. `controls` counts the control frames that began so far."""
 
     def __init__(self, max_first: int | None = None) -> None:

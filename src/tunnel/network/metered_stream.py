@@ -17,7 +17,7 @@ import trio
 
 from tunnel.model.rates import TokenBucket
 from tunnel.network.fair_queueing import Share
-from tunnel.network.frame_headers import FrameHeads, Overlong
+from tunnel.network.frame_headers import FrameHeaders, Overlong
 
 MAX_HEAD = 8192
 """Bytes of a handshake, or of a whole answer that is none."""
@@ -50,7 +50,7 @@ class MeteredStream(trio.abc.Stream):
     What goes either way is charged to the share, and a share that is heavy waits for its turn before it
     hands on what it read.
 
-    With `max_first` the peer is a stranger, who may send the handshake's head and one frame (see `FrameHeads`).
+    With `max_first` the peer is a stranger, who may send the handshake's head and one frame (see `FrameHeaders`).
     """
 
     def __init__(self, stream: trio.abc.Stream, share: Share, *, max_first: int | None, is_client: bool) -> None:
@@ -60,7 +60,7 @@ class MeteredStream(trio.abc.Stream):
         self._is_client = is_client
         self._phase = _Phase.HEAD
         self._head = bytearray()
-        self._frames = FrameHeads(max_first)
+        self._frames = FrameHeaders(max_first)
         self._controls = TokenBucket(CONTROLS_RATE, CONTROLS_BURST, trio.current_time())
         self._received: bytes | bytearray = b""
         self._at = 0

@@ -28,7 +28,7 @@ from wsproto.utilities import ProtocolError
 
 from tunnel.machines.background import run_beside
 from tunnel.model.errors import LocalProtocolError, RemoteProtocolError
-from tunnel.network.fair_queueing import Share, Turns
+from tunnel.network.fair_queueing import FairQueue, Share
 from tunnel.network.frame_headers import Overlong
 from tunnel.network.metered_stream import MeteredStream
 from tunnel.wire.signals import SUBPROTOCOL
@@ -181,7 +181,7 @@ async def open_message_channel(
             raise RemoteProtocolError(f"the server does not speak {SUBPROTOCOL}")
         return connection
 
-    metered = MeteredStream(stream, Share(Turns()), max_first=None, is_client=True)
+    metered = MeteredStream(stream, Share(FairQueue()), max_first=None, is_client=True)
     async with _channel(metered, handshake, patience, max_message) as channel:
         yield channel
 
@@ -197,8 +197,8 @@ async def accept_message_channel(
 ) -> AsyncIterator[MessageChannel]:
     """The server's side: waits for the client's handshake, at most `patience` seconds (trio.TooSlowError).
 
-    `share` is for servers of many: connections whose shares are of one `Turns` use the loop fairly, however much each
-    sends.
+    `share` is for servers of many: connections whose shares are of one `FairQueue` use the loop fairly, however much
+    each sends.
 
     `max_first` is for strangers: after the handshake's head nothing may come until it is answered, and then one frame
     with one whole message of at most so many bytes, the frame's head included, until that came out. It suits protocols
@@ -217,7 +217,7 @@ async def accept_message_channel(
             raise RemoteProtocolError(f"the client does not speak {SUBPROTOCOL}")
         return await request.accept(subprotocol=SUBPROTOCOL)
 
-    metered = MeteredStream(stream, share or Share(Turns()), max_first=max_first, is_client=False)
+    metered = MeteredStream(stream, share or Share(FairQueue()), max_first=max_first, is_client=False)
     async with _channel(metered, handshake, patience, max_message) as channel:
         yield channel
 

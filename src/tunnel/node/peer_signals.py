@@ -21,7 +21,7 @@ from tunnel.model.announcement import MAX_CANDIDATES, Announcement, PeerCard
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
 from tunnel.model.timings import Timings
-from tunnel.network.nat64 import Nat64Resolver
+from tunnel.network.nat64_resolver import Nat64Resolver
 from tunnel.node.inboxes import Inboxes
 from tunnel.node.peer_table import MAX_PEERS, PeerTable
 from tunnel.node.server_link import ServerLink

@@ -12,7 +12,7 @@ import logging
 from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NodeId
 from tunnel.model.way import RELAY
-from tunnel.network.nat64 import Nat64Resolver
+from tunnel.network.nat64_resolver import Nat64Resolver
 from tunnel.node.announcer import Announcer
 from tunnel.node.circuits import Circuits
 from tunnel.node.datagram_plane import DatagramPlane

@@ -20,7 +20,7 @@ NOTES_A_PIECE = 64
 """Notes that cost as much as a message read."""
 
 
-class Announcing:
+class AnnouncementPacer:
     """Run `run` in a task of the member's connection; call `note` when it has announced something."""
 
     def __init__(self, presence: Presence, member: Member, share: Share) -> None:
@@ -38,7 +38,7 @@ class Announcing:
         paid_until = -math.inf
         while True:
             await self._fresh.wait()
-            await self._share.stand_in_line()
+            await self._share.wait_queued()
             self._fresh = trio.Event()
             told = self._presence.pass_on(self._member)
             self._share.charge(told / NOTES_A_PIECE)

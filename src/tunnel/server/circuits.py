@@ -41,7 +41,7 @@ SWEPT_AT_ONCE = 256
 """Circuits that are looked at before others get their turn."""
 
 
-class Door(NamedTuple):
+class FiveTuple(NamedTuple):
     """Where a side is: which of our sockets it speaks to, at which of our addresses, and from where."""
 
     socket: int
@@ -60,8 +60,8 @@ class Side:
     """Shared with what the node sends through the WebSocket relay."""
     present_at: float
     proves: TokenBucket
-    """What is sent to doors that are not proved is taken from this."""
-    door: Door | None = None
+    """What is sent to 5-tuples that are not proved is taken from this."""
+    five_tuple: FiveTuple | None = None
     bound_at: float = float("-inf")
     counter: int = -1
     """Of the latest bind."""
@@ -80,7 +80,7 @@ class CircuitEntry:
     @property
     def is_whole(self) -> bool:
         """Whether both sides are bound."""
-        return self.low.door is not None and self.high.door is not None
+        return self.low.five_tuple is not None and self.high.five_tuple is not None
 
     @property
     def last_bound(self) -> float:
@@ -170,7 +170,7 @@ class Circuits:
     def _sweep(self, entry: CircuitEntry, now: float) -> None:
         for side in (entry.low, entry.high):
             if now - side.bound_at > BIND_LIFE:
-                side.door = None
+                side.five_tuple = None
             if self.refresh(entry, side):
                 side.present_at = now
         left_at = min(entry.low.present_at, entry.high.present_at)
@@ -212,15 +212,15 @@ class Circuits:
         if own >= MAX_CIRCUITS_PER_NETWORK:
             return False
         if len(self._by_id) >= MAX_CIRCUITS:
-            crowd = max(self._networks.values(), key=len)
-            if len(crowd) <= own + 1:
+            largest = max(self._networks.values(), key=len)
+            if len(largest) <= own + 1:
                 return False
-            self._end(next(iter(crowd.values())))
+            self._end(next(iter(largest.values())))
         return True
 
     def _tell(self, entry: CircuitEntry, member: Member) -> None:
         side, other = (entry.low, entry.high) if member.node == entry.low.member.node else (entry.high, entry.low)
-        member.news.note_circuit(other.member.node, Circuit(other.member.node.raw, entry.id, side.key))
+        member.updates.note_circuit(other.member.node, Circuit(other.member.node.raw, entry.id, side.key))
 
     def _refuse(self, asker: Member, peer: NodeId, why: str) -> None:
         self.statistics.refused += 1

@@ -32,8 +32,8 @@ from tunnel.model.rates import TokenBucket
 from tunnel.model.settings import ServerSettings
 from tunnel.network.fair_queueing import Share
 from tunnel.network.link import Link
-from tunnel.server.announcement_pacing import Announcing
-from tunnel.server.context import Shared
+from tunnel.server.announcement_pacing import AnnouncementPacer
+from tunnel.server.context import ServerContext
 from tunnel.server.presence import Member
 from tunnel.wire.signals import (
     MAX_TEXT,
@@ -60,7 +60,7 @@ MAX_UNSENT = 64
 """Signals that may wait in a link's queue, far below where it breaks; beyond that we neither hear nor tell more."""
 ANNOUNCE_WEIGHT = 5.0
 """Signals that an announcement counts for, beside what its telling costs (announcement_pacing.py)."""
-NEWS_AT_ONCE = 8
+UPDATES_AT_ONCE = 8
 """Words about others that are made at once, when the ones before are sent."""
 MESSAGES_RATE = 4000.0
 """Messages a second that are read of one member, whatever is in them; who sends more waits."""
@@ -82,7 +82,7 @@ class Connection:
 
     def __init__(
         self,
-        shared: Shared,
+        context: ServerContext,
         link: Link,
         remote: Endpoint,
         admit: Admit,
@@ -94,7 +94,7 @@ class Connection:
 
         `share`: what the link uses of the loop.
         """
-        self._shared = shared
+        self._context = context
         self._admit = admit
         self._share = share
         self._link = link
@@ -119,7 +119,7 @@ class Connection:
             if self._last_word is not None:
                 await self._say_last_word(self._last_word)
         code = self._last_word.code if self._last_word is not None else "gone"
-        self._shared.endings[code] = self._shared.endings.get(code, 0) + 1
+        self._context.endings[code] = self._context.endings.get(code, 0) + 1
         _log.debug("connection ended", extra={"code": code, "remote": self._remote})
         if self._member is not None:
             _log.info("node gone", extra={**_facts(self._member), "code": code})
@@ -153,7 +153,7 @@ class Connection:
 
     async def _register(self) -> Member:
         """Challenge, hello, welcome."""
-        shared, entropy = self._shared, self._shared.world.entropy
+        context, entropy = self._context, self._context.world.entropy
         private = entropy.token(32)
         challenge = Challenge(nonce=entropy.token(32), server_key=NodeKeys(private).public)
         self._link.send_signal(challenge)
@@ -162,18 +162,22 @@ class Connection:
             raise UnexpectedSignal("the first signal must be hello")
         if hello.version != PROTOCOL_VERSION:
             raise Refused("version", f"this server speaks version {PROTOCOL_VERSION}, you speak {hello.version}")
-        network, node = verify_hello(hello, challenge, private, binding=shared.binding)
-        shared.presence.check_room(network, node)
-        refusal = self._admit(network, self._give_way, returns=shared.presence.find(network, node) is not None)
+        network, node = verify_hello(hello, challenge, private, binding=context.binding)
+        context.presence.check_room(network, node)
+        refusal = self._admit(network, self._give_way, returns=context.presence.find(network, node) is not None)
         if refusal is not None:
-            raise _full(refusal, shared.settings, self._remote)
-        lease = shared.registry.lease(
-            network, node, hello.wanted_address, shared.world.clock.wall(), lambda: shared.presence.members_of(network)
+            raise _full(refusal, context.settings, self._remote)
+        lease = context.registry.lease(
+            network,
+            node,
+            hello.wanted_address,
+            context.world.clock.wall(),
+            lambda: context.presence.members_of(network),
         )
         member = self._member = Member(network, node, self._link, self.end)
-        shared.presence.join(member)
-        stun = tuple(self._told(endpoint) for endpoint in shared.stun)
-        relay = stun if shared.udp_relay is not None else ()
+        context.presence.join(member)
+        stun = tuple(self._told(endpoint) for endpoint in context.stun)
+        relay = stun if context.udp_relay is not None else ()
         member.tell(Welcome(lease.address, lease.since, self._remote, stun, relay))
         _log.info("node registered", extra={**_facts(member), "lease": lease.address})
         return member
@@ -189,27 +193,27 @@ class Connection:
 
     def _give_way(self, code: str) -> None:
         """To a node of a network, or of an address, with fewer links."""
-        refusal = _full(code, self._shared.settings, self._remote)
+        refusal = _full(code, self._context.settings, self._remote)
         self.end(refusal.code, refusal.text)
 
     def _forget(self, member: Member) -> None:
-        shared = self._shared
-        shared.presence.leave(member)
-        shared.registry.mark_seen([(member.network, member.node)], shared.world.clock.wall())
+        context = self._context
+        context.presence.leave(member)
+        context.registry.mark_seen([(member.network, member.node)], context.world.clock.wall())
 
     async def _converse(self, member: Member) -> None:
-        announcing = Announcing(self._shared.presence, member, self._share)
+        pacer = AnnouncementPacer(self._context.presence, member, self._share)
 
         async def beside() -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._ping_often)
-                nursery.start_soon(self._pass_news, member)
-                nursery.start_soon(announcing.run)
+                nursery.start_soon(self._pass_updates, member)
+                nursery.start_soon(pacer.run)
 
-        settings, now = self._shared.settings, trio.current_time()
+        settings, now = self._context.settings, trio.current_time()
         signals = TokenBucket(settings.max_signals_rate, _signal_burst(settings), now)
         messages = TokenBucket(MESSAGES_RATE, MESSAGES_RATE / 4, now)
-        relay = self._shared.relay
+        relay = self._context.relay
         allowance = member.allowance = relay.open_allowance(now)
 
         def charge_signal(weight: float = 1.0) -> None:
@@ -230,35 +234,35 @@ class Connection:
                             relay.forward(member, allowance, frames, trio.current_time())
                         case signal:
                             charge_signal(ANNOUNCE_WEIGHT if isinstance(signal, Announce) else 1.0)
-                            self._shared.signals += 1
-                            self._hear(member, signal, announcing)
+                            self._context.signals += 1
+                            self._hear(member, signal, pacer)
                             await self._wait_room()
             raise Refused("silent", f"nothing was heard for {settings.timings.silence_patience:g} s")
 
-    def _hear(self, member: Member, signal: Signal, announcing: Announcing) -> None:
-        shared = self._shared
+    def _hear(self, member: Member, signal: Signal, pacer: AnnouncementPacer) -> None:
+        context = self._context
         match signal:
             case Announce():
-                if len(signal.body) > shared.settings.max_announcement:
-                    raise Refused("announcement_too_big", f"more than {shared.settings.max_announcement} bytes")
-                if shared.presence.announce(member, signal):
-                    announcing.note()
+                if len(signal.body) > context.settings.max_announcement:
+                    raise Refused("announcement_too_big", f"more than {context.settings.max_announcement} bytes")
+                if context.presence.announce(member, signal):
+                    pacer.note()
                 member.tell(Announced(signal.seq))
             case Withdraw():
-                shared.presence.withdraw(member)
+                context.presence.withdraw(member)
             case Connect():
-                shared.introductions.request(member, signal)
+                context.introductions.request(member, signal)
             case Allocate():
-                if shared.udp_relay is None:
+                if context.udp_relay is None:
                     member.tell(NoCircuit(signal.peer, "off"))
                 else:
-                    shared.udp_relay.circuits.allocate(member, signal)
+                    context.udp_relay.circuits.allocate(member, signal)
             case Ping():
                 member.tell(Pong(signal.token))
             case Pong():
                 if self._ping is not None and signal.token == self._ping[0]:
                     took, self._ping = trio.current_time() - self._ping[1], None
-                    if took <= self._shared.settings.timings.round_trip_most:
+                    if took <= self._context.settings.timings.round_trip_most:
                         member.add_rtt(took)
             case _:
                 raise UnexpectedSignal(f"{tag_of(signal)} is nothing that a registered node says")
@@ -266,18 +270,18 @@ class Connection:
     async def _ping_often(self) -> None:
         """The first at once: introductions need the round trip."""
         while True:
-            token = int.from_bytes(self._shared.world.entropy.token(7), "big")
+            token = int.from_bytes(self._context.world.entropy.token(7), "big")
             self._ping = (token, trio.current_time())
             self._link.send_signal(Ping(token))
-            await trio.sleep(self._shared.settings.timings.server_ping)
+            await trio.sleep(self._context.settings.timings.server_ping)
 
-    async def _pass_news(self, member: Member) -> None:
+    async def _pass_updates(self, member: Member) -> None:
         """Tell the member about its peers, as fast as it takes it."""
         while True:
-            await member.news.wait_some()
-            await self._share.stand_in_line()
-            for _ in range(NEWS_AT_ONCE):
-                if (word := member.news.take_nowait()) is not None:
+            await member.updates.wait_some()
+            await self._share.wait_queued()
+            for _ in range(UPDATES_AT_ONCE):
+                if (word := member.updates.take_nowait()) is not None:
                     self._link.send_signal(word)
             with suppress(trio.BrokenResourceError):  # the writer finds that out too, and ends the connection
                 await self._link.wait_signals_sent()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.settings import ServerSettings
-from tunnel.network.fair_queueing import Turns
+from tunnel.network.fair_queueing import FairQueue
 from tunnel.network.ports import World
 from tunnel.server.introductions import Introductions
 from tunnel.server.presence import Presence
@@ -17,7 +17,7 @@ from tunnel.server.udp_relay import UdpRelay
 
 
 @dataclass(slots=True)
-class Shared:
+class ServerContext:
     """What all connections share."""
 
     settings: ServerSettings
@@ -34,5 +34,5 @@ class Shared:
     endings: dict[str, int] = field(default_factory=dict)
     """How many connections ended with which last word; `gone` where the client went first."""
     signals: int = 0
-    turns: Turns = field(default_factory=Turns)
+    fair_queue: FairQueue = field(default_factory=FairQueue)
     """In which the connections that send or are told much share the loop."""

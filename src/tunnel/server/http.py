@@ -13,7 +13,7 @@ import h11
 import trio
 
 from tunnel.model.errors import DeviceError
-from tunnel.network.accept_backoff import Exhaustion
+from tunnel.network.accept_backoff import AcceptBackoff
 from tunnel.network.ports import StreamListener
 
 REQUEST_PATIENCE = 10.0
@@ -57,13 +57,13 @@ async def serve_http(listener: StreamListener, pages: Pages) -> None:
             open_ones.pop(scope, None)
             await trio.aclose_forcefully(stream)
 
-    exhaustion = Exhaustion("HTTP connections")
+    backoff = AcceptBackoff("HTTP connections")
     async with trio.open_nursery() as nursery:
         while True:
             try:
                 stream, _ = await listener.accept()
             except (OSError, DeviceError, trio.BrokenResourceError) as error:
-                await exhaustion.wait(error)
+                await backoff.wait(error)
                 continue
             if len(open_ones) >= MAX_CONNECTIONS:
                 longest_idle = next(iter(open_ones))

@@ -138,10 +138,10 @@ class Introductions:
         if own >= MAX_WAITING_PER_NETWORK:
             return False
         if self._waiting_count >= MAX_WAITING:
-            crowd = max(self._waiting.values(), key=len)
-            if len(crowd) <= own + 1:
+            largest = max(self._waiting.values(), key=len)
+            if len(largest) <= own + 1:
                 return False
-            pair, waiting = next(iter(crowd.items()))
+            pair, waiting = next(iter(largest.items()))
             self._end(pair)
             waiting.gave_way = True
             waiting.changed.set()
@@ -222,7 +222,7 @@ class Introductions:
     @staticmethod
     def _tell_introduced(to: Member, peer: Member, settled: _Settled) -> None:
         begin = settled.begin - _one_way(to, peer)
-        to.news.introduce(peer.node, Introduction(settled.id, begin, settled.askers.get(to.node)))
+        to.updates.introduce(peer.node, Introduction(settled.id, begin, settled.askers.get(to.node)))
 
     def _repeat(self, pair: Pair, asker: Member, peer: Member, connect: Connect) -> bool:
         """Give a request that crossed with the peer's, or came again, the answer that its pair has just got."""

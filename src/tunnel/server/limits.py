@@ -99,7 +99,7 @@ class Slots:
         self._max_members = members
         self._each_members = each_members
         self._strangers = _Counts(each_strangers)
-        self._crowds: dict[str, dict[Slot, None]] = {}
+        self._strangers_by_source: dict[str, dict[Slot, None]] = {}
         """Strangers that may be dropped, by their narrow source, the oldest first."""
         self._members: dict[str, _Members] = {}
         """By their wide source."""
@@ -116,13 +116,13 @@ class Slots:
     def take(self, sources: tuple[str, ...], drop: Callable[[], None]) -> Slot | None:
         """A place for a stranger; None if the /48 of his sources (see `sources_of`) has as many as it may."""
         if not self._strangers.has_room(sources):
-            if sources[0] not in self._crowds:
+            if sources[0] not in self._strangers_by_source:
                 return None
-            self._drop_oldest(self._crowds[sources[0]])
+            self._drop_oldest(self._strangers_by_source[sources[0]])
         elif self._strangers.total >= self._max_strangers:
-            self._drop_oldest(max(self._crowds.values(), key=len))
+            self._drop_oldest(max(self._strangers_by_source.values(), key=len))
         slot = Slot(sources, drop)
-        self._crowds.setdefault(sources[0], {})[slot] = None
+        self._strangers_by_source.setdefault(sources[0], {})[slot] = None
         self._strangers.add(sources)
         self._held.add(slot)
         return slot
@@ -160,8 +160,8 @@ class Slots:
         self._forget_stranger(slot)
         self._forget_member(slot)
 
-    def _drop_oldest(self, crowd: dict[Slot, None]) -> None:
-        oldest = next(iter(crowd))
+    def _drop_oldest(self, strangers: dict[Slot, None]) -> None:
+        oldest = next(iter(strangers))
         self._forget_stranger(oldest)
         self.dropped += 1
         oldest.drop()
@@ -173,12 +173,12 @@ class Slots:
         newest.end(code)
 
     def _forget_stranger(self, slot: Slot) -> None:
-        crowd = self._crowds.get(slot.sources[0], {})
-        if slot in crowd:
-            del crowd[slot]
+        strangers = self._strangers_by_source.get(slot.sources[0], {})
+        if slot in strangers:
+            del strangers[slot]
             self._strangers.remove(slot.sources)
-            if not crowd:
-                del self._crowds[slot.sources[0]]
+            if not strangers:
+                del self._strangers_by_source[slot.sources[0]]
 
     def _forget_member(self, slot: Slot) -> None:
         here = self._members.get(slot.sources[-1])
@@ -197,7 +197,7 @@ def _total(members: _Members) -> int:
     return members.total
 
 
-class DoorRates:
+class ConnectRates:
     """How often one source may connect: a burst, then a rate; the sources of one IPv6 /48 together `WIDER` times it.
 
     Who connects and says nothing costs little, and takes nothing of it: `may_connect` bounds him by `SILENT` times as

@@ -1,6 +1,6 @@
 """What one member is still to be told about its peers: notes on what changed, each made a signal when it is sent.
 
-    others' changes --note--> News of each reader --take_nowait: look up, make the signal--> its link
+    others' changes --note--> PeerUpdates of each reader --take_nowait: look up, make the signal--> its link
 
 A note holds ids alone, and a later one on a peer takes the place of an earlier one; what a peer announced is looked up
 when the reader takes the note, so that it is told the newest. Of a peer that came and went untold nothing is left. A
@@ -45,7 +45,7 @@ class Introduction:
     """The id under which the reader asked for it, if it did."""
 
 
-class News:
+class PeerUpdates:
     """The notes of one reader, of three kinds that are taken in turn."""
 
     def __init__(self, reader: Announcer, find: Callable[[NodeId], Announcer | None]) -> None:

@@ -3,7 +3,7 @@
     Rendezvous --join--> Presence --peer_up / peer_down--> every other member of the same network
 
 The server reads no announcement: it keeps the newest sealed body of each member and passes it on. What others cause
-goes through a member's `News` (peer_updates.py), so that its link's queue is left to its own answers.
+goes through a member's `PeerUpdates` (peer_updates.py), so that its link's queue is left to its own answers.
 
 No clock, no socket: members bring their links.
 """
@@ -18,7 +18,7 @@ from typing import Protocol
 from tunnel.model.errors import Refused
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.rates import TokenBucket
-from tunnel.server.peer_updates import News
+from tunnel.server.peer_updates import PeerUpdates
 from tunnel.wire.signals import Announce, PeerUp, Signal
 
 RTT_SAMPLES = 8
@@ -50,13 +50,13 @@ class Member:
     """Whether the node withdrew."""
     peer_up: PeerUp | None = None
     """The announcement as all the others are told it."""
-    news: News = field(init=False)
+    updates: PeerUpdates = field(init=False)
     allowance: TokenBucket | None = None
     """What the node may send through the relays, once it may send at all."""
     _rtts: deque[float] = field(default_factory=lambda: deque(maxlen=RTT_SAMPLES))
 
     def __post_init__(self) -> None:
-        self.news = News(self, lambda _: None)
+        self.updates = PeerUpdates(self, lambda _: None)
 
     @property
     def rtt(self) -> float | None:
@@ -111,7 +111,7 @@ class Presence:
         """
         self.check_room(member.network, member.node)
         network = self._networks.setdefault(member.network, _Network())
-        member.news = News(member, network.members.get)
+        member.updates = PeerUpdates(member, network.members.get)
         old = network.members.get(member.node)
         network.members[member.node] = member
         network.by_handle[member.node.handle] = member
@@ -120,7 +120,7 @@ class Presence:
         self._changed(member)
         for other in network.members.values():
             if other is not member and other.announcement is not None:
-                member.news.note_up(other.node)
+                member.updates.note_up(other.node)
 
     def leave(self, member: Member) -> None:
         """The member's link has ended. Nothing happens if another link of the node has replaced it."""
@@ -155,7 +155,7 @@ class Presence:
             return 0
         for other in network.members.values():
             if other is not member:
-                other.news.note_up(member.node)
+                other.updates.note_up(member.node)
         return len(network.members) - 1
 
     def withdraw(self, member: Member) -> None:
@@ -196,4 +196,4 @@ class Presence:
     def _hide(network: _Network, member: Member, why: str) -> None:
         for other in network.members.values():
             if other is not member:
-                other.news.note_down(member.node, why)
+                other.updates.note_down(member.node, why)

@@ -22,7 +22,7 @@ from tunnel.network.tls import server_tls
 from tunnel.server.bind_cookies import SECRET_BYTES
 from tunnel.server.certificate import ServerCertificate, open_certificate
 from tunnel.server.circuits import Circuits
-from tunnel.server.context import Shared
+from tunnel.server.context import ServerContext
 from tunnel.server.http import Page, serve_http
 from tunnel.server.introductions import Introductions
 from tunnel.server.lease_file import LeaseStore
@@ -85,19 +85,21 @@ async def serve(
     with closing(Registry(kept, settings.addresses, max_leases_per_network=max_leases)) as registry:
         async with _open_listeners(settings, world) as listeners:
             world.privileges.lay_down(keeps_interface=False)
-            shared = _make_shared(settings, world, registry, listeners.stun)
-            shared.binding = b"" if certificate is None else certificate.pin
-            await _serve_all(shared, listeners, certificate, task_status)
+            context = _make_context(settings, world, registry, listeners.stun)
+            context.binding = b"" if certificate is None else certificate.pin
+            await _serve_all(context, listeners, certificate, task_status)
 
 
-def _make_shared(settings: ServerSettings, world: World, registry: Registry, udp: tuple[ServiceSocket, ...]) -> Shared:
+def _make_context(
+    settings: ServerSettings, world: World, registry: Registry, udp: tuple[ServiceSocket, ...]
+) -> ServerContext:
     presence = Presence(settings.max_nodes_per_network)
     relay = Relay(presence, settings.relay_rate)
 
     def draw_id() -> int:
         return int.from_bytes(world.entropy.token(8), "big") >> 1
 
-    return Shared(
+    return ServerContext(
         settings=settings,
         world=world,
         presence=presence,
@@ -121,7 +123,7 @@ def _make_shared(settings: ServerSettings, world: World, registry: Registry, udp
 
 
 async def _serve_all(
-    shared: Shared,
+    context: ServerContext,
     listeners: _Listeners,
     certificate: ServerCertificate | None,
     task_status: trio.TaskStatus[ServerReady],
@@ -133,23 +135,23 @@ async def _serve_all(
             return stream
         return await server_tls(stream, certificate.certificate, certificate.private_key)
 
-    rendezvous = Rendezvous(shared, secure)
+    rendezvous = Rendezvous(context, secure)
     services = trio.CancelScope(shield=True)
 
     async def run_services() -> None:
         with services:
             async with trio.open_nursery() as nursery:
-                await nursery.start(shared.introductions.run)
+                await nursery.start(context.introductions.run)
                 for listener in listeners.signals:
                     nursery.start_soon(rendezvous.serve, listener)
                 nursery.start_soon(rendezvous.forget_old_frames)
-                nursery.start_soon(_mark_seen_often, shared)
-                nursery.start_soon(_write_down_often, shared.registry)
-                nursery.start_soon(_serve_stun, listeners.stun, shared)
-                if shared.udp_relay is not None:
-                    nursery.start_soon(shared.udp_relay.circuits.sweep_often)
+                nursery.start_soon(_mark_seen_often, context)
+                nursery.start_soon(_write_down_often, context.registry)
+                nursery.start_soon(_serve_stun, listeners.stun, context)
+                if context.udp_relay is not None:
+                    nursery.start_soon(context.udp_relay.circuits.sweep_often)
                 if listeners.http is not None:
-                    nursery.start_soon(serve_http, listeners.http, _pages(Reports(shared, rendezvous)))
+                    nursery.start_soon(serve_http, listeners.http, _pages(Reports(context, rendezvous)))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run_services)
@@ -194,21 +196,21 @@ def _ready(listeners: _Listeners, certificate: ServerCertificate | None) -> Serv
     )
 
 
-async def _serve_stun(sockets: tuple[ServiceSocket, ...], shared: Shared) -> None:
-    relay = shared.udp_relay
+async def _serve_stun(sockets: tuple[ServiceSocket, ...], context: ServerContext) -> None:
+    relay = context.udp_relay
     await serve_stun(
         sockets,
-        rate_per_source=shared.settings.stun_rate,
-        counts=shared.stun_counts,
+        rate_per_source=context.settings.stun_rate,
+        counts=context.stun_counts,
         on_relayed=None if relay is None else relay.handle_untrusted,
     )
 
 
-async def _mark_seen_often(shared: Shared) -> None:
+async def _mark_seen_often(context: ServerContext) -> None:
     while True:
         await trio.sleep(SEEN_INTERVAL)
-        online = [(member.network, member.node) for member in shared.presence.members()]
-        shared.registry.mark_seen(online, shared.world.clock.wall())
+        online = [(member.network, member.node) for member in context.presence.members()]
+        context.registry.mark_seen(online, context.world.clock.wall())
 
 
 async def _write_down_often(registry: Registry) -> None:

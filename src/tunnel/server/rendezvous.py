@@ -19,16 +19,16 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, TunnelError
 from tunnel.model.identity import NetworkId
-from tunnel.network.accept_backoff import Exhaustion
+from tunnel.network.accept_backoff import AcceptBackoff
 from tunnel.network.fair_queueing import Share
-from tunnel.network.first_bytes import HeardStream
+from tunnel.network.first_bytes import FirstBytesStream
 from tunnel.network.link import Link
 from tunnel.network.ports import StreamListener
 from tunnel.network.relay_queue import QueueBudget
 from tunnel.network.websocket import accept_message_channel
 from tunnel.server.connection import Connection
-from tunnel.server.context import Shared
-from tunnel.server.limits import DoorRates, Slot, Slots, sources_of
+from tunnel.server.context import ServerContext
+from tunnel.server.limits import ConnectRates, Slot, Slots, sources_of
 from tunnel.wire.signals import MAX_SIGNAL
 
 MAX_FIRST = MAX_SIGNAL + 64
@@ -42,7 +42,7 @@ Secure = Callable[[trio.abc.Stream], Awaitable[trio.abc.Stream]]
 
 
 @dataclass(slots=True)
-class DoorStatistics:
+class AcceptStatistics:
     """Connections since the start, by what became of them at the door."""
 
     accepted: int = 0
@@ -56,9 +56,9 @@ class DoorStatistics:
 class Rendezvous:
     """Serves every connection of one listener. Run `serve` in a task; `end_all` closes the door."""
 
-    def __init__(self, shared: Shared, secure: Secure) -> None:
-        settings = shared.settings
-        self._shared = shared
+    def __init__(self, context: ServerContext, secure: Secure) -> None:
+        settings = context.settings
+        self._context = context
         self._secure = secure
         self._slots = Slots(
             strangers=settings.max_strangers,
@@ -66,12 +66,12 @@ class Rendezvous:
             each_strangers=settings.max_strangers_per_address,
             each_members=settings.max_connections_per_address,
         )
-        self._rates = DoorRates(settings.max_connects_per_address_rate, settings.max_connects_per_address_burst)
+        self._rates = ConnectRates(settings.max_connects_per_address_rate, settings.max_connects_per_address_burst)
         self._connections: dict[Connection, Link] = {}
         self.relay_budget = QueueBudget(settings.relay_memory)
         self._one_less = trio.Event()
         self._closing = False
-        self.statistics = DoorStatistics()
+        self.statistics = AcceptStatistics()
 
     @property
     def open_connections(self) -> int:
@@ -80,13 +80,13 @@ class Rendezvous:
 
     async def serve(self, listener: StreamListener) -> None:
         """Accept and serve until cancelled."""
-        exhaustion = Exhaustion("connections of nodes")
+        backoff = AcceptBackoff("connections of nodes")
         async with trio.open_nursery() as nursery:
             while True:
                 try:
                     stream, remote = await listener.accept()
                 except (OSError, DeviceError, trio.BrokenResourceError) as error:
-                    await exhaustion.wait(error)
+                    await backoff.wait(error)
                     continue
                 scope = trio.CancelScope()
                 slot = self._take_slot(remote, scope)
@@ -158,12 +158,12 @@ class Rendezvous:
             await trio.aclose_forcefully(stream)
 
     async def _open_and_run(self, stream: trio.abc.Stream, remote: Endpoint, local: Endpoint, slot: Slot) -> None:
-        settings = self._shared.settings
+        settings = self._context.settings
         deadline = trio.current_time() + settings.timings.handshake_patience
-        stream = HeardStream(stream, partial(self._hear_first, slot))
+        stream = FirstBytesStream(stream, partial(self._hear_first, slot))
         with trio.fail_at(deadline):
             secured = await self._secure(stream)
-        share = Share(self._shared.turns, self._shared.turns.crowd_of(slot.sources[-1]))
+        share = Share(self._context.fair_queue, self._context.fair_queue.group_of(slot.sources[-1]))
         opening = accept_message_channel(
             secured,
             patience=deadline - trio.current_time(),
@@ -178,7 +178,7 @@ class Rendezvous:
                     channel, timings=settings.timings, relay_queue=settings.relay_queue, budget=self.relay_budget
                 )
                 connection = Connection(
-                    self._shared, link, remote, partial(self._admit, slot), local=local, share=share
+                    self._context, link, remote, partial(self._admit, slot), local=local, share=share
                 )
                 self._connections[connection] = link
                 if not self._closing:

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tunnel.server.context import Shared
+from tunnel.server.context import ServerContext
 from tunnel.server.rendezvous import Rendezvous
 from tunnel.server.udp_relay import UdpRelay
 
@@ -27,11 +27,11 @@ MAX_NETWORKS = 256
 class Reports(Collector):
     """Reads the counters of a running server."""
 
-    def __init__(self, shared: Shared, rendezvous: Rendezvous) -> None:
-        self._shared = shared
+    def __init__(self, context: ServerContext, rendezvous: Rendezvous) -> None:
+        self._context = context
         self._rendezvous = rendezvous
         self._began = trio.current_time()
-        self._since = shared.world.clock.wall()
+        self._since = context.world.clock.wall()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -41,7 +41,7 @@ class Reports(Collector):
 
     def status(self) -> bytes:
         """The status document as JSON, one object."""
-        shared = self._shared
+        context = self._context
         networks = sorted(self._networks(), key=lambda network: (-network[1], network[0]))
         document = {
             "version": STATUS_VERSION,
@@ -50,7 +50,7 @@ class Reports(Collector):
             "connections": {
                 "open": self._rendezvous.open_connections,
                 **asdict(self._rendezvous.statistics),
-                "endings": shared.endings,
+                "endings": context.endings,
             },
             "nodes": sum(online for _, online, _ in networks),
             "networks": len(networks),
@@ -58,27 +58,27 @@ class Reports(Collector):
                 {"id": name, "online": online, "announced": announced}
                 for name, online, announced in networks[:MAX_NETWORKS]
             ],
-            "leases": len(shared.registry),
-            "signals": shared.signals,
-            "introductions": {"waiting": shared.introductions.waiting, **asdict(shared.introductions.statistics)},
-            "relay": asdict(shared.relay.statistics),
-            "udp_relay": None if shared.udp_relay is None else _udp_relay(shared.udp_relay),
-            "stun": asdict(shared.stun_counts),
+            "leases": len(context.registry),
+            "signals": context.signals,
+            "introductions": {"waiting": context.introductions.waiting, **asdict(context.introductions.statistics)},
+            "relay": asdict(context.relay.statistics),
+            "udp_relay": None if context.udp_relay is None else _udp_relay(context.udp_relay),
+            "stun": asdict(context.stun_counts),
         }
         return json.dumps(document).encode()
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, for the Prometheus library."""
-        shared, relay = self._shared, self._shared.relay.statistics
+        context, relay = self._context, self._context.relay.statistics
         networks = self._networks()
         yield _gauge("uptime_seconds", "Since the server began to serve.", trio.current_time() - self._began)
         yield _gauge("connections_open", "TCP connections that hold a slot.", self._rendezvous.open_connections)
         yield _gauge("nodes", "Nodes that are registered.", sum(online for _, online, _ in networks))
         yield _gauge("nodes_announced", "Nodes that have announced themselves.", sum(count for *_, count in networks))
         yield _gauge("networks", "Networks with a node online.", len(networks))
-        yield _gauge("leases", "IPv4 tunnel addresses that are leased.", len(shared.registry))
-        yield _gauge("introductions_waiting", "Pairs that wait for an announcement.", shared.introductions.waiting)
-        yield _counter("signals", "Signals heard from registered nodes.", shared.signals)
+        yield _gauge("leases", "IPv4 tunnel addresses that are leased.", len(context.registry))
+        yield _gauge("introductions_waiting", "Pairs that wait for an announcement.", context.introductions.waiting)
+        yield _counter("signals", "Signals heard from registered nodes.", context.signals)
         yield _counter("relay_bytes", "Bytes of datagrams passed on.", relay.bytes)
         yield _counter("relay_frames", "Datagrams passed on.", relay.frames)
         yield _gauge("relay_memory_bytes", "Held by all relay queues.", self._rendezvous.relay_budget.held)
@@ -93,14 +93,14 @@ class Reports(Collector):
             },
         )
         yield _counter("relay_dropped_batches", "Messages of frames over the rate, not read.", relay.dropped_batches)
-        if shared.udp_relay is not None:
-            yield from _udp_relay_metrics(shared.udp_relay)
-        yield _counters("stun_requests", "STUN datagrams that came.", "outcome", asdict(shared.stun_counts))
+        if context.udp_relay is not None:
+            yield from _udp_relay_metrics(context.udp_relay)
+        yield _counters("stun_requests", "STUN datagrams that came.", "outcome", asdict(context.stun_counts))
         yield _counters(
             "introductions",
             "Introductions that came to an end, and refusals.",
             "outcome",
-            asdict(shared.introductions.statistics),
+            asdict(context.introductions.statistics),
         )
         yield _counters(
             "connections",
@@ -108,11 +108,11 @@ class Reports(Collector):
             "door",
             asdict(self._rendezvous.statistics),
         )
-        yield _counters("connections_ended", "Conversations that ended, by the last word.", "code", shared.endings)
+        yield _counters("connections_ended", "Conversations that ended, by the last word.", "code", context.endings)
 
     def _networks(self) -> list[tuple[str, int, int]]:
         """(id, nodes online, nodes announced) of each network."""
-        presence = self._shared.presence
+        presence = self._context.presence
         counts: dict[str, tuple[int, int]] = {}
         for member in presence.members():
             online, announced = counts.get(str(member.network), (0, 0))

@@ -44,9 +44,9 @@ FORBIDDEN = 403
 REDIRECTS_PER_SOURCE = 1.0
 """Answers a second that one source may wish at another port; ten at once."""
 REDIRECT_BURST = 10.0
-ASKER_MEMORY = 600.0
+CLIENT_MEMORY = 600.0
 """Seconds for which who asked is remembered: no mapping that anybody measures is idle for longer."""
-MAX_ASKERS = 16384
+MAX_CLIENTS = 16384
 BOTH = Change.PORT | Change.ADDRESS
 
 
@@ -102,7 +102,7 @@ class _StunService:
         self._known_as = tuple(advertised or (socket.local for socket in sockets))
         self._limits = RateTable(rate, max(rate, 1.0))
         self._redirects = RateTable(REDIRECTS_PER_SOURCE, REDIRECT_BURST)
-        self._askers = [_Askers() for _ in sockets]
+        self._recent_clients = [_RecentClients() for _ in sockets]
         self._counts = counts
         self._on_relayed = on_relayed
         self._others = [
@@ -156,10 +156,10 @@ class _StunService:
         """
         now = trio.current_time()
         if request.response_port is None or request.response_port == remote.port:
-            self._askers[index].note(remote, now)
+            self._recent_clients[index].note(remote, now)
             return remote
         target = Endpoint(remote.host, request.response_port)
-        may = self._askers[index].has(target, now) and self._redirects.take(source_of(remote.host), now)
+        may = self._recent_clients[index].has(target, now) and self._redirects.take(source_of(remote.host), now)
         return target if may else None
 
     def _refuse(
@@ -212,8 +212,8 @@ class _StunService:
         return None if index is None or self._known_as[index].is_wildcard else self._known_as[index]
 
 
-class _Askers:
-    """Who has asked one socket lately; of more than `MAX_ASKERS` the one silent for longest is forgotten."""
+class _RecentClients:
+    """Who has asked one socket lately; of more than `MAX_CLIENTS` the one silent for longest is forgotten."""
 
     def __init__(self) -> None:
         self._since: OrderedDict[Endpoint, float] = OrderedDict()
@@ -221,8 +221,8 @@ class _Askers:
     def note(self, remote: Endpoint, now: float) -> None:
         self._since[remote] = now
         self._since.move_to_end(remote)
-        if len(self._since) > MAX_ASKERS:
+        if len(self._since) > MAX_CLIENTS:
             self._since.popitem(last=False)
 
     def has(self, remote: Endpoint, now: float) -> bool:
-        return now - self._since.get(remote, -ASKER_MEMORY - 1.0) <= ASKER_MEMORY
+        return now - self._since.get(remote, -CLIENT_MEMORY - 1.0) <= CLIENT_MEMORY

@@ -25,7 +25,7 @@ from tunnel.model.endpoint import Endpoint, is_usable
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.network.ports import ServiceSocket
 from tunnel.server.bind_cookies import BindCookies
-from tunnel.server.circuits import BIND_LIFE, CircuitEntry, Circuits, Door, Side
+from tunnel.server.circuits import BIND_LIFE, CircuitEntry, Circuits, FiveTuple, Side
 from tunnel.server.relay import FRAME_COST
 from tunnel.wire.circuits import HEAD_BYTES, Binding, Word, decode_head
 
@@ -70,34 +70,34 @@ class UdpRelay:
         try:
             word, circuit = decode_head(datagram)
             if word is Word.PASS:
-                self._pass_on(circuit, Door(socket, own, remote), datagram)
+                self._pass_on(circuit, FiveTuple(socket, own, remote), datagram)
             elif word is Word.BIND and is_usable(remote):
-                self._bind(circuit, Door(socket, own, remote), datagram)
+                self._bind(circuit, FiveTuple(socket, own, remote), datagram)
             else:
                 self.statistics.dropped_malformed += 1
         except MalformedFrame:
             self.statistics.dropped_malformed += 1
 
-    def _pass_on(self, circuit: int, door: Door, datagram: bytes) -> None:
+    def _pass_on(self, circuit: int, five_tuple: FiveTuple, datagram: bytes) -> None:
         statistics, now = self.statistics, trio.current_time()
         entry = self.circuits.find(circuit)
         if entry is None:
             statistics.dropped_no_circuit += 1
             return
-        sender, receiver = (entry.low, entry.high) if entry.low.door == door else (entry.high, entry.low)
-        if sender.door != door:
+        sender, receiver = (entry.low, entry.high) if entry.low.five_tuple == five_tuple else (entry.high, entry.low)
+        if sender.five_tuple != five_tuple:
             statistics.dropped_not_bound += 1
-        elif receiver.door is None or now - receiver.bound_at > BIND_LIFE:
+        elif receiver.five_tuple is None or now - receiver.bound_at > BIND_LIFE:
             statistics.dropped_half_bound += 1
         elif not sender.allowance.take(now, len(datagram) + FRAME_COST):
             statistics.dropped_over_rate += 1
-        elif not self._send(receiver.door, datagram):
+        elif not self._send(receiver.five_tuple, datagram):
             statistics.dropped_unsent += 1
         else:
             statistics.datagrams += 1
             statistics.bytes += len(datagram) - HEAD_BYTES
 
-    def _bind(self, circuit: int, door: Door, datagram: bytes) -> None:
+    def _bind(self, circuit: int, five_tuple: FiveTuple, datagram: bytes) -> None:
         statistics, now = self.statistics, trio.current_time()
         entry = self.circuits.find(circuit)
         opened = None if entry is None else _open(entry, datagram)
@@ -105,29 +105,29 @@ class UdpRelay:
             statistics.binds_refused += 1
             return
         side, other, binding = opened
-        if not self._cookies.is_fresh(binding.cookie, side.key, door, now):
+        if not self._cookies.is_fresh(binding.cookie, side.key, five_tuple, now):
             if side.proves.take(now):
                 statistics.binds_unproved += 1
-                self._answer(Word.PROVE, entry, side, door, binding.counter)
+                self._answer(Word.PROVE, entry, side, five_tuple, binding.counter)
             else:
                 statistics.binds_limited += 1
             return
-        was_bound = side.door is not None
+        was_bound = side.five_tuple is not None
         statistics.binds += 1
-        statistics.moves += was_bound and side.door != door
-        side.door, side.bound_at, side.counter = door, now, binding.counter
+        statistics.moves += was_bound and side.five_tuple != five_tuple
+        side.five_tuple, side.bound_at, side.counter = five_tuple, now, binding.counter
         self.circuits.refresh(entry, side)
-        self._answer(Word.BOUND, entry, side, door, side.counter)
-        if not was_bound and other.door is not None:
-            self._answer(Word.BOUND, entry, other, other.door, other.counter)  # it waits for this
+        self._answer(Word.BOUND, entry, side, five_tuple, side.counter)
+        if not was_bound and other.five_tuple is not None:
+            self._answer(Word.BOUND, entry, other, other.five_tuple, other.counter)  # it waits for this
 
-    def _answer(self, word: Word, entry: CircuitEntry, side: Side, door: Door, counter: int) -> None:
-        cookie = self._cookies.cookie_for(side.key, door, trio.current_time())
+    def _answer(self, word: Word, entry: CircuitEntry, side: Side, five_tuple: FiveTuple, counter: int) -> None:
+        cookie = self._cookies.cookie_for(side.key, five_tuple, trio.current_time())
         answer = Binding(word, entry.id, counter, word is Word.BOUND and entry.is_whole, cookie)
-        self._send(door, seal_binding(side.key, answer))
+        self._send(five_tuple, seal_binding(side.key, answer))
 
-    def _send(self, door: Door, datagram: bytes) -> bool:
-        return self._sockets[door.socket].send_nowait(datagram, door.remote, door.own)
+    def _send(self, five_tuple: FiveTuple, datagram: bytes) -> bool:
+        return self._sockets[five_tuple.socket].send_nowait(datagram, five_tuple.remote, five_tuple.own)
 
 
 def _open(entry: CircuitEntry, datagram: bytes) -> tuple[Side, Side, Binding] | None:

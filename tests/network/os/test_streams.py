@@ -10,7 +10,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
-from tunnel.network.accept_backoff import EXHAUSTED_PAUSE, Exhaustion
+from tunnel.network.accept_backoff import EXHAUSTED_PAUSE, AcceptBackoff
 from tunnel.network.os.streams import RealStreams, accept_patiently
 
 
@@ -94,7 +94,7 @@ class FailingSocket:
 async def test_callers_that_hung_up_and_exhaustion_do_not_end_the_listener(autojump_clock: trio.abc.Clock) -> None:
     failing = FailingSocket(errno.ECONNABORTED, errno.EMFILE, errno.ENOBUFS, errno.EPROTO)
     begun = trio.current_time()
-    _, address = await accept_patiently(failing, Exhaustion("these"))  # type: ignore[arg-type]
+    _, address = await accept_patiently(failing, AcceptBackoff("these"))  # type: ignore[arg-type]
     assert address == ("127.0.0.1", 1)
     assert failing.tries == 5
     assert trio.current_time() - begun == pytest.approx(2 * EXHAUSTED_PAUSE)

@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from tunnel.model.errors import DeviceError
-from tunnel.network.os import netlink, without_netlink
+from tunnel.network.os import netlink, tun_devices, without_netlink
 from tunnel.network.os.interfaces import RealInterfaces
 from tunnel.network.os.tun_devices import RealDevices
 

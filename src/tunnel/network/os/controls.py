@@ -19,7 +19,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
-from tunnel.network.accept_backoff import Exhaustion
+from tunnel.network.accept_backoff import AcceptBackoff
 from tunnel.network.os.sockets import describe
 from tunnel.network.os.streams import accept_patiently
 from tunnel.network.ports import Sighting
@@ -84,7 +84,7 @@ class RealControlListener:
         self._lock = lock
         self._socket = trio.socket.from_stdlib_socket(listening)
         self._closed = False
-        self._exhaustion = Exhaustion("commands")
+        self._backoff = AcceptBackoff("commands")
 
     @property
     def local(self) -> Endpoint:
@@ -94,7 +94,7 @@ class RealControlListener:
     async def accept(self) -> tuple[trio.abc.Stream, Endpoint]:
         """The next caller; its endpoint is the path and its process id."""
         while True:
-            accepted, _ = await accept_patiently(self._socket, self._exhaustion)
+            accepted, _ = await accept_patiently(self._socket, self._backoff)
             credentials = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             process, user, _ = _CREDENTIALS.unpack(credentials)
             if user in (0, os.geteuid()):

@@ -9,7 +9,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
-from tunnel.network.accept_backoff import Exhaustion
+from tunnel.network.accept_backoff import AcceptBackoff
 from tunnel.network.os.sockets import describe, endpoint_of, open_bound
 
 BACKLOG = 1024
@@ -60,7 +60,7 @@ class RealListener:
     def __init__(self, listening: trio.socket.SocketType, local: Endpoint) -> None:
         self._socket = listening
         self._local = local
-        self._exhaustion = Exhaustion(f"connections at {local}")
+        self._backoff = AcceptBackoff(f"connections at {local}")
 
     @property
     def local(self) -> Endpoint:
@@ -69,7 +69,7 @@ class RealListener:
 
     async def accept(self) -> tuple[trio.abc.Stream, Endpoint]:
         """The next connection and where it comes from; goes on when the machine is out of file descriptors."""
-        accepted, address = await accept_patiently(self._socket, self._exhaustion)
+        accepted, address = await accept_patiently(self._socket, self._backoff)
         return trio.SocketStream(accepted), endpoint_of(address)
 
     async def aclose(self) -> None:
@@ -79,9 +79,9 @@ class RealListener:
 
 
 async def accept_patiently(
-    listening: trio.socket.SocketType, exhaustion: Exhaustion
+    listening: trio.socket.SocketType, backoff: AcceptBackoff
 ) -> tuple[trio.socket.SocketType, object]:
-    """Accept a connection; a caller that hung up already is skipped, exhaustion is waited out."""
+    """Accept a connection; a caller that hung up already is skipped, backoff is waited out."""
     while True:
         try:
             return await listening.accept()
@@ -89,4 +89,4 @@ async def accept_patiently(
             if listening.fileno() < 0:
                 raise trio.ClosedResourceError from error
             if error.errno not in HUNG_UP:
-                await exhaustion.wait(error)
+                await backoff.wait(error)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import trio
 
 from tunnel.model.errors import DeviceError
-from tunnel.network.os.tun_link import RealLink
+from tunnel.network.os.tun_link import RealTunLink
 from tunnel.network.ports import BATCH
 
 CLONE_DEVICE = "/dev/net/tun"
@@ -53,7 +53,7 @@ class RealDevice:
         self._descriptor = descriptor
         self._name = name
         self._remade = trio.lowlevel.ParkingLot()
-        self.link = RealLink(name, mtu, remake=self._attach_again)
+        self.link = RealTunLink(name, mtu, remake=self._attach_again)
 
     @property
     def name(self) -> str:

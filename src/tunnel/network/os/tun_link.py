@@ -39,7 +39,7 @@ Address: TypeAlias = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class RealLink:
+class RealTunLink:
     """One interface. `remake()` makes it anew after it was removed; it raises DeviceError."""
 
     def __init__(self, name: str, mtu: int, *, remake: Callable[[], None]) -> None:
