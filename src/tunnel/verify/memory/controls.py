@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
@@ -12,14 +12,23 @@ from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.network.ports import Sighting
 from tunnel.verify.memory.streams import MemoryListener, MemoryStream
 
-if TYPE_CHECKING:
-    from tunnel.verify.memory.host import MemoryHost
+
+class ControlHost(Protocol):
+    """The host of control sockets, as they see it."""
+
+    async def open_listener(self, local: Endpoint) -> MemoryListener:
+        """Listen for streams."""
+        ...
+
+    async def open_stream(self, remote: Endpoint) -> MemoryStream:
+        """Connect. Raises Unreachable."""
+        ...
 
 
 class MemoryControls:
     """The control sockets of one host."""
 
-    def __init__(self, host: MemoryHost) -> None:
+    def __init__(self, host: ControlHost) -> None:
         self._host = host
         self._listeners: dict[Path, MemoryListener] = {}
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.network.ports import BATCH
 from tunnel.verify.memory.packet import DEFAULT_TTL, Fate, MemoryPacket
-
-if TYPE_CHECKING:
-    from tunnel.verify.memory.host import MemoryHost
 
 QUEUE = 2048
 """Datagrams that a socket keeps for a reader that does not come; a kernel's buffer is of that order."""
@@ -21,10 +18,26 @@ _HEADERS = {False: 28, True: 48}
 """IP and UDP header, by whether it is IPv6."""
 
 
+class SocketHost(Protocol):
+    """The host of sockets, as they see it."""
+
+    def send(self, packet: MemoryPacket) -> None:
+        """Put a packet on its way."""
+        ...
+
+    def source_for(self, local: Endpoint, remote: Endpoint) -> Endpoint | None:
+        """The endpoint that a packet from a socket bound to `local` comes from; None if there is no such address."""
+        ...
+
+    def forget_socket(self, socket: MemorySocket) -> None:
+        """Its port is free."""
+        ...
+
+
 class MemorySocket:
     """What the doubles share: a bound port and a queue."""
 
-    def __init__(self, host: MemoryHost, local: Endpoint) -> None:
+    def __init__(self, host: SocketHost, local: Endpoint) -> None:
         self._host = host
         self._local = local
         self._waiting: deque[MemoryPacket] = deque()

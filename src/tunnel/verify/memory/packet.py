@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tunnel.model.endpoint import Endpoint
 
-if TYPE_CHECKING:
-    from tunnel.verify.memory.streams import MemoryStream
-
 DEFAULT_TTL = 64
+
+
+class StreamEnd(Protocol):
+    """The sender of a segment, as the receiver and the network see it."""
+
+    def came_through(self) -> None:
+        """A packet of its own arrived."""
+        ...
+
+    def credit(self, count: int) -> None:
+        """So many bytes of its own were read."""
+        ...
+
+    def retransmit(self, lost: MemoryPacket) -> None:
+        """A packet of its own was lost."""
+        ...
 
 
 class SegmentKind(Enum):
@@ -31,7 +44,7 @@ class Segment:
 
     kind: SegmentKind
     sequence: int
-    sender: MemoryStream | None = field(repr=False, compare=False)
+    sender: StreamEnd | None = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,13 @@ What is left out: acknowledgements as packets (the internet tells the sender of 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Unreachable
-from tunnel.verify.memory.packet import Fate, MemoryPacket, Segment, SegmentKind
-
-if TYPE_CHECKING:
-    from tunnel.verify.memory.host import MemoryHost
+from tunnel.verify.memory.packet import Ether, Fate, MemoryPacket, Segment, SegmentKind, StreamEnd
 
 WINDOW = 256 * 1024
 """Bytes sent and not yet read, at most."""
@@ -30,14 +27,39 @@ GIVE_UP = 900.0
 CONNECT_PATIENCE = 30.0
 
 
+class StreamHost(Protocol):
+    """The host of streams and listeners, as they see it."""
+
+    @property
+    def ether(self) -> Ether:
+        """The virtual time."""
+        ...
+
+    def send(self, packet: MemoryPacket) -> None:
+        """Put a packet on its way."""
+        ...
+
+    def adopt_stream(self, stream: MemoryStream) -> None:
+        """Packets between its two endpoints are for this stream from now on."""
+        ...
+
+    def forget_stream(self, stream: MemoryStream) -> None:
+        """It takes no packets any more."""
+        ...
+
+    def forget_listener(self, listener: MemoryListener) -> None:
+        """Its port is free."""
+        ...
+
+
 class MemoryStream(trio.abc.HalfCloseableStream):
     """One end of a stream."""
 
-    def __init__(self, host: MemoryHost, local: Endpoint, remote: Endpoint) -> None:
+    def __init__(self, host: StreamHost, local: Endpoint, remote: Endpoint) -> None:
         self.local = local
         self.remote = remote
         self._host = host
-        self._peer: MemoryStream | None = None
+        self._peer: StreamEnd | None = None
         self._established = trio.Event()
         self._next_sequence = 0
         self._outstanding = 0
@@ -63,7 +85,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         if not self._established.is_set():
             raise Unreachable(f"{self.remote} did not answer in {CONNECT_PATIENCE:.0f} s")
 
-    def accepted_from(self, peer: MemoryStream) -> None:
+    def accepted_from(self, peer: StreamEnd) -> None:
         """This is the answering end: say so to the other."""
         self._peer = peer
         self._established.set()
@@ -118,7 +140,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         data = bytes(self._unread[:max_bytes])
         del self._unread[: len(data)]
         if self._peer is not None:
-            self._peer._credit(len(data))
+            self._peer.credit(len(data))
         return data
 
     async def aclose(self) -> None:
@@ -167,6 +189,11 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         """A packet of ours arrived."""
         self._losing_since = None
 
+    def credit(self, count: int) -> None:
+        """The other side has read so many bytes: there is room for more."""
+        self._outstanding -= count
+        self._credits.unpark_all()
+
     def retransmit(self, lost: MemoryPacket) -> None:
         """The internet lost a packet of ours: try again, after as long as we have been losing by now, or give up."""
         if lost.segment is not None and lost.segment.kind is SegmentKind.RESET:
@@ -190,10 +217,6 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             self._next_sequence += 1
         self._host.send(MemoryPacket(self.local, self.remote, payload, segment=segment))
 
-    def _credit(self, count: int) -> None:
-        self._outstanding -= count
-        self._credits.unpark_all()
-
     def _wake_all(self) -> None:
         self._arrivals.unpark_all()
         self._credits.unpark_all()
@@ -216,7 +239,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 class MemoryListener:
     """Accepts streams at one endpoint of one host."""
 
-    def __init__(self, host: MemoryHost, local: Endpoint) -> None:
+    def __init__(self, host: StreamHost, local: Endpoint) -> None:
         self._host = host
         self._local = local
         self._backlog: deque[MemoryStream] = deque()
