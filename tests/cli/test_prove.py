@@ -1,4 +1,4 @@
-"""`prove` explores, tells, and fails when anything is not as it should be."""
+"""`prove` explores, reports, and fails when anything is not as it should be."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from tunnel.cli import prove
-from tunnel.verify.proof import equivalent_mutants as survivors
+from tunnel.verify.proof import equivalent_mutants
 from tunnel.verify.proof.mutants import Verdict
 from tunnel.verify.proof.prover import Explored, Proof
 
 Command = Callable[..., Any]
 GOOD = Explored("quiet", 4000, 16000, 3, 0.2)
-BAD = Explored("stormy", 7, 9, 0, 0.1, "deadlock", "nothing moves any more", "sequenceDiagram\n    Note over P0: end\n")
+BAD = Explored("harsh", 7, 9, 0, 0.1, "deadlock", "nothing moves any more", "sequenceDiagram\n    Note over P0: end\n")
 KILLED = Verdict("a chart: one arrow is removed", "never", "quiet", 12)
-SURVIVOR = Verdict("a chart: another arrow is removed", "", "", 4000)
+UNKILLED = Verdict("a chart: another arrow is removed", "", "", 4000)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[[Proof], None]:
 
     def find(proof: Proof) -> None:
         monkeypatch.setattr(prove, "prove_all", lambda **_: proof)
-        monkeypatch.setattr(survivors, "REASONS", {})
+        monkeypatch.setattr(equivalent_mutants, "REASONS", {})
 
     return find
 
@@ -36,7 +36,7 @@ def test_a_proof_that_holds_is_a_table(command: Command, found: Callable[[Proof]
     found(Proof((GOOD,), (KILLED,)))
     ended = command("prove")
     assert ended.code == 0
-    assert "quiet     4,000  16,000        3        0  holds" in ended.out
+    assert "quiet         4,000  16,000        3        0  holds" in ended.out
     assert "1 mutants: 1 break a property, 0 break none" in ended.out
     assert ended.out.endswith("\nproved\n")
 
@@ -52,8 +52,8 @@ def test_a_violation_fails_and_is_drawn(command: Command, found: Callable[[Proof
     assert file.read_text() == BAD.diagram
 
 
-def test_a_survivor_without_a_reason_fails(command: Command, found: Callable[[Proof], None]) -> None:
-    found(Proof((GOOD,), (KILLED, SURVIVOR)))
+def test_a_mutant_that_breaks_nothing_needs_a_reason(command: Command, found: Callable[[Proof], None]) -> None:
+    found(Proof((GOOD,), (KILLED, UNKILLED)))
     ended = command("prove")
     assert ended.code == 1
     assert "another arrow is removed\n      NOT EXPLAINED" in ended.out
@@ -63,25 +63,38 @@ def test_a_reason_for_nothing_fails(
     command: Command, found: Callable[[Proof], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found(Proof((GOOD,), (KILLED,)))
-    monkeypatch.setattr(survivors, "REASONS", {KILLED.mutant: "it was equivalent once"})
+    monkeypatch.setattr(equivalent_mutants, "REASONS", {KILLED.mutant: "it was equivalent once"})
     ended = command("prove")
     assert ended.code == 1
     assert f"{KILLED.mutant}\n      EXPLAINED FOR NOTHING" in ended.out
 
 
 def test_json_holds_the_same(command: Command, found: Callable[[Proof], None]) -> None:
-    found(Proof((GOOD, BAD), (KILLED, SURVIVOR)))
+    found(Proof((GOOD, BAD), (KILLED, UNKILLED)))
     ended = command("prove", "--json")
     assert ended.code == 1
     told = json.loads(ended.out)
     assert told["holds"] is False
-    assert [fault_model["states"] for fault_model in told["weathers"]] == [4000, 7]
+    assert [found["states"] for found in told["weathers"]] == [4000, 7]
     assert told["weathers"][1]["diagram"] == BAD.diagram
-    assert told["mutants"]["survivors"] == {SURVIVOR.mutant: None}
-    assert told["mutants"]["unexplained"] == [SURVIVOR.mutant]
+    assert told["mutants"]["survivors"] == {UNKILLED.mutant: None}
+    assert told["mutants"]["unexplained"] == [UNKILLED.mutant]
 
 
-def test_wrong_usage_is_told(command: Command, found: Callable[[Proof], None], tmp_path: Path) -> None:
+def test_the_keys_of_the_json_stay(command: Command, found: Callable[[Proof], None]) -> None:
+    """Scripts read them: they outlive the names of the fields."""
+    found(Proof((GOOD,), (KILLED,)))
+    told = json.loads(command("prove", "--json").out)
+    assert list(told) == ["version", "holds", "weathers", "mutants"]
+    assert list(told["mutants"]) == ["all", "survivors", "unexplained", "outdated", "killed"]
+    keys = ["weather", "states", "steps", "punches", "seconds", "violation", "what", "diagram"]
+    assert list(told["weathers"][0]) == keys
+    assert told["mutants"]["killed"] == [
+        {"mutant": KILLED.mutant, "killed_by": "never", "weather": "quiet", "states": 12, "seconds": 0.0}
+    ]
+
+
+def test_wrong_usage_is_an_error(command: Command, found: Callable[[Proof], None], tmp_path: Path) -> None:
     found(Proof((BAD,)))
     assert command("prove", "--processes", "0").code == 2
     ended = command("prove", "--diagram", str(tmp_path / "nowhere" / "way.mmd"))

@@ -1,9 +1,8 @@
-"""`prove`: the charts composed and explored whole, and broken one by one to see the proof fail."""
+"""`prove`: explores the composition of the charts, then breaks the charts one by one to see the proof fail."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from tunnel.cli.output_files import vet_target, write_target
 from tunnel.cli.progress import Progress
 from tunnel.model.errors import SettingsError
 from tunnel.verify.proof.equivalent_mutants import reason_of
+from tunnel.verify.proof.mutants import Verdict
 from tunnel.verify.proof.prover import Explored, Proof, count_jobs
 from tunnel.verify.proof.prover import prove as prove_all
 
@@ -43,9 +43,9 @@ def prove(
     if json_:
         print(json.dumps(proof_json(proof), indent=2))
     else:
-        Console(highlight=False, soft_wrap=True).print(Trimmed(weathers_table(proof)))
+        Console(highlight=False, soft_wrap=True).print(Trimmed(fault_models_table(proof)))
         print("\n".join(verdict_lines(proof)))
-    shown = next((fault_model.diagram for fault_model in proof.explored if fault_model.diagram), "")
+    shown = next((found.diagram for found in proof.explored if found.diagram), "")
     if diagram is not None and shown:
         write_target(diagram, shown)
     elif shown and not json_:
@@ -53,52 +53,77 @@ def prove(
     return 0 if proof.holds else 1
 
 
-def weathers_table(proof: Proof) -> Table:
-    """One row a weather."""
-    table = Table("weather", "states", "steps", "punches", "seconds", "", box=None, header_style="bold", pad_edge=False)
+def fault_models_table(proof: Proof) -> Table:
+    """One row for each fault model."""
+    table = Table(
+        "fault model", "states", "steps", "punches", "seconds", "", box=None, header_style="bold", pad_edge=False
+    )
     for column in table.columns[1:5]:
         column.justify = "right"
-    for fault_model in proof.explored:
+    for found in proof.explored:
         table.add_row(
-            fault_model.fault_model,
-            f"{fault_model.states:,}",
-            f"{fault_model.steps:,}",
-            str(fault_model.punches),
-            f"{fault_model.seconds:.0f}",
-            _result(fault_model),
+            found.fault_model,
+            f"{found.states:,}",
+            f"{found.steps:,}",
+            str(found.punches),
+            f"{found.seconds:.0f}",
+            _result(found),
         )
     return table
 
 
 def verdict_lines(proof: Proof) -> list[str]:
-    """What became of the mutants, and of the whole."""
+    """What became of the mutants, and of the whole proof."""
     lines = []
     if proof.verdicts:
-        killed = len(proof.verdicts) - len(proof.survivors)
-        lines.append(f"\n{len(proof.verdicts)} mutants: {killed} break a property, {len(proof.survivors)} break none")
-        for name in proof.survivors:
+        killed = len(proof.verdicts) - len(proof.unkilled)
+        lines.append(f"\n{len(proof.verdicts)} mutants: {killed} break a property, {len(proof.unkilled)} break none")
+        for name in proof.unkilled:
             lines += [f"  {name}", f"      {reason_of(name) or 'NOT EXPLAINED'}"]
         lines += [f"  {name}\n      EXPLAINED FOR NOTHING" for name in proof.outdated]
     return [*lines, "\nproved" if proof.holds else "\nNOT proved"]
 
 
 def proof_json(proof: Proof) -> dict[str, object]:
-    """The same for machines."""
+    """The documented JSON form (docs/proof.md). Its keys stay, whatever the fields are called."""
     return {
         "version": 1,
         "holds": proof.holds,
-        "weathers": [asdict(fault_model) for fault_model in proof.explored],
+        "weathers": [_explored_json(found) for found in proof.explored],
         "mutants": {
             "all": len(proof.verdicts),
-            "survivors": {name: reason_of(name) or None for name in proof.survivors},
+            "survivors": {name: reason_of(name) or None for name in proof.unkilled},
             "unexplained": list(proof.unexplained),
             "outdated": list(proof.outdated),
-            "killed": [asdict(verdict) for verdict in proof.verdicts if verdict.killed_by],
+            "killed": [_verdict_json(verdict) for verdict in proof.verdicts if verdict.killed_by],
         },
     }
 
 
-def _result(fault_model: Explored) -> Text:
-    if not fault_model.violation:
+def _explored_json(found: Explored) -> dict[str, object]:
+    return {
+        "weather": found.fault_model,
+        "states": found.states,
+        "steps": found.steps,
+        "punches": found.punches,
+        "seconds": found.seconds,
+        "violation": found.violation,
+        "what": found.what,
+        "diagram": found.diagram,
+    }
+
+
+def _verdict_json(verdict: Verdict) -> dict[str, object]:
+    return {
+        "mutant": verdict.mutant,
+        "killed_by": verdict.killed_by,
+        "weather": verdict.fault_model,
+        "states": verdict.states,
+        "seconds": verdict.seconds,
+    }
+
+
+def _result(found: Explored) -> Text:
+    if not found.violation:
         return Text("holds", style="green")
-    return Text(f"{fault_model.violation}: {fault_model.what}", style="red")
+    return Text(f"{found.violation}: {found.what}", style="red")

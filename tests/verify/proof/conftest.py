@@ -1,4 +1,4 @@
-"""Small weathers, and charts with something changed."""
+"""Small fault models, and charts with something changed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def charts() -> Charts:
 
 @pytest.fixture
 def quiet(charts: Charts) -> Rules:
-    """A weather in which nothing goes wrong."""
+    """A fault model in which nothing goes wrong."""
     return Rules(charts, FaultModel("quiet"))
 
 
 @pytest.fixture
 def explored() -> Explore:
-    """Explore a small weather with these charts."""
+    """Explore a small fault model with these charts."""
 
     def run(charts: Charts, fault_model: FaultModel | None = None) -> Space:
         return explore(Model(Rules(charts, fault_model or FaultModel("quiet"))))

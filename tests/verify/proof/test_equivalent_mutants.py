@@ -1,4 +1,4 @@
-"""Each reason is for a mutant that there is. Whether that one survives, the proof itself asks."""
+"""Each reason is for a mutant that exists. Whether it breaks nothing, the proof itself checks."""
 
 from __future__ import annotations
 

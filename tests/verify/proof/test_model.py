@@ -20,7 +20,7 @@ def test_a_state_and_its_mirror_image_are_one(quiet: Rules) -> None:
 
 
 def test_numbered_states_take_the_steps_of_their_pairs(quiet: Rules) -> None:
-    """Every state of the quiet weather: the steps of its pair, and none is lost or made up by numbering."""
+    """Every state of the quiet fault model: the steps of its pair, and none is lost or made up by numbering."""
     model, stepper = Model(quiet), Stepper(quiet)
     seen, waiting = {model.start}, [model.start]
     while waiting:
@@ -32,8 +32,8 @@ def test_numbered_states_take_the_steps_of_their_pairs(quiet: Rules) -> None:
         arrows = model.arrows(state)
         for arrow in arrows:
             target = model.pairs[arrow.target // SIZE]
-            told = target.swapped if arrow.is_mirrored else target
-            expected.discard((arrow.action, told))
+            seen_by_reader = target.swapped if arrow.is_mirrored else target
+            expected.discard((arrow.action, seen_by_reader))
             if arrow.target not in seen:
                 seen.add(arrow.target)
                 waiting.append(arrow.target)

@@ -9,7 +9,7 @@ import pytest
 
 from tunnel.verify.proof import node
 from tunnel.verify.proof.rules import Fault, FaultModel, Rules
-from tunnel.verify.proof.side import Card, Seen, Side, Word
+from tunnel.verify.proof.side import Card, Message, Seen, Side
 
 HELD = Side("announced", "acknowledged", Card.CURRENT, is_present=True, is_linked=True, seen=Seen.ANNOUNCED)
 
@@ -76,18 +76,18 @@ def test_no_punch_where_the_policy_forbids_it(quiet: Rules) -> None:
 
 
 def test_a_new_process_of_the_peer_voids_the_proof(quiet: Rules) -> None:
-    connected = HELD._replace(peer="connected", is_proven=True, card=Card.OLD, told=(Word.UP,))
+    connected = HELD._replace(peer="connected", is_proven=True, card=Card.OLD, in_flight=(Message.UP,))
     met = only(node.hear(quiet, connected))
     assert (met.peer, met.is_proven, met.card) == ("announced", False, Card.CURRENT)
 
 
 def test_an_acknowledgement_may_have_been_of_an_announcement_without_verdict(quiet: Rules) -> None:
-    detecting = Side("detecting", "announcing", is_linked=True, seen=Seen.ANNOUNCED, told=(Word.ACK,))
+    detecting = Side("detecting", "announcing", is_linked=True, seen=Seen.ANNOUNCED, in_flight=(Message.ACK,))
     assert {side.peer for side in node.hear(quiet, detecting)} == {"detecting", "announced"}
 
 
 def test_a_refusal_that_nobody_waits_for_changes_nothing(quiet: Rules) -> None:
-    assert only(node.hear(quiet, HELD._replace(told=(Word.REFUSED,)))) == HELD
+    assert only(node.hear(quiet, HELD._replace(in_flight=(Message.REFUSED,)))) == HELD
 
 
 def test_nothing_is_announced_to_nobody(quiet: Rules) -> None:
@@ -96,6 +96,6 @@ def test_nothing_is_announced_to_nobody(quiet: Rules) -> None:
 
 
 def test_a_broken_link_loses_what_was_in_flight(quiet: Rules) -> None:
-    busy = HELD._replace(is_asking=True, told=(Word.UP, Word.ACK), announcement="announcing")
+    busy = HELD._replace(is_asking=True, in_flight=(Message.UP, Message.ACK), announcement="announcing")
     lost = node.unlink(quiet, busy)
-    assert (lost.announcement, lost.is_asking, lost.told, lost.is_linked) == ("surveying", False, (), False)
+    assert (lost.announcement, lost.is_asking, lost.in_flight, lost.is_linked) == ("surveying", False, (), False)

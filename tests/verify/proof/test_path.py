@@ -42,14 +42,14 @@ def test_a_relayed_side_asks_back() -> None:
 
 
 @pytest.mark.parametrize(("path", "there"), [(A_TO_B, True), (B_TO_A, False), (0, False), (BOTH_WAYS, True)])
-def test_a_way_that_does_not_carry_brings_nothing(path: int, there: bool) -> None:
+def test_a_direction_that_does_not_carry_delivers_nothing(path: int, there: bool) -> None:
     assert bool(outcomes(path | ASKS_A, PUNCHING, PUNCHING, "probe")) is there
     back = {B_TO_A: True, BOTH_WAYS: True}.get(path, False)
     assert bool(outcomes(path | ANSWERS_A, PUNCHING, PUNCHING, "probe answer")) is back
 
 
 def test_what_an_ended_process_sealed_opens_nowhere() -> None:
-    """Who knows an older process of the peer has other keys."""
+    """A side that knows an older process of the peer has other keys."""
     assert outcomes(BOTH_WAYS | ASKS_A, PUNCHING, STRANGER, "probe") == []
 
 
@@ -61,7 +61,7 @@ def test_each_probe_may_be_lost_and_come_twice() -> None:
     assert [shift.path for shift in found if "twice" in shift.action.text] == [BOTH_WAYS | ASKS_A | ANSWERS_A]
 
 
-def test_ways_die_and_open_only_where_the_world_does_that() -> None:
+def test_directions_die_and_open_only_where_the_fault_model_says_so() -> None:
     assert {shift.path for shift in shifts(BOTH_WAYS, IDLE, IDLE, True)} == {A_TO_B, B_TO_A}
     assert shifts(BOTH_WAYS, IDLE, IDLE, False) == ()
 

@@ -34,7 +34,7 @@ def leading(table: ChartTable, source: str, event: str, to: str) -> ChartTable:
     )
 
 
-def test_the_quiet_world_keeps_every_promise(charts: Charts, explored: Explore) -> None:
+def test_without_faults_every_promise_is_kept(charts: Charts, explored: Explore) -> None:
     violation, punches = check(explored(charts))
     assert violation is None
     assert 0 < punches <= properties.MOST_PUNCHES

@@ -1,4 +1,4 @@
-"""The proof itself, as the command runs it, and the page that tells what it found."""
+"""The proof itself, as the command runs it, and the page that says what it found."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "proof.md"
 
 @pytest.fixture(scope="module")
 def told() -> Any:
-    """What `prove --json` prints. It runs without coverage, which would make minutes of it half an hour."""
+    """What `prove --json` prints. It runs without coverage, which would turn minutes into half an hour."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV_CORE")}
     ended = subprocess.run(
         [sys.executable, "-m", "tunnel", "prove", "--json"],
@@ -39,11 +39,11 @@ def told() -> Any:
     return json.loads(ended.stdout)
 
 
-def test_every_promise_holds_in_every_weather(told: Any) -> None:
-    assert {fault_model["weather"]: fault_model["violation"] for fault_model in told["weathers"]} == {
+def test_every_promise_holds_under_every_fault_model(told: Any) -> None:
+    assert {found["weather"]: found["violation"] for found in told["weathers"]} == {
         fault_model.name: "" for fault_model in FAULT_MODELS
     }
-    assert sum(fault_model["states"] for fault_model in told["weathers"]) > 1_000_000
+    assert sum(found["states"] for found in told["weathers"]) > 1_000_000
 
 
 def test_every_mutant_is_noticed_or_explained(told: Any) -> None:
@@ -54,7 +54,7 @@ def test_every_mutant_is_noticed_or_explained(told: Any) -> None:
 
 
 def test_the_page_tells_what_the_command_found(told: Any) -> None:
-    """Numbers and survivors in docs/proof.md are those of today."""
+    """Numbers and equivalent mutants in docs/proof.md are those of today."""
     page = PAGE.read_text(encoding="utf-8")
     rows = [
         f"| {found['weather']} | {found['states']:,} | {found['steps']:,} | {found['punches']} |"
@@ -84,14 +84,14 @@ def test_guards_that_overlap_are_a_violation_before_anything_is_explored(charts:
 
 def test_a_proof_holds_only_when_all_of_it_does() -> None:
     good = Explored("quiet", 1, 1, 0, 0.0)
-    bad = Explored("stormy", 1, 1, 0, 0.0, "deadlock", "nothing moves")
-    survivors = tuple(Verdict(f"{name}is removed" if name.endswith(" ") else name, "", "", 1) for name in REASONS)
+    bad = Explored("harsh", 1, 1, 0, 0.0, "deadlock", "nothing moves")
+    excused = tuple(Verdict(f"{name}is removed" if name.endswith(" ") else name, "", "", 1) for name in REASONS)
     stranger = Verdict("a chart: an arrow is removed", "", "", 1)
     assert Proof((good,)).holds
     assert not Proof((good, bad)).holds
-    assert Proof((good,), survivors).holds
-    assert Proof((good,), (*survivors, stranger)).unexplained == (stranger.mutant,)
-    assert not Proof((good,), survivors[1:]).holds
+    assert Proof((good,), excused).holds
+    assert Proof((good,), (*excused, stranger)).unexplained == (stranger.mutant,)
+    assert not Proof((good,), excused[1:]).holds
 
 
 def test_everything_is_counted_for_the_progress() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunnel.verify.proof import node
 from tunnel.verify.proof.rules import FaultModel, Rules
-from tunnel.verify.proof.side import NO_SERVER, Card, Pair, Seen, Side, Word
+from tunnel.verify.proof.side import NO_SERVER, Card, Message, Pair, Seen, Side
 from tunnel.verify.proof.steps import NODES, SERVER, Action, Pace, Step, Stepper
 
 HELD = Side("announced", "acknowledged", Card.CURRENT, is_present=True, is_linked=True, seen=Seen.ANNOUNCED)
@@ -24,13 +24,13 @@ def test_two_that_begin_can_only_register(quiet: Rules) -> None:
 
 
 def test_what_a_node_does_at_once_goes_first(quiet: Rules) -> None:
-    proven = HELD._replace(peer="punching", is_proven=True, told=(Word.UP,))
+    proven = HELD._replace(peer="punching", is_proven=True, in_flight=(Message.UP,))
     found, is_urgent = Stepper(quiet).steps(Pair(proven, HELD))
     assert is_urgent
     assert texts(found) == {"path_verified: the path is proved"}
 
 
-def test_an_application_that_goes_on_wanting_is_told_apart(quiet: Rules) -> None:
+def test_an_application_that_still_wants_the_peer_has_a_pace_of_its_own(quiet: Rules) -> None:
     found = steps(quiet, Pair(HELD, HELD))
     assert {step.pace for step in found if step.action.text.startswith("peer_wanted")} == {Pace.WANTED_A, Pace.WANTED_B}
     lonely = HELD._replace(is_linked=False)
@@ -47,7 +47,7 @@ def test_a_standing_path_is_lost_only_when_it_is_broken(quiet: Rules) -> None:
     assert [step.on_broken_path for step in lost] == [False, False]
 
 
-def test_a_world_has_only_the_faults_that_it_names(quiet: Rules) -> None:
+def test_a_fault_model_has_only_the_faults_that_it_names(quiet: Rules) -> None:
     assert texts(steps(quiet, Pair(HELD, HELD)), Pace.FAULT) == set()
     harsh = FaultModel("harsh", is_restarting=True, is_moving=True, is_link_breaking=True, is_server_stopping=True)
     assert texts(steps(Rules(quiet.charts, harsh), Pair(HELD, HELD)), Pace.FAULT) == {
@@ -61,12 +61,12 @@ def test_a_world_has_only_the_faults_that_it_names(quiet: Rules) -> None:
 
 def test_a_restart_makes_what_others_know_old(quiet: Rules) -> None:
     rules = Rules(quiet.charts, FaultModel("restarts", is_restarting=True))
-    pair = Pair(HELD, HELD._replace(told=(Word.INTRODUCED,)))
+    pair = Pair(HELD, HELD._replace(in_flight=(Message.INTRODUCED,)))
     killed = next(step for step in steps(rules, pair) if "killed" in step.action.text and step.action.actor == NODES[0])
     assert killed.forgets_probes
     assert killed.pair is not None
     assert (killed.pair.a, killed.pair.a.seen) == (node.begin(rules, Seen.OLD), Seen.OLD)
-    assert (killed.pair.b.card, killed.pair.b.told) == (Card.OLD, (Word.INTRODUCED_OLD,))
+    assert (killed.pair.b.card, killed.pair.b.in_flight) == (Card.OLD, (Message.INTRODUCED_OLD,))
 
 
 def test_a_chart_that_does_not_close_is_a_fault(quiet: Rules) -> None:
@@ -76,7 +76,7 @@ def test_a_chart_that_does_not_close_is_a_fault(quiet: Rules) -> None:
     assert "the peer_connection does not close in announced" in {step.fault for step in found}
 
 
-def test_a_deed_and_a_pace_have_mirror_images() -> None:
+def test_an_action_and_a_pace_have_mirror_images() -> None:
     assert Action("node A", SERVER, "connect").mirrored == Action("node B", SERVER, "connect")
     assert [pace.mirrored for pace in (Pace.WANTED_A, Pace.BLIND_B, Pace.SLOW)] == [
         Pace.WANTED_B,

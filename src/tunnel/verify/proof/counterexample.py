@@ -1,4 +1,4 @@
-"""The way to a violation: a shortest one, as a sequence diagram."""
+"""A shortest way to a violation, as a sequence diagram."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from tunnel.verify.proof.steps import NODES, SERVER, Action
 
 
 def actions(space: Space, at: int) -> list[Action]:
-    """What happened on the way from the start to this place; the nodes keep their names from the beginning."""
+    """What happened on the way from the start to this place. The nodes keep the names that they had at the start."""
     places = [at]
     while space.parents[places[-1]] >= 0:
         places.append(space.parents[places[-1]])
     places.reverse()
-    told = []
+    found = []
     is_mirrored = False
     for here, there in pairwise(places):
         target = space.states[there]
         arrow = next(arrow for arrow in space.model.arrows(space.states[here]) if arrow.target == target)
-        told.append(arrow.action.mirrored if is_mirrored else arrow.action)
+        found.append(arrow.action.mirrored if is_mirrored else arrow.action)
         is_mirrored ^= arrow.is_mirrored
     if space.fault and at == space.at:
         last = next(arrow for arrow in space.model.arrows(space.states[at]) if arrow.fault)
-        told.append(last.action.mirrored if is_mirrored else last.action)
-    return told
+        found.append(last.action.mirrored if is_mirrored else last.action)
+    return found
 
 
 def draw(space: Space, violation: Violation) -> str:
-    """A Mermaid sequence diagram of the way to the violation, which its last note tells."""
+    """A Mermaid sequence diagram of the way to the violation, which its last note names."""
     diagram = SequenceDiagram((NODES[0], SERVER, NODES[1]))
     for action in actions(space, violation.at):
         if action.hearer:

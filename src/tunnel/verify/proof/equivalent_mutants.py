@@ -1,4 +1,7 @@
-"""Mutants that break nothing, and why nothing is lost by them. The proof fails when this is not the whole truth."""
+"""Equivalent mutants: those that break no property, and why nothing is lost by them.
+
+The proof fails if one is missing here, or if one is here that breaks a property.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,14 @@ REASONS: dict[str, str] = {
         "every node of the model announces or is gone some day: this patience is for one that never does"
     ),
 }
-"""By the name of a mutant, or by how the names of several begin."""
+"""By the name of a mutant, or by what the names of several begin with."""
 
 
 def reason_of(mutant: str) -> str:
-    """Why nothing is lost by this survivor; empty where nobody has said so."""
+    """Why nothing is lost by this mutant. Empty where no reason is known."""
     return next((reason for name, reason in REASONS.items() if mutant.startswith(name)), "")
 
 
-def outdated(survivors: tuple[str, ...]) -> tuple[str, ...]:
-    """Reasons for survivors that there are no more."""
-    return tuple(name for name in REASONS if not any(mutant.startswith(name) for mutant in survivors))
+def outdated(unkilled: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of reasons that fit none of these mutants, which break no property."""
+    return tuple(name for name in REASONS if not any(mutant.startswith(name) for mutant in unkilled))

@@ -1,4 +1,4 @@
-"""Breadth first through every reachable state: so the way back to the start is a shortest one."""
+"""Visits every reachable state, breadth first: so the way back to the start is a shortest one."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ PACE_BITS = 7
 
 @dataclass
 class Space:
-    """What was reached. A state's place is the order in which it was met; 0 is the start."""
+    """What was reached. Places are numbered in the order in which the states were met; 0 is the start."""
 
     model: Model
     states: list[int]
     parents: array[int]
-    """The place from which a state was met first; -1 for the start."""
+    """The place from which each state was met first; -1 for the start."""
     sources: array[int]
-    """Of each step that is not the world's."""
+    """Of each step that is no fault."""
     targets: array[int]
     paces: bytearray
     """The pace, and `MIRRORING` where the step exchanges the nodes' names."""
     steps: int = 0
-    """All of them, the world's too."""
+    """All of them, faults too."""
     fault: str = ""
-    """What went wrong in a step out of the place `at`: nothing was explored after it."""
+    """What went wrong in a step out of the place `at`. Nothing was explored after it."""
     at: int = -1
 
 
 def explore(model: Model) -> Space:
-    """Visit every reachable state, or stop at the first step that must not be."""
+    """Visit every reachable state, or stop at the first step that is forbidden."""
     space = Space(model, [model.start], array("i", [-1]), array("i"), array("i"), bytearray())
     places = {model.start: 0}
     states, parents, successors = space.states, space.parents, model.successors

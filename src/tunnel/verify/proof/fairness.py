@@ -1,8 +1,8 @@
-"""What comes to pass when the world leaves the programs alone: channels deliver, activities act, patience ends.
+"""What must happen when faults have ended: channels deliver, activities return, patience ends.
 
 Fair means: a step that is possible again and again is taken. Then a run ends up among states that it cannot leave, and
-visits all of them for ever; so a goal is reached, whatever the order of the steps, exactly if it can be reached from
-every state. That excludes deadlocks and fair cycles that avoid the goal at one blow.
+visits all of them for ever. So a goal is reached, whatever the order of the steps, exactly if it can be reached from
+every state. This finds deadlocks and fair cycles that avoid the goal alike.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Graph:
         self.before: list[list[int]] = [[] for _ in range(count)]
 
     def reaching(self, goals: Iterable[int]) -> bytearray:
-        """For each place 1 if one of these places can be reached from it."""
+        """For each place: 1 if one of these places can be reached from it."""
         before = self.before
         reached = bytearray(len(before))
         waiting = list(goals)
@@ -36,7 +36,7 @@ class Graph:
 
 
 class Backward(Graph):
-    """The steps of some paces, seen from where they lead."""
+    """The steps of some paces, backwards."""
 
     def __init__(self, space: Space, paces: Container[int]) -> None:
         super().__init__(len(space.states))
@@ -54,9 +54,9 @@ class Backward(Graph):
         return not self._leaves[place]
 
     def most(self, count: Callable[[int, int], int], bound: int) -> tuple[int, int]:
-        """The greatest sum of `count(source, target)` along these steps, and where it begins.
+        """The greatest sum of `count(source, target)` along these steps, and the place where it begins.
 
-        Stops at the first sum above `bound`: then there may be no greatest.
+        Stops at the first sum above `bound`: there may be no greatest one.
         """
         before = self.before
         sums = bytearray(len(before))
@@ -78,9 +78,9 @@ class Backward(Graph):
 
 
 class OneWants(Graph):
-    """The steps of the programs where one side alone wants the peer, seen from where they lead.
+    """The steps of the programs where one side alone wants the peer, backwards.
 
-    An entry is `2 * place + who`, with 0 for A: where a step exchanges the nodes' names the side is followed.
+    An entry is `2 * place + who`, with 0 for A. Where a step exchanges the nodes' names the side is followed.
     """
 
     def __init__(self, space: Space) -> None:

@@ -1,4 +1,4 @@
-"""The weathers in which everything is proved, and the small ones in which mutants are looked at."""
+"""The fault models under which everything is proved, and the small ones under which mutants are judged."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FAULT_MODELS = (
     FaultModel("addresses change, the server stops", is_moving=True, is_server_stopping=True),
     FaultModel("restarts, dying paths, two words in flight", room=2, is_restarting=True, is_path_changing=True),
 )
-"""Each is explored whole. The largest comes first, so that no core waits for it at the end."""
+"""Each is explored completely. The largest comes first, so that no core waits for it at the end."""
 
-SMALL_WEATHERS = (
+SMALL_FAULT_MODELS = (
     FaultModel("nothing happens"),
     FaultModel("processes restart", is_restarting=True),
     FaultModel("relay only, processes restart", is_direct_allowed=False, is_restarting=True),
@@ -31,4 +31,4 @@ SMALL_WEATHERS = (
     FaultModel("relay only, addresses change", is_direct_allowed=False, is_moving=True),
     FaultModel("the server stops", is_server_stopping=True),
 )
-"""One after the other, until one shows what the mutant breaks: those that show most of it soonest come first."""
+"""Tried one after the other, until a property breaks. Those that show most mutants soonest come first."""

@@ -1,7 +1,7 @@
-"""The composition: pairs of sides with a path between them, as numbers, so that a million of them fit.
+"""The composition: pairs of sides with a path between them, as numbers, so that a million of them fit into memory.
 
-A state is `number of the pair * SIZE + path`. The two nodes run one program, so a state and its mirror image are one:
-one pair of the two stands for both.
+A state is `number of the pair * SIZE + path`. The two nodes run the same program, so a state and its mirror image count
+as one.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ MIRRORING = 8
 
 
 class Arrow(NamedTuple):
-    """One step out of a state, as it is told."""
+    """One step out of a state, as a reader sees it."""
 
     action: Action
     target: int
-    """-1: it must not be, and `fault` says why."""
+    """-1: the step is forbidden, and `fault` says why."""
     is_mirrored: bool
-    """In the target the nodes' names are exchanged."""
+    """Whether the nodes' names are exchanged in the target."""
     fault: str
 
 
 class _Move(NamedTuple):
-    """One step of a pair, whatever the path."""
+    """One step of a pair, for every path."""
 
     kind: int
     """The pace, and `MIRRORING`."""
     first: int
-    """The state without its path; below 0 where it must not be."""
+    """The state without its path; below 0 where the step is forbidden."""
     paths: bytes
     """What becomes of each path."""
     on_broken_path: bool
@@ -59,7 +59,7 @@ class Model:
         self.start = first * SIZE + (BOTH_WAYS if rules.fault_model.has_path else 0)
 
     def successors(self, state: int) -> list[tuple[int, int]]:
-        """Of every step out of this state the pace, with `MIRRORING`, and the target; -1 for what must not be."""
+        """Every step out of this state: its pace, with `MIRRORING`, and its target; -1 where it is forbidden."""
         pair, path = divmod(state, SIZE)
         moves, is_urgent = self._moves[pair] or self._moves_of(pair)
         is_whole = path & BOTH_WAYS == BOTH_WAYS
@@ -79,28 +79,28 @@ class Model:
         return found
 
     def arrows(self, state: int) -> list[Arrow]:
-        """The same steps as they are told, in the same order."""
+        """The same steps as a reader sees them, in the same order."""
         pair, path = divmod(state, SIZE)
         moves, is_urgent = self._moves[pair] or self._moves_of(pair)
-        told = [
+        shown = [
             (move.action, move.fault) for move in moves if not (path & BOTH_WAYS == BOTH_WAYS and move.on_broken_path)
         ]
         if not is_urgent and self.rules.is_direct_allowed:
-            told += [
+            shown += [
                 (shift.action, self._proof(pair, shift.proves).fault if shift.proves >= 0 else "")
                 for shift in shifts(path, *self._views[pair], self.rules.fault_model.is_path_changing)
             ]
         return [
             Arrow(action, target, bool(kind & MIRRORING), fault)
-            for (kind, target), (action, fault) in zip(self.successors(state), told, strict=True)
+            for (kind, target), (action, fault) in zip(self.successors(state), shown, strict=True)
         ]
 
     def fault(self, state: int) -> str:
-        """Why a step out of this state must not be; empty where all may."""
+        """Why a step out of this state is forbidden; empty where none is."""
         return next((arrow.fault for arrow in self.arrows(state) if arrow.fault), "")
 
     def _number(self, pair: Pair) -> tuple[int, bool]:
-        """The number of a pair, and whether it stands for the mirror image of this one."""
+        """The number that stands for a pair, and whether it is that of its mirror image."""
         found = self._numbers.get(pair)
         if found is None:
             number = len(self.pairs)

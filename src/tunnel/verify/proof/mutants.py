@@ -1,8 +1,8 @@
-"""Charts with one thing broken: a proof that cannot tell them from the true ones proves little.
+"""Charts with one change each: a proof that cannot tell them from the true charts proves little.
 
-Of each chart in the composition each arrow is removed and led to each other state, each guard is dropped and turned
-round, each event that an activity may return and each message that may be sent is struck out. Every mutant must break
-a property in one of the small weathers, or be named in equivalent_mutants.py with the reason why nothing is lost by it.
+In each chart of the composition each arrow is removed and led to each other state, each guard is dropped and negated,
+each event that an activity may return and each message that may be sent is struck out. Each mutant must break a
+property under one of the small fault models, or be named in equivalent_mutants.py with the reason why nothing is lost.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 from tunnel.machines.chart import Transition
 from tunnel.machines.table import Ambiguous, ChartTable
 from tunnel.verify.proof.explorer import explore
-from tunnel.verify.proof.fault_models import SMALL_WEATHERS
+from tunnel.verify.proof.fault_models import SMALL_FAULT_MODELS
 from tunnel.verify.proof.model import Model
 from tunnel.verify.proof.properties import check
 from tunnel.verify.proof.rules import Charts, Rules, read_charts
@@ -28,7 +28,7 @@ class Mutant:
     name: str
     charts: Charts
     broken: tuple[str, str, str] | None = None
-    """Chart, state and event of an arrow that is gone or leads elsewhere; None where more is allowed than before."""
+    """Chart, state and event of the arrow that is gone or leads elsewhere; None where more is allowed than before."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Verdict:
 
     mutant: str
     killed_by: str
-    """The property that it broke; empty for a survivor."""
+    """The property that it broke; empty where it broke none."""
     fault_model: str
     states: int
-    """Explored in all weathers together."""
+    """Explored under all fault models together."""
     seconds: float = 0.0
     """Of one core."""
 
@@ -53,16 +53,16 @@ def mutants_of(charts: Charts) -> Iterator[Mutant]:
 
 
 def judge(mutant: Mutant) -> Verdict:
-    """Look at a mutant in one small weather after the other, until a property breaks."""
+    """Explore a mutant under one small fault model after the other, until a property breaks."""
     for table in mutant.charts:
         try:
             table.check_guards()
         except Ambiguous as ambiguity:
             return Verdict(mutant.name, "never", str(ambiguity), 0)
     if mutant.broken is not None and mutant.broken not in _taken():
-        return Verdict(mutant.name, "", "", 0)  # nobody comes there: it cannot differ
+        return Verdict(mutant.name, "", "", 0)  # the true charts never take that arrow: nothing can differ
     began, states = time.process_time(), 0
-    for fault_model in SMALL_WEATHERS:
+    for fault_model in SMALL_FAULT_MODELS:
         space = explore(Model(Rules(mutant.charts, fault_model)))
         states += len(space.states)
         violation, _ = check(space)
@@ -73,15 +73,15 @@ def judge(mutant: Mutant) -> Verdict:
 
 @cache
 def _taken() -> frozenset[tuple[str, str, str]]:
-    """Chart, state and event of each move that the true charts make in the small weathers."""
+    """Chart, state and event of each move that the true charts make under the small fault models."""
     charts = Charts._make(table.having() for table in read_charts())
-    for fault_model in SMALL_WEATHERS:
+    for fault_model in SMALL_FAULT_MODELS:
         explore(Model(Rules(charts, fault_model)))
     return frozenset((table.name, state, event) for table in charts for state, event in table.moves_made)
 
 
 def _mutated(table: ChartTable) -> Iterator[tuple[str, tuple[str, str, str] | None, ChartTable]]:
-    """The table with one thing changed, and in words what."""
+    """Each table with one thing changed: what that is, the arrow that it concerns, and the table."""
     for place, arrow in enumerate(table.arrows):
         said = f"{table.name}: {_said(arrow)}"
         key = table.name, arrow.source, arrow.event
@@ -99,7 +99,7 @@ def _mutated(table: ChartTable) -> Iterator[tuple[str, tuple[str, str, str] | No
 
 
 def _broken(arrow: Transition, states: Iterable[str]) -> Iterator[tuple[str, tuple[Transition, ...]]]:
-    """What takes the place of one arrow."""
+    """What one arrow may be replaced with, and what that is called."""
     yield "is removed", ()
     for state in states:
         if state != arrow.target:

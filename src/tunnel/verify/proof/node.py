@@ -1,7 +1,7 @@
-"""What a node does: its two charts, and the activities of their states in the abstract.
+"""A node of the model: its two charts, and what the activities of their states do.
 
-The activities say here what they say in peer/request_states.py, peer/connect_states.py and node/announcer.py: which
-event they return when, and what they send. Whether they may is asked of the charts, as `StateRunner` asks.
+The activities do here what they do in peer/request_states.py, peer/connect_states.py and node/announcer.py: when they
+return which event, and what they send. Whether they may is asked of the charts, as `StateRunner` does.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from tunnel.machines.chart import PATIENCE_ENDED
 from tunnel.verify.proof.rules import NO_FACTS, Fault, Rules
-from tunnel.verify.proof.side import REFUSALS, Card, Seen, Side, Word
+from tunnel.verify.proof.side import REFUSALS, Card, Message, Seen, Side
 
 FALLS = frozenset({"paths_exhausted", "peer_info_timeout", PATIENCE_ENDED, "introduced", "path_lost"})
-"""Events after which a carrier is looked for: they must not pass over a relay that carries."""
+"""Events after which data needs another way: they must not ignore a relay that carries."""
 
 PROBING = frozenset({"punching", "connected", "relayed"})
 """States whose activity sends probes."""
@@ -38,13 +38,13 @@ def speak(rules: Rules, side: Side, event: str) -> Iterator[Side]:
 
 
 def post(rules: Rules, side: Side, event: str) -> Iterator[Side]:
-    """An event for the peer connection from outside: one that is not enabled is forgotten."""
+    """An event for the peer connection from outside. One that is not enabled is forgotten."""
     target = rules.peer.target(side.peer, event, rules.valuation(side.has_relay))
     return iter((side,)) if target is None else _enter(rules, side, event, target)
 
 
 def end_patience(rules: Rules, side: Side) -> Iterator[Side]:
-    """The patience of the peer connection's state ends; nothing where that is no event of the state."""
+    """The patience of the peer connection's state ends. Nothing where that is no event of the state."""
     target = rules.peer.target(side.peer, PATIENCE_ENDED, rules.valuation(side.has_relay))
     return iter(()) if target is None else _enter(rules, side, PATIENCE_ENDED, target)
 
@@ -55,9 +55,9 @@ def has_patience(rules: Rules, side: Side) -> bool:
 
 
 def _enter(rules: Rules, side: Side, event: str, target: str) -> Iterator[Side]:
-    """What entering a state does, and what must be true when one enters it."""
-    told = tuple(word for word in side.told if word not in REFUSALS)
-    moved = side._replace(peer=target, told=told)
+    """What entering a state does, and what must be true on entry."""
+    in_flight = tuple(message for message in side.in_flight if message not in REFUSALS)
+    moved = side._replace(peer=target, in_flight=in_flight)
     if target in PROBING and "probe" not in rules.peer.sends_of[target]:
         raise Fault(f"a probe is sent while {target}")
     if event == "introduced" and rules.is_direct_allowed and target != "punching":
@@ -90,7 +90,7 @@ def _enter(rules: Rules, side: Side, event: str, target: str) -> Iterator[Side]:
             if not side.has_relay:
                 raise Fault("relayed although the relay does not carry")
             yield moved._replace(is_introduced=False, is_proven=False)
-            if side.is_introduced and rules.is_direct_allowed:  # it came a moment ago: not used up
+            if side.is_introduced and rules.is_direct_allowed:  # it came only just now: not used up
                 yield moved._replace(is_proven=False)
         case _:
             yield moved
@@ -107,7 +107,7 @@ def _connect(rules: Rules, side: Side) -> Side:
 
 
 def announce(rules: Rules, side: Side, event: str, *, spoken: bool = False) -> Side:
-    """An event of the announcement, from outside or from its activity."""
+    """An event of the announcement, from outside or (`spoken`) from its activity."""
     if spoken and event not in rules.announcement.events_of[side.announcement]:
         raise Fault(f"the activity of {side.announcement} may not return {event}")
     target = rules.announcement.target(side.announcement, event, NO_FACTS)
@@ -123,17 +123,17 @@ def announce(rules: Rules, side: Side, event: str, *, spoken: bool = False) -> S
         raise Fault("announce is sent while announcing")
     if not side.is_linked:
         raise Fault("announces to nobody")
-    told = tuple(word for word in side.told if word != Word.ACK)  # it is about what was said before
-    return side._replace(announcement=target, is_dirty=False, told=told)
+    in_flight = tuple(message for message in side.in_flight if message != Message.ACK)  # it is for an older one
+    return side._replace(announcement=target, is_dirty=False, in_flight=in_flight)
 
 
 def change(rules: Rules, side: Side) -> Side:
-    """What is announced is no longer true."""
+    """What was announced is no longer true."""
     return announce(rules, side._replace(is_dirty=side.announcement != "surveying"), "changed")
 
 
 def move(rules: Rules, side: Side) -> Iterator[Side]:
-    """New addresses. A relayed side tries the direct path again: another outlook is another chance."""
+    """New addresses. A relayed side tries the direct path again: other addresses are another chance."""
     changed = change(rules, side)
     if side.peer == "relayed" and side.has_relay and rules.is_direct_allowed:
         yield from speak(rules, changed, "introduced")
@@ -142,47 +142,47 @@ def move(rules: Rules, side: Side) -> Iterator[Side]:
 
 
 def register(rules: Rules, side: Side) -> Side:
-    """The server welcomes us: what it will tell us comes after this."""
+    """The server welcomes us. All that it sends us comes after this."""
     welcomed = announce(rules, side._replace(is_linked=True, is_present=False), "registered")
     return _connect(rules, welcomed) if side.peer == "requested" else welcomed
 
 
 def unlink(rules: Rules, side: Side) -> Side:
     """The link to the server has ended, with all that was in flight on it."""
-    return announce(rules, side._replace(is_linked=False, is_asking=False, told=()), "link_lost")
+    return announce(rules, side._replace(is_linked=False, is_asking=False, in_flight=()), "link_lost")
 
 
 # What the server says.
 
 
 def hear(rules: Rules, side: Side) -> Iterator[Side]:
-    """The oldest word in flight arrives."""
-    word, side = side.told[0], side._replace(told=side.told[1:])
-    match word:
-        case Word.ACK:
+    """The oldest message in flight arrives."""
+    message, side = side.in_flight[0], side._replace(in_flight=side.in_flight[1:])
+    match message:
+        case Message.ACK:
             yield from _acknowledged(rules, side)
-        case Word.UP:
+        case Message.UP:
             yield from _meet(rules, side, Card.CURRENT)
-        case Word.UP_OLD:
+        case Message.UP_OLD:
             yield from _meet(rules, side, Card.OLD)
-        case Word.DOWN_LOST:
+        case Message.DOWN_LOST:
             yield side._replace(is_present=False)
-        case Word.DOWN_LEFT:
+        case Message.DOWN_LEFT:
             yield from _let_go(rules, side._replace(is_present=False))
-        case Word.INTRODUCED | Word.INTRODUCED_OLD:
-            for met in _meet(rules, side, Card.CURRENT if word == Word.INTRODUCED else Card.OLD):
+        case Message.INTRODUCED | Message.INTRODUCED_OLD:
+            for met in _meet(rules, side, Card.CURRENT if message == Message.INTRODUCED else Card.OLD):
                 is_kept = met.peer != "connected" and not (met.peer == "relayed" and not rules.is_direct_allowed)
                 yield met._replace(is_introduced=is_kept)
-        case Word.REFUSED | Word.TIMED_OUT:
-            if side.peer == "requested":  # elsewhere it answers a question that is no longer open
-                event = "refused" if word == Word.REFUSED else "peer_info_timeout"
+        case Message.REFUSED | Message.TIMED_OUT:
+            if side.peer == "requested":  # elsewhere it answers a request that is no longer open
+                event = "refused" if message == Message.REFUSED else "peer_info_timeout"
                 yield from speak(rules, side, event)
             else:
                 yield side
 
 
 def _acknowledged(rules: Rules, side: Side) -> Iterator[Side]:
-    """The server holds our announcement; it may have been made before the survey's verdict."""
+    """The server holds our announcement, which may have been made before the survey's verdict."""
     held = announce(rules, side, "acknowledged_by_server", spoken=True) if side.announcement == "announcing" else side
     if held.peer == "detecting":
         yield from speak(rules, held, "announcement_acked")
@@ -190,7 +190,7 @@ def _acknowledged(rules: Rules, side: Side) -> Iterator[Side]:
 
 
 def _meet(rules: Rules, side: Side, card: str) -> Iterator[Side]:
-    """An announcement of the peer: that of a new process voids what was known of paths."""
+    """An announcement of the peer. That of a new process voids what was known of paths."""
     met = side._replace(card=card, is_present=True)
     if side.card == card:
         yield met
@@ -203,7 +203,7 @@ def _meet(rules: Rules, side: Side, card: str) -> Iterator[Side]:
 
 
 def _let_go(rules: Rules, side: Side) -> Iterator[Side]:
-    """The process that we knew has ended: nothing that was under way for it goes on."""
+    """The process that we knew has ended: nothing that was going on with it continues."""
     for left in post(rules, side, "peer_left"):
         if left.peer not in ("detecting", "announced"):
             raise Fault(f"{left.peer} goes on with a peer that has left")

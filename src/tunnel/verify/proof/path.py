@@ -1,7 +1,7 @@
-"""The direct path between the two: which way it lets pass, and the probes in flight on it.
+"""The direct path between the two nodes: in which directions it carries, and the probes in flight on it.
 
-A number of six bits: A to B passes, B to A passes, then A's question, its answer, B's question, its answer. Probes ride
-UDP: each may be lost, come twice, and overtake another.
+It is a number of six bits: A to B carries, B to A carries, A's probe, its answer, B's probe, its answer. Probes travel
+over UDP: each may be lost, arrive twice, and overtake another.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ A_TO_B, B_TO_A = 1, 2
 BOTH_WAYS = A_TO_B | B_TO_A
 SIZE = 64
 _MINE = (0b001100, 0b110000)
-"""The question of a side, and its answer."""
+"""The probe of each side, and its answer."""
 
 
 class View(NamedTuple):
-    """What of one side matters to probes."""
+    """What matters of one side to probes."""
 
     asks: bool
-    """It sends questions."""
+    """It sends probes."""
     opens: bool
-    """It has the keys of the peer's process, so it opens what comes and answers it."""
+    """It has the keys of the peer's process, so it opens what arrives and answers it."""
     hopes: bool
     """An answer would prove the path to it."""
     asks_back: bool
-    """A question makes it ask back."""
+    """A probe makes it send one too."""
     is_open: bool
     """It sends, so its NAT lets the peer in."""
 
@@ -41,12 +41,12 @@ class Shift(NamedTuple):
     action: Action
     path: int
     proves: int
-    """To which side it proves the path; -1: to none."""
+    """The side to which it proves the path; -1: none."""
 
 
 @cache
 def view_of(side: Side, *, is_direct_allowed: bool) -> View:
-    """How probes see a side."""
+    """What matters of this side to probes."""
     opens = side.card == Card.CURRENT
     return View(
         asks=side.peer == "punching" and opens,
@@ -59,18 +59,18 @@ def view_of(side: Side, *, is_direct_allowed: bool) -> View:
 
 @cache
 def kept(a: View, b: View) -> int:
-    """Which bits of a path have a meaning still: a side that would learn nothing has no probes in flight."""
+    """The bits of a path that still have a meaning: a side that would learn nothing has no probes in flight."""
     return BOTH_WAYS | (_MINE[0] if a.hopes else 0) | (_MINE[1] if b.hopes else 0)
 
 
 def mirrored(path: int) -> int:
-    """The same path, the two nodes' names exchanged."""
+    """The same path with the two nodes' names exchanged."""
     return (path & 1) << 1 | (path & 2) >> 1 | (path & _MINE[0]) << 2 | (path & _MINE[1]) >> 2
 
 
 @cache
 def shifts(path: int, a: View, b: View, is_changing: bool) -> tuple[Shift, ...]:
-    """Every step of the path, seen these two sides."""
+    """Every step of the path between these two sides."""
     found: list[Shift] = []
     for who, mine, theirs in ((0, a, b), (1, b, a)):
         asked = 4 << 2 * who

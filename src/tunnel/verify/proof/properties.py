@@ -1,4 +1,4 @@
-"""What is proved. What must never happen is found on the way; what must come again and again is asked of the whole."""
+"""What is proved. What must never happen is found during exploration; what must always happen again, afterwards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROGRAMS = frozenset({Pace.PROMPT, Pace.SLOW})
 WANTING = PROGRAMS | {Pace.WANTED_A, Pace.WANTED_B, Pace.BLIND_A, Pace.BLIND_B}
 AT_ONCE = frozenset({Pace.PROMPT, Pace.PERHAPS, Pace.WANTED_A, Pace.WANTED_B})
 MOST_PUNCHES = 6
-"""Punches that both sides together may begin without any patience between them: each spends a budget of flows."""
+"""Punches that both sides together may begin without any patience in between: each spends a budget of flows."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Goal:
     promise: str
     paces: frozenset[Pace]
     applies: Callable[[Pair, bool], bool]
-    """Of the two sides, and whether the direct path carries both ways."""
+    """Asked of the two sides, and of whether the direct path carries both ways."""
     holds: Callable[[Pair, bool], bool]
 
 
 @dataclass(frozen=True)
 class Violation:
-    """A property that does not hold, and the place in the space where that shows."""
+    """A property that does not hold, and the place in the space where this shows."""
 
     name: str
     what: str
@@ -124,7 +124,7 @@ DEADLOCK = "deadlock"
 
 
 def check(space: Space) -> tuple[Violation | None, int]:
-    """The first property that does not hold, and how many punches two patiences had between them at most."""
+    """The first property that does not hold, and the most punches that began without any patience in between."""
     if space.fault:
         return Violation("never", space.fault, space.at), 0
     goals = [goal for goal in GOALS if space.model.rules.is_direct_allowed or not goal.name.startswith("direct")]

@@ -1,4 +1,4 @@
-"""The whole proof: every weather explored, every mutant judged, on as many cores as there are."""
+"""The whole proof: every fault model explored, every mutant judged, on all cores."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tunnel.verify.workers import run_all
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """What came of one weather."""
+    """What was found under one fault model."""
 
     fault_model: str
     states: int
     steps: int
     punches: int
-    """So many began at most, both sides together, without any patience between."""
+    """The most that began, both sides together, without any patience in between."""
     seconds: float
     """Of one core."""
     violation: str = ""
@@ -45,31 +45,31 @@ class Proof:
 
     explored: tuple[Explored, ...]
     verdicts: tuple[Verdict, ...] = ()
-    """One a mutant; none where mutants were left out."""
+    """One for each mutant; none where mutants were left out."""
 
     @property
-    def survivors(self) -> tuple[str, ...]:
+    def unkilled(self) -> tuple[str, ...]:
         """Mutants that broke no property."""
         return tuple(verdict.mutant for verdict in self.verdicts if not verdict.killed_by)
 
     @property
     def unexplained(self) -> tuple[str, ...]:
-        """Survivors without a reason: the properties miss something."""
-        return tuple(name for name in self.survivors if not reason_of(name))
+        """Those of them without a reason: the properties miss something."""
+        return tuple(name for name in self.unkilled if not reason_of(name))
 
     @property
     def outdated(self) -> tuple[str, ...]:
-        """Reasons for survivors that there are no more."""
-        return outdated(self.survivors) if self.verdicts else ()
+        """Reasons that are for none of them."""
+        return outdated(self.unkilled) if self.verdicts else ()
 
     @property
     def holds(self) -> bool:
-        """Whether all of it is as it should be."""
-        return not (any(fault_model.violation for fault_model in self.explored) or self.unexplained or self.outdated)
+        """Whether everything is as it should be."""
+        return not (any(found.violation for found in self.explored) or self.unexplained or self.outdated)
 
 
 def explore_fault_model(charts: Charts, fault_model: FaultModel) -> Explored:
-    """Explore one weather whole and ask all properties of it."""
+    """Explore one fault model completely, and check all properties."""
     began = time.process_time()
     for table in charts:
         try:
@@ -93,7 +93,7 @@ def count_jobs(*, with_mutants: bool) -> int:
 def prove(
     *, with_mutants: bool = True, processes: int | None = None, on_done: Callable[[bool], None] = lambda _: None
 ) -> Proof:
-    """Explore all weathers and judge all mutants. `on_done(is_good)` is called for each as it ends."""
+    """Explore all fault models and judge all mutants. `on_done(is_good)` is called for each as it ends."""
     jobs = range(count_jobs(with_mutants=with_mutants))
     spread = sorted(
         jobs, key=lambda job: job * len(jobs) // (2 * len(FAULT_MODELS)) if job < len(FAULT_MODELS) else job
@@ -113,9 +113,9 @@ def _is_good(result: Explored | Verdict) -> bool:
 
 
 def _do(job: int) -> Explored | Verdict:
-    """In a process of its own: the job's number says all."""
+    """In a worker process: the number of the job is all that it needs."""
     was_collecting = gc.isenabled()
-    gc.disable()  # a space has no cycles, and is too large to be searched for them
+    gc.disable()  # a space has no reference cycles, and is too large to be searched for them
     try:
         if job < len(FAULT_MODELS):
             return explore_fault_model(read_charts(), FAULT_MODELS[job])

@@ -1,6 +1,6 @@
-"""What the server does: presence and the introduction of the pair, as server/presence.py and introductions.py do it.
+"""The server of the model: presence and the introduction of the pair, as server/presence.py and introductions.py do it.
 
-A server that has no room for a word waits until one has arrived: the functions then return no pair at all.
+A server that has no room for a message waits until one has arrived: then these functions return no pair at all.
 """
 
 from __future__ import annotations
@@ -10,41 +10,41 @@ from collections.abc import Iterator
 from tunnel.machines.chart import PATIENCE_ENDED
 from tunnel.verify.proof import node
 from tunnel.verify.proof.rules import NO_FACTS, Fault, Rules
-from tunnel.verify.proof.side import KINDS, NO_SERVER, REFUSALS, Pair, Seen, Side, Word
+from tunnel.verify.proof.side import KINDS, NO_SERVER, REFUSALS, Message, Pair, Seen, Side
 
 
-def tell(rules: Rules, side: Side, word: str) -> Side | None:
-    """Put a word on its way; it takes the place of an untold one of its kind. None where there is no room."""
+def send(rules: Rules, side: Side, message: str) -> Side | None:
+    """Send a message. It replaces one of its kind that has not arrived yet. None where there is no room."""
     if not side.is_linked or side.seen == Seen.ABSENT:
         return side
-    if word in REFUSALS and side.peer != "requested":
+    if message in REFUSALS and side.peer != "requested":
         return side  # nobody waits for it
-    told = (*(other for other in side.told if KINDS[other] is not KINDS[word]), word)
-    return None if len(told) > rules.fault_model.room else side._replace(told=told)
+    in_flight = (*(other for other in side.in_flight if KINDS[other] is not KINDS[message]), message)
+    return None if len(in_flight) > rules.fault_model.room else side._replace(in_flight=in_flight)
 
 
 def admit(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:
-    """A node is welcomed: its old link is replaced, and it hears who is up."""
+    """A node is welcomed: its old link is replaced, and it hears which peers are up."""
     side, other = pair.side(who), pair.side(1 - who)
     welcomed = node.register(rules, side._replace(seen=Seen.SILENT))
     if other.is_known:
-        welcomed = welcomed._replace(told=(Word.UP if other.seen == Seen.ANNOUNCED else Word.UP_OLD,))
+        welcomed = welcomed._replace(in_flight=(Message.UP if other.seen == Seen.ANNOUNCED else Message.UP_OLD,))
     yield pair.changed(who, welcomed, other, pair.askers)
 
 
 def hear_announce(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:
     """An announcement is kept, acknowledged and passed on."""
-    acked = tell(rules, pair.side(who)._replace(seen=Seen.ANNOUNCED), Word.ACK)
-    informed = tell(rules, pair.side(1 - who), Word.UP)
+    acked = send(rules, pair.side(who)._replace(seen=Seen.ANNOUNCED), Message.ACK)
+    informed = send(rules, pair.side(1 - who), Message.UP)
     if acked is not None and informed is not None:
         yield pair.changed(who, acked, informed, pair.askers)
 
 
 def hear_connect(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:
-    """A request is refused, or answered by `pending` and by what becomes of it."""
+    """A request is refused, or answered by `pending` and later by its outcome."""
     side, other = pair.side(who)._replace(is_asking=False), pair.side(1 - who)
     if other.seen == Seen.ABSENT:
-        refused = tell(rules, side, Word.REFUSED)
+        refused = send(rules, side, Message.REFUSED)
         if refused is not None:
             yield pair.changed(who, refused, other, pair.askers)
     elif not pair.askers and side.is_known and other.is_known:
@@ -56,7 +56,7 @@ def hear_connect(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:
 
 
 def is_decided(pair: Pair) -> bool:
-    """Whether an introduction that waits has what it waits for, or waits in vain."""
+    """Whether a waiting introduction has what it waits for, or never will."""
     return Seen.ABSENT in (pair.a.seen, pair.b.seen) or (pair.a.is_known and pair.b.is_known)
 
 
@@ -73,26 +73,26 @@ def decide(rules: Rules, pair: Pair) -> Iterator[Pair]:
 
 
 def lose_patience(rules: Rules, pair: Pair) -> Iterator[Pair]:
-    """The server has waited long enough; nothing where that is no event of the chart."""
+    """The server has waited long enough. Nothing where that is no event of the chart."""
     outcome = rules.introduction.target(rules.introduction.initial, PATIENCE_ENDED, NO_FACTS)
     return iter(()) if outcome is None else _settle(rules, pair, outcome)
 
 
 def miss(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:
-    """The server finds out that a link has ended."""
-    informed = tell(rules, pair.side(1 - who), Word.DOWN_LOST)
+    """The server notices that a link has ended."""
+    informed = send(rules, pair.side(1 - who), Message.DOWN_LOST)
     if informed is not None:
         yield pair.changed(who, pair.side(who)._replace(seen=Seen.ABSENT), informed, pair.askers)
 
 
 def stop(rules: Rules, pair: Pair) -> Iterator[Pair]:
-    """The server ends, and everything that it knew."""
+    """The server ends, and forgets everything."""
     sides = [node.unlink(rules, side) if side.is_linked else side for side in (pair.a, pair.b)]
     yield Pair(sides[0]._replace(seen=Seen.ABSENT), sides[1]._replace(seen=Seen.ABSENT), NO_SERVER)
 
 
 def _settle(rules: Rules, pair: Pair, outcome: str) -> Iterator[Pair]:
-    """Answer who asked; the answer must be true."""
+    """Answer those who asked. The answer must be true."""
     if outcome not in rules.introduction.finals:
         raise Fault("an introduction goes on where it owes an answer")
     is_absent = Seen.ABSENT in (pair.a.seen, pair.b.seen)
@@ -103,19 +103,21 @@ def _settle(rules: Rules, pair: Pair, outcome: str) -> Iterator[Pair]:
     if outcome == "introduced":
         yield from _introduce(rules, pair._replace(askers=0))
         return
-    word = Word.TIMED_OUT if outcome == "timed_out" else Word.REFUSED
-    yield from _told(
-        tell(rules, pair.a, word) if pair.askers & 1 else pair.a,
-        tell(rules, pair.b, word) if pair.askers & 2 else pair.b,
+    message = Message.TIMED_OUT if outcome == "timed_out" else Message.REFUSED
+    yield from _sent(
+        send(rules, pair.a, message) if pair.askers & 1 else pair.a,
+        send(rules, pair.b, message) if pair.askers & 2 else pair.b,
     )
 
 
 def _introduce(rules: Rules, pair: Pair) -> Iterator[Pair]:
-    """Tell both of each other."""
-    words = (Word.INTRODUCED if other.seen == Seen.ANNOUNCED else Word.INTRODUCED_OLD for other in (pair.b, pair.a))
-    yield from _told(tell(rules, pair.a, next(words)), tell(rules, pair.b, next(words)))
+    """Send both an introduction."""
+    messages = (
+        Message.INTRODUCED if other.seen == Seen.ANNOUNCED else Message.INTRODUCED_OLD for other in (pair.b, pair.a)
+    )
+    yield from _sent(send(rules, pair.a, next(messages)), send(rules, pair.b, next(messages)))
 
 
-def _told(a: Side | None, b: Side | None) -> Iterator[Pair]:
+def _sent(a: Side | None, b: Side | None) -> Iterator[Pair]:
     if a is not None and b is not None:
         yield Pair(a, b, 0)

@@ -1,4 +1,4 @@
-"""What a model is made from: the tables of the charts, and the bounds of the weather around them."""
+"""What a model is made from: the tables of the charts, and a fault model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tunnel.machines.table import ChartTable, Valuation, read_table
 
 
 class Fault(Exception):
-    """A step that must not be: what was broken, in words."""
+    """A forbidden step. Its text says which rule it breaks."""
 
 
 class Charts(NamedTuple):
-    """The tables of the composition. What is proved is proved of these."""
+    """The tables of the composition, about which everything is proved."""
 
     peer: ChartTable
     announcement: ChartTable
@@ -34,22 +34,22 @@ def read_charts() -> Charts:
 
 @dataclass(frozen=True)
 class FaultModel:
-    """What may happen around the two nodes, again and again, in any order."""
+    """Which faults may happen around the two nodes, again and again, in any order."""
 
     name: str
     is_direct_allowed: bool = True
-    """The policy of both."""
+    """Whether the policy of both allows direct paths."""
     room: int = 1
-    """Words of the server in flight to a node. To the server there is room for an announcement and a request, between
-    the nodes for a question and an answer of each side."""
+    """Messages of the server in flight to a node. To the server there is room for an announcement and a request;
+    between the nodes for a probe and an answer of each side."""
     is_restarting: bool = False
-    """Processes end, with or without a farewell, and begin again."""
+    """Processes end, with or without a farewell, and start again."""
     is_moving: bool = False
     """Addresses change."""
     has_path: bool = True
-    """The direct path carries at the beginning."""
+    """The direct path carries at the start."""
     is_path_changing: bool = False
-    """It dies and opens again, each way by itself."""
+    """The path dies and opens again, in each direction by itself."""
     is_link_breaking: bool = False
     """Links to the server break."""
     is_server_stopping: bool = False
@@ -58,7 +58,7 @@ class FaultModel:
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """The charts and the weather of one model."""
+    """The charts and the fault model of one model."""
 
     charts: Charts
     fault_model: FaultModel
@@ -80,7 +80,7 @@ class Rules:
 
     @property
     def is_direct_allowed(self) -> bool:
-        """The policy of both."""
+        """Whether the policy of both allows direct paths."""
         return self.fault_model.is_direct_allowed
 
     def valuation(self, has_relay: bool) -> Valuation:

@@ -1,6 +1,6 @@
 """One side of the pair as a value: a node, its signals in flight, and what the server sees of it.
 
-Epochs are told apart as far as it matters: the one that the peer's process has now, and any older one.
+Two epochs are enough: that of the peer's present process, and any older one.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class Seen:
     SILENT = "silent"
     """Registered, not announced."""
     OLD = "old"
-    """Announced by a process that has ended, whose link the server still believes in."""
+    """Announced by a process that has ended, and the server has not noticed yet that its link has too."""
     ANNOUNCED = "announced"
 
 
-class Word:
-    """What the server says to a node."""
+class Message:
+    """A signal of the server to a node, as far as the model tells them apart."""
 
     ACK = "announced"
     UP_OLD = "peer_up, of an ended process"
@@ -42,17 +42,17 @@ class Word:
     TIMED_OUT = "refused: peer_info_timeout"
 
 
-PRESENCE = frozenset({Word.UP_OLD, Word.UP, Word.DOWN_LOST, Word.DOWN_LEFT})
-INTRODUCTIONS = frozenset({Word.INTRODUCED_OLD, Word.INTRODUCED})
-REFUSALS = frozenset({Word.REFUSED, Word.TIMED_OUT})
-KINDS = {word: kind for kind in (frozenset({Word.ACK}), PRESENCE, INTRODUCTIONS, REFUSALS) for word in kind}
-"""Of each kind of words only the latest is told."""
-AGED = {Word.UP: Word.UP_OLD, Word.INTRODUCED: Word.INTRODUCED_OLD}
-"""What a word has become when the process that it is about has ended."""
+PRESENCE = frozenset({Message.UP_OLD, Message.UP, Message.DOWN_LOST, Message.DOWN_LEFT})
+INTRODUCTIONS = frozenset({Message.INTRODUCED_OLD, Message.INTRODUCED})
+REFUSALS = frozenset({Message.REFUSED, Message.TIMED_OUT})
+KINDS = {message: kind for kind in (frozenset({Message.ACK}), PRESENCE, INTRODUCTIONS, REFUSALS) for message in kind}
+"""Of each kind only the latest is in flight."""
+AGED = {Message.UP: Message.UP_OLD, Message.INTRODUCED: Message.INTRODUCED_OLD}
+"""What a message becomes when the process that it is about ends."""
 
 
 class Side(NamedTuple):
-    """See the module. An `announce` is in flight where `is_announcing` says so: nothing else need be kept of it."""
+    """See the module. `is_announcing` says whether an `announce` is in flight: nothing else matters about it."""
 
     peer: str
     """State of the peer connection's chart."""
@@ -64,15 +64,15 @@ class Side(NamedTuple):
     is_introduced: bool = False
     """An introduction that no punch has used."""
     is_proven: bool = False
-    """A probe of ours was answered over the direct path, by the process that we know, since the last round began."""
+    """A probe of ours was answered over the direct path by the process that we know, since the last punch began."""
     is_linked: bool = False
     is_dirty: bool = False
-    """What we would announce differs from what we last did."""
+    """What we would announce differs from what we announced last."""
     seen: str = Seen.ABSENT
     is_asking: bool = False
     """A `connect` is in flight."""
-    told: tuple[str, ...] = ()
-    """In flight from the server, the oldest first."""
+    in_flight: tuple[str, ...] = ()
+    """Messages from the server, the oldest first."""
 
     @property
     def has_relay(self) -> bool:
@@ -86,8 +86,8 @@ class Side(NamedTuple):
 
     @property
     def is_announcing(self) -> bool:
-        """Whether an announcement is in flight: sent, and not heard by the server."""
-        return self.is_linked and self.announcement == "announcing" and Word.ACK not in self.told
+        """Whether an announcement is in flight: sent, and not received by the server."""
+        return self.is_linked and self.announcement == "announcing" and Message.ACK not in self.in_flight
 
 
 class Pair(NamedTuple):
@@ -108,7 +108,7 @@ class Pair(NamedTuple):
 
     @property
     def swapped(self) -> Pair:
-        """The same pair, its two nodes' names exchanged."""
+        """The same pair with the two nodes' names exchanged."""
         return Pair(self.b, self.a, (0, 2, 1, 3, NO_SERVER)[self.askers])
 
 

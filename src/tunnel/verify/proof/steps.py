@@ -1,6 +1,7 @@
-"""Every step that a pair can take, apart from probes: activities, patience, words, and what the world does to it.
+"""Every step that a pair can take, apart from probes: activities, patience, messages and faults.
 
-What a node does at once takes no time against the network: while a side has such an `urgent` step, nothing else moves.
+What a node does at once takes no time compared to the network: while a side has such an `urgent` step, nothing else
+moves.
 """
 
 from __future__ import annotations
@@ -12,30 +13,30 @@ from typing import NamedTuple
 from tunnel.machines.table import Ambiguous
 from tunnel.verify.proof import node, rendezvous
 from tunnel.verify.proof.rules import Fault, Rules
-from tunnel.verify.proof.side import AGED, NO_SERVER, Card, Pair, Seen, Side, Word
+from tunnel.verify.proof.side import AGED, NO_SERVER, Card, Message, Pair, Seen, Side
 
 
 class Pace(IntEnum):
-    """Whose step it is, which is who can be counted on to take it."""
+    """Whose step it is, and so whether one can count on it."""
 
     PROMPT = 0
-    """The programs' own: it comes without anybody waiting for a clock."""
+    """The programs' own: it happens without waiting for a clock."""
     SLOW = 1
     """The end of some patience."""
     WANTED_A = 2
-    """A's application goes on wanting the peer."""
+    """A's application still wants the peer."""
     WANTED_B = 3
     BLIND_A = 4
-    """The same, when there is no server: after a patience."""
+    """The same where there is no server: after a patience."""
     BLIND_B = 5
     PERHAPS = 6
-    """The programs' own, but it need not come: nothing is left to try, a probe passes a NAT that nobody has opened."""
+    """The programs' own, but it need not happen: nothing is left to try, or a probe passes a NAT that nobody opened."""
     FAULT = 7
-    """The world's. Nobody counts on that either."""
+    """A fault. One cannot count on that either."""
 
     @property
     def mirrored(self) -> Pace:
-        """The same of the other node."""
+        """The same for the other node."""
         return (Pace.WANTED_B, Pace.WANTED_A, Pace.BLIND_B, Pace.BLIND_A)[self - 2] if 2 <= self <= 5 else self
 
 
@@ -44,7 +45,7 @@ NODES = ("node A", "node B")
 
 
 class Action(NamedTuple):
-    """A step as a reader sees it: a message, or a note where nobody hears it."""
+    """A step as a reader sees it: a message, or a note where there is no hearer."""
 
     actor: str
     hearer: str
@@ -53,7 +54,7 @@ class Action(NamedTuple):
 
     @property
     def mirrored(self) -> Action:
-        """The same, the two nodes' names exchanged."""
+        """The same with the two nodes' names exchanged."""
         names = {NODES[0]: NODES[1], NODES[1]: NODES[0]}
         return self._replace(actor=names.get(self.actor, self.actor), hearer=names.get(self.hearer, self.hearer))
 
@@ -64,12 +65,12 @@ class Step(NamedTuple):
     pace: Pace
     action: Action
     pair: Pair | None
-    """None: what it would have led to must not be, `fault` says why."""
+    """None: the step is forbidden, and `fault` says why."""
     fault: str = ""
     forgets_probes: bool = False
-    """All probes in flight are void: they were made with keys of an earlier process."""
+    """All probes in flight are void: they were sealed with keys of an earlier process."""
     on_broken_path: bool = False
-    """Only where the direct path does not carry both ways."""
+    """Possible only where the direct path does not carry both ways."""
 
 
 class Own(NamedTuple):
@@ -85,7 +86,7 @@ class Own(NamedTuple):
 
 
 class Stepper:
-    """Computes steps. What one side does by itself is computed once for all pairs that it is in."""
+    """Computes steps. What one side does by itself is computed once for all pairs that contain it."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -168,9 +169,9 @@ class Stepper:
         if side.announcement in ("announcing", "stale"):
             text = f"patience of {side.announcement} ends"
             yield from self._do(who, Pace.SLOW, text, lambda: iter((node.announce(rules, side, "patience_ended"),)))
-        if side.told:
-            word = side.told[0]
-            yield from self._do(who, Pace.PROMPT, word, lambda: node.hear(rules, side), speaker=SERVER)
+        if side.in_flight:
+            message = side.in_flight[0]
+            yield from self._do(who, Pace.PROMPT, message, lambda: node.hear(rules, side), speaker=SERVER)
         if side.is_linked and rules.fault_model.is_link_breaking:
             text = "its link to the server breaks"
             yield from self._do(who, Pace.FAULT, text, lambda: iter((node.unlink(rules, side),)))
@@ -255,20 +256,20 @@ def _try(pace: Pace, action: Action, outcomes: Callable[..., Iterator[Pair]], *g
 
 
 def _restarted(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:
-    """The server does not know yet; what others know of this side is old."""
+    """The server has not noticed yet. What others know of this side is old."""
     side = pair.side(who)
     if rules.peer.target(side.peer, "close", rules.valuation(side.has_relay)) not in rules.peer.finals:
         raise Fault(f"the {rules.peer.name} does not close in {side.peer}")
     seen = Seen.OLD if side.seen == Seen.ANNOUNCED else side.seen
     other = pair.side(1 - who)
-    told = tuple(AGED.get(word, word) for word in other.told)
+    in_flight = tuple(AGED.get(message, message) for message in other.in_flight)
     card = Card.OLD if other.card == Card.CURRENT else other.card
-    yield pair.changed(who, node.begin(rules, seen), other._replace(told=told, card=card), pair.askers)
+    yield pair.changed(who, node.begin(rules, seen), other._replace(in_flight=in_flight, card=card), pair.askers)
 
 
 def _left(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:
-    """The server is told, and tells the peer."""
+    """The server hears the farewell, and tells the peer."""
     for gone in _restarted(rules, pair, who):
-        informed = rendezvous.tell(rules, gone.side(1 - who), Word.DOWN_LEFT)
+        informed = rendezvous.send(rules, gone.side(1 - who), Message.DOWN_LEFT)
         if informed is not None:
             yield gone.changed(who, gone.side(who)._replace(seen=Seen.ABSENT), informed, pair.askers)
