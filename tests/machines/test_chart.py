@@ -15,7 +15,7 @@ from tunnel.machines.peer_connection import PeerConnectionChart
 from tunnel.wire import signals
 
 GATEWAY_WORDS = {"map", "look"}
-"""What a node says to its gateway, in whichever protocol."""
+"""What a node sends to its gateway, in any protocol."""
 every_chart = pytest.mark.parametrize("chart_class", CHARTS.values(), ids=CHARTS.keys())
 
 HOOK_PREFIXES = ("on_", "before_", "after_", "enter_", "exit_", "prepare_")
@@ -104,7 +104,7 @@ def test_close_ends_every_state_of_a_chart_that_has_it(chart_class: type[Chart])
 
 @every_chart
 def test_the_tables_are_total_and_name_only_what_exists(chart_class: type[Chart]) -> None:
-    """The live loop looks a state up without a default, and a misspelt event would never be allowed."""
+    """The runner looks a state up without a default, and a misspelt event would never be allowed."""
     states = {state.id for state in chart_class.states}
     assert set(chart_class.events_of) == states
     assert set(chart_class.sends_of) == states
@@ -117,7 +117,7 @@ def test_the_tables_are_total_and_name_only_what_exists(chart_class: type[Chart]
 
 @every_chart
 def test_the_messages_are_signals_or_what_peers_and_gateways_are_told(chart_class: type[Chart]) -> None:
-    """A misspelt message would make every attempt to send it a bug, at run time."""
+    """With a misspelt message every attempt to send it would be a bug at run time."""
     tags = {name.lower() for name, value in vars(signals).items() if inspect.isclass(value)}
     sent = {message for messages in chart_class.sends_of.values() for message in messages}
     assert sent <= tags | {"probe", "handshake", "control"} | GATEWAY_WORDS
@@ -125,7 +125,7 @@ def test_the_messages_are_signals_or_what_peers_and_gateways_are_told(chart_clas
 
 @every_chart
 def test_the_facts_are_exactly_what_the_guards_ask_for(chart_class: type[Chart]) -> None:
-    """The library drops facts that no guard asks for, and says nothing."""
+    """The library silently drops facts that no guard asks for."""
     guards = {guard.removeprefix("!") for arrow in chart_class.transitions() for guard in arrow.guards}
     asked = {
         name for guard in guards for name in inspect.signature(getattr(chart_class, guard)).parameters if name != "self"
@@ -134,8 +134,8 @@ def test_the_facts_are_exactly_what_the_guards_ask_for(chart_class: type[Chart])
 
 
 @every_chart
-def test_a_fact_that_nobody_told_is_false(chart_class: type[Chart]) -> None:
-    """Saying nothing and saying no take the same way."""
+def test_a_fact_that_is_not_given_is_false(chart_class: type[Chart]) -> None:
+    """Saying nothing and saying no have the same effect."""
     untold = dict.fromkeys(chart_class.facts, False)
     for state in chart_class.states:
         chart = chart_class(start_value=state.id)
@@ -163,7 +163,7 @@ def test_states_events_facts_and_guards_have_names_of_their_own(chart_class: typ
     assert not set(names) & {"send", "delay", "internal", "send_id", "event", "source", "target", "state", "model"}
 
 
-def test_a_condition_is_told_in_words() -> None:
+def test_a_condition_is_readable_text() -> None:
     """Diagrams and tables show it."""
     arrow = next(a for a in PeerConnectionChart.transitions() if (a.source, a.target) == ("announced", "relayed"))
     assert arrow.condition == "relay_carries and not may_go_direct"

@@ -67,7 +67,7 @@ def test_self_transitions_are_shown() -> None:
 
 
 def test_each_state_says_what_it_may_return_and_send() -> None:
-    """The tables that the live loop enforces."""
+    """The tables that the state runner enforces."""
     assert "| announcing | acknowledged_by_server | announce |\n" in duties(AnnouncementChart)
     assert "| stale |  |  |\n" in duties(AnnouncementChart)
 

@@ -1,4 +1,4 @@
-"""A course of events becomes a diagram that Mermaid can draw."""
+"""A sequence of events becomes a diagram that Mermaid can draw."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tunnel.machines.sequence import Arrow, SequenceDiagram
 from tunnel.model.errors import LocalProtocolError
 
 
-def test_a_small_course_is_drawn_whole() -> None:
-    """Participants from left to right, then everything in the order of time, to the letter."""
+def test_a_small_sequence_is_drawn_exactly() -> None:
+    """Participants from left to right, then everything in the order of time."""
     diagram = SequenceDiagram(["node A", "server"])
     diagram.message("node A", "server", "connect")
     diagram.message("server", "node A", "pending", Arrow.LOST)

@@ -1,4 +1,4 @@
-"""The live loop in virtual time: who speaks first, what is forgotten, and that nothing outlives its state."""
+"""The state runner in virtual time: which event goes first, what is forgotten, and that nothing outlives its state."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ END = "the program ends"
 
 
 @dataclass
-class Story:
-    """One chart's life and everything that it decided, with times from the moment it was made."""
+class Recording:
+    """One run of a chart and all its moves, with times since it was made."""
 
     chart: Chart
     activities: Mapping[str, Activity] = field(default_factory=dict)
@@ -49,15 +49,15 @@ class Story:
     def events(self) -> list[str]:
         return [event for _, _, event, _ in self.moves]
 
-    async def live(self) -> None:
-        """Run the life, and fail where it never ends."""
+    async def run(self) -> None:
+        """Run the chart, and fail if that does not end."""
         with trio.fail_after(1000):
             await self.runner.run()
 
-    async def tell(self, *posts: tuple[float, str]) -> None:
-        """Run the life; post each event at its time; the last one should be `close`, or `END` if there is no close."""
+    async def post(self, *posts: tuple[float, str]) -> None:
+        """Run the chart and post each event at its time. The last one is `close`, or `END` if there is no close."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.live)
+            nursery.start_soon(self.run)
             for at, event in posts:
                 await trio.sleep_until(self.start + at)
                 if event == END:
@@ -84,22 +84,22 @@ def punching(*, relay: bool = True) -> PeerConnectionChart:
 # Leaving a state: by the activity, from outside, by the end of patience
 
 
-async def test_a_life_is_told_by_activities_by_the_outside_and_by_patience(autojump_clock: MockClock) -> None:
-    """The whole way of a peer connection; the first punch fails, the second succeeds."""
+async def test_states_are_left_by_activities_by_outside_events_and_by_patience(autojump_clock: MockClock) -> None:
+    """A whole peer connection: the first punch fails, the second succeeds."""
     punches = iter((30.0, 0.4, 0.4))
 
     async def punch() -> str:
         await trio.sleep(next(punches))
         return "path_verified"
 
-    story = Story(
+    recording = Recording(
         PeerConnectionChart(),
         {"detecting": after(1.5, "announcement_acked"), "punching": punch},
         {"requested": 12, "punching": 10, "relayed": 5},
         {"relay": True, "direct_allowed": True},
     )
-    await story.tell((3, "peer_wanted"), (5, "introduced"), (40, "path_lost"), (60, "close"))
-    assert story.moves == [
+    await recording.post((3, "peer_wanted"), (5, "introduced"), (40, "path_lost"), (60, "close"))
+    assert recording.moves == [
         (1.5, "detecting", "announcement_acked", "announced"),
         (3.0, "announced", "peer_wanted", "requested"),
         (5.0, "requested", "introduced", "punching"),
@@ -110,8 +110,8 @@ async def test_a_life_is_told_by_activities_by_the_outside_and_by_patience(autoj
         (40.4, "punching", "path_verified", "connected"),
         (60.0, "connected", "close", "closed"),
     ]
-    assert story.runner.state == "closed"
-    assert story.runner.statistics() == StateRunnerStatistics(moves=9, ignored=0, patience_unused=0)
+    assert recording.runner.state == "closed"
+    assert recording.runner.statistics() == StateRunnerStatistics(moves=9, ignored=0, patience_unused=0)
 
 
 async def test_a_self_transition_restarts_activity_and_patience(autojump_clock: MockClock) -> None:
@@ -119,14 +119,14 @@ async def test_a_self_transition_restarts_activity_and_patience(autojump_clock: 
     started: list[float] = []
 
     async def handshake() -> str:
-        started.append(story.now())
+        started.append(recording.now())
         await trio.sleep_forever()
         raise AssertionError
 
-    story = Story(SessionChart(), {"handshaking": handshake}, {"handshaking": 2})
-    await story.tell((1, "wanted"), (6, END))
+    recording = Recording(SessionChart(), {"handshaking": handshake}, {"handshaking": 2})
+    await recording.post((1, "wanted"), (6, END))
     assert started == [1, 3, 5]
-    assert story.moves[1:3] == [
+    assert recording.moves[1:3] == [
         (3, "handshaking", "patience_ended", "handshaking"),
         (5, "handshaking", "patience_ended", "handshaking"),
     ]
@@ -148,55 +148,55 @@ async def test_patience_is_asked_at_each_entry(autojump_clock: MockClock) -> Non
     assert moves == [1, 3, 7]
 
 
-async def test_an_event_that_is_not_legal_here_is_counted_and_patience_goes_on(autojump_clock: MockClock) -> None:
-    """Facts are kept elsewhere; the event restarts nothing."""
+async def test_an_event_that_is_not_enabled_is_counted_and_patience_goes_on(autojump_clock: MockClock) -> None:
+    """Facts are kept elsewhere: the event restarts nothing."""
     started: list[float] = []
 
     async def punch() -> str:
-        started.append(story.now())
+        started.append(recording.now())
         await trio.sleep_forever()
         raise AssertionError
 
-    story = Story(punching(), {"punching": punch}, {"punching": 10}, {"relay": True})
-    await story.tell((3, "introduced"), (6, "path_lost"), (12, "close"))
-    assert story.moves == [(10, "punching", "patience_ended", "relayed"), (12, "relayed", "close", "closed")]
+    recording = Recording(punching(), {"punching": punch}, {"punching": 10}, {"relay": True})
+    await recording.post((3, "introduced"), (6, "path_lost"), (12, "close"))
+    assert recording.moves == [(10, "punching", "patience_ended", "relayed"), (12, "relayed", "close", "closed")]
     assert started == [0]
-    assert story.runner.statistics().ignored == 2
+    assert recording.runner.statistics().ignored == 2
 
 
 async def test_patience_that_ends_where_that_is_no_event_is_used_up(autojump_clock: MockClock) -> None:
-    """No upgrade may be tried, so the relay goes on carrying, its activity undisturbed, and nothing spins."""
-    story = Story(
+    """No upgrade may be tried: the relay still carries, its activity is undisturbed, and nothing spins."""
+    recording = Recording(
         PeerConnectionChart(start_value="relayed"),
         {"relayed": after(50, "relay_lost")},
         {"relayed": 5},
         {"relay": True, "direct_allowed": False},
     )
-    await story.tell((60, "close"))
-    assert story.moves == [(50, "relayed", "relay_lost", "announced"), (60, "announced", "close", "closed")]
-    assert story.runner.statistics().patience_unused == 1
+    await recording.post((60, "close"))
+    assert recording.moves == [(50, "relayed", "relay_lost", "announced"), (60, "announced", "close", "closed")]
+    assert recording.runner.statistics().patience_unused == 1
 
 
-async def test_events_posted_before_the_life_begins_are_its_first(autojump_clock: MockClock) -> None:
+async def test_events_posted_before_the_run_are_its_first(autojump_clock: MockClock) -> None:
     """In their order, each in the state that the one before it led to."""
-    story = Story(PeerConnectionChart(), facts={"direct_allowed": True})
+    recording = Recording(PeerConnectionChart(), facts={"direct_allowed": True})
     for event in ("announcement_acked", "peer_wanted", "introduced", "close"):
-        story.runner.post(event)
-    await story.live()
-    assert story.events() == ["announcement_acked", "peer_wanted", "introduced", "close"]
+        recording.runner.post(event)
+    await recording.run()
+    assert recording.events() == ["announcement_acked", "peer_wanted", "introduced", "close"]
 
 
-async def test_an_event_that_is_waiting_already_is_not_doubled(autojump_clock: MockClock) -> None:
-    """Two agreements before anybody looked are one change of one fact; so the queue can never grow."""
-    story = Story(SessionChart())
+async def test_an_event_that_waits_already_is_not_added_again(autojump_clock: MockClock) -> None:
+    """Two agreements before anybody looks are one change of one fact. So the queue cannot grow."""
+    recording = Recording(SessionChart())
     for _ in range(1000):
-        story.runner.post("agreed")
-    await story.tell((1, END))
-    assert story.events() == ["agreed"]
+        recording.runner.post("agreed")
+    await recording.post((1, END))
+    assert recording.events() == ["agreed"]
 
 
 async def test_a_state_that_is_only_passed_through_starts_nothing(autojump_clock: MockClock) -> None:
-    """What would end it is known already, so its activity has nothing to do and must not send anything."""
+    """The event that ends it waits already, so its activity has nothing to do and must not send anything."""
     started: list[str] = []
 
     async def punch() -> str:
@@ -204,10 +204,10 @@ async def test_a_state_that_is_only_passed_through_starts_nothing(autojump_clock
         await trio.sleep_forever()
         raise AssertionError
 
-    story = Story(punching(), {"punching": punch})
-    story.runner.post("close")
-    await story.live()
-    assert story.events() == ["close"]
+    recording = Recording(punching(), {"punching": punch})
+    recording.runner.post("close")
+    await recording.run()
+    assert recording.events() == ["close"]
     assert not started
 
 
@@ -224,17 +224,17 @@ async def test_a_state_is_left_only_when_all_that_belonged_to_it_has_ended(autoj
         finally:
             with trio.CancelScope(shield=True):
                 await trio.sleep(3)
-            seen.append((story.now(), story.runner.state))
+            seen.append((recording.now(), recording.runner.state))
         raise AssertionError
 
-    story = Story(punching(), {"punching": punch})
-    await story.tell((1, "peer_left"), (10, "close"))
+    recording = Recording(punching(), {"punching": punch})
+    await recording.post((1, "peer_left"), (10, "close"))
     assert seen == [(4, "punching")]
-    assert story.moves[0] == (4, "punching", "peer_left", "announced")
+    assert recording.moves[0] == (4, "punching", "peer_left", "announced")
 
 
-async def test_what_comes_during_a_cleanup_waits_for_the_next_state(autojump_clock: MockClock) -> None:
-    """It is judged where it arrives in effect, not where the chart no longer is."""
+async def test_an_event_during_a_cleanup_waits_for_the_next_state(autojump_clock: MockClock) -> None:
+    """It is judged in the state that it finds, not in the one that is being left."""
 
     async def slow_to_end() -> str:
         try:
@@ -244,18 +244,18 @@ async def test_what_comes_during_a_cleanup_waits_for_the_next_state(autojump_clo
                 await trio.sleep(3)
         raise AssertionError
 
-    story = Story(punching(), {"punching": slow_to_end})
-    await story.tell((1, "peer_left"), (2, "peer_wanted"), (10, "close"))
-    assert story.moves == [
+    recording = Recording(punching(), {"punching": slow_to_end})
+    await recording.post((1, "peer_left"), (2, "peer_wanted"), (10, "close"))
+    assert recording.moves == [
         (4, "punching", "peer_left", "announced"),
         (4, "announced", "peer_wanted", "requested"),
         (10, "requested", "close", "closed"),
     ]
-    assert story.runner.statistics().ignored == 0
+    assert recording.runner.statistics().ignored == 0
 
 
-async def test_an_event_that_comes_again_while_the_first_is_acted_on_is_told_again(autojump_clock: MockClock) -> None:
-    """The first waits no more; the second may speak of a newer fact."""
+async def test_an_event_that_comes_again_while_the_first_is_acted_on_counts_again(autojump_clock: MockClock) -> None:
+    """The first no longer waits, and the second may be about a newer fact."""
 
     async def slow_to_end() -> str:
         try:
@@ -265,9 +265,9 @@ async def test_an_event_that_comes_again_while_the_first_is_acted_on_is_told_aga
                 await trio.sleep(3)
         raise AssertionError
 
-    story = Story(SessionChart(start_value="handshaking"), {"handshaking": slow_to_end})
-    await story.tell((1, "agreed"), (2, "agreed"), (10, END))
-    assert story.moves == [
+    recording = Recording(SessionChart(start_value="handshaking"), {"handshaking": slow_to_end})
+    await recording.post((1, "agreed"), (2, "agreed"), (10, END))
+    assert recording.moves == [
         (4, "handshaking", "agreed", "established"),
         (4, "established", "agreed", "established"),
     ]
@@ -275,130 +275,130 @@ async def test_an_event_that_comes_again_while_the_first_is_acted_on_is_told_aga
 
 async def test_a_result_that_would_come_later_never_comes(autojump_clock: MockClock) -> None:
     """The punch would have succeeded at 5; its state was left at 3."""
-    story = Story(punching(), {"punching": after(5, "path_verified")})
-    await story.tell((3, "peer_left"), (20, "close"))
-    assert story.events() == ["peer_left", "close"]
+    recording = Recording(punching(), {"punching": after(5, "path_verified")})
+    await recording.post((3, "peer_left"), (20, "close"))
+    assert recording.events() == ["peer_left", "close"]
 
 
-async def test_a_result_from_within_the_cleanup_speaks_for_its_own_state(autojump_clock: MockClock) -> None:
-    """The state is not left yet, so it is no stale result; what came from outside is judged after it."""
+async def test_a_result_from_within_the_cleanup_counts_for_its_own_state(autojump_clock: MockClock) -> None:
+    """The state is not left yet, so the result is not stale. The event from outside is judged after it."""
 
     async def stubborn() -> str:
         with trio.CancelScope(shield=True):
             await trio.sleep(4)
         return "path_verified"
 
-    story = Story(punching(), {"punching": stubborn})
-    await story.tell((3, "peer_left"), (10, "close"))
-    assert story.moves == [
+    recording = Recording(punching(), {"punching": stubborn})
+    await recording.post((3, "peer_left"), (10, "close"))
+    assert recording.moves == [
         (4, "punching", "path_verified", "connected"),
         (4, "connected", "peer_left", "announced"),
         (10, "announced", "close", "closed"),
     ]
 
 
-async def test_what_lost_against_a_late_result_is_told_once_or_never(autojump_clock: MockClock) -> None:
-    """The outside event came twice and waits for the next state once; an end of patience is that of its state alone."""
+async def test_what_lost_against_a_late_result_counts_once_or_never(autojump_clock: MockClock) -> None:
+    """The outside event came twice and waits once for the next state. Patience concerns only its own state."""
 
     async def stubborn() -> str:
         with trio.CancelScope(shield=True):
             await trio.sleep(4)
         return "agreed"
 
-    outside = Story(SessionChart(start_value="handshaking"), {"handshaking": stubborn})
-    await outside.tell((2, "reset"), (3, "reset"), (10, END))
+    outside = Recording(SessionChart(start_value="handshaking"), {"handshaking": stubborn})
+    await outside.post((2, "reset"), (3, "reset"), (10, END))
     assert outside.events() == ["agreed", "reset"]
     assert outside.runner.statistics().ignored == 0
-    patience = Story(SessionChart(start_value="handshaking"), {"handshaking": stubborn}, {"handshaking": 2})
-    await patience.tell((10, END))
+    patience = Recording(SessionChart(start_value="handshaking"), {"handshaking": stubborn}, {"handshaking": 2})
+    await patience.post((10, END))
     assert patience.events() == ["agreed"]
 
 
-async def test_a_cancelled_life_leaves_nothing(autojump_clock: MockClock) -> None:
-    """No task, no move, no change of state; only what the activity's own `finally` did."""
+async def test_a_cancelled_run_leaves_nothing(autojump_clock: MockClock) -> None:
+    """No task, no move, no change of state: only what the activity's own `finally` did."""
     ended: list[float] = []
 
     async def punch() -> str:
         try:
             await trio.sleep_forever()
         finally:
-            ended.append(story.now())
+            ended.append(recording.now())
         raise AssertionError
 
-    story = Story(punching(), {"punching": punch}, {"punching": 10})
+    recording = Recording(punching(), {"punching": punch}, {"punching": 10})
     before = trio.lowlevel.current_statistics().tasks_living
     with trio.move_on_after(4) as scope:
-        await story.live()
+        await recording.run()
     assert scope.cancelled_caught
     assert ended == [4]
     assert trio.lowlevel.current_statistics().tasks_living == before
     await trio.sleep(100)
-    assert (story.moves, story.runner.state) == ([], "punching")
+    assert (recording.moves, recording.runner.state) == ([], "punching")
 
 
-async def test_a_life_that_is_cancelled_before_it_begins_takes_no_step(autojump_clock: MockClock) -> None:
-    """Not even one that is waiting already."""
-    story = Story(punching())
-    story.runner.post("peer_left")
+async def test_a_run_that_is_cancelled_before_it_begins_takes_no_step(autojump_clock: MockClock) -> None:
+    """Not even for an event that waits already."""
+    recording = Recording(punching())
+    recording.runner.post("peer_left")
     with trio.CancelScope() as scope:
         scope.cancel()
-        await story.live()
-    assert (story.moves, story.runner.state) == ([], "punching")
+        await recording.run()
+    assert (recording.moves, recording.runner.state) == ([], "punching")
 
 
-async def test_a_life_that_never_rests_can_still_be_cancelled(autojump_clock: MockClock) -> None:
+async def test_a_run_that_never_rests_can_still_be_cancelled(autojump_clock: MockClock) -> None:
     """An activity that returns at once, for ever: each stay is a checkpoint."""
 
     async def agreed() -> str:
-        if len(story.moves) == 50:
+        if len(recording.moves) == 50:
             scope.cancel()
         return "agreed"
 
-    story = Story(SessionChart(start_value="established"), {"established": agreed})
+    recording = Recording(SessionChart(start_value="established"), {"established": agreed})
     with trio.CancelScope() as scope:
-        await story.live()
+        await recording.run()
     assert scope.cancelled_caught
-    assert 50 <= len(story.moves) <= 52
+    assert 50 <= len(recording.moves) <= 52
 
 
-# Falling together: each in both orders that Trio's scheduler could choose
+# Coincidences: each in both orders that Trio's scheduler could choose
 
 SCHEDULES = range(12)
 
 
-def in_every_order(story_of: Callable[[], Awaitable[Story]]) -> set[tuple[Move, ...]]:
-    """Live the same story under many seeded schedules; the set of what happened."""
-    told = set()
+def in_every_order(run_of: Callable[[], Awaitable[Recording]]) -> set[tuple[Move, ...]]:
+    """Run the same under many seeded schedules. Returns the set of what happened."""
+    seen = set()
     for seed in SCHEDULES:
         trio._core._run._r.seed(seed)  # Trio runs each batch of ready tasks forwards or backwards, as this decides
-        told.add(tuple(trio.run(story_of, clock=MockClock(autojump_threshold=0)).moves))
-    return told
+        seen.add(tuple(trio.run(run_of, clock=MockClock(autojump_threshold=0)).moves))
+    return seen
 
 
-def test_an_event_from_outside_in_the_very_tick_the_patience_ends_is_not_lost() -> None:
-    """It is heard before patience is: both sides punch instead of one of them giving up."""
+def test_an_event_from_outside_in_the_tick_in_which_patience_ends_is_not_lost() -> None:
+    """It goes before patience: both sides punch, and neither gives up."""
 
-    async def live() -> Story:
-        story = Story(
+    async def live() -> Recording:
+        recording = Recording(
             PeerConnectionChart(start_value="requested"),
             patience={"requested": 12},
             facts={"relay": True, "direct_allowed": True},
         )
-        await story.tell((12, "introduced"), (13, "close"))
-        return story
+        await recording.post((12, "introduced"), (13, "close"))
+        return recording
 
     assert in_every_order(live) == {
         ((12, "requested", "introduced", "punching"), (13, "punching", "close", "closed")),
     }
 
 
-def test_an_activity_that_ends_in_the_tick_of_an_outside_event_loses_neither() -> None:
-    """The path was found before the peer left: both are told, in this order and never in the other."""
+def test_an_activity_that_returns_in_the_tick_of_an_outside_event_loses_neither() -> None:
+    """The path was found before the peer left: both count, in this order and never in the other."""
 
-    async def live() -> Story:
-        story = Story(punching(), {"punching": after(3, "path_verified")})
-        await story.tell((3, "peer_left"), (5, "close"))
-        return story
+    async def live() -> Recording:
+        recording = Recording(punching(), {"punching": after(3, "path_verified")})
+        await recording.post((3, "peer_left"), (5, "close"))
+        return recording
 
     assert in_every_order(live) == {
         (
@@ -409,31 +409,31 @@ def test_an_activity_that_ends_in_the_tick_of_an_outside_event_loses_neither() -
     }
 
 
-def test_an_activity_that_ends_in_the_tick_its_patience_ends_is_heard() -> None:
+def test_an_activity_that_returns_in_the_tick_in_which_its_patience_ends_counts() -> None:
     """It found a path at the last moment."""
 
-    async def live() -> Story:
-        story = Story(punching(), {"punching": after(10, "path_verified")}, {"punching": 10}, {"relay": True})
-        await story.tell((11, "close"))
-        return story
+    async def live() -> Recording:
+        recording = Recording(punching(), {"punching": after(10, "path_verified")}, {"punching": 10}, {"relay": True})
+        await recording.post((11, "close"))
+        return recording
 
     assert in_every_order(live) == {
         ((10, "punching", "path_verified", "connected"), (11, "connected", "close", "closed")),
     }
 
 
-def test_all_three_together_are_told_in_the_order_activity_outside_patience() -> None:
-    """What the outside said waits for the next state; patience was that of a state that is over."""
+def test_all_three_at_once_count_in_the_order_activity_outside_patience() -> None:
+    """The outside event waits for the next state. Patience was that of a state that is over."""
 
-    async def live() -> Story:
-        story = Story(
+    async def live() -> Recording:
+        recording = Recording(
             PeerConnectionChart(start_value="requested"),
             {"requested": after(12, "peer_info_timeout")},
             {"requested": 12},
             {"relay": True, "direct_allowed": True},
         )
-        await story.tell((12, "introduced"), (13, "close"))
-        return story
+        await recording.post((12, "introduced"), (13, "close"))
+        return recording
 
     assert in_every_order(live) == {
         (
@@ -447,10 +447,10 @@ def test_all_three_together_are_told_in_the_order_activity_outside_patience() ->
 def test_close_in_the_tick_of_anything_else_still_closes() -> None:
     """The owner waits for it."""
 
-    async def live() -> Story:
-        story = Story(punching(), {"punching": after(2, "path_verified")}, {"punching": 2}, {"relay": True})
-        await story.tell((2, "close"))
-        return story
+    async def live() -> Recording:
+        recording = Recording(punching(), {"punching": after(2, "path_verified")}, {"punching": 2}, {"relay": True})
+        await recording.post((2, "close"))
+        return recording
 
     for moves in in_every_order(live):
         assert moves[-1][2:] == ("close", "closed")
@@ -461,31 +461,33 @@ def test_close_in_the_tick_of_anything_else_still_closes() -> None:
 
 
 async def test_facts_are_asked_when_the_decision_is_made(autojump_clock: MockClock) -> None:
-    """The relay was lost after punching began; what counts is that it does not carry when patience ends."""
-    story = Story(punching(), patience={"punching": 10}, facts={"relay": True})
+    """The relay was lost after punching began. What counts is that it does not carry when patience ends."""
+    recording = Recording(punching(), patience={"punching": 10}, facts={"relay": True})
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(story.tell, (20, "close"))
+        nursery.start_soon(recording.post, (20, "close"))
         await trio.sleep(9)
-        story.facts["relay"] = False
-    assert story.moves[0] == (10, "punching", "patience_ended", "announced")
+        recording.facts["relay"] = False
+    assert recording.moves[0] == (10, "punching", "patience_ended", "announced")
 
 
 def test_facts_that_change_after_a_decision_do_not_undo_it() -> None:
-    """An activity that found its event enabled when it spoke has done no wrong, whatever becomes true meanwhile."""
+    """An activity whose event was enabled when it returned is right, whatever becomes true meanwhile."""
 
-    async def live() -> Story:
+    async def live() -> Recording:
         async def forbid() -> None:
-            story.facts["direct_allowed"] = False
+            recording.facts["direct_allowed"] = False
 
         async def upgrade() -> str:
             await trio.sleep(2)
             outside.start_soon(forbid)  # it runs before or after the loop looks
             return "introduced"
 
-        story = Story(PeerConnectionChart(start_value="relayed"), {"relayed": upgrade}, facts={"direct_allowed": True})
+        recording = Recording(
+            PeerConnectionChart(start_value="relayed"), {"relayed": upgrade}, facts={"direct_allowed": True}
+        )
         async with trio.open_nursery() as outside:
-            await story.tell((10, "close"))
-        return story
+            await recording.post((10, "close"))
+        return recording
 
     assert in_every_order(live) == {
         ((2, "relayed", "introduced", "punching"), (10, "punching", "close", "closed")),
@@ -494,33 +496,33 @@ def test_facts_that_change_after_a_decision_do_not_undo_it() -> None:
 
 async def test_a_guard_decides_whether_an_outside_event_is_taken(autojump_clock: MockClock) -> None:
     """The same event is forgotten while no direct path is allowed, and taken once it is."""
-    story = Story(PeerConnectionChart(start_value="relayed"), facts={"direct_allowed": False})
+    recording = Recording(PeerConnectionChart(start_value="relayed"), facts={"direct_allowed": False})
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(story.tell, (1, "introduced"), (3, "introduced"), (5, "close"))
+        nursery.start_soon(recording.post, (1, "introduced"), (3, "introduced"), (5, "close"))
         await trio.sleep(2)
-        story.facts["direct_allowed"] = True
-    assert story.moves[0] == (3, "relayed", "introduced", "punching")
-    assert story.runner.statistics().ignored == 1
+        recording.facts["direct_allowed"] = True
+    assert recording.moves[0] == (3, "relayed", "introduced", "punching")
+    assert recording.runner.statistics().ignored == 1
 
 
 # Bugs show
 
 
-async def test_what_an_activity_raises_leaves_the_life_as_it_is(autojump_clock: MockClock) -> None:
-    """Not in a group: whoever owns the life catches it by its name."""
+async def test_what_an_activity_raises_leaves_the_run_unchanged(autojump_clock: MockClock) -> None:
+    """Not in a group: the owner catches it by its type."""
 
     async def punch() -> str:
         await trio.sleep(1)
         raise ZeroDivisionError("a bug")
 
-    story = Story(punching(), {"punching": punch})
+    recording = Recording(punching(), {"punching": punch})
     with pytest.raises(ZeroDivisionError, match="a bug"):
-        await story.live()
-    assert story.moves == []
+        await recording.run()
+    assert recording.moves == []
 
 
 async def test_what_a_cleanup_raises_is_not_swallowed(autojump_clock: MockClock) -> None:
-    """The state was being left, or the whole life cancelled: an error is an error."""
+    """The state was being left, or the whole run cancelled: an error is an error."""
 
     async def punch() -> str:
         try:
@@ -528,12 +530,12 @@ async def test_what_a_cleanup_raises_is_not_swallowed(autojump_clock: MockClock)
         finally:
             raise ZeroDivisionError("a bug")
 
-    story = Story(punching(), {"punching": punch})
+    recording = Recording(punching(), {"punching": punch})
     with pytest.RaisesGroup(ZeroDivisionError):
-        await story.tell((1, "close"))
-    cancelled = Story(punching(), {"punching": punch})
+        await recording.post((1, "close"))
+    cancelled = Recording(punching(), {"punching": punch})
     with pytest.raises(ZeroDivisionError), trio.move_on_after(1):
-        await cancelled.live()
+        await cancelled.run()
 
 
 @pytest.mark.parametrize(
@@ -548,33 +550,33 @@ async def test_what_a_cleanup_raises_is_not_swallowed(autojump_clock: MockClock)
 async def test_an_event_that_its_state_does_not_declare_is_a_bug(
     autojump_clock: MockClock, event: str, message: str
 ) -> None:
-    """Legal or not: the table is what readers and the model checker go by."""
-    story = Story(punching(), {"punching": after(1, event)})
+    """Enabled or not: readers and the proof rely on the table."""
+    recording = Recording(punching(), {"punching": after(1, event)})
     with pytest.raises(LocalProtocolError, match=message):
-        await story.live()
-    assert story.runner.state == "punching"
+        await recording.run()
+    assert recording.runner.state == "punching"
 
 
 async def test_an_event_that_its_guards_forbid_is_a_bug(autojump_clock: MockClock) -> None:
-    """An activity asks before it speaks; the message says which facts held."""
-    story = Story(
+    """An activity asks before it returns. The message says which facts held."""
+    recording = Recording(
         PeerConnectionChart(start_value="relayed"),
         {"relayed": after(1, "introduced")},
         facts={"relay": True, "direct_allowed": False},
     )
     with pytest.raises(LocalProtocolError, match=r"'introduced' is not enabled in relayed .* holds: relay$"):
-        await story.live()
+        await recording.run()
 
 
 async def test_a_fact_that_no_guard_asks_for_is_a_bug(autojump_clock: MockClock) -> None:
-    """It was misspelt, and the guard would have gone by its default."""
-    story = Story(punching(), {"punching": after(1, "path_verified")}, facts={"realy": True})
+    """It was misspelt, and the guard would have used its default."""
+    recording = Recording(punching(), {"punching": after(1, "path_verified")}, facts={"realy": True})
     with pytest.raises(LocalProtocolError, match="PeerConnectionChart asks for no such facts: realy"):
-        await story.live()
+        await recording.run()
 
 
 @pytest.mark.parametrize("moment", ["patience", "outside", "before"])
-async def test_what_the_facts_raise_leaves_the_life_as_it_is(autojump_clock: MockClock, moment: str) -> None:
+async def test_what_the_facts_raise_leaves_the_run_unchanged(autojump_clock: MockClock, moment: str) -> None:
     """At each moment of a decision."""
 
     def broken() -> Mapping[str, bool]:
@@ -605,50 +607,50 @@ def test_an_activity_for_a_state_that_does_not_exist_is_a_bug() -> None:
 
 @pytest.mark.parametrize("event", ["intorduced", "wanted", PATIENCE_ENDED, ""])
 async def test_posting_what_the_chart_never_takes_from_outside_is_a_bug(event: str) -> None:
-    """A misspelt event would be ignored for ever, and patience belongs to the loop alone."""
+    """A misspelt event would always be ignored, and patience belongs to the runner alone."""
     with pytest.raises(LocalProtocolError, match="is no event that PeerConnectionChart takes from outside"):
-        Story(punching()).runner.post(event)
+        Recording(punching()).runner.post(event)
 
 
 async def test_a_message_may_be_sent_only_where_the_chart_says_so(autojump_clock: MockClock) -> None:
-    """Checked as the program runs, by the table that the model checker reads."""
-    story = Story(punching())
-    story.runner.check_send("probe")
+    """Checked while the program runs, by the table that the proof reads."""
+    recording = Recording(punching())
+    recording.runner.check_send("probe")
     with pytest.raises(LocalProtocolError, match="PeerConnectionChart sends no 'announce' while punching"):
-        story.runner.check_send("announce")
-    await story.tell((1, "close"))
+        recording.runner.check_send("announce")
+    await recording.post((1, "close"))
     with pytest.raises(LocalProtocolError, match="sends no 'probe' while closed"):
-        story.runner.check_send("probe")
+        recording.runner.check_send("probe")
 
 
 async def test_after_the_end_everything_is_ignored(autojump_clock: MockClock) -> None:
-    """Whoever was about to post need not know that it is over."""
-    story = Story(punching())
-    story.runner.post("close")
-    story.runner.post("peer_left")
-    await story.live()
-    story.runner.post("peer_left")
-    assert story.runner.state == "closed"
-    assert story.runner.statistics() == StateRunnerStatistics(moves=1, ignored=2, patience_unused=0)
+    """Whoever posts need not know that the run is over."""
+    recording = Recording(punching())
+    recording.runner.post("close")
+    recording.runner.post("peer_left")
+    await recording.run()
+    recording.runner.post("peer_left")
+    assert recording.runner.state == "closed"
+    assert recording.runner.statistics() == StateRunnerStatistics(moves=1, ignored=2, patience_unused=0)
 
 
-# Random lives
+# Random runs
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_random_lives_are_legal_and_nothing_is_alive_outside_its_state(name: str) -> None:
-    """Times are few and coarse, so nearly everything falls together with something; facts change as they like."""
+def test_random_runs_are_legal_and_nothing_outlives_its_state(name: str) -> None:
+    """Times are few and coarse, so that nearly everything coincides with something. Facts change at random."""
     arrows = {(arrow.source, arrow.event, arrow.target) for arrow in CHARTS[name].transitions()}
     for seed in range(12):
         trio._core._run._r.seed(seed)
-        moves = trio.run(random_life, CHARTS[name], random.Random(seed), clock=MockClock(autojump_threshold=0))
+        moves = trio.run(random_run, CHARTS[name], random.Random(seed), clock=MockClock(autojump_threshold=0))
         assert {move[1:] for move in moves} <= arrows
         assert all(earlier[3] == later[1] for earlier, later in itertools.pairwise(moves))
         if any(state.final for state in CHARTS[name].states):
             assert CHARTS[name].states_map[moves[-1][3]].final
 
 
-async def random_life(chart_class: type[Chart], chance: random.Random) -> list[Move]:
+async def random_run(chart_class: type[Chart], chance: random.Random) -> list[Move]:
     alive: list[str] = []
     posted = 0
 
@@ -658,12 +660,12 @@ async def random_life(chart_class: type[Chart], chance: random.Random) -> list[M
             alive.append(state)
             try:
                 while True:
-                    assert story.runner.state == state
+                    assert recording.runner.state == state
                     await trio.sleep(chance.choice((0, 1, 2)))
                     enabled = [
                         event
-                        for event in sorted(story.chart.events_of[state])
-                        if story.chart.is_enabled(event, story.facts)
+                        for event in sorted(recording.chart.events_of[state])
+                        if recording.chart.is_enabled(event, recording.facts)
                     ]
                     if enabled and chance.random() < 0.7:
                         return chance.choice(enabled)
@@ -672,13 +674,13 @@ async def random_life(chart_class: type[Chart], chance: random.Random) -> list[M
                     await trio.sleep(chance.choice((0, 0, 1)))
                 raise
             finally:
-                assert story.runner.state == state
+                assert recording.runner.state == state
                 alive.remove(state)
 
         return activity
 
     chart = chart_class()
-    story = Story(
+    recording = Recording(
         chart,
         {state.id: act_in(state.id) for state in chart_class.states if chance.random() < 0.8},
         {state.id: chance.choice((1, 2, math.inf)) for state in chart_class.states},
@@ -687,21 +689,21 @@ async def random_life(chart_class: type[Chart], chance: random.Random) -> list[M
     ends = [arrow.event for arrow in chart_class.transitions() if chart_class.states_map[arrow.target].final]
     outside = [event for event in chart_class.event_names() if event not in {PATIENCE_ENDED, *ends}]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(story.live)
+        nursery.start_soon(recording.run)
         for _ in range(30 if outside else 0):
             await trio.sleep(chance.choice((0, 1)))
-            for fact in story.facts:
-                story.facts[fact] = chance.random() < 0.5
-            story.runner.post(chance.choice(outside))
+            for fact in recording.facts:
+                recording.facts[fact] = chance.random() < 0.5
+            recording.runner.post(chance.choice(outside))
             posted += 1
         end = next((event for event in ends if event != PATIENCE_ENDED), None)
         if end is not None:
-            story.runner.post(end)
+            recording.runner.post(end)
         else:
             await trio.sleep(3)
             nursery.cancel_scope.cancel()
     assert not alive
-    statistics = story.runner.statistics()
-    assert statistics.moves == len(story.moves)
+    statistics = recording.runner.statistics()
+    assert statistics.moves == len(recording.moves)
     assert statistics.ignored <= posted + 1
-    return story.moves
+    return recording.moves

@@ -1,4 +1,4 @@
-"""A chart as the checker reads it says what the chart says."""
+"""A chart as the proof reads it says what the chart says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_table_moves_as_the_chart_does(name: str) -> None:
         facts = {fact: fact in valuation for fact in CHARTS[name].facts}
         for state in table.states:
             for event in CHARTS[name].event_names():
-                chart = standing_in(CHARTS[name], state)
+                chart = in_state(CHARTS[name], state)
                 if table.target(state, event, valuation) is None:
                     assert not chart.is_enabled(event, facts)
                 else:
@@ -30,7 +30,7 @@ def test_the_table_moves_as_the_chart_does(name: str) -> None:
                     assert chart.here == table.target(state, event, valuation)
 
 
-def standing_in(chart: type[Chart], state: str) -> Chart:
+def in_state(chart: type[Chart], state: str) -> Chart:
     return chart(start_value=state)
 
 
@@ -39,7 +39,7 @@ def test_no_chart_is_ambiguous(name: str) -> None:
     read_table(name, CHARTS[name]).check_guards()
 
 
-def test_two_arrows_for_one_event_are_told() -> None:
+def test_two_arrows_for_one_event_are_an_error() -> None:
     """`StateRunner` would take the first that stands in the class, which no reader can see."""
     table = read_table("peer_connection", PeerConnectionChart)
     open_arrows = tuple(replace(arrow, guards=()) if arrow.event == "introduced" else arrow for arrow in table.arrows)

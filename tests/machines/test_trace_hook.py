@@ -1,4 +1,4 @@
-"""Whoever stands in the context of a chart or a link sees it move, and nobody else."""
+"""A trace hook sees the charts of its own context, and no others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tunnel.machines.trace_hook import TRACE_HOOK
 from tunnel.wire.signals import Signal
 
 
-class Notebook:
+class Recorder:
     def __init__(self) -> None:
         self.moves: list[tuple[str, str, str, str, str]] = []
         self.signals: list[tuple[bool, Signal]] = []
@@ -33,8 +33,8 @@ def announcement(about: str) -> StateRunner:
 
 
 @pytest.mark.usefixtures("autojump_clock")
-async def test_a_witness_sees_the_moves_of_the_machine_in_whose_context_it_stands() -> None:
-    seen = Notebook()
+async def test_a_trace_hook_sees_the_moves_in_its_own_context() -> None:
+    seen = Recorder()
     watched, unwatched = announcement("watched"), announcement("unwatched")
     context = copy_context()
     context.run(TRACE_HOOK.set, seen)

@@ -1,4 +1,4 @@
-"""Each chart and its hand-written SCXML twin take the same way through the same events and facts.
+"""Each chart and its hand-written SCXML twin move alike on the same events and facts.
 
 A disagreement shows the whole walk that led to it.
 """
@@ -27,8 +27,8 @@ LONG = 40
 """Steps: a state that is never entered again must be left more than once."""
 
 
-class TraceHook:
-    """Sees each transition that a twin takes, those included that end where they began."""
+class TransitionCounter:
+    """Counts the transitions of a twin, self transitions too."""
 
     def __init__(self) -> None:
         self.transitions = 0
@@ -39,11 +39,11 @@ class TraceHook:
 
 @dataclass
 class Walk:
-    """One pair of twins on its way, and what it has been through."""
+    """One pair of twins, and all that it has done."""
 
     chart: Chart
     twin: StateChart[object]
-    twin_took: TraceHook
+    twin_took: TransitionCounter
     lines: list[str] = field(default_factory=list)
     states: set[str] = field(default_factory=set)
     taken: set[Transition] = field(default_factory=set)
@@ -76,7 +76,7 @@ def matches(arrow: Transition, source: str, event: str, after: Chart) -> bool:
 
 
 def set_out(chart_class: type[Chart], twin_class: type[StateChart[object]]) -> Walk:
-    trace_hook = TraceHook()
+    trace_hook = TransitionCounter()
     return Walk(chart_class(), twin_class(listeners=[trace_hook]), trace_hook)
 
 
@@ -133,7 +133,7 @@ def test_the_twins_refuse_everything_once_they_have_ended(name: str) -> None:
 
 @every_name
 def test_the_twins_have_the_same_states_and_arrows(name: str) -> None:
-    """What is written down, beside what is lived: names, initial and final states, and nothing besides."""
+    """As written, beside how they move: names, initial and final states, and nothing else."""
     root = ElementTree.fromstring(scxml_text(name))
     chart_class = CHARTS[name]
     states = list(root)
@@ -154,8 +154,8 @@ def test_the_twins_have_the_same_states_and_arrows(name: str) -> None:
 
 
 @every_name
-def test_the_walk_finds_out_a_twin_that_is_wrong_in_one_place(name: str) -> None:
-    """It must be able to fail: each arrow is removed, and each guard turned round, in turn."""
+def test_the_walk_finds_a_twin_that_is_wrong_in_one_place(name: str) -> None:
+    """It must be able to fail: each arrow is removed, and each guard negated, in turn."""
     whole = ElementTree.fromstring(scxml_text(name))
     arrows = sum(len(state) for state in whole)
     survivors = []

@@ -1,1 +1,1 @@
-"""Charts: where each long-lived thing is and where it may go; and `live`, the one loop that lives through a chart."""
+"""Charts: where each long-lived thing is and where it may go; and `StateRunner`, the one loop that runs them."""

@@ -1,4 +1,4 @@
-"""One node's announcement: what it tells its network about itself, until the server has acknowledged the latest."""
+"""One node's announcement: what it tells its network about itself, repeated until the server acknowledges it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunnel.machines.chart import NOTHING, Chart
 
 
 class AnnouncementChart(Chart):
-    """Whether the server holds what we last said of ourselves."""
+    """Whether the server holds our latest announcement."""
 
     surveying = State(initial=True)
     announcing = State()

@@ -1,13 +1,13 @@
-"""What every chart has in common: a strict, synchronous state machine with two tables beside it.
+"""What all charts have in common: a strict, synchronous state machine with two tables beside it.
 
 A chart says where a long-lived thing is and where it may go. It knows no clock, no socket and no Trio:
-`state_runner.py` runs it. States and events are written as the library wants them; beside them each chart declares
+`state_runner.py` runs it. States and events are written as the library requires; beside them each chart declares
 
-- `facts`: the names of the truths that its guards ask for, each a `bool`;
+- `facts`: the names of the facts that its guards ask for, each a `bool`;
 - `events_of`: for each state, the events that the state's activity may return;
 - `sends_of`: for each state, the messages that may be sent in it.
 
-A guard is a plain method that takes facts as keyword arguments, `False` where nobody said otherwise. Within one state
+A guard is a plain method that takes facts as keyword arguments; a fact that is not given is `False`. Within one state
 the guards of one event exclude each other. Charts have no hooks: what happens in a state is its activity.
 """
 
@@ -22,7 +22,7 @@ from statemachine import StateMachine
 
 NOTHING: frozenset[str] = frozenset()
 PATIENCE_ENDED = "patience_ended"
-"""The event of the live loop alone: nobody posts it, no activity returns it."""
+"""The event of `StateRunner` alone: nobody posts it, and no activity returns it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Transition:
     source: str
     event: str
     guards: tuple[str, ...]
-    """Names of guard methods that must all hold; one that must not hold has a `!` before it."""
+    """Names of guard methods that must all hold; one that must not hold has a leading `!`."""
     target: str
 
     @property
     def condition(self) -> str:
-        """The guards as words: `relay_carries and not may_go_direct`. Empty where nothing is asked."""
+        """The guards as text: `relay_carries and not may_go_direct`. Empty where there are none."""
         return " and ".join(guard.replace("!", "not ") for guard in self.guards)
 
 
@@ -47,15 +47,15 @@ _Question: TypeAlias = tuple[str, str, frozenset[str]]
 
 @dataclass(slots=True)
 class _Place:
-    """What the library calls the model: where a chart is. Given to it, nothing needs to happen for a chart to begin."""
+    """What the library calls the model: the state of a chart. A machine that gets one has no initial state to enter."""
 
     state: str
 
 
 class Chart(StateMachine):
-    """Base of all charts: an event that is not legal here raises, and so does an error in a guard."""
+    """Base of all charts: an event that is not enabled raises, and so does an error in a guard."""
 
-    enable_self_transition_entries = True  # as SCXML says: a self transition leaves its state and enters it again
+    enable_self_transition_entries = True  # as in SCXML: a self transition leaves its state and enters it again
     facts: ClassVar[frozenset[str]] = NOTHING
     events_of: ClassVar[Mapping[str, frozenset[str]]] = {}
     sends_of: ClassVar[Mapping[str, frozenset[str]]] = {}
@@ -66,7 +66,7 @@ class Chart(StateMachine):
         cls._targets = {}
 
     def __init__(self, start_value: str | None = None) -> None:
-        """The library's own part, 25 kB, is left out: `_library` makes it for a question that nobody has asked yet."""
+        """Does not make the library's machine, of 25 kB: `_library` makes it for each question that is new."""
         self._here = start_value or self._initial()
 
     @property
@@ -80,7 +80,7 @@ class Chart(StateMachine):
         return self.here in self._finals()
 
     def is_enabled(self, event: str, facts: Mapping[str, bool]) -> bool:
-        """Whether the event would take a transition from here, its guards included."""
+        """Whether the event would take a transition from here, guards included."""
         question = _ask(self.here, event, facts)
         if question not in self._targets and event in self._library().enabled_events(**facts):
             return True
@@ -89,8 +89,8 @@ class Chart(StateMachine):
     def take(self, event: str, facts: Mapping[str, bool]) -> None:
         """Take the event's transition. Raises statemachine's TransitionNotAllowed where it is not enabled.
 
-        The library makes each move once for a class of charts: guards are pure and there are no hooks, so what it did
-        is all that it would do again.
+        The library makes each move once for each class of charts. Guards are pure and there are no hooks, so it would
+        always do the same.
         """
         question = _ask(self.here, event, facts)
         target = self._targets.get(question)
@@ -102,7 +102,7 @@ class Chart(StateMachine):
         self._here = target
 
     def _library(self) -> StateMachine:
-        """The library's machine, in the state where this chart is."""
+        """The library's machine, in this chart's state."""
         machine = object.__new__(type(self))
         StateMachine.__init__(machine, _Place(self.here))
         return machine
@@ -120,12 +120,12 @@ class Chart(StateMachine):
     @classmethod
     @cache
     def event_names(cls) -> tuple[str, ...]:
-        """Every event that some state takes, in the order of the declarations."""
+        """Every event that some state takes, in the order of declaration."""
         return tuple(str(event) for event in cls._events)
 
     @classmethod
     def transitions(cls) -> tuple[Transition, ...]:
-        """Every arrow, in the order of the states and, within a state, of the declarations."""
+        """Every arrow: by state, and within a state in the order of declaration."""
         return tuple(
             Transition(state.id, str(event), tuple(str(guard) for guard in arrow.cond), arrow.target.id)
             for state in cls.states

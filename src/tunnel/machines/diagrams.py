@@ -1,7 +1,7 @@
-"""The charts as people read them: diagrams and tables, generated from the classes; SCXML, written by hand.
+"""The charts for readers: diagrams and tables generated from the classes, and SCXML written by hand.
 
 `python -m tunnel.machines.diagrams` writes statecharts/NAME.md; a test says when one is out of date. The folder
-`statecharts` stands beside `src` in a checkout and inside the package in an installed wheel.
+`statecharts` is beside `src` in a checkout, and inside the package in an installed wheel.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ CHARTS: dict[str, type[Chart]] = {
     "session": SessionChart,
     "introduction": IntroductionChart,
 }
-"""Every chart by the name that its files have."""
+"""Every chart by the name of its files."""
 
 _PACKAGE = Path(__file__).parents[1]
 
 
 def mermaid(chart: type[Chart]) -> str:
-    """A Mermaid `stateDiagram-v2`. Arrows between the same two states share one line, an event beside the other."""
+    """A Mermaid `stateDiagram-v2`. Arrows between the same two states share one line, with all their events."""
     labels: dict[tuple[str, str], list[str]] = {}
     for arrow in chart.transitions():
         label = f"{arrow.event} [{arrow.condition}]" if arrow.condition else arrow.event
@@ -78,7 +78,7 @@ def page(name: str) -> str:
             "",
             inspect.cleandoc(chart.__doc__ or ""),
             "",
-            f"Generated from `{chart.__name__}` by `python -m tunnel.machines.diagrams`; its statement in SCXML is "
+            f"Generated from `{chart.__name__}` by `python -m tunnel.machines.diagrams`; its definition in SCXML is "
             f"[{name}.scxml]({name}.scxml).",
             "",
             "```mermaid",
@@ -97,13 +97,13 @@ def scxml_text(name: str) -> str:
 
 
 def statecharts_folder(package: Path = _PACKAGE) -> Path:
-    """Where the files are: inside the installed package, else beside `src` in a checkout."""
+    """Where the files are: inside an installed package, beside `src` in a checkout."""
     installed = package / "statecharts"
     return installed if installed.is_dir() else package.parents[1] / "statecharts"
 
 
 def write_pages(folder: Path) -> list[Path]:
-    """Write NAME.md of every chart into the folder; returns the files."""
+    """Write NAME.md of every chart into the folder. Returns the files."""
     files = [folder / f"{name}.md" for name in CHARTS]
     for file in files:
         file.write_text(page(file.stem), encoding="utf-8")

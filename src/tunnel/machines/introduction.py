@@ -1,4 +1,4 @@
-"""The server's introduction of one pair: it waits for both announcements, and always answers."""
+"""The server's introduction of one pair: it waits for both announcements, and always gives an answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunnel.machines.chart import NOTHING, Chart
 
 
 class IntroductionChart(Chart):
-    """Whether both sides of a pair can be told of each other."""
+    """Whether both nodes of a pair can be introduced to each other."""
 
     waiting = State(initial=True)
     introduced = State(final=True)

@@ -1,4 +1,4 @@
-"""Says that a fact changed. Facts are kept values; whoever waits looks at them again."""
+"""Wakes tasks when a fact has changed. Facts are kept values: whoever waits looks at them again."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import trio
 
 
 class Notifier:
-    """Wakes everybody who waits, each time it beats. It carries nothing: the facts do."""
+    """`notify` wakes every task that waits. It carries no data: the facts do."""
 
     def __init__(self) -> None:
         self._event = trio.Event()
 
     def notify(self) -> None:
-        """Wake all waiters; those who come later wait for the next beat."""
+        """Wake all waiting tasks. Those that come later wait for the next `notify`."""
         self._event.set()
         self._event = trio.Event()
 
     async def wait(self) -> None:
-        """Return at the next beat."""
+        """Return at the next `notify`."""
         await self._event.wait()
 
     async def wait_until(self, holds: Callable[[], bool]) -> None:
-        """Return as soon as the condition holds, looking at it now and after each beat."""
+        """Return as soon as the condition holds. It is asked now and after each `notify`."""
         while not holds():
             await self._event.wait()

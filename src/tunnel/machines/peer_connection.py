@@ -1,7 +1,7 @@
 """One peer connection of one node: from knowing nothing to a direct path, with the relay in between.
 
-Facts: `relay`, the relay reaches the peer (it answered lately); `direct_allowed`, both sides may and can try a direct
-path. Data never waits for this chart: it flows over the relay as soon as there is a session, in whatever state.
+Facts: `relay`, the relay reaches the peer (it answered recently); `direct_allowed`, both sides may and can try a direct
+path. Data never waits for this chart: it flows over the relay as soon as there is a session, in any state.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tunnel.machines.chart import NOTHING, Chart
 
 
 class PeerConnectionChart(Chart):
-    """Where a peer connection is, and where it may go."""
+    """How a peer is reached, and what is tried next."""
 
     detecting = State(initial=True)
     announced = State()
@@ -69,7 +69,7 @@ class PeerConnectionChart(Chart):
         "relayed": frozenset({"probe"}),
         "closed": NOTHING,
     }
-    """Answers to probes are not here: they are given in whatever state."""
+    """Answers to probes are missing here: they are given in every state."""
 
     def relay_carries(self, relay: bool = False) -> bool:
         """Whether the relay reaches the peer."""

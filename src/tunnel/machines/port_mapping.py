@@ -1,4 +1,4 @@
-"""One node's port mapping in one address family: asked for, held, renewed, lost, or not to be had here."""
+"""One node's port mapping in one address family: requested, held, renewed, lost, or unsupported here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunnel.machines.chart import NOTHING, Chart
 
 
 class PortMappingChart(Chart):
-    """Whether the gateway leads a port of its own to us."""
+    """Whether the gateway forwards one of its ports to us."""
 
     probing = State(initial=True)
     mapped = State()

@@ -1,4 +1,4 @@
-"""A course of events as people read it: who said what to whom, as a Mermaid sequence diagram. Pure text."""
+"""A Mermaid sequence diagram: who sent what to whom, in the order of time. Pure text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 from tunnel.model.errors import LocalProtocolError
 
 _ENTITIES = str.maketrans({"#": "#35;", ";": "#59;", "%": "#37;", "<": "#lt;", ">": "#gt;", "\n": "<br/>"})
-"""What would end a statement, begin a comment, or be taken for a tag."""
+"""What would end a statement, begin a comment, or be read as a tag."""
 
 
 class Arrow(Enum):
@@ -20,9 +20,9 @@ class Arrow(Enum):
 
 
 class SequenceDiagram:
-    """Name the participants from left to right, add messages and notes in the order of time, `render`.
+    """Give the participants from left to right, add messages and notes in the order of time, then `render`.
 
-    Raises LocalProtocolError for a participant that was not named at the beginning.
+    Raises LocalProtocolError for a participant that was not given.
     """
 
     def __init__(self, participants: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ class SequenceDiagram:
         self._lines = [f"participant {place} as {_escaped(name)}" for name, place in self._places.items()]
 
     def message(self, source: str, target: str, text: str, arrow: Arrow = Arrow.ARRIVES) -> None:
-        """One participant says something to another, or to itself."""
+        """One participant sends something to another, or to itself."""
         self._lines.append(f"{self._place(source)}{arrow.value}{self._place(target)}: {_escaped(text)}")
 
     def note(self, over: str | tuple[str, str], text: str) -> None:
@@ -39,7 +39,7 @@ class SequenceDiagram:
         self._lines.append(f"Note over {','.join(self._place(name) for name in names)}: {_escaped(text)}")
 
     def render(self) -> str:
-        """The diagram, its last line ended."""
+        """The diagram, with a line break at its end."""
         return "".join(f"{line}\n" for line in ("sequenceDiagram", *(f"    {line}" for line in self._lines)))
 
     def _place(self, name: str) -> str:
@@ -50,5 +50,5 @@ class SequenceDiagram:
 
 
 def _escaped(text: str) -> str:
-    """One line; an empty text is a blank, since Mermaid knows no message without one."""
+    """One line. An empty text becomes a blank, since Mermaid has no message without text."""
     return text.translate(_ENTITIES) or " "

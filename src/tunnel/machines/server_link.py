@@ -11,7 +11,7 @@ from tunnel.machines.chart import NOTHING, Chart
 
 
 class ServerLinkChart(Chart):
-    """Whether the server knows us at this moment."""
+    """Whether this node is registered at the server."""
 
     offline = State(initial=True)
     connecting = State()

@@ -1,4 +1,4 @@
-"""The keys that two peers share: agreed, renewed in time, expired. It lives beside the peer connection."""
+"""The keys that two peers share: agreed, renewed in time, expired. Runs beside the chart of the peer connection."""
 
 from __future__ import annotations
 

@@ -1,20 +1,20 @@
-"""A state is a cancel scope: the one small Trio loop that lives through a chart.
+"""A state is a cancel scope: the one small Trio loop that runs every chart.
 
     chart     where we are and where we may go
-    activity  what we do here; what it returns is its event
-    patience  for how long
+    activity  what we do here; it returns its event
+    patience  for how long we stay
 
-Entering a state opens its nursery, leaving it cancels everything that belonged to it, so nothing outlives its state and
-a stale timer or result cannot exist. A state is left by the first of three:
+Entering a state opens its nursery, and leaving it cancels everything in it. So nothing outlives its state, and there is
+no stale timer or result. A state is left by the first of three:
 
-1. its activity returns: the event must be one that the state declares, and enabled, else it is a bug of ours;
-2. an event comes from outside: one that is not enabled here is counted and forgotten, since facts are kept values and
-   an event only says that one has changed: the next state's activity reads the fact;
-3. its patience ends: where that is no event of the state, the state goes on without patience.
+1. its activity returns: the event must be declared by the state and enabled, else this is a bug of ours;
+2. an event comes from outside: one that is not enabled here is counted and forgotten. Facts are kept values, and an
+   event only says that one has changed: the next state's activity reads the fact;
+3. its patience ends: where that is no event of the state, the state continues without patience.
 
-When they fall together, an activity that has finished speaks before the outside, and the outside before patience; what
-came from outside and was not used yet waits for the next state, so nothing is lost. Facts are asked at the moment of
-the decision, and the transition is taken with these same facts.
+If they coincide, an activity that has returned goes before the outside, and the outside before patience. An event from
+outside that was not used waits for the next state, so none is lost. Facts are asked at the moment of the decision, and
+the transition is taken with these same facts.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StateRunnerStatistics:
-    """What one chart has lived through so far."""
+    """What has happened to one chart so far."""
 
     moves: int
     ignored: int
-    """Events from outside that were not enabled in the state in which they came."""
+    """Events from outside that were not enabled when they came."""
     patience_unused: int
     """Ends of patience where that was no event of the state."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """An event to leave by, and the facts that were true when it was chosen."""
+    """The event by which a state is left, and the facts that held when it was chosen."""
 
     event: str
     facts: Mapping[str, bool]
@@ -59,16 +59,16 @@ class _Decision:
 
 @dataclass(slots=True)
 class _Stay:
-    """What became of the activity during one stay in a state."""
+    """What the activity came to during one stay in a state."""
 
-    spoken: _Decision | None = None
+    returned: _Decision | None = None
     error: Exception | None = None
 
 
 class StateRunner:
-    """One chart's life. `run` it in one task; `post` to it from any other; read `state` whenever you like.
+    """Runs one chart. `run` it in one task; `post` to it from any other; read `state` at any time.
 
-    `about` says whose chart this is, for logs and witnesses.
+    `about` says whose chart this is, for logs and trace hooks.
     """
 
     def __init__(
@@ -96,14 +96,14 @@ class StateRunner:
 
     @property
     def state(self) -> str:
-        """The id of the state that the chart is in. It changes when all that belonged to the last state has ended."""
+        """The id of the chart's state. It changes when everything that belonged to the last state has ended."""
         return self._chart.here
 
     def post(self, event: str) -> None:
-        """Say from outside that something happened. Never blocks; an event that is waiting already is not doubled.
+        """Say from outside that something happened. Never blocks. An event that waits already is not added again.
 
-        So at most one of each of the chart's events ever waits. Raises LocalProtocolError only for a name that no
-        state of the chart could ever take; one that is not legal just now is counted and forgotten.
+        So at most one of each of the chart's events waits. Raises LocalProtocolError only for an event that no state
+        of the chart takes from outside; one that is not enabled now is counted and forgotten.
         """
         if event == PATIENCE_ENDED or event not in self._chart.event_names():
             raise LocalProtocolError(f"{event!r} is no event that {self._chart.name} takes from outside")
@@ -119,13 +119,13 @@ class StateRunner:
             raise LocalProtocolError(f"{self._chart.name} sends no {message!r} while {self.state}")
 
     def statistics(self) -> StateRunnerStatistics:
-        """Counters since the beginning."""
+        """Counters since the start."""
         return StateRunnerStatistics(self._moves, self._ignored, self._patience_unused)
 
     async def run(self) -> None:
-        """Live until the chart is final.
+        """Run until the chart is final.
 
-        Raises what an activity raises, as it is, and LocalProtocolError for an event that its state does not declare
+        Raises what an activity raises, unchanged, and LocalProtocolError for an event that its state does not declare
         or that is not enabled.
         """
         trace_hook = TRACE_HOOK.get()
@@ -141,7 +141,7 @@ class StateRunner:
             self._ignore(self._waiting.pop(0))
 
     async def _stay(self, state: str) -> _Decision:
-        """Be in one state, until there is a reason to leave it and all that belonged to it has ended."""
+        """Be in one state, until there is a reason to leave it and everything that belonged to it has ended."""
         stay = _Stay()
         decision = self._next_from_outside()
         if decision is None:
@@ -157,30 +157,30 @@ class StateRunner:
                     raise stay.error
         else:
             await trio.lowlevel.checkpoint()
-        if stay.spoken is None:
+        if stay.returned is None:
             assert decision is not None
             return decision
         if decision is not None and decision.event not in (PATIENCE_ENDED, *self._waiting):
             self._waiting.insert(0, decision.event)
-        return self._check_spoken(state, stay.spoken)
+        return self._check_returned(state, stay.returned)
 
     async def _act(self, activity: Activity, stay: _Stay) -> None:
         try:
             event = await activity()
-            stay.spoken = _Decision(event, self._ask_facts())
-        except Exception as error:  # kept, so that it leaves `run` bare and not in a group
+            stay.returned = _Decision(event, self._ask_facts())
+        except Exception as error:  # kept, so that it leaves `run` as it is and not in a group
             stay.error = error
         self._wake.set()
 
     async def _wait_decision(self, stay: _Stay, deadline: float) -> _Decision | None:
-        """None: the activity has ended, or something has failed. Raises nothing but trio.Cancelled."""
+        """None: the activity has returned, or something has failed. Raises nothing but trio.Cancelled."""
         while True:
             with trio.move_on_at(deadline) as timer:
                 await self._wake.wait()
             if timer.cancelled_caught:
-                await trio.lowlevel.checkpoint()  # whoever speaks in this very tick is heard before patience
+                await trio.lowlevel.checkpoint()  # an event of this very tick goes before patience
             self._wake = trio.Event()
-            if stay.spoken is not None or stay.error is not None:
+            if stay.returned is not None or stay.error is not None:
                 return None
             try:
                 decision = self._next_from_outside()
@@ -194,7 +194,7 @@ class StateRunner:
                 return decision
 
     def _next_from_outside(self) -> _Decision | None:
-        """The first waiting event that is enabled here; those before it are ignored."""
+        """The first waiting event that is enabled here. Those before it are ignored."""
         while self._waiting:
             decision = _Decision(self._waiting.pop(0), self._ask_facts())
             if self._is_enabled(decision):
@@ -210,22 +210,22 @@ class StateRunner:
         _log.debug("patience unused chart=%s state=%s", self._chart.name, self.state)
         return None
 
-    def _check_spoken(self, state: str, spoken: _Decision) -> _Decision:
-        if spoken.event not in self._chart.events_of[state]:
-            raise LocalProtocolError(f"{self._chart.name}: the activity of {state} may not return {spoken.event!r}")
-        if not self._is_enabled(spoken):
-            truths = ", ".join(sorted(name for name, holds in spoken.facts.items() if holds)) or "nothing"
+    def _check_returned(self, state: str, returned: _Decision) -> _Decision:
+        if returned.event not in self._chart.events_of[state]:
+            raise LocalProtocolError(f"{self._chart.name}: the activity of {state} may not return {returned.event!r}")
+        if not self._is_enabled(returned):
+            holding = ", ".join(sorted(name for name, holds in returned.facts.items() if holds)) or "nothing"
             raise LocalProtocolError(
-                f"{self._chart.name}: {spoken.event!r} is not enabled in {state} while of its facts holds: {truths}"
+                f"{self._chart.name}: {returned.event!r} is not enabled in {state} while of its facts holds: {holding}"
             )
-        return spoken
+        return returned
 
     def _is_enabled(self, decision: _Decision) -> bool:
         return self._chart.is_enabled(decision.event, decision.facts)
 
     def _ask_facts(self) -> Mapping[str, bool]:
         facts = dict(self._facts())
-        if not self._chart.facts.issuperset(facts):  # the library would drop them in silence
+        if not self._chart.facts.issuperset(facts):  # the library would drop them silently
             unknown = ", ".join(sorted(set(facts) - self._chart.facts))
             raise LocalProtocolError(f"{self._chart.name} asks for no such facts: {unknown}")
         return facts

@@ -1,7 +1,7 @@
-"""A chart as proof and simulation read it: arrows, guards as truth tables, duties, all of it from the chart's class.
+"""A chart as the proof and the simulation read it: arrows, guards as truth tables, and duties, all from its class.
 
 A guard is evaluated once for each valuation of the chart's facts; a valuation is a frozen set of the facts that hold.
-So a chart that changes changes what is judged, and a mutant is a table with one entry changed.
+So whoever changes a chart changes what is judged, and a mutant is a table with one entry changed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ Valuation = frozenset[str]
 
 
 class Ambiguous(Exception):
-    """Two arrows of one state claim one event at once: a chart's guards must exclude each other."""
+    """Two arrows of one state claim the same event: a chart's guards must exclude each other."""
 
 
 @dataclass(frozen=True)
 class ChartTable:
-    """One chart. `arrows` in the order of their declaration."""
+    """One chart. `arrows` are in the order of declaration."""
 
     name: str
     states: tuple[str, ...]
@@ -30,7 +30,7 @@ class ChartTable:
     finals: frozenset[str]
     arrows: tuple[Transition, ...]
     valuations: tuple[Valuation, ...]
-    """Every way in which the chart's facts may hold together."""
+    """Every combination of the chart's facts."""
     guards: Mapping[str, frozenset[Valuation]]
     """For each guard, the valuations in which it holds."""
     events_of: Mapping[str, frozenset[str]]
@@ -38,7 +38,7 @@ class ChartTable:
     _targets: dict[tuple[str, str, Valuation], str | None] = field(default_factory=dict, compare=False, repr=False)
 
     def target(self, state: str, event: str, valuation: Valuation) -> str | None:
-        """Where the event leads; None where it is not enabled. Raises Ambiguous."""
+        """Where the event leads. None where it is not enabled. Raises Ambiguous."""
         key = state, event, valuation
         if key not in self._targets:
             open_arrows = [
@@ -53,7 +53,7 @@ class ChartTable:
         return self._targets[key]
 
     def check_guards(self) -> None:
-        """Raise Ambiguous if two arrows of a state claim one event at once, whatever the facts."""
+        """Raise Ambiguous if two arrows of a state claim the same event under some valuation."""
         events = dict.fromkeys(arrow.event for arrow in self.arrows)
         for valuation in self.valuations:
             for state in self.states:
@@ -67,7 +67,7 @@ class ChartTable:
         events_of: Mapping[str, frozenset[str]] | None = None,
         sends_of: Mapping[str, frozenset[str]] | None = None,
     ) -> ChartTable:
-        """The same chart with something else in the place of what is given."""
+        """The same chart, with what is given replaced."""
         return replace(
             self,
             arrows=self.arrows if arrows is None else arrows,
@@ -78,7 +78,7 @@ class ChartTable:
 
     @property
     def moves_made(self) -> tuple[tuple[str, str], ...]:
-        """State and event of each move that was asked for so far and is one."""
+        """State and event of each question so far that led to a move."""
         return tuple((state, event) for (state, event, _), target in self._targets.items() if target is not None)
 
     def _holds(self, guard: str, valuation: Valuation) -> bool:
@@ -108,7 +108,7 @@ def read_table(name: str, chart: type[Chart]) -> ChartTable:
 
 
 def _ask(chart: Chart, guard: str, true: Valuation) -> bool:
-    """One guard's answer. The method takes those facts that it names; the library gives it no others either."""
+    """One guard's answer. The method is given the facts that it names, as the library does."""
     method = getattr(chart, guard)
     wanted = method.__code__.co_varnames[: method.__code__.co_argcount]
     return bool(method(**{fact: fact in true for fact in chart.facts if fact in wanted}))

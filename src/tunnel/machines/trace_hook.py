@@ -1,7 +1,7 @@
-"""Who looks on: a simulation sees every move of a chart and every signal, and the program knows nothing of it.
+"""A hook by which a simulation sees every move of a chart and every signal, while the program knows nothing of it.
 
-The witness stands in a context variable, so each simulated machine has its own, and a program that runs without one
-pays for a look at a variable that is empty.
+The hook is in a context variable, so each simulated machine has its own. A program without one pays only for a look at
+an empty variable.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from tunnel.wire.signals import Signal
 
 
 class TraceHook(Protocol):
-    """Sees what happens on one machine, as it happens. It must not act."""
+    """Sees what happens on one machine, as it happens. It must not interfere."""
 
     def see_move(self, chart: str, about: str, source: str, event: str, facts: Mapping[str, bool], target: str) -> None:
-        """A chart took a transition; `about` tells charts of one kind apart, `facts` are what its guards were asked."""
+        """A chart took a transition. `about` tells charts of one kind apart; its guards were given `facts`."""
         ...
 
     def see_signal(self, is_sent: bool, signal: Signal) -> None:
-        """A signal was handed to the link, or came out of it."""
+        """A signal was sent over the link, or received from it."""
         ...
 
 
-TRACE_HOOK: ContextVar[TraceHook | None] = ContextVar("witness", default=None)
+TRACE_HOOK: ContextVar[TraceHook | None] = ContextVar("trace_hook", default=None)
