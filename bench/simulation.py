@@ -15,7 +15,7 @@ from pathlib import Path
 import trio
 
 from tunnel.model.settings import NodeSettings
-from tunnel.verify.simulation.internet.topology import Host, Topology
+from tunnel.verify.reachability.topology import Host, Topology
 from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.runs.schedule import run_seeded
 from tunnel.verify.simulation.scenarios.action import Connect

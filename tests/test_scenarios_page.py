@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tunnel.verify.simulation.internet.presets import NATS
-from tunnel.verify.simulation.internet.topology import Gateway, Host, Line, Nat, Router, Server, StunServer
+from tunnel.verify.reachability.nat_kinds import NATS
+from tunnel.verify.reachability.topology import Gateway, Host, Line, Nat, Router, Server, StunServer
 from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.scenarios.action import ANY_DEED
 from tunnel.verify.simulation.scenarios.expectation import ANY_EXPECTATION

@@ -19,9 +19,9 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.settings import STUN_PORTS
-from tunnel.verify.simulation.internet.nat_chain import standings
-from tunnel.verify.simulation.internet.oracle import Cause, Possibility, Verdict, direct_path_possible
-from tunnel.verify.simulation.internet.topology import Hairpinning, Host, Line, Nat, Router, Server, Topology, Udp
+from tunnel.verify.reachability.nat_chain import standings
+from tunnel.verify.reachability.oracle import Cause, Possibility, Verdict, direct_path_possible
+from tunnel.verify.reachability.topology import Hairpinning, Host, Line, Nat, Router, Server, Topology, Udp
 from tunnel.verify.workers import run_all
 
 ACCESS = Line(latency=0.005)

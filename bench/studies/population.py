@@ -21,9 +21,9 @@ from bench.studies.study import ONE, OTHER, READY, study_pair
 from tunnel.model.nat import Udp
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.settings import PUBLIC_STUN
-from tunnel.verify.simulation.internet.nat_chain import standings
-from tunnel.verify.simulation.internet.oracle import Possibility, Verdict, direct_path_possible
-from tunnel.verify.simulation.internet.topology import Topology
+from tunnel.verify.reachability.nat_chain import standings
+from tunnel.verify.reachability.oracle import Possibility, Verdict, direct_path_possible
+from tunnel.verify.reachability.topology import Topology
 from tunnel.verify.workers import run_all
 
 _NAMES = tuple(known.rpartition(":")[0] for known in PUBLIC_STUN)

@@ -17,7 +17,7 @@ from bench.studies.population_mix import Mix
 
 from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.model.settings import PUBLIC_STUN
-from tunnel.verify.simulation.internet.topology import (
+from tunnel.verify.reachability.topology import (
     UNANSWERED_LIFETIME,
     Gateway,
     Hairpinning,

@@ -8,9 +8,9 @@ from bench.studies.choices import Chooser, every_draw
 from bench.studies.population_draw import Site, draw_site
 from bench.studies.population_mix import Mix
 
-from tunnel.verify.simulation.internet.nat_chain import NatChain, reach_of, side_of
-from tunnel.verify.simulation.internet.oracle import Cause, Possibility, Verdict, direct_path_possible
-from tunnel.verify.simulation.internet.topology import Udp
+from tunnel.verify.reachability.nat_chain import NatChain, reach_of, side_of
+from tunnel.verify.reachability.oracle import Cause, Possibility, Verdict, direct_path_possible
+from tunnel.verify.reachability.topology import Udp
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from bench.studies.reenactment_hub import Hub
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.settings import PUBLIC_STUN
 from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.reachability.topology import SERVER, Topology
 from tunnel.verify.simulation.internet.simulated_network import build_town
-from tunnel.verify.simulation.internet.topology import SERVER, Topology
 from tunnel.verify.simulation.runs.schedule import run_seeded
 
 READY = 4.0

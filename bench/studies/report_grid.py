@@ -9,7 +9,7 @@ from bench.studies.grid import FILTERINGS, MAPPINGS, Agreement, CellResult, Posi
 from bench.studies.plot import Strip
 from bench.studies.statistics import percentile
 
-from tunnel.verify.simulation.internet.oracle import Possibility
+from tunnel.verify.reachability.oracle import Possibility
 
 FAMILIES = tuple(f"{mapping} {filtering}" for mapping in MAPPINGS for filtering in FILTERINGS)
 

@@ -10,7 +10,7 @@ from bench.studies.population import Moment, PairRun, Program, Region, Tally, ta
 from bench.studies.population_forecast import Forecast
 from bench.studies.statistics import Share, Spread
 
-from tunnel.verify.simulation.internet.oracle import Possibility
+from tunnel.verify.reachability.oracle import Possibility
 
 
 @dataclass(frozen=True, slots=True)

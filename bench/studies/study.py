@@ -10,7 +10,7 @@ import trio
 from tunnel.model.nat import NatReport
 from tunnel.model.settings import NodeSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.verify.simulation.internet.topology import SERVER, Topology
+from tunnel.verify.reachability.topology import SERVER, Topology
 from tunnel.verify.simulation.runs.programs import Programs
 from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.scenarios.scenario import NodePlan, Scenario

@@ -23,8 +23,8 @@ from tunnel.nat.gateways.race import PortClients
 from tunnel.nat.gateways.upnp import UpnpClient
 from tunnel.node.port_mapping_states import PortMappingStates
 from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.reachability.topology import Gateway, Host, Lie, Router, Topology
 from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_town
-from tunnel.verify.simulation.internet.topology import Gateway, Host, Lie, Router, Topology
 
 OUTSIDE, DESK, PORT = "26.0.0.1", "192.168.1.2", 40000
 ALL = Gateway(upnp=True, nat_pmp=True, pcp=True)

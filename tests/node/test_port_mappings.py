@@ -20,8 +20,8 @@ from tunnel.model.transport import Transport
 from tunnel.node.identity import load_identity
 from tunnel.node.port_mappings import PortMappings
 from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.reachability.topology import Gateway, Host, Router, Server, Topology
 from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_town
-from tunnel.verify.simulation.internet.topology import Gateway, Host, Router, Server, Topology
 
 OUTSIDE, DESK, DESK6 = "26.0.0.1", "192.168.1.2", "2001:db8::2"
 ALL = Gateway(upnp=True, nat_pmp=True, pcp=True)

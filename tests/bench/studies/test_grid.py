@@ -20,7 +20,7 @@ from bench.studies.grid import (
 from bench.studies.study import PairResult
 
 from tunnel.model.nat import Allocation
-from tunnel.verify.simulation.internet.oracle import Cause, Possibility, Verdict
+from tunnel.verify.reachability.oracle import Cause, Possibility, Verdict
 
 SYMMETRIC = Kind("APDM", "APDF", Allocation.RANDOM)
 OPEN_DEPENDENT = Kind("ADM", "EIF", Allocation.BLOCK)

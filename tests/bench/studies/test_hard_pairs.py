@@ -9,7 +9,7 @@ from bench.studies.study import ONE, OTHER
 
 from tunnel.model.nat import Allocation
 from tunnel.model.settings import NodeSettings
-from tunnel.verify.simulation.internet.oracle import Possibility
+from tunnel.verify.reachability.oracle import Possibility
 from tunnel.verify.simulation.runs.programs import Programs
 from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.scenarios.scenario import NodePlan, Scenario

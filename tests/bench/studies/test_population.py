@@ -18,8 +18,8 @@ from bench.studies.statistics import Share
 from bench.studies.study import ONE, OTHER
 
 from tunnel.model.settings import PUBLIC_STUN
-from tunnel.verify.simulation.internet.nat_chain import standings
-from tunnel.verify.simulation.internet.oracle import Cause, Possibility, Verdict, direct_path_possible
+from tunnel.verify.reachability.nat_chain import standings
+from tunnel.verify.reachability.oracle import Cause, Possibility, Verdict, direct_path_possible
 from tunnel.verify.simulation.scenarios.library import simulations_folder
 
 pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as long

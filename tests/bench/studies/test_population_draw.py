@@ -9,8 +9,8 @@ from bench.studies.population_draw import SIDES, draw_pair
 from bench.studies.population_mix import FILE, read_mix
 
 from tunnel.model.nat import Filtering, Mapping
-from tunnel.verify.simulation.internet.nat_chain import standings
-from tunnel.verify.simulation.internet.topology import Topology, Udp
+from tunnel.verify.reachability.nat_chain import standings
+from tunnel.verify.reachability.topology import Topology, Udp
 from tunnel.verify.simulation.scenarios.library import simulations_folder
 
 MIX = read_mix(simulations_folder() / FILE)

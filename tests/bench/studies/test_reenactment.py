@@ -8,7 +8,7 @@ from bench.studies.reenactment import Strategy, reenact
 
 from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.model.settings import PUBLIC_STUN
-from tunnel.verify.simulation.internet.topology import Host, Line, Nat, Router, Topology, Udp, Unsolicited
+from tunnel.verify.reachability.topology import Host, Line, Nat, Router, Topology, Udp, Unsolicited
 
 STUN_NAMES = tuple(server.rpartition(":")[0] for server in PUBLIC_STUN)
 GOOGLE = STUN_NAMES[:3]

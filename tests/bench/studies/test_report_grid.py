@@ -7,7 +7,7 @@ from bench.studies.report_grid import grid_strips, grid_text
 from bench.studies.study import PairResult
 
 from tunnel.model.nat import Allocation
-from tunnel.verify.simulation.internet.oracle import Cause, Possibility, Verdict
+from tunnel.verify.reachability.oracle import Cause, Possibility, Verdict
 
 EASY = Kind("EIM", "APDF", Allocation.PRESERVING)
 HARD = Kind("APDM", "APDF", Allocation.RANDOM)

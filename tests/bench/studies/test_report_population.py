@@ -12,7 +12,7 @@ from bench.studies.report_population import (
     summary_text,
 )
 
-from tunnel.verify.simulation.internet.oracle import Cause, Possibility, Verdict
+from tunnel.verify.reachability.oracle import Cause, Possibility, Verdict
 from tunnel.verify.simulation.scenarios.library import simulations_folder
 
 PLAIN = Verdict(Possibility.PLAIN, Cause.KNOWN_PORTS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.studies.study import OTHER, study_pair
 
 from tunnel.model.nat import Allocation, Mapping
-from tunnel.verify.simulation.internet.topology import Host, Nat, Router, Topology, Udp
+from tunnel.verify.reachability.topology import Host, Nat, Router, Topology, Udp
 
 HARD = Nat(mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT, allocation=Allocation.RANDOM)
 

@@ -21,12 +21,12 @@ from tunnel.nat.gateways.pcp import PcpClient
 from tunnel.nat.gateways.race import PCP_LEAD, PortClients
 from tunnel.nat.gateways.upnp import UpnpClient
 from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.reachability.topology import Gateway as Speaks
+from tunnel.verify.reachability.topology import Host, Lie, Router, Topology
 from tunnel.verify.simulation.internet.gateway import PRIVATE_ADDRESS
 from tunnel.verify.simulation.internet.igd import BLACK_HOLE_SECONDS, DISCOVERED_SECONDS
 from tunnel.verify.simulation.internet.router import Gatekeeper, RouterBox
 from tunnel.verify.simulation.internet.simulated_network import build_town
-from tunnel.verify.simulation.internet.topology import Gateway as Speaks
-from tunnel.verify.simulation.internet.topology import Host, Lie, Router, Topology
 from tunnel.wire.pcp import PCP_VERSION
 
 OUTSIDE, INNER, DESK, DESK6 = "26.0.0.1", "192.168.1.1", "192.168.1.2", "2001:db8::2"

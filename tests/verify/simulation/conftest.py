@@ -13,8 +13,8 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.verify.memory.datagrams import MemoryDatagramSocket
 from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet
 from tunnel.verify.memory.packet import Fate, MemoryPacket
+from tunnel.verify.reachability.topology import Topology
 from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_town
-from tunnel.verify.simulation.internet.topology import Topology
 
 ROUND = 0.1
 """Seconds of virtual time in which everything that was sent has arrived."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.verify.simulation.internet.topology import Host, Nat, Router, Topology
+from tunnel.verify.reachability.topology import Host, Nat, Router, Topology
 
 OUTER = "26.0.0.1"
 PUBLIC, OTHER = Endpoint("25.0.1.1", 5000), Endpoint("25.0.1.2", 5000)

@@ -7,8 +7,8 @@ import random
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.transport import Transport
 from tunnel.verify.memory.internet import MemoryInternet
+from tunnel.verify.reachability.topology import Gateway, Nat, Router
 from tunnel.verify.simulation.internet.router import RouterBox
-from tunnel.verify.simulation.internet.topology import Gateway, Nat, Router
 
 OUTSIDE = "25.1.0.1"
 STRANGER = Endpoint("192.168.1.99", 99)

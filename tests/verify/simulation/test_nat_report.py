@@ -23,8 +23,7 @@ from tunnel.network.ports import DatagramSocket
 from tunnel.node.nat_discovery import NatDiscovery
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.internet import open_memory_internet
-from tunnel.verify.simulation.internet.simulated_network import build_town
-from tunnel.verify.simulation.internet.topology import (
+from tunnel.verify.reachability.topology import (
     Hairpinning,
     Host,
     Line,
@@ -34,7 +33,8 @@ from tunnel.verify.simulation.internet.topology import (
     Topology,
     Unsolicited,
 )
-from tunnel.verify.simulation.internet.topology import Udp as LetsOut
+from tunnel.verify.reachability.topology import Udp as LetsOut
+from tunnel.verify.simulation.internet.simulated_network import build_town
 from tunnel.verify.simulation.runs.stun_liar import serve_lies
 
 pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as long

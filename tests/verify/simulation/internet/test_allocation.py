@@ -11,8 +11,8 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
 from tunnel.model.nat import Allocation
+from tunnel.verify.reachability.topology import Nat
 from tunnel.verify.simulation.internet.allocation import Allocator, allocator_of, poisson
-from tunnel.verify.simulation.internet.topology import Nat
 
 INNER, NEIGHBOUR = Endpoint("192.168.1.2", 5000), Endpoint("192.168.1.3", 5000)
 

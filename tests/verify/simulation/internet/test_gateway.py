@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame
 from tunnel.model.transport import Transport
+from tunnel.verify.reachability.topology import Gateway, Lie
 from tunnel.verify.simulation.internet.gateway import (
     LONG_REFUSAL,
     PRIVATE_ADDRESS,
@@ -21,7 +22,6 @@ from tunnel.verify.simulation.internet.gateway import (
     Gatekeeper,
 )
 from tunnel.verify.simulation.internet.leases import SEARCHED
-from tunnel.verify.simulation.internet.topology import Gateway, Lie
 from tunnel.wire.nat_pmp import (
     PmpAddress,
     PmpAddressRequest,

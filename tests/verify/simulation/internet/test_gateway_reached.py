@@ -13,8 +13,8 @@ from tunnel.model.errors import Unreachable
 from tunnel.model.transport import Transport
 from tunnel.verify.memory.host import MemoryHost
 from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.reachability.topology import Gateway, Host, Router, Topology
 from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_town
-from tunnel.verify.simulation.internet.topology import Gateway, Host, Router, Topology
 from tunnel.wire.nat_pmp import PmpAddress, PmpAddressRequest, PmpMapped, PmpMapRequest
 from tunnel.wire.pcp import ANYWHERE, PcpMapped, PcpMapRequest
 from tunnel.wire.port_control import PORT, PortAnswer, PortRequest, decode_port_answer, encode_port_request

@@ -19,8 +19,8 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.transport import Transport
 from tunnel.verify.netlab import Gateway as Protocol
 from tunnel.verify.netlab import Host, Lab, Site, SiteSpec
+from tunnel.verify.reachability.topology import Gateway
 from tunnel.verify.simulation.internet.gateway import Gatekeeper
-from tunnel.verify.simulation.internet.topology import Gateway
 from tunnel.wire.nat_pmp import PmpAddress, PmpAddressRequest, PmpCode, PmpMapped, PmpMapRequest, PmpRefusal
 from tunnel.wire.pcp import ANYWHERE, PcpAnnounced, PcpAnnounceRequest, PcpCode, PcpMapped, PcpMapRequest, PcpRefusal
 from tunnel.wire.port_control import PORT, PortAnswer, PortRequest, decode_port_answer, encode_port_request

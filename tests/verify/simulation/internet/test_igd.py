@@ -16,6 +16,7 @@ from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.transport import Transport
 from tunnel.network.os.upnp_call import TRIES
 from tunnel.network.ports import MappedPort
+from tunnel.verify.reachability.topology import Gateway, Lie
 from tunnel.verify.simulation.internet.gateway import PRIVATE_ADDRESS, WRONG_ADDRESS, Gatekeeper
 from tunnel.verify.simulation.internet.igd import (
     BLACK_HOLE_SECONDS,
@@ -26,7 +27,6 @@ from tunnel.verify.simulation.internet.igd import (
     Doorstep,
     VirtualIgd,
 )
-from tunnel.verify.simulation.internet.topology import Gateway, Lie
 
 DESK, LAPTOP = "192.168.1.7", "192.168.1.8"
 PORT, LEASE = 40_000, 600.0

@@ -7,8 +7,8 @@ from trio.testing import MockClock
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.transport import Transport
+from tunnel.verify.reachability.topology import Gateway
 from tunnel.verify.simulation.internet.leases import FIRST_PORT, LAST_PORT, SEARCHED, PortLeases
-from tunnel.verify.simulation.internet.topology import Gateway
 
 DESK, LAPTOP = Endpoint("192.168.1.7", 5000), Endpoint("192.168.1.8", 5000)
 UDP = Transport.UDP

@@ -13,8 +13,8 @@ from trio.testing import MockClock
 from tunnel.model.endpoint import Endpoint
 from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet
 from tunnel.verify.memory.packet import Fate, MemoryPacket, Owner, Segment, SegmentKind
+from tunnel.verify.reachability.topology import Line
 from tunnel.verify.simulation.internet.line import AccessLine
-from tunnel.verify.simulation.internet.topology import Line
 
 HERE, THERE = Endpoint("25.0.0.1", 1), Endpoint("25.0.0.2", 2)
 Arrival = tuple[float, int]

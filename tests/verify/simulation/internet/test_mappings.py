@@ -11,10 +11,10 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
 from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.verify.memory.packet import SegmentKind
+from tunnel.verify.reachability.topology import Nat, Refresh
 from tunnel.verify.simulation.internet.allocation import allocator_of
 from tunnel.verify.simulation.internet.mappings import MappingTable, PortMapping
 from tunnel.verify.simulation.internet.openings import Policy, datagram_policy, stream_policy
-from tunnel.verify.simulation.internet.topology import Nat, Refresh
 
 MAPPINGS = (Mapping.ENDPOINT_INDEPENDENT, Mapping.ADDRESS_DEPENDENT, Mapping.ADDRESS_AND_PORT_DEPENDENT)
 FILTERINGS = (Filtering.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_DEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT)

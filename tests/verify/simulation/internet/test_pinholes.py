@@ -10,10 +10,10 @@ from trio.testing import MockClock
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.transport import Transport
+from tunnel.verify.reachability.topology import Gateway, Lie
 from tunnel.verify.simulation.internet.gateway import Gatekeeper
 from tunnel.verify.simulation.internet.pinholes import Pinholes
 from tunnel.verify.simulation.internet.router import RouterBox
-from tunnel.verify.simulation.internet.topology import Gateway, Lie
 from tunnel.wire.pcp import PcpCode, PcpMapped, PcpMapRequest, PcpRefusal
 from tunnel.wire.port_control import PortAnswer, decode_port_answer, encode_port_request
 

@@ -15,7 +15,7 @@ from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.model.transport import Transport
 from tunnel.verify.memory.internet import HOPS
 from tunnel.verify.memory.packet import Fate
-from tunnel.verify.simulation.internet.topology import Hairpinning, Host, Nat, Refresh, Router, Topology, Unsolicited
+from tunnel.verify.reachability.topology import Hairpinning, Host, Nat, Refresh, Router, Topology, Unsolicited
 
 if TYPE_CHECKING:
     from tests.verify.simulation.conftest import Mailbox, Scene

@@ -14,7 +14,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering
 from tunnel.model.transport import Transport
 from tunnel.verify.memory.packet import Fate
-from tunnel.verify.simulation.internet.topology import Host, Nat
+from tunnel.verify.reachability.topology import Host, Nat
 
 if TYPE_CHECKING:
     from tests.verify.simulation.conftest import Mailbox, Scene

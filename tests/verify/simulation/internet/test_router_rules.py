@@ -14,7 +14,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Unreachable
 from tunnel.model.nat import Filtering
 from tunnel.verify.memory.packet import Fate
-from tunnel.verify.simulation.internet.topology import Host, Router, StunServer, Topology, Udp
+from tunnel.verify.reachability.topology import Host, Router, StunServer, Topology, Udp
 
 if TYPE_CHECKING:
     from tests.verify.simulation.conftest import Mailbox, Scene

@@ -21,8 +21,8 @@ from tunnel.model.settings import NodeSettings, ServerSettings
 from tunnel.server.program import serve
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.memory.packet import Fate, MemoryPacket
+from tunnel.verify.reachability.topology import Host, Line, Router, Server, StunServer, Topology
 from tunnel.verify.simulation.internet.simulated_network import build_town
-from tunnel.verify.simulation.internet.topology import Host, Line, Router, Server, StunServer, Topology
 
 if TYPE_CHECKING:
     from tests.verify.simulation.conftest import Mailbox, Scene

@@ -10,8 +10,8 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.transport import Transport
 from tunnel.verify.memory.packet import MemoryPacket, Segment, SegmentKind
+from tunnel.verify.reachability.topology import Nat
 from tunnel.verify.simulation.internet.static_mappings import StaticMappings
-from tunnel.verify.simulation.internet.topology import Nat
 from tunnel.verify.simulation.internet.translator import Translator
 
 UDP, TCP = Transport.UDP, Transport.TCP

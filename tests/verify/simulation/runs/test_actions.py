@@ -10,7 +10,7 @@ import trio
 from tests.verify.simulation.pairs import TALK, do, expect, pair, pair_text, pair_with_tun
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.verify.simulation.internet.topology import Line, Udp
+from tunnel.verify.reachability.topology import Line, Udp
 from tunnel.verify.simulation.runs.programs import Programs
 from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.runs.trace import Happened

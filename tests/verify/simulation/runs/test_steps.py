@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.verify.simulation.pairs import TALK, do, expect, pair
 
-from tunnel.verify.simulation.internet.topology import Server
+from tunnel.verify.reachability.topology import Server
 from tunnel.verify.simulation.runs.failure import Failure
 from tunnel.verify.simulation.runs.run import Outcome, run_scenario
 from tunnel.verify.simulation.runs.steps import Step, last_before, steps_of

@@ -11,8 +11,8 @@ from tests.verify.simulation.pairs import PAIR, do, expect, pair, pair_text
 from tunnel.model.errors import SettingsError
 from tunnel.model.nat import Filtering, Mapping
 from tunnel.model.settings import PUBLIC_STUN
-from tunnel.verify.simulation.internet.presets import NATS
-from tunnel.verify.simulation.internet.topology import Hairpinning, Nat, Router
+from tunnel.verify.reachability.nat_kinds import NATS
+from tunnel.verify.reachability.topology import Hairpinning, Nat, Router
 from tunnel.verify.simulation.scenarios.expectation import ExpectNode, ExpectPeer
 from tunnel.verify.simulation.scenarios.library import scenario_files
 from tunnel.verify.simulation.scenarios.scenario_file import parse_scenario, read_scenario

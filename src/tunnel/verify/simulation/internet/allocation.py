@@ -17,7 +17,7 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
 from tunnel.model.nat import Allocation
-from tunnel.verify.simulation.internet.topology import Nat
+from tunnel.verify.reachability.topology import Nat
 
 DRAWS = 64
 """Random tries; where they all fail the range is nearly full, and the next free port above the last is taken."""

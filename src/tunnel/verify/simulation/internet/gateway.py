@@ -15,9 +15,9 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame
 from tunnel.model.transport import Transport
+from tunnel.verify.reachability.topology import Gateway, Lie
 from tunnel.verify.simulation.internet.leases import PortLease, PortLeases
 from tunnel.verify.simulation.internet.router import RouterBox
-from tunnel.verify.simulation.internet.topology import Gateway, Lie
 from tunnel.wire.nat_pmp import (
     PmpAddress,
     PmpAddressRequest,

@@ -17,8 +17,8 @@ from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.transport import Transport
 from tunnel.network.os.upnp_call import TRIES
 from tunnel.network.ports import MappedPort
+from tunnel.verify.reachability.topology import Lie
 from tunnel.verify.simulation.internet.gateway import Gatekeeper
-from tunnel.verify.simulation.internet.topology import Lie
 
 DISCOVERED_SECONDS = 1.05
 """Until the search has found a gateway: it always listens for all the time that it gave them."""

@@ -18,7 +18,7 @@ from functools import partial
 import trio
 
 from tunnel.verify.memory.packet import Ether, Fate, MemoryPacket, Network, Owner
-from tunnel.verify.simulation.internet.topology import Line
+from tunnel.verify.reachability.topology import Line
 
 HEADERS4 = 28
 HEADERS6 = 48

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
 from tunnel.model.nat import Filtering
-from tunnel.verify.simulation.internet.topology import UDP_LIFETIME, UNANSWERED_LIFETIME, Nat, Refresh
+from tunnel.verify.reachability.topology import UDP_LIFETIME, UNANSWERED_LIFETIME, Nat, Refresh
 
 STREAM_LIFETIME = 7440.0
 """RFC 5382, requirement 5: an established connection may be idle for 2 h 4 min."""

@@ -21,11 +21,11 @@ import trio
 from tunnel.model.endpoint import Endpoint, Scope, scope_of
 from tunnel.model.transport import Transport
 from tunnel.verify.memory.packet import Ether, Fate, MemoryPacket, Network, Owner, Segment, SegmentKind
+from tunnel.verify.reachability.topology import Hairpinning, Nat, Router, Udp, Unsolicited
 from tunnel.verify.simulation.internet.firewall import Firewall
 from tunnel.verify.simulation.internet.openings import datagram_policy, stream_policy
 from tunnel.verify.simulation.internet.pinholes import Pinholes
 from tunnel.verify.simulation.internet.static_mappings import StaticMappings
-from tunnel.verify.simulation.internet.topology import Hairpinning, Nat, Router, Udp, Unsolicited
 from tunnel.verify.simulation.internet.translator import Translator
 
 LAN_LATENCY = 0.0005

@@ -18,11 +18,11 @@ from tunnel.verify.memory.internet import MemoryInternet
 from tunnel.verify.memory.overlay import MemoryOverlay
 from tunnel.verify.memory.packet import MemoryPacket, Network
 from tunnel.verify.memory.resolver import Trouble
+from tunnel.verify.reachability.topology import SERVER, Line, Topology
 from tunnel.verify.simulation.internet.gateway import Gatekeeper
 from tunnel.verify.simulation.internet.igd import Doorstep, VirtualIgd
 from tunnel.verify.simulation.internet.line import AccessLine
 from tunnel.verify.simulation.internet.router import INNER6, RouterBox
-from tunnel.verify.simulation.internet.topology import SERVER, Line, Topology
 
 
 @dataclass(frozen=True, slots=True)

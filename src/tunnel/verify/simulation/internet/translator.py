@@ -10,11 +10,11 @@ import random
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.transport import Transport
 from tunnel.verify.memory.packet import MemoryPacket
+from tunnel.verify.reachability.topology import Nat, Unsolicited
 from tunnel.verify.simulation.internet.allocation import allocator_of
 from tunnel.verify.simulation.internet.mappings import MappingTable
 from tunnel.verify.simulation.internet.openings import datagram_policy, stream_policy
 from tunnel.verify.simulation.internet.static_mappings import StaticMappings
-from tunnel.verify.simulation.internet.topology import Nat, Unsolicited
 
 
 class Translator:

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from tunnel.model.errors import Refused, Unreachable
-from tunnel.verify.simulation.internet.topology import Lie, Udp
+from tunnel.verify.reachability.topology import Lie, Udp
 from tunnel.verify.simulation.runs.programs import Programs
 from tunnel.verify.simulation.scenarios.action import (
     Action,

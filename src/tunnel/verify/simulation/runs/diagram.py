@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunnel.machines.sequence import SequenceDiagram
-from tunnel.verify.simulation.internet.topology import SERVER
+from tunnel.verify.reachability.topology import SERVER
 from tunnel.verify.simulation.runs.run import Outcome
 from tunnel.verify.simulation.runs.steps import Step, steps_of
 from tunnel.verify.simulation.scenarios.scenario import Scenario

@@ -23,8 +23,8 @@ from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.server.program import serve
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.host import MemoryHost
+from tunnel.verify.reachability.topology import SERVER, Honesty, StunServer
 from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork
-from tunnel.verify.simulation.internet.topology import SERVER, Honesty, StunServer
 from tunnel.verify.simulation.runs.failure import Failure
 from tunnel.verify.simulation.runs.kept_leases import KeptLeases
 from tunnel.verify.simulation.runs.standstill import Standstill

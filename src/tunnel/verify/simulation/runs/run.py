@@ -13,8 +13,8 @@ import trio
 
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.memory.packet import Fate, MemoryPacket
+from tunnel.verify.reachability.topology import SERVER
 from tunnel.verify.simulation.internet.simulated_network import build_town
-from tunnel.verify.simulation.internet.topology import SERVER
 from tunnel.verify.simulation.runs.actions import perform
 from tunnel.verify.simulation.runs.agreement import faults_in_agreement
 from tunnel.verify.simulation.runs.conformance import Arrow, arrows_of, faults_of

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tunnel.machines.sequence import Arrow
 from tunnel.verify.memory.packet import Fate
-from tunnel.verify.simulation.internet.topology import SERVER, Topology
+from tunnel.verify.reachability.topology import SERVER, Topology
 from tunnel.verify.simulation.runs.failure import Failure
 from tunnel.verify.simulation.runs.trace import Ended, Frozen, Happened, Moved, Passed, Record, Signalled
 

@@ -8,8 +8,8 @@ from functools import partial
 
 from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.toml_file import shown
+from tunnel.verify.reachability.topology import SERVER, Router, Topology
 from tunnel.verify.simulation.internet.router import INNER6
-from tunnel.verify.simulation.internet.topology import SERVER, Router, Topology
 from tunnel.verify.simulation.scenarios.action import Action, Plug, Renumber, Roam, Sleep, Unplug
 from tunnel.verify.simulation.scenarios.structure import Reader
 from tunnel.verify.simulation.scenarios.toml_lines import Path

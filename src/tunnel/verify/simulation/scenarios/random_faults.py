@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterator, Sequence
 
-from tunnel.verify.simulation.internet.topology import SERVER
+from tunnel.verify.reachability.topology import SERVER
 from tunnel.verify.simulation.scenarios.action import Action, ChangeLine, FillDisk, Freeze
 
 LENGTHS = (2.0, 8.0, 20.0)

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.model.settings import NodeSettings
-from tunnel.verify.simulation.internet.nat_chain import standings
-from tunnel.verify.simulation.internet.oracle import Possibility, direct_path_possible
-from tunnel.verify.simulation.internet.topology import (
+from tunnel.verify.reachability.nat_chain import standings
+from tunnel.verify.reachability.oracle import Possibility, direct_path_possible
+from tunnel.verify.reachability.topology import (
     Hairpinning,
     Honesty,
     Host,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tunnel.model.settings import NodeSettings
-from tunnel.verify.simulation.internet.topology import Topology
+from tunnel.verify.reachability.topology import Topology
 from tunnel.verify.simulation.scenarios.action import Action
 from tunnel.verify.simulation.scenarios.expectation import Expectation
 

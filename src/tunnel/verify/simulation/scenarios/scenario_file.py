@@ -17,8 +17,8 @@ from tunnel.model.endpoint import Endpoint, is_usable, split_host_port
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import PUBLIC_STUN, STUN_PORTS, NodeSettings
 from tunnel.model.toml_file import parse_toml, read_text, shown
-from tunnel.verify.simulation.internet.presets import NATS
-from tunnel.verify.simulation.internet.topology import SERVER, Host, Nat, Router, Server, StunServer, Topology
+from tunnel.verify.reachability.nat_kinds import NATS
+from tunnel.verify.reachability.topology import SERVER, Host, Nat, Router, Server, StunServer, Topology
 from tunnel.verify.simulation.scenarios.action import ANY_DEED, Action
 from tunnel.verify.simulation.scenarios.addresses import vet_address, vet_addresses, vet_standing
 from tunnel.verify.simulation.scenarios.expectation import (

@@ -15,7 +15,7 @@ from tunnel.model.port_mapping import PortProtocol
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.settings import TUNNEL_MTU
 from tunnel.model.toml_file import shown
-from tunnel.verify.simulation.internet.topology import SERVER, Lie, Nat, Router, Udp
+from tunnel.verify.reachability.topology import SERVER, Lie, Nat, Router, Udp
 from tunnel.verify.simulation.scenarios.action import (
     LEAST_SIZE,
     Action,

@@ -6,9 +6,9 @@ from itertools import product
 import pytest
 
 from tunnel.model.nat import Allocation, Filtering, Mapping
-from tunnel.verify.simulation.internet.nat_chain import NatChain
-from tunnel.verify.simulation.internet.oracle import Cause, Possibility, Verdict, direct_path_possible
-from tunnel.verify.simulation.internet.topology import Gateway, Hairpinning, Lie, Nat, Router, Udp
+from tunnel.verify.reachability.nat_chain import NatChain
+from tunnel.verify.reachability.oracle import Cause, Possibility, Verdict, direct_path_possible
+from tunnel.verify.reachability.topology import Gateway, Hairpinning, Lie, Nat, Router, Udp
 
 MAPPINGS = {
     "EIM": Mapping.ENDPOINT_INDEPENDENT,

@@ -26,8 +26,8 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from tunnel.model.nat import Filtering, Mapping
-from tunnel.verify.simulation.internet.nat_chain import OPEN, STEADY, Hop, NatChain, Side, reach_of, side_of
-from tunnel.verify.simulation.internet.topology import Hairpinning, Nat, Router, Udp
+from tunnel.verify.reachability.nat_chain import OPEN, STEADY, Hop, NatChain, Side, reach_of, side_of
+from tunnel.verify.reachability.topology import Hairpinning, Nat, Router, Udp
 
 FLOWS = 2048
 """Pairs of socket and remote endpoint that one side may open in a punch: more than that, routers must not bear."""

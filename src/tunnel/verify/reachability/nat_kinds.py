@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunnel.model.nat import Allocation, Filtering, Mapping
-from tunnel.verify.simulation.internet.topology import Hairpinning, Nat
+from tunnel.verify.reachability.topology import Hairpinning, Nat
 
 NATS: dict[str, Nat] = {
     "full_cone": Nat(filtering=Filtering.ENDPOINT_INDEPENDENT),

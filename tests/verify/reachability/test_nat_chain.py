@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tunnel.model.nat import Allocation, Filtering, Mapping
-from tunnel.verify.simulation.internet.nat_chain import Hop, NatChain, reach_of, side_of, standings
-from tunnel.verify.simulation.internet.topology import Gateway, Host, Lie, Nat, Router, Topology
+from tunnel.verify.reachability.nat_chain import Hop, NatChain, reach_of, side_of, standings
+from tunnel.verify.reachability.topology import Gateway, Host, Lie, Nat, Router, Topology
 
 
 def router(nat: Nat | None, gateway: Gateway | None = None) -> Router:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from tunnel.model.nat import Allocation, Filtering, Mapping
-from tunnel.verify.simulation.internet.topology import Lie, Nat, Router, Topology
+from tunnel.verify.reachability.topology import Lie, Nat, Router, Topology
 
 PUNCH = 10.0
 """Seconds that a punch may take."""
