@@ -1,4 +1,4 @@
-"""One side of a hard punch alone: what it knocks and tells is kept, and the test says what the peer's hints would."""
+"""One side of a port prediction alone: what it sends is kept, and the test says what the peer's hints would."""
 
 from __future__ import annotations
 
@@ -29,51 +29,72 @@ COUNTS = NatReport(
 
 
 @dataclass
+class Sent:
+    """Takes what an attempt sends."""
+
+    probes: list[tuple[float, Way]] = field(default_factory=list)
+    told: list[ProbeHint] = field(default_factory=list)
+
+    def send_untracked(self, way: Way, ttl: int | None = None) -> None:
+        self.probes.append((trio.current_time(), way))
+
+    def tell(self, hint: ProbeHint) -> None:
+        self.told.append(hint)
+
+
+@dataclass
 class Solo:
-    """A bout of one side, from its first second on."""
+    """One attempt of one side, from its first second on."""
 
     attempt: Attempt
-    facts: PeerFacts
-    knocks: list[tuple[float, Way]] = field(default_factory=list)
-    told: list[ProbeHint] = field(default_factory=list)
+    peer: PeerFacts
+    sent: Sent
 
     def hear(self, *spans: Span, phase: PunchPhase = PunchPhase.UNDER_WAY) -> None:
         """The peer says that its ports are here."""
-        self.facts.note_hint(ProbeHint(phase, place=THEIRS, spans=spans, step=1))
+        self.peer.note_hint(ProbeHint(phase, place=THEIRS, spans=spans, step=1))
+
+    @property
+    def probes(self) -> list[tuple[float, Way]]:
+        """What was sent where, and when."""
+        return self.sent.probes
+
+    @property
+    def told(self) -> list[ProbeHint]:
+        """Hints that were sent."""
+        return self.sent.told
 
     @property
     def ports(self) -> set[int]:
-        """Of the peer's address, that were knocked at."""
-        return {way.remote.port for _, way in self.knocks if way.remote is not None}
+        """Ports of the peer's address that were probed."""
+        return {way.remote.port for _, way in self.probes if way.remote is not None}
 
 
-async def go_solo(side: Side, tactic: PredictionPlan, *, own: NatReport = COUNTS, theirs: NatReport = COUNTS) -> Solo:
-    """Begin a bout of this side, with a turn of its node's."""
+async def go_solo(side: Side, plan: PredictionPlan, *, own: NatReport = COUNTS, theirs: NatReport = COUNTS) -> Solo:
+    """Begin an attempt of this side, with a turn of its node's."""
     turn = await side.budget.wait_turn(1.0)
     assert turn is not None
     ports = side.ports
-    facts = PeerFacts(
+    peer = PeerFacts(
         side.bench.other(side).keys.id,
         side.context,
         announcement=ports.announcement,
         server=ports.server,
         overlays=ports.overlays,
     )
-    knocks: list[tuple[float, Way]] = []
-    told: list[ProbeHint] = []
+    sent = Sent()
     attempt = Attempt(
-        facts,
-        tactic,
+        peer,
+        plan,
         turn,
+        sent,
         ports.punch_sockets,
         [],
         chance=side.entropy.chance,
-        attempt=1,
+        number=1,
         endpoints=(THEIRS,),
         own=own,
         theirs=theirs,
-        stays=0,
-        knock=lambda way, ttl: knocks.append((trio.current_time(), way)),
-        tell=told.append,
+        lasting=0,
     )
-    return Solo(attempt, facts, knocks, told)
+    return Solo(attempt, peer, sent)

@@ -59,7 +59,7 @@ class Crowd:
     now: float = 0.0
     keys: list[PeerAllowance] = field(default_factory=lambda: [PeerAllowance() for _ in range(KEYS)])
 
-    def knock(self, seconds: float) -> None:
+    def begin_handshakes(self, seconds: float) -> None:
         """All of them in turn; honest peers speak in between."""
         end = self.now + seconds
         while self.now < end:
@@ -71,22 +71,22 @@ class Crowd:
 def test_many_keys_hold_no_newcomer_up(limit: HandshakeLimit) -> None:
     """For the first seconds the newcomers stand among as many new keys; from then on those have used their turn."""
     crowd = Crowd(limit)
-    crowd.knock(20.0)
+    crowd.begin_handshakes(20.0)
     for _ in range(100):
-        crowd.knock(2.0)
+        crowd.begin_handshakes(2.0)
         assert limit.take(PeerAllowance(), crowd.now)
 
 
 def test_many_keys_hold_a_second_try_up_for_some_seconds_at_most(limit: HandshakeLimit) -> None:
     """The answer to the first may be lost: the ladder of tries goes on."""
     crowd = Crowd(limit)
-    crowd.knock(180.0)
+    crowd.begin_handshakes(180.0)
     for _ in range(10):
-        crowd.knock(10.0)
+        crowd.begin_handshakes(10.0)
         honest, began = PeerAllowance(), crowd.now
         assert limit.take(honest, crowd.now)
         while not limit.take(honest, crowd.now):
-            crowd.knock(2.0)
+            crowd.begin_handshakes(2.0)
         assert crowd.now - began < 30.0
 
 
@@ -94,13 +94,13 @@ def test_many_keys_hold_a_second_try_up_for_some_seconds_at_most(limit: Handshak
 def test_many_keys_hold_up_no_new_keys_of_a_session(limit: HandshakeLimit, have_sessions: bool) -> None:
     """They may have sessions as well. Where each is renewed every two minutes, old keys must not run out."""
     crowd = Crowd(limit, is_known=have_sessions)
-    crowd.knock(180.0)
+    crowd.begin_handshakes(180.0)
     standing = [PeerAllowance() for _ in range(100)]
     for _ in range(4):
-        crowd.knock(DEFAULT_TIMINGS.rekey_after)
+        crowd.begin_handshakes(DEFAULT_TIMINGS.rekey_after)
         began, waiting = crowd.now, standing
         while waiting := [peer for peer in waiting if not limit.take(peer, crowd.now, is_known=True)]:
-            crowd.knock(2.0)
+            crowd.begin_handshakes(2.0)
         assert crowd.now - began < 30.0
 
 
@@ -120,7 +120,7 @@ def test_a_message_that_the_node_has_no_turn_for_costs_its_peer_nothing(limit: H
 def test_requests_to_begin_take_no_credit_from_the_answers_that_follow(limit: HandshakeLimit) -> None:
     """Who asks is answered with a first message; its second one must be looked into even among many keys."""
     crowd = Crowd(limit)
-    crowd.knock(180.0)
+    crowd.begin_handshakes(180.0)
     honest = PeerAllowance()
     assert all(limit.take_request(honest, crowd.now) for _ in range(4))
     assert limit.take(honest, crowd.now)

@@ -9,19 +9,19 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.model.way import Way
-from tunnel.peer.punching import shoot
-from tunnel.peer.tactics import OPENING_TTL, Plan
+from tunnel.peer.punching import send_volleys
+from tunnel.peer.tactics import OPENING_TTL, PunchPlan
 
 FAR = Way(0, Endpoint("25.2.0.1", 7))
 NEAR = Way(0, Endpoint("192.168.1.10", 7))
 
 
 async def shots(*ways: Way, opening: bool, seconds: float) -> list[tuple[float, Way, int | None]]:
-    plan = Plan(ways, 10.0, Reason(ReasonCode.PROBES_UNANSWERED))
+    plan = PunchPlan(ways, 10.0, Reason(ReasonCode.PROBES_UNANSWERED))
     began = trio.current_time()
     fired: list[tuple[float, Way, int | None]] = []
     with trio.move_on_after(seconds):
-        await shoot(
+        await send_volleys(
             lambda: plan,
             lambda way, ttl: fired.append((round(trio.current_time() - began, 3), way, ttl)),
             DEFAULT_TIMINGS,

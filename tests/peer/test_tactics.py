@@ -13,7 +13,7 @@ from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.model.way import Way
-from tunnel.peer.tactics import HOPELESS_PATIENCE, Plan, plan_punch
+from tunnel.peer.tactics import HOPELESS_PATIENCE, PunchPlan, plan_punch
 
 HARD = NatReport(mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT, udp=Udp.OPEN)
 BLOCKED = NatReport(udp=Udp.BLOCKED)
@@ -23,7 +23,7 @@ THEIRS = replace(OWN, name="laptop", candidates=(Candidate(THEIR4, CandidateKind
 BOTH = ((0, False), (1, True))
 
 
-def plan(own: Announcement = OWN, theirs: Announcement = THEIRS, known: tuple[Way, ...] = ()) -> Plan:
+def plan(own: Announcement = OWN, theirs: Announcement = THEIRS, known: tuple[Way, ...] = ()) -> PunchPlan:
     return plan_punch(own, theirs, BOTH, DEFAULT_TIMINGS, known)
 
 

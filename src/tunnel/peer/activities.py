@@ -18,15 +18,15 @@ from tunnel.model.way import RELAY, Way
 from tunnel.nat.lifetime import keepalive_for
 from tunnel.peer.carriage import Carriage
 from tunnel.peer.circuit_liveness import CircuitLiveness
-from tunnel.peer.connect_states import Reaching
+from tunnel.peer.connect_states import ConnectStates
 from tunnel.peer.context import PeerContext
 from tunnel.peer.handshake_limit import PeerAllowance
 from tunnel.peer.path_liveness import PathLiveness
 from tunnel.peer.peer_state import PeerFacts
-from tunnel.peer.port_prediction.turns import PredictionTurns
+from tunnel.peer.port_prediction.punch import PortPrediction
 from tunnel.peer.ports import NodePorts
 from tunnel.peer.probing import Probing
-from tunnel.peer.request_states import Requesting
+from tunnel.peer.request_states import RequestStates
 from tunnel.peer.routing import Routing
 from tunnel.peer.session import Session
 from tunnel.peer.session_liveness import SessionLiveness
@@ -79,14 +79,21 @@ class Activities:
             send=carriage.send,
             changed=facts.notifier.notify,
         )
-        requesting = Requesting(facts, context, send=self._send_signal)
-        self.reaching = Reaching(
+        requesting = RequestStates(facts, context, send=self._send_signal)
+        self.reaching = ConnectStates(
             facts,
             context,
             self.liveness,
             datagrams=ports.datagrams,
             ask=self._probe,
-            hard=PredictionTurns(facts, context, ports, knock=probing.knock, tell=probing.tell),
+            prediction=PortPrediction(
+                facts,
+                context,
+                probing,
+                datagrams=ports.datagrams,
+                sockets=ports.punch_sockets,
+                budget=ports.probe_budget,
+            ),
             send=self._send_signal,
             reroute=routing.update,
         )

@@ -27,7 +27,7 @@ class CircuitLiveness:
 
     def __init__(
         self,
-        facts: PeerFacts,
+        peer: PeerFacts,
         circuits: Circuits,
         timings: Timings,
         *,
@@ -35,10 +35,10 @@ class CircuitLiveness:
         ask: Callable[[Way], None],
         changed: Callable[[], None],
     ) -> None:
-        self._facts = facts
+        self._peer = peer
         self._circuits = circuits
         self._timings = timings
-        self._relays = facts.paths.relays
+        self._relays = peer.paths.relays
         self._state = state
         self._ask = ask
         self._changed = changed
@@ -51,16 +51,14 @@ class CircuitLiveness:
     async def run(self) -> None:
         """For ever: whenever the relay carries and is in use, see that a circuit does."""
         while True:
-            await self._facts.notifier.wait_until(self._is_relayed)
+            await self._peer.notifier.wait_until(self._is_relayed)
             with trio.move_on_after(self._timings.circuit_delay):
-                await self._facts.notifier.wait_until(
-                    lambda: not self._is_relayed() or self._relays.circuit is not None
-                )
+                await self._peer.notifier.wait_until(lambda: not self._is_relayed() or self._relays.circuit is not None)
                 if not self._is_relayed():
                     continue
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep)
-                await self._facts.notifier.wait_until(lambda: not self._is_relayed())
+                await self._peer.notifier.wait_until(lambda: not self._is_relayed())
                 nursery.cancel_scope.cancel()
             await self._let_go()
 
@@ -68,11 +66,11 @@ class CircuitLiveness:
         """Without a link to the server the circuit carries on for a while: say so when it no longer does."""
         while not self._is_relayed() and self._relays.ways_alone(trio.current_time()):
             with trio.move_on_after(self._timings.heartbeat):
-                await self._facts.notifier.wait_until(self._is_relayed)
+                await self._peer.notifier.wait_until(self._is_relayed)
         self._changed()
 
     def _is_relayed(self) -> bool:
-        return self._state() in _STATES and self._facts.relay_carries
+        return self._state() in _STATES and self._peer.relay_carries
 
     async def _keep(self) -> None:
         while True:
@@ -81,7 +79,7 @@ class CircuitLiveness:
             if not self._is_wanted(now):
                 await self._doze_until(now + (self._timings.relay_heartbeat if circuit else self._timings.circuit_idle))
             elif circuit is None:
-                self._circuits.want(self._facts.node)
+                self._circuits.want(self._peer.node)
                 await self._doze_until(now + self._timings.relay_heartbeat)
             else:
                 await self._watch(circuit)
@@ -91,14 +89,14 @@ class CircuitLiveness:
         timings, asked_at, tries = self._timings, NEVER, 0
         ways: tuple[Way, ...] = ()
         while self._relays.circuit is circuit and self._is_wanted(now := trio.current_time()):
-            self._circuits.want(self._facts.node)
+            self._circuits.want(self._peer.node)
             self._relays.doubt(now)
             if ways != (ways := self._relays.ways(now)):
                 self._changed()
             if now >= asked_at + self._gap(circuit, tries, now):
                 tries = 0 if circuit.is_proven else tries + 1
                 if circuit.asked != NEVER and now - circuit.asked >= timings.path_suspect:
-                    self._circuits.doubt(self._facts.node)
+                    self._circuits.doubt(self._peer.node)
                 asked_at = now
                 self._ask(circuit.way)
             due = asked_at + self._gap(circuit, tries, now)
@@ -111,7 +109,7 @@ class CircuitLiveness:
         timings = self._timings
         if not circuit.is_proven:
             return rung(timings.circuit_probes, max(tries - 1, 0))
-        if now - self._facts.wanted_at >= timings.path_in_use:
+        if now - self._peer.wanted_at >= timings.path_in_use:
             return timings.circuit_keepalive
         return timings.path_suspect_probe if circuit.is_silent(now, timings) else timings.heartbeat
 
@@ -121,4 +119,4 @@ class CircuitLiveness:
 
     def _is_wanted(self, now: float) -> bool:
         """Whether we sent, or the peer did over the relay, not long ago."""
-        return now - max(self._facts.wanted_at, self._relays.carried) < self._timings.circuit_idle
+        return now - max(self._peer.wanted_at, self._relays.carried) < self._timings.circuit_idle

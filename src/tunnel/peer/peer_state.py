@@ -118,16 +118,16 @@ class PeerFacts:
         return relay.asked != NEVER and now - max(relay.asked, self.paths.relays.heard) > trust - _ROUNDING
 
     @property
-    def outlook(self) -> tuple[object, ...]:
+    def punch_inputs(self) -> tuple[object, ...]:
         """What decides over a punch: when it differs from what was tried, another one is worth it."""
         own = self.own_card
-        return tuple(_standing(card) for card in (own, self.card) if card is not None)
+        return tuple(_inputs_of(card) for card in (own, self.card) if card is not None)
 
     @property
-    def places(self) -> tuple[object, ...]:
-        """Where both are, and since which start: of `outlook` what does not change when a NAT is understood better."""
+    def locations(self) -> tuple[object, ...]:
+        """Where both are, and since which start: the part of `punch_inputs` without the NAT reports."""
         own = self.own_card
-        return tuple(_standing(card)[:2] for card in (own, self.card) if card is not None)
+        return tuple(_inputs_of(card)[:2] for card in (own, self.card) if card is not None)
 
     @property
     def absence(self) -> Reason:
@@ -179,6 +179,10 @@ class PeerFacts:
         self._refusals = 0
         self.notifier.notify()
 
+    def forget_hint(self) -> None:
+        """Another punch begins."""
+        self.hint = None
+
     def note_hint(self, hint: ProbeHint) -> None:
         """The peer says how its part of a hard punch goes."""
         self.hint = hint
@@ -205,7 +209,7 @@ class PeerFacts:
         self._refusals += 1
 
 
-def _standing(card: PeerCard) -> tuple[object, ...]:
+def _inputs_of(card: PeerCard) -> tuple[object, ...]:
     """What another punch would depend on. Ports that a hard NAT gives anew each time, and measures, are no news."""
     nat = card.body.nat
     candidates = tuple(

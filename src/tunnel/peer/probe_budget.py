@@ -3,7 +3,7 @@
     any punch        200 a second in the node (burst 400), 20 a second towards one address (burst 48)
     an answer        20 a second towards one address (burst 48), until a probe of ours was answered from there
     a hard punch     one at a time in the node, 1,900 flows and 240 sockets at most; they count in the node's 200
-                     too. Knocks again count in its 3,800 packets. One address is worth the packets of four such
+                     too. PacedProbes again count in its 3,800 packets. One address is worth the packets of four such
                      punches, and as many an hour, whoever asks for them, and so is one peer, whatever address it
                      announces: what was sent counts, so a peer that starts again and is found soon costs little
 

@@ -97,7 +97,7 @@ class Prober:
             path.asked = trio.current_time()
         self._question(way, full, ttl)
 
-    def knock(self, way: Way, ttl: int | None = None) -> None:
+    def send_untracked(self, way: Way, ttl: int | None = None) -> None:
         """Send one probe where most likely nobody is: no path is made of the way unless somebody is heard there."""
         self._paths.awaited.add(way)
         self._question(way, False, ttl)

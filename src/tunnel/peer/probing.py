@@ -106,10 +106,10 @@ class Probing:
             return
         self._prober.ask(way, full=path is not None and (path.is_proven or bool(way.circuit)), ttl=ttl)
 
-    def knock(self, way: Way, ttl: int | None = None) -> None:
+    def send_untracked(self, way: Way, ttl: int | None = None) -> None:
         """Send one probe where most likely nobody is; a hard punch's own budget allowed it."""
         if self._prober is not None:
-            self._prober.knock(way, ttl)
+            self._prober.send_untracked(way, ttl)
 
     def tell(self, hint: ProbeHint) -> None:
         """Send a hint over the relay."""

@@ -9,13 +9,13 @@ import trio
 from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.timings import Timings
 from tunnel.model.way import Way
-from tunnel.peer.tactics import OPENING_TTL, Plan
+from tunnel.peer.tactics import OPENING_TTL, PunchPlan
 
 Ask = Callable[[Way, int | None], None]
 """ask(way, ttl): send one probe."""
 
 
-async def shoot(plan: Callable[[], Plan], ask: Ask, timings: Timings, *, opening: bool) -> None:
+async def send_volleys(plan: Callable[[], PunchPlan], ask: Ask, timings: Timings, *, opening: bool) -> None:
     """Volleys at 0, 50, 100, 200, 400, 800 ms, then each second, until cancelled.
 
     The plan is asked for each volley, so candidates that come in late join. With `opening` the first volleys

@@ -11,7 +11,7 @@ from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.network.ports import Clock
 from tunnel.peer.carriage import Carriage
-from tunnel.peer.connect_states import Reaching
+from tunnel.peer.connect_states import ConnectStates
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.routing import Routing
 from tunnel.peer.session_liveness import SessionLiveness
@@ -33,7 +33,7 @@ class Reporting:
         self._history: deque[Move] = deque(maxlen=HISTORY)
         self._since = clock.wall()
 
-    def begin(self, reaching: Reaching, session_liveness: SessionLiveness) -> None:
+    def begin(self, reaching: ConnectStates, session_liveness: SessionLiveness) -> None:
         """A new chart, and what lives with it."""
         self._reaching = reaching
         self._session_liveness = session_liveness

@@ -25,7 +25,7 @@ OPENING_TTL = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PunchPlan:
     """A punch: the ways, the patience, and the reason that holds if no way is proved."""
 
     ways: tuple[Way, ...]
@@ -33,7 +33,7 @@ class Plan:
     otherwise: Reason
     is_hopeless: bool = False
     """The reports speak against it: it is tried once, and again when they change."""
-    hard: PredictionPlan | None = None
+    prediction: PredictionPlan | None = None
     """What comes after the simultaneous tactic, where a port must be guessed."""
 
     @property
@@ -49,7 +49,7 @@ def plan_punch(
     timings: Timings,
     known: Sequence[Way] = (),
     attempt: int = 0,
-) -> Plan:
+) -> PunchPlan:
     """The simultaneous tactic: their candidates from each socket of the family, then ways that answered before.
 
     It always runs; what the reports say of hard NATs only adds to it, or shortens it.
@@ -65,22 +65,24 @@ def plan_punch(
     if own.relay_only or theirs.relay_only:
         who = "this node" if own.relay_only else theirs.name
         evidence = f"{who} was started with --relay-only or --no-udp"
-        return Plan((), 0.0, Reason(ReasonCode.RELAY_ONLY_BY_POLICY, evidence))
+        return PunchPlan((), 0.0, Reason(ReasonCode.RELAY_ONLY_BY_POLICY, evidence))
     blocked = [name for name, body in (("us", own), (theirs.name, theirs)) if body.nat.udp is Udp.BLOCKED]
     if blocked:
         evidence = f"no STUN server answered {' and '.join(blocked)}"
-        return Plan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.UDP_BLOCKED, evidence), is_hopeless=True)
+        return PunchPlan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.UDP_BLOCKED, evidence), is_hopeless=True)
     if not ways:
-        return Plan(
+        return PunchPlan(
             (), 0.0, Reason(ReasonCode.NO_CANDIDATES, f"{len(theirs.candidates)} candidates, none of our family")
         )
     evidence = f"{len(ways)} ways probed; mapping here {own.nat.mapping.value}, there {theirs.nat.mapping.value}"
-    hard = plan_prediction(own, theirs, attempt)
-    if hard is not None:
-        return Plan(ways, timings.prediction_patience, Reason(ReasonCode.GUESSING_FAILED, evidence), hard=hard)
+    prediction = plan_prediction(own, theirs, attempt)
+    if prediction is not None:
+        return PunchPlan(
+            ways, timings.prediction_patience, Reason(ReasonCode.GUESSING_FAILED, evidence), prediction=prediction
+        )
     if is_hard(own) and is_hard(theirs):
-        return Plan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.BOTH_HARD_NATS, evidence), is_hopeless=True)
-    return Plan(ways, timings.punch_patience, Reason(ReasonCode.PROBES_UNANSWERED, evidence))
+        return PunchPlan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.BOTH_HARD_NATS, evidence), is_hopeless=True)
+    return PunchPlan(ways, timings.punch_patience, Reason(ReasonCode.PROBES_UNANSWERED, evidence))
 
 
 def _few_of_each_host(candidates: Iterable[Candidate]) -> Iterator[Candidate]:

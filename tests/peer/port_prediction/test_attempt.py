@@ -16,7 +16,7 @@ from tunnel.wire.probes import MAX_SPANS, PunchPhase
 if TYPE_CHECKING:
     from tests.peer.conftest import Bench
 
-TACTIC = PredictionPlan(TacticName.PREDICTED, we_open=False, sockets=20)
+TACTIC = PredictionPlan(TacticName.PREDICTED, we_listen=False, sockets=20)
 
 
 async def test_honest_spans_are_heeded_as_they_were_told(bench: Bench) -> None:
@@ -58,7 +58,7 @@ async def test_a_port_that_cannot_be_is_not_told(bench: Bench, span: Span) -> No
 async def test_a_bout_has_so_many_packets_and_no_more(bench: Bench) -> None:
     solo = await go_solo(bench.left, TACTIC)
     assert solo.attempt.turn.take_flow()
-    sent = sum(solo.attempt.knock_again(Way(0, THEIRS)) for _ in range(2 * PREDICTION_PACKETS))
-    assert sent == len(solo.knocks) == PREDICTION_PACKETS - 1
+    sent = sum(solo.attempt.send_again(Way(0, THEIRS)) for _ in range(2 * PREDICTION_PACKETS))
+    assert sent == len(solo.probes) == PREDICTION_PACKETS - 1
     assert solo.attempt.turn.is_spent
     assert not solo.attempt.turn.take_flow()

@@ -1,4 +1,4 @@
-"""The opener of a hard punch, alone: where it knocks, how often, and what no guesser can make it do."""
+"""The opener of a hard punch, alone: where it probes, how often, and what no guesser can make it do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tunnel.wire.probes import PunchPhase
 if TYPE_CHECKING:
     from tests.peer.conftest import Bench
 
-KNOWN = PredictionPlan(TacticName.PREDICTED, we_open=True, sockets=20)
+KNOWN = PredictionPlan(TacticName.PREDICTED, we_listen=True, sockets=20)
 SWEEPS = replace(KNOWN, sockets=240, aim=Aim.SWEPT, aim_block=(2048, 2048 + MAX_SWEPT - 1))
 
 
@@ -30,18 +30,18 @@ async def test_each_socket_knocks_at_once_and_again_so_as_to_arrive(bench: Bench
     solo = await go_solo(bench.left, KNOWN)
     solo.hear()
     await open_for(solo, FIRST_REPEAT + REPEAT + 0.5)
-    first = [at for at, way in solo.knocks if way.socket == solo.attempt.numbers[0]]
+    first = [at for at, way in solo.probes if way.socket == solo.attempt.numbers[0]]
     assert first == pytest.approx([0.0, FIRST_REPEAT, FIRST_REPEAT + REPEAT], abs=0.06)
     assert solo.ports == {THEIRS.port}
     assert (solo.attempt.turn.sockets, solo.attempt.turn.flows) == (20, 20)
-    assert solo.attempt.turn.packets == len(solo.knocks) == 60
+    assert solo.attempt.turn.packets == len(solo.probes) == 60
 
 
 async def test_it_stops_when_the_guesser_has(bench: Bench) -> None:
     solo = await go_solo(bench.left, KNOWN)
     solo.hear(phase=PunchPhase.OVER)
     await open_for(solo, 5.0)
-    assert solo.knocks == []
+    assert solo.probes == []
 
 
 async def test_a_guesser_that_never_ends_is_knocked_at_no_more_than_a_punch_may(bench: Bench) -> None:
@@ -50,22 +50,22 @@ async def test_a_guesser_that_never_ends_is_knocked_at_no_more_than_a_punch_may(
     solo.hear()
     await open_for(solo, 60.0)
     assert len(solo.ports) == MAX_SWEPT
-    assert len(solo.knocks) == PREDICTION_PACKETS
+    assert len(solo.probes) == PREDICTION_PACKETS
 
 
 @pytest.mark.parametrize(("told", "knocked"), [((22, 25), set()), ((1022, 1025), {1024, 1025})])
 async def test_no_service_of_the_guesser_s_address_is_aimed_at(
     bench: Bench, told: tuple[int, int], knocked: set[int]
 ) -> None:
-    solo = await go_solo(bench.left, replace(KNOWN, aim=Aim.TOLD, guess_sockets=1))
+    solo = await go_solo(bench.left, replace(KNOWN, aim=Aim.TOLD, scan_sockets=1))
     solo.hear(told)
     await open_for(solo, 3.0)
     assert solo.ports == knocked
 
 
 async def test_a_count_that_goes_down_to_services_is_followed_no_further(bench: Bench) -> None:
-    tactic = replace(KNOWN, aim=Aim.AHEAD, guess_sockets=240)
-    solo = await go_solo(bench.left, tactic, theirs=replace(COUNTS, step=-1))
+    plan = replace(KNOWN, aim=Aim.AHEAD, scan_sockets=240)
+    solo = await go_solo(bench.left, plan, theirs=replace(COUNTS, step=-1))
     solo.hear((1060, 1060))
     await open_for(solo, 3.0)
     assert solo.ports

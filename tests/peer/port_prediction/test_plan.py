@@ -50,9 +50,9 @@ def test_swapped_arguments_give_mirrored_roles() -> None:
                 assert theirs is None
                 continue
             found += 1
-            assert theirs == replace(ours, we_open=not ours.we_open)
+            assert theirs == replace(ours, we_listen=not ours.we_listen)
             assert 0 < ours.sockets <= PREDICTION_SOCKETS
-            assert 0 <= ours.guess_sockets <= PREDICTION_SOCKETS
+            assert 0 <= ours.scan_sockets <= PREDICTION_SOCKETS
     assert found > 1000
 
 
@@ -72,7 +72,7 @@ def test_the_hard_side_opens_and_the_easy_side_guesses_as_ports_are_allocated(
     for attempt in range(4):
         tactic = plan_prediction(body(EASY), body(hard(allocation), key=2), attempt)
         assert tactic is not None
-        assert (tactic.name, tactic.we_open, tactic.aim) == (name, False, Aim.ANNOUNCED)
+        assert (tactic.name, tactic.we_listen, tactic.aim) == (name, False, Aim.ANNOUNCED)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_an_open_door_makes_a_hard_nat_easy() -> None:
     door = body(hard(), kind=CandidateKind.MAPPED)
     tactic = plan_prediction(door, body(hard(), key=2))
     assert tactic is not None
-    assert not tactic.we_open
+    assert not tactic.we_listen
     assert plan_prediction(door, body(hard(), key=2, kind=CandidateKind.DECLARED)) is None
 
 
@@ -106,13 +106,13 @@ def test_a_filter_that_lets_the_address_in_needs_one_port_only() -> None:
     welcoming = hard(filtering=Filtering.ADDRESS_DEPENDENT)
     tactic = plan_prediction(body(welcoming), body(hard(mapping=ADM), key=2))
     assert tactic is not None
-    assert (tactic.we_open, tactic.aim) == (True, Aim.ANNOUNCED)
+    assert (tactic.we_listen, tactic.aim) == (True, Aim.ANNOUNCED)
 
 
 def test_two_who_could_both_open_take_turns() -> None:
     welcoming = hard(mapping=ADM, filtering=Filtering.ADDRESS_DEPENDENT)
     roles = [plan_prediction(body(welcoming), body(welcoming, key=2), attempt) for attempt in range(4)]
-    assert [tactic.we_open for tactic in roles if tactic is not None] == [True, False, True, False]
+    assert [tactic.we_listen for tactic in roles if tactic is not None] == [True, False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_two_hard_nats_are_crossed_where_both_ports_are_in_reach(one: NatReport,
     assert tactic is not None
     assert tactic.aim is aim
     if aim is not Aim.AHEAD and one != other:
-        assert tactic.we_open is (aim is Aim.PICKED and one.allocation is Allocation.SEQUENTIAL), "who is named guesses"
+        assert tactic.we_listen is (aim is Aim.PICKED and one.allocation is Allocation.SEQUENTIAL), "who is named scans"
 
 
 @pytest.mark.parametrize(

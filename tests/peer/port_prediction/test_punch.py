@@ -41,7 +41,7 @@ async def wait_relayed(bench: Bench) -> None:
         await bench.wait_state(side, "relayed")
 
 
-def knocks(side: Side, other: Side) -> set[int]:
+def probes(side: Side, other: Side) -> set[int]:
     """Ports of the other's address that it did not announce and that were asked all the same."""
     asked = [way.remote for _, way, kind, _ in side.sent if kind is Kind.PROBE and way.remote is not None]
     return {remote.port for remote in asked if remote.host == other.endpoint.host and remote != other.endpoint}
@@ -54,8 +54,8 @@ async def test_one_opens_the_other_guesses_and_both_say_what_they_spent(bench: B
     assert left is not None
     assert right is not None
     assert left.code is right.code is ReasonCode.GUESSING_FAILED
-    assert knocks(bench.left, bench.right) == set(range(2048, 2560))
-    assert knocks(bench.right, bench.left) == set()
+    assert probes(bench.left, bench.right) == set(range(2048, 2560))
+    assert probes(bench.right, bench.left) == set()
     assert bench.right.opened == 16
     told = "mapping endpoint_independent, allocation unknown"
     assert "we guessed with 0 sockets and 512 flows; the peer opened with 16 and 16" in left.evidence
@@ -103,7 +103,7 @@ async def test_nobody_is_knocked_at_who_does_not_join(bench: Bench) -> None:
     )
     await begin(bench)
     await bench.left.peer.notifier.wait_until(lambda: bench.left.peer.state != "punching")
-    assert knocks(bench.left, bench.right) == set()
+    assert probes(bench.left, bench.right) == set()
 
 
 async def test_two_that_missed_each_other_try_again_within_seconds(bench: Bench) -> None:
@@ -119,7 +119,7 @@ async def test_two_that_missed_each_other_try_again_within_seconds(bench: Bench)
     assert "did not join" in reason.evidence
     missed = trio.current_time()
     await trio.sleep(12.0)
-    assert knocks(bench.left, bench.right) == set(range(2048, 2560))
+    assert probes(bench.left, bench.right) == set(range(2048, 2560))
     assert min(at for at, way, _, _ in bench.left.sent if way.is_direct and at > missed) - missed < 4.0
 
 
@@ -137,7 +137,7 @@ async def test_a_lost_hint_is_said_again(bench: Bench) -> None:
     await begin(bench)
     await wait_relayed(bench)
     assert lost
-    assert knocks(bench.left, bench.right) == set(range(2048, 2560))
+    assert probes(bench.left, bench.right) == set(range(2048, 2560))
 
 
 @pytest.mark.parametrize("busy", ["left", "right"])
@@ -149,7 +149,7 @@ async def test_who_is_busy_says_so_and_both_go_on_with_the_relay(bench: Bench, b
     await wait_relayed(bench)
     reasons = [each.peer.status().reason for each in (bench.left, bench.right)]
     assert [reason.code for reason in reasons if reason is not None] == [ReasonCode.PUNCH_BUSY] * 2
-    assert knocks(bench.left, bench.right) == set()
+    assert probes(bench.left, bench.right) == set()
     assert bench.right.opened == 0
     turn.end()
     await bench.wait_state(bench.left, "punching", 20.0)
@@ -158,6 +158,6 @@ async def test_who_is_busy_says_so_and_both_go_on_with_the_relay(bench: Bench, b
 async def test_any_port_takes_the_whole_budget_and_no_more(bench: Bench) -> None:
     await begin(bench, replace(HARD, allocation=Allocation.RANDOM, block=None))
     await wait_relayed(bench)
-    assert len(knocks(bench.left, bench.right)) == PREDICTION_FLOWS
+    assert len(probes(bench.left, bench.right)) == PREDICTION_FLOWS
     assert bench.right.opened == PREDICTION_SOCKETS
     assert max(at for at, way, kind, _ in bench.left.sent if kind is Kind.PROBE and way.is_direct) < 20.0

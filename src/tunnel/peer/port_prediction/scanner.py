@@ -1,4 +1,4 @@
-"""The guesser of a hard punch: port after port of the opener's address, until one of them answers."""
+"""The scanning side: it probes port after port of the listener's address, until one of them answers."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
 from tunnel.model.way import Way
-from tunnel.peer.port_prediction.attempt import FLOWS_A_TICK, MOST_TOLD, Attempt, Knocks, tick
+from tunnel.peer.port_prediction.attempt import FLOWS_A_TICK, MOST_TOLD, Attempt, PacedProbes, tick
 from tunnel.peer.port_prediction.listener import AHEAD_GAP, AHEAD_GAP_PRESERVING, CROSSED_TTL, ports_ahead, spans_told
 from tunnel.peer.port_prediction.plan import FEWEST_SOCKETS, FIRST_PORT, LAST_PORT, Aim, Span
 from tunnel.peer.probe_budget import PREDICTION_FLOWS
 
 MARGIN = 4
-"""Ports beyond the ends of a span that was told that are tried too."""
-AGAIN = 1.0
-"""Seconds after which ports that were told of are asked again, where that costs no flow."""
-MOST_AGAIN = 90
-"""Ports that are asked again at a time."""
+"""Ports beyond each end of a span that was told that are probed, too."""
+REPEAT = 1.0
+"""Seconds after which ports that were told are probed again, where that costs no flow."""
+MOST_REPEATED = 90
+"""Ports that are probed again at a time."""
 MOST_PAIRS = FEWEST_SOCKETS * PREDICTION_FLOWS
-"""Of a socket of ours and a port that was told: what two blocks make. They are shuffled, and that takes time."""
+"""Pairs of a socket of ours and a port that was told: what two blocks make. To shuffle more takes too long."""
 GRACE = 2.0
-"""Seconds for late answers, when all guesses are made."""
+"""Seconds for late answers, when all ports have been probed."""
 ALL_TOLD = 1.2
-"""Seconds for the opener to tell of all its ports, before our own count goes on."""
+"""Seconds for the listener to tell of all its ports, before we make our own NAT count on."""
 DRY = 8.0
-"""Seconds without a new port to ask after which there will be none."""
+"""Seconds without a new port to probe after which none will come."""
 
 
 class Scanner:
-    """Make it, run it until all guesses are made."""
+    """Make one an attempt; `run` returns when all ports have been probed."""
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._tactic = attempt.tactic
-        self._waiting = Knocks(attempt)
+        self._plan = attempt.plan
+        self._waiting = PacedProbes(attempt)
         self._sources: list[int] = []
         self._known: dict[int, None] = {}
-        """Ports that are asked or will be."""
+        """Ports that were probed or will be."""
 
     async def run(self) -> None:
-        """Guess."""
-        match self._tactic.aim:
+        """Probe as the plan says."""
+        match self._plan.aim:
             case Aim.ANNOUNCED | Aim.SWEPT:
-                self._sources = [self._attempt.stays]
+                self._sources = [self._attempt.lasting]
                 await self._ask_all()
             case Aim.TOLD:
                 await self._tell_port()
@@ -59,7 +59,7 @@ class Scanner:
     # One port of ours.
 
     async def _ask_all(self) -> None:
-        """All ports of the spans, or those that are told: these again and again."""
+        """Probe all ports of the spans, or those that are told: these again and again."""
         attempt = self._attempt
         self._learn(self._drawn())
         repeat_at = idle_since = trio.current_time()
@@ -69,23 +69,23 @@ class Scanner:
             if self._waiting.send():
                 idle_since = now
             if attempt.told and now >= repeat_at:
-                repeat_at = now + AGAIN
+                repeat_at = now + REPEAT
                 self._ask_again()
-            patience = GRACE if self._tactic.spans or attempt.turn.is_spent else DRY
+            patience = GRACE if self._plan.spans or attempt.turn.is_spent else DRY
             if now - idle_since >= patience:
                 return
             await tick()
 
     def _ask_again(self) -> None:
-        """What was told of and asked already: a guess may have been lost, or have come too early."""
+        """Probe what was told and probed already: a probe may have been lost, or have come too early."""
         if not len(self._waiting):
-            for port in list(dict.fromkeys(self._told()))[:MOST_AGAIN]:
+            for port in list(dict.fromkeys(self._told()))[:MOST_REPEATED]:
                 for source in self._sources:
-                    if not self._attempt.knock_again(Way(source, self._at(port))):
+                    if not self._attempt.send_again(Way(source, self._at(port))):
                         return
 
     async def _tell_port(self) -> None:
-        """Open the one socket to guess from, and find out where it comes out towards the opener."""
+        """Open the one socket to probe from, and find out which outer port it has towards the listener."""
         attempt = self._attempt
         while not self._sources:
             self._sources = await attempt.open_sockets(1)
@@ -94,7 +94,7 @@ class Scanner:
 
         def act() -> None:
             if attempt.turn.take_flow():
-                attempt.knock(way, CROSSED_TTL)
+                attempt.send(way, CROSSED_TTL)
 
         before, after = await attempt.enclose(way.socket, act)
         seen = before or after
@@ -106,13 +106,13 @@ class Scanner:
     # Many ports of ours.
 
     async def _fill(self) -> None:
-        """From many sockets at all ports: ours come from a block, and one of them is what the opener aims at."""
+        """Probe all ports from many sockets: ours come from a block, and the listener aims at one of them."""
         attempt = self._attempt
         idle_since = trio.current_time()
         seen: dict[int, None] = {}
-        most = MOST_PAIRS // self._tactic.guess_sockets
+        most = MOST_PAIRS // self._plan.scan_sockets
         while not attempt.is_peer_done:
-            fresh = await attempt.open_sockets(min(2, self._tactic.guess_sockets - len(self._sources)))
+            fresh = await attempt.open_sockets(min(2, self._plan.scan_sockets - len(self._sources)))
             drawn = [] if seen else self._drawn()
             told = (port for port in self._told() if port not in seen)
             news = drawn or list(islice(told, max(0, most - len(seen))))
@@ -128,7 +128,7 @@ class Scanner:
             await tick()
 
     async def _count(self) -> None:
-        """In the order in which our NAT counts: the opener aims at ports ahead, and told us from where."""
+        """Probe in the order in which our NAT counts: the listener aims at ports ahead, and told us from where."""
         attempt = self._attempt
         count = _Count(attempt)
         async with trio.open_nursery() as nursery:
@@ -145,20 +145,20 @@ class Scanner:
     # Which ports.
 
     def _drawn(self) -> list[int]:
-        """Those of the tactic in random order, none twice, as many as there are flows for.
+        """Ports of the plan in random order, none twice, as many as there are flows for.
 
-        Not one more: to shuffle all ports there are takes so long that what the relay carries would stand still.
+        No more than that: to shuffle all 64,512 ports takes so long that relayed data would stall.
         """
         drawn: list[int] = []
-        for first, last in self._tactic.spans:
+        for first, last in self._plan.spans:
             ports = range(first, last + 1)
             drawn += self._attempt.chance.sample(ports, min(len(ports), PREDICTION_FLOWS))
         return self._attempt.chance.sample(drawn, len(drawn))
 
     def _told(self) -> Iterator[int]:
-        told = self._attempt.told if not self._tactic.spans else ()
+        told = self._attempt.told if not self._plan.spans else ()
         yield from _ports(told)
-        for first, last in told if self._tactic.aim in (Aim.ANNOUNCED, Aim.TOLD) else ():
+        for first, last in told if self._plan.aim in (Aim.ANNOUNCED, Aim.TOLD) else ():
             yield from (port for port in range(last + 1, last + 1 + MARGIN) if port <= LAST_PORT)
             yield from (port for port in range(first - MARGIN, first) if port >= FIRST_PORT)
 
@@ -172,7 +172,7 @@ class Scanner:
 
 
 class _Count:
-    """Where our NAT's count is, and flows that make it go on."""
+    """Which port our NAT has counted to, and flows that make it count on."""
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
@@ -180,14 +180,14 @@ class _Count:
         self._gap = AHEAD_GAP_PRESERVING if self._keeps else AHEAD_GAP
         self._source = -1
         self._port, self._at = 0, 0.0
-        """The last port that was seen or reckoned, and when."""
+        """The last port that was seen or estimated, and when."""
         self._corrected = 0
-        """By how much the reckoning was put right in all: of answers under way each tells it."""
+        """The sum of all corrections of the estimate: each answer under way was asked before the later ones."""
         self._ahead: list[int] = []
         self._used: dict[tuple[int, int], None] = {}
 
     async def begin(self) -> None:
-        """Find out where it is, and tell the opener."""
+        """Find out where it is, and tell the listener."""
         attempt = self._attempt
         while self._source < 0:
             for number in await attempt.open_sockets(1):
@@ -201,7 +201,7 @@ class _Count:
             attempt.note_span(seen, (seen.port, seen.port))
 
     async def step(self, nursery: trio.Nursery) -> None:
-        """A few flows more. Where one count serves all sockets a fresh one shows where it is."""
+        """Open a few more flows. Where one count serves all sockets, a fresh socket shows where it is."""
         attempt = self._attempt
         if self._keeps:
             self._flow(FLOWS_A_TICK)
@@ -211,18 +211,18 @@ class _Count:
             nursery.start_soon(self._flow_enclosed)
 
     async def _flow_enclosed(self) -> None:
-        reckoned, corrected = self._port, self._corrected
+        estimated, corrected = self._port, self._corrected
 
         def act() -> None:
-            nonlocal reckoned
-            self._reckon(1)
+            nonlocal estimated
+            self._estimate(1)
             self._flow(FLOWS_A_TICK)
-            self._reckon(1)
-            reckoned = self._port
+            self._estimate(1)
+            estimated = self._port
 
         before, after = await self._attempt.enclose(self._source, act)
         if after is not None and after != before:
-            correction = corrected + after.port - reckoned
+            correction = corrected + after.port - estimated
             self._port += correction - self._corrected
             self._corrected = correction
 
@@ -231,13 +231,13 @@ class _Count:
         for _ in range(count):
             if not attempt.turn.take_flow():
                 return
-            self._reckon(1)
+            self._estimate(1)
             port = self._target()
             self._used[self._source, port] = None
-            attempt.knock(Way(self._source, Endpoint(attempt.host, port)), None)
+            attempt.send(Way(self._source, Endpoint(attempt.host, port)))
 
     def _target(self) -> int:
-        """A port of the opener's that was aimed at the port of ours that comes next; else any."""
+        """A port of the listener's that was aimed at the port of ours that comes next; else a random one."""
         told = self._attempt.told
         nearest = min(range(len(self._ahead)), key=lambda index: abs(self._ahead[index] - self._port), default=0)
         if self._ahead and abs(self._ahead[nearest] - self._port) <= self._gap * abs(self._attempt.step) // 2 + 1:
@@ -249,7 +249,7 @@ class _Count:
             pass
         return port
 
-    def _reckon(self, flows: int) -> None:
+    def _estimate(self, flows: int) -> None:
         now = trio.current_time()
         self._port += self._attempt.step * (flows + round(self._attempt.own.load * (now - self._at)))
         self._at = now

@@ -16,8 +16,8 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
 from tunnel.network.ports import PacketDevice
 from tunnel.node.tun_interface import Interface
-from tunnel.peer.port_prediction import listener as opener
-from tunnel.peer.port_prediction.attempt import Knocks
+from tunnel.peer.port_prediction import listener
+from tunnel.peer.port_prediction.attempt import PacedProbes
 from tunnel.peer.probe_budget import PredictionTurn, ProbeBudget
 from tunnel.peer.prober import Prober
 from tunnel.riders.loop_guard import LoopGuard
@@ -107,8 +107,8 @@ def test_two_hard_punches_at_once_are_a_fault() -> None:
 )
 def test_a_hard_punch_without_its_pace_is_found_out(monkeypatch: pytest.MonkeyPatch, limit: str, fault: str) -> None:
     """As many flows, or sockets, as it likes: nothing else holds it back."""
-    monkeypatch.setattr(opener, "BATCH", 60)
-    monkeypatch.setattr(Knocks.send, "__defaults__", (None, 60))
+    monkeypatch.setattr(listener, "BATCH", 60)
+    monkeypatch.setattr(PacedProbes.send, "__defaults__", (None, 60))
 
     def take(self: PredictionTurn) -> bool:
         name = limit.removeprefix("take_") + "s"
@@ -243,12 +243,12 @@ def test_a_program_that_does_not_end_is_a_fault(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_error_that_a_program_logs_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tunnel.peer.request_states import Requesting
+    from tunnel.peer.request_states import RequestStates
 
-    async def stumble(self: Requesting) -> str:
+    async def stumble(self: RequestStates) -> str:
         raise ZeroDivisionError("nobody foresaw this")
 
-    monkeypatch.setattr(Requesting, "request", stumble)
+    monkeypatch.setattr(RequestStates, "request", stumble)
     failures = run_scenario(pair(TALK, length=3.5), 0).failures
     assert any("logged as an error: peer failed" in failure and "ZeroDivisionError" in failure for failure in failures)
 
