@@ -29,6 +29,7 @@ from typing import Any
 
 import trio
 
+from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint, parse_endpoint
 from tunnel.model.errors import DeviceError, TunnelError
 from tunnel.model.port_mapping import PortProtocol
@@ -72,17 +73,18 @@ async def hold(protocol: str, port: str, lease: str, family: str = "ipv4") -> An
         UpnpClient(RealPortMapper(RealInterfaces()) if spoken is PortProtocol.UPNP else NoPortMapper(), MemoryStore()),
     )
 
-    def tell() -> None:
-        status = mapping.status()
-        told = {
-            "state": status.state,
-            "external": status.external and str(status.external),
-            "left": status.seconds_left,
-        }
-        print(json.dumps(told | {"protocol": status.protocol and status.protocol.value}), flush=True)
+    class News(Notifier):
+        def notify(self) -> None:
+            status = mapping.status()
+            told = {
+                "state": status.state,
+                "external": status.external and str(status.external),
+                "left": status.seconds_left,
+            }
+            print(json.dumps(told | {"protocol": status.protocol and status.protocol.value}), flush=True)
 
     mapping = PortMappingStates(
-        RealInterfaces(), clients, port=int(port), is_ipv6=family == "ipv6", timings=timings, changed=tell
+        RealInterfaces(), clients, port=int(port), is_ipv6=family == "ipv6", timings=timings, news=News()
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(mapping.run)

@@ -12,6 +12,7 @@ import trio
 from tunnel.crypto.announcement_seal import open_announcement
 from tunnel.crypto.network_keys import derive_network_keys
 from tunnel.crypto.node_keys import NodeKeys
+from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import Announcement
 from tunnel.model.nat import NatReport
 from tunnel.model.timings import DEFAULT_TIMINGS
@@ -33,18 +34,28 @@ class Desk:
         keys = NodeKeys(sha256(b"desk").digest())
         self.body = Announcement("desk", keys.public, (), (), NatReport())
         self.has_verdict = True
+        self.news = Notifier()
+        self.changes = 0
+        """How often the peers were told."""
         self.heard: list[tuple[float, Announce]] = []
         self.announcer = Announcer(
             Identity(keys, bytes(16)),
             NETWORK,
+            self,
+            self,
+            self,
+            news=self.news,
             timings=DEFAULT_TIMINGS,
             entropy=MemoryEntropy(random.Random(1)),
-            compose=lambda: (self.body, self.has_verdict),
-            send=self._hear,
-            changed=lambda: None,
         )
 
-    def _hear(self, signal: Signal) -> bool:
+    def announcement(self) -> tuple[Announcement, bool]:
+        return self.body, self.has_verdict
+
+    def note_change(self) -> None:
+        self.changes += 1
+
+    def send_signal(self, signal: Signal) -> bool:
         assert isinstance(signal, Announce)
         self.heard.append((trio.current_time(), signal))
         return True
@@ -66,7 +77,7 @@ class Desk:
 async def desk(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Desk]:
     desk = Desk()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(desk.announcer.runner.run)
+        nursery.start_soon(desk.announcer.run)
         yield desk
         nursery.cancel_scope.cancel()
 

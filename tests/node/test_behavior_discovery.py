@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 import trio
 
+from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Filtering, Mapping, NatReport, Udp
 from tunnel.model.timings import DEFAULT_TIMINGS
@@ -33,12 +34,24 @@ def seen_at(mapped: Endpoint, report: NatReport = VERDICT) -> SurveyResult:
     return SurveyResult(report, (mapped,), tuple(answers))
 
 
+class News(Notifier):
+    """Writes down when it beats."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beats: list[float] = []
+
+    def notify(self) -> None:
+        self.beats.append(trio.current_time())
+        super().notify()
+
+
 class Desk:
     """Behavior discovery on a public machine, what it sent, and when it had news."""
 
     def __init__(self) -> None:
         self.sent: list[float] = []
-        self.news: list[float] = []
+        self.news = News()
         self.behavior: BehaviorDiscovery
 
     def says(self) -> Filtering:
@@ -58,7 +71,7 @@ async def desk(autojump_clock: trio.testing.MockClock, request: pytest.FixtureRe
             host,
             timings=getattr(request, "param", AT_ONCE),
             entropy=MemoryEntropy(random.Random(1)),
-            news=lambda: made.news.append(trio.current_time()),
+            news=made.news,
         )
         nursery.start_soon(made.behavior.run)
         yield made
@@ -75,7 +88,7 @@ async def test_a_verdict_is_completed_within_three_seconds(desk: Desk) -> None:
     assert desk.says() is UNKNOWN
     await trio.sleep(3.0)
     assert desk.says() is OPEN
-    assert len(desk.news) == 1
+    assert len(desk.news.beats) == 1
     assert len(desk.sent) <= 40
 
 
@@ -115,7 +128,7 @@ async def ask_from_place_to_place(desk: Desk, places: int) -> float:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wander)
-        await desk.behavior.inspect_now()
+        await desk.behavior.discover_now()
         nursery.cancel_scope.cancel()
     return trio.current_time() - began
 
@@ -152,16 +165,16 @@ async def test_an_inspection_now_is_one_that_begins_now(desk: Desk) -> None:
     """One that is under way does not count: what somebody just changed may have come too late for it."""
     desk.behavior.note(seen_at(HERE), OWN)
     await trio.sleep(0.01)
-    await desk.behavior.inspect_now()
+    await desk.behavior.discover_now()
     two = len(desk.sent)
-    await desk.behavior.inspect_now()
+    await desk.behavior.discover_now()
     assert desk.says() is OPEN
     assert len(desk.sent) - two == two // 2
 
 
 async def test_a_wish_with_nobody_to_ask_is_answered_at_once(desk: Desk) -> None:
     with trio.fail_after(0.1):
-        await desk.behavior.inspect_now()
+        await desk.behavior.discover_now()
 
 
 async def test_a_machine_that_nothing_stands_before_has_no_lifetime_to_measure(desk: Desk) -> None:
@@ -179,7 +192,7 @@ async def test_a_nat_is_measured_once_and_the_keepalive_follows(desk: Desk) -> N
     assert desk.behavior.lifetime == DEFAULT_TIMINGS.lifetime_rungs[-1]
     assert desk.behavior.keepalive == DEFAULT_TIMINGS.keepalive_most
     assert desk.behavior.report_of(VERDICT).lifetime == desk.behavior.lifetime
-    assert len(desk.news) == 2
+    assert len(desk.news.beats) == 2
     before = len(desk.sent)
     await trio.sleep(3600.0)
     assert len(desk.sent) == before

@@ -14,10 +14,10 @@ async def test_a_node_that_slept_surveys_and_asks_its_server(net: SimulatedNetwo
     async with net.server(), open_in("desk") as desk:
         await desk.wait_registered()
         await trio.sleep(5.0)
-        before = desk.program.nat_discovery.result
+        before = desk.program.nat_discovery.verdict
         net.host("desk").clock.wake(600.0)
         await trio.sleep(3.0)
-        assert desk.program.nat_discovery.result is not before
+        assert desk.program.nat_discovery.verdict is not before
 
 
 async def test_a_node_that_may_run_from_a_copied_memory_seals_nothing_more_under_its_old_keys(

@@ -12,11 +12,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import NodeSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.survey import SurveyResult
+from tunnel.network.nat64_resolver import Nat64Resolver
 from tunnel.network.ports import DatagramSocket
 from tunnel.node.nat_discovery import SUSPICIONS, WELCOMES, NatDiscovery
 from tunnel.server.stun_service import serve_stun
@@ -28,22 +30,36 @@ AT_ONCE = replace(DEFAULT_TIMINGS, discovery_delay=0.0)
 OWN = (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.1", 3479))
 
 
+class News(Notifier):
+    """Writes down each survey that ended, with the one before."""
+
+    def __init__(self, home: Home) -> None:
+        super().__init__()
+        self._home = home
+        self._known: SurveyResult | None = None
+
+    def notify(self) -> None:
+        now, survey = trio.current_time(), self._home.nat_discovery.verdict
+        if survey is not None and survey is not self._known:
+            self._home.changes.append((now, survey, self._known))
+            self._known = survey
+        super().notify()
+
+
 class Home:
     """NAT discovery on a host of its own, and what it said."""
 
     def __init__(self, host: MemoryHost, sockets: list[DatagramSocket], *servers: str) -> None:
         world = host.world()
-        self.learned: list[float] = []
         self.changes: list[tuple[float, SurveyResult, SurveyResult | None]] = []
         self.nat_discovery = NatDiscovery(
             sockets,
-            world.resolver,
+            Nat64Resolver(world.resolver, world.interfaces),
             world.interfaces,
             NodeSettings(stun=servers, default_stun=False, timings=AT_ONCE),
             datagrams=world.datagrams,
             entropy=MemoryEntropy(random.Random(1)),
-            changed=lambda result, before: self.changes.append((trio.current_time(), result, before)),
-            learned=lambda: self.learned.append(trio.current_time()),
+            news=News(self),
         )
         self.is_shut = False
         """Whether no answer comes through."""
@@ -100,10 +116,8 @@ async def test_a_survey_now_is_one_that_begins_now(home: Home) -> None:
     await trio.sleep(0.005)
     result = await home.nat_discovery.survey_now()
     assert len(home.changes) == 2
-    assert result is home.changes[1][1]
-    before = home.changes[1][2]
-    assert before is not None
-    assert before.answers == home.changes[0][1].answers
+    assert result == home.changes[1][1]
+    assert home.changes[1][2] is home.changes[0][1]
 
 
 async def test_a_survey_is_due_again_after_five_minutes(home: Home) -> None:
@@ -136,9 +150,9 @@ async def test_whoever_is_elsewhere_finds_out_from_its_own_server_however_often_
     home.nat_discovery.own = OWN
     await home.nat_discovery.survey_now()
     await suspect_often(home, 100)
-    known = home.nat_discovery.result
+    known = home.nat_discovery.verdict
     assert known is not None
-    home.nat_discovery.result = replace(known, reflexive=(Endpoint("26.0.0.99", 1),))
+    home.nat_discovery.verdict = replace(known, reflexive=(Endpoint("26.0.0.99", 1),))
     count, began = len(home.changes), trio.current_time()
     home.nat_discovery.suspect()
     await trio.sleep(2.0)
@@ -236,7 +250,7 @@ async def test_a_server_that_tells_us_another_address_each_time_aims_a_packet_a_
     async with open_aimed() as (home, elsewhere, asked):
         for _ in range(300):
             home.nat_discovery.note_welcome((OWN[0], *elsewhere[1:]))
-            if home.nat_discovery.result is not None:
-                home.nat_discovery.result = replace(home.nat_discovery.result, reflexive=(Endpoint("26.0.0.99", 1),))
+            if home.nat_discovery.verdict is not None:
+                home.nat_discovery.verdict = replace(home.nat_discovery.verdict, reflexive=(Endpoint("26.0.0.99", 1),))
             await trio.sleep(2.0)
         assert 0 < len(asked) <= 600

@@ -33,14 +33,25 @@ each_protocol = pytest.mark.parametrize("speaks", ONE_EACH, ids=["PCP", "NAT-PMP
 SOON = 2.0
 
 
+class News(Notifier):
+    """Counts its beats."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beats = 0
+
+    def notify(self) -> None:
+        self.beats += 1
+        super().notify()
+
+
 class Home:
     """A desk behind `home`; `office` is elsewhere. `moves` are the chart's, each with its time."""
 
     def __init__(self, net: SimulatedNetwork, timings: Timings) -> None:
         self.net = net
         self.router = net.routers["home"]
-        self.changes = 0
-        self._notifier = Notifier()
+        self.news = News()
         world = net.hosts["desk"].world()
         clients = PortClients(
             PcpClient(world.datagrams, b"n" * 12, timings.port_waits),
@@ -48,7 +59,7 @@ class Home:
             UpnpClient(world.port_mapper, world.store),
         )
         self.mapping = PortMappingStates(
-            world.interfaces, clients, port=PORT, is_ipv6=False, timings=timings, changed=self._note_change
+            world.interfaces, clients, port=PORT, is_ipv6=False, timings=timings, news=self.news
         )
 
     @property
@@ -68,12 +79,8 @@ class Home:
         """How long it took."""
         began = trio.current_time()
         with trio.fail_after(within):
-            await self._notifier.wait_until(lambda: self.state == state)
+            await self.news.wait_until(lambda: self.state == state)
         return trio.current_time() - began
-
-    def _note_change(self) -> None:
-        self.changes += 1
-        self._notifier.notify()
 
 
 OpenHome = Callable[..., AbstractAsyncContextManager[Home]]
@@ -114,15 +121,49 @@ async def test_a_port_is_mapped_and_given_back(open_home: OpenHome, speaks: Gate
         assert home.mapping.lease is None
 
 
+class Watch(trio.abc.Instrument):
+    """Sees the status after each step of each task."""
+
+    def __init__(self, mapping: PortMappingStates) -> None:
+        self.seen: set[tuple[str, PortProtocol | None]] = set()
+        self._mapping = mapping
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        status = self._mapping.status()
+        self.seen.add((status.state, status.protocol))
+
+
+@each_protocol
+async def test_state_and_lease_change_at_once(open_home: OpenHome, speaks: Gateway) -> None:
+    """Whoever looks between two steps never sees a state beside what belongs to another one."""
+    async with open_home(speaks) as home:
+        watch = Watch(home.mapping)
+        trio.lowlevel.add_instrument(watch)
+        await home.wait_state("mapped", SOON)
+        assert home.mapping.lease is not None
+        assert watch.seen == {("probing", None), ("mapped", home.mapping.lease.protocol)}
+
+
+@each_protocol
+async def test_a_port_that_is_granted_at_the_very_end_is_given_back(open_home: OpenHome, speaks: Gateway) -> None:
+    """Else it would stay open for two hours."""
+    async with open_home(speaks) as home:
+        while home.open_port is None:
+            await trio.lowlevel.checkpoint()
+            await trio.sleep(0.0001)
+        await home.mapping.leave()
+        assert home.mapping.lease is None
+
+
 @each_protocol
 async def test_a_lease_is_renewed_at_half_its_life_and_stays_the_same(open_home: OpenHome, speaks: Gateway) -> None:
     async with open_home(replace(speaks, max_lease=100.0), replace(DEFAULT_TIMINGS, port_lease=100.0)) as home:
         await home.wait_state("mapped", SOON)
         lease = home.mapping.lease
         assert lease is not None
-        changes = home.changes
+        changes = home.news.beats
         await trio.sleep_until(lease.since + 49)
-        assert (home.mapping.lease, home.changes) == (lease, changes)
+        assert (home.mapping.lease, home.news.beats) == (lease, changes)
         await trio.sleep_until(lease.since + 51)
         assert home.state == "mapped"
         assert home.mapping.lease is not None
@@ -250,8 +291,10 @@ async def test_elsewhere_the_next_gateway_is_asked_at_once(open_home: OpenHome) 
     async with open_home(ALL) as home:
         await home.wait_state("mapped", SOON)
         home.net.move("desk", "office", "192.168.2.7")
+        began = trio.current_time()
         home.mapping.note_network()
-        assert home.mapping.lease is None
+        await home.news.wait()
+        assert (trio.current_time(), home.state, home.mapping.lease) == (began, "probing", None)
         await trio.sleep(0.1)
         assert home.state == "mapped"
         assert home.mapping.lease is not None

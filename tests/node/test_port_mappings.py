@@ -13,6 +13,7 @@ from tests.node.conftest import SimulatedNetwork as NodeTown
 from trio.testing import MockClock
 
 from tunnel.embedding import Node
+from tunnel.machines.notifier import Notifier
 from tunnel.model.candidate import CandidateKind
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.settings import NodeSettings
@@ -40,6 +41,7 @@ class Home:
         return mapped, self.router.pinholes.admits(Transport.UDP, Endpoint(DESK6, self.port))
 
 
+SEEN = (Endpoint("25.8.8.8", 40000),)
 OpenHome = Callable[..., AbstractAsyncContextManager[Home]]
 
 
@@ -60,8 +62,7 @@ def open_home(autojump_clock: MockClock) -> OpenHome:
                 load_identity(world.store, world.entropy),
                 world,
                 sockets,
-                seen=lambda: (Endpoint("25.8.8.8", 40000),),
-                changed=lambda: None,
+                Notifier(),
             )
             nursery.start_soon(mappings.run)
             await trio.sleep(1)
@@ -76,8 +77,8 @@ async def test_a_port_and_a_pinhole_are_opened_and_shut_at_the_end(open_home: Op
         assert home.open_doors == (True, True)
         assert home.mappings.endpoints == (Endpoint(OUTSIDE, 40000), Endpoint(DESK6, 40000))
         assert home.mappings.protocol == "pcp"
-        assert [status.family for status in home.mappings.statuses()] == ["ipv4", "ipv6"]
-        assert "we are seen at another address" in home.mappings.statuses()[0].note
+        assert [status.family for status in home.mappings.statuses(SEEN)] == ["ipv4", "ipv6"]
+        assert "we are seen at another address" in home.mappings.statuses(SEEN)[0].note
         await home.mappings.leave()
         assert home.open_doors == (False, False)
         assert not home.mappings.endpoints
@@ -88,7 +89,7 @@ async def test_a_port_and_a_pinhole_are_opened_and_shut_at_the_end(open_home: Op
 async def test_nothing_is_asked_for_where_nothing_is_wanted(open_home: OpenHome, settings: dict[str, Any]) -> None:
     async with open_home(**settings) as home:
         assert home.open_doors == (False, False)
-        assert home.mappings.statuses() == ()
+        assert home.mappings.statuses(SEEN) == ()
         await home.mappings.leave()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import Protocol
+
+import trio
 
 from tunnel.crypto.announcement_seal import seal_announcement
 from tunnel.crypto.network_keys import NetworkKeys
@@ -20,27 +22,53 @@ from tunnel.wire.signals import Announce, Signal
 _NONCE_BYTES = 12
 
 
+class Source(Protocol):
+    """What is announced."""
+
+    def announcement(self) -> tuple[Announcement, bool]:
+        """The body, and whether a survey's verdict is in it."""
+        ...
+
+
+class SignalSender(Protocol):
+    """The link to the server."""
+
+    def send_signal(self, signal: Signal) -> bool:
+        """Queue a signal. False: there is no link."""
+        ...
+
+
+class Peers(Protocol):
+    """The connections to peers: what they do depends on whether we are announced."""
+
+    def note_change(self) -> None:
+        """Our announcement, or what it is about, has changed."""
+        ...
+
+
 class Announcer:
-    """Run `runner.run()`. `compose()` gives the body and whether it holds a survey's verdict; `changed()` is a beat."""
+    """Run `run()`. `news` beats when something that we announce may have changed."""
 
     def __init__(
         self,
         identity: Identity,
         network: NetworkKeys,
+        source: Source,
+        link: SignalSender,
+        peers: Peers,
         *,
+        news: Notifier,
         timings: Timings,
         entropy: Entropy,
-        compose: Callable[[], tuple[Announcement, bool]],
-        send: Callable[[Signal], bool],
-        changed: Callable[[], None],
     ) -> None:
         self._identity = identity
         self._network = network
         self._timings = timings
         self._entropy = entropy
-        self._compose = compose
-        self._send = send
-        self._changed = changed
+        self._source = source
+        self._link = link
+        self._peers = peers
+        self._news = news
         self._attempt = 0
         self._seq = 0
         self._acked_seq = 0
@@ -67,19 +95,19 @@ class Announcer:
         return self._acked_seq >= self._verdict_seq
 
     def note_registered(self) -> None:
-        """The server welcomed us (again): it may know nothing of us, the ladder starts anew."""
+        """The server welcomed us (again). It may know nothing of us, so the waits start from the shortest."""
         self._attempt = 0
         self.runner.post("registered")
 
     def note_link_lost(self) -> None:
-        """There is nobody to announce to."""
+        """There is no server to announce to."""
         self.runner.post("link_lost")
 
     def note_facts(self) -> None:
         """Candidates, verdict or addresses may have changed: announce again if they did."""
         if self.card is None:
             return
-        body, has_verdict = self._compose()
+        body, has_verdict = self._source.announcement()
         if body != self.card.body or (has_verdict and self._verdict_seq == math.inf):
             self._attempt = 0
             self.runner.post("changed")
@@ -89,10 +117,19 @@ class Announcer:
         if 0 < seq <= self._seq:
             self._acked_seq = max(self._acked_seq, seq)
             self._acked.notify()
-            self._changed()
+            self._peers.note_change()
+
+    async def run(self) -> None:
+        """Announce, again and again, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.runner.run)
+            while True:
+                await self._news.wait()
+                self.note_facts()
+                self._peers.note_change()
 
     async def _announce(self) -> str:
-        body, has_verdict = self._compose()
+        body, has_verdict = self._source.announcement()
         self._seq += 1
         if has_verdict:
             self._verdict_seq = min(self._verdict_seq, self._seq)
@@ -107,8 +144,8 @@ class Announcer:
             nonce=self._entropy.token(_NONCE_BYTES),
         )
         self.runner.check_send("announce")
-        self._send(Announce(epoch, self._seq, sealed))
-        self._changed()
+        self._link.send_signal(Announce(epoch, self._seq, sealed))
+        self._peers.note_change()
         await self._acked.wait_until(lambda: self._acked_seq >= self._seq)
         return "acknowledged_by_server"
 
@@ -120,4 +157,4 @@ class Announcer:
         return self._timings.announce_debounce if state == "stale" else math.inf
 
     def _note_move(self, _source: str, _event: str, _target: str) -> None:
-        self._changed()
+        self._peers.note_change()

@@ -1,14 +1,14 @@
-"""The second look at our NAT: after a verdict, beside the node's life, and again when we are elsewhere.
+"""What a survey leaves open about our NAT (RFC 5780), learnt in the background, and again where we are elsewhere.
 
-verdict --> place (where we are seen, behind what) --> inspection --> news      at once where the NAT is hard: peers
-                                                   |                            need it; else when the start is over
+verdict --> place (where we are seen, behind what) --> discovery --> news       at once if the NAT is hard, since peers
+                                                   |                            need it; else once the node has started
                                                    `-> lifetime of an idle mapping, some minutes later --> news
 another place: all of it is cancelled and begins anew; the same place again: nothing happens for a day
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import trio
@@ -26,29 +26,29 @@ from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import Datagrams, Entropy
 
 _LEAST_GAP = 5.0
-"""Seconds between the beginnings of two inspections at different places: some NATs show many addresses in turn."""
-_INSPECTION_PATIENCE = 15.0
-"""Seconds for an inspection that somebody waits for: with a change of place in its midst it takes ten."""
+"""Seconds between the beginnings of two discoveries at different places: some NATs show many addresses in turn."""
+_PATIENCE = 15.0
+"""Seconds for a discovery that somebody waits for: with a change of place in its midst it takes ten."""
 _MEASURE_RETRIES = (600.0, 3600.0, 86400.0)
 """Seconds after a lifetime could not be measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """What an inspection is about."""
+    """Where we are, as a survey sees it."""
 
     mapping: Mapping
-    """DEPENDENT for all that do."""
+    """DEPENDENT for every mapping that depends on the destination."""
     is_sure: bool
-    """Several addresses observed it."""
+    """Servers at several addresses observed it."""
     hosts: tuple[str, ...]
-    """Where we are seen."""
+    """The outer addresses at which we are seen."""
 
 
 class BehaviorDiscovery:
-    """Run `run()`, tell it each verdict by `note`. `news()` is called when `report_of` or `keepalive` has changed."""
+    """Run `run()`, tell it each verdict by `note`. `news` beats when `report_of` or `keepalive` has changed."""
 
-    def __init__(self, datagrams: Datagrams, *, timings: Timings, entropy: Entropy, news: Callable[[], None]) -> None:
+    def __init__(self, datagrams: Datagrams, *, timings: Timings, entropy: Entropy, news: Notifier) -> None:
         self._datagrams = datagrams
         self._timings = timings
         self._entropy = entropy
@@ -76,18 +76,17 @@ class BehaviorDiscovery:
         self._notifier.notify()
 
     def report_of(self, verdict: NatReport) -> NatReport:
-        """The verdict with all that was learnt since, at this place."""
+        """The verdict with all that was learnt since in this place."""
         if self._place is None:
             return verdict
         return replace(self.behavior_report.applied_to(verdict), lifetime=self.lifetime)
 
-    async def inspect_now(self) -> None:
-        """Until an inspection that begins now has ended, a quarter of a minute at most where we are never long in one
-        place; at once where there is nobody to ask."""
+    async def discover_now(self) -> None:
+        """Return when a discovery that begins now has ended, after 15 s at most; at once if there is nobody to ask."""
         self._wished += 1
         mine = self._begun + 1
         self._notifier.notify()
-        with trio.move_on_after(_INSPECTION_PATIENCE):
+        with trio.move_on_after(_PATIENCE):
             await self._notifier.wait_until(lambda: self._ended >= mine or self._place is None)
 
     async def run(self) -> None:
@@ -96,7 +95,7 @@ class BehaviorDiscovery:
             await self._notifier.wait_until(lambda: self._place is not None)
             place, began = self._place, trio.current_time()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._inspect_often)
+                nursery.start_soon(self._discover_often)
                 nursery.start_soon(self._measure_often)
                 await self._wait_elsewhere(place)
                 nursery.cancel_scope.cancel()
@@ -105,7 +104,7 @@ class BehaviorDiscovery:
     async def _wait_elsewhere(self, place: _Place | None) -> None:
         await self._notifier.wait_until(lambda: self._place != place)
 
-    async def _inspect_often(self) -> None:
+    async def _discover_often(self) -> None:
         assert self._place is not None
         patience = 0.0 if self._place.mapping is Mapping.DEPENDENT else self._timings.discovery_delay
         while True:
@@ -119,7 +118,7 @@ class BehaviorDiscovery:
             is_news, self.behavior_report = found != self.behavior_report, found
             self._handled, self._ended = wished, self._begun  # one that was cancelled has fulfilled no wish
             if is_news:
-                self._news()
+                self._news.notify()
             self._notifier.notify()
 
     async def _measure_often(self) -> None:
@@ -134,7 +133,7 @@ class BehaviorDiscovery:
             failures = 0
             if found != self.lifetime:
                 self.lifetime = found
-                self._news()
+                self._news.notify()
             await trio.sleep(self._timings.lifetime_refresh)
 
     def _is_open(self) -> bool:

@@ -9,7 +9,6 @@ import logging
 
 import trio
 
-from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import World
 from tunnel.node.address_memory import AddressMemory
 from tunnel.node.announcer import Announcer
@@ -55,6 +54,7 @@ class MachineWatch:
     async def run(self) -> None:
         """Watch, for ever."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_surveys)
             nursery.start_soon(self._watch_interfaces)
             nursery.start_soon(self._watch_sleep)
             nursery.start_soon(self._watch_copies)
@@ -67,16 +67,6 @@ class MachineWatch:
         self._port_mappings.doubt()
         self._nat_discovery.suspect()
 
-    def note_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
-        """A link that was dialled from another public address is dead: dial again without waiting for a ping."""
-        here = {mapped.host for mapped in result.reflexive}
-        there = {mapped.host for mapped in before.reflexive} if before is not None else set()
-        if before is not None and before.reflexive != result.reflexive:
-            self._port_mappings.doubt()
-        if here and there and here.isdisjoint(there) and self._link.observed not in here:
-            log.info("public address changed")
-            self._link.redial()
-
     def renew(self, why: str) -> None:
         """Draw new keys: where this memory runs twice, two nodes seal under the same keys and counters."""
         log.warning("this may be a copy of a machine that was running: drawing new keys", extra={"sign": why})
@@ -84,6 +74,18 @@ class MachineWatch:
         for peer in self._peer_table:
             peer.renew()
         self._peer_table.note_change()
+
+    async def _watch_surveys(self) -> None:
+        """A link that was dialled from another public address is dead: dial again without waiting for a ping."""
+        known = await self._nat_discovery.wait_survey(None)
+        while True:
+            before, known = known, await self._nat_discovery.wait_survey(known)
+            if before.reflexive != known.reflexive:
+                self._port_mappings.doubt()
+            here, there = ({mapped.host for mapped in survey.reflexive} for survey in (known, before))
+            if here and there and here.isdisjoint(there) and self._link.observed not in here:
+                log.info("public address changed")
+                self._link.redial()
 
     async def _watch_interfaces(self) -> None:
         while True:

@@ -7,58 +7,57 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import trio
 
 from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint, split_host_port
-from tunnel.model.nat import NatReport
+from tunnel.model.nat import Udp
 from tunnel.model.rates import TokenBucket
 from tunnel.model.settings import PUBLIC_STUN, STUN_PORTS, NodeSettings
 from tunnel.nat.candidates import own_endpoints
 from tunnel.nat.server_health import ServerHealth, ServerRecords
 from tunnel.nat.survey import Survey, SurveyResult
-from tunnel.network.ports import Datagrams, DatagramSocket, Entropy, Interfaces, Resolver
+from tunnel.network.nat64_resolver import Nat64Resolver
+from tunnel.network.ports import Datagrams, DatagramSocket, Entropy, Interfaces
 from tunnel.node.behavior_discovery import BehaviorDiscovery
 
 log = logging.getLogger(__name__)
 
 _LEAST_GAP = 1.0
 SUSPICIONS = 4
-"""Surveys at once that silent peers may bring about; one more comes with each time in which we survey anyhow."""
+"""Surveys that silent peers may cause at once; one more with each interval between our own regular ones."""
 WELCOMES = 4
-"""The same of welcomes by our server."""
+"""The same for welcomes by our server."""
 
 
 class NatDiscovery:
-    """Run `run()`. Raises SettingsError for a server in the settings that is no HOST:PORT.
+    """Run `run()`. `news` beats when a survey has ended and whenever `result` says more.
 
-    `changed(result, before)` is told of each survey that ended, `learned()` whenever `result` says more than then.
+    Raises SettingsError for a server in the settings that is not HOST:PORT.
     """
 
     def __init__(
         self,
         sockets: Sequence[DatagramSocket],
-        resolver: Resolver,
+        nat64: Nat64Resolver,
         interfaces: Interfaces,
         settings: NodeSettings,
         *,
         datagrams: Datagrams,
         entropy: Entropy,
-        changed: Callable[[SurveyResult, SurveyResult | None], None],
-        learned: Callable[[], None],
+        news: Notifier,
     ) -> None:
         self._sockets = sockets
-        self._resolver = resolver
+        self._nat64 = nat64
         self._interfaces = interfaces
         self._is_on = settings.survey
         self._servers = (*settings.stun, *(PUBLIC_STUN if settings.default_stun else ())) if settings.survey else ()
         self._timings = timings = settings.timings
         self._entropy = entropy
-        self._changed = changed
-        self._learned = learned
+        self._news = news
         for server in self._servers:
             split_host_port(server, STUN_PORTS[0])
         self._requested = self._suspected = False
@@ -70,11 +69,26 @@ class NatDiscovery:
         self._survey: Survey | None = None
         self.own: tuple[Endpoint, ...] = ()
         """STUN endpoints of our own server, known once it has welcomed us."""
-        self.result: SurveyResult | None = None
-        """The last survey; its report holds what was learnt since, too."""
-        self.behavior = BehaviorDiscovery(datagrams, timings=timings, entropy=entropy, news=self._note_news)
-        self._verdict = NatReport()
+        self.verdict: SurveyResult | None = None
+        """The last survey, as it ended."""
+        self.behavior = BehaviorDiscovery(datagrams, timings=timings, entropy=entropy, news=news)
         self._records = ServerRecords()
+
+    @property
+    def result(self) -> SurveyResult | None:
+        """The last survey, and in its report what was learnt since."""
+        last = self.verdict
+        return None if last is None else replace(last, report=self.behavior.report_of(last.report))
+
+    @property
+    def udp(self) -> Udp:
+        """Whether UDP passes here, as far as we know."""
+        return Udp.UNKNOWN if self.verdict is None else self.verdict.report.udp
+
+    @property
+    def reflexive(self) -> tuple[Endpoint, ...]:
+        """Where STUN servers see us."""
+        return () if self.verdict is None else self.verdict.reflexive
 
     @property
     def keepalive(self) -> float:
@@ -84,7 +98,7 @@ class NatDiscovery:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of the last survey."""
-        return (self.result.hidden,) if self.result is not None and self.result.hidden else ()
+        return (self.verdict.hidden,) if self.verdict is not None and self.verdict.hidden else ()
 
     def health(self) -> tuple[ServerHealth, ...]:
         """What is remembered of each STUN server."""
@@ -127,11 +141,17 @@ class NatDiscovery:
         assert self.result is not None
         return self.result
 
-    async def inspect_now(self) -> SurveyResult:
-        """The result of a survey and an inspection that begin now; some three seconds. `health()` knows of it then."""
+    async def wait_survey(self, known: SurveyResult | None) -> SurveyResult:
+        """The last survey, as soon as it is not the `known` one."""
+        await self._done.wait_until(lambda: self.verdict is not known)
+        assert self.verdict is not None
+        return self.verdict
+
+    async def discover_now(self) -> SurveyResult:
+        """The result of a survey and a behavior discovery that begin now; about 3 s. `health()` includes it then."""
         await self.survey_now()
         mine = self._ended
-        await self.behavior.inspect_now()
+        await self.behavior.discover_now()
         await self._done.wait_until(lambda: self._noted >= mine)
         assert self.result is not None
         return self.result
@@ -163,16 +183,17 @@ class NatDiscovery:
                     continue
             self._requested = False
             self._begun += 1
-            before, result = self.result, await self._look(self.own, self._servers)
-            self._verdict = result.report
+            before, result = self.verdict, await self._look(self.own, self._servers)
             if result.hidden and (before is None or result.hidden != before.hidden):
                 log.warning("a STUN answer is worthless", extra={"why": result.hidden})
+            for answer in result.answers:
+                self._nat64.note_heard(answer.remote.host)
             self.behavior.note(result, self.own)
-            self.result = self._completed(result)
+            self.verdict = result
             due = trio.current_time() + self._timings.survey_refresh
             self._ended += 1
             self._done.notify()
-            self._changed(self.result, before)
+            self._news.notify()
             await trio.sleep(_LEAST_GAP)  # late answers count for the servers' health
             survey, self._survey = self._survey, None
             if survey is not None:
@@ -180,32 +201,24 @@ class NatDiscovery:
             self._noted = self._ended
             self._done.notify()
 
-    def _note_news(self) -> None:
-        if self.result is not None:
-            self.result = self._completed(self.result)
-            self._learned()
-
-    def _completed(self, result: SurveyResult) -> SurveyResult:
-        return replace(result, report=self.behavior.report_of(self._verdict))
-
     async def _is_mapping_kept(self, is_suspected: bool) -> bool:
         """What our own server says of it.
 
         No answer is no reason to ask others if a silent peer made us ask, or if it did not answer before either.
         """
-        if not self.own or self.result is None:
+        if not self.own or self.verdict is None:
             return True
         seen = await self._look(self.own[:1], ())
         if not seen.reflexive and (is_suspected or self._records.is_silent(str(self.own[0]))):
             return True
-        if not self.result.reflexive:
+        if not self.verdict.reflexive:
             return not seen.reflexive  # nobody answered then: an answer now means that a firewall was opened
-        return bool(seen.reflexive) and seen.reflexive[0] in self.result.reflexive
+        return bool(seen.reflexive) and seen.reflexive[0] in self.verdict.reflexive
 
     async def _look(self, own_servers: Sequence[Endpoint], servers: Sequence[str]) -> SurveyResult:
         self._survey = Survey(
             self._sockets,
-            self._resolver,
+            self._nat64,
             own=own_endpoints(self._interfaces.addresses(), [socket.local for socket in self._sockets]),
             own_servers=own_servers,
             servers=servers,

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import trio
 
 from tunnel.model.endpoint import Endpoint, Scope, scope_of
-from tunnel.model.nat import NatReport
 from tunnel.nat.captive_portal import captive_portal_of
 from tunnel.nat.ipv6 import Ipv6Report, check_ipv6
 from tunnel.nat.netcheck_report import NetcheckReport, weigh_against_survey
 from tunnel.nat.rfc3489_class import Rfc3489Verdict, classify_rfc3489
 from tunnel.nat.survey import SurveyResult
+from tunnel.network.nat64_resolver import Nat64Resolver
 from tunnel.network.ports import World
+from tunnel.node.local_announcement import LocalAnnouncement
 from tunnel.node.nat_discovery import NatDiscovery
+from tunnel.node.own_addresses import OwnAddresses
+from tunnel.node.port_mappings import PortMappings
 from tunnel.node.server_link import ServerLink
 
 log = logging.getLogger(__name__)
@@ -24,27 +27,26 @@ log = logging.getLogger(__name__)
 
 async def check_network(
     world: World,
-    nat_discovery: NatDiscovery,
-    link: ServerLink,
+    nat64: Nat64Resolver,
+    own: OwnAddresses,
     *,
-    report: Callable[[], NatReport],
-    exclude: Collection[str],
+    link: ServerLink,
+    local_announcement: LocalAnnouncement,
+    nat_discovery: NatDiscovery,
+    port_mappings: PortMappings,
 ) -> NetcheckReport:
-    """Survey, discover_behavior, look at IPv6, and ask for a second opinion; a dozen seconds at most.
-
-    `report()` is what the node says of its NAT, `exclude` are our tunnel addresses.
-    """
+    """Survey, discover behavior, look at IPv6, and ask for a second opinion; a dozen seconds at most."""
     began = trio.current_time()
-    survey = await nat_discovery.inspect_now()
-    here = [host for host in world.interfaces.addresses() if host not in exclude]
-    sight, opinion = Ipv6Report(), None
+    survey = await nat_discovery.discover_now()
+    here = [host for host in world.interfaces.addresses() if host not in own.addresses]
+    ipv6, opinion = Ipv6Report(), None
 
     async def look() -> None:
-        nonlocal sight
+        nonlocal ipv6
         translated = {answer.remote for answer in survey.answers if answer.remote.is_ipv6 != answer.mapped.is_ipv6}
         servers = [answer.remote for answer in survey.answers if answer.remote not in translated]
-        own = [endpoint for endpoint in nat_discovery.own if endpoint not in translated]  # a NAT64 leads to IPv4
-        sight = await check_ipv6(world.datagrams, world.entropy, here, servers, own)
+        ours = [endpoint for endpoint in nat_discovery.own if endpoint not in translated]  # a NAT64 leads to IPv4
+        ipv6 = await check_ipv6(world.datagrams, world.entropy, here, servers, ours)
 
     async def ask() -> None:
         nonlocal opinion
@@ -54,12 +56,14 @@ async def check_network(
         nursery.start_soon(look)
         nursery.start_soon(ask)
     found = NetcheckReport(
-        replace(survey, report=report()),
+        replace(survey, report=local_announcement.nat()),
         opinion,
         behavior_report=nat_discovery.behavior.behavior_report,
-        ipv6=sight,
+        ipv6=ipv6,
+        nat64=tuple(map(str, nat64.prefixes)),
         captive_portal=captive_portal_of(survey.report.udp, link.failure, is_registered=link.is_registered),
         servers=nat_discovery.health(),
+        port_mappings=port_mappings.statuses(nat_discovery.reflexive),
         speaks_upnp=world.port_mapper.is_installed,
         keepalive=nat_discovery.keepalive,
         took=trio.current_time() - began,

@@ -1,15 +1,16 @@
-"""One address family's port mapping, lived: asked for, watched, renewed at half its life, asked for again when lost.
+"""What is done in the states of one address family's port mapping: ask for it, watch it, renew it at half its life.
 
-The survey, the announcement and the relay never wait for it. What a gateway says is believed as far as that costs
-nothing: an endpoint that it names is one more candidate.
+The survey, the announcement and the relay never wait for it. A gateway that lies costs little: the endpoint that it
+names is one more candidate. State and lease are one value, which changes when the chart moves.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import trio
 
@@ -28,8 +29,19 @@ from tunnel.network.ports import Interfaces
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What we have, in which state."""
+
+    state: str
+    lease: PortLease | None = None
+    """What the gateway granted; kept while a lost one is asked for again."""
+    refusal: str = ""
+    """Why there is none, or was none the last time."""
+
+
 class PortMappingStates:
-    """`await run()` in a task, `await leave()` once at the end. `changed()` is told when there may be another lease.
+    """`await run()` in a task, `await leave()` once at the end. `news` beats when `held` has changed.
 
     `port` is that of our socket in this family.
     """
@@ -42,16 +54,17 @@ class PortMappingStates:
         port: int,
         is_ipv6: bool,
         timings: Timings,
-        changed: Callable[[], None],
+        news: Notifier,
     ) -> None:
         self._interfaces = interfaces
         self._clients = clients
         self._port = port
         self._is_ipv6 = is_ipv6
         self._timings = timings
-        self._changed = changed
+        self._news = news
         self._gateway: Gateway | None = None
-        self._refusal = ""
+        self._outcome: PortLease | str | None = None
+        """What the activity brought: a lease, or the words of a refusal. It counts when the chart moves."""
         self._told: str | None = None
         """Why there is no port, as the log has it."""
         self._doubt = Notifier()
@@ -60,8 +73,6 @@ class PortMappingStates:
         self._failures = self._losses = 0
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
-        self.lease: PortLease | None = None
-        """What the gateway granted, as far as we know; kept while a lost one is asked for again."""
         self.runner = StateRunner(
             PortMappingChart(),
             {"probing": self._probe, "mapped": self._watch, "renewing": self._renew},
@@ -70,6 +81,12 @@ class PortMappingStates:
             on_move=self._note_move,
             about=self.family,
         )
+        self.held = Held(self.runner.state)
+
+    @property
+    def lease(self) -> PortLease | None:
+        """What the gateway granted, as far as we know."""
+        return self.held.lease
 
     @property
     def family(self) -> str:
@@ -78,18 +95,16 @@ class PortMappingStates:
 
     def status(self, seen: Sequence[Endpoint] = ()) -> PortMappingStatus:
         """For people; `seen` is where STUN servers see us."""
-        lease = self.lease
+        state, lease = self.held.state, self.held.lease
         if lease is None:
-            return PortMappingStatus(self.family, self.runner.state, note=self._refusal)
+            return PortMappingStatus(self.family, state, note=self.held.refusal)
         left = None if lease.is_permanent else max(0.0, lease.ends - trio.current_time())
         note = ""
         if not lease.is_public:
             note = "that address is not a public one: another NAT stands before the gateway"
         elif is_contradicted(lease.external, seen):
             note = "we are seen at another address: another NAT stands before the gateway, or it names a wrong one"
-        return PortMappingStatus(
-            self.family, self.runner.state, lease.protocol, lease.gateway.address, lease.external, left, note
-        )
+        return PortMappingStatus(self.family, state, lease.protocol, lease.gateway.address, lease.external, left, note)
 
     def doubt(self) -> None:
         """Something is wrong with a path or with our outer address: look soon whether the gateway still knows us."""
@@ -97,28 +112,26 @@ class PortMappingStates:
         self._doubt.notify()
 
     def note_network(self) -> None:
-        """Addresses or routes changed. With another gateway, or another address towards it, begin anew; else `doubt`
-        is enough, and where nobody opened a port so far they are asked again.
+        """Addresses or routes changed. With another gateway, or another address towards it, begin anew. If there was no
+        port so far, ask again. Else `doubt` is enough.
         """
         is_elsewhere = self._find_gateway() != self._gateway
-        if is_elsewhere:
-            self.lease = None
-            if not self._is_ipv6:
-                self._clients.upnp.forget()
+        if is_elsewhere and not self._is_ipv6:
+            self._clients.upnp.forget()
         if is_elsewhere or self.runner.state == "unsupported":
             self._failures = self._losses = 0
             self.runner.post("network_changed")
-            self._changed()
 
     async def run(self) -> None:
         """Until `leave`, or until cancelled. A bug of ours costs the mapping, never the node."""
         try:
+            self._gateway = self._find_gateway()
             with self._scope:
                 await self.runner.run()
         except Exception:
             log.exception("port mapping failed", extra={"family": self.family})
-            self.lease, self._refusal = None, "a bug in the node: its log holds a traceback"
-            self._changed()
+            self.held = Held(self.runner.state, refusal="a bug in the node: its log holds a traceback")
+            self._news.notify()
         finally:
             self._ended.set()
 
@@ -126,33 +139,34 @@ class PortMappingStates:
         """Take the mapping back. Bound the time; a gateway that does not answer forgets it when the lease ends."""
         self._scope.cancel()
         await self._ended.wait()
-        if self.lease is not None:
+        lease = self._outcome if isinstance(self._outcome, PortLease) else self.lease
+        if lease is not None:
             with suppress(Unreachable, Refused):
-                await self._clients.of(self.lease.protocol).unmap_port(self.lease)
-            self.lease = None
+                await self._clients.of(lease.protocol).unmap_port(lease)
+            self.held = Held(self.runner.state)
 
     # What happens in the states.
 
     async def _probe(self) -> str:
-        self._gateway = gateway = self._find_gateway()
-        if self.lease is not None and self.lease.gateway != gateway:
-            self.lease = None
-        if gateway is None:
+        if self._gateway is None:
             await trio.lowlevel.checkpoint()
-            self._refusal = "no gateway on the way out"
+            self._outcome = "no gateway on the way out"
             return "refused"
         self.runner.check_send("map")
         try:
-            self.lease = await self._clients.map_first(gateway, self._port, self._timings.port_lease, self.lease)
+            self._outcome = await self._clients.map_first(
+                self._gateway, self._port, self._timings.port_lease, self.lease
+            )
         except Refused as refusal:
-            self._refusal = refusal.text
+            self._outcome = refusal.text
             return "refused"
         self._is_doubted = False
         return "granted"
 
     async def _watch(self) -> str:
         """A gateway that does not answer may be starting again: it is asked again soon."""
-        lease = await self._held()
+        lease = self.lease
+        assert lease is not None
         wait = self._timings.port_watch
         while True:
             with trio.move_on_after(wait):
@@ -168,28 +182,22 @@ class PortMappingStates:
                 wait = self._timings.port_watch_silent
 
     async def _renew(self) -> str:
-        lease = await self._held()
+        lease = self.lease
+        assert lease is not None
         while True:
             self.runner.check_send("map")
             try:
-                self.lease = await self._clients.of(lease.protocol).map_port(
+                self._outcome = await self._clients.of(lease.protocol).map_port(
                     lease.gateway, lease.internal_port, self._timings.port_lease, lease
                 )
             except Refused as refusal:
-                self._refusal = str(refusal)
+                self._outcome = str(refusal)
                 return "refused"
             except Unreachable as error:
-                self._refusal = str(error)
+                self._outcome = str(error)
                 await trio.sleep(max(self._timings.port_least_renewal, (lease.ends - trio.current_time()) / 8))
                 continue
             return "granted"
-
-    async def _held(self) -> PortLease:
-        """The lease of this state. Where the network changed in this very moment there is none, and the state ends."""
-        if self.lease is None:
-            await trio.sleep_forever()
-        assert self.lease is not None
-        return self.lease
 
     def _patience(self, state: str) -> float:
         match state:
@@ -211,14 +219,23 @@ class PortMappingStates:
                 return math.inf
 
     def _note_move(self, source: str, event: str, target: str) -> None:
-        lease = self.lease
-        if target == "unsupported":
+        lease, refusal = self.lease, self.held.refusal
+        match self._outcome:
+            case PortLease() as granted:
+                lease = granted
+            case str() as words:
+                refusal = words
+        self._outcome = None
+        if target == "probing":
+            self._gateway = self._find_gateway()
+            lease = lease if lease is not None and lease.gateway == self._gateway else None
+        elif target == "unsupported":
+            lease = None
             if event == "patience_ended":
-                self._refusal = "the gateway takes too long"
-            self.lease = None
-            level = logging.DEBUG if self._refusal == self._told else logging.INFO
-            log.log(level, "no port mapping", extra={"family": self.family, "why": self._refusal})
-            self._told = self._refusal
+                refusal = "the gateway takes too long"
+            level = logging.DEBUG if refusal == self._told else logging.INFO
+            log.log(level, "no port mapping", extra={"family": self.family, "why": refusal})
+            self._told = refusal
         elif target == "mapped" and lease is not None:
             self._failures, self._told = 0, None
             if source == "renewing":
@@ -227,7 +244,8 @@ class PortMappingStates:
             log.info("port mapped" if source == "probing" else "port mapping renewed", extra=facts)
         elif target == "lost":
             log.info("port mapping lost", extra={"family": self.family, "event": event})
-        self._changed()
+        self.held = Held(target, lease, refusal)
+        self._news.notify()
 
     def _find_gateway(self) -> Gateway | None:
         found = self._interfaces.gateways()

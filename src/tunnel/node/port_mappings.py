@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import trio
 
+from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.port_mapping import PortMappingStatus
 from tunnel.model.settings import NodeSettings
@@ -22,12 +23,10 @@ NO_PROTOCOL = "none"
 
 
 class PortMappings:
-    """`await run()` once the sockets are open; `await leave()` at the end. `changed()`: other endpoints, or states.
+    """`await run()` once the sockets are open; `await leave()` at the end. `news` beats at each change.
 
-    `seen()` is where STUN servers see us.
-
-    None is made where the settings say so, where only the relay is used, and in the family of an endpoint that the user
-    has declared: there a port is open already.
+    None is made if the settings say so, if only the relay is used, or in the address family of an endpoint that the
+    user has declared: there a port is open already.
     """
 
     def __init__(
@@ -36,15 +35,12 @@ class PortMappings:
         identity: Identity,
         world: World,
         sockets: Sequence[DatagramSocket],
-        *,
-        seen: Callable[[], Sequence[Endpoint]],
-        changed: Callable[[], None],
+        news: Notifier,
     ) -> None:
-        self._seen = seen
         self._settings = settings
         self._world = world
         self._sockets = sockets
-        self._changed = changed
+        self._news = news
         waits = settings.timings.port_waits
         self._clients = PortClients(
             PcpClient(world.datagrams, identity.keys.derive("pcp nonce", size=NONCE_BYTES), waits),
@@ -55,17 +51,17 @@ class PortMappings:
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """Where gateways say that we are reached."""
+        """Where we can be reached, as gateways say."""
         return tuple(mapping.lease.external for mapping in self._mappings if mapping.lease is not None)
 
     @property
     def protocol(self) -> str:
-        """That of the first mapping, for the NAT report."""
+        """The protocol of the first mapping, for the NAT report."""
         return next((one.lease.protocol.value for one in self._mappings if one.lease is not None), NO_PROTOCOL)
 
-    def statuses(self) -> tuple[PortMappingStatus, ...]:
-        """One a family; none where nothing is asked for."""
-        return tuple(mapping.status(self._seen()) for mapping in self._mappings)
+    def statuses(self, seen: Sequence[Endpoint]) -> tuple[PortMappingStatus, ...]:
+        """One an address family; none where nothing is asked for. `seen` is where STUN servers see us."""
+        return tuple(mapping.status(seen) for mapping in self._mappings)
 
     def doubt(self) -> None:
         """A path went silent, or we are seen at another address."""
@@ -92,7 +88,7 @@ class PortMappings:
                     port=socket.local.port,
                     is_ipv6=socket.local.is_ipv6,
                     timings=self._settings.timings,
-                    changed=self._changed,
+                    news=self._news,
                 )
                 self._mappings.append(mapping)
                 nursery.start_soon(mapping.run)

@@ -19,7 +19,6 @@ from tunnel.model.nat import Udp
 from tunnel.model.settings import NodeSettings
 from tunnel.model.status import NodeStatus, PeerStatus
 from tunnel.nat.netcheck_report import NetcheckReport
-from tunnel.nat.survey import SurveyResult
 from tunnel.network.nat64_resolver import Nat64Resolver
 from tunnel.network.ports import World
 from tunnel.network.urls import ServerUrl
@@ -110,24 +109,17 @@ class NodeProgram:
         memory = AddressMemory()
         admission = ServerAdmission(invite, network, self.identity, world, settings.timings, self._own, memory)
         self.link = ServerLink(admission, settings.timings, world.entropy)
+        news = Notifier()
         self.nat_discovery = NatDiscovery(
             self.datagrams.sockets,
-            world.resolver,
+            self._nat64,
             world.interfaces,
             settings,
             datagrams=world.datagrams,
             entropy=world.entropy,
-            changed=self._handle_survey,
-            learned=self._handle_news,
+            news=news,
         )
-        self.port_mappings = PortMappings(
-            settings,
-            self.identity,
-            world,
-            self.datagrams.sockets,
-            seen=lambda: () if self.nat_discovery.result is None else self.nat_discovery.result.reflexive,
-            changed=self._handle_news,
-        )
+        self.port_mappings = PortMappings(settings, self.identity, world, self.datagrams.sockets, news)
         self.local_announcement = LocalAnnouncement(
             settings,
             self.identity,
@@ -140,11 +132,12 @@ class NodeProgram:
         self.announcer = Announcer(
             self.identity,
             network,
+            self.local_announcement,
+            self.link,
+            self.peer_table,
+            news=news,
             timings=settings.timings,
             entropy=world.entropy,
-            compose=self.local_announcement.announcement,
-            send=self.link.send_signal,
-            changed=self.peer_table.note_change,
         )
         self.circuits = Circuits(
             settings.timings,
@@ -285,7 +278,7 @@ class NodeProgram:
                 nursery.start_soon(self.datagrams.receive_all)
                 nursery.start_soon(self.nat_discovery.run)
                 nursery.start_soon(self.port_mappings.run)
-                nursery.start_soon(self.announcer.runner.run)
+                nursery.start_soon(self.announcer.run)
                 nursery.start_soon(self.link.run, self.server_signals)
                 nursery.start_soon(self.circuits.run)
                 nursery.start_soon(self.name_holders.run)
@@ -310,10 +303,15 @@ class NodeProgram:
 
     async def check_network(self) -> NetcheckReport:
         """All that can be said of the network now, and a second opinion on it."""
-        found = await check_network(
-            self._world, self.nat_discovery, self.link, report=self.local_announcement.nat, exclude=self.addresses
+        return await check_network(
+            self._world,
+            self._nat64,
+            self._own,
+            link=self.link,
+            local_announcement=self.local_announcement,
+            nat_discovery=self.nat_discovery,
+            port_mappings=self.port_mappings,
         )
-        return replace(found, port_mappings=self.port_mappings.statuses(), nat64=tuple(map(str, self._nat64.prefixes)))
 
     def forget(self, wanted: str) -> Forgotten:
         """Set a node's names free, and know it no more if it is away. Raises PeerUnreachable if nobody is meant."""
@@ -340,17 +338,6 @@ class NodeProgram:
     def _handle_stun(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
         self.nat_discovery.handle_untrusted(socket, datagram, remote)
         self._punch_sockets.handle_untrusted(socket, datagram, remote)
-
-    def _handle_survey(self, result: SurveyResult, before: SurveyResult | None) -> None:
-        for answer in result.answers:
-            self._nat64.note_heard(answer.remote.host)
-        self._machine.note_survey(result, before)
-        self._handle_news()
-
-    def _handle_news(self) -> None:
-        """Something that we announce has changed."""
-        self.announcer.note_facts()
-        self.peer_table.note_change()
 
     def _deliver(self, peer: PeerConnection, plaintext: bytes) -> None:
         if plaintext[:1] == APPLICATION:

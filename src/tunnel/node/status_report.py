@@ -72,7 +72,7 @@ class StatusReport:
                 *self._proxy_notes,
                 *(() if self._interface is None else self._interface.notes),
             ),
-            port_mappings=self._port_mappings.statuses(),
+            port_mappings=self._port_mappings.statuses(self._nat_discovery.reflexive),
         )
 
     def peer(self, peer: PeerConnection) -> PeerStatus:

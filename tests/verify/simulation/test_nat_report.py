@@ -11,6 +11,7 @@ from itertools import product
 import pytest
 import trio
 
+from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport, Udp
 from tunnel.model.settings import NodeSettings
@@ -19,6 +20,8 @@ from tunnel.nat.allocation import PortSample
 from tunnel.nat.behavior_discovery import SAMPLE_PATIENCE
 from tunnel.nat.port_sampling import sample_ports
 from tunnel.nat.stun_client import open_stun_client
+from tunnel.nat.survey import SurveyResult
+from tunnel.network.nat64_resolver import Nat64Resolver
 from tunnel.network.ports import DatagramSocket
 from tunnel.node.nat_discovery import NatDiscovery
 from tunnel.server.stun_service import serve_stun
@@ -90,17 +93,26 @@ def look(
                 nonlocal packets
                 packets += 1
 
+            class News(Notifier):
+                """Tells a verdict from what is learnt after it."""
+
+                known: SurveyResult | None = None
+
+                def notify(self) -> None:
+                    is_verdict, self.known = nat_discovery.verdict is not self.known, nat_discovery.verdict
+                    (verdicts if is_verdict else news).append(trio.current_time() - began)
+                    super().notify()
+
             net.hosts["desk"].on_sent = count
             socket = await desk.datagrams.open_socket(Endpoint("0.0.0.0", 0))
             nat_discovery = NatDiscovery(
                 [socket],
-                desk.resolver,
+                Nat64Resolver(desk.resolver, desk.interfaces),
                 desk.interfaces,
                 NodeSettings(stun=(str(LIAR),) if liar else (), default_stun=False, timings=AT_ONCE),
                 datagrams=desk.datagrams,
                 entropy=desk.entropy,
-                changed=lambda *_: verdicts.append(trio.current_time() - began),
-                learned=lambda: news.append(trio.current_time() - began),
+                news=News(),
             )
             nat_discovery.own = tuple(stun)
             nursery.start_soon(_read, socket, nat_discovery)
