@@ -9,6 +9,7 @@ import pytest
 from tunnel.model.nat import Udp
 from tunnel.verify.netlab import Kind, SiteSpec
 from tunnel.verify.netlab.promises import is_direct_promised
+from tunnel.verify.reachability.nat_kinds import NATS
 
 SEVEN = (
     Kind.PUBLIC,
@@ -63,3 +64,51 @@ def test_a_pair_is_promised_what_its_nats_allow(one: Kind, other: Kind, direct: 
 def test_a_promise_does_not_depend_on_who_is_asked_first() -> None:
     for one, other in combinations_with_replacement(Kind, 2):
         assert promised(one, other) is promised(other, one)
+
+
+def test_a_kind_of_the_lab_is_a_nat_that_the_simulation_knows_by_name() -> None:
+    """What is said of one holds of the other."""
+    named = {
+        Kind.FULL_CONE: "full_cone",
+        Kind.ADDR_RESTRICTED: "address_restricted",
+        Kind.PORT_PRESERVING: "port_restricted",
+        Kind.SYMMETRIC: "symmetric",
+        Kind.SYMMETRIC_SEQUENTIAL: "sequential",
+    }
+    for kind, name in named.items():
+        assert [router.nat for router in kind.chain.routers] == [NATS[name]]
+    assert [router.nat for router in Kind.CGNAT_SYMMETRIC.chain.routers] == [NATS["port_restricted"], NATS["symmetric"]]
+
+
+def test_of_each_kind_the_expected_report_is_what_the_lab_claims() -> None:
+    """Written out once by hand: mapping, filtering, allocation, port mapping."""
+    easy, hard = "endpoint_independent", "address_and_port_dependent"
+    told = {
+        kind.value: (kind.truth.mapping.value, kind.truth.filtering.value, kind.truth.allocation.value)
+        for kind in Kind
+        if kind.truth.udp is Udp.OPEN
+    }
+    assert told == {
+        "public": ("none", "none", "unknown"),
+        "firewall": ("none", hard, "unknown"),
+        "full_cone": (easy, "endpoint_independent", "preserving"),
+        "addr_restricted": (easy, "address_dependent", "preserving"),
+        "port_preserving": (easy, hard, "preserving"),
+        "sloppy": (easy, hard, "preserving"),
+        "symmetric": (hard, hard, "random"),
+        "symmetric_sequential": (hard, hard, "sequential"),
+        "double": (easy, hard, "preserving"),
+        "cgnat": (easy, hard, "preserving"),
+        "cgnat_symmetric": (hard, hard, "random"),
+        "upnp": (easy, hard, "preserving"),
+        "upnp_symmetric": (hard, hard, "random"),
+        "pcp": (easy, hard, "preserving"),
+        "pcp_symmetric": (hard, hard, "random"),
+        "ipv6_only": ("none", hard, "unknown"),
+    }
+    assert {kind.value: kind.truth.port_mapping for kind in Kind if kind.gateway is not None} == {
+        "upnp": "upnp",
+        "upnp_symmetric": "upnp",
+        "pcp": "pcp",
+        "pcp_symmetric": "pcp",
+    }

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from tunnel.model.nat import Allocation, Filtering, Mapping
-from tunnel.verify.reachability.nat_chain import Hop, NatChain, reach_of, side_of, standings
-from tunnel.verify.reachability.topology import Gateway, Host, Lie, Nat, Router, Topology
+from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport
+from tunnel.model.nat import Udp as SeenUdp
+from tunnel.verify.reachability.nat_chain import Hop, NatChain, perfect_report, reach_of, side_of, standings
+from tunnel.verify.reachability.topology import Gateway, Hairpinning, Host, Lie, Nat, Router, Topology, Udp
 
 
 def router(nat: Nat | None, gateway: Gateway | None = None) -> Router:
@@ -79,3 +80,27 @@ def test_a_picture_that_says_unknown_is_refused() -> None:
         hops(router(Nat(allocation=Allocation.UNKNOWN)))
     with pytest.raises(ValueError, match="maps and filters"):
         hops(router(Nat(mapping=Mapping.DEPENDENT)))
+
+
+def test_a_perfect_survey_sees_the_strictest_of_each_dimension_and_the_outermost_choice_of_ports() -> None:
+    cone = Nat(filtering=Filtering.ENDPOINT_INDEPENDENT, hairpinning=Hairpinning.EXTERNAL_SOURCE)
+    counting = replace(STRICT, allocation=Allocation.SEQUENTIAL, step=2)
+    strict = NatReport(
+        mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT,
+        filtering=Filtering.ADDRESS_AND_PORT_DEPENDENT,
+        allocation=Allocation.SEQUENTIAL,
+        hairpin=Hairpin.NO,
+        udp=SeenUdp.OPEN,
+        step=2,
+    )
+    assert perfect_report([router(cone), router(counting)]) == strict
+    assert perfect_report([router(counting), router(cone)]) == replace(strict, hairpin=Hairpin.YES)
+    assert perfect_report([router(STRICT), router(counting)]) == strict
+
+
+def test_a_perfect_survey_without_a_nat_sees_filters_alone_and_without_udp_nothing() -> None:
+    firewall = replace(router(None), filtering6=Filtering.ADDRESS_DEPENDENT)
+    without_nat = NatReport(mapping=Mapping.NONE, filtering=Filtering.NONE, udp=SeenUdp.OPEN)
+    assert perfect_report([]) == without_nat
+    assert perfect_report([firewall]) == replace(without_nat, filtering=Filtering.ADDRESS_DEPENDENT)
+    assert perfect_report([router(Nat()), replace(firewall, udp=Udp.WEB_ONLY)]) == NatReport(udp=SeenUdp.BLOCKED)

@@ -26,6 +26,7 @@ from tunnel.network.ports import DatagramSocket
 from tunnel.node.nat_discovery import NatDiscovery
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.verify.reachability.nat_chain import perfect_report
 from tunnel.verify.reachability.topology import (
     Hairpinning,
     Host,
@@ -143,8 +144,7 @@ def home(nat: Nat | None, **details: object) -> dict[str, Router]:
 
 def truth_of(nat: Nat) -> tuple[Enum, ...]:
     """In the order of `said`."""
-    hairpin = Hairpin.NO if nat.hairpinning is Hairpinning.NONE else Hairpin.YES
-    return nat.mapping, nat.filtering, nat.allocation, hairpin
+    return said(perfect_report([*home(nat).values()]))
 
 
 def said(report: NatReport) -> tuple[Enum, ...]:

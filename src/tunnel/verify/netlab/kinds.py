@@ -23,9 +23,14 @@ The words are those of RFC 4787: *mapping* (which external port a local one gets
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 
-from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport, Udp
+from tunnel.model.nat import Filtering, Mapping, NatReport
+from tunnel.verify.reachability.nat_chain import NatChain, perfect_report
+from tunnel.verify.reachability.nat_kinds import NATS
+from tunnel.verify.reachability.topology import Gateway as GatewayBehavior
+from tunnel.verify.reachability.topology import Nat, Router, Udp, Unsolicited
 
 
 class Gateway(Enum):
@@ -76,7 +81,7 @@ class Kind(Enum):
     @property
     def hides_hosts(self) -> bool:
         """Whether its hosts have private IPv4 addresses: there is a NAT."""
-        return self not in (Kind.PUBLIC, Kind.FIREWALL, Kind.IPV6_ONLY)
+        return any(router.nat is not None for router in self.chain.routers)
 
     @property
     def can_hairpin(self) -> bool:
@@ -84,9 +89,18 @@ class Kind(Enum):
         return self.hides_hosts and self.truth.mapping is Mapping.ENDPOINT_INDEPENDENT and self is not Kind.SLOPPY
 
     @property
+    def chain(self) -> NatChain:
+        """The same routers as the oracle knows them. They have no addresses: a lab gives them some."""
+        routers = tuple(_BEHAVIORS[kind] for kind in reversed(self.routers))
+        if self.gateway is not None:
+            routers = (replace(routers[0], gateway=_SPEAKS[self.gateway]), *routers[1:])
+        return NatChain(routers=routers, ipv6=not self.has_ipv4, maps_port=self.gateway is not None)
+
+    @property
     def truth(self) -> NatReport:
         """What a perfect survey from a host would report; what stays unknown is not claimed."""
-        return _TRUTHS[self]
+        report = perfect_report(self.chain.routers)
+        return report if self.gateway is None else replace(report, port_mapping=self.gateway.value)
 
 
 _ROUTERS: dict[Kind, tuple[Kind, ...]] = {
@@ -107,50 +121,26 @@ _GATEWAYS = {
 }
 
 
-def _easy(filtering: Filtering, port_mapping: str = "none") -> NatReport:
-    return NatReport(
-        mapping=Mapping.ENDPOINT_INDEPENDENT,
-        filtering=filtering,
-        allocation=Allocation.PRESERVING,
-        hairpin=Hairpin.NO,
-        udp=Udp.OPEN,
-        port_mapping=port_mapping,
-    )
-
-
-def _hard(allocation: Allocation, port_mapping: str = "none", step: int = 0) -> NatReport:
-    return NatReport(
-        mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT,
-        filtering=Filtering.ADDRESS_AND_PORT_DEPENDENT,
-        allocation=allocation,
-        hairpin=Hairpin.NO,
-        udp=Udp.OPEN,
-        port_mapping=port_mapping,
-        step=step,
-    )
-
-
-def _unmapped(filtering: Filtering) -> NatReport:
-    return NatReport(mapping=Mapping.NONE, filtering=filtering, udp=Udp.OPEN)
-
-
-_TRUTHS = {
-    Kind.PUBLIC: _unmapped(Filtering.NONE),
-    Kind.FIREWALL: _unmapped(Filtering.ADDRESS_AND_PORT_DEPENDENT),
-    Kind.FULL_CONE: _easy(Filtering.ENDPOINT_INDEPENDENT),
-    Kind.ADDR_RESTRICTED: _easy(Filtering.ADDRESS_DEPENDENT),
-    Kind.PORT_PRESERVING: _easy(Filtering.ADDRESS_AND_PORT_DEPENDENT),
-    Kind.SLOPPY: _easy(Filtering.ADDRESS_AND_PORT_DEPENDENT),
-    Kind.SYMMETRIC: _hard(Allocation.RANDOM),
-    Kind.SYMMETRIC_SEQUENTIAL: _hard(Allocation.SEQUENTIAL, step=1),
-    Kind.DOUBLE: _easy(Filtering.ADDRESS_AND_PORT_DEPENDENT),
-    Kind.CGNAT: _easy(Filtering.ADDRESS_AND_PORT_DEPENDENT),
-    Kind.CGNAT_SYMMETRIC: _hard(Allocation.RANDOM),
-    Kind.UPNP: _easy(Filtering.ADDRESS_AND_PORT_DEPENDENT, "upnp"),
-    Kind.UPNP_SYMMETRIC: _hard(Allocation.RANDOM, "upnp"),
-    Kind.PCP: _easy(Filtering.ADDRESS_AND_PORT_DEPENDENT, "pcp"),
-    Kind.PCP_SYMMETRIC: _hard(Allocation.RANDOM, "pcp"),
-    Kind.IPV6_ONLY: _unmapped(Filtering.ADDRESS_AND_PORT_DEPENDENT),
-    Kind.UDP_BLOCKED: NatReport(udp=Udp.BLOCKED),
-    Kind.WEB_ONLY: NatReport(udp=Udp.BLOCKED),
+_SPEAKS = {
+    Gateway.UPNP: GatewayBehavior(upnp=True),
+    Gateway.PCP: GatewayBehavior(pcp=True, nat_pmp=True),
 }
+
+
+def _router(nat: Nat | None = NATS["port_restricted"], udp: Udp = Udp.OPEN) -> Router:
+    return Router(address="", inner="", nat=nat, filtering6=Filtering.ADDRESS_AND_PORT_DEPENDENT, udp=udp)
+
+
+_BEHAVIORS = {
+    Kind.FIREWALL: _router(None),
+    Kind.FULL_CONE: _router(NATS["full_cone"]),
+    Kind.ADDR_RESTRICTED: _router(NATS["address_restricted"]),
+    Kind.PORT_PRESERVING: _router(),
+    Kind.SLOPPY: _router(replace(NATS["port_restricted"], unsolicited=Unsolicited.TRACK)),
+    Kind.SYMMETRIC: _router(NATS["symmetric"]),
+    Kind.SYMMETRIC_SEQUENTIAL: _router(NATS["sequential"]),
+    Kind.IPV6_ONLY: _router(None),
+    Kind.UDP_BLOCKED: _router(udp=Udp.BLOCKED),
+    Kind.WEB_ONLY: _router(udp=Udp.WEB_ONLY),
+}
+"""What each single router does, in the words that the simulation builds routers from."""

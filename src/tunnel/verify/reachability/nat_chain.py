@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from tunnel.model.nat import Allocation, Filtering, Mapping
-from tunnel.verify.reachability.topology import Lie, Nat, Router, Topology
+from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport
+from tunnel.model.nat import Udp as SeenUdp
+from tunnel.verify.reachability.topology import Hairpinning, Lie, Nat, Router, Topology, Udp
 
 PUNCH = 10.0
 """Seconds that a punch may take."""
@@ -105,6 +106,30 @@ def side_of(routers: Sequence[Router], nat_chain: NatChain) -> Side:
     return tuple(
         _hop_of(router, _asked_for_port(router) if nat_chain.maps_port and not place else router.nat)
         for place, router in enumerate(routers)
+    )
+
+
+def perfect_report(routers: Sequence[Router]) -> NatReport:
+    """What a perfect survey from a host behind these routers, the nearest first, would report.
+
+    Of each dimension the strictest counts; the outermost NAT that gives new ports chooses them.
+    """
+    if any(router.udp is not Udp.OPEN for router in routers):
+        return NatReport(udp=SeenUdp.BLOCKED)
+    hops = [_hop_of(router, router.nat) for router in routers]
+    mapping = max((hop.mapping for hop in hops), key=list(Mapping).index, default=Mapping.NONE)
+    filtering = max((hop.filtering for hop in hops), key=list(Filtering).index, default=Filtering.NONE)
+    nats = [router.nat for router in routers if router.nat is not None]
+    if not nats:
+        return NatReport(mapping=mapping, filtering=filtering, udp=SeenUdp.OPEN)
+    chooser = next((nat for nat in reversed(nats) if nat.allocation is not Allocation.PRESERVING), nats[-1])
+    return NatReport(
+        mapping=mapping,
+        filtering=filtering,
+        allocation=chooser.allocation,
+        hairpin=Hairpin.NO if nats[-1].hairpinning is Hairpinning.NONE else Hairpin.YES,
+        udp=SeenUdp.OPEN,
+        step=chooser.step if chooser.allocation is Allocation.SEQUENTIAL else 0,
     )
 
 
