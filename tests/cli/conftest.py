@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from tunnel.cli import launch
 from tunnel.cli.command_line import run
@@ -134,3 +135,12 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         return Outcome(code, said.out, said.err)
 
     return run_it
+
+
+@pytest.fixture
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> trio.testing.MockClock:
+    """Every `trio.run` of the command runs on this clock."""
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    real_run = trio.run
+    monkeypatch.setattr(trio, "run", lambda *args: real_run(*args, clock=clock))
+    return clock

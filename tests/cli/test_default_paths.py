@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tunnel.cli.default_paths import default_control, default_state, make_folder, shown_place
+from tunnel.cli.default_paths import default_control, default_state, make_folder, shown_path
 from tunnel.model.errors import DeviceError, SettingsError
 
 
@@ -54,7 +54,7 @@ def test_a_user_without_any_home_is_told_which_option_helps(user: None, monkeypa
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     with pytest.raises(SettingsError, match=r"no home folder.*--state DIR"):
         default_control()
-    assert shown_place(default_state) == "none: this user has no home folder", "`--help` works all the same"
+    assert shown_path(default_state) == "none: this user has no home folder", "`--help` works all the same"
 
 
 def test_root_keeps_them_where_services_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
-@pytest.fixture
-def virtual_time(monkeypatch: pytest.MonkeyPatch) -> trio.testing.MockClock:
-    """Every `trio.run` of the command runs on this clock."""
-    clock = trio.testing.MockClock(autojump_threshold=0)
-    real_run = trio.run
-    monkeypatch.setattr(trio, "run", lambda *args: real_run(*args, clock=clock))
-    return clock
-
-
 def listen_for(machine: Machine, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """The node's socket is there for so long after the first caller."""
     began: list[float] = []
@@ -82,24 +73,3 @@ def test_down_without_a_node_says_so(machine: Machine, command: Command) -> None
     ended = command("down", "--control", "/nowhere/c.sock")
     assert ended.code == 1
     assert "no node answers at /nowhere/c.sock" in ended.err
-
-
-@pytest.mark.parametrize(
-    ("freed", "said"),
-    [
-        ({"id": "laptopid", "names": ["laptop"], "gone": True}, "laptopid: laptop is free now\n"),
-        (
-            {"id": "laptopid", "names": ["laptop"], "gone": False},
-            "laptopid: laptop is free now; it is present, and keeps a name that no other node bears\n",
-        ),
-        ({"id": "laptopid", "names": [], "gone": True}, "laptopid: it bore no name here\n"),
-        ({"id": "x", "names": ["\x1b[2J"], "gone": True}, "x: \\x1b[2J is free now\n"),
-    ],
-)
-def test_forget_says_what_became_of_the_name(
-    machine: Machine, command: Command, freed: dict[str, Any], said: str
-) -> None:
-    machine.answers["forget"] = [freed]
-    ended = command("forget", "laptop")
-    assert (ended.code, ended.out) == (0, said)
-    assert machine.requests == [{"do": "forget", "peer": "laptop"}]

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from tunnel.cli.layout import ByWidth, Clipped, Fitting, table_of
+from tunnel.cli.layout import ByWidth, Clipped, FirstFitting, table_of
 
 
 def shown(view: object, width: int = 80, height: int = 24) -> list[str]:
@@ -19,11 +19,11 @@ def shown(view: object, width: int = 80, height: int = 24) -> list[str]:
 @pytest.mark.parametrize(("width", "form"), [(20, "a wide form of it"), (17, "a wide form of it"), (16, "narrow")])
 def test_the_first_form_that_fits_is_shown(width: int, form: str) -> None:
     table = table_of([{"it": Text("a wide form of it")}], ["it"])
-    assert shown(Fitting(table, Text("narrow")), width)[-1] == form
+    assert shown(FirstFitting(table, Text("narrow")), width)[-1] == form
 
 
 def test_the_last_form_is_shown_where_none_fits() -> None:
-    assert "".join(shown(Fitting(Text("a" * 50), Text("b" * 30)), 20)) == "b" * 30
+    assert "".join(shown(FirstFitting(Text("a" * 50), Text("b" * 30)), 20)) == "b" * 30
 
 
 def test_a_form_may_be_chosen_by_the_width_alone() -> None:

@@ -67,3 +67,19 @@ def test_a_socket_that_may_not_be_opened_is_somebody_elses(machine: Machine, com
     assert "the node at /srv/b.sock is not yours: ask it with `sudo p2ptunnel-trio status --control /srv/b.sock`" in (
         ended.err
     )
+
+
+@pytest.mark.parametrize("argv", [["status"], ["why", "x"], ["ping", "x"], ["netcheck"]], ids=lambda argv: argv[0])
+def test_a_state_folder_leads_to_the_socket_in_it(machine: Machine, command: Command, argv: list[str]) -> None:
+    """As it does for `up`."""
+    command(*argv, "--state", "/srv/a")
+    command(*argv, "--state", "/srv/a", "--control", "/srv/b.sock")
+    assert machine.sockets == [Path("/srv/a/control.sock"), Path("/srv/b.sock")]
+
+
+@pytest.mark.parametrize("argv", [["status"], ["why", "x"], ["ping", "x"], ["netcheck"], ["status", "--watch"]])
+def test_without_a_node_the_remedy_is_named(machine: Machine, command: Command, argv: list[str]) -> None:
+    ended = command(*argv, "--control", "/nowhere/c.sock")
+    assert ended.code == 1
+    assert "no node answers at /nowhere/c.sock" in ended.err
+    assert machine.sockets == [Path("/nowhere/c.sock")]

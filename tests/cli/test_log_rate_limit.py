@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from tunnel.cli.log_rate_limit import LINES_AT_ONCE, LINES_RATE, LogLimit
+from tunnel.cli.log_rate_limit import LINES_AT_ONCE, LINES_RATE, LogRateLimit
 
 
 class Page(logging.Handler):
@@ -26,7 +26,7 @@ class Desk:
     def __init__(self) -> None:
         self.now = 1000.0
         self.page = Page()
-        self.limit = LogLimit(self.page, lambda: self.now)
+        self.limit = LogRateLimit(self.page, lambda: self.now)
         self.log = logging.Logger("desk", logging.DEBUG)
         self.log.addHandler(self.limit)
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from tunnel.cli.option_types import expectation, fits
+from tunnel.cli.option_types import describe_type, fits
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,6 @@ from tunnel.cli.option_types import expectation, fits
     ids=str,
 )
 def test_each_kind_has_its_words_and_its_values(hint: Any, word: str, fitting: list[Any], strange: list[Any]) -> None:
-    assert expectation(hint) == word
+    assert describe_type(hint) == word
     assert all(fits(value, hint) for value in fitting)
     assert not any(fits(value, hint) for value in strange)

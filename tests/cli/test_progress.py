@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from tunnel.cli.progress import telling_time
+from tunnel.cli.progress import showing_elapsed
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ async def test_seconds_are_told_where_they_can_be_written_over(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
     monkeypatch.setenv("TERM", term)
-    async with telling_time("looking"):
+    async with showing_elapsed("looking"):
         await trio.sleep(2.5)
     said = capsys.readouterr()
     assert said.out == ""

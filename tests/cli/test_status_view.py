@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tests.cli.test_status import BLOCKED, DIRECT, RELAYED, document, peer
+from tests.cli.documents import BLOCKED, DIRECT, RELAYED, document, peer
 
 from tunnel.cli.layout import Trimmed
 from tunnel.cli.status_view import status_view

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio.testing
 
-from tunnel.cli.up_messages import name_of, tell_notes, tell_peers, tell_up
+from tunnel.cli.up_messages import name_of, report_notes, report_peers, report_up
 from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
@@ -34,7 +34,7 @@ async def told_of(caplog: pytest.LogCaptureFixture, *changes: Any) -> list[str]:
             yield one
 
     with caplog.at_level(logging.INFO, "tunnel.cli.up_messages"):
-        await tell_peers(SimpleNamespace(watch=watch))  # type: ignore[arg-type]
+        await report_peers(SimpleNamespace(watch=watch))  # type: ignore[arg-type]
     assert {vars(record)["peer"] for record in caplog.records} <= {"laptopid"}
     return caplog.messages
 
@@ -80,7 +80,7 @@ class StartingNode:
 
 
 async def start(node: Any) -> None:
-    await tell_up(node, "home", Path("/srv/c.sock"))
+    await report_up(node, "home", Path("/srv/c.sock"))
 
 
 async def test_the_first_line_says_who_we_are_where_and_whether_the_server_is_reached(
@@ -132,12 +132,12 @@ async def test_a_closed_pipe_ends_no_node(tmp_path: Path) -> None:
     """`up | head -0`: nor is its exit code that of a failure."""
     code = (
         "import os, sys, trio; from pathlib import Path; from types import SimpleNamespace\n"
-        "from tunnel.cli.up_messages import tell_up\n"
+        "from tunnel.cli.up_messages import report_up\n"
         "reading, writing = os.pipe(); os.dup2(writing, 1); os.close(writing); os.close(reading)\n"
         "registered = trio.lowlevel.checkpoint\n"
         "node = SimpleNamespace(name='desk', id='x', addresses=('fd9a::7',), wait_registered=registered)\n"
         "node.status = lambda: SimpleNamespace(takes_ip=True)\n"
-        "trio.run(tell_up, node, 'home', Path('c.sock')); sys.stdout.flush()\n"
+        "trio.run(report_up, node, 'home', Path('c.sock')); sys.stdout.flush()\n"
     )
     ended = await trio.run_process([sys.executable, "-c", code], capture_stderr=True, cwd=tmp_path, check=False)
     assert (ended.returncode, ended.stderr) == (0, b"")
@@ -168,7 +168,7 @@ async def test_a_note_is_warned_of_when_it_is_new(
     """Two nodes of one name: who comes second reads it where he looks, in the log of `up`."""
     node: Any = NotingNode()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(tell_notes, node)
+        nursery.start_soon(report_notes, node)
         await trio.sleep(1)
         await node.note(TWIN)
         await node.note(TWIN, "other")
@@ -187,7 +187,7 @@ async def test_members_that_cause_notes_do_not_fill_the_log(
 ) -> None:
     node: Any = NotingNode()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(tell_notes, node)
+        nursery.start_soon(report_notes, node)
         for number in range(300):
             await node.note(*(f"{number}.{which}" for which in range(20)))
         nursery.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""Asking before something is lost. Where nobody can be asked, an option has to say it."""
+"""ControlOptions before something is lost. Where nobody can be asked, an option has to say it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from tunnel.model.errors import SettingsError, TunnelError
 
 
-def require_consent(loss: str, option: str, *, is_given: bool) -> None:
+def require_confirmation(loss: str, option: str, *, is_given: bool) -> None:
     """Return if the user agrees, by the option or on the terminal.
 
     `loss` says what would be lost. Raises SettingsError where nobody can be asked, TunnelError when the answer is no.

@@ -35,7 +35,7 @@ def default_control(state: Path | None = None) -> Path:
     return ROOTS_CONTROL if os.geteuid() == 0 else default_state() / CONTROL
 
 
-def shown_place(place: Callable[[], Path]) -> str:
+def shown_path(place: Callable[[], Path]) -> str:
     """A default place as the help shows it, which is asked for by those too who have none."""
     try:
         return str(place())

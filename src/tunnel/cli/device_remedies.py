@@ -14,7 +14,7 @@ from tunnel.network.os.tun_devices import NO_PRIVILEGE
 
 
 @contextmanager
-def naming_remedies(options: Mapping[str, str]) -> Iterator[None]:
+def adding_remedies(options: Mapping[str, str]) -> Iterator[None]:
     """Let every DeviceError of the block name the way out. `options`: by which option "UDP 0.0.0.0:53" was chosen."""
     try:
         yield

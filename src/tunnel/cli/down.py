@@ -1,16 +1,13 @@
-"""`down` and `forget`: what the running node is told to do."""
+"""`down`: end the node on this machine."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import trio
-from cyclopts import Parameter
 
 from tunnel.cli import launch
 from tunnel.cli.exit_codes import DONE
-from tunnel.cli.local_node import ask_node, open_node
-from tunnel.cli.options import Asking, Flat
+from tunnel.cli.local_node import open_node
+from tunnel.cli.options import ControlOptions, NodeOption
 from tunnel.model.errors import SettingsError, TunnelError, Unreachable
 from tunnel.model.safe_text import printable
 from tunnel.node.control_client import NoNode, open_control
@@ -20,40 +17,26 @@ PATIENCE = 15.0
 _GAP = 0.1
 
 
-async def down(*, asking: Annotated[Asking | None, Flat] = None) -> int:
+async def down(*, node: NodeOption = None) -> int:
     """End the node on this machine. Its peers and the server hear its farewell."""
-    async with open_node(asking, "down") as channel:
+    async with open_node(node, "down") as channel:
         try:
             name = (await channel.ask({"do": "down"}))["name"]
         except SettingsError as error:
             raise _not_obeyed(error) from None
     with trio.move_on_after(PATIENCE):
-        await _wait_ended(asking or Asking())
+        await _wait_ended(node or ControlOptions())
         print(f"{printable(name)} is down")
         return DONE
     raise Unreachable(f"{printable(name)} has heard it, but has not ended within {PATIENCE:g} s")
 
 
-async def forget(
-    peer: Annotated[str, Parameter(help="Name, id or tunnel address.")],
-    /,
-    *,
-    asking: Annotated[Asking | None, Flat] = None,
-) -> int:
-    """Set a peer's name free, so that the next node that bears it keeps it: for a machine that was set up anew."""
-    freed = await ask_node(asking, f"forget {peer}", {"do": "forget", "peer": peer})
-    names = ", ".join(map(printable, freed["names"]))
-    stays = "" if freed["gone"] else "; it is present, and keeps a name that no other node bears"
-    print(f"{printable(freed['id'])}: {f'{names} is free now' if names else 'it bore no name here'}{stays}")
-    return DONE
-
-
-async def _wait_ended(asking: Asking) -> None:
+async def _wait_ended(node: ControlOptions) -> None:
     """The socket goes last, when all else is done."""
     controls = launch.this_machine(None).controls
     while True:
         try:
-            async with open_control(controls, asking.socket):
+            async with open_control(controls, node.socket):
                 pass
         except NoNode:
             return

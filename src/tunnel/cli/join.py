@@ -9,9 +9,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tunnel.cli import launch
-from tunnel.cli.confirmation import require_consent
+from tunnel.cli.confirmation import require_confirmation
 from tunnel.cli.default_paths import INVITE, default_state, make_folder
-from tunnel.cli.invite import parse_invite, read_invite_file, typed_invite
+from tunnel.cli.invite_input import parse_invite, read_invite_file, typed_invite
 from tunnel.cli.options import ConfigOption, StateOption
 from tunnel.cli.state_lock import NODE, is_held
 from tunnel.model.errors import SettingsError
@@ -42,7 +42,7 @@ def join(
     if kept is not None and not _is_same_network(kept, offered):
         left = _name_of(kept)
         loss = f"this node is in {left} already, whose invite in {folder} may be the only copy of its secret"
-        require_consent(f"{loss}; it would be kept aside", "--replace", is_given=replace)
+        require_confirmation(f"{loss}; it would be kept aside", "--replace", is_given=replace)
         make_folder(folder, "--state")
         print(f"left {left}; its invite is kept as {folder / _keep_aside(store, kept)}")
         store.remove(LEASE_FILE)  # that network's server leased it
@@ -76,7 +76,7 @@ def leave(
         f"to leave {left} removes its invite from {folder}, which may be the only copy of its secret (`p2ptunnel-trio "
         "invite` prints it), the address that was leased, and which names stand for whom; the key of this node stays"
     )
-    require_consent(loss, "--yes", is_given=yes)
+    require_confirmation(loss, "--yes", is_given=yes)
     network = _network_of(kept)
     for name in (*([] if network is None else [names_file(network)]), LEASE_FILE, INVITE):
         store.remove(name)

@@ -15,7 +15,7 @@ PIPE_WIDTH = 80
 _ENDLESS = 10_000
 
 
-class Fitting:
+class FirstFitting:
     """The first of its forms that fits uncut; the last one if none does. From the richest to the narrowest."""
 
     def __init__(self, *forms: RenderableType) -> None:

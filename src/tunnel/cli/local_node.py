@@ -9,19 +9,19 @@ from typing import Any
 
 from tunnel.cli import launch
 from tunnel.cli.default_paths import ROOTS_CONTROL
-from tunnel.cli.options import Asking
+from tunnel.cli.options import ControlOptions
 from tunnel.model.errors import Unreachable
 from tunnel.network.ports import Sighting
 from tunnel.node.control_client import ASK_PATIENCE, ControlChannel, NoNode, open_control
 
 
 @asynccontextmanager
-async def open_node(asking: Asking | None, command: str) -> AsyncIterator[ControlChannel]:
+async def open_node(node: ControlOptions | None, command: str) -> AsyncIterator[ControlChannel]:
     """Connect to the node. `command` is what was asked for, as it was typed: another user may ask the same.
 
     Raises Unreachable with the remedy.
     """
-    path = (asking or Asking()).socket
+    path = (node or ControlOptions()).socket
     controls = launch.this_machine(None).controls
     try:
         async with open_control(controls, path) as channel:
@@ -32,10 +32,10 @@ async def open_node(asking: Asking | None, command: str) -> AsyncIterator[Contro
 
 
 async def ask_node(
-    asking: Asking | None, command: str, request: Mapping[str, Any], *, patience: float = ASK_PATIENCE
+    node: ControlOptions | None, command: str, request: Mapping[str, Any], *, patience: float = ASK_PATIENCE
 ) -> Any:
     """One request, one result. Raises Unreachable (no node), or the error that the node answered with."""
-    async with open_node(asking, command) as channel:
+    async with open_node(node, command) as channel:
         return await channel.ask(request, patience=patience)
 
 

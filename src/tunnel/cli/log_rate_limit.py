@@ -30,7 +30,7 @@ class _Kind:
         """How many before it were."""
 
 
-class LogLimit(logging.Handler):
+class LogRateLimit(logging.Handler):
     """Stands before the handler that writes the lines."""
 
     def __init__(self, behind: logging.Handler, clock: Callable[[], float] = time.monotonic) -> None:

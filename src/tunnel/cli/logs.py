@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, TextIO
 
-from tunnel.cli.log_rate_limit import LogLimit
+from tunnel.cli.log_rate_limit import LogRateLimit
 from tunnel.model.safe_text import presentable, printable, without_secrets
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -126,7 +126,7 @@ def start_logging(
     handler.setFormatter(LineFormatter(names, shows_ids=level == "debug"))
     ours = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(
-        level=ours if libraries else max(ours, logging.WARNING), handlers=[LogLimit(handler)], force=True
+        level=ours if libraries else max(ours, logging.WARNING), handlers=[LogRateLimit(handler)], force=True
     )
     logging.getLogger("tunnel").setLevel(ours)
 

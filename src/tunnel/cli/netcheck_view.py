@@ -14,9 +14,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tunnel.cli.layout import ByWidth, Fitting, table_of
+from tunnel.cli.formatting import milliseconds, plain, port_mapping_words
+from tunnel.cli.layout import ByWidth, FirstFitting, table_of
 from tunnel.cli.netcheck_verdict import has_hard_nat, is_open, verdict_of
-from tunnel.cli.peer_view import milliseconds, plain, port_mapping_words
 from tunnel.cli.status_words import server_words
 from tunnel.model.reasons import REMEDIES, ReasonCode
 
@@ -241,7 +241,7 @@ def _servers(found: Json) -> RenderableType:
             said, lately = "no IPv6 here", ""
         rows.append({"STUN server": plain(server), "sees us as": Text(said, style="dim"), "lately": plain(lately)})
     columns = ["STUN server", "sees us as", "round trip", *(["lately"] if any("lately" in row for row in rows) else [])]
-    return Fitting(table_of(rows, columns), Group(*(line for row in rows for line in _lines(row, columns))))
+    return FirstFitting(table_of(rows, columns), Group(*(line for row in rows for line in _lines(row, columns))))
 
 
 def _lines(row: Mapping[str, Text], columns: Sequence[str]) -> Iterator[Text]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 _WORDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
-def expectation(hint: Any) -> str:
+def describe_type(hint: Any) -> str:
     """What a value of this type is called."""
     kind = _without_none(hint)
     if get_origin(kind) is Literal:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from tunnel.cli.default_paths import default_control, default_state, shown_place
+from tunnel.cli.default_paths import default_control, default_state, shown_path
 from tunnel.cli.logs import Level
 from tunnel.model.endpoint import Endpoint, parse_endpoint
 from tunnel.model.errors import SettingsError
@@ -19,14 +19,14 @@ Flat = Parameter(name="*")
 ConfigOption = Annotated[Path | None, Parameter(name="--config", help="Settings from a TOML file.")]
 StateOption = Annotated[
     Path | None,
-    Parameter(name="--state", help="Folder of keys and invite.", show_default=lambda _: shown_place(default_state)),
+    Parameter(name="--state", help="Folder of keys and invite.", show_default=lambda _: shown_path(default_state)),
 ]
 NodesStateOption = Annotated[
     Path | None,
     Parameter(
         name="--state",
         help="Folder of that node's state; its socket is in there if `up` was given --state.",
-        show_default=lambda _: shown_place(default_state),
+        show_default=lambda _: shown_path(default_state),
     ),
 ]
 ControlOption = Annotated[
@@ -34,7 +34,7 @@ ControlOption = Annotated[
     Parameter(
         name="--control",
         help="Unix socket of the node on this machine; in --state DIR if only that is given.",
-        show_default=lambda _: shown_place(default_control),
+        show_default=lambda _: shown_path(default_control),
     ),
 ]
 
@@ -48,7 +48,7 @@ def parse_named_endpoint(option: str, text: str, default_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class RunOptions:
     """Of commands that run until they are stopped."""
 
     config: ConfigOption = None
@@ -59,7 +59,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class ControlOptions:
     """Of commands that ask the node on this machine."""
 
     state: NodesStateOption = None
@@ -70,3 +70,6 @@ class Asking:
     def socket(self) -> Path:
         """Where the node listens, as `up` with the same options does."""
         return self.control or default_control(self.state)
+
+
+NodeOption = Annotated[ControlOptions | None, Flat]

@@ -10,7 +10,7 @@ from pathlib import Path
 from tunnel.model.errors import DeviceError, SettingsError
 
 
-def vet_target(option: str, target: Path | None, taken: Iterable[Path] = ()) -> None:
+def check_output_file(option: str, target: Path | None, taken: Iterable[Path] = ()) -> None:
     """That a file can be written, and is none of `taken`: what is read or written beside it.
 
     Raises SettingsError for one of those, DeviceError for what cannot be written. No folder is made for it.
@@ -28,7 +28,7 @@ def vet_target(option: str, target: Path | None, taken: Iterable[Path] = ()) -> 
         raise _unwritable(target, error) from None
 
 
-def vet_folder(option: str, folder: Path | None) -> None:
+def check_output_folder(option: str, folder: Path | None) -> None:
     """That a folder can be written to, or made in one that is there. Raises SettingsError or DeviceError."""
     if folder is None:
         return
@@ -40,7 +40,7 @@ def vet_folder(option: str, folder: Path | None) -> None:
         raise _unwritable(folder, error) from None
 
 
-def write_target(target: Path, text: str) -> None:
+def write_output_file(target: Path, text: str) -> None:
     """Write it. Raises DeviceError."""
     try:
         target.write_text(text, encoding="utf-8")
@@ -48,13 +48,13 @@ def write_target(target: Path, text: str) -> None:
         raise _unwritable(target, error) from None
 
 
-def write_into(folder: Path, name: str, text: str) -> None:
+def write_file_in(folder: Path, name: str, text: str) -> None:
     """Write a file in a folder, which is made if it is not there. Raises DeviceError."""
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise _unwritable(folder, error) from None
-    write_target(folder / name, text)
+    write_output_file(folder / name, text)
 
 
 def _folder_of(target: Path) -> Path:

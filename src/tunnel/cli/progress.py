@@ -17,7 +17,7 @@ ELSEWHERE = 10.0
 
 
 @asynccontextmanager
-async def telling_time(what: str) -> AsyncIterator[None]:
+async def showing_elapsed(what: str) -> AsyncIterator[None]:
     """On a terminal, how long the block has taken, each second; wiped away at its end. Elsewhere nothing."""
     if not _is_terminal():
         yield

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tunnel.cli.layout import Trimmed
 from tunnel.cli.options import ConfigOption
-from tunnel.cli.output_files import vet_target, write_target
+from tunnel.cli.output_files import check_output_file, write_output_file
 from tunnel.cli.progress import Progress
 from tunnel.model.errors import SettingsError
 from tunnel.verify.proof.equivalent_mutants import reason_of
@@ -35,7 +35,7 @@ def prove(
     """Explore every state that two nodes and their server can reach together. Exit code 1 if a property is broken."""
     if processes is not None and processes < 1:
         raise SettingsError(f"--processes {processes}: at least one")
-    vet_target("--diagram", diagram, [] if config is None else [config])
+    check_output_file("--diagram", diagram, [] if config is None else [config])
     with Progress("explorations", count_jobs(with_mutants=mutants), is_shown=not json_) as progress:
         proof = prove_all(
             with_mutants=mutants, processes=processes, on_done=lambda is_good: progress.step(is_bad=not is_good)
@@ -47,7 +47,7 @@ def prove(
         print("\n".join(verdict_lines(proof)))
     shown = next((found.diagram for found in proof.explored if found.diagram), "")
     if diagram is not None and shown:
-        write_target(diagram, shown)
+        write_output_file(diagram, shown)
     elif shown and not json_:
         print(f"\n{shown}", end="")
     return 0 if proof.holds else 1

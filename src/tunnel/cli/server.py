@@ -11,10 +11,10 @@ import trio
 from cyclopts import Parameter
 
 from tunnel.cli import launch
-from tunnel.cli.default_paths import default_state, make_folder, shown_place
-from tunnel.cli.device_remedies import naming_remedies
+from tunnel.cli.default_paths import default_state, make_folder, shown_path
+from tunnel.cli.device_remedies import adding_remedies
 from tunnel.cli.logs import start_logging
-from tunnel.cli.options import Flat, Running, parse_named_endpoint
+from tunnel.cli.options import Flat, RunOptions, parse_named_endpoint
 from tunnel.cli.state_lock import SERVER, holding
 from tunnel.cli.unix_signals import run_until_signal
 from tunnel.model.endpoint import Endpoint
@@ -32,7 +32,7 @@ def _default_state() -> Path:
 ServersStateOption = Annotated[
     Path | None,
     Parameter(
-        name="--state", help="Folder of certificate and leases.", show_default=lambda _: shown_place(_default_state)
+        name="--state", help="Folder of certificate and leases.", show_default=lambda _: shown_path(_default_state)
     ),
 ]
 
@@ -97,12 +97,12 @@ class ServerOptions:
 
 
 async def server(
-    *, options: Annotated[ServerOptions | None, Flat] = None, running: Annotated[Running | None, Flat] = None
+    *, options: Annotated[ServerOptions | None, Flat] = None, running: Annotated[RunOptions | None, Flat] = None
 ) -> int:
     """Run the meeting point: rendezvous, STUN and relay. Prints `ready URL PIN` when it serves."""
     settings = (options or ServerOptions()).settings()
     launch.guard_memory()
-    chosen = running or Running()
+    chosen = running or RunOptions()
     start_logging(chosen.log_level, libraries=chosen.log_libraries)
     state = settings.state or _default_state()
     make_folder(state, "--state")
@@ -113,7 +113,7 @@ async def server(
             print("ready", ready.url, *([] if ready.pin is None else [_pin_text(ready.pin)]), flush=True)
             log.info("serving", extra={"stun": " ".join(map(str, ready.stun)), "http": ready.http})
 
-    with holding(state, SERVER, who="a server", remedy=_TAKEN), naming_remedies(_options_of_ports(settings)):
+    with holding(state, SERVER, who="a server", remedy=_TAKEN), adding_remedies(_options_of_ports(settings)):
         return await run_until_signal(program)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunnel.cli.option_types import expectation, fits
+from tunnel.cli.option_types import describe_type, fits
 from tunnel.cli.suggestions import or_nearest
 from tunnel.model.errors import SettingsError
 from tunnel.model.toml_file import parse_toml, read_text, shown
@@ -96,7 +96,7 @@ def _check_values(settings: Mapping[str, Any], arguments: ArgumentCollection) ->
         if isinstance(value, int) and abs(value) > _MOST:
             raise SettingsError(f"setting {key!r}: {shown(value)} is beyond {_MOST}")
         if not fits(value, hint := hints[f"--{key}"]):
-            raise SettingsError(f"setting {key!r}: {shown(value)} is not {expectation(hint)}")
+            raise SettingsError(f"setting {key!r}: {shown(value)} is not {describe_type(hint)}")
 
 
 def _check(name: str, known: frozenset[str], where: str) -> None:

@@ -16,7 +16,7 @@ from cyclopts import Parameter, Token
 from rich.console import Console
 
 from tunnel.cli.options import ConfigOption
-from tunnel.cli.output_files import vet_folder, vet_target, write_into, write_target
+from tunnel.cli.output_files import check_output_file, check_output_folder, write_file_in, write_output_file
 from tunnel.cli.progress import Progress
 from tunnel.cli.simulate_view import failure_lines, fenced, outcomes_table, step_lines, summary_json
 from tunnel.model.errors import SettingsError
@@ -108,9 +108,9 @@ def simulate(
         scenarios = _read(scenario_files(files))  # each is read once, before the first run
         sources += scenarios
         jobs = [_Job(file, scenario, each) for each in chosen for file, scenario in scenarios.items()]
-    vet_target("--trace", trace, sources)
-    vet_target("--diagram", diagram, [*sources, *([] if trace is None else [trace])])
-    vet_folder("--keep", keep)
+    check_output_file("--trace", trace, sources)
+    check_output_file("--diagram", diagram, [*sources, *([] if trace is None else [trace])])
+    check_output_folder("--keep", keep)
     with Progress("runs", len(jobs), is_shown=not json_) as progress:
         outcomes = run_all(
             _run,
@@ -123,7 +123,7 @@ def simulate(
     if keep is not None and storm is not None:
         for outcome in outcomes:
             if not outcome.has_passed:
-                write_into(keep, f"storm_{outcome.seed}.toml", write_scenario(draw_scenario(outcome.seed)))
+                write_file_in(keep, f"storm_{outcome.seed}.toml", write_scenario(draw_scenario(outcome.seed)))
     _explain(outcomes, jobs, trace=trace, diagram=diagram, keep=keep, is_shown=not json_)
     return 0 if all(outcome.has_passed for outcome in outcomes) else 1
 
@@ -220,10 +220,10 @@ def _explain(
         _note(f"{scenario.name} with seed {seed} did not repeat itself: this is a bug")
     assert again.trace is not None
     if trace is not None:
-        write_target(trace, "".join(f"{line}\n" for line in again.trace.lines()))
+        write_output_file(trace, "".join(f"{line}\n" for line in again.trace.lines()))
     drawn = draw(again, scenario)
     if diagram is not None:
-        write_target(diagram, fenced(drawn) if diagram.suffix == ".md" else drawn)
+        write_output_file(diagram, fenced(drawn) if diagram.suffix == ".md" else drawn)
     elif has_failed:
         diagram = _keep_diagram(keep, scenario.name, seed, fenced(drawn))
     if has_failed and is_shown:
@@ -239,7 +239,7 @@ def _keep_diagram(folder: Path | None, name: str, seed: int, text: str) -> Path:
     if folder is None:
         folder = Path(tempfile.mkdtemp(prefix="p2ptunnel-trio-"))
     file = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)[-MOST_NAME:]}-{seed}.md"
-    write_into(folder, file, text)
+    write_file_in(folder, file, text)
     return folder / file
 
 

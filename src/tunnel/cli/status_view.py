@@ -12,8 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tunnel.cli.layout import Fitting, table_of
-from tunnel.cli.peer_view import age, amount, colored, milliseconds, nat_words, path_of, plain, port_mapping_words
+from tunnel.cli.formatting import age, amount, colored, milliseconds, nat_words, path_of, plain, port_mapping_words
+from tunnel.cli.layout import FirstFitting, table_of
 from tunnel.cli.status_words import announcement_words, idle_words, ip_words, is_offline, peer_words, server_words
 
 LONG_OFFLINE = 3600.0
@@ -74,7 +74,7 @@ def _order(peer: Json) -> tuple[bool, str, str]:
 def _peers(peers: list[Json], now: float) -> RenderableType:
     rows = [_row(peer, now) for peer in peers]
     tables = [table_of(rows, columns) for columns in _COLUMNS]
-    return Fitting(*tables, Group(*(_block(peer, row) for peer, row in zip(peers, rows, strict=True))))
+    return FirstFitting(*tables, Group(*(_block(peer, row) for peer, row in zip(peers, rows, strict=True))))
 
 
 def _row(peer: Json, now: float) -> dict[str, Text]:

@@ -15,13 +15,13 @@ from cyclopts import Parameter
 
 from tunnel.cli import launch
 from tunnel.cli.default_paths import default_control, default_state, make_folder
-from tunnel.cli.device_remedies import naming_remedies
-from tunnel.cli.invite import read_invite_file, stored_invite
+from tunnel.cli.device_remedies import adding_remedies
+from tunnel.cli.invite_input import read_invite_file, stored_invite
 from tunnel.cli.logs import PeerNames, start_logging
-from tunnel.cli.options import ControlOption, Flat, Running, StateOption, parse_named_endpoint
+from tunnel.cli.options import ControlOption, Flat, RunOptions, StateOption, parse_named_endpoint
 from tunnel.cli.state_lock import NODE, holding
 from tunnel.cli.unix_signals import run_until_signal
-from tunnel.cli.up_messages import name_of, tell_notes, tell_peers, tell_up
+from tunnel.cli.up_messages import name_of, report_notes, report_peers, report_up
 from tunnel.model.endpoint import split_host_port
 from tunnel.model.errors import SettingsError
 from tunnel.model.settings import NodeSettings
@@ -83,7 +83,7 @@ async def up(
     invite_file: Annotated[
         Path | None, Parameter(help="File with the invite; the one that `join` kept if left out.")
     ] = None,
-    running: Annotated[Running | None, Flat] = None,
+    running: Annotated[RunOptions | None, Flat] = None,
 ) -> int:
     """Run this machine's node until told to stop.
 
@@ -92,7 +92,7 @@ async def up(
     settings = (options or UpOptions()).settings()
     state, control = settings.state or default_state(), settings.control or default_control(settings.state)
     launch.guard_memory()
-    chosen, names = running or Running(), PeerNames()
+    chosen, names = running or RunOptions(), PeerNames()
     start_logging(chosen.log_level, names=names, libraries=chosen.log_libraries)
     invite = stored_invite(state) if invite_file is None else read_invite_file(invite_file)
     make_folder(state, "--state")
@@ -111,11 +111,11 @@ async def up(
             ):
                 names.use(partial(name_of, node))
                 await nursery.start(partial(serve_control, listener, node, end=partial(_end, whole)))
-                nursery.start_soon(tell_up, node, invite.network, control)
-                nursery.start_soon(tell_peers, node)
-                nursery.start_soon(tell_notes, node)
+                nursery.start_soon(report_up, node, invite.network, control)
+                nursery.start_soon(report_peers, node)
+                nursery.start_soon(report_notes, node)
 
-    with holding(state, NODE, who="a node", remedy=_remedy(options)), naming_remedies(ports):
+    with holding(state, NODE, who="a node", remedy=_remedy(options)), adding_remedies(ports):
         return await run_until_signal(program)
 
 

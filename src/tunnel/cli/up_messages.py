@@ -27,7 +27,7 @@ SERVER_PATIENCE = 2.0
 log = logging.getLogger(__name__)
 
 
-async def tell_up(node: Node, network: str, control: Path) -> None:
+async def report_up(node: Node, network: str, control: Path) -> None:
     """Who we are and where we are reached, on stdout; the log also says where to ask us, and how the server is."""
     with trio.move_on_after(SERVER_PATIENCE) as patience:
         await node.wait_registered()
@@ -61,7 +61,7 @@ def name_of(node: Node, peer: str) -> str:
     return "" if known is None else known.name
 
 
-async def tell_notes(node: Node) -> None:
+async def report_notes(node: Node) -> None:
     """A warning for each note of `status` when it is new: a name or an address that two nodes claim, and the like."""
     told: set[str] = set()
     allowance = TokenBucket(NOTES_RATE, NOTES_BURST, trio.current_time())
@@ -76,7 +76,7 @@ async def tell_notes(node: Node) -> None:
         await trio.sleep(NOTES_GAP)
 
 
-async def tell_peers(node: Node) -> None:
+async def report_peers(node: Node) -> None:
     """A line each time that a peer gets direct, relayed or lost. The tries in between are not told."""
     told: dict[str, str] = {}
     changes = node.watch()

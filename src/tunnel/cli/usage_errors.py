@@ -14,7 +14,7 @@ from cyclopts.exceptions import (
     UnusedCliTokensError,
 )
 
-from tunnel.cli.option_types import expectation
+from tunnel.cli.option_types import describe_type
 from tunnel.cli.pasted_invite import is_pasted
 from tunnel.cli.settings_file import options_of
 from tunnel.cli.suggestions import nearest
@@ -51,7 +51,7 @@ def usage_text(error: CycloptsError, program: str, commands: Iterable[str]) -> s
             return f"{error.token.keyword or error.token.value} stands there more than once{see}"
         case CoercionError() if error.argument is not None:
             value = "" if error.token is None else f" {error.token.value!r}"
-            return f"{_name(error)}{value} is not {expectation(error.argument.hint)}{see}"
+            return f"{_name(error)}{value} is not {describe_type(error.argument.hint)}{see}"
     return f"{error}{see}"
 
 

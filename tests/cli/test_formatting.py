@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunnel.cli.peer_view import age, amount, nat_words, path_words
+from tunnel.cli.formatting import age, amount, nat_words, path_words
 
 
 @pytest.mark.parametrize(
