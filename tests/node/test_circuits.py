@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tunnel.crypto.circuit_seal import open_binding, seal_binding
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
+from tunnel.model.nat import Udp
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.model.way import Way
 from tunnel.node.circuits import BINDS_AT_ONCE, Circuits
@@ -34,7 +35,8 @@ WAY = Way(0, SERVER, 77)
 class Desk:
     """Circuits, and everything around them written down."""
 
-    families: list[tuple[int, bool]] = field(default_factory=lambda: [(0, False), (1, True)])
+    sockets: list[tuple[int, bool]] = field(default_factory=lambda: [(0, False), (1, True)])
+    udp: Udp = Udp.UNKNOWN
     has_link: bool = True
     sent: list[tuple[float, Way, Binding]] = field(default_factory=list)
     signals: list[tuple[float, Signal]] = field(default_factory=list)
@@ -44,23 +46,26 @@ class Desk:
     circuits: Circuits = field(init=False)
 
     def __post_init__(self) -> None:
-        self.circuits = Circuits(
-            DEFAULT_TIMINGS,
-            families=lambda: self.families,
-            send=self._send,
-            send_signal=self._send_signal,
-            deliver=lambda datagram, way: self.delivered.append((datagram, way)),
-            changed=lambda node, way: self.changes.append((node, way)),
-        )
+        self.circuits = Circuits(DEFAULT_TIMINGS, self, self, self, self)
         self.circuits.note_registered((SERVER, SECOND, SERVER6))
 
-    def _send(self, way: Way, datagram: bytes) -> None:
-        self.sent.append((trio.current_time(), way, open_binding(KEY, datagram)))
+    def families(self) -> list[tuple[int, bool]]:
+        return self.sockets
 
-    def _send_signal(self, signal: Signal) -> bool:
+    def send(self, way: Way, datagram: bytes) -> bool:
+        self.sent.append((trio.current_time(), way, open_binding(KEY, datagram)))
+        return True
+
+    def dispatch_untrusted(self, datagram: bytes, way: Way) -> None:
+        self.delivered.append((datagram, way))
+
+    def send_signal(self, signal: Signal) -> bool:
         if self.has_link:
             self.signals.append((trio.current_time(), signal))
         return self.has_link
+
+    def note_circuit(self, node: NodeId, way: Way | None) -> None:
+        self.changes.append((node, way))
 
     def bound(self, *, is_whole: bool, counter: int | None = None, key: bytes = KEY, remote: Endpoint = SERVER) -> None:
         """The server answers the latest bind."""
@@ -274,12 +279,16 @@ async def test_without_a_udp_relay_at_the_server_nothing_is_asked(desk: Desk) ->
 
 
 async def test_where_no_udp_passes_nothing_is_asked_or_bound_until_it_does(desk: Desk) -> None:
-    desk.families = []
+    """There is no socket, or what is sent from it is lost."""
+    desk.sockets = []
+    await desk.told()
+    await trio.sleep(10.0)
+    desk.sockets, desk.udp = [(0, False)], Udp.BLOCKED
     await desk.told()
     await trio.sleep(10.0)
     assert desk.sent == []
     assert desk.signals == []
-    desk.families = [(0, False)]
+    desk.udp = Udp.OPEN
     desk.circuits.want(TILL)
     await trio.sleep(0.01)
     assert [signal for _, signal in desk.signals] == [Allocate(TILL.raw)]

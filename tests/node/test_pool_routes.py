@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import pytest
 
 from tunnel.model.identity import NetworkId, NodeId
@@ -96,11 +98,24 @@ def test_nothing_but_our_own_address_is_taken_until_it_is_known_where_the_server
     assert plan(is_careful=True) == PoolPlan(("10.86.3.7/32",), ("10.86.1.20/32", "10.86.5.5/32"))
 
 
+@dataclass
+class Holders:
+    """Peers that hold addresses, with their names."""
+
+    names: dict[str, str] = field(default_factory=dict)
+
+    def ipv4_held(self) -> tuple[str, ...]:
+        return tuple(self.names)
+
+    def ipv4_names(self) -> dict[str, str]:
+        return self.names
+
+
 def bench(address: str = OWN) -> tuple[PoolRoutes, Lease, MemoryInterfaces]:
     store, interfaces = MemoryStore(), MemoryInterfaces()
     store.write(LEASE_FILE, f"{address} 1.0".encode())
     lease = Lease(store, NetworkId(bytes(16)), NodeId(bytes(16)))
-    return PoolRoutes("tun", lease, interfaces, lambda: PEERS, lambda: PEERS), lease, interfaces
+    return PoolRoutes("tun", lease, interfaces, Holders(PEERS)), lease, interfaces
 
 
 def test_a_server_that_is_known_by_name_alone_may_be_anywhere() -> None:
@@ -211,10 +226,10 @@ def test_a_server_whose_address_the_invite_says_is_dialled_whoever_claims_it() -
 
 def test_a_plan_is_made_once_for_what_it_is_made_of() -> None:
     """It is asked for each peer of a status and at each beat; with a clash and 1000 peers it takes 10 ms to make."""
-    held = ["10.86.5.5"]
+    held = {"10.86.5.5": "phone"}
     lease, interfaces = Lease(MemoryStore(), NetworkId(bytes(16)), NodeId(bytes(16))), MemoryInterfaces()
     lease.take(OWN, 1.0)
-    pool = PoolRoutes("tun", lease, interfaces, lambda: held, dict)
+    pool = PoolRoutes("tun", lease, interfaces, Holders(held))
     pool.note_reached("25.0.0.1")
     interfaces.known_routes = (LAN,)
     pool.look()
@@ -222,7 +237,7 @@ def test_a_plan_is_made_once_for_what_it_is_made_of() -> None:
     assert made.routes == ("10.86.5.5/32",)
     assert pool.note_on(held) is None
     assert pool.plan() is made
-    held.append("10.86.1.20")
+    held["10.86.1.20"] = "laptop"
     assert pool.plan().left == {"10.86.1.20": "in 10.86.1.0/24 on eth0"}
     interfaces.known_routes = ()
     pool.look()
@@ -238,7 +253,7 @@ def test_a_plan_is_made_once_for_what_it_is_made_of() -> None:
 def test_without_a_lease_there_is_nothing_to_clash() -> None:
     interfaces = MemoryInterfaces()
     interfaces.known_routes = (LAN,)
-    pool = PoolRoutes("tun", Lease(MemoryStore(), NetworkId(bytes(16)), NodeId(bytes(16))), interfaces, list, dict)
+    pool = PoolRoutes("tun", Lease(MemoryStore(), NetworkId(bytes(16)), NodeId(bytes(16))), interfaces, Holders())
     pool.look()
     assert pool.wanted() == (("fd00::/48",), ())
     assert pool.notes == ()

@@ -1,14 +1,17 @@
-"""Two questions and an act between them, so that what a counting NAT gave the act is enclosed by two answers."""
+"""Two requests and an act between them, so that what a counting NAT gave the act is enclosed by two answers."""
 
 from __future__ import annotations
 
 import itertools
+import random
 
 import trio
 import trio.testing
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.way import Way
 from tunnel.node.stun_queries import MAX_OPEN, StunQueries
+from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.stun import binding_success, decode_stun, encode_stun
 
 SERVERS = (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.2", 3479))
@@ -22,10 +25,11 @@ class Nat:
         self.deaf = deaf
         self.counted = itertools.count(5000)
         self.sent: list[tuple[int, Endpoint]] = []
-        tokens = itertools.count(1)
-        self.stun_queries = StunQueries(self.send, lambda size: next(tokens).to_bytes(size))
+        self.stun_queries = StunQueries(self, MemoryEntropy(random.Random(1)))
 
-    def send(self, socket: int, datagram: bytes, remote: Endpoint) -> bool:
+    def send(self, way: Way, datagram: bytes) -> bool:
+        socket, remote = way.socket, way.remote
+        assert remote is not None
         self.sent.append((socket, remote))
         seen = Endpoint("26.0.1.1", next(self.counted))
         answer = encode_stun(binding_success(decode_stun(datagram), seen))

@@ -13,6 +13,8 @@ from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.memory_store import MemoryStore
 from tunnel.node.lease import Lease
+from tunnel.node.name_holders import NameHolders
+from tunnel.node.peer_table import PeerTable
 from tunnel.node.pool_routes import PoolRoutes
 from tunnel.node.tun_interface import NOTED, OFTEN, Interface
 from tunnel.riders.loop_guard import LoopGuard
@@ -33,7 +35,9 @@ class Bench:
         self.notifier = Notifier()
         self.lease = Lease(MemoryStore(), NetworkId(bytes(16)), NodeId(bytes(16)))
         plane = TunPlane(lambda address: None, lambda address: False, LoopGuard())
-        pool = PoolRoutes("p2pt0", self.lease, MemoryInterfaces(), list, dict)
+        network, node = NetworkId(bytes(16)), NodeId(bytes(16))
+        peers = PeerTable(network, node, "desk", NameHolders(MemoryStore(), network), self.notifier)
+        pool = PoolRoutes("p2pt0", self.lease, MemoryInterfaces(), peers)
         pool.note_configured([SERVER])
         self.interface = Interface(
             "p2pt0", 1280, pool, self.notifier, timings=DEFAULT_TIMINGS, devices=self.devices, plane=plane

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 
@@ -22,6 +23,7 @@ from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
+from tunnel.model.nat import Udp
 from tunnel.model.rates import TokenBucket
 from tunnel.model.timings import Timings, rung
 from tunnel.model.way import Way
@@ -71,30 +73,56 @@ class _Wish:
     circuit: _Bound | None = None
 
 
+class Sockets(Protocol):
+    """The node's UDP sockets, and where what comes in by them goes."""
+
+    def families(self) -> Sequence[tuple[int, bool]]:
+        """Number and family (True: IPv6) of each socket."""
+        ...
+
+    def send(self, way: Way, datagram: bytes) -> bool:
+        """Send a datagram as it is. False: dropped."""
+        ...
+
+    def dispatch_untrusted(self, datagram: bytes, way: Way) -> None:
+        """Take what came over a circuit."""
+        ...
+
+
+class SignalSender(Protocol):
+    """The link to the server."""
+
+    def send_signal(self, signal: Signal) -> bool:
+        """Queue a signal. False: there is no link."""
+        ...
+
+
+class Peers(Protocol):
+    """The connections to peers."""
+
+    def note_circuit(self, node: NodeId, way: Way | None) -> None:
+        """A circuit can be used from now on; None: none can."""
+        ...
+
+
+class Nat(Protocol):
+    """What is known of our NAT."""
+
+    @property
+    def udp(self) -> Udp:
+        """Whether UDP passes."""
+        ...
+
+
 class Circuits:
-    """Run `run` in a task. Peers call `want` and `doubt`, the node `hear_untrusted`, `note_...` and `handle_untrusted`.
+    """Run `run` in a task. Peers call `want` and `doubt`; hand what comes in to `hear_...` and `handle_untrusted`."""
 
-    `families()` tells number and family (True: IPv6) of the sockets, none where no UDP passes; `send(way, datagram)`
-    sends on one of them as it is, `deliver(datagram, way)` takes what came over a circuit. `changed(peer, way)` is told
-    when a circuit can be used or (None) cannot any more.
-    """
-
-    def __init__(
-        self,
-        timings: Timings,
-        *,
-        families: Callable[[], Sequence[tuple[int, bool]]],
-        send: Callable[[Way, bytes], object],
-        send_signal: Callable[[Signal], bool],
-        deliver: Callable[[bytes, Way], None],
-        changed: Callable[[NodeId, Way | None], None],
-    ) -> None:
+    def __init__(self, timings: Timings, sockets: Sockets, link: SignalSender, peers: Peers, nat: Nat) -> None:
         self._timings = timings
-        self._families = families
-        self._send = send
-        self._send_signal = send_signal
-        self._deliver = deliver
-        self._changed = changed
+        self._sockets = sockets
+        self._link = link
+        self._peers = peers
+        self._nat = nat
         self._servers: tuple[Endpoint, ...] = ()
         self._wishes: dict[NodeId, _Wish] = {}
         self._by_id: dict[int, _Wish] = {}
@@ -165,7 +193,7 @@ class Circuits:
             if wish is None or wish.circuit is None or remote not in self._servers:
                 self.refused += 1
             elif word is Word.PASS:
-                self._deliver(datagram[HEAD_BYTES:], wish.circuit.way)
+                self._sockets.dispatch_untrusted(datagram[HEAD_BYTES:], wish.circuit.way)
             elif word is Word.BOUND:
                 self._note_bound(wish, wish.circuit, open_binding(wish.circuit.key, datagram))
             elif word is Word.PROVE:
@@ -201,7 +229,7 @@ class Circuits:
         elif circuit is None:
             if self._ways(0) and now >= wish.ask_at:
                 wish.ask_at = now + rung(timings.circuit_asks, wish.asked)
-                wish.asked += self._send_signal(Allocate(wish.node.raw))
+                wish.asked += self._link.send_signal(Allocate(wish.node.raw))
         elif now >= circuit.due:
             if circuit.unanswered >= len(timings.circuit_binds):
                 log.info("circuit given up", extra={"peer": wish.node})
@@ -234,7 +262,7 @@ class Circuits:
         circuit.counter += 1
         circuit.due = now + rung(self._timings.circuit_binds, circuit.unanswered - 1)
         binding = Binding(Word.BIND, circuit.id, circuit.counter, cookie=circuit.cookie)
-        self._send(circuit.way._replace(circuit=0), seal_binding(circuit.key, binding))
+        self._sockets.send(circuit.way._replace(circuit=0), seal_binding(circuit.key, binding))
 
     def _note_bound(self, wish: _Wish, circuit: _Bound, bound: Binding) -> None:
         """The server answered our latest bind, or says of it that the peer has come."""
@@ -249,19 +277,21 @@ class Circuits:
         if bound.is_whole:
             wish.asked, wish.ask_at = 0, -math.inf
         self._woken.notify()
-        self._changed(wish.node, circuit.way if bound.is_whole else None)
+        self._peers.note_circuit(wish.node, circuit.way if bound.is_whole else None)
 
     def _drop(self, wish: _Wish) -> None:
         if wish.circuit is not None:
             del self._by_id[wish.circuit.id]
             wish.circuit = None
-            self._changed(wish.node, None)
+            self._peers.note_circuit(wish.node, None)
 
     def _ways(self, circuit: int) -> list[Way]:
-        """From each socket to each port of the server in its family."""
+        """From each socket to each port of the server in its family; none where no UDP passes."""
+        if self._nat.udp is Udp.BLOCKED:
+            return []
         return [
             Way(number, server, circuit)
             for server in self._servers
-            for number, is_ipv6 in self._families()
+            for number, is_ipv6 in self._sockets.families()
             if server.is_ipv6 == is_ipv6
         ]

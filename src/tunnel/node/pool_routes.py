@@ -16,6 +16,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tunnel.model.routes import Route
 from tunnel.network.ports import Interfaces
@@ -98,26 +99,29 @@ def _words(route: Route) -> str:
     return f"{route.prefix} on {route.interface}" if route.interface else route.prefix
 
 
+class Peers(Protocol):
+    """The peers' IPv4 tunnel addresses."""
+
+    def ipv4_held(self) -> Collection[str]:
+        """Those that peers hold."""
+        ...
+
+    def ipv4_names(self) -> Mapping[str, str]:
+        """The same, each with the name or the id of its peer."""
+        ...
+
+
 class PoolRoutes:
     """`look()` at the machine when something of it has changed; then `wanted()` is what the interface should have.
 
-    `held()` are the IPv4 addresses that peers hold, `names()` the same with their names. It withholds the lease where
-    that clashes.
+    It withholds the lease where that clashes.
     """
 
-    def __init__(
-        self,
-        name: str,
-        lease: Lease,
-        interfaces: Interfaces,
-        held: Callable[[], Collection[str]],
-        names: Callable[[], Mapping[str, str]],
-    ) -> None:
+    def __init__(self, name: str, lease: Lease, interfaces: Interfaces, peers: Peers) -> None:
         self._name = name
         self._lease = lease
         self._interfaces = interfaces
-        self._held = held
-        self._names = names
+        self._peers = peers
         self._configured: frozenset[str] = frozenset()
         self._server: frozenset[str] = frozenset()
         self._dialled: frozenset[str] = frozenset()
@@ -136,7 +140,7 @@ class PoolRoutes:
 
     def choose(self, hosts: Collection[str]) -> tuple[str, ...]:
         """Which of these, the server or a proxy before it, may be dialled now: not ours, nor what a peer holds."""
-        ours = {*self._held(), self._lease.leased_host} - self._configured
+        ours = {*self._peers.ipv4_held(), self._lease.leased_host} - self._configured
         self._shunned = tuple(host for host in hosts if host in ours)
         self._dialled = frozenset(hosts) - ours
         return tuple(host for host in hosts if host in self._dialled)
@@ -181,7 +185,7 @@ class PoolRoutes:
         if address is None:
             return PoolPlan()
         is_careful = not (self._configured or self._server or self._dialled)
-        basis = address, tuple(self._held()), is_careful
+        basis = address, tuple(self._peers.ipv4_held()), is_careful
         if basis != self._basis:
             self._basis = basis
             self._plan = plan_pool(
@@ -204,7 +208,7 @@ class PoolRoutes:
         """Which addresses of the server's are not dialled, with the reason; None if all are."""
         if not self._shunned:
             return None
-        names = self._names()
+        names = self._peers.ipv4_names()
         whose = [f"{host}, which is {names.get(host, 'this node')}'s in the tunnel" for host in self._shunned]
         return (
             f"the name of the server, or of the proxy, leads to {_listed(whose)}: not dialled, for whoever answers DNS "
@@ -228,7 +232,7 @@ class PoolRoutes:
             f"the tunnel's {pool} has addresses that this machine has elsewhere ({_listed(plan.clashes)}); these stay, "
             f"and only the peers' own addresses lead into the tunnel; {REMEDY}"
         ]
-        names = self._names()
+        names = self._peers.ipv4_names()
         if left := [f"{names[address]} by IPv6 alone, {address} is {what}" for address, what in plan.left.items()]:
             told.append(f"reached from here: {_listed(left)}")
         if kept := [

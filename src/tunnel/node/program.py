@@ -15,7 +15,6 @@ from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
-from tunnel.model.nat import Udp
 from tunnel.model.settings import NodeSettings
 from tunnel.model.status import NodeStatus, PeerStatus
 from tunnel.nat.netcheck_report import NetcheckReport
@@ -92,9 +91,7 @@ class NodeProgram:
         self.tun = TunPlane(self.peer_table.holder_of, self._lease.holds, guard)
         self._interface = pool = None
         if settings.tun is not None:
-            pool = PoolRoutes(
-                settings.tun, self._lease, world.interfaces, self.peer_table.ipv4_held, self.peer_table.ipv4_names
-            )
+            pool = PoolRoutes(settings.tun, self._lease, world.interfaces, self.peer_table)
             pool.note_configured(configured_hosts(world, url))
             self._interface = Interface(
                 settings.tun,
@@ -139,14 +136,7 @@ class NodeProgram:
             timings=settings.timings,
             entropy=world.entropy,
         )
-        self.circuits = Circuits(
-            settings.timings,
-            families=lambda: () if self.local_announcement.nat().udp is Udp.BLOCKED else self.datagrams.families(),
-            send=self.datagrams.send,
-            send_signal=self.link.send_signal,
-            deliver=self.datagrams.dispatch_untrusted,
-            changed=self.peer_table.note_circuit,
-        )
+        self.circuits = Circuits(settings.timings, self.datagrams, self.link, self.peer_table, self.nat_discovery)
         self._machine = MachineWatch(
             world,
             self.identity,

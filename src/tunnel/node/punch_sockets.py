@@ -8,7 +8,6 @@ from collections.abc import Callable
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
 from tunnel.model.timings import Timings
-from tunnel.model.way import Way
 from tunnel.network.ports import Entropy
 from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.nat_discovery import NatDiscovery
@@ -26,9 +25,7 @@ class PunchSockets:
         self._datagrams = datagrams
         self._nat_discovery = nat_discovery
         self._timings = timings
-        self._queries = StunQueries(
-            lambda number, datagram, remote: datagrams.send(Way(number, remote), datagram), entropy.token
-        )
+        self._queries = StunQueries(datagrams, entropy)
 
     async def open(self) -> int | None:
         """One more socket; None when the machine gives none."""

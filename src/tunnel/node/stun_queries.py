@@ -1,39 +1,50 @@
-"""Asks where one of our sockets comes out just now: a question, an act, a question, at once one after the other.
+"""Asks where one of our sockets comes out just now: a STUN request, an act, a STUN request, without a pause.
 
-socket --question--> STUN 1      a NAT that counts gives these three ports in this order, with no time between for
-       --act-------> peer        others: what the two answers say encloses what the act got, whatever the load
-       --question--> STUN 2
+socket --request--> STUN 1      a NAT that counts gives these three ports in this order, and others get none between:
+       --act------> peer        the two answers enclose the port that the act got, whatever the load
+       --request--> STUN 2
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame
+from tunnel.model.way import Way
+from tunnel.network.ports import Entropy
 from tunnel.wire.stun import BINDING, TRANSACTION_BYTES, StunClass, binding_request, decode_stun, encode_stun
 
 MAX_OPEN = 64
 
 
 @dataclass(slots=True, eq=False)
-class _Question:
+class _Request:
     socket: int
     remote: Endpoint
     answered: trio.Event = field(default_factory=trio.Event)
     mapped: Endpoint | None = None
 
 
-class StunQueries:
-    """One a node. `send(socket, datagram, remote)` sends a datagram, `token(size)` draws unguessable bytes."""
+class Sockets(Protocol):
+    """The node's UDP sockets."""
 
-    def __init__(self, send: Callable[[int, bytes, Endpoint], bool], token: Callable[[int], bytes]) -> None:
-        self._send = send
-        self._token = token
-        self._open: dict[bytes, _Question] = {}
+    def send(self, way: Way, datagram: bytes) -> bool:
+        """Send now or not at all. False: dropped."""
+        ...
+
+
+class StunQueries:
+    """One a node. Hand what comes in to `handle_untrusted`."""
+
+    def __init__(self, sockets: Sockets, entropy: Entropy) -> None:
+        self._sockets = sockets
+        self._entropy = entropy
+        self._open: dict[bytes, _Request] = {}
 
     async def enclose(
         self, socket: int, servers: Sequence[Endpoint], act: Callable[[], None], patience: float
@@ -45,37 +56,37 @@ class StunQueries:
         before = self._ask(socket, servers[0]) if servers else None
         act()
         after = self._ask(socket, servers[-1]) if len(servers) > 1 else None
-        questions = [question for question in (before, after) if question is not None]
+        requests = [request for request in (before, after) if request is not None]
         try:
             with trio.move_on_after(patience):
-                for question in questions:
-                    await question.answered.wait()
+                for request in requests:
+                    await request.answered.wait()
         finally:
-            for transaction in [key for key, question in self._open.items() if question in questions]:
+            for transaction in [key for key, request in self._open.items() if request in requests]:
                 del self._open[transaction]
         return (None if before is None else before.mapped, None if after is None else after.mapped)
 
     def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
-        """A STUN datagram. What does not answer a question of ours changes nothing."""
+        """A STUN datagram. What does not answer a request of ours changes nothing."""
         if not self._open:
             return
         try:
             message = decode_stun(datagram)
         except MalformedFrame:
             return
-        question = self._open.get(message.transaction)
-        if question is None or (question.socket, question.remote) != (socket, remote):
+        request = self._open.get(message.transaction)
+        if request is None or (request.socket, request.remote) != (socket, remote):
             return
         if message.kind is StunClass.SUCCESS and message.method == BINDING and message.observed is not None:
-            question.mapped = message.observed
-            question.answered.set()
+            request.mapped = message.observed
+            request.answered.set()
 
-    def _ask(self, socket: int, server: Endpoint) -> _Question | None:
+    def _ask(self, socket: int, server: Endpoint) -> _Request | None:
         if len(self._open) >= MAX_OPEN:
             return None
-        transaction = self._token(TRANSACTION_BYTES)
-        question = _Question(socket, server)
-        if not self._send(socket, encode_stun(binding_request(transaction)), server):
+        transaction = self._entropy.token(TRANSACTION_BYTES)
+        request = _Request(socket, server)
+        if not self._sockets.send(Way(socket, server), encode_stun(binding_request(transaction))):
             return None
-        self._open[transaction] = question
-        return question
+        self._open[transaction] = request
+        return request
