@@ -220,24 +220,28 @@ async def test_a_damaged_batch_yields_what_came_before_the_damage(autojump_clock
     assert link.statistics().relay_received == 3
 
 
-async def test_what_says_nothing_is_told_and_a_batch_that_is_not_admitted_is_not_read(
-    autojump_clock: MockClock,
-) -> None:
+async def test_an_empty_batch_and_an_unknown_signal_decode_to_none_and_are_skipped(autojump_clock: MockClock) -> None:
+    """So that whoever receives message by message can charge for them."""
     channel = SlowChannel()
     link = make_link(channel)
-    useless: list[int] = []
-    admitted = iter([False, True])
-    link.on_useless = lambda: useless.append(1)
-    channel.say.send_nowait(b"\xc1")
-    channel.say.send_nowait(b"\x92\xa1x\x80")
-    channel.say.send_nowait(encode_signal(Ping(1)))
+    empty, unknown = b"\xc1", b"\x92\xa1x\x80"
+    assert link.decode(empty) is None
+    assert link.decode(unknown) is None
+    for message in (empty, unknown, encode_signal(Ping(1))):
+        channel.say.send_nowait(message)
     assert await link.receive() == Ping(1)
-    assert len(useless) == 2
-    link.admit_batch = lambda: next(admitted)
-    channel.say.send_nowait(encode_relay_batch([(A, b"dropped")]))
-    channel.say.send_nowait(encode_relay_batch([(A, b"read")]))
-    assert await link.receive() == [(A, b"read")]
-    assert len(useless) == 2
+    assert link.statistics().signals_unknown == 2
+
+
+async def test_a_batch_is_counted_when_it_is_decoded_and_not_when_it_is_received(autojump_clock: MockClock) -> None:
+    """A batch that its receiver does not admit is dropped as it is."""
+    channel = SlowChannel()
+    link = make_link(channel)
+    batch = encode_relay_batch([(A, b"read")])
+    channel.say.send_nowait(batch)
+    assert await link.receive_message() == batch
+    assert link.statistics().relay_received == 0
+    assert link.decode(batch) == [(A, b"read")]
     assert link.statistics().relay_received == 1
 
 

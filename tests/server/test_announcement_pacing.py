@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.rates import TokenBucket
 from tunnel.network.fair_queueing import FairQueue, Share
 from tunnel.server.announcement_pacing import AT_ONCE, TELLINGS_RATE, AnnouncementPacer
 from tunnel.server.presence import Member, Presence
@@ -27,7 +28,7 @@ class Box:
 
 def join(presence: Presence, name: str) -> Member:
     node = NodeId(name.encode().ljust(16, b"."))
-    member = Member(NetworkId(b"h" * 16), node, Box(), lambda code, text: None)
+    member = Member(NetworkId(b"h" * 16), node, Box(), lambda code, text: None, TokenBucket(1e6, 1e6, 0.0))
     presence.join(member)
     return member
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field
 
 import pytest
 import trio
+from tests.server.counting_entropy import CountingEntropy
 
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.rates import TokenBucket
@@ -34,19 +34,15 @@ class Desk:
     """Members of networks, and the circuits between them."""
 
     def __init__(self) -> None:
-        ids, keys = itertools.count(1), itertools.count()
         self.presence = Presence(2000)
-        self.circuits = Circuits(
-            self.presence,
-            open_allowance=lambda now: TokenBucket(1e6, 1e6, now),
-            draw_id=lambda: next(ids),
-            token=lambda size: next(keys).to_bytes(size, "big"),
-        )
+        self.circuits = Circuits(self.presence, CountingEntropy())
         self.boxes: dict[Member, Box] = {}
 
     def join(self, name: str, network: NetworkId = HOME) -> Member:
         box = Box()
-        member = Member(network, NodeId(name.encode().ljust(16, b".")), box, lambda code, text: None)
+        member = Member(
+            network, NodeId(name.encode().ljust(16, b".")), box, lambda code, text: None, TokenBucket(1e6, 1e6, 0.0)
+        )
         self.presence.join(member)
         self.boxes[member] = box
         return member

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING
 import msgpack
 import pytest
 import trio
+from tests.server.counting_entropy import CountingEntropy
 
 from tunnel.crypto.admission import prove
 from tunnel.crypto.network_keys import derive_network_keys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
+from tunnel.model.rates import TokenBucket
 from tunnel.model.settings import ServerSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.link import Link
-from tunnel.server.connection import MESSAGES_RATE, Connection
+from tunnel.server.admission_control import AdmissionControl
+from tunnel.server.connection import Connection
 from tunnel.server.context import ServerContext
+from tunnel.server.conversation import MESSAGES_RATE
 from tunnel.server.introductions import Introductions
 from tunnel.server.presence import Member, Presence
 from tunnel.server.registry import Registry
@@ -385,24 +389,35 @@ async def test_a_network_of_hundreds_is_told_to_a_newcomer_whole(server_host: Me
     keys, network = NodeKeys(b"n" * 32), derive_network_keys("home", b"s" * 32)
     settings, presence = ServerSettings(), Presence(1024)
     for number in range(count):
-        member = Member(network.network_id, NodeId(struct.pack("!QQ", number, 0)), Absent(), lambda code, text: None)
+        member = Member(
+            network.network_id,
+            NodeId(struct.pack("!QQ", number, 0)),
+            Absent(),
+            lambda code, text: None,
+            TokenBucket(1e6, 1e6, 0.0),
+        )
         presence.join(member)
         presence.announce(member, Announce(b"e" * 16, 1, b"body"))
         member.leaving = True  # so that requests for it are refused
-    introductions = Introductions(presence, settings.timings, lambda: 1)
+    introductions = Introductions(presence, settings.timings, CountingEntropy())
+    admission = AdmissionControl(settings)
+    slot = admission.take("26.0.0.1", lambda: None)
+    assert slot is not None
     to_node, from_server = trio.open_memory_channel[bytes](0)
     to_server, from_node = trio.open_memory_channel[bytes](0)
     with closing(Registry(None, settings.addresses)) as registry:
-        context = ServerContext(settings, server_host.world(), presence, registry, Relay(presence, 1e6), introductions)
+        context = ServerContext(
+            settings, server_host.world(), admission, presence, registry, Relay(presence, 1e6), introductions
+        )
         server_link = Link(Pipe(to_node, from_node), timings=settings.timings, relay_queue=1000)
         node_link = Link(Pipe(to_server, from_server), timings=settings.timings, relay_queue=1000)
         connection = Connection(
             context,
             server_link,
-            Endpoint("26.0.0.1", 40000),
-            lambda network, end, *, returns: None,
+            slot,
+            Share(context.fair_queue),
             local=settings.listen,
-            share=Share(context.fair_queue),
+            remote=Endpoint("26.0.0.1", 40000),
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.run, trio.current_time() + 5.0)

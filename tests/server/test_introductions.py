@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from itertools import count
 
 import pytest
 import trio
+from tests.server.counting_entropy import CountingEntropy
 
 from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.rates import TokenBucket
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.server import introductions as module
 from tunnel.server.introductions import MAX_START_IN, REPEAT_WINDOW, TOO_MANY, Introductions
@@ -39,15 +40,14 @@ class Table:
 
     def __init__(self) -> None:
         self.presence = Presence(1000)
-        ids = count(100)
-        self.introductions = Introductions(self.presence, DEFAULT_TIMINGS, lambda: next(ids))
+        self.introductions = Introductions(self.presence, DEFAULT_TIMINGS, CountingEntropy(100))
         self.members: dict[str, Member] = {}
         self.boxes: dict[str, Box] = {}
 
     def join(self, name: str, *, network: NetworkId = HOME, announced: bool = True, rtt: float | None = None) -> None:
         box = self.boxes[name] = Box()
         node = NodeId(name.encode().ljust(16, b"."))
-        member = self.members[name] = Member(network, node, box, lambda code, text: None)
+        member = self.members[name] = Member(network, node, box, lambda code, text: None, TokenBucket(1e6, 1e6, 0.0))
         if rtt is not None:
             member.add_rtt(rtt)
         self.presence.join(member)
@@ -81,7 +81,7 @@ class Table:
 async def table(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Table]:
     table = Table()
     async with trio.open_nursery() as nursery:
-        await nursery.start(table.introductions.run)
+        nursery.start_soon(table.introductions.run)
         yield table
         nursery.cancel_scope.cancel()
 

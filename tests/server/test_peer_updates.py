@@ -7,7 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from tunnel.model.identity import NetworkId, NodeId
-from tunnel.server.peer_updates import Introduction, Word
+from tunnel.model.rates import TokenBucket
+from tunnel.server.peer_updates import Introduction, PeerSignal
 from tunnel.server.presence import Member, Presence
 from tunnel.wire.signals import Announce, Circuit, Introduced, PeerDown, PeerUp, Refusal, Signal
 
@@ -36,7 +37,7 @@ class Room:
     def join(self, *names: str) -> None:
         for name in names:
             node = NodeId(name.encode().ljust(16, b"."))
-            self.members[name] = Member(HOME, node, Box(), lambda code, text: None)
+            self.members[name] = Member(HOME, node, Box(), lambda code, text: None, TokenBucket(1e6, 1e6, 0.0))
             self.presence.join(self.members[name])
 
     def announce(self, name: str, seq: int = 1, body: bytes = b"body", epoch: bytes = EPOCH) -> None:
@@ -53,7 +54,7 @@ class Room:
     def id(self, name: str) -> NodeId:
         return self.members[name].node
 
-    def told(self, name: str) -> list[Word]:
+    def told(self, name: str) -> list[PeerSignal]:
         words = []
         while (word := self.members[name].updates.take_nowait()) is not None:
             words.append(word)
@@ -157,7 +158,7 @@ async def test_a_flood_of_one_kind_of_news_delays_no_other_kind(room: Room) -> N
 
 async def test_news_are_waited_for(room: Room) -> None:
     room.join("desk", "laptop")
-    heard: list[Word | None] = []
+    heard: list[PeerSignal | None] = []
 
     async def listen() -> None:
         await room.members["laptop"].updates.wait_some()

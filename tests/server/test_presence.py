@@ -8,7 +8,8 @@ import pytest
 
 from tunnel.model.errors import Refused
 from tunnel.model.identity import NetworkId, NodeId
-from tunnel.server.peer_updates import Word
+from tunnel.model.rates import TokenBucket
+from tunnel.server.peer_updates import PeerSignal
 from tunnel.server.presence import RTT_SAMPLES, Member, Presence
 from tunnel.wire.signals import Announce, PeerDown, PeerUp, Signal
 
@@ -34,7 +35,7 @@ class Box:
 def member(name: str, network: NetworkId = HOME) -> tuple[Member, Box]:
     box = Box()
     node = NodeId(name.encode().ljust(16, b"."))
-    return Member(network, node, box, lambda code, text: box.ended.append(code)), box
+    return Member(network, node, box, lambda code, text: box.ended.append(code), TokenBucket(1e6, 1e6, 0.0)), box
 
 
 def announce(seq: int, body: bytes = b"body", epoch: bytes = EPOCH) -> Announce:
@@ -46,7 +47,7 @@ def announce_to_all(presence: Presence, member: Member, announce: Announce) -> b
     return presence.announce(member, announce) and presence.pass_on(member) >= 0
 
 
-def news_of(member: Member) -> list[Word]:
+def news_of(member: Member) -> list[PeerSignal]:
     words = []
     while (word := member.updates.take_nowait()) is not None:
         words.append(word)

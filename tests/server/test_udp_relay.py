@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field, replace
 
 import pytest
 import trio
+from tests.server.counting_entropy import CountingEntropy
 
 from tunnel.crypto.circuit_seal import open_binding, seal_binding
 from tunnel.model.endpoint import Endpoint
@@ -65,22 +65,16 @@ class Room:
     """A relay with two sockets, two members and a circuit between them."""
 
     def __init__(self) -> None:
-        ids, keys = itertools.count(1), itertools.count()
         self.presence = Presence(10)
-        self.circuits = Circuits(
-            self.presence,
-            open_allowance=lambda now: TokenBucket(RATE, RATE, now),
-            draw_id=lambda: next(ids),
-            token=lambda size: next(keys).to_bytes(size, "big"),
-        )
+        self.circuits = Circuits(self.presence, CountingEntropy())
         self.sockets = [Socket(Endpoint(OWN, 3478)), Socket(Endpoint(OWN, 3479))]
         self.relay = UdpRelay(self.circuits, self.sockets, b"secret" * 5)
         self.laptop, self.till = self._join("laptop"), self._join("till")
         self.circuits.allocate(self.laptop, Allocate(self.till.node.raw))
 
     def _join(self, name: str) -> Member:
-        member = Member(HOME, NodeId(name.encode().ljust(16, b".")), Box(), lambda code, text: None)
-        member.allowance = TokenBucket(RATE, RATE, trio.current_time())
+        allowance = TokenBucket(RATE, RATE, trio.current_time())
+        member = Member(HOME, NodeId(name.encode().ljust(16, b".")), Box(), lambda code, text: None, allowance)
         self.presence.join(member)
         return member
 
@@ -346,7 +340,6 @@ async def test_nobody_else_uses_up_the_binds_of_a_side(room: Room) -> None:
 
 async def test_a_node_s_rate_covers_what_it_sends_over_both_relays(room: Room) -> None:
     laptop, _ = await room.bound()
-    assert room.laptop.allowance is not None
     datagram = encode_passed(laptop.circuit, bytes(1000 - FRAME_COST - 10))
     assert room.laptop.allowance.take(trio.current_time(), 5000.0)  # what it sent through the WebSocket
     for _ in range(10):
@@ -362,7 +355,6 @@ async def test_a_node_that_registers_again_sends_from_its_new_allowance(room: Ro
     room.bind(laptop, 1, LAPTOP)
     room.take()
     room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x" * 90), LAPTOP, OWN)
-    assert again.allowance is not None
     assert not again.allowance.take(trio.current_time(), RATE)
 
 

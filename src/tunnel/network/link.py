@@ -1,17 +1,16 @@
-"""One link between a node and the server: signals first, relay frames fairly, one writer.
+"""One link between a node and the server: signals first, then relay frames in fair order; one writer.
 
     send_signal --> signal queue --+
                                    +--> run_writer --> MessageChannel --> the other side's receive
     send_relay ---> relay queue ---+
 
-Both ends use it alike. A signal is never dropped: a link that cannot take one any more breaks. A relay frame is never
-waited for: it is dropped when its lane is full or it became old. Nothing here knows what a signal means.
+Both ends use it alike. A signal is never dropped: a link that can take no more breaks. A relay frame never blocks: it
+is dropped when its lane is full or it is too old. Nothing here knows what a signal means.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -34,7 +33,7 @@ SHARED_SIGNALS = 512
 
 
 class Messages(Protocol):
-    """What a link rides on; `MessageChannel` is one."""
+    """The channel under a link; `MessageChannel` is one."""
 
     async def send(self, *messages: bytes) -> None:
         """Send messages, together where that is cheaper."""
@@ -64,7 +63,7 @@ class LinkStatistics:
 class Link:
     """Sends and receives signals and relayed datagrams. Run `run_writer` in one task and call `receive` in another.
 
-    `relay_queue` is the number of bytes that may wait for one handle, `budget` what links may let wait together.
+    `relay_queue` is the number of bytes that may wait for one handle; `budget` limits what waits on all links together.
     """
 
     def __init__(
@@ -83,17 +82,13 @@ class Link:
         self._signals_unknown = 0
         self._relay_sent = 0
         self._relay_received = 0
-        self.admit_batch: Callable[[], bool] = lambda: True
-        """Asked before a relay batch is read; False drops it as it is."""
-        self.on_useless: Callable[[], None] = lambda: None
-        """Called for each empty batch and each unknown signal; what it raises leaves `receive`."""
         self._malformed_batches = 0
         self._trace_hook = TRACE_HOOK.get()
 
     def send_signal(self, signal: Signal) -> None:
-        """Queue a signal. Never fails here: when too many wait, the link breaks and `run_writer` says so.
+        """Queue a signal. Never fails here: when too many wait, the link breaks and `run_writer` raises.
 
-        So one slow receiver costs nothing to whoever tells the same thing to many.
+        So a slow receiver costs a sender to many nothing.
         """
         if self._broken is not None:
             return
@@ -114,36 +109,43 @@ class Link:
         return True
 
     def forget_old_relay(self) -> None:
-        """Drop relay frames that waited too long now, not when they come up: for a link whose other side takes none."""
+        """Drop relay frames that waited too long now, not when their turn comes: the other side may take none."""
         self._relay.forget_old(trio.current_time())
 
     async def receive(self) -> Signal | list[tuple[bytes, bytes]]:
-        """The next signal, or the (handle, datagram) pairs of a relay batch.
+        """The next signal, or the (handle, datagram) pairs of the next relay batch.
 
-        Signals that this version does not know are skipped. A damaged batch yields the pairs before the damage. Raises
-        MalformedFrame for a damaged signal, and whatever the channel's `receive` raises.
+        Messages without content for us (see `decode`) are skipped. Raises what `receive_message` and `decode` raise.
         """
         while True:
-            message = await self._channel.receive()
-            if is_relay_batch(message):
-                if not self.admit_batch():
-                    continue
-                pairs = self._decode_batch(message)
-                if pairs:
-                    self._relay_received += len(pairs)
-                    return pairs
-            else:
-                signal = decode_signal(message)
-                if signal is not None:
-                    self._signals_received += 1
-                    if self._trace_hook is not None:
-                        self._trace_hook.see_signal(False, signal)
-                    return signal
-                self._signals_unknown += 1
-            self.on_useless()
+            received = self.decode(await self.receive_message())
+            if received is not None:
+                return received
+
+    async def receive_message(self) -> bytes:
+        """The next message, for `decode`. Raises whatever the channel's `receive` raises."""
+        return await self._channel.receive()
+
+    def decode(self, message: bytes) -> Signal | list[tuple[bytes, bytes]] | None:
+        """A received signal, or the pairs of a relay batch; None for an empty batch and a signal of a later version.
+
+        A damaged batch yields the pairs before the damage. Raises MalformedFrame for a damaged signal.
+        """
+        if is_relay_batch(message):
+            pairs = self._decode_batch(message)
+            self._relay_received += len(pairs)
+            return pairs or None
+        signal = decode_signal(message)
+        if signal is None:
+            self._signals_unknown += 1
+            return None
+        self._signals_received += 1
+        if self._trace_hook is not None:
+            self._trace_hook.see_signal(False, signal)
+        return signal
 
     async def run_writer(self) -> None:
-        """Send what is queued, for ever; nobody else may send on the channel.
+        """Send what is queued, for ever; nothing else may send on the channel.
 
         Raises trio.TooSlowError when the other side takes nothing for `send_patience`, trio.BrokenResourceError when
         the link or its channel broke. A cancelled writer leaves a broken channel behind.
@@ -164,7 +166,7 @@ class Link:
             self._break("the link's writer ended")
 
     async def wait_signals_sent(self) -> None:
-        """Return when every signal queued so far is handed to the channel: before closing after a last word.
+        """Return when every signal queued so far is handed to the channel: to close after a last signal.
 
         Raises trio.BrokenResourceError if the link breaks before that. Bound it by a scope of your own.
         """
@@ -191,7 +193,7 @@ class Link:
         )
 
     async def _send_signals(self) -> None:
-        """All that wait, a few at once."""
+        """Those that wait first, a few at once."""
         count = min(len(self._signals), SIGNALS_AT_ONCE)
         await self._send(*[_encode(self._signals.popleft()) for _ in range(count)])
         self._signals_sent += count

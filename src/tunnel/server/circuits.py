@@ -1,17 +1,16 @@
-"""Circuits of the UDP relay: which there are, whose they are, when they end. It sees no datagram (udp_relay.py).
+"""Circuits of the UDP relay: which exist, whose they are, when they end. Datagrams are udp_relay.py's.
 
     A -- allocate --> server -- circuit(id, key of A) --> A        each side then binds its end, under its key,
                              -- circuit(id, key of B) --> B        to the endpoint that the server sees it at
 
-A circuit is made for two members of one network who are online, and for nobody else. It ends when no side has bound it
-for `BIND_LIFE`, or when one of the two has been away for `ABSENCE`. How many there are is bounded for each node, each
-network and in all; when there are too many in all the network that has most gives way, as with introductions.
+A circuit is made only for two members of one network that are online. It ends when no side has bound it for
+`BIND_LIFE`, or when one of the two has been away for `ABSENCE`. Their number is bounded for each node, each network and
+in all. At the limit for all, the network that has most gives way, as with introductions.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from tunnel.crypto.circuit_seal import KEY_BYTES
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.rates import TokenBucket
+from tunnel.network.ports import Entropy
 from tunnel.server.pair import Pair
 from tunnel.server.presence import Member, Presence
 from tunnel.wire.signals import Allocate, Circuit, NoCircuit
@@ -33,16 +33,16 @@ BIND_LIFE = 45.0
 ABSENCE = 60.0
 """Seconds after which a member without a link loses its circuits."""
 REPEAT_WINDOW = 5.0
-"""Seconds in which both sides' requests get the same circuit. Later ones get a new one: somebody has lost the old."""
+"""Seconds in which both sides' requests get the same circuit. Later ones get a new one: one side has lost the old."""
 SWEEP_INTERVAL = 5.0
 PROVES_A_SECOND = 10.0
-"""That are sent for one side, and as many at once: a node that looks for a way asks for four in four seconds."""
+"""Cookies sent to one side, and as many in a burst: a node that binds a circuit asks for four in four seconds."""
 SWEPT_AT_ONCE = 256
-"""Circuits that are looked at before others get their turn."""
+"""Circuits that are checked before other tasks get their turn."""
 
 
 class FiveTuple(NamedTuple):
-    """Where a side is: which of our sockets it speaks to, at which of our addresses, and from where."""
+    """Where a side is: the socket and the address of ours that it sends to, and the endpoint it sends from (UDP)."""
 
     socket: int
     own: str
@@ -60,11 +60,20 @@ class Side:
     """Shared with what the node sends through the WebSocket relay."""
     present_at: float
     proves: TokenBucket
-    """What is sent to 5-tuples that are not proved is taken from this."""
+    """Limits the cookies that are sent to 5-tuples not proved yet."""
     five_tuple: FiveTuple | None = None
+    """Where it is bound; None: it is not."""
     bound_at: float = float("-inf")
     counter: int = -1
     """Of the latest bind."""
+
+    def bind(self, five_tuple: FiveTuple, counter: int, now: float) -> None:
+        """It is bound there from now on, by the bind with this counter."""
+        self.five_tuple, self.counter, self.bound_at = five_tuple, counter, now
+
+    def unbind(self) -> None:
+        """It is bound nowhere."""
+        self.five_tuple = None
 
 
 @dataclass(slots=True, eq=False)
@@ -100,19 +109,10 @@ class CircuitStatistics:
 class Circuits:
     """All circuits of the server. `allocate` answers nodes, `find` the datagrams; run `sweep_often` in a task."""
 
-    def __init__(
-        self,
-        presence: Presence,
-        *,
-        open_allowance: Callable[[float], TokenBucket],
-        draw_id: Callable[[], int],
-        token: Callable[[int], bytes],
-    ) -> None:
-        """`draw_id`: an unguessable id from 1 to 2**63 - 1. `token(size)`: unguessable bytes."""
+    def __init__(self, presence: Presence, entropy: Entropy) -> None:
+        """`entropy`: ids and keys are unguessable."""
         self._presence = presence
-        self._open_allowance = open_allowance
-        self._draw_id = draw_id
-        self._token = token
+        self._entropy = entropy
         self._by_id: dict[int, CircuitEntry] = {}
         self._networks: dict[NetworkId, OrderedDict[int, CircuitEntry]] = {}
         self._pairs: dict[Pair, list[CircuitEntry]] = {}
@@ -127,7 +127,7 @@ class Circuits:
         return self._by_id.get(circuit)
 
     def allocate(self, asker: Member, request: Allocate) -> None:
-        """Tell both of their circuit, a new one unless they just got one; or the asker why there is none."""
+        """Tell both of their circuit, a new one unless they have just got one; or tell the asker why there is none."""
         node = NodeId(request.peer)
         peer = self._presence.find(asker.network, node)
         if peer is None or peer is asker or peer.leaving:
@@ -154,7 +154,7 @@ class Circuits:
         self._tell(entry, asker)
 
     async def sweep_often(self) -> None:
-        """End what has lasted its time, again and again, until cancelled."""
+        """End circuits whose time is over, again and again, until cancelled."""
         while True:
             await trio.sleep(SWEEP_INTERVAL)
             for number, entry in enumerate(tuple(self._by_id.values())):
@@ -163,14 +163,14 @@ class Circuits:
                 self._sweep(entry, trio.current_time())
 
     def sweep(self, now: float) -> None:
-        """Take ends away that were not bound for long, and circuits that nobody binds or one side has left."""
+        """Unbind sides that have not bound for long; end circuits that neither side binds or one side has left."""
         for entry in tuple(self._by_id.values()):
             self._sweep(entry, now)
 
     def _sweep(self, entry: CircuitEntry, now: float) -> None:
         for side in (entry.low, entry.high):
             if now - side.bound_at > BIND_LIFE:
-                side.five_tuple = None
+                side.unbind()
             if self.refresh(entry, side):
                 side.present_at = now
         left_at = min(entry.low.present_at, entry.high.present_at)
@@ -179,12 +179,11 @@ class Circuits:
             self._end(entry)
 
     def refresh(self, entry: CircuitEntry, side: Side) -> bool:
-        """Whether the side is online; then what it sends is taken from the allowance of its link of now."""
+        """Whether the side is online; then what it sends is charged to the allowance of its present link."""
         member = self._presence.find(entry.network, side.member.node)
         if member is None or member.leaving:
             return False
-        if member.allowance is not None:
-            side.allowance = member.allowance
+        side.allowance = member.allowance
         return True
 
     def _make(self, pair: Pair, low: Member, high: Member, now: float) -> CircuitEntry:
@@ -201,11 +200,15 @@ class Circuits:
         return entry
 
     def _side(self, member: Member, now: float) -> Side:
-        allowance = member.allowance or self._open_allowance(now)
-        return Side(member, self._token(KEY_BYTES), allowance, now, TokenBucket(PROVES_A_SECOND, PROVES_A_SECOND, now))
+        proves = TokenBucket(PROVES_A_SECOND, PROVES_A_SECOND, now)
+        return Side(member, self._entropy.token(KEY_BYTES), member.allowance, now, proves)
+
+    def _draw_id(self) -> int:
+        """From 1 to 2**63 - 1."""
+        return int.from_bytes(self._entropy.token(8), "big") >> 1 or 1
 
     def _make_room(self, pair: Pair) -> bool:
-        """Whether one more may be made for this pair; the oldest one of another network may have to give way."""
+        """Whether one more may be made for this pair; the oldest of another network may be ended for it."""
         if any(self._counts.get((pair.network, node), 0) >= MAX_CIRCUITS_PER_NODE for node in (pair.low, pair.high)):
             return False
         own = len(self._networks.get(pair.network, ()))

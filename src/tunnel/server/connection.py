@@ -3,16 +3,14 @@
     server -> challenge     node -> hello     server -> welcome     then signals and relay frames, both ways
                                            or error, then the end
 
-Before `welcome` the client has until a deadline and may say one thing. After it, rates, silence and slow reading end
-the connection with a typed error; what a client does reaches its own connection and its own network, no further.
+Before `welcome` the client has until a deadline and may send one signal. Whatever ends the connection becomes its last
+word, a typed error. What a client does reaches its own connection and its own network, no further.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
 import trio
 
@@ -27,54 +25,18 @@ from tunnel.model.errors import (
     RemoteProtocolError,
     UnexpectedSignal,
 )
-from tunnel.model.identity import NetworkId
-from tunnel.model.rates import TokenBucket
 from tunnel.model.settings import ServerSettings
 from tunnel.network.fair_queueing import Share
 from tunnel.network.link import Link
-from tunnel.server.announcement_pacing import AnnouncementPacer
 from tunnel.server.context import ServerContext
+from tunnel.server.conversation import Conversation
+from tunnel.server.limits import Slot
 from tunnel.server.presence import Member
-from tunnel.wire.signals import (
-    MAX_TEXT,
-    PROTOCOL_VERSION,
-    Allocate,
-    Announce,
-    Announced,
-    Challenge,
-    Connect,
-    ErrorSignal,
-    Hello,
-    NoCircuit,
-    Ping,
-    Pong,
-    Signal,
-    Welcome,
-    Withdraw,
-    tag_of,
-)
+from tunnel.wire.signals import MAX_TEXT, PROTOCOL_VERSION, Challenge, ErrorSignal, Hello, Welcome
 
 FAREWELL = 1.0
 """Seconds that the last word may take."""
-MAX_UNSENT = 64
-"""Signals that may wait in a link's queue, far below where it breaks; beyond that we neither hear nor tell more."""
-ANNOUNCE_WEIGHT = 5.0
-"""Signals that an announcement counts for, beside what its telling costs (announcement_pacing.py)."""
-UPDATES_AT_ONCE = 8
-"""Words about others that are made at once, when the ones before are sent."""
-MESSAGES_RATE = 4000.0
-"""Messages a second that are read of one member, whatever is in them; who sends more waits."""
-MESSAGES_PAUSE = 0.01
-
 _log = logging.getLogger(__name__)
-
-
-class Admit(Protocol):
-    """Gives the connection a member's place, or says by which code it is refused."""
-
-    def __call__(self, network: NetworkId, end: Callable[[str], None], *, returns: bool) -> str | None:
-        """`returns`: an older link of the same node is about to end. `end(code)` is called if it must give way."""
-        ...
 
 
 class Connection:
@@ -84,29 +46,25 @@ class Connection:
         self,
         context: ServerContext,
         link: Link,
-        remote: Endpoint,
-        admit: Admit,
+        slot: Slot,
+        share: Share,
         *,
         local: Endpoint,
-        share: Share,
+        remote: Endpoint,
     ) -> None:
-        """`admit` is asked when the client has proved who it is; a code refuses it. `local`: where it was accepted.
-
-        `share`: what the link uses of the loop.
-        """
+        """`local`: where it was accepted. `share`: what the link uses of the event loop."""
         self._context = context
-        self._admit = admit
-        self._share = share
         self._link = link
-        self._remote = remote
+        self._slot = slot
+        self._share = share
         self._local = local
+        self._remote = remote
         self._scope = trio.CancelScope()
         self._last_word: ErrorSignal | None = None
-        self._ping: tuple[int, float] | None = None
         self._member: Member | None = None
 
     def end(self, code: str, text: str = "") -> None:
-        """End the connection; the first one who says so has the last word."""
+        """End the connection. Of several calls the first gives the last word."""
         if self._last_word is None:
             self._last_word = ErrorSignal(code, text[:MAX_TEXT])
         self._scope.cancel()
@@ -119,7 +77,7 @@ class Connection:
             if self._last_word is not None:
                 await self._say_last_word(self._last_word)
         code = self._last_word.code if self._last_word is not None else "gone"
-        self._context.endings[code] = self._context.endings.get(code, 0) + 1
+        self._context.counts.note_ending(code)
         _log.debug("connection ended", extra={"code": code, "remote": self._remote})
         if self._member is not None:
             _log.info("node gone", extra={**_facts(self._member), "code": code})
@@ -130,7 +88,7 @@ class Connection:
             with trio.fail_at(deadline):
                 member = await self._register()
             try:
-                await self._converse(member)
+                await Conversation(self._context, member, self._link, self._share).run()
             finally:
                 self._forget(member)
         except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
@@ -164,7 +122,8 @@ class Connection:
             raise Refused("version", f"this server speaks version {PROTOCOL_VERSION}, you speak {hello.version}")
         network, node = verify_hello(hello, challenge, private, binding=context.binding)
         context.presence.check_room(network, node)
-        refusal = self._admit(network, self._give_way, returns=context.presence.find(network, node) is not None)
+        returns = context.presence.find(network, node) is not None
+        refusal = context.admission.admit(self._slot, network, self._give_way, returns=returns)
         if refusal is not None:
             raise _full(refusal, context.settings, self._remote)
         lease = context.registry.lease(
@@ -174,7 +133,8 @@ class Connection:
             context.world.clock.wall(),
             lambda: context.presence.members_of(network),
         )
-        member = self._member = Member(network, node, self._link, self.end)
+        allowance = context.relay.open_allowance(trio.current_time())
+        member = self._member = Member(network, node, self._link, self.end, allowance)
         context.presence.join(member)
         stun = tuple(self._told(endpoint) for endpoint in context.stun)
         relay = stun if context.udp_relay is not None else ()
@@ -183,16 +143,16 @@ class Connection:
         return member
 
     def _told(self, endpoint: Endpoint) -> Endpoint:
-        """A port at the host that this node dialled is told as that: only the node knows its address out there.
+        """A port of the host that this node dialled, as the wildcard address: only the node knows the server's address.
 
-        Between us a router may forward ports, or a translator change the address.
+        A router between them may forward ports, or a NAT64 translate the address.
         """
         if endpoint.host != self._local.host:
             return endpoint
         return Endpoint("::" if endpoint.is_ipv6 else "0.0.0.0", endpoint.port)
 
     def _give_way(self, code: str) -> None:
-        """To a node of a network, or of an address, with fewer links."""
+        """End, for a node of another network or address that has fewer connections."""
         refusal = _full(code, self._context.settings, self._remote)
         self.end(refusal.code, refusal.text)
 
@@ -200,97 +160,6 @@ class Connection:
         context = self._context
         context.presence.leave(member)
         context.registry.mark_seen([(member.network, member.node)], context.world.clock.wall())
-
-    async def _converse(self, member: Member) -> None:
-        pacer = AnnouncementPacer(self._context.presence, member, self._share)
-
-        async def beside() -> None:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._ping_often)
-                nursery.start_soon(self._pass_updates, member)
-                nursery.start_soon(pacer.run)
-
-        settings, now = self._context.settings, trio.current_time()
-        signals = TokenBucket(settings.max_signals_rate, _signal_burst(settings), now)
-        messages = TokenBucket(MESSAGES_RATE, MESSAGES_RATE / 4, now)
-        relay = self._context.relay
-        allowance = member.allowance = relay.open_allowance(now)
-
-        def charge_signal(weight: float = 1.0) -> None:
-            if not signals.take(trio.current_time(), weight):
-                raise Refused("too_many_signals", f"more than {settings.max_signals_rate:g} a second")
-
-        self._link.admit_batch = lambda: relay.admit_batch(allowance, trio.current_time())
-        self._link.on_useless = charge_signal
-        async with run_beside(beside):
-            with trio.CancelScope() as silence:
-                while True:
-                    silence.deadline = trio.current_time() + settings.timings.silence_patience
-                    heard = await self._link.receive()
-                    if not messages.take(trio.current_time()):
-                        await trio.sleep(MESSAGES_PAUSE)
-                    match heard:
-                        case list() as frames:
-                            relay.forward(member, allowance, frames, trio.current_time())
-                        case signal:
-                            charge_signal(ANNOUNCE_WEIGHT if isinstance(signal, Announce) else 1.0)
-                            self._context.signals += 1
-                            self._hear(member, signal, pacer)
-                            await self._wait_room()
-            raise Refused("silent", f"nothing was heard for {settings.timings.silence_patience:g} s")
-
-    def _hear(self, member: Member, signal: Signal, pacer: AnnouncementPacer) -> None:
-        context = self._context
-        match signal:
-            case Announce():
-                if len(signal.body) > context.settings.max_announcement:
-                    raise Refused("announcement_too_big", f"more than {context.settings.max_announcement} bytes")
-                if context.presence.announce(member, signal):
-                    pacer.note()
-                member.tell(Announced(signal.seq))
-            case Withdraw():
-                context.presence.withdraw(member)
-            case Connect():
-                context.introductions.request(member, signal)
-            case Allocate():
-                if context.udp_relay is None:
-                    member.tell(NoCircuit(signal.peer, "off"))
-                else:
-                    context.udp_relay.circuits.allocate(member, signal)
-            case Ping():
-                member.tell(Pong(signal.token))
-            case Pong():
-                if self._ping is not None and signal.token == self._ping[0]:
-                    took, self._ping = trio.current_time() - self._ping[1], None
-                    if took <= self._context.settings.timings.round_trip_most:
-                        member.add_rtt(took)
-            case _:
-                raise UnexpectedSignal(f"{tag_of(signal)} is nothing that a registered node says")
-
-    async def _ping_often(self) -> None:
-        """The first at once: introductions need the round trip."""
-        while True:
-            token = int.from_bytes(self._context.world.entropy.token(7), "big")
-            self._ping = (token, trio.current_time())
-            self._link.send_signal(Ping(token))
-            await trio.sleep(self._context.settings.timings.server_ping)
-
-    async def _pass_updates(self, member: Member) -> None:
-        """Tell the member about its peers, as fast as it takes it."""
-        while True:
-            await member.updates.wait_some()
-            await self._share.wait_queued()
-            for _ in range(UPDATES_AT_ONCE):
-                if (word := member.updates.take_nowait()) is not None:
-                    self._link.send_signal(word)
-            with suppress(trio.BrokenResourceError):  # the writer finds that out too, and ends the connection
-                await self._link.wait_signals_sent()
-
-    async def _wait_room(self) -> None:
-        """Wait until the member has taken what it was told, when that is much."""
-        if self._link.statistics().signals_waiting > MAX_UNSENT:
-            with suppress(trio.BrokenResourceError):  # the writer finds that out too, and ends the connection
-                await self._link.wait_signals_sent()
 
     async def _write(self) -> None:
         try:
@@ -308,13 +177,8 @@ class Connection:
             await self._link.wait_signals_sent()
 
 
-def _signal_burst(settings: ServerSettings) -> float:
-    """A node that comes back may ask for everybody in its network at once."""
-    return 4 * settings.max_signals_rate + 2 * settings.max_nodes_per_network
-
-
 def _full(code: str, settings: ServerSettings, remote: Endpoint) -> Refused:
-    """With words for the node's user, and for whom he asks."""
+    """With a text for the node's user and for the server's operator."""
     if code == "server_full":
         return Refused("server_full", f"{settings.max_connections} nodes are online, as many as this server takes")
     most = settings.max_connections_per_address

@@ -1,21 +1,21 @@
-"""Introducing the two nodes of a pair: at most one introduction of a pair waits at any time.
+"""Introductions of two nodes of one network. At most one introduction of a pair waits at any time.
 
     connect(id, peer) -> pending, at once
                       -> introduced to both | refused (peer_offline, peer_info_timeout, refused)
 
-No request is dropped in silence. Two who have announced themselves are introduced at once. Else an introduction lives
-through `IntroductionChart`: it waits until both have, for `timings.introduction_wait` at most. Both are then told to
-begin at the same instant: who hears of it later, waits less.
+No request is dropped in silence. Two nodes that have announced themselves are introduced at once. Otherwise the
+introduction waits until both have, for `timings.introduction_wait` at most (`IntroductionChart`). Both are then told to
+begin at the same instant: the one that hears of it later waits less.
 
-What waits is bounded for each asker, each network and in all; when there is too much of it in all, the network that has
-most waiting gives way, so that no network denies another one anything.
+The introductions that wait are bounded for each asker, each network and in all. At the limit for all, the network that
+has most waiting gives way, so that no network can starve another.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
@@ -25,6 +25,7 @@ from tunnel.machines.state_runner import StateRunner
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import Timings
+from tunnel.network.ports import Entropy
 from tunnel.server.pair import Pair
 from tunnel.server.peer_updates import Introduction
 from tunnel.server.presence import Member, Presence
@@ -37,7 +38,7 @@ MAX_SETTLED = 16384
 REPEAT_WINDOW = 2.0
 """Seconds in which a crossing or repeated request gets the answer that was already given."""
 MAX_START_IN = 1.0
-"""Seconds: no round trip that a node pretends to have holds its peer longer than this."""
+"""Seconds: no round trip time that a node feigns delays its peer longer than this."""
 TOO_MANY = "too many introductions wait"
 
 _log = logging.getLogger(__name__)
@@ -57,10 +58,10 @@ class _Waiting:
     """An introduction that waits."""
 
     askers: dict[NodeId, int]
-    """Who asked, and the id of the latest request."""
+    """The nodes that asked, each with the id of its latest request."""
     changed: trio.Event = field(default_factory=trio.Event)
     gave_way: bool = False
-    """Whether it ended because too much waits."""
+    """Whether it ended because too many wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +76,18 @@ class _Settled:
 
 
 class Introductions:
-    """All introductions of the server. Run `run` in a task; `request` may be called while it runs."""
+    """All introductions of the server. Run `run` in a task: introductions wait only while it runs."""
 
-    def __init__(self, presence: Presence, timings: Timings, draw_id: Callable[[], int]) -> None:
-        """`draw_id`: a fresh id below 2**63, not repeated after a restart."""
+    def __init__(self, presence: Presence, timings: Timings, entropy: Entropy) -> None:
+        """`entropy`: ids are not repeated after a restart."""
         self._presence = presence
         self._timings = timings
-        self._draw_id = draw_id
+        self._entropy = entropy
         self._waiting: dict[NetworkId, dict[Pair, _Waiting]] = {}
         self._waiting_count = 0
         self._pairs_of: dict[tuple[NetworkId, NodeId], dict[Pair, _Waiting]] = {}
         self._settled: OrderedDict[Pair, _Settled] = OrderedDict()
-        self._nursery: trio.Nursery | None = None
+        self._begun, self._to_run = trio.open_memory_channel[tuple[Pair, _Waiting]](math.inf)  # at most MAX_WAITING
         self.statistics = IntroductionStatistics()
         presence.watch(self._on_change)
 
@@ -95,15 +96,14 @@ class Introductions:
         """How many pairs wait now."""
         return self._waiting_count
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self) -> None:
         """Hold the introductions that wait, until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            task_status.started()
-            await trio.sleep_forever()
+            async for pair, waiting in self._to_run:
+                nursery.start_soon(self._live, pair, waiting)
 
     def request(self, asker: Member, connect: Connect) -> None:
-        """Answer `connect`: now with a refusal or `pending`, later, to both, with what became of it."""
+        """Answer `connect`: now with a refusal or `pending`, and later both nodes with the outcome."""
         peer_id = NodeId(connect.peer)
         if peer_id == asker.node:
             self._refuse(asker, connect.id, peer_id, ReasonCode.REFUSED, "a node is not introduced to itself")
@@ -122,15 +122,15 @@ class Introductions:
             self._introduce(pair, {asker.node: connect.id}, low, high)
             return
         if waiting is None:
-            if self._nursery is None or not self._make_room(asker):
+            if not self._make_room(asker):
                 self._refuse(asker, connect.id, peer_id, ReasonCode.REFUSED, TOO_MANY)
                 return
-            waiting = self._begin(pair, self._nursery)
+            waiting = self._begin(pair)
         waiting.askers[asker.node] = connect.id
         asker.tell(Pending(connect.id, connect.peer, _missing(asker, peer)))
 
     def _make_room(self, asker: Member) -> bool:
-        """Whether one more introduction may wait for this asker; another network's may have to give way."""
+        """Whether one more introduction may wait for this asker; one of another network may be refused for it."""
         asked = self._pairs_of.get((asker.network, asker.node), {}).values()
         if sum(asker.node in waiting.askers for waiting in asked) >= MAX_WAITING_PER_ASKER:
             return False
@@ -147,12 +147,12 @@ class Introductions:
             waiting.changed.set()
         return True
 
-    def _begin(self, pair: Pair, nursery: trio.Nursery) -> _Waiting:
+    def _begin(self, pair: Pair) -> _Waiting:
         waiting = self._waiting.setdefault(pair.network, {})[pair] = _Waiting({})
         self._waiting_count += 1
         for node in (pair.low, pair.high):
             self._pairs_of.setdefault((pair.network, node), {})[pair] = waiting
-        nursery.start_soon(self._live, pair, waiting)
+        self._begun.send_nowait((pair, waiting))
         return waiting
 
     async def _live(self, pair: Pair, waiting: _Waiting) -> None:
@@ -210,7 +210,8 @@ class Introductions:
         assert high.announcement is not None
         now = trio.current_time()
         begin = now + min(MAX_START_IN, max(_one_way(low, high), _one_way(high, low)))
-        settled = _Settled(self._draw_id(), now, begin, askers, (low.announcement, high.announcement))
+        drawn = int.from_bytes(self._entropy.token(8), "big") >> 1
+        settled = _Settled(drawn, now, begin, askers, (low.announcement, high.announcement))
         self._settled[pair] = settled
         self._settled.move_to_end(pair)
         while len(self._settled) > MAX_SETTLED or next(iter(self._settled.values())).at < now - REPEAT_WINDOW:
@@ -225,7 +226,7 @@ class Introductions:
         to.updates.introduce(peer.node, Introduction(settled.id, begin, settled.askers.get(to.node)))
 
     def _repeat(self, pair: Pair, asker: Member, peer: Member, connect: Connect) -> bool:
-        """Give a request that crossed with the peer's, or came again, the answer that its pair has just got."""
+        """Answer a request that crossed with the peer's, or came again, as its pair has just been answered."""
         settled = self._settled.get(pair)
         if settled is None or settled.at < trio.current_time() - REPEAT_WINDOW:
             return False
@@ -243,7 +244,7 @@ class Introductions:
         asker.tell(Refusal(request, peer.raw, code.value, evidence))
 
     def _refuse_askers(self, pair: Pair, waiting: _Waiting, code: ReasonCode, evidence: str = "") -> None:
-        """Without evidence given: whose announcement was missing."""
+        """Evidence that is not given says whose announcement was missing."""
         for node, request in waiting.askers.items():
             asker = self._presence.find(pair.network, node)
             peer_id = pair.high if node == pair.low else pair.low
@@ -276,7 +277,7 @@ class Introductions:
 
 
 def _one_way(member: Member, other: Member) -> float:
-    """Seconds from the server to this member; 0 when one of the two is not known, for then no difference is."""
+    """Seconds from the server to this member; 0 if either round trip is unknown, since only the difference counts."""
     if member.rtt is None or other.rtt is None:
         return 0.0
     return member.rtt / 2

@@ -1,16 +1,16 @@
-"""What one member is still to be told about its peers: notes on what changed, each made a signal when it is sent.
+"""What one member is still to be told about its peers: notes on what changed, made into signals when they are sent.
 
     others' changes --note--> PeerUpdates of each reader --take_nowait: look up, make the signal--> its link
 
-A note holds ids alone, and a later one on a peer takes the place of an earlier one; what a peer announced is looked up
-when the reader takes the note, so that it is told the newest. Of a peer that came and went untold nothing is left. A
-reader that takes nothing is therefore behind by a note for each peer that it was told of or that is there, whatever
-the others do and however long their announcements are.
+A note holds ids only, and a later note on a peer replaces an earlier one. A peer's announcement is looked up when the
+note is taken, so the reader is told the newest. A peer that came and went in the meantime leaves no note. So a reader
+that takes nothing falls behind by at most one note for each peer, whatever the others do and however long their
+announcements are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,18 +20,18 @@ from tunnel.model.identity import NodeId
 from tunnel.model.reasons import ReasonCode
 from tunnel.wire.signals import Announce, Circuit, Introduced, PeerDown, PeerUp, Refusal
 
-Word = PeerUp | PeerDown | Introduced | Refusal | Circuit
+PeerSignal = PeerUp | PeerDown | Introduced | Refusal | Circuit
 
 _UP = "up"
-"""The note that a peer is there; else it is why it went."""
+"""The note that a peer is online; any other text is why it left."""
 
 
 class Announcer(Protocol):
-    """A member as its peers are told of it."""
+    """A member as its peers see it."""
 
     announcement: Announce | None
     peer_up: PeerUp | None
-    """The same announcement as the signal that all are told, made once."""
+    """The announcement as a signal, made once for all peers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Introduction:
 
     id: int
     begin: float
-    """When, on the server's clock, less the way to the reader."""
+    """When to begin by the server's clock, less the one-way delay to the reader."""
     request: int | None
     """The id under which the reader asked for it, if it did."""
 
@@ -48,15 +48,15 @@ class Introduction:
 class PeerUpdates:
     """The notes of one reader, of three kinds that are taken in turn."""
 
-    def __init__(self, reader: Announcer, find: Callable[[NodeId], Announcer | None]) -> None:
-        """`find`: who is online in the reader's network."""
+    def __init__(self, reader: Announcer, online: Mapping[NodeId, Announcer]) -> None:
+        """`online`: the members of the reader's network, as they come and go."""
         self._reader = reader
-        self._find = find
+        self._online = online
         self._presence: dict[NodeId, str] = {}
         self._introductions: dict[NodeId, Introduction] = {}
         self._circuits: dict[NodeId, Circuit] = {}
         self._told: set[NodeId] = set()
-        """Peers that the reader takes to be there."""
+        """Peers that the reader was told are online."""
         self._turn = 0
         self._some = trio.Event()
 
@@ -96,16 +96,16 @@ class PeerUpdates:
             self._some = trio.Event()
             await self._some.wait()
 
-    def take_nowait(self) -> Word | None:
-        """Take the next note out and say it; None when there is none."""
+    def take_nowait(self) -> PeerSignal | None:
+        """Take the next note and make its signal; None when there is none."""
         while len(self):
             self._turn = (self._turn + 1) % 3
-            word = (self._say_introduction, self._say_presence, self._say_circuit)[self._turn]()
-            if word is not None:
-                return word
+            signal = (self._take_introduction, self._take_presence, self._take_circuit)[self._turn]()
+            if signal is not None:
+                return signal
         return None
 
-    def _say_presence(self) -> PeerUp | PeerDown | None:
+    def _take_presence(self) -> PeerUp | PeerDown | None:
         if not self._presence:
             return None
         peer = next(iter(self._presence))
@@ -113,18 +113,18 @@ class PeerUpdates:
         if note != _UP:
             self._told.discard(peer)
             return PeerDown(peer.raw, note)
-        found = self._find(peer)
+        found = self._online.get(peer)
         if found is None or found.peer_up is None:
             return None  # it has registered anew, and will announce itself
         self._told.add(peer)
         return found.peer_up
 
-    def _say_introduction(self) -> Introduced | Refusal | None:
+    def _take_introduction(self) -> Introduced | Refusal | None:
         if not self._introductions:
             return None
         peer = next(iter(self._introductions))
         note = self._introductions.pop(peer)
-        found, own = self._find(peer), self._reader.announcement
+        found, own = self._online.get(peer), self._reader.announcement
         theirs = None if found is None else found.announcement
         if theirs is None or own is None:
             if note.request is None:
@@ -134,5 +134,5 @@ class PeerUpdates:
         start_in = max(0.0, note.begin - trio.current_time())
         return Introduced(note.id, peer.raw, theirs.epoch, theirs.seq, theirs.body, own.epoch, own.seq, start_in)
 
-    def _say_circuit(self) -> Circuit | None:
+    def _take_circuit(self) -> Circuit | None:
         return self._circuits.pop(next(iter(self._circuits))) if self._circuits else None

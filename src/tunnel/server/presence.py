@@ -1,8 +1,8 @@
-"""Who is online, network by network, and what they last announced.
+"""Which nodes are online, network by network, and what they last announced.
 
     Rendezvous --join--> Presence --peer_up / peer_down--> every other member of the same network
 
-The server reads no announcement: it keeps the newest sealed body of each member and passes it on. What others cause
+The server cannot read announcements: it keeps the newest sealed body of each member and passes it on. What others cause
 goes through a member's `PeerUpdates` (peer_updates.py), so that its link's queue is left to its own answers.
 
 No clock, no socket: members bring their links.
@@ -38,29 +38,29 @@ class Mailbox(Protocol):
 
 @dataclass(eq=False)
 class Member:
-    """One registered link of one node. A node that dials again is a new member that replaces the old one."""
+    """One registered link of one node. A node that connects again is a new member that replaces the old one."""
 
     network: NetworkId
     node: NodeId
     mailbox: Mailbox
     end: Callable[[str, str], None]
-    """End the link, with this error (code, text) as its last word."""
+    """Ends the link, with this error (code, text) as its last word."""
+    allowance: TokenBucket
+    """What the node may send through the relays, in bytes."""
     announcement: Announce | None = None
     leaving: bool = False
     """Whether the node withdrew."""
     peer_up: PeerUp | None = None
-    """The announcement as all the others are told it."""
+    """The announcement as all others are told it."""
     updates: PeerUpdates = field(init=False)
-    allowance: TokenBucket | None = None
-    """What the node may send through the relays, once it may send at all."""
     _rtts: deque[float] = field(default_factory=lambda: deque(maxlen=RTT_SAMPLES))
 
     def __post_init__(self) -> None:
-        self.updates = PeerUpdates(self, lambda _: None)
+        self.updates = PeerUpdates(self, {})
 
     @property
     def rtt(self) -> float | None:
-        """Round trip to the node in seconds: the least of the latest samples, since queues only add to it."""
+        """Round trip to the node in seconds: the least of the latest samples, since queues only lengthen it."""
         return min(self._rtts, default=None)
 
     def add_rtt(self, seconds: float) -> None:
@@ -68,7 +68,7 @@ class Member:
         self._rtts.append(seconds)
 
     def tell(self, signal: Signal) -> None:
-        """Queue a signal. A broken link is its own connection's affair, never the speaker's."""
+        """Queue a signal. A broken link is handled by its own connection, never by the sender."""
         self.mailbox.send_signal(signal)
 
 
@@ -83,7 +83,7 @@ class _Network:
 
 
 class Presence:
-    """The members of all networks. `watch(listener)`: it hears of each registration, announcement, withdrawal, end."""
+    """The members of all networks."""
 
     def __init__(self, max_nodes_per_network: int) -> None:
         self._max_nodes = max_nodes_per_network
@@ -111,7 +111,7 @@ class Presence:
         """
         self.check_room(member.network, member.node)
         network = self._networks.setdefault(member.network, _Network())
-        member.updates = PeerUpdates(member, network.members.get)
+        member.updates = PeerUpdates(member, network.members)
         old = network.members.get(member.node)
         network.members[member.node] = member
         network.by_handle[member.node.handle] = member
@@ -149,7 +149,7 @@ class Presence:
         return True
 
     def pass_on(self, member: Member) -> int:
-        """Let all others in the network hear what the member announced last. Returns how many they are."""
+        """Tell all others in the network what the member announced last. Returns how many they are."""
         network = self._networks.get(member.network)
         if network is None or network.members.get(member.node) is not member or member.announcement is None:
             return 0
@@ -179,12 +179,12 @@ class Presence:
         return {} if found is None else found.by_handle
 
     def members_of(self, network: NetworkId) -> tuple[NodeId, ...]:
-        """Who is online in this network, in the order of registration."""
+        """The nodes that are online in this network, in the order of registration."""
         found = self._networks.get(network)
         return () if found is None else tuple(found.members)
 
     def members(self) -> Iterator[Member]:
-        """Everybody online."""
+        """All members that are online."""
         for network in self._networks.values():
             yield from network.members.values()
 

@@ -1,7 +1,6 @@
 """The server program: opens what the settings name, puts the parts together, and ends them in order.
 
-    rendezvous (TCP: TLS, WebSocket) -- presence -- introductions
-                                     \\- relay      \\- registry (SQLite)
+    rendezvous (TCP: TLS, WebSocket) -- admission control, presence, introductions, relay, registry (SQLite)
     STUN, UDP relay (UDP)        HTTP (metrics, status)
 
 It composes and decides nothing else.
@@ -18,7 +17,7 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.settings import STUN_PORTS, ServerSettings
 from tunnel.network.ports import ServiceSocket, StreamListener, World
-from tunnel.network.tls import server_tls
+from tunnel.server.admission_control import AdmissionControl
 from tunnel.server.bind_cookies import SECRET_BYTES
 from tunnel.server.certificate import ServerCertificate, open_certificate
 from tunnel.server.circuits import Circuits
@@ -36,13 +35,13 @@ from tunnel.server.udp_relay import UdpRelay
 
 REGISTRY_FILE = "registry.sqlite"
 LEASES_PER_NODE = 4
-"""Leases that a network may have for each node that it may have online: the others are away for a while."""
+"""Leases of a network for each node that it may have online: some nodes are away for a while."""
 FAREWELL = 1.0
-"""Seconds in which the clients are told that the server goes."""
+"""Seconds in which the clients are told that the server stops."""
 SEEN_INTERVAL = 60.0
 """Seconds between two marks in the registry that the nodes online are still there."""
 WRITE_INTERVAL = 5.0
-"""Seconds between two tries of a disk that failed."""
+"""Seconds between two attempts to write to a disk that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,40 +84,29 @@ async def serve(
     with closing(Registry(kept, settings.addresses, max_leases_per_network=max_leases)) as registry:
         async with _open_listeners(settings, world) as listeners:
             world.privileges.lay_down(keeps_interface=False)
-            context = _make_context(settings, world, registry, listeners.stun)
-            context.binding = b"" if certificate is None else certificate.pin
+            binding = b"" if certificate is None else certificate.pin
+            context = _make_context(settings, world, registry, listeners.stun, binding)
             await _serve_all(context, listeners, certificate, task_status)
 
 
 def _make_context(
-    settings: ServerSettings, world: World, registry: Registry, udp: tuple[ServiceSocket, ...]
+    settings: ServerSettings, world: World, registry: Registry, udp: tuple[ServiceSocket, ...], binding: bytes
 ) -> ServerContext:
     presence = Presence(settings.max_nodes_per_network)
-    relay = Relay(presence, settings.relay_rate)
-
-    def draw_id() -> int:
-        return int.from_bytes(world.entropy.token(8), "big") >> 1
-
+    udp_relay = None
+    if settings.udp_relay:
+        udp_relay = UdpRelay(Circuits(presence, world.entropy), udp, world.entropy.token(SECRET_BYTES))
     return ServerContext(
         settings=settings,
         world=world,
+        admission=AdmissionControl(settings),
         presence=presence,
         registry=registry,
-        relay=relay,
-        introductions=Introductions(presence, settings.timings, draw_id),
-        udp_relay=UdpRelay(
-            Circuits(
-                presence,
-                open_allowance=relay.open_allowance,
-                draw_id=lambda: draw_id() or 1,
-                token=world.entropy.token,
-            ),
-            udp,
-            world.entropy.token(SECRET_BYTES),
-        )
-        if settings.udp_relay
-        else None,
+        relay=Relay(presence, settings.relay_rate),
+        introductions=Introductions(presence, settings.timings, world.entropy),
+        udp_relay=udp_relay,
         stun=tuple(socket.local for socket in udp),
+        binding=binding,
     )
 
 
@@ -128,20 +116,14 @@ async def _serve_all(
     certificate: ServerCertificate | None,
     task_status: trio.TaskStatus[ServerReady],
 ) -> None:
-    """Run the services shielded, so that from a cancellation on there is still a second to say goodbye."""
-
-    async def secure(stream: trio.abc.Stream) -> trio.abc.Stream:
-        if certificate is None:
-            return stream
-        return await server_tls(stream, certificate.certificate, certificate.private_key)
-
-    rendezvous = Rendezvous(context, secure)
+    """Run the services, shielded so that a cancellation leaves a second to tell the clients."""
+    rendezvous = Rendezvous(context, certificate)
     services = trio.CancelScope(shield=True)
 
     async def run_services() -> None:
         with services:
             async with trio.open_nursery() as nursery:
-                await nursery.start(context.introductions.run)
+                nursery.start_soon(context.introductions.run)
                 for listener in listeners.signals:
                     nursery.start_soon(rendezvous.serve, listener)
                 nursery.start_soon(rendezvous.forget_old_frames)

@@ -2,8 +2,8 @@
 
     A --[handle of B | datagram]--> server --[handle of A | datagram]--> B
 
-A frame finds its receiver in the sender's own network only. Each sender has a token bucket; a receiver that takes
-nothing loses frames in its own queue (`Mailbox.send_relay` says False) and slows nobody else. Drops are counted.
+A frame reaches only members of the sender's network. Each sender has a token bucket. A receiver that takes nothing
+loses frames in its own queue (`Mailbox.send_relay` returns False) and slows no other. Drops are counted.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tunnel.server.presence import Member, Presence
 BURST_SECONDS = 0.25
 MIN_BURST = 1 << 20
 FRAME_COST = 64
-"""Bytes that a frame is charged beside its datagram: tiny ones are not free."""
+"""Bytes that a frame is charged besides its datagram: tiny ones are not free."""
 NOBODY_COST = 1024
-"""Bytes that a frame is charged in addition when nobody is there to get it."""
+"""Bytes that a frame is charged in addition when there is no receiver."""
 BATCH_COST = 256
 """Bytes that a message of frames is charged before it is read."""
 
@@ -34,7 +34,7 @@ class RelayStatistics:
     dropped_over_rate: int = 0
     dropped_slow_receiver: int = 0
     dropped_batches: int = 0
-    """Whole messages of members over their rate, not read; their frames are not counted elsewhere."""
+    """Whole messages of members over their rate, unread; their frames are not counted elsewhere."""
 
 
 class Relay:
@@ -47,24 +47,22 @@ class Relay:
         self.statistics = RelayStatistics()
 
     def open_allowance(self, now: float) -> TokenBucket:
-        """The bucket that one member's frames are taken from. `now`: seconds of any steady clock."""
+        """The token bucket of one member. `now`: seconds of any steady clock."""
         return TokenBucket(self._rate, max(MIN_BURST, self._rate * BURST_SECONDS), now)
 
-    def admit_batch(self, allowance: TokenBucket, now: float) -> bool:
-        """Charge a member for a message of frames. False: it is not worth reading, since nothing of it would pass."""
-        if allowance.take(now, BATCH_COST):
+    def admit_batch(self, sender: Member, now: float) -> bool:
+        """Charge a member for a message of frames. False: it is not worth reading, since none of it would pass."""
+        if sender.allowance.take(now, BATCH_COST):
             return True
         self.statistics.dropped_batches += 1
         return False
 
-    def forward(
-        self, sender: Member, allowance: TokenBucket, entries: Sequence[tuple[bytes, bytes]], now: float
-    ) -> None:
+    def forward(self, sender: Member, entries: Sequence[tuple[bytes, bytes]], now: float) -> None:
         """Pass each (receiver's handle, datagram) on under the sender's handle, or drop and count it.
 
-        Who is over his rate loses the rest of his entries.
+        A sender that is over its rate loses the rest of its entries.
         """
-        statistics = self.statistics
+        statistics, allowance = self.statistics, sender.allowance
         receivers = self._presence.handles_of(sender.network)
         own = sender.node.handle
         for index, (handle, datagram) in enumerate(entries):

@@ -1,82 +1,53 @@
-"""Takes connections in: slots and rates by address, then TLS, WebSocket, and `Connection` for what is said.
+"""Accepts connections: admission by source address, then TLS, WebSocket, and `Connection` for what is said.
 
-    listener --accept--> slot? rate? --> TLS --> WebSocket --> Connection --> a member's slot?
-                             |             `--- all this until one deadline ---'
+    listener --accept--> admission --> TLS --> WebSocket --> Connection
+                             |          `--- all this until one deadline ---'
                              no: closed at once
 
-Each connection lives in its own guarded task: no bytes from outside end more than the connection that they came on.
+Each connection lives in its own guarded task: bytes from outside end no more than the connection they came on.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 
 import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, TunnelError
-from tunnel.model.identity import NetworkId
 from tunnel.network.accept_backoff import AcceptBackoff
 from tunnel.network.fair_queueing import Share
 from tunnel.network.first_bytes import FirstBytesStream
 from tunnel.network.link import Link
 from tunnel.network.ports import StreamListener
 from tunnel.network.relay_queue import QueueBudget
+from tunnel.network.tls import server_tls
 from tunnel.network.websocket import accept_message_channel
+from tunnel.server.certificate import ServerCertificate
 from tunnel.server.connection import Connection
 from tunnel.server.context import ServerContext
-from tunnel.server.limits import ConnectRates, Slot, Slots, sources_of
+from tunnel.server.limits import Slot
 from tunnel.wire.signals import MAX_SIGNAL
 
 MAX_FIRST = MAX_SIGNAL + 64
-"""Bytes that a stranger may send after the handshake and before we know him: one signal in its frame."""
+"""Bytes that a stranger may send after the handshake and before it registers: one signal in its frame."""
 FORGET_INTERVAL = 1.0
 
 _log = logging.getLogger(__name__)
 
-Secure = Callable[[trio.abc.Stream], Awaitable[trio.abc.Stream]]
-"""What makes a TLS stream of an accepted one, or leaves it as it is."""
-
-
-@dataclass(slots=True)
-class AcceptStatistics:
-    """Connections since the start, by what became of them at the door."""
-
-    accepted: int = 0
-    refused_rate: int = 0
-    refused_slots: int = 0
-    crowded_out: int = 0
-    """Strangers who were dropped for newer ones."""
-    failed_handshakes: int = 0
-
 
 class Rendezvous:
-    """Serves every connection of one listener. Run `serve` in a task; `end_all` closes the door."""
+    """Serves the connections of all listeners. Run `serve` in a task for each; `end_all` admits no more."""
 
-    def __init__(self, context: ServerContext, secure: Secure) -> None:
-        settings = context.settings
+    def __init__(self, context: ServerContext, certificate: ServerCertificate | None) -> None:
+        """Without a certificate connections are not secured by TLS."""
         self._context = context
-        self._secure = secure
-        self._slots = Slots(
-            strangers=settings.max_strangers,
-            members=settings.max_connections,
-            each_strangers=settings.max_strangers_per_address,
-            each_members=settings.max_connections_per_address,
-        )
-        self._rates = ConnectRates(settings.max_connects_per_address_rate, settings.max_connects_per_address_burst)
+        self._admission = context.admission
+        self._certificate = certificate
         self._connections: dict[Connection, Link] = {}
-        self.relay_budget = QueueBudget(settings.relay_memory)
+        self.relay_budget = QueueBudget(context.settings.relay_memory)
         self._one_less = trio.Event()
-        self._closing = False
-        self.statistics = AcceptStatistics()
-
-    @property
-    def open_connections(self) -> int:
-        """How many connections hold a slot now, in whatever stage."""
-        return self._slots.held
 
     async def serve(self, listener: StreamListener) -> None:
         """Accept and serve until cancelled."""
@@ -89,7 +60,7 @@ class Rendezvous:
                     await backoff.wait(error)
                     continue
                 scope = trio.CancelScope()
-                slot = self._take_slot(remote, scope)
+                slot = self._admission.take(remote.host, scope.cancel)
                 if slot is not None:
                     nursery.start_soon(self._serve_one, stream, remote, listener.local, slot, scope)
                 else:
@@ -104,8 +75,8 @@ class Rendezvous:
                 link.forget_old_relay()
 
     def end_all(self, code: str, text: str = "") -> None:
-        """Admit nobody any more, and end every conversation with this last word."""
-        self._closing = True
+        """Serve no new connection, and end every conversation with this last word."""
+        self._admission.close()
         for connection in tuple(self._connections):
             connection.end(code, text)
 
@@ -115,32 +86,6 @@ class Rendezvous:
             self._one_less = trio.Event()
             await self._one_less.wait()
 
-    def _take_slot(self, remote: Endpoint, scope: trio.CancelScope) -> Slot | None:
-        """Take a slot for a connection that ends with this scope, or count why not."""
-        sources = sources_of(remote.host)
-        if not self._rates.may_connect(sources, trio.current_time()):
-            self.statistics.refused_rate += 1
-            return None
-        slot = None if self._closing else self._slots.take(sources, scope.cancel)
-        if slot is None:
-            self.statistics.refused_slots += 1
-            return None
-        self.statistics.accepted += 1
-        self.statistics.crowded_out = self._slots.dropped
-        return slot
-
-    def _hear_first(self, slot: Slot) -> None:
-        """Somebody speaks. Raises BrokenResourceError if his source has spoken too often."""
-        if not self._rates.may_speak(slot.sources, trio.current_time()):
-            self.statistics.refused_rate += 1
-            raise trio.BrokenResourceError("too many connections from one address")
-
-    def _admit(self, slot: Slot, network: NetworkId, end: Callable[[str], None], *, returns: bool) -> str | None:
-        refusal = self._slots.admit(slot, network, end, returns=returns)
-        if refusal is None:
-            self._rates.note_registered(slot.sources, trio.current_time())
-        return refusal
-
     async def _serve_one(
         self, stream: trio.abc.Stream, remote: Endpoint, local: Endpoint, slot: Slot, scope: trio.CancelScope
     ) -> None:
@@ -148,19 +93,19 @@ class Rendezvous:
             with scope:
                 await self._open_and_run(stream, remote, local, slot)
         except (TunnelError, trio.TooSlowError, trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
-            self.statistics.failed_handshakes += 1
+            self._admission.note_failure()
             _log.debug("no conversation", extra={"remote": remote}, exc_info=True)
         except Exception:
-            self.statistics.failed_handshakes += 1
+            self._admission.note_failure()
             _log.exception("a connection failed")
         finally:
-            self._slots.give_back(slot)
+            self._admission.give_back(slot)
             await trio.aclose_forcefully(stream)
 
     async def _open_and_run(self, stream: trio.abc.Stream, remote: Endpoint, local: Endpoint, slot: Slot) -> None:
         settings = self._context.settings
         deadline = trio.current_time() + settings.timings.handshake_patience
-        stream = FirstBytesStream(stream, partial(self._hear_first, slot))
+        stream = FirstBytesStream(stream, partial(self._admission.check_speech, slot))
         with trio.fail_at(deadline):
             secured = await self._secure(stream)
         share = Share(self._context.fair_queue, self._context.fair_queue.group_of(slot.sources[-1]))
@@ -177,13 +122,16 @@ class Rendezvous:
                 link = Link(
                     channel, timings=settings.timings, relay_queue=settings.relay_queue, budget=self.relay_budget
                 )
-                connection = Connection(
-                    self._context, link, remote, partial(self._admit, slot), local=local, share=share
-                )
+                connection = Connection(self._context, link, slot, share, local=local, remote=remote)
                 self._connections[connection] = link
-                if not self._closing:
+                if not self._admission.is_closing:
                     await connection.run(deadline)
         finally:
             if connection is not None:
                 del self._connections[connection]
                 self._one_less.set()
+
+    async def _secure(self, stream: trio.abc.Stream) -> trio.abc.Stream:
+        if self._certificate is None:
+            return stream
+        return await server_tls(stream, self._certificate.certificate, self._certificate.private_key)

@@ -48,9 +48,9 @@ class Reports(Collector):
             "since": self._since,
             "uptime_s": trio.current_time() - self._began,
             "connections": {
-                "open": self._rendezvous.open_connections,
-                **asdict(self._rendezvous.statistics),
-                "endings": context.endings,
+                "open": context.admission.open_connections,
+                **asdict(context.admission.statistics),
+                "endings": context.counts.endings,
             },
             "nodes": sum(online for _, online, _ in networks),
             "networks": len(networks),
@@ -59,7 +59,7 @@ class Reports(Collector):
                 for name, online, announced in networks[:MAX_NETWORKS]
             ],
             "leases": len(context.registry),
-            "signals": context.signals,
+            "signals": context.counts.signals,
             "introductions": {"waiting": context.introductions.waiting, **asdict(context.introductions.statistics)},
             "relay": asdict(context.relay.statistics),
             "udp_relay": None if context.udp_relay is None else _udp_relay(context.udp_relay),
@@ -72,13 +72,13 @@ class Reports(Collector):
         context, relay = self._context, self._context.relay.statistics
         networks = self._networks()
         yield _gauge("uptime_seconds", "Since the server began to serve.", trio.current_time() - self._began)
-        yield _gauge("connections_open", "TCP connections that hold a slot.", self._rendezvous.open_connections)
+        yield _gauge("connections_open", "TCP connections that hold a slot.", context.admission.open_connections)
         yield _gauge("nodes", "Nodes that are registered.", sum(online for _, online, _ in networks))
         yield _gauge("nodes_announced", "Nodes that have announced themselves.", sum(count for *_, count in networks))
         yield _gauge("networks", "Networks with a node online.", len(networks))
         yield _gauge("leases", "IPv4 tunnel addresses that are leased.", len(context.registry))
         yield _gauge("introductions_waiting", "Pairs that wait for an announcement.", context.introductions.waiting)
-        yield _counter("signals", "Signals heard from registered nodes.", context.signals)
+        yield _counter("signals", "Signals heard from registered nodes.", context.counts.signals)
         yield _counter("relay_bytes", "Bytes of datagrams passed on.", relay.bytes)
         yield _counter("relay_frames", "Datagrams passed on.", relay.frames)
         yield _gauge("relay_memory_bytes", "Held by all relay queues.", self._rendezvous.relay_budget.held)
@@ -104,11 +104,13 @@ class Reports(Collector):
         )
         yield _counters(
             "connections",
-            "Connections that came, by what became of them at the door.",
+            "Connections that came, by what became of them before they registered.",
             "door",
-            asdict(self._rendezvous.statistics),
+            asdict(context.admission.statistics),
         )
-        yield _counters("connections_ended", "Conversations that ended, by the last word.", "code", context.endings)
+        yield _counters(
+            "connections_ended", "Conversations that ended, by the last word.", "code", context.counts.endings
+        )
 
     def _networks(self) -> list[tuple[str, int, int]]:
         """(id, nodes online, nodes announced) of each network."""

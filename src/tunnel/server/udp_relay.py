@@ -1,16 +1,16 @@
-"""The UDP relay: sealed datagrams between the two bound ends of a circuit, on the sockets that serve STUN too.
+"""The UDP relay: sealed datagrams between the two bound sides of a circuit, on the sockets that also serve STUN.
 
     A --[0x14 | 0 | circuit | datagram]--> server --[the same bytes]--> B
 
-It answers nobody who does not hold a key of the circuit, and then with as many bytes as came. A datagram goes on if it
-comes from where one side is bound, to where the other one is; everything else is dropped and counted. What a side sends
-is taken from its node's allowance, which it shares with the WebSocket relay. An end moves by a bind alone, by one that
-is newer than all before it (a recording moves nothing), and that repeats what was last sent to where it comes from
-(bind_cookies.py): else a forged source would aim what the other side sends at somebody who never asked.
+It answers only a holder of a key of the circuit, with as many bytes as came. A datagram from where one side is bound
+goes to where the other side is bound; everything else is dropped and counted. What a side sends is charged to its
+node's allowance, which the WebSocket relay shares. Only a bind moves a side: it must be newer than all before it, so a
+recording moves nothing, and repeat the cookie last sent to its source (bind_cookies.py). Otherwise a forged source
+would direct the other side's datagrams at a victim.
 
-How often a cookie is sent is limited for each side, after its MAC was found true, and a bind with a cookie is not: a
-limit for each source could be used up in its name by anybody, and one for all binds by recordings of one that was not
-taken. What is junk costs a look-up, or two MACs for who knows a circuit's id: about as much as a STUN question.
+Cookies are limited for each side, once its MAC has been verified; binds with a valid cookie are not. A limit for each
+source could be used up by anybody in that source's name; one for all binds, by recordings of a bind that was not taken.
+Junk costs a look-up, or two MACs if it names a circuit: about as much as a STUN request.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class UdpRelayStatistics:
 
     binds: int = 0
     moves: int = 0
-    """Binds that came from elsewhere than the one before."""
+    """Binds from another 5-tuple than the one before."""
     binds_unproved: int = 0
-    """Without a fresh cookie of where they came from: that was sent there, and nothing bound."""
+    """Without a fresh cookie of their 5-tuple: a cookie was sent there, and nothing bound."""
     binds_limited: int = 0
-    """The same, but too many of that side: not answered."""
+    """The same, but too many for that side: not answered."""
     binds_refused: int = 0
-    """Of no circuit, under no key of it, or not newer than the last one."""
+    """Of no circuit, under no key of it, or not newer than the last bind."""
     datagrams: int = 0
     bytes: int = 0
     dropped_malformed: int = 0
@@ -56,17 +56,17 @@ class UdpRelayStatistics:
 
 
 class UdpRelay:
-    """Call `handle_untrusted` for each datagram that is a relay's. One for the whole server."""
+    """Call `handle_untrusted` for each relayed datagram. One for the whole server."""
 
     def __init__(self, circuits: Circuits, sockets: Sequence[ServiceSocket], secret: bytes) -> None:
-        """`secret`: unguessable bytes, told nobody."""
+        """`secret`: unguessable bytes, for the cookies."""
         self.circuits = circuits
         self._sockets = sockets
         self._cookies = BindCookies(secret)
         self.statistics = UdpRelayStatistics()
 
     def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint, own: str) -> None:
-        """One datagram from anywhere, to our address `own`. Whatever it holds, it costs a count at most."""
+        """One datagram from anywhere, to our address `own`. If it is invalid, it is counted and nothing else."""
         try:
             word, circuit = decode_head(datagram)
             if word is Word.PASS:
@@ -115,7 +115,7 @@ class UdpRelay:
         was_bound = side.five_tuple is not None
         statistics.binds += 1
         statistics.moves += was_bound and side.five_tuple != five_tuple
-        side.five_tuple, side.bound_at, side.counter = five_tuple, now, binding.counter
+        side.bind(five_tuple, binding.counter, now)
         self.circuits.refresh(entry, side)
         self._answer(Word.BOUND, entry, side, five_tuple, side.counter)
         if not was_bound and other.five_tuple is not None:
@@ -131,7 +131,7 @@ class UdpRelay:
 
 
 def _open(entry: CircuitEntry, datagram: bytes) -> tuple[Side, Side, Binding] | None:
-    """Whose bind it is, who is on the other side, and what it says. None: nobody's, or a recording."""
+    """The side that bound, the other side, and the bind. None: of neither side, or a recording."""
     for side, other in ((entry.low, entry.high), (entry.high, entry.low)):
         try:
             binding = open_binding(side.key, datagram)
