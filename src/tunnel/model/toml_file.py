@@ -1,4 +1,4 @@
-"""TOML files of this machine: at most 1 MiB each, read by the standard reader. Every error names the file."""
+"""TOML files of this machine: at most 1 MiB each, read by `tomllib`. Every error names the file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_text(file: Path) -> str:
 
 
 def _open_at_once(file: str, flags: int) -> int:
-    """Nobody has to open the other end of a pipe."""
+    """Without O_NONBLOCK a named pipe would be waited for until another process opens it."""
     return os.open(file, flags | os.O_NONBLOCK)
 
 
@@ -50,7 +50,7 @@ def parse_toml(text: str, file: str) -> dict[str, Any]:
 
 
 def shown(value: object) -> str:
-    """A value of a file as a message shows it: in one line, and not all of it where it is long."""
+    """A value of a file as a message shows it: in one line, cut if it is long."""
     try:
         text = repr(value)
     except ValueError:  # a whole number of more digits than Python writes

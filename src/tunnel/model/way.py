@@ -8,10 +8,10 @@ from tunnel.model.endpoint import Endpoint
 
 
 class Way(NamedTuple):
-    """How a datagram goes or came: one of our sockets (by number) and a remote, or a relay.
+    """How a datagram travels: one of our sockets (by number) and a remote endpoint, or a relay.
 
-    Over a relay's circuit `remote` is the server's UDP endpoint and `circuit` is not 0; over its WebSocket link there
-    is no remote.
+    Over a circuit of the UDP relay `remote` is the server's UDP endpoint and `circuit` is not 0. Over the WebSocket link
+    there is no remote.
     """
 
     socket: int
@@ -20,12 +20,12 @@ class Way(NamedTuple):
 
     @property
     def is_direct(self) -> bool:
-        """Whether nobody stands between us and the peer."""
+        """Whether datagrams go to the peer without a relay."""
         return self.remote is not None and not self.circuit
 
     @property
     def is_relay(self) -> bool:
-        """Whether the server passes on what goes here, by WebSocket or by circuit."""
+        """Whether the server passes datagrams on, by WebSocket or by circuit."""
         return not self.is_direct
 
 

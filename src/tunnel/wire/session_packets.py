@@ -1,6 +1,6 @@
-"""What packets say inside a session. Control: one kind byte, then its fields.
+"""The plaintext of packets inside a session. Control: one kind byte, then its fields.
 
-Data: an IP packet as it is, or a zero byte and an application's datagram: the first nibble tells them apart.
+Data: an IP packet, or a zero byte and an application's datagram. The first nibble tells them apart.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tunnel.model.errors import MalformedFrame
 
 APPLICATION = b"\x00"
 MAX_APPLICATION_DATAGRAM = 1279
-"""Bytes: with the byte in front it is as big as the largest inner packet."""
+"""Bytes: with the zero byte it is as large as the largest inner packet."""
 ECHO_TOKEN_BYTES = 8
 _ECHO, _ECHO_REPLY, _FAREWELL, _TALLY = 1, 2, 3, 4
 _TALLY_FIELDS = struct.Struct("!QQQQB")
@@ -20,42 +20,42 @@ _TALLY_FIELDS = struct.Struct("!QQQQB")
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """Please send this token back."""
+    """Asks for an `EchoReply` with this token."""
 
     token: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class EchoReply:
-    """Here is your token."""
+    """Answers an `Echo`, with its token."""
 
     token: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Farewell:
-    """I leave; do not wait for me."""
+    """The sender leaves: do not wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Says nothing: it only shows that its sender has the keys."""
+    """An empty packet: it only shows that its sender has the keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What has come from you so far."""
+    """What the sender has received from the peer so far."""
 
     udp: int
     """Bytes by UDP."""
     link: int
     """Bytes over the link to the server."""
     counted: int = 0
-    """Packets that you have sent, by the counters of those that came."""
+    """Packets that the peer has sent, by the counters of those that arrived."""
     came: int = 0
-    """Packets that came by UDP."""
+    """Packets that arrived by UDP."""
     avoids_udp: bool = False
-    """I send nothing by UDP, since it carries far less; please do the same."""
+    """The sender uses no UDP, since it carries far less, and asks the peer to do the same."""
 
 
 Control = Tally | Echo | EchoReply | Farewell | Keep
@@ -79,7 +79,7 @@ def encode_control(message: Control) -> bytes:
 
 
 def decode_control(plaintext: bytes) -> Control:
-    """Raises MalformedFrame, also for kinds that a newer peer may know."""
+    """A control packet. Raises MalformedFrame, also for kinds that a newer peer may know."""
     if not plaintext:
         return Keep()
     kind, body = plaintext[0], plaintext[1:]
