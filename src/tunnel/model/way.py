@@ -10,8 +10,8 @@ from tunnel.model.endpoint import Endpoint
 class Way(NamedTuple):
     """How a datagram travels: one of our sockets (by number) and a remote endpoint, or a relay.
 
-    Over a circuit of the UDP relay `remote` is the server's UDP endpoint and `circuit` is not 0. Over the WebSocket link
-    there is no remote.
+    Over a circuit of the UDP relay `remote` is the server's UDP endpoint and `circuit` is not 0. Over the WebSocket
+    link there is no remote.
     """
 
     socket: int
