@@ -1,4 +1,4 @@
-"""A web server on loopback that stands for a gateway's UPnP service, and may be of the worst kind."""
+"""A web server on loopback in the place of a gateway's UPnP service; it can be hostile."""
 
 from __future__ import annotations
 

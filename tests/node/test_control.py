@@ -153,7 +153,7 @@ class FakeNode:
             captive_portal=CaptivePortal.NO,
             port_mappings=(
                 PortMappingStatus("ipv4", "mapped", PortProtocol.PCP, "192.168.1.1", mapped, 7199.6),
-                PortMappingStatus("ipv6", "unsupported", note="no gateway on the way out"),
+                PortMappingStatus("ipv6", "unsupported", note="no gateway on the default route"),
             ),
             servers=(
                 ServerHealth("a.test:3478", 1.234, 0.02),
@@ -350,7 +350,7 @@ async def test_netcheck_tells_each_property_by_a_key_of_its_own() -> None:
             "gateway": None,
             "external": None,
             "lease_s": None,
-            "note": "no gateway on the way out",
+            "note": "no gateway on the default route",
         },
     ]
     assert survey["servers"] == [

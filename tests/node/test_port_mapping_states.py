@@ -324,7 +324,7 @@ async def test_without_a_gateway_nobody_is_asked(open_home: OpenHome) -> None:
         home.net.move("desk", None, "26.0.0.9")
         home.mapping.note_network()
         await home.wait_state("unsupported", 0.1)
-        assert home.mapping.status().note == "no gateway on the way out"
+        assert home.mapping.status().note == "no gateway on the default route"
 
 
 # What people are told

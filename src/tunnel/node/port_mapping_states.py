@@ -150,7 +150,7 @@ class PortMappingStates:
     async def _probe(self) -> str:
         if self._gateway is None:
             await trio.lowlevel.checkpoint()
-            self._outcome = "no gateway on the way out"
+            self._outcome = "no gateway on the default route"
             return "refused"
         self.runner.check_send("map")
         try:

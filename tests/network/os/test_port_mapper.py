@@ -17,10 +17,10 @@ from tests.network.igd_double import IgdDouble, open_igd
 from tunnel.model import routes
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, Unreachable
-from tunnel.network.os import upnp_client as igd_process
+from tunnel.network.os import upnp_client
 from tunnel.network.os.port_mapper import RealPortMapper
-from tunnel.network.os.upnp_call import MAX_MEMORY, TRIES, IsAbandoned, run_errand
-from tunnel.network.os.upnp_client import UpnpClient
+from tunnel.network.os.upnp_call import MAX_MEMORY, TRIES, IsAbandoned, run_call
+from tunnel.network.os.upnp_client import UpnpWorkerClient
 from tunnel.network.ports import MappedPort
 from tunnel.verify.memory.machine import MemoryInterfaces
 
@@ -61,8 +61,8 @@ class Gateway:
 
     @classmethod
     def mapper(cls) -> RealPortMapper:
-        """One whose errands are done in this process."""
-        return RealPortMapper(stand_behind(ROUTER), search=cls.search, run=run_errand)
+        """One whose calls are made in this process."""
+        return RealPortMapper(stand_behind(ROUTER), search=cls.search, run=run_call)
 
     def selectigd(self, url: str) -> str:
         assert url == URL
@@ -166,7 +166,7 @@ async def test_a_gateway_that_fails_is_searched_for_once_more_and_then_unreachab
 async def test_what_was_found_at_one_gateway_is_not_asked_behind_another(gateway: type[Gateway]) -> None:
     """Before anybody could say `forget`."""
     interfaces = stand_behind(ROUTER)
-    mapper = RealPortMapper(interfaces, search=gateway.search, run=run_errand)
+    mapper = RealPortMapper(interfaces, search=gateway.search, run=run_call)
     await mapper.map_port(40000, 60)
     other = ROUTER._replace(own="192.168.1.8")
     interfaces.find_gateways = lambda: (other,)
@@ -176,15 +176,15 @@ async def test_what_was_found_at_one_gateway_is_not_asked_behind_another(gateway
 
 async def test_without_an_ipv4_gateway_nothing_is_searched_for(gateway: type[Gateway]) -> None:
     interfaces = stand_behind(routes.Gateway("fe80::1%2", "2001:db8::2"))
-    with pytest.raises(Unreachable, match="no gateway on the way out"):
-        await RealPortMapper(interfaces, search=gateway.search, run=run_errand).map_port(40000, 60)
+    with pytest.raises(Unreachable, match="no gateway on the default route"):
+        await RealPortMapper(interfaces, search=gateway.search, run=run_call).map_port(40000, 60)
 
     def fail() -> tuple[routes.Gateway, ...]:
         raise OSError("no netlink")
 
     interfaces.find_gateways = fail
     with pytest.raises(Unreachable, match="no netlink"):
-        await RealPortMapper(interfaces, search=gateway.search, run=run_errand).map_port(40000, 60)
+        await RealPortMapper(interfaces, search=gateway.search, run=run_call).map_port(40000, 60)
     assert gateway.searched == []
 
 
@@ -279,11 +279,11 @@ async def test_a_call_that_was_left_leaves_no_mapping_and_its_gateway_is_not_use
 
 
 async def test_a_port_that_was_mapped_in_the_moment_of_leaving_is_taken_back(gateway: type[Gateway]) -> None:
-    """The errand was not told in time, and has answered."""
+    """The call was not told of it in time, and has answered."""
     go_on, stuck = threading.Event(), threading.Event()
 
     def run(request: bytes, _: IsAbandoned) -> bytes:
-        answer = run_errand(request, lambda: False)
+        answer = run_call(request, lambda: False)
         stuck.set()
         assert go_on.wait(10)
         return answer
@@ -350,7 +350,7 @@ async def test_a_description_without_end_fills_no_memory() -> None:
 @pytest.mark.upnp
 async def test_a_dripping_description_is_left_when_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the next call finds nobody in its way."""
-    monkeypatch.setattr(igd_process, "PATIENCE", 0.5)
+    monkeypatch.setattr(upnp_client, "PATIENCE", 0.5)
     with open_igd() as igd, trio.fail_after(10):
         mapper = real_mapper(igd, "/drip", "/drip")
         for _ in range(2):
@@ -360,15 +360,13 @@ async def test_a_dripping_description_is_left_when_patience_ends(monkeypatch: py
 
 @pytest.mark.upnp
 @pytest.mark.parametrize("is_abandoned", [True, False])
-def test_an_errand_ends_when_its_patience_does_whoever_waits(
-    monkeypatch: pytest.MonkeyPatch, is_abandoned: bool
-) -> None:
-    monkeypatch.setattr(igd_process, "PATIENCE", 0.5)
+def test_a_call_ends_when_its_patience_does_whoever_waits(monkeypatch: pytest.MonkeyPatch, is_abandoned: bool) -> None:
+    monkeypatch.setattr(upnp_client, "PATIENCE", 0.5)
     asked = iter([False])
     with open_igd() as igd:
         request = json.dumps({"word": "unmap", "url": igd.url("/drip"), "arguments": {"external_port": 1}}).encode()
         started = time.monotonic()
-        assert UpnpClient().run(request, partial(next, asked, is_abandoned)) == b"{}"
+        assert UpnpWorkerClient().run(request, partial(next, asked, is_abandoned)) == b"{}"
         assert 0.4 < time.monotonic() - started < 5
 
 
@@ -380,6 +378,6 @@ async def test_without_a_process_the_gateway_is_unreachable(monkeypatch: pytest.
 
 
 @pytest.mark.upnp
-def test_an_errand_that_nobody_waits_for_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_nobody_waits_for_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.posix_spawn", None)
-    assert UpnpClient().run(b"{}", lambda: True) == b""
+    assert UpnpWorkerClient().run(b"{}", lambda: True) == b""

@@ -1,4 +1,4 @@
-"""An errand to a gateway double on loopback, by the true miniupnpc. What the errands do: test_port_mapper.py."""
+"""Calls to a gateway double on loopback, by the real miniupnpc. What the calls do: test_port_mapper.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 from tests.network.igd_double import open_igd
 
-from tunnel.network.os.upnp_call import host_of, run_errand
+from tunnel.network.os.upnp_call import host_of, run_call
 
 
 def ask_to_map(url: str) -> bytes:
@@ -21,7 +21,7 @@ def ask_to_map(url: str) -> bytes:
 def test_what_the_gateway_itself_controls_is_asked(control: str) -> None:
     with open_igd() as igd:
         igd.control = control
-        answer = json.loads(run_errand(ask_to_map(igd.url("/igd.xml")), lambda: False))
+        answer = json.loads(run_call(ask_to_map(igd.url("/igd.xml")), lambda: False))
         assert igd.posted == ["GetExternalIPAddress"]
     assert answer["refused"][0] == "no_external_address"
 
@@ -35,7 +35,7 @@ def test_nothing_is_posted_to_another_host(by: str) -> None:
             igd.base = f"<URLBase>{victim.url('/')}</URLBase>"
         else:
             igd.control = victim.url("/control")
-        answer = json.loads(run_errand(ask_to_map(igd.url("/igd.xml")), lambda: False))
+        answer = json.loads(run_call(ask_to_map(igd.url("/igd.xml")), lambda: False))
         assert (igd.posted, victim.posted) == ([], [])
     assert answer == {"failed": "the gateway's UPnP service sends us to another host"}
 

@@ -1,4 +1,4 @@
-"""The process of UPnP errands: who it is, what it has, and how it ends."""
+"""The UPnP worker process: its user, its rights, and how it ends."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 from tests.network.igd_double import IgdDouble, open_igd
 
-from tunnel.network.os import upnp_client as igd_process
-from tunnel.network.os.upnp_client import UpnpClient
+from tunnel.network.os import upnp_client
+from tunnel.network.os.upnp_client import UpnpWorkerClient
 
 SOON = 10.0
 
 
 @pytest.fixture
-def process() -> Iterator[UpnpClient]:
-    made = UpnpClient()
+def process() -> Iterator[UpnpWorkerClient]:
+    made = UpnpWorkerClient()
     yield made
     made.close()
 
@@ -49,8 +49,8 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 @pytest.mark.upnp
 @pytest.mark.netlab
-def test_it_and_its_errands_are_nobody_with_no_right_no_environment_and_no_file_of_ours(
-    process: UpnpClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_it_and_its_calls_are_nobody_with_no_right_no_environment_and_no_file_of_ours(
+    process: UpnpWorkerClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A gateway, or who speaks in its name, may break miniupnpc: there is nothing to be had there."""
     monkeypatch.setenv("SECRET", "nobody reads me")
@@ -73,27 +73,27 @@ def test_it_and_its_errands_are_nobody_with_no_right_no_environment_and_no_file_
             links = [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
             assert {link.partition(":")[0] for link in links} <= {"socket", "pipe", "/dev/null"}
         heard.append(True)
-        asking.join(SOON + igd_process.PATIENCE)
+        asking.join(SOON + upnp_client.PATIENCE)
         assert not asking.is_alive()
 
 
 @pytest.mark.upnp
-def test_an_errand_ends_with_its_patience_though_nobody_ends_it(process: UpnpClient) -> None:
+def test_a_call_ends_with_its_patience_though_nobody_ends_it(process: UpnpWorkerClient) -> None:
     """miniupnpc waits as long as a byte comes now and then."""
-    door = process.start()
+    channel = process.start()
     with open_igd() as igd:
-        door.send(b"0.5\n" + request(igd, "/drip"))
-        assert select.select([door], [], [], SOON)[0]
-        assert door.recv(100) == b"{}"
+        channel.send(b"0.5\n" + request(igd, "/drip"))
+        assert select.select([channel], [], [], SOON)[0]
+        assert channel.recv(100) == b"{}"
     assert children_of(process._pid) == []
 
 
 @pytest.mark.upnp
-def test_it_ends_with_the_node_when_what_is_under_way_has_ended(process: UpnpClient) -> None:
+def test_it_ends_with_the_node_when_what_is_under_way_has_ended(process: UpnpWorkerClient) -> None:
     """As when the node was killed meanwhile."""
-    door, pid = process.start(), process._pid
+    channel, pid = process.start(), process._pid
     with open_igd() as igd:
-        door.send(b"0.5\n" + request(igd, "/drip"))
+        channel.send(b"0.5\n" + request(igd, "/drip"))
         wait_until(lambda: bool(children_of(pid)))
         process.close()
         wait_until(lambda: status_of(pid)["State"][0] == "Z")
@@ -101,15 +101,15 @@ def test_it_ends_with_the_node_when_what_is_under_way_has_ended(process: UpnpCli
 
 
 @pytest.mark.upnp
-def test_a_word_that_comes_too_late_disturbs_no_later_errand(process: UpnpClient) -> None:
-    door = process.start()
-    door.send(b"abandoned")
+def test_a_word_that_comes_too_late_disturbs_no_later_call(process: UpnpWorkerClient) -> None:
+    channel = process.start()
+    channel.send(b"abandoned")
     with open_igd() as igd:
         answer = json.loads(process.run(request(igd, "/nothing"), lambda: False))
     assert "no UPnP gateway answers" in answer["failed"]
 
 
-def test_it_is_started_again_where_it_has_ended(process: UpnpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_started_again_where_it_has_ended(process: UpnpWorkerClient, monkeypatch: pytest.MonkeyPatch) -> None:
     first = process.start()
     assert process.start() is first
     first.shutdown(socket.SHUT_RDWR)

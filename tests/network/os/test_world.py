@@ -9,7 +9,7 @@ import pytest
 from tunnel.model.errors import Unreachable
 from tunnel.model.routes import Gateway
 from tunnel.network.os.port_mapper import RealPortMapper
-from tunnel.network.os.upnp_call import run_errand
+from tunnel.network.os.upnp_call import run_call
 from tunnel.network.os.world import real_world
 from tunnel.verify.memory.machine import MemoryInterfaces
 
@@ -32,7 +32,7 @@ async def test_an_upnp_call_without_miniupnpc_is_answered_with_the_reason(monkey
         return "http://127.0.0.1:1/igd.xml"
 
     monkeypatch.setitem(sys.modules, "miniupnpc", None)
-    mapper = RealPortMapper(interfaces, search=search, run=run_errand)
+    mapper = RealPortMapper(interfaces, search=search, run=run_call)
     assert mapper.is_installed
     with pytest.raises(Unreachable, match="miniupnpc"):
         await mapper.map_port(40000, 60)

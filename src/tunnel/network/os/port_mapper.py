@@ -1,13 +1,13 @@
-"""The gateway's UPnP service: searched for here, asked by a process of its own for each call.
+"""The gateway's UPnP service: discovered here (ssdp.py), called by a process of its own (upnp_worker.py).
 
     free --take--> in use --give back--> free          a call that ended keeps what it found for the next one
                      | cancelled, or failed
                      v
                   thrown away
 
-Only the gateway on the way out is asked, nobody else who answers a search. What speaks with it (`igd_errand`) may
-block, swell or hang, so it is a process with limits, and a thread waits for that one: one at a time, abandoned on
-cancellation. A process that nobody waits for takes back what it maps, and has its patience for that, no more.
+Only the gateway of the default route is asked, whatever else answers the search. A call may block, swell or hang, so it
+runs in a process with limits, and a thread waits for that: one at a time, abandoned on cancellation. A call that was
+abandoned takes back what it mapped, within its patience.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tunnel.model.errors import Refused, Unreachable
 from tunnel.model.routes import Gateway
 from tunnel.network.os.ssdp import find_description
 from tunnel.network.os.upnp_call import IsAbandoned
-from tunnel.network.os.upnp_client import UpnpClient
+from tunnel.network.os.upnp_client import UpnpWorkerClient
 from tunnel.network.ports import Interfaces, MappedPort
 
 Search = Callable[[Gateway], Awaitable[str]]
-"""Where a gateway describes its service. Raises Unreachable."""
+"""Finds the URL of a gateway's description. Raises Unreachable."""
 Run = Callable[[bytes, IsAbandoned], bytes]
-"""Does one errand, blocking: the answer, empty where it came to none."""
+"""Makes one call, blocking: the answer, empty if there is none."""
 
 
 @dataclass(slots=True)
@@ -42,12 +42,12 @@ class _Service:
     gateway: Gateway
     url: str
     tells_entries: bool = True
-    """Whether it showed us the mapping that it had just made: if not, its word that there is none means nothing."""
+    """Whether it lists the mapping that it has just made. If not, a mapping that it does not list may still exist."""
 
 
 @dataclass(slots=True)
 class _Call:
-    """One errand, as its thread and its task see it."""
+    """One call, as its thread and its task share it."""
 
     is_abandoned: bool = False
 
@@ -60,16 +60,16 @@ class RealPortMapper:
     def __init__(self, interfaces: Interfaces, *, search: Search = find_description, run: Run | None = None) -> None:
         self._interfaces = interfaces
         self._search = search
-        self._process = UpnpClient()
-        self._run = self._process.run if run is None else run
+        self._worker = UpnpWorkerClient()
+        self._run = self._worker.run if run is None else run
         self._limiter = trio.CapacityLimiter(1)
         self._free: _Service | None = None
-        """A service that was found, and that no call has in use."""
+        """A service that was found and that no call is using."""
 
     def prepare(self) -> None:
-        """Start the process of the errands now, while this one may still become another user."""
-        with suppress(OSError):  # told by the first errand, which tries again
-            self._process.start()
+        """Start the worker process now, while this process may still become another user."""
+        with suppress(OSError):  # the first call tries again, and reports it
+            self._worker.start()
 
     async def map_port(self, internal_port: int, lease: float, external_port: int = 0) -> MappedPort:
         """Map a UDP port towards this machine for `lease` seconds. Raises Unreachable or Refused."""
@@ -90,22 +90,22 @@ class RealPortMapper:
         return not service.tells_entries if holds is None else bool(holds)
 
     def forget(self) -> None:
-        """This machine stands elsewhere now: search again."""
+        """This machine is in another network now: search again."""
         self._free = None
 
     async def _ask(self, word: str, **arguments: str | int) -> tuple[_Service, Any]:
-        """The service that is known, or one that is searched for, and what it says. Raises Unreachable or Refused."""
+        """The known service, or else one found by a search, and its answer. Raises Unreachable or Refused."""
         gateway = self._gateway()
         known, self._free = self._free, None
         if known is not None and known.gateway == gateway:
             try:
                 return await self._converse(known, word, arguments)
             except (Refused, Unreachable):
-                pass  # it may have started again elsewhere
+                pass  # it may have restarted at another URL
         return await self._converse(_Service(gateway, await self._search(gateway)), word, arguments)
 
     async def _converse(self, service: _Service, word: str, arguments: dict[str, str | int]) -> tuple[_Service, Any]:
-        """One errand. A service that has answered is kept, also if it refused."""
+        """One call. A service that has answered is kept, even if it refused."""
         call = _Call()
         try:
             answer = await trio.to_thread.run_sync(
@@ -128,7 +128,7 @@ class RealPortMapper:
                 raise Unreachable("the gateway's UPnP service takes too long, or too much memory")
 
     def _run_kept(self, call: _Call, url: str, word: str, arguments: dict[str, str | int]) -> Any:
-        """The answer, in a thread. A port that was mapped for nobody, in the errand's last moment, is taken back."""
+        """The answer, in a thread. A port that was mapped just as the call was abandoned is unmapped."""
         answer = json.loads(self._run(_request(url, word, arguments), lambda: call.is_abandoned) or b"{}")
         match answer:
             case {"said": {"port": port}} if call.is_abandoned:
@@ -139,11 +139,11 @@ class RealPortMapper:
         try:
             found = self._interfaces.gateways()
         except OSError as error:
-            raise Unreachable(f"the way out is unknown: {error}") from error
+            raise Unreachable(f"the default route is unknown: {error}") from error
         for gateway in found:
             if not gateway.is_ipv6:
                 return gateway
-        raise Unreachable("no gateway on the way out")
+        raise Unreachable("no gateway on the default route")
 
 
 def _request(url: str, word: str, arguments: dict[str, str | int]) -> bytes:

@@ -3,7 +3,7 @@
 Linux alone, by libc's own functions. All of it holds for the calling thread and for those that it starts later, so it
 is done before there are others. Nothing here raises where the kernel lacks something: less is given up then.
 
-Must not know Trio: the process that runs UPnP errands uses it too.
+Must not know Trio: the UPnP worker process uses it too.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""One errand to the gateway's UPnP service, by miniupnpc, in a process of its own that ends with it (upnp_worker.py).
+"""One call of the gateway's UPnP service (IGD), by miniupnpc, in a process of its own that ends with it
+(upnp_worker.py).
 
     this process                             the gateway
       | --- GET the description ----------> |   at the URL that the node gave
-      |     controlled elsewhere? then no   |
-      | --- POST what is asked -----------> |   at most as often as there are ports to try
+      |     control URL elsewhere? refused  |
+      | --- POST the request -------------> |   once for each port that is tried
 
-miniupnpc blocks, keeps whatever an HTTP server sends however much it is, and goes wherever a description leads. So this
-process may hold MAX_MEMORY, is ended by its own alarm when its patience is over, even in mid-call, and posts nothing to
-any host but the gateway. Where nobody waits any more it maps nothing from then on, or takes it back.
+miniupnpc blocks, keeps all that an HTTP server sends, however much, and follows a description anywhere. So this process
+is limited to MAX_MEMORY, is ended by its own alarm when its patience is over, and posts only to the gateway. A call
+that was abandoned maps nothing from then on, or takes its mapping back.
 
-It must not know Trio, which takes long to load.
-The one file that names miniupnpc.
+The one file that names miniupnpc. It must not know Trio, which takes long to load.
 
     request  {"word": map | unmap | holds, "url": the description's, "arguments": {...}}
     answer   {"said": ...} | {"refused": [code, text]} | {"failed": text}
@@ -30,19 +30,19 @@ from typing import Any
 from tunnel.model.errors import Refused, Unreachable
 
 MAX_MEMORY = 64 << 20
-"""Bytes of RLIMIT_DATA. Not RLIMIT_AS: some systems' locale files alone, mapped by each Python, are larger."""
+"""Bytes of RLIMIT_DATA. Not RLIMIT_AS: the locale files that each Python maps are larger on some systems."""
 MAX_LINE = 4096
-"""Bytes of a request, and of an answer: what a pipe passes in one piece."""
+"""Bytes of a request, and of an answer: what a pipe writes atomically."""
 MAX_TEXT = 200
-"""Characters of what a gateway gives as its reason."""
+"""Characters of the reason that a gateway gives."""
 TRIES = 4
 """External ports that are tried, from the wanted one upwards, when the gateway says that one is taken."""
 LABEL = "p2ptunnel-trio"
 
 _PERMANENT_ONLY = ("OnlyPermanentLeasesSupported", "Invalid Args")
-"""UPnP errors 725, and 402 as some gateways say it: ask again for a mapping without an end."""
+"""UPnP error 725, and 402, by which some gateways mean it: ask again for a permanent mapping."""
 _CONFLICTS = ("ConflictInMappingEntry", "ConflictWithOtherMechanisms")
-"""UPnP errors 718 and 729: another port may do."""
+"""UPnP errors 718 and 729: another port may be free."""
 _URL = re.compile(r"http://([0-9.]{7,15})(?::[0-9]{1,5})?/[!-~]{0,1000}", re.ASCII)
 
 IsAbandoned = Callable[[], bool]
@@ -52,18 +52,18 @@ def is_installed() -> bool:
     """Whether this Python has miniupnpc, which has no ready build for 3.14 and newer."""
     try:
         return importlib.util.find_spec("miniupnpc") is not None
-    except ValueError:  # somebody has blocked it
+    except ValueError:  # the import is blocked
         return False
 
 
 def host_of(url: str) -> str | None:
-    """The numeric IPv4 host of a plain HTTP URL. None for anything else: names, users, other schemes."""
+    """The numeric IPv4 host of a plain HTTP URL. None for anything else: names, user names, other schemes."""
     match = _URL.fullmatch(url)
     return match and match[1]
 
 
-def run_errand(request: bytes, is_abandoned: IsAbandoned) -> bytes:
-    """What to answer. `is_abandoned`: whether nobody waits for it any more."""
+def run_call(request: bytes, is_abandoned: IsAbandoned) -> bytes:
+    """The answer to a request. `is_abandoned`: whether the caller has stopped waiting."""
     try:
         asked = json.loads(request)
         answer = {"said": _do(asked["word"], _open_service(asked["url"]), is_abandoned, asked["arguments"])}
@@ -83,11 +83,11 @@ def _do(word: str, upnp: Any, is_abandoned: IsAbandoned, arguments: Mapping[str,
         case "holds":
             return _holds(upnp, **arguments)
         case _:
-            raise AssertionError(f"no errand: {word}")
+            raise AssertionError(f"no call: {word}")
 
 
 def _open_service(url: str) -> Any:
-    """A gateway's service that is ready to be asked. Raises Unreachable."""
+    """A gateway's service, ready for requests. Raises Unreachable."""
     import miniupnpc
 
     upnp = miniupnpc.UPnP()
@@ -104,7 +104,7 @@ def _open_service(url: str) -> Any:
 def _map(
     upnp: Any, is_abandoned: IsAbandoned, *, internal_port: int, first_port: int, lease: int
 ) -> Mapping[str, str | int | bool]:
-    """`lease` 0: until it is taken back. `tells_entries`: whether the gateway showed us what it had just mapped."""
+    """`lease` 0: permanent. `tells_entries`: whether the gateway lists the mapping that it has just made."""
     try:
         outside = str(ipaddress.IPv4Address(upnp.externalipaddress()))
     except Exception as error:
@@ -121,7 +121,7 @@ def _map(
                     continue
                 if refusal in _CONFLICTS:
                     break
-                if not _leads_here(upnp, external_port, internal_port):  # or only the answer was lost
+                if not _leads_here(upnp, external_port, internal_port):  # else only the answer was lost
                     raise Refused("not_mapped", refusal) from error
             if is_abandoned():
                 upnp.deleteportmapping(external_port, "UDP")
@@ -142,7 +142,7 @@ def _unmap(upnp: Any, *, external_port: int) -> None:
 
 
 def _holds(upnp: Any, *, host: str, external_port: int, internal_port: int) -> bool | None:
-    """None: the gateway knows no such mapping, or does not tell."""
+    """None: the gateway has no such mapping, or does not list mappings."""
     return upnp.externalipaddress() == host and _leads_here(upnp, external_port, internal_port)
 
 
@@ -152,13 +152,13 @@ def _check(is_abandoned: IsAbandoned) -> None:
 
 
 def _leads_here(upnp: Any, external_port: int, internal_port: int) -> bool | None:
-    """Whether the gateway says that a mapping leads to this machine; None: it says nothing."""
+    """Whether the gateway lists a mapping to this machine; None: it lists none there."""
     entry = _entry(upnp, external_port)
     return None if entry is None else (entry[0], int(entry[1])) == (upnp.lanaddr, internal_port)
 
 
 def _entry(upnp: Any, external_port: int) -> Any:
-    """Inner host and port of a mapping first; None: there is none, or the gateway does not tell."""
+    """A mapping, its internal host and port first; None: there is none, or the gateway does not list mappings."""
     try:
         return upnp.getspecificportmapping(external_port, "UDP")
     except Exception:
@@ -166,7 +166,7 @@ def _entry(upnp: Any, external_port: int) -> Any:
 
 
 def limit_process(patience: float) -> None:
-    """Of this process: how long it lives, in seconds, and how much memory it takes."""
+    """Limit this process: it lives for `patience` seconds at most, in MAX_MEMORY."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     signal.setitimer(signal.ITIMER_REAL, patience)

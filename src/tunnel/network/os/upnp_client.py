@@ -1,4 +1,4 @@
-"""The node's end of the process that runs UPnP errands (upnp_worker.py): starts it, and asks it."""
+"""The node's end of the UPnP worker process (upnp_worker.py): starts it, and sends it one call at a time."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ from tunnel.network.os.upnp_call import MAX_LINE, IsAbandoned
 from tunnel.network.os.upnp_worker import ABANDONED
 
 PATIENCE = 10.0
-"""Seconds that one errand may take."""
+"""Seconds that one call may take."""
 
 _GRACE = 2.0
-"""More seconds, in which the process says that an errand has come to its end."""
-_LOOK_GAP = 0.1
-"""Seconds between looking whether anybody still waits for an errand."""
+"""More seconds, in which the worker reports that a call has ended without an answer."""
+_POLL_GAP = 0.1
+"""Seconds between two checks whether a call was abandoned."""
 _PROGRAM = ("-P", "-m", "tunnel.network.os.upnp_worker")
 """Without -P a file in the node's working directory could be run in its place."""
 
 
-class UpnpClient:
-    """`start` it while this process may still become another user; `run` starts it else. It ends with this object."""
+class UpnpWorkerClient:
+    """Call `start` while this process may still become another user; else `run` does. The worker ends with it."""
 
     def __init__(self) -> None:
-        self._door: socket.socket | None = None
+        self._channel: socket.socket | None = None
         self._pid = 0
 
     def __del__(self) -> None:
         self.close()
 
     def start(self) -> socket.socket:
-        """It inherits nothing but a socket, and no terminal's Ctrl-C is for it: the node takes its mappings back then.
+        """Start the worker, if it does not run yet; returns our socket to it. Raises OSError.
 
-        Raises OSError.
+        It inherits nothing but its socket, and is in a session of its own: after Ctrl-C the node still needs it to take
+        its mappings back.
         """
-        if self._door is not None:
-            return self._door
+        if self._channel is not None:
+            return self._channel
         self._reap()
-        door, others = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             self._pid = os.posix_spawn(
@@ -49,40 +50,40 @@ class UpnpClient:
                 [sys.executable, *_PROGRAM],
                 {},
                 file_actions=[
-                    (os.POSIX_SPAWN_DUP2, others.fileno(), 0),
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),
                     (os.POSIX_SPAWN_DUP2, null, 1),
                     (os.POSIX_SPAWN_DUP2, null, 2),
                 ],
                 setsid=True,
             )
         except BaseException:
-            door.close()
+            channel.close()
             raise
         finally:
             os.close(null)
-            others.close()
-        self._door = door
-        return door
+            theirs.close()
+        self._channel = channel
+        return channel
 
     def run(self, request: bytes, is_abandoned: IsAbandoned) -> bytes:
-        """What an errand answers; empty where it came to none. Blocks for PATIENCE and a little at most.
+        """The answer to a call; empty if there is none. Blocks for PATIENCE + _GRACE at most.
 
-        Raises OSError where there is no such process.
+        Raises OSError if the worker cannot be started.
         """
         if is_abandoned():
             return b""
-        door = self.start()
+        channel = self.start()
         try:
-            door.send(f"{PATIENCE}\n".encode() + request)
+            channel.send(f"{PATIENCE}\n".encode() + request)
             ends, is_told = time.monotonic() + PATIENCE + _GRACE, False
             while time.monotonic() < ends:
-                if select.select([door], [], [], _LOOK_GAP)[0]:
-                    answer = door.recv(MAX_LINE)
+                if select.select([channel], [], [], _POLL_GAP)[0]:
+                    answer = channel.recv(MAX_LINE)
                     if not answer:
                         break
                     return answer
                 if not is_told and is_abandoned():
-                    door.send(ABANDONED)
+                    channel.send(ABANDONED)
                     is_told = True
         except (BrokenPipeError, ConnectionResetError):
             pass
@@ -90,10 +91,10 @@ class UpnpClient:
         return b""
 
     def close(self) -> None:
-        """It ends by itself then. The next errand starts another."""
-        if self._door is not None:
-            self._door.close()
-            self._door = None
+        """Close the socket, which ends the worker. The next call starts another."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
         self._reap()
 
     def _reap(self) -> None:

@@ -1,15 +1,15 @@
-"""The process that runs errands to the gateway's UPnP service: as nobody, without files, one errand at a time.
+"""The process that calls the gateway's UPnP service: as nobody, without files, one call at a time.
 
-    the node          this process (from the node's start on)         a fork of it, for one errand
+    the node          this process (from the node's start on)         a fork of it, for one call
       | --- patience, request -> |                                          |
       |                          | --- the request ----------------------> | asks the gateway (upnp_call.py)
       | --- abandoned ---------> | --- the end of its pipe --------------> | maps nothing any more, or takes it back
       |                          | <-- the answer, or its end ------------- |
       | <-- answer ------------- |
 
-It is started while the node may still become another user, with an empty environment and no descriptor but its own, and
-reads nothing of the node's: it gives up all rights before the first request, and so does each fork with it. The end of
-the socket is the end of the node: what is under way counts as abandoned, and then this process ends.
+It is started while the node may still become another user, with an empty environment and no descriptor but its own. It
+gives up all rights before the first request, so each fork has none either. When the node's end of the socket closes, a
+call under way counts as abandoned, and then this process ends.
 
 Started as `python -m tunnel.network.os.upnp_worker`, its SOCK_SEQPACKET socket as stdin.
 """
@@ -32,16 +32,16 @@ from tunnel.network.os.process_rights import (
     forbid_files,
     guard_memory,
 )
-from tunnel.network.os.upnp_call import MAX_LINE, limit_process, run_errand
+from tunnel.network.os.upnp_call import MAX_LINE, limit_process, run_call
 
 ABANDONED = b"abandoned"
 NOTHING = b"{}"
-"""The answer of an errand that came to none."""
+"""The answer of a call that ended without one."""
 MAX_PACKET = 2 * MAX_LINE
 
 
 def give_up_rights() -> None:
-    """Raises OSError where neither another user nor the kernel keeps us from the node's files."""
+    """Raises OSError if neither another user id nor Landlock keeps this process from the node's files."""
     os.chdir("/")
     guard_memory()
     drop_capabilities((CAP_SETGID, CAP_SETUID))
@@ -55,35 +55,35 @@ def give_up_rights() -> None:
     forbid_files()
 
 
-def serve_errands(door: socket.socket) -> None:
-    """Until the other end is closed."""
-    while packet := _receive(door):
+def serve_calls(channel: socket.socket) -> None:
+    """Serve calls until the other end is closed."""
+    while packet := _receive(channel):
         if packet != ABANDONED:
             patience, _, request = packet.partition(b"\n")
-            answer = _run(door, float(patience), request)
+            answer = _run(channel, float(patience), request)
             with suppress(OSError):
-                door.send(answer)
+                channel.send(answer)
 
 
-def _run(door: socket.socket, patience: float, request: bytes) -> bytes:
-    """One errand, in a process that has ended when this returns."""
+def _run(channel: socket.socket, patience: float, request: bytes) -> bytes:
+    """One call, in a process that has ended when this returns."""
     answer, answering = os.pipe()
     waiting, wait = os.pipe()
-    errand = os.fork()
-    if errand == 0:
-        for inherited in (door.fileno(), answer, wait):
+    child = os.fork()
+    if child == 0:
+        for inherited in (channel.fileno(), answer, wait):
             os.close(inherited)
         try:
             limit_process(patience)
-            os.write(answering, run_errand(request, lambda: _is_readable(waiting)))
+            os.write(answering, run_call(request, lambda: _is_readable(waiting)))
         finally:
             os._exit(0)
     os.close(answering)
     os.close(waiting)
     is_waited_for = True
     try:
-        while answer not in select.select([answer, door.fileno()] if is_waited_for else [answer], [], [])[0]:
-            _receive(door)  # it is abandoned, or nobody is there any more
+        while answer not in select.select([answer, channel.fileno()] if is_waited_for else [answer], [], [])[0]:
+            _receive(channel)  # the call is abandoned, or the node has ended
             is_waited_for = False
             os.close(wait)
         return os.read(answer, MAX_LINE) or NOTHING
@@ -92,13 +92,13 @@ def _run(door: socket.socket, patience: float, request: bytes) -> bytes:
             os.close(wait)
         os.close(answer)
         with suppress(ProcessLookupError):
-            os.kill(errand, signal.SIGKILL)
-        os.waitpid(errand, 0)
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
-def _receive(door: socket.socket) -> bytes:
+def _receive(channel: socket.socket) -> bytes:
     try:
-        return door.recv(MAX_PACKET)
+        return channel.recv(MAX_PACKET)
     except OSError:
         return b""
 
@@ -115,4 +115,4 @@ if __name__ == "__main__":
     except OSError as error:
         sys.exit(f"UPnP's process cannot give up its rights: {error}")
     with socket.socket(fileno=0) as opened:
-        serve_errands(opened)
+        serve_calls(opened)
