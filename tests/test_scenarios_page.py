@@ -12,7 +12,7 @@ import pytest
 from tunnel.verify.reachability.nat_kinds import NATS
 from tunnel.verify.reachability.topology import Gateway, Host, Line, Nat, Router, Server, StunServer
 from tunnel.verify.simulation.runs.run import run_scenario
-from tunnel.verify.simulation.scenarios.action import ANY_DEED
+from tunnel.verify.simulation.scenarios.action import ANY_ACTION
 from tunnel.verify.simulation.scenarios.expectation import ANY_EXPECTATION
 from tunnel.verify.simulation.scenarios.groups import COUNT
 from tunnel.verify.simulation.scenarios.scenario_file import NODE_KEYS, parse_scenario
@@ -67,8 +67,8 @@ def test_every_class_of_nat_is_on_the_page() -> None:
 
 def test_every_deed_is_on_the_page_with_its_keys() -> None:
     rows = rows_of("deeds")
-    assert list(rows) == [action.word for action in ANY_DEED]
-    for action in ANY_DEED:
+    assert list(rows) == [action.word for action in ANY_ACTION]
+    for action in ANY_ACTION:
         _, what, keys = rows[action.word]
         assert what == (action.__doc__ or "").partition("\n")[0]
         assert re.findall(r"`(\w+)`", keys) == [field.name for field in fields(action) if field.name != "at"]

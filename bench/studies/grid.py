@@ -19,7 +19,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.settings import STUN_PORTS
-from tunnel.verify.reachability.nat_chain import standings
+from tunnel.verify.reachability.nat_chain import nat_chains
 from tunnel.verify.reachability.oracle import Cause, Possibility, Verdict, direct_path_possible
 from tunnel.verify.reachability.topology import Hairpinning, Host, Line, Nat, Router, Server, Topology, Udp
 from tunnel.verify.workers import run_all
@@ -103,7 +103,7 @@ class Cell:
     @property
     def verdict(self) -> Verdict:
         """The oracle's."""
-        return direct_path_possible(*standings(self.topology, ONE, OTHER))
+        return direct_path_possible(*nat_chains(self.topology, ONE, OTHER))
 
     @property
     def topology(self) -> Topology:

@@ -21,7 +21,7 @@ from bench.studies.study import ONE, OTHER, READY, study_pair
 from tunnel.model.nat import Udp
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.settings import PUBLIC_STUN
-from tunnel.verify.reachability.nat_chain import standings
+from tunnel.verify.reachability.nat_chain import nat_chains
 from tunnel.verify.reachability.oracle import Possibility, Verdict, direct_path_possible
 from tunnel.verify.reachability.topology import Topology
 from tunnel.verify.workers import run_all
@@ -143,7 +143,7 @@ def run_plainly(runs: Sequence[PairRun], *, processes: int | None = None) -> lis
 def run_pair(job: Job) -> PairRun:
     """Run one."""
     topology = job.topology
-    verdict = direct_path_possible(*standings(topology, ONE, OTHER))
+    verdict = direct_path_possible(*nat_chains(topology, ONE, OTHER))
     match job.program:
         case Program.OURS:
             return _run_ours(job, topology, verdict)

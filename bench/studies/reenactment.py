@@ -23,7 +23,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.settings import PUBLIC_STUN
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.reachability.topology import SERVER, Topology
-from tunnel.verify.simulation.internet.simulated_network import build_town
+from tunnel.verify.simulation.internet.simulated_network import build_network
 from tunnel.verify.simulation.runs.schedule import run_seeded
 
 READY = 4.0
@@ -90,7 +90,7 @@ async def _run(topology: Topology, seed: int, strategy: Strategy, patience: floa
     habits, polls = _HABITS[strategy]
     hub_place = Endpoint(topology.server.address, topology.server.port)
     async with open_memory_internet(seed=seed, latency=topology.latency) as internet, trio.open_nursery() as nursery:
-        net = build_town(internet, topology, seed=seed)
+        net = build_network(internet, topology, seed=seed)
         for stun in topology.stun_servers:
             socket = await net.hosts[stun.name].open_socket(Endpoint(stun.address, stun.port))
             nursery.start_soon(serve_public_stun, socket)

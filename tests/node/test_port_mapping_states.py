@@ -24,7 +24,7 @@ from tunnel.nat.gateways.upnp import UpnpClient
 from tunnel.node.port_mapping_states import PortMappingStates
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.reachability.topology import Gateway, Host, Lie, Router, Topology
-from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_town
+from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_network
 
 OUTSIDE, DESK, PORT = "26.0.0.1", "192.168.1.2", 40000
 ALL = Gateway(upnp=True, nat_pmp=True, pcp=True)
@@ -98,7 +98,7 @@ def open_home(autojump_clock: MockClock) -> OpenHome:
             hosts={"desk": Host(addresses=(DESK,), behind="home")},
         )
         async with open_memory_internet() as internet, trio.open_nursery() as nursery:
-            home = Home(build_town(internet, topology, seed=1), timings)
+            home = Home(build_network(internet, topology, seed=1), timings)
             nursery.start_soon(home.mapping.run)
             yield home
             nursery.cancel_scope.cancel()

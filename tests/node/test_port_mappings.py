@@ -22,7 +22,7 @@ from tunnel.node.identity import load_identity
 from tunnel.node.port_mappings import PortMappings
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.reachability.topology import Gateway, Host, Router, Server, Topology
-from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_town
+from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_network
 
 OUTSIDE, DESK, DESK6 = "26.0.0.1", "192.168.1.2", "2001:db8::2"
 ALL = Gateway(upnp=True, nat_pmp=True, pcp=True)
@@ -54,7 +54,7 @@ def open_home(autojump_clock: MockClock) -> OpenHome:
             hosts={"desk": Host(addresses=(DESK, DESK6), behind="home")},
         )
         async with open_memory_internet() as internet, trio.open_nursery() as nursery:
-            net = build_town(internet, topology, seed=1)
+            net = build_network(internet, topology, seed=1)
             world = net.hosts["desk"].world()
             sockets = [await world.datagrams.open_socket(Endpoint(host, 40000)) for host in ("0.0.0.0", "::")]
             mappings = PortMappings(
@@ -120,7 +120,7 @@ async def test_a_mapped_endpoint_is_announced_and_reported_and_taken_back_with_t
         hosts={"desk": Host(addresses=(DESK,), behind="home")},
         server=Server(address="27.9.9.9", stun=()),
     )
-    home = build_town(net.internet, topology, seed=1)
+    home = build_network(net.internet, topology, seed=1)
     net.hosts["desk"] = home.hosts["desk"]
     async with net.server(), open_in("desk", udp_port=40000) as desk:
         await trio.sleep(2)

@@ -9,7 +9,7 @@ from bench.studies.population_draw import SIDES, draw_pair
 from bench.studies.population_mix import FILE, read_mix
 
 from tunnel.model.nat import Filtering, Mapping
-from tunnel.verify.reachability.nat_chain import standings
+from tunnel.verify.reachability.nat_chain import nat_chains
 from tunnel.verify.reachability.topology import Topology, Udp
 from tunnel.verify.simulation.scenarios.library import simulations_folder
 
@@ -39,7 +39,7 @@ def test_endpoints_come_in_the_shares_of_the_mix(pictures: list[Topology]) -> No
 
 
 def test_about_one_endpoint_in_seven_is_hard(pictures: list[Topology]) -> None:
-    sides = [nat_chain for topology in pictures for nat_chain in standings(topology, *SIDES)]
+    sides = [nat_chain for topology in pictures for nat_chain in nat_chains(topology, *SIDES)]
     hard = [
         nat_chain
         for nat_chain in sides

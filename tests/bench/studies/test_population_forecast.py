@@ -9,7 +9,7 @@ from bench.studies.population_draw import SIDES, draw_pair
 from bench.studies.population_forecast import Forecast, forecast
 from bench.studies.population_mix import FILE, read_mix
 
-from tunnel.verify.reachability.nat_chain import standings
+from tunnel.verify.reachability.nat_chain import nat_chains
 from tunnel.verify.reachability.oracle import Cause, Possibility, direct_path_possible
 from tunnel.verify.simulation.scenarios.library import simulations_folder
 
@@ -51,7 +51,7 @@ def test_without_ipv6_the_shares_are_those_of_a_back_of_the_envelope() -> None:
 def test_what_is_drawn_agrees_with_what_is_forecast(with_ipv6: Forecast) -> None:
     pairs = 2500
     drawn = Counter(
-        direct_path_possible(*standings(draw_pair(MIX, random.Random(f"{number}/pair")), *SIDES)).possibility
+        direct_path_possible(*nat_chains(draw_pair(MIX, random.Random(f"{number}/pair")), *SIDES)).possibility
         for number in range(pairs)
     )
     for possibility in Possibility:

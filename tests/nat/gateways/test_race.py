@@ -26,7 +26,7 @@ from tunnel.verify.reachability.topology import Host, Lie, Router, Topology
 from tunnel.verify.simulation.internet.gateway import PRIVATE_ADDRESS
 from tunnel.verify.simulation.internet.igd import BLACK_HOLE_SECONDS, DISCOVERED_SECONDS
 from tunnel.verify.simulation.internet.router import Gatekeeper, RouterBox
-from tunnel.verify.simulation.internet.simulated_network import build_town
+from tunnel.verify.simulation.internet.simulated_network import build_network
 from tunnel.wire.pcp import PCP_VERSION
 
 OUTSIDE, INNER, DESK, DESK6 = "26.0.0.1", "192.168.1.1", "192.168.1.2", "2001:db8::2"
@@ -76,7 +76,7 @@ def open_home(autojump_clock: MockClock) -> OpenHome:
             hosts={"desk": Host(addresses=(DESK, DESK6), behind="home")},
         )
         async with open_memory_internet() as internet:
-            net = build_town(internet, topology, seed=1)
+            net = build_network(internet, topology, seed=1)
             host, asked = net.hosts["desk"], list[int]()
             host.on_sent = lambda packet: asked.append(len(packet.payload))
             world = host.world()

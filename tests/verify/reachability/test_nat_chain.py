@@ -6,7 +6,7 @@ import pytest
 
 from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport
 from tunnel.model.nat import Udp as SeenUdp
-from tunnel.verify.reachability.nat_chain import Hop, NatChain, perfect_report, reach_of, side_of, standings
+from tunnel.verify.reachability.nat_chain import Hop, NatChain, perfect_report, reach_of, side_of, nat_chains
 from tunnel.verify.reachability.topology import Gateway, Hairpinning, Host, Lie, Nat, Router, Topology, Udp
 
 
@@ -36,12 +36,12 @@ def test_standings_come_from_the_picture() -> None:
             "provider": provider,
         },
     )
-    desk, work = standings(topology, "desk", "work")
+    desk, work = nat_chains(topology, "desk", "work")
     assert [one.nat for one in desk.routers] == [home.nat, provider.nat]
     assert (desk.shared, desk.ipv6, work.ipv6) == (1, True, False)
     assert [one.nat for one in work.own] == [office.nat]
     assert work.common == (provider,)
-    assert standings(topology, "far", "desk")[0] == NatChain()
+    assert nat_chains(topology, "far", "desk")[0] == NatChain()
 
 
 def test_each_router_is_a_stage_the_nearest_first() -> None:

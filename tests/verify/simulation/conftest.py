@@ -14,7 +14,7 @@ from tunnel.verify.memory.datagrams import MemoryDatagramSocket
 from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet
 from tunnel.verify.memory.packet import Fate, MemoryPacket
 from tunnel.verify.reachability.topology import Topology
-from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_town
+from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_network
 
 ROUND = 0.1
 """Seconds of virtual time in which everything that was sent has arrived."""
@@ -54,7 +54,7 @@ class Scene:
 
     def build(self, topology: Topology, *, seed: int = 1) -> SimulatedNetwork:
         self.internet.watch = self._watch
-        self.net = build_town(self.internet, topology, seed=seed)
+        self.net = build_network(self.internet, topology, seed=seed)
         return self.net
 
     async def mailbox(self, host: str, port: int = 5000, *, ipv6: bool = False) -> Mailbox:

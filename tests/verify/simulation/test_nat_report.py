@@ -38,7 +38,7 @@ from tunnel.verify.reachability.topology import (
     Unsolicited,
 )
 from tunnel.verify.reachability.topology import Udp as LetsOut
-from tunnel.verify.simulation.internet.simulated_network import build_town
+from tunnel.verify.simulation.internet.simulated_network import build_network
 from tunnel.verify.simulation.runs.stun_liar import serve_lies
 
 pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as long
@@ -83,7 +83,7 @@ def look(
     async def run() -> Look:
         topology = Topology(hosts={"desk": host}, routers=routers, server=Server(stun=(*stun, LIAR)))
         async with open_memory_internet() as internet, trio.open_nursery() as nursery:
-            net = build_town(internet, topology, seed=seed)
+            net = build_network(internet, topology, seed=seed)
             server, desk = net.hosts["server"].world(), net.hosts["desk"].world()
             addresses = [await server.services.open_service_socket(endpoint) for endpoint in stun]
             nursery.start_soon(partial(serve_stun, addresses, rate_per_source=rate))

@@ -85,7 +85,7 @@ def reach_of(side: Side) -> int:
     return reach
 
 
-def standings(topology: Topology, one: str, other: str, *, maps_port: bool = False) -> tuple[NatChain, NatChain]:
+def nat_chains(topology: Topology, one: str, other: str, *, maps_port: bool = False) -> tuple[NatChain, NatChain]:
     """Where two hosts of a picture stand."""
     chains = [_routers_before(topology, name) for name in (one, other)]
     shared = len([name for name in chains[0] if name in chains[1]])

@@ -77,7 +77,7 @@ class Verdict:
 
 
 def direct_path_possible(one: NatChain, other: NatChain) -> Verdict:
-    """What a direct path between two hosts takes. Both standings must tell of the same shared routers."""
+    """What a direct path between two hosts takes. Both nat_chains must tell of the same shared routers."""
     # Where no datagram passes, no datagram path exists (and no candidate is ever learned).
     if _blocks(one.own) or _blocks(other.own):
         return Verdict(Possibility.IMPOSSIBLE, Cause.UDP_BLOCKED)

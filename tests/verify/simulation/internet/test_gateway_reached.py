@@ -14,7 +14,7 @@ from tunnel.model.transport import Transport
 from tunnel.verify.memory.host import MemoryHost
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.reachability.topology import Gateway, Host, Router, Topology
-from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_town
+from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork, build_network
 from tunnel.wire.nat_pmp import PmpAddress, PmpAddressRequest, PmpMapped, PmpMapRequest
 from tunnel.wire.pcp import ANYWHERE, PcpMapped, PcpMapRequest
 from tunnel.wire.port_control import PORT, PortAnswer, PortRequest, decode_port_answer, encode_port_request
@@ -91,7 +91,7 @@ async def test_a_stranger_reaches_a_mapped_port_while_the_lease_lasts(
     autojump_clock: MockClock, map_port: Mapper, external: int
 ) -> None:
     async with open_memory_internet() as internet:
-        net = build_town(internet, topology(SPEAKS_ALL), seed=1)
+        net = build_network(internet, topology(SPEAKS_ALL), seed=1)
         assert await knocks(net, Endpoint(OUTER, external)) is None
         mapped = await map_port(net.hosts["desk"])
         assert mapped == Endpoint(OUTER, external)
@@ -107,7 +107,7 @@ async def test_a_reboot_closes_the_port_until_it_is_asked_for_again(
     autojump_clock: MockClock, map_port: Mapper, external: int
 ) -> None:
     async with open_memory_internet() as internet:
-        net = build_town(internet, topology(SPEAKS_ALL), seed=1)
+        net = build_network(internet, topology(SPEAKS_ALL), seed=1)
         mapped = await map_port(net.hosts["desk"])
         await trio.sleep(30)
         net.routers["home"].reboot()
@@ -119,7 +119,7 @@ async def test_a_reboot_closes_the_port_until_it_is_asked_for_again(
 
 async def test_a_router_that_speaks_nothing_leaves_its_hosts_waiting(autojump_clock: MockClock) -> None:
     async with open_memory_internet() as internet:
-        desk = build_town(internet, topology(Gateway()), seed=1).hosts["desk"]
+        desk = build_network(internet, topology(Gateway()), seed=1).hosts["desk"]
         with pytest.raises(trio.TooSlowError):
             await map_by_pcp(desk)
         with pytest.raises(Unreachable):
@@ -128,7 +128,7 @@ async def test_a_router_that_speaks_nothing_leaves_its_hosts_waiting(autojump_cl
 
 async def test_upnp_asks_the_router_that_the_host_stands_behind_now(autojump_clock: MockClock) -> None:
     async with open_memory_internet() as internet:
-        net = build_town(internet, topology(SPEAKS_ALL), seed=1)
+        net = build_network(internet, topology(SPEAKS_ALL), seed=1)
         desk = net.hosts["desk"]
         for behind, addresses in (("office", ("192.168.1.7",)), (None, ("26.0.0.3",)), ("home", ())):
             net.move("desk", behind, *addresses)

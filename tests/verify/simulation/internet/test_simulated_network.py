@@ -22,7 +22,7 @@ from tunnel.server.program import serve
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.memory.packet import Fate, MemoryPacket
 from tunnel.verify.reachability.topology import Host, Line, Router, Server, StunServer, Topology
-from tunnel.verify.simulation.internet.simulated_network import build_town
+from tunnel.verify.simulation.internet.simulated_network import build_network
 
 if TYPE_CHECKING:
     from tests.verify.simulation.conftest import Mailbox, Scene
@@ -48,7 +48,7 @@ async def test_the_real_programs_connect_through_two_port_restricted_nats(autoju
     """The smoke test of the whole: server, two nodes behind NATs with equal inner addresses, a direct path."""
     settings = ServerSettings(listen=Endpoint("25.0.0.1", 8443), udp=TWO_HOMES.server.stun)
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
-        net = build_town(internet, TWO_HOMES, seed=1)
+        net = build_network(internet, TWO_HOMES, seed=1)
         await nursery.start(partial(serve, settings, net.hosts["server"].world(), tls=False))
         a_settings, b_settings = (NodeSettings(name=name, default_stun=False) for name in ("a", "b"))
         async with (
@@ -118,7 +118,7 @@ async def test_the_server_has_the_addresses_of_its_stun_service_too(scene: Scene
 async def test_what_a_host_sends_is_told_as_it_sends_it(autojump_clock: MockClock) -> None:
     told: list[tuple[str, MemoryPacket]] = []
     async with open_memory_internet() as internet:
-        net = build_town(internet, TWO_HOMES, seed=1, on_sent=lambda host, packet: told.append((host, packet)))
+        net = build_network(internet, TWO_HOMES, seed=1, on_sent=lambda host, packet: told.append((host, packet)))
         socket = await net.hosts["a"].open_socket(Endpoint("0.0.0.0", 5000))
         socket.send_nowait(b"?", SERVER)
     assert told == [("a", MemoryPacket(Endpoint("192.168.1.2", 5000), SERVER, b"?"))]
@@ -136,7 +136,7 @@ async def test_one_seed_gives_one_course_of_events(autojump_clock: MockClock) ->
             internet.watch = lambda packet, fate: seen.append(
                 (round(trio.current_time() - begun, 9), packet.payload, fate)
             )
-            net = build_town(internet, topology, seed=seed)
+            net = build_network(internet, topology, seed=seed)
             for name in speakers:
                 socket = await net.hosts[name].open_socket(Endpoint("0.0.0.0", 5000))
                 for _ in range(20):

@@ -14,7 +14,7 @@ from tunnel.verify.reachability.topology import Line, Udp
 from tunnel.verify.simulation.runs.programs import Programs
 from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.runs.trace import Happened
-from tunnel.verify.simulation.scenarios.action import ANY_DEED, Kill, Send
+from tunnel.verify.simulation.scenarios.action import ANY_ACTION, Kill, Send
 from tunnel.verify.simulation.scenarios.scenario_file import parse_scenario
 
 
@@ -40,7 +40,7 @@ def test_a_deed_is_described_by_what_differs_from_its_defaults() -> None:
 
 
 def test_each_deed_has_a_word_of_its_own() -> None:
-    words = [action.word for action in ANY_DEED]
+    words = [action.word for action in ANY_ACTION]
     assert len(set(words)) == len(words) == 24
 
 

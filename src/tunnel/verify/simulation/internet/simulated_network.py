@@ -38,7 +38,7 @@ class _Cut:
 
 
 class SimulatedNetwork:
-    """A built picture. Made by `build_town`."""
+    """A built picture. Made by `build_network`."""
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ class SimulatedNetwork:
         return False
 
 
-def build_town(
+def build_network(
     internet: MemoryInternet,
     topology: Topology,
     *,

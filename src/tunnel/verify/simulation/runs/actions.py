@@ -145,31 +145,31 @@ def _flush(programs: Programs, action: Flush, _: trio.Nursery) -> None:
         device.link.lose()
 
 
-def _on_town(act: Callable[[Programs, Any], None]) -> Callable[[Programs, Any, trio.Nursery], None]:
+def _at_once(act: Callable[[Programs, Any], None]) -> Callable[[Programs, Any, trio.Nursery], None]:
     return lambda programs, action, _: act(programs, action)
 
 
 _ACTS: dict[type[Action], Callable[[Programs, Any, trio.Nursery], None]] = {
-    Start: _on_town(lambda programs, action: programs.start(action.who)),
-    Stop: _on_town(lambda programs, action: programs.stop(action.who)),
-    Kill: _on_town(lambda programs, action: programs.kill(action.who)),
+    Start: _at_once(lambda programs, action: programs.start(action.who)),
+    Stop: _at_once(lambda programs, action: programs.stop(action.who)),
+    Kill: _at_once(lambda programs, action: programs.kill(action.who)),
     Freeze: _freeze,
     Send: _send,
     Connect: _connect,
     Cut: _cut,
-    Lift: _on_town(lambda programs, action: programs.net.lift(action.one, action.other)),
+    Lift: _at_once(lambda programs, action: programs.net.lift(action.one, action.other)),
     ChangeLine: _change_line,
-    Reboot: _on_town(lambda programs, action: programs.net.routers[action.router].reboot()),
-    Renumber: _on_town(lambda programs, action: programs.net.routers[action.router].change_address(action.address)),
+    Reboot: _at_once(lambda programs, action: programs.net.routers[action.router].reboot()),
+    Renumber: _at_once(lambda programs, action: programs.net.routers[action.router].change_address(action.address)),
     Shut: _shut,
     Mislead: _mislead,
-    Roam: _on_town(lambda programs, action: programs.net.move(action.host, action.behind, *action.addresses)),
-    Unplug: _on_town(lambda programs, action: programs.net.unplug(action.host)),
-    Plug: _on_town(lambda programs, action: programs.net.plug(action.host)),
+    Roam: _at_once(lambda programs, action: programs.net.move(action.host, action.behind, *action.addresses)),
+    Unplug: _at_once(lambda programs, action: programs.net.unplug(action.host)),
+    Plug: _at_once(lambda programs, action: programs.net.plug(action.host)),
     Sleep: _sleep,
     JumpClock: _jump_clock,
     FillDisk: _fill_disk,
-    LoseNames: _on_town(lambda programs, action: programs.net.lose_names(action.host, lost=action.lost)),
+    LoseNames: _at_once(lambda programs, action: programs.net.lose_names(action.host, lost=action.lost)),
     MapPort: _map_port,
     Clone: _clone,
     Overlay: _overlay,

@@ -14,7 +14,7 @@ import trio
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.memory.packet import Fate, MemoryPacket
 from tunnel.verify.reachability.topology import SERVER
-from tunnel.verify.simulation.internet.simulated_network import build_town
+from tunnel.verify.simulation.internet.simulated_network import build_network
 from tunnel.verify.simulation.runs.actions import perform
 from tunnel.verify.simulation.runs.agreement import faults_in_agreement
 from tunnel.verify.simulation.runs.conformance import Arrow, arrows_of, faults_of
@@ -78,10 +78,10 @@ Script = Callable[[Programs], Awaitable[None]]
 
 def run_scenario(scenario: Scenario, seed: int, *, keep_trace: bool = False, script: Script | None = None) -> Outcome:
     """Run it in virtual time and judge it. Blocks until done, a fraction of a second usually."""
-    return run_seeded(partial(_Rehearsal(scenario, seed).run, keep_trace, script), seed)
+    return run_seeded(partial(_Run(scenario, seed).run, keep_trace, script), seed)
 
 
-class _Rehearsal:
+class _Run:
     """What stands around one run: the internet, the trace, the watchman, the judge."""
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
@@ -101,7 +101,7 @@ class _Rehearsal:
         with complaints:
             async with open_memory_internet(seed=self._seed, latency=scenario.topology.latency) as internet:
                 internet.watch = self._see_packet
-                net = build_town(internet, scenario.topology, seed=self._seed, on_sent=self._watchman.see_sent)
+                net = build_network(internet, scenario.topology, seed=self._seed, on_sent=self._watchman.see_sent)
                 net.on_ridden = self._watchman.see_ridden
                 for name in scenario.nodes:
                     net.hosts[name].on_arrival = partial(self._watchman.see_arrival, name)

@@ -272,7 +272,7 @@ class Flush(Action):
     host: str
 
 
-ANY_DEED: tuple[type[Action], ...] = (
+ANY_ACTION: tuple[type[Action], ...] = (
     Start,
     Stop,
     Kill,

@@ -41,15 +41,15 @@ def vet_addresses(reader: Reader, addresses: Sequence[str], router: Router | Non
                 reader.fail(path, f"{address} is not of its router's LAN, which is {lan}.0/24")
 
 
-def vet_standing(reader: Reader, topology: Topology, actions: Sequence[Action]) -> None:
+def vet_owners(reader: Reader, topology: Topology, actions: Sequence[Action]) -> None:
     """Nobody gets an address that is taken: not in the picture, and not by any deed at its moment."""
-    standing = _Standing(reader, topology)
+    standing = _AddressOwners(reader, topology)
     for _, path, act in sorted(_moves(standing, actions), key=lambda move: move[0]):
         standing.path = path
         act()
 
 
-def _moves(standing: _Standing, actions: Sequence[Action]) -> Iterator[tuple[float, Path, Callable[[], None]]]:
+def _moves(standing: _AddressOwners, actions: Sequence[Action]) -> Iterator[tuple[float, Path, Callable[[], None]]]:
     for at, action in enumerate(actions):
         path = ("do", at)
         match action:
@@ -68,7 +68,7 @@ def _moves(standing: _Standing, actions: Sequence[Action]) -> Iterator[tuple[flo
                 pass
 
 
-class _Standing:
+class _AddressOwners:
     """Who has which address where, as the town would have it. `path` is what is being vetted."""
 
     def __init__(self, reader: Reader, topology: Topology) -> None:

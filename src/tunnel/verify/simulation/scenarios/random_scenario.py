@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.model.settings import NodeSettings
-from tunnel.verify.reachability.nat_chain import standings
+from tunnel.verify.reachability.nat_chain import nat_chains
 from tunnel.verify.reachability.oracle import Possibility, direct_path_possible
 from tunnel.verify.reachability.topology import (
     Hairpinning,
@@ -278,7 +278,7 @@ class _Drawing:
                 and not any(map(_looks_blocked, actions))  # UDP is believed blocked until the next survey
                 and _is_clean(afterwards, host)
                 and _is_clean(afterwards, other)
-                and direct_path_possible(*standings(afterwards, host, other)).possibility is Possibility.PLAIN
+                and direct_path_possible(*nat_chains(afterwards, host, other)).possibility is Possibility.PLAIN
             )
             yield ExpectPeer(
                 node=host,

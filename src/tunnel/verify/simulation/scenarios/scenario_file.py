@@ -19,8 +19,8 @@ from tunnel.model.settings import PUBLIC_STUN, STUN_PORTS, NodeSettings
 from tunnel.model.toml_file import parse_toml, read_text, shown
 from tunnel.verify.reachability.nat_kinds import NATS
 from tunnel.verify.reachability.topology import SERVER, Host, Nat, Router, Server, StunServer, Topology
-from tunnel.verify.simulation.scenarios.action import ANY_DEED, Action
-from tunnel.verify.simulation.scenarios.addresses import vet_address, vet_addresses, vet_standing
+from tunnel.verify.simulation.scenarios.action import ANY_ACTION, Action
+from tunnel.verify.simulation.scenarios.addresses import vet_address, vet_addresses, vet_owners
 from tunnel.verify.simulation.scenarios.expectation import (
     Expectation,
     ExpectNode,
@@ -39,7 +39,7 @@ DEEPEST_CHAIN = 8
 """Routers one behind the other: packets have no more hops to give."""
 _TOP = ("title", "about", "length", "latency", "server", "routers", "hosts", "stun", "stun_servers", "do", "expect")
 NODE_KEYS = ("relay_only", "udp", "survey", "stun", "external", "udp_port", "port_mapping", "tun")
-_DEEDS = {action.word: action for action in ANY_DEED}
+_ACTIONS = {action.word: action for action in ANY_ACTION}
 
 
 def read_scenario(file: Path) -> Scenario:
@@ -94,7 +94,7 @@ class _Parsing:
             self._check_start(plan.start, length, ("hosts", name, "start"))
         self._check_start(server_plan.start, length, ("server", "start"))
         actions = tuple(self._action(each, ("do", at)) for at, each in enumerate(self._list("do")))
-        vet_standing(reader, topology, actions)
+        vet_owners(reader, topology, actions)
         return Scenario(
             name=self._name,
             title=reader.value(str, document["title"], ("title",)),
@@ -256,10 +256,10 @@ class _Parsing:
     def _action(self, value: object, path: KeyPath) -> Action:
         table = dict(self._reader.table(value, path))
         word = table.pop("do", None)
-        if not isinstance(word, str) or word not in _DEEDS:
-            self._reader.fail((*path, "do"), f"{shown(word)} is none of {', '.join(_DEEDS)}{meant(word, _DEEDS)}")
-        action: Action = self._reader.read(_DEEDS[word], table, path)
-        self._vetting.vet_deed(action, path)
+        if not isinstance(word, str) or word not in _ACTIONS:
+            self._reader.fail((*path, "do"), f"{shown(word)} is none of {', '.join(_ACTIONS)}{meant(word, _ACTIONS)}")
+        action: Action = self._reader.read(_ACTIONS[word], table, path)
+        self._vetting.vet_action(action, path)
         return action
 
     def _expectation(self, value: object, path: KeyPath) -> Expectation:

@@ -115,7 +115,7 @@ class Vetting:
         self._programs = (*hosts, SERVER)
         self._length = length
 
-    def vet_deed(self, action: Action, path: Path) -> None:
+    def vet_action(self, action: Action, path: Path) -> None:
         """Names in the picture, a moment within the run, values that can be done."""
         if not action.at < self._length:
             self._fail(path, "at", f"{action.at:g} is after the end, which is at {self._length:g}")
