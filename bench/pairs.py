@@ -128,7 +128,7 @@ class Outcome:
     """What became of one meeting. Times are seconds from the first ping on."""
 
     meeting: Meeting
-    carrier: str
+    path_kind: str
     """The kind of path at both ends, `none` without one; two kinds if they differ."""
     reason: str
     evidence: str
@@ -140,12 +140,12 @@ class Outcome:
     @property
     def is_missed(self) -> bool:
         """Less than promised."""
-        return self.carrier != "direct" if self.meeting.is_direct_promised else not self.carrier.startswith("relay")
+        return self.path_kind != "direct" if self.meeting.is_direct_promised else not self.path_kind.startswith("relay")
 
     @property
     def cell(self) -> str:
         """The verdict in a word."""
-        verdict = self.carrier.partition("-")[0]
+        verdict = self.path_kind.partition("-")[0]
         return f"**{verdict}**" if self.is_missed else verdict
 
 
@@ -165,7 +165,8 @@ def main() -> int:
     missed = [outcome for outcome in outcomes if outcome.is_missed]
     for outcome in missed:
         print(
-            f"missed: {outcome.meeting.title}: {outcome.carrier} {outcome.reason}: {outcome.evidence}", file=sys.stderr
+            f"missed: {outcome.meeting.title}: {outcome.path_kind} {outcome.reason}: {outcome.evidence}",
+            file=sys.stderr,
         )
     return 1 if missed else 0
 
@@ -203,8 +204,8 @@ def measure(kinds: Sequence[Kind], together: int) -> list[Outcome]:
 
 def describe(kinds: Sequence[Kind], outcomes: Sequence[Outcome]) -> str:
     """The page docs/reach.md."""
-    direct = sum(outcome.carrier == "direct" for outcome in outcomes)
-    relayed = sum(outcome.carrier.startswith("relay") for outcome in outcomes)
+    direct = sum(outcome.path_kind == "direct" for outcome in outcomes)
+    relayed = sum(outcome.path_kind.startswith("relay") for outcome in outcomes)
     missed = sum(outcome.is_missed for outcome in outcomes)
     page = [
         HEAD.format(
@@ -299,12 +300,12 @@ def _outcome(lab_programs: LabPrograms, meeting: Meeting, names: tuple[str, str]
     first = pings.first
     asked = time.time() - PINGS * INTERVAL if first is None else first.asked
     entries = _settle(lab_programs, names, meeting.is_direct_promised)
-    carriers = ("none" if entry["path"] is None else str(entry["path"]["kind"]) for entry in entries)
+    kinds = ("none" if entry["path"] is None else str(entry["path"]["kind"]) for entry in entries)
     moments = [moment for entry in entries if (moment := _connected_at(entry)) is not None]
     reason = entries[0]["reason"] or entries[1]["reason"]
     return Outcome(
         meeting,
-        " and ".join(dict.fromkeys(carriers)),
+        " and ".join(dict.fromkeys(kinds)),
         "" if reason is None else reason["code"],
         "" if reason is None else reason["evidence"],
         None if first is None else first.rtt,
@@ -342,10 +343,10 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
 
     return SUMMARY.format(
         kinds=", ".join(kind.value for kind in SEVEN),
-        direct=count(lambda outcome: outcome.carrier == "direct"),
+        direct=count(lambda outcome: outcome.path_kind == "direct"),
         promised=count(lambda outcome: outcome.meeting.is_direct_promised),
-        relayed=count(lambda outcome: outcome.carrier.startswith("relay")),
-        failed=count(lambda outcome: outcome.carrier != "direct" and not outcome.carrier.startswith("relay")),
+        relayed=count(lambda outcome: outcome.path_kind.startswith("relay")),
+        failed=count(lambda outcome: outcome.path_kind != "direct" and not outcome.path_kind.startswith("relay")),
     )
 
 
@@ -363,7 +364,7 @@ def _table(outcomes: Sequence[Outcome]) -> list[str]:
 def _row(outcome: Outcome) -> list[str]:
     return [
         outcome.meeting.title,
-        f"**{outcome.carrier}**" if outcome.is_missed else outcome.carrier,
+        f"**{outcome.path_kind}**" if outcome.is_missed else outcome.path_kind,
         f"`{outcome.reason}`" if outcome.reason else "",
         _seconds(outcome.first_answer),
         _seconds(outcome.direct_after),

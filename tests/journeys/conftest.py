@@ -38,7 +38,7 @@ def open_lab_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open
             listen: Sequence[str] = (),
             url: str | None = None,
         ) -> Pair:
-            folder: Path = tmp_path_factory.mktemp("household")
+            folder: Path = tmp_path_factory.mktemp("programs")
             lab = stack.enter_context(Lab(*specs))
             lab_programs = stack.enter_context(LabPrograms(lab, folder))
             lab_programs.start_server(*server_options, stun_ports=stun_ports, listen=listen, url=url)

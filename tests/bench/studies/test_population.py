@@ -90,8 +90,8 @@ def test_the_same_job_is_the_same_run(program: Program) -> None:
 
 
 def test_the_tool_detects_less_where_google_is_blocked_and_we_do_not() -> None:
-    pictures = {number: Job(MIX, 0, number).topology for number in range(20)}
-    verdicts = {number: direct_path_possible(*nat_chains(each, ONE, OTHER)) for number, each in pictures.items()}
+    topologies = {number: Job(MIX, 0, number).topology for number in range(20)}
+    verdicts = {number: direct_path_possible(*nat_chains(each, ONE, OTHER)) for number, each in topologies.items()}
     number = next(number for number, verdict in verdicts.items() if verdict.cause is not Cause.UDP_BLOCKED)
     runs = {program: run_pair(Job(MIX, 0, number, program, Region.WITHOUT_GOOGLE)) for program in Program}
     assert {program: run.detected for program, run in runs.items()} == {

@@ -18,28 +18,28 @@ PAIRS = 1500
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[Topology]:
+def topologies() -> list[Topology]:
     return [draw_pair(MIX, random.Random(f"{number}/pair")) for number in range(PAIRS)]
 
 
-def share_of(pictures: list[Topology], kind: str) -> float:
+def share_of(topologies: list[Topology], kind: str) -> float:
     """Of endpoints, by what their nearest router is called."""
-    names = Counter(topology.hosts[side].behind for topology in pictures for side in SIDES)
+    names = Counter(topology.hosts[side].behind for topology in topologies for side in SIDES)
     return sum(count for name, count in names.items() if name is not None and name.endswith(kind)) / 2 / PAIRS
 
 
-def test_endpoints_come_in_the_shares_of_the_mix(pictures: list[Topology]) -> None:
-    assert share_of(pictures, "-home") == pytest.approx(0.70, abs=0.03)
-    assert share_of(pictures, "-carrier") == pytest.approx(0.30 * 0.92, abs=0.03)
-    assert share_of(pictures, "-firewall") == pytest.approx(0.30 * 0.08, abs=0.01)
-    routers = [router for topology in pictures for router in topology.routers.values()]
+def test_endpoints_come_in_the_shares_of_the_mix(topologies: list[Topology]) -> None:
+    assert share_of(topologies, "-home") == pytest.approx(0.70, abs=0.03)
+    assert share_of(topologies, "-carrier") == pytest.approx(0.30 * 0.92, abs=0.03)
+    assert share_of(topologies, "-firewall") == pytest.approx(0.30 * 0.08, abs=0.01)
+    routers = [router for topology in topologies for router in topology.routers.values()]
     assert sum(router.udp is Udp.BLOCKED for router in routers) / 2 / PAIRS == pytest.approx(0.04, abs=0.012)
-    hosts = [host for topology in pictures for host in topology.hosts.values()]
+    hosts = [host for topology in topologies for host in topology.hosts.values()]
     assert sum(len(host.addresses) == 2 for host in hosts) / 2 / PAIRS == pytest.approx(0.5, abs=0.03)
 
 
-def test_about_one_endpoint_in_seven_is_hard(pictures: list[Topology]) -> None:
-    sides = [nat_chain for topology in pictures for nat_chain in nat_chains(topology, *SIDES)]
+def test_about_one_endpoint_in_seven_is_hard(topologies: list[Topology]) -> None:
+    sides = [nat_chain for topology in topologies for nat_chain in nat_chains(topology, *SIDES)]
     hard = [
         nat_chain
         for nat_chain in sides
@@ -51,20 +51,20 @@ def test_about_one_endpoint_in_seven_is_hard(pictures: list[Topology]) -> None:
     assert len(hard) / len(sides) == pytest.approx(0.137, abs=0.02)
 
 
-def test_ports_can_be_asked_for_at_home_only(pictures: list[Topology]) -> None:
+def test_ports_can_be_asked_for_at_home_only(topologies: list[Topology]) -> None:
     homes = [
         router
-        for topology in pictures
+        for topology in topologies
         for name, router in topology.routers.items()
         if name.endswith("-home") and router.behind is None
     ]
-    asked = [router for topology in pictures for router in topology.routers.values() if router.gateway.upnp]
+    asked = [router for topology in topologies for router in topology.routers.values() if router.gateway.upnp]
     assert all(router in homes for router in asked)
     assert len(asked) / len(homes) == pytest.approx(0.35, abs=0.03)
 
 
-def test_a_dependent_nat_filters_by_address_and_port(pictures: list[Topology]) -> None:
-    nats = [router.nat for topology in pictures for router in topology.routers.values() if router.nat is not None]
+def test_a_dependent_nat_filters_by_address_and_port(topologies: list[Topology]) -> None:
+    nats = [router.nat for topology in topologies for router in topology.routers.values() if router.nat is not None]
     hard = [nat for nat in nats if nat.mapping is Mapping.ADDRESS_AND_PORT_DEPENDENT]
     assert hard
     assert all(nat.filtering is Filtering.ADDRESS_AND_PORT_DEPENDENT for nat in hard)
@@ -79,9 +79,9 @@ def test_the_same_chance_draws_the_same_pair_whatever_is_blocked() -> None:
     assert replace(restricted, routers=freed) == open_region
 
 
-def test_every_picture_can_be_built(pictures: list[Topology]) -> None:
+def test_every_picture_can_be_built(topologies: list[Topology]) -> None:
     """Routers come after those that they stand behind, and no address is given twice."""
-    for topology in pictures[:200]:
+    for topology in topologies[:200]:
         seen: list[str] = []
         for name, router in topology.routers.items():
             assert router.behind is None or router.behind in seen

@@ -38,9 +38,9 @@ def test_blocked_udp_is_simple_arithmetic(with_ipv6: Forecast) -> None:
 
 def test_without_ipv6_the_shares_are_those_of_a_back_of_the_envelope() -> None:
     """Hard x hard, and hard x strictly filtered, of the shares that the file's numbers give by hand."""
-    hard_home = 0.02
-    hard_behind_carrier = 1.0 - (1.0 - 0.02) * (1.0 - 0.11)
-    hard = 0.7 * (0.83 * hard_home + 0.17 * hard_behind_carrier) + 0.3 * 0.92 * 0.40
+    dependent_home = 0.02
+    dependent_behind_carrier = 1.0 - (1.0 - 0.02) * (1.0 - 0.11)
+    hard = 0.7 * (0.83 * dependent_home + 0.17 * dependent_behind_carrier) + 0.3 * 0.92 * 0.40
     found = forecast(MIX, ipv6=False)
     both_hard = found.share(Cause.BOTH_HARD) + found.share(Cause.PORTS_IN_REACH)
     assert both_hard == pytest.approx(0.96**2 * hard**2, rel=0.001)

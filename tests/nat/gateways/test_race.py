@@ -25,7 +25,7 @@ from tunnel.verify.reachability.topology import Gateway as Speaks
 from tunnel.verify.reachability.topology import Host, Lie, Router, Topology
 from tunnel.verify.simulation.internet.gateway import PRIVATE_ADDRESS
 from tunnel.verify.simulation.internet.igd import BLACK_HOLE_SECONDS, DISCOVERED_SECONDS
-from tunnel.verify.simulation.internet.router import Gatekeeper, RouterBox
+from tunnel.verify.simulation.internet.router import PortControl, RouterBox
 from tunnel.verify.simulation.internet.simulated_network import build_network
 from tunnel.wire.pcp import PCP_VERSION
 
@@ -53,15 +53,15 @@ class Home:
         return None if entry is None else entry.inner
 
 
-class OldKeeper:
+class OldGateway:
     """A gateway of before PCP: it drops what it does not know."""
 
-    def __init__(self, liveness: Gatekeeper | None) -> None:
-        self._liveness = liveness
+    def __init__(self, inner: PortControl | None) -> None:
+        self._inner = inner
 
     def handle_untrusted(self, payload: bytes, source: Endpoint) -> bytes | None:
-        assert self._liveness is not None
-        return None if payload[0] == PCP_VERSION else self._liveness.handle_untrusted(payload, source)
+        assert self._inner is not None
+        return None if payload[0] == PCP_VERSION else self._inner.handle_untrusted(payload, source)
 
 
 OpenHome = Callable[[Speaks], AbstractAsyncContextManager[Home]]
@@ -123,7 +123,7 @@ async def test_nothing_of_the_losers_stays_behind(open_home: OpenHome) -> None:
 
 async def test_nat_pmp_does_not_wait_for_a_pcp_that_says_nothing(open_home: OpenHome) -> None:
     async with open_home(Speaks(nat_pmp=True)) as home:
-        home.router.gatekeeper = OldKeeper(home.router.gatekeeper)
+        home.router.gateway_server = OldGateway(home.router.gateway_server)
         assert (await home.map_first()).protocol is PortProtocol.NAT_PMP
         assert trio.current_time() == pytest.approx(PCP_LEAD, abs=0.01)
 

@@ -76,7 +76,7 @@ async def test_one_that_rides_goes_through_the_tunnel_in_pieces_that_fit(
     def see(host: str, _packet: MemoryPacket, _age: float) -> None:
         seen.append(host)
 
-    MemoryOverlay(*hosts, (ONE, OTHER), encrypted=encrypted, on_ridden=see)
+    MemoryOverlay(*hosts, (ONE, OTHER), encrypted=encrypted, on_encapsulated=see)
     payload = bytes(range(256)) * 5
     assert await exchange(*hosts, payload) is None, "there is no tunnel yet"
     async with trio.open_nursery() as nursery:

@@ -6,7 +6,7 @@ import pytest
 
 from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport
 from tunnel.model.nat import Udp as SeenUdp
-from tunnel.verify.reachability.nat_chain import Hop, NatChain, perfect_report, reach_of, side_of, nat_chains
+from tunnel.verify.reachability.nat_chain import Hop, NatChain, nat_chains, perfect_report, reach_of, side_of
 from tunnel.verify.reachability.topology import Gateway, Hairpinning, Host, Lie, Nat, Router, Topology, Udp
 
 

@@ -50,7 +50,7 @@ LIAR = Endpoint("25.0.0.9", 3478)
 MAPPINGS = (Mapping.ENDPOINT_INDEPENDENT, Mapping.ADDRESS_DEPENDENT, Mapping.ADDRESS_AND_PORT_DEPENDENT)
 FILTERINGS = (Filtering.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_DEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT)
 ALLOCATIONS = (Allocation.PRESERVING, Allocation.SEQUENTIAL, Allocation.RANDOM, Allocation.BLOCK)
-INSPECTED = 5.0
+DISCOVERED = 5.0
 """Seconds from the wish to the end of the inspection, amply."""
 DESK = Host(addresses=("192.168.1.2",), behind="home")
 
@@ -73,7 +73,7 @@ def look(
     *,
     host: Host = DESK,
     stun: Sequence[Endpoint] = TWO_ADDRESSES,
-    seconds: float = INSPECTED,
+    seconds: float = DISCOVERED,
     liar: bool = False,
     seed: int = 0,
     rate: float = 200.0,

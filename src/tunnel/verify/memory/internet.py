@@ -38,7 +38,7 @@ class Agenda(Protocol):
         """When the next one happens; infinity while none is planned."""
         ...
 
-    def act_untasked(self) -> None:
+    def act_without_task(self) -> None:
         """Let all happen that is due by now. Called between the turns of tasks; never raises."""
         ...
 
@@ -124,7 +124,7 @@ class MemoryInternet:
         task_status.started()
         clock = trio.lowlevel.current_clock()
         if isinstance(clock, Timekeeper):
-            await self._be_kept(clock)
+            await self._run_until_cancelled(clock)
         while True:
             with trio.CancelScope(deadline=self.next_due) as self._sleep:
                 await trio.sleep_forever()
@@ -135,7 +135,7 @@ class MemoryInternet:
         """When the next event happens; infinity while none is planned."""
         return self._events[0][0] if self._events else math.inf
 
-    def act_untasked(self) -> None:
+    def act_without_task(self) -> None:
         """Let all happen that is due by now; what goes wrong is raised in `run`."""
         try:
             self._act()
@@ -149,7 +149,7 @@ class MemoryInternet:
             _, _, action = heapq.heappop(self._events)
             action()
 
-    async def _be_kept(self, clock: Timekeeper) -> NoReturn:
+    async def _run_until_cancelled(self, clock: Timekeeper) -> NoReturn:
         clock.agenda = self
         try:
             await self._failed.wait()

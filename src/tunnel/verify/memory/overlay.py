@@ -35,7 +35,7 @@ _HEADERS = 28
 class MemoryOverlay:
     """Joins two hosts. `addresses` are their new ones; `latency` is None for one that rides in the tunnel.
 
-    One that is `encrypted` shows nothing of what it wraps. `on_ridden(host, packet, age)` sees what goes into the
+    One that is `encrypted` shows nothing of what it wraps. `on_encapsulated(host, packet, age)` sees what goes into the
     tunnel, and for how many seconds the overlay has been there.
     """
 
@@ -48,13 +48,13 @@ class MemoryOverlay:
         latency: float | None = None,
         mtu: int = 1420,
         encrypted: bool = False,
-        on_ridden: Callable[[str, MemoryPacket, float], None] = lambda _host, _packet, _age: None,
+        on_encapsulated: Callable[[str, MemoryPacket, float], None] = lambda _host, _packet, _age: None,
     ) -> None:
         self._hosts = {addresses[0]: one, addresses[1]: other}
         self._latency = latency
         self._mtu = mtu
         self._encrypted = encrypted
-        self._on_ridden = on_ridden
+        self._on_ridden = on_encapsulated
         self._began = trio.current_time()
         self._numbers = itertools.count()
         self._second, self._sent = 0, 0

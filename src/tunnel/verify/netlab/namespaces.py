@@ -91,14 +91,14 @@ def add_namespaces(names: Sequence[str]) -> None:
 def remove_namespaces(names: Sequence[str]) -> None:
     """Kill whatever runs in these namespaces and remove them with all that is in them; absent ones are passed over."""
     present = [name for name in names if (_NAMED / name).exists()]
-    _kill_inhabitants(present)
+    _kill_processes_in(present)
     if present:
         run(["ip", "-force", "-batch", "-"], "".join(f"netns del {name}\n" for name in present))
 
 
-def _kill_inhabitants(names: Sequence[str]) -> None:
+def _kill_processes_in(names: Sequence[str]) -> None:
     patience_ends = time.monotonic() + _DEATH_PATIENCE
-    while pids := _inhabitants(names):
+    while pids := _processes_in(names):
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -109,7 +109,7 @@ def _kill_inhabitants(names: Sequence[str]) -> None:
         time.sleep(0.005)
 
 
-def _inhabitants(names: Sequence[str]) -> list[int]:
+def _processes_in(names: Sequence[str]) -> list[int]:
     """The living processes whose network is one of these namespaces."""
     wanted = {(status.st_dev, status.st_ino) for status in (os.stat(_NAMED / name) for name in names)}
     found = []

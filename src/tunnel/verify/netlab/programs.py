@@ -1,12 +1,12 @@
 """The real program in a lab: a server, and nodes on its hosts, as processes of their own.
 
-with Lab(SiteSpec("home"), SiteSpec("office")) as lab, LabPrograms(lab, folder) as household:
-    household.start_server()
-    household.start_node(lab.sites["home"].host, "desk")
-    household.start_node(lab.sites["office"].host, "laptop")
-    household.wait_ready("desk", "laptop")
-    household.start_ping("desk", "laptop", count=20).finish()
-    household.wait_direct("desk", "laptop")
+with Lab(SiteSpec("home"), SiteSpec("office")) as lab, LabPrograms(lab, folder) as programs:
+    programs.start_server()
+    programs.start_node(lab.sites["home"].host, "desk")
+    programs.start_node(lab.sites["office"].host, "laptop")
+    programs.wait_ready("desk", "laptop")
+    programs.start_ping("desk", "laptop", count=20).finish()
+    programs.wait_direct("desk", "laptop")
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any, Self
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.model.settings import STUN_PORTS
-from tunnel.verify.netlab.asking import ask_node, watch_node
+from tunnel.verify.netlab.control_client import ask_node, watch_node
 from tunnel.verify.netlab.lab import Lab
 from tunnel.verify.netlab.pings import Pinging
 from tunnel.verify.netlab.sites import SERVER_ADDRESSES, SERVER_ADDRESSES_V6, Host

@@ -221,8 +221,8 @@ def _router_script(site: Site, depth: int) -> str:
         lines += _at_internet(site.wan, "wan") if site.kind.has_ipv4 else ["link set dev wan up"]
         lines += _at_internet_v6(site.wan_v6, "wan") if ipv6 else ()
     else:
-        carrier = site.between
-        lines += [f"addr add {carrier}.2/24 dev wan", "link set dev wan up", f"route add default via {carrier}.1"]
+        between = site.between
+        lines += [f"addr add {between}.2/24 dev wan", "link set dev wan up", f"route add default via {between}.1"]
         if ipv6:
             lines += [f"addr add {network}:64::2/64 dev wan nodad", f"route add default via {network}:64::1 dev wan"]
     if ipv6 and not is_last:

@@ -19,7 +19,7 @@ from tunnel.verify.simulation.internet.gateway import (
     PRIVATE_ADDRESS,
     SHORT_REFUSAL,
     WRONG_ADDRESS,
-    Gatekeeper,
+    GatewayServer,
 )
 from tunnel.verify.simulation.internet.leases import SEARCHED
 from tunnel.wire.nat_pmp import (
@@ -54,11 +54,11 @@ pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 class Scene:
-    """A gatekeeper and its router."""
+    """A gateway_server and its router."""
 
     def __init__(self, spec: Gateway = BOTH) -> None:
         self.router = make_router(spec)
-        self.liveness = Gatekeeper(self.router, chance=random.Random("gateway"))
+        self.gateway = GatewayServer(self.router, chance=random.Random("gateway"))
 
     def ask(self, request: PortRequest, source: Endpoint = DESK) -> PortAnswer:
         answer = self.hear(request, source)
@@ -66,7 +66,7 @@ class Scene:
         return decode_port_answer(answer)
 
     def hear(self, request: PortRequest, source: Endpoint = DESK) -> bytes | None:
-        return self.liveness.handle_untrusted(encode_port_request(request), source)
+        return self.gateway.handle_untrusted(encode_port_request(request), source)
 
     @property
     def open_ports(self) -> dict[int, tuple[str, int]]:
@@ -249,7 +249,7 @@ async def test_nobody_maps_ports_for_others() -> None:
 )
 async def test_what_a_router_does_not_speak_it_refuses(spec: Gateway, datagram: str, answer: str) -> None:
     """RFC 6886, section 3.5; RFC 6887, section 9 and appendix A."""
-    assert Scene(spec).liveness.handle_untrusted(bytes.fromhex(datagram), DESK) == bytes.fromhex(answer)
+    assert Scene(spec).gateway.handle_untrusted(bytes.fromhex(datagram), DESK) == bytes.fromhex(answer)
 
 
 @pytest.mark.parametrize("request_", [PmpAddressRequest(), PcpAnnounceRequest(DESK.host)], ids=["NAT-PMP", "PCP"])
@@ -328,7 +328,7 @@ async def test_no_datagram_upsets_a_router(head: str) -> None:
     scene = Scene()
     answered = 0
     for length in range(90):
-        answer = scene.liveness.handle_untrusted(bytes.fromhex(head) + chance.randbytes(length), DESK)
+        answer = scene.gateway.handle_untrusted(bytes.fromhex(head) + chance.randbytes(length), DESK)
         if answer is not None:
             assert decode_port_answer(answer) is not None
             answered += 1

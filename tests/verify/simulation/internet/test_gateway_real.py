@@ -20,7 +20,7 @@ from tunnel.model.transport import Transport
 from tunnel.verify.netlab import Gateway as Protocol
 from tunnel.verify.netlab import Host, Lab, Site, SiteSpec
 from tunnel.verify.reachability.topology import Gateway
-from tunnel.verify.simulation.internet.gateway import Gatekeeper
+from tunnel.verify.simulation.internet.gateway import GatewayServer
 from tunnel.wire.nat_pmp import PmpAddress, PmpAddressRequest, PmpCode, PmpMapped, PmpMapRequest, PmpRefusal
 from tunnel.wire.pcp import ANYWHERE, PcpAnnounced, PcpAnnounceRequest, PcpCode, PcpMapped, PcpMapRequest, PcpRefusal
 from tunnel.wire.port_control import PORT, PortAnswer, PortRequest, decode_port_answer, encode_port_request
@@ -90,10 +90,10 @@ def check_conversation(exchange: Callable[[str, list[bytes]], list[bytes]]) -> N
 @pytest.mark.usefixtures("autojump_clock")
 async def test_the_simulated_router_holds_the_conversation() -> None:
     router = make_router(Gateway(nat_pmp=True, pcp=True))
-    liveness = Gatekeeper(router, chance=random.Random("conversation"))
+    gateway = GatewayServer(router, chance=random.Random("conversation"))
 
     def exchange(host: str, asked: list[bytes]) -> list[bytes]:
-        answers = [liveness.handle_untrusted(datagram, Endpoint(host, 33333)) for datagram in asked]
+        answers = [gateway.handle_untrusted(datagram, Endpoint(host, 33333)) for datagram in asked]
         return [answer for answer in answers if answer is not None]
 
     check_conversation(exchange)

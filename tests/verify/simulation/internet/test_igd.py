@@ -17,14 +17,14 @@ from tunnel.model.transport import Transport
 from tunnel.network.os.upnp_call import TRIES
 from tunnel.network.ports import MappedPort
 from tunnel.verify.reachability.topology import Gateway, Lie
-from tunnel.verify.simulation.internet.gateway import PRIVATE_ADDRESS, WRONG_ADDRESS, Gatekeeper
+from tunnel.verify.simulation.internet.gateway import PRIVATE_ADDRESS, WRONG_ADDRESS, GatewayServer
 from tunnel.verify.simulation.internet.igd import (
     BLACK_HOLE_SECONDS,
     DISCOVERED_SECONDS,
     ERRAND_SECONDS,
     KNOWN_SECONDS,
     NOBODY_SECONDS,
-    Doorstep,
+    NearestGateway,
     VirtualIgd,
 )
 
@@ -39,9 +39,9 @@ class Street:
 
     def __init__(self, spec: Gateway) -> None:
         self.router = make_router(spec)
-        self.liveness = Gatekeeper(self.router, chance=random.Random("street"))
-        self.desk = VirtualIgd(lambda: Doorstep(self.liveness, DESK))
-        self.laptop = VirtualIgd(lambda: Doorstep(self.liveness, LAPTOP))
+        self.gateway = GatewayServer(self.router, chance=random.Random("street"))
+        self.desk = VirtualIgd(lambda: NearestGateway(self.gateway, DESK))
+        self.laptop = VirtualIgd(lambda: NearestGateway(self.gateway, LAPTOP))
 
     def open_ports(self) -> dict[int, Endpoint]:
         return open_ports(self.router)
@@ -106,7 +106,7 @@ async def test_where_four_ports_are_taken_the_conflict_is_the_answer() -> None:
 async def test_a_port_that_was_asked_for_in_another_protocol_is_renewed() -> None:
     """One inner endpoint has one port outside, however far that is from its own."""
     home = street()
-    home.liveness.grant(Transport.UDP, Endpoint(DESK, PORT), LEASE, wanted=7000)
+    home.gateway.grant(Transport.UDP, Endpoint(DESK, PORT), LEASE, wanted=7000)
     assert (await home.desk.map_port(PORT, LEASE)).external == Endpoint(OUTSIDE, 7000)
     assert home.open_ports() == {7000: Endpoint(DESK, PORT)}
 
@@ -130,10 +130,10 @@ async def test_without_a_gateway_the_search_ends_after_four_seconds(step: Gatewa
 
 async def test_a_host_that_moved_asks_its_new_router() -> None:
     old, new = street(), street()
-    stands_at = [Doorstep(old.liveness, DESK)]
+    stands_at = [NearestGateway(old.gateway, DESK)]
     igd = VirtualIgd(lambda: stands_at[0])
     await igd.map_port(PORT, LEASE)
-    stands_at[0] = Doorstep(new.liveness, "10.0.0.5")
+    stands_at[0] = NearestGateway(new.gateway, "10.0.0.5")
     await igd.map_port(PORT, LEASE)
     assert old.open_ports() == {PORT: Endpoint(DESK, PORT)}
     assert new.open_ports() == {PORT: Endpoint("10.0.0.5", PORT)}

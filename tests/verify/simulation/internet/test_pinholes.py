@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.transport import Transport
 from tunnel.verify.reachability.topology import Gateway, Lie
-from tunnel.verify.simulation.internet.gateway import Gatekeeper
+from tunnel.verify.simulation.internet.gateway import GatewayServer
 from tunnel.verify.simulation.internet.pinholes import Pinholes
 from tunnel.verify.simulation.internet.router import RouterBox
 from tunnel.wire.pcp import PcpCode, PcpMapped, PcpMapRequest, PcpRefusal
@@ -49,12 +49,12 @@ async def test_a_pinhole_is_shut_on_request_and_by_a_restart() -> None:
 class Home:
     def __init__(self, gateway: Gateway) -> None:
         self.router: RouterBox = make_router(gateway)
-        self._liveness = Gatekeeper(self.router, chance=random.Random("pinholes"))
+        self._gateway = GatewayServer(self.router, chance=random.Random("pinholes"))
 
     def ask(self, **changes: object) -> PortAnswer:
         request = PcpMapRequest(DESK.host, b"n" * 12, UDP, DESK.port, Endpoint("::", 0), 600)
         request = replace(request, **changes)  # type: ignore[arg-type]
-        answer = self._liveness.handle_untrusted(encode_port_request(request), Endpoint(DESK.host, 33333))
+        answer = self._gateway.handle_untrusted(encode_port_request(request), Endpoint(DESK.host, 33333))
         assert answer is not None
         return decode_port_answer(answer)
 

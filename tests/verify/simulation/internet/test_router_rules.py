@@ -143,7 +143,7 @@ async def test_without_a_nat_a_router_only_filters(scene: Scene, is_passed: Pass
 
 
 class Echo:
-    """A gatekeeper that says what it was asked."""
+    """A gateway_server that says what it was asked."""
 
     def handle_untrusted(self, payload: bytes, source: Endpoint) -> bytes | None:
         return None if payload == b"quiet" else payload + str(source).encode()
@@ -151,7 +151,7 @@ class Echo:
 
 async def test_the_gateway_answers_those_inside_at_its_port_only(scene: Scene) -> None:
     net = scene.build(one_home())
-    net.routers["home"].gatekeeper = Echo()
+    net.routers["home"].gateway_server = Echo()
     desk = await scene.mailbox("desk")
     for port, question in ((5351, b"who "), (5351, b"quiet"), (5352, b"wrong port")):
         desk.say(Endpoint("192.168.1.1", port), question)

@@ -28,11 +28,11 @@ from tunnel.verify.simulation.runs.invariants import (
     FLOW_BURST,
     FLOWS_A_SECOND,
     HARD,
+    OVERLAY_UNNOTICED,
     PUNCH,
-    RIDDEN_UNAWARES,
     SOCKETS,
     SOCKETS_A_SECOND,
-    Watchman,
+    InvariantMonitor,
 )
 from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.runs.schedule import run_seeded
@@ -44,7 +44,7 @@ PROBE = bytes([Kind.PROBE])
 TALK = do(1.0, "send", who="desk", to="laptop", until=3.0)
 
 
-def run_watched(watch: Watchman, packets: int, *, ports: int = 1, hosts: int = 1, gap: float = 0.0) -> None:
+def run_watched(watch: InvariantMonitor, packets: int, *, ports: int = 1, hosts: int = 1, gap: float = 0.0) -> None:
     """A host sends so many probes, each to another port, from sockets and to addresses that take turns."""
 
     async def send() -> None:
@@ -57,7 +57,7 @@ def run_watched(watch: Watchman, packets: int, *, ports: int = 1, hosts: int = 1
     run_seeded(send, 0)
 
 
-def told(watch: Watchman) -> list[str]:
+def told(watch: InvariantMonitor) -> list[str]:
     return [failure.text for failure in watch.faults]
 
 
@@ -66,38 +66,38 @@ def test_a_run_without_fault_says_nothing() -> None:
 
 
 def test_more_flows_in_a_second_than_a_router_bears_are_a_fault() -> None:
-    watch = Watchman()
+    watch = InvariantMonitor()
     run_watched(watch, FLOWS_A_SECOND + FLOW_BURST)
     assert watch.faults == []
-    run_watched(watch := Watchman(), FLOWS_A_SECOND + FLOW_BURST + 1)
+    run_watched(watch := InvariantMonitor(), FLOWS_A_SECOND + FLOW_BURST + 1)
     assert told(watch) == ["at 0.000 s desk opened 601 flows within a second"]
 
 
 def test_more_flows_in_a_punch_than_a_router_bears_are_a_fault() -> None:
-    run_watched(watch := Watchman(), 2100, gap=0.005)
+    run_watched(watch := InvariantMonitor(), 2100, gap=0.005)
     assert watch.faults[0].text.endswith("desk opened 2049 flows within 20 s, more than 2048")
 
 
 def test_more_sockets_than_a_punch_may_have_are_a_fault() -> None:
-    run_watched(watch := Watchman(), SOCKETS, ports=SOCKETS, gap=0.01)
+    run_watched(watch := InvariantMonitor(), SOCKETS, ports=SOCKETS, gap=0.01)
     assert watch.faults == []
-    run_watched(watch := Watchman(), SOCKETS + 1, ports=SOCKETS + 1, gap=0.01)
+    run_watched(watch := InvariantMonitor(), SOCKETS + 1, ports=SOCKETS + 1, gap=0.01)
     assert told(watch) == ["at 2.560 s desk probes from 257 sockets"]
     assert watch.faults[0].about == ("desk",)
     assert watch.faults[0].at == pytest.approx(2.56)
-    run_watched(watch := Watchman(), 2 * SOCKETS, ports=2 * SOCKETS, gap=PUNCH / SOCKETS)
+    run_watched(watch := InvariantMonitor(), 2 * SOCKETS, ports=2 * SOCKETS, gap=PUNCH / SOCKETS)
     assert watch.faults == [], "those of a punch that was long ago"
 
 
 def test_sockets_opened_all_at_once_are_a_fault() -> None:
-    run_watched(watch := Watchman(), SOCKETS_A_SECOND + 1, ports=SOCKETS_A_SECOND + 1, gap=0.001)
+    run_watched(watch := InvariantMonitor(), SOCKETS_A_SECOND + 1, ports=SOCKETS_A_SECOND + 1, gap=0.001)
     assert told(watch) == ["at 0.112 s desk begins to probe from 113 sockets within a second"]
 
 
 def test_two_hard_punches_at_once_are_a_fault() -> None:
-    run_watched(watch := Watchman(), 2 * HARD + 1, hosts=2, gap=0.01)
+    run_watched(watch := InvariantMonitor(), 2 * HARD + 1, hosts=2, gap=0.01)
     assert watch.faults == []
-    run_watched(watch := Watchman(), 2 * HARD + 2, hosts=2, gap=0.01)
+    run_watched(watch := InvariantMonitor(), 2 * HARD + 2, hosts=2, gap=0.01)
     assert told(watch) == ["at 2.010 s desk guesses ports at 2 addresses at once"]
 
 
@@ -177,7 +177,7 @@ def test_a_copied_host_is_proved_by_a_probe_at_either_of_the_two() -> None:
     """Both bear the peer's id, and one of them is there."""
 
     async def judge() -> list[str]:
-        watch = Watchman()
+        watch = InvariantMonitor()
         probe = MemoryPacket(Endpoint("25.0.0.1", 1), Endpoint("25.0.0.2", 2), PROBE + bytes(FULL_SIZE - 1))
         for host in ("desk", "laptop"):
             watch.see_arrival(host, probe, Fate.DELIVERED)
@@ -192,7 +192,7 @@ def test_a_copied_host_is_proved_by_a_probe_at_either_of_the_two() -> None:
 
 def test_a_path_that_no_full_size_probe_has_proved_is_a_fault() -> None:
     async def judge() -> list[str]:
-        watch = Watchman()
+        watch = InvariantMonitor()
         watch.judge_connected("desk", "laptop")
         probe = MemoryPacket(Endpoint("25.0.0.1", 1), Endpoint("25.0.0.2", 2), PROBE + bytes(FULL_SIZE - 1))
         watch.see_arrival("desk", probe, Fate.DELIVERED)
@@ -266,7 +266,7 @@ def test_a_program_that_crashes_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_who_answers_opens_nothing() -> None:
     """The peer's probe made routers remember the flow: many answers to one address are no guesses."""
-    watch = Watchman()
+    watch = InvariantMonitor()
 
     async def answer() -> None:
         for number in range(4 * HARD):
@@ -281,7 +281,7 @@ def test_who_answers_opens_nothing() -> None:
 
 @pytest.mark.parametrize("is_started_anew", [True, False])
 def test_each_program_has_a_budget_of_its_own(is_started_anew: bool) -> None:
-    watch = Watchman()
+    watch = InvariantMonitor()
 
     async def probe_from_many() -> None:
         for number in range(SOCKETS + 40):
@@ -324,13 +324,13 @@ def test_data_on_a_way_that_leads_through_the_tunnel_is_a_fault(monkeypatch: pyt
 
 def test_probes_on_such_a_way_are_none() -> None:
     """They must be sent, to find out."""
-    watch = Watchman()
+    watch = InvariantMonitor()
 
     async def ride() -> None:
         for kind in (Kind.PROBE, Kind.HANDSHAKE, Kind.DATA):
             packet = MemoryPacket(Endpoint("10.99.0.1", 5000), Endpoint("10.99.0.2", 5000), bytes([kind]))
-            watch.see_ridden("desk", packet, RIDDEN_UNAWARES + 1.0)
-            watch.see_ridden("desk", packet, RIDDEN_UNAWARES - 1.0)
+            watch.see_encapsulated("desk", packet, OVERLAY_UNNOTICED + 1.0)
+            watch.see_encapsulated("desk", packet, OVERLAY_UNNOTICED - 1.0)
 
     run_seeded(ride, 0)
     assert told(watch) == ["at 0.000 s desk sends data to 10.99.0.2:5000, a way that leads through the tunnel itself"]

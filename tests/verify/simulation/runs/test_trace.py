@@ -12,7 +12,7 @@ from tunnel.verify.simulation.runs.schedule import run_seeded
 from tunnel.verify.simulation.runs.trace import (
     Ended,
     Happened,
-    HostWitness,
+    HostTraceHook,
     Moved,
     Passed,
     Record,
@@ -89,7 +89,7 @@ def test_a_witness_that_was_closed_sees_nothing_more() -> None:
     moves: list[Moved] = []
 
     async def look() -> None:
-        trace_hook = HostWitness("desk", trace, moves.append)
+        trace_hook = HostTraceHook("desk", trace, moves.append)
         trace_hook.see_move("SessionChart", "x", "idle", "wanted", {"b": True, "a": True, "c": False}, "handshaking")
         trace_hook.see_signal(True, Ping(1))
         trace_hook.close()

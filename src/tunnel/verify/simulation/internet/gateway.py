@@ -1,6 +1,6 @@
 """What a router answers to those behind it who ask for ports in NAT-PMP (RFC 6886) or PCP (RFC 6887).
 
-    host behind it --UDP 5351--> router --handle_untrusted--> Gatekeeper --> PortLeases --> its static mappings
+    host behind it --UDP 5351--> router --handle_untrusted--> GatewayServer --> PortLeases --> its static mappings
 
 It tells the truth, or lies as its `Gateway` says. It sends nothing unasked: no announcement after a restart.
 """
@@ -54,7 +54,7 @@ _GARBAGE_BYTES = 61
 _NO_ADDRESSES = ("0.0.0.0", "::")
 
 
-class Gatekeeper:
+class GatewayServer:
     """Of one router; how it speaks is the `gateway` in the router's spec of that moment."""
 
     def __init__(self, router: RouterBox, *, chance: random.Random) -> None:

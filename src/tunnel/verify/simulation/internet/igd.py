@@ -18,7 +18,7 @@ from tunnel.model.transport import Transport
 from tunnel.network.os.upnp_call import TRIES
 from tunnel.network.ports import MappedPort
 from tunnel.verify.reachability.topology import Lie
-from tunnel.verify.simulation.internet.gateway import Gatekeeper
+from tunnel.verify.simulation.internet.gateway import GatewayServer
 
 DISCOVERED_SECONDS = 1.05
 """Until the search has found a gateway: it always listens for all the time that it gave them."""
@@ -34,10 +34,10 @@ PERMANENT = 604_800.0
 """Seconds that a lease of 0, which asks for ever, gets at most (IGD:2)."""
 
 
-class Doorstep(NamedTuple):
+class NearestGateway(NamedTuple):
     """Where a host stands: the one who keeps the router's ports, and the host's address there."""
 
-    gatekeeper: Gatekeeper
+    gateway_server: GatewayServer
     host: str
 
 
@@ -46,68 +46,68 @@ class VirtualIgd:
 
     is_installed = True
 
-    def __init__(self, find: Callable[[], Doorstep | None]) -> None:
+    def __init__(self, find: Callable[[], NearestGateway | None]) -> None:
         self._find = find
-        self._known: Doorstep | None = None
+        self._known: NearestGateway | None = None
         self._busy_until = 0.0
 
     async def map_port(self, internal_port: int, lease: float, external_port: int = 0) -> MappedPort:
         """Map a UDP port, the same outside or one of the next three. Raises Unreachable or Refused."""
-        liveness, host = await self._discover()
-        lie = liveness.spec.lie
+        server, host = await self._discover()
+        lie = server.spec.lie
         if lie is Lie.GARBAGE:
             raise Refused("no_external_address", "'!' does not appear to be an IPv4 or IPv6 address")
         if lie is Lie.REFUSED:
             raise Refused("not_mapped", "Action not authorized")
         inner = Endpoint(host, internal_port)
-        held = liveness.leases.find(Transport.UDP, inner)
+        held = server.leases.find(Transport.UDP, inner)
         first = (external_port or internal_port) if held is None else held.external_port
-        seconds = PERMANENT if liveness.spec.permanent_only else round(lease) or PERMANENT
+        seconds = PERMANENT if server.spec.permanent_only else round(lease) or PERMANENT
         for port in range(first, min(first + TRIES, 65536)):
-            granted = liveness.grant(Transport.UDP, inner, seconds, wanted=port, exact=True)
+            granted = server.grant(Transport.UDP, inner, seconds, wanted=port, exact=True)
             if granted is not None:
-                told = math.inf if liveness.spec.permanent_only or not round(lease) else lease
-                return MappedPort(Endpoint(liveness.external_address, granted.external_port), told)
+                told = math.inf if server.spec.permanent_only or not round(lease) else lease
+                return MappedPort(Endpoint(server.external_address, granted.external_port), told)
         raise Refused("not_mapped", "ConflictInMappingEntry")
 
     async def unmap_port(self, external_port: int) -> None:
         """Take back a mapping of this host. Raises Unreachable or Refused."""
-        liveness, host = await self._discover()
-        lease = liveness.leases.holder(Transport.UDP, external_port)
-        if liveness.spec.lie is Lie.REFUSED or (lease is not None and lease.inner.host != host):
+        server, host = await self._discover()
+        lease = server.leases.holder(Transport.UDP, external_port)
+        if server.spec.lie is Lie.REFUSED or (lease is not None and lease.inner.host != host):
             raise Refused("not_unmapped", "Action not authorized")
         if lease is not None:
-            liveness.leases.end(lease)
+            server.leases.end(lease)
 
     async def holds_port(self, external: Endpoint, internal_port: int) -> bool:
         """Whether the router still leads that endpoint to this host. Raises Unreachable."""
-        liveness, host = await self._discover()
-        lease = liveness.leases.holder(Transport.UDP, external.port)
+        server, host = await self._discover()
+        lease = server.leases.holder(Transport.UDP, external.port)
         is_ours = lease is not None and lease.inner == Endpoint(host, internal_port)
-        return (is_ours or liveness.spec.lie is Lie.NOT_MAPPED) and liveness.external_address == external.host
+        return (is_ours or server.spec.lie is Lie.NOT_MAPPED) and server.external_address == external.host
 
     def forget(self) -> None:
         """Search again the next time."""
         self._known = None
 
-    async def _discover(self) -> Doorstep:
+    async def _discover(self) -> NearestGateway:
         found = self._find()
         if found is not None and found == self._known:
-            if found.gatekeeper.spec.upnp and found.gatekeeper.spec.lie is Lie.HANGS:
+            if found.gateway_server.spec.upnp and found.gateway_server.spec.lie is Lie.HANGS:
                 await self._hang()
             await trio.sleep(KNOWN_SECONDS)
-            if found.gatekeeper.spec.upnp and found.gatekeeper.spec.lie not in (Lie.SILENT, Lie.HANGS):
+            if found.gateway_server.spec.upnp and found.gateway_server.spec.lie not in (Lie.SILENT, Lie.HANGS):
                 return found
         self._known = None
         await trio.sleep(DISCOVERED_SECONDS)
         found = self._find()
-        if found is None or not found.gatekeeper.spec.upnp:
+        if found is None or not found.gateway_server.spec.upnp:
             await trio.sleep(NOBODY_SECONDS - DISCOVERED_SECONDS)
             raise Unreachable("no UPnP gateway answers")
-        if found.gatekeeper.spec.lie is Lie.SILENT:
+        if found.gateway_server.spec.lie is Lie.SILENT:
             await trio.sleep(BLACK_HOLE_SECONDS)
             raise Unreachable("no UPnP gateway answers")
-        if found.gatekeeper.spec.lie is Lie.HANGS:
+        if found.gateway_server.spec.lie is Lie.HANGS:
             await self._hang()
             raise Unreachable("the gateway's UPnP service takes too long, or too much memory")
         self._known = found

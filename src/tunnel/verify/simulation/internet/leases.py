@@ -1,6 +1,6 @@
 """The ports that hosts behind one router have asked for, whatever protocol they asked in.
 
-    Gatekeeper (NAT-PMP, PCP) --+
+    GatewayServer (NAT-PMP, PCP) --+
                                 +--> PortLeases --> the router's static mappings
     VirtualIgd (UPnP) ----------+
 

@@ -33,8 +33,8 @@ class AccessLine:
         """A cut: asked with each packet and whether it goes up; True loses it."""
         self._network = network
         self._ether = ether
-        self._up = _Lane(ether, chance)
-        self._down = _Lane(ether, chance)
+        self._up = _Direction(ether, chance)
+        self._down = _Direction(ether, chance)
         self.conditions = conditions
 
     @property
@@ -87,7 +87,7 @@ class _FarEnd:
         self._line.lower(packet, self._owner)
 
 
-class _Lane:
+class _Direction:
     """One direction of a line."""
 
     def __init__(self, ether: Ether, chance: random.Random) -> None:
@@ -111,7 +111,7 @@ class _Lane:
         self._line, self._mtu = line, mtu
         self._loss, self._udp_loss = loss, udp_loss
         self._rate, self._udp_rate = rate, udp_rate
-        self._judge_plainness()
+        self._update_is_plain()
 
     def carry(self, packet: MemoryPacket, arrive: Callable[[MemoryPacket], None]) -> None:
         """Take a packet along, or lose it."""
@@ -163,10 +163,10 @@ class _Lane:
     def _arrive(self, packet: MemoryPacket, arrive: Callable[[MemoryPacket], None]) -> None:
         self._under_way -= 1
         if not self._under_way:
-            self._judge_plainness()
+            self._update_is_plain()
         arrive(packet)
 
-    def _judge_plainness(self) -> None:
+    def _update_is_plain(self) -> None:
         line = self._line
         self.is_plain = not (
             self._under_way

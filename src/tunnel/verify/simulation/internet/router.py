@@ -36,7 +36,7 @@ GATEWAY_PORT = 5351
 """Where NAT-PMP and PCP are spoken (RFC 6886, RFC 6887)."""
 
 
-class Gatekeeper(Protocol):
+class PortControl(Protocol):
     """Answers those inside who ask the router for a port."""
 
     def handle_untrusted(self, payload: bytes, source: Endpoint) -> bytes | None:
@@ -61,7 +61,7 @@ class RouterBox:
         names: Mapping[str, tuple[str, ...]],
     ) -> None:
         self.name = name
-        self.gatekeeper: Gatekeeper | None = None
+        self.gateway_server: PortControl | None = None
         self.statics = StaticMappings()
         self.pinholes = Pinholes()
         self.booted_at = trio.current_time()
@@ -71,7 +71,7 @@ class RouterBox:
         self._ether = ether
         self._chance = chance
         self._names = names
-        self._furnish()
+        self._build_tables()
         self.inside = Lan(self, ether)
         self.inside.attach(spec.inner, Counter(self, ether))
         self.inside.attach(INNER6, Counter(self, ether))
@@ -91,7 +91,7 @@ class RouterBox:
             self.inside.detach(old.inner)
             self.inside.attach(spec.inner, Counter(self, self._ether))
         if (spec.nat, spec.filtering6) != (old.nat, old.filtering6):
-            self._furnish()
+            self._build_tables()
             self.inside.expose_anew()
 
     @property
@@ -107,14 +107,14 @@ class RouterBox:
 
     def reboot(self) -> None:
         """All mappings vanish, those that were asked for too, and its epoch begins anew."""
-        self._furnish()
+        self._build_tables()
         self.booted_at = trio.current_time()
 
     def forget_mappings(self) -> None:
         """The dynamic mappings vanish, and the openings of its firewall."""
         if self._translator is not None:
             self._translator.forget()
-        self._furnish_firewalls()
+        self._build_firewalls()
 
     def live_mappings(self, inner_host: str, transport: Transport = Transport.UDP) -> int:
         """How many dynamic mappings an inner address has now."""
@@ -175,7 +175,7 @@ class RouterBox:
         else:
             inner = translator.inward(packet, now)
             if inner is None:
-                self._turn_away(translator, packet, now)
+                self._refuse(translator, packet, now)
                 return
         if inner is None:
             self._ether.settle(packet, Fate.FILTERED)
@@ -184,7 +184,7 @@ class RouterBox:
         else:
             self.inside.bring(MemoryPacket(packet.source, inner, packet.payload, packet.ttl - 1, segment))
 
-    def _turn_away(self, translator: Translator, packet: MemoryPacket, now: float) -> None:
+    def _refuse(self, translator: Translator, packet: MemoryPacket, now: float) -> None:
         translator.note_unsolicited(packet, now)
         segment = packet.segment
         is_attempt = segment is not None and segment.kind is SegmentKind.CONNECT
@@ -229,7 +229,7 @@ class RouterBox:
             self._translator.address = new
             self._translator.forget()
 
-    def _furnish(self) -> None:
+    def _build_tables(self) -> None:
         """Empty tables."""
         nat = self._spec.nat
         self._translator: Translator | None = None
@@ -238,9 +238,9 @@ class RouterBox:
         else:
             self._translator = Translator(nat, self._spec.address, self.statics, self._chance)
         self.pinholes.forget()
-        self._furnish_firewalls()
+        self._build_firewalls()
 
-    def _furnish_firewalls(self) -> None:
+    def _build_firewalls(self) -> None:
         filtering = self._spec.filtering6
         self._datagram_wall = Firewall(datagram_policy(self._spec.nat or Nat(), filtering))
         self._stream_wall = Firewall(stream_policy(filtering))
@@ -273,7 +273,7 @@ class Lan:
         owner = self._owners.get(host)
         if owner is not None:
             self._ether.schedule(LAN_LATENCY, partial(owner.deliver, packet))
-        elif self._is_neighbourhood(host):
+        elif self._is_on_lan(host):
             self._ether.settle(packet, Fate.UNROUTABLE)
         else:
             self._router.forward(packet)
@@ -304,7 +304,7 @@ class Lan:
             del self._exposed[address]
             self._router.outside.detach(address)
 
-    def _is_neighbourhood(self, host: str) -> bool:
+    def _is_on_lan(self, host: str) -> bool:
         """An address of the LAN that nobody has: packets there never come to the router. A LAN is a /24."""
         router = self._router
         spec = router.spec
@@ -323,16 +323,16 @@ class Counter:
 
     def deliver(self, packet: MemoryPacket) -> None:
         """A host asks the router something."""
-        gatekeeper = self._router.gatekeeper
+        gateway_server = self._router.gateway_server
         if packet.segment is not None:
             self._ether.settle(packet, Fate.UNWANTED)
             if packet.segment.kind is SegmentKind.CONNECT:
                 self._router.inside.transmit(reset_for(packet))
-        elif gatekeeper is None or packet.destination.port != GATEWAY_PORT:
+        elif gateway_server is None or packet.destination.port != GATEWAY_PORT:
             self._ether.settle(packet, Fate.UNWANTED)
         else:
             self._ether.settle(packet, Fate.DELIVERED)
-            answer = gatekeeper.handle_untrusted(packet.payload, packet.source)
+            answer = gateway_server.handle_untrusted(packet.payload, packet.source)
             if answer is not None:
                 self._router.inside.transmit(MemoryPacket(packet.destination, packet.source, answer))
 

@@ -19,8 +19,8 @@ from tunnel.verify.memory.overlay import MemoryOverlay
 from tunnel.verify.memory.packet import MemoryPacket, Network
 from tunnel.verify.memory.resolver import Trouble
 from tunnel.verify.reachability.topology import SERVER, Line, Topology
-from tunnel.verify.simulation.internet.gateway import Gatekeeper
-from tunnel.verify.simulation.internet.igd import Doorstep, VirtualIgd
+from tunnel.verify.simulation.internet.gateway import GatewayServer
+from tunnel.verify.simulation.internet.igd import NearestGateway, VirtualIgd
 from tunnel.verify.simulation.internet.line import AccessLine
 from tunnel.verify.simulation.internet.router import INNER6, RouterBox
 
@@ -52,10 +52,10 @@ class SimulatedNetwork:
         self.hosts: dict[str, MemoryHost] = {}
         self.routers: dict[str, RouterBox] = {}
         self.lines: dict[str, AccessLine] = {}
-        self.on_ridden: Callable[[str, MemoryPacket, float], None] = lambda _host, _packet, _age: None
+        self.on_encapsulated: Callable[[str, MemoryPacket, float], None] = lambda _host, _packet, _age: None
         """Sees what a host sends through an overlay that rides in its tunnel, and how old that overlay is."""
         self._seed = seed
-        self._gatekeepers: dict[str, Gatekeeper] = {}
+        self._gateway_servers: dict[str, GatewayServer] = {}
         self._on_sent = on_sent
         self._behind: dict[str, str | None] = {}
         self._unplugged: dict[str, tuple[str, ...]] = {}
@@ -117,11 +117,11 @@ class SimulatedNetwork:
             latency=latency,
             mtu=mtu,
             encrypted=encrypted,
-            on_ridden=self._see_ridden,
+            on_encapsulated=self._see_encapsulated,
         )
 
-    def _see_ridden(self, host: str, packet: MemoryPacket, age: float) -> None:
-        self.on_ridden(host, packet, age)
+    def _see_encapsulated(self, host: str, packet: MemoryPacket, age: float) -> None:
+        self.on_encapsulated(host, packet, age)
 
     def lose_names(self, host: str, *, lost: bool = True, hang: bool = False, names: Sequence[str] = ()) -> None:
         """Names cannot be looked up on this host any more (all, or these), at once or without an answer; or again."""
@@ -151,23 +151,25 @@ class SimulatedNetwork:
         router = self.routers[name] = RouterBox(
             name, spec, outside=line, ether=self.internet, chance=chance, names=self.internet.names
         )
-        liveness = Gatekeeper(router, chance=self._chance_of(f"gateway/{name}"))
-        router.gatekeeper = self._gatekeepers[name] = liveness
+        server = GatewayServer(router, chance=self._chance_of(f"gateway/{name}"))
+        router.gateway_server = self._gateway_servers[name] = server
 
     def add_host(self, name: str, addresses: tuple[str, ...], behind: str | None, conditions: Line) -> None:
         """Put a machine there."""
         line = self._draw_line(name, behind, conditions)
         host = self.hosts[name] = self.internet.add_host(name, *addresses, network=line)
-        host.port_mapper = VirtualIgd(partial(self._doorstep_of, name))
+        host.port_mapper = VirtualIgd(partial(self._nearest_gateway, name))
         host.interfaces.find_gateways = partial(self._gateways_of, name)
         if self._on_sent is not None:
             host.on_sent = partial(self._on_sent, name)
 
-    def _doorstep_of(self, host: str) -> Doorstep | None:
+    def _nearest_gateway(self, host: str) -> NearestGateway | None:
         """Where this host asks for ports now."""
         behind = self._behind[host]
         inner = next((address for address in self.hosts[host].addresses if ":" not in address), None)
-        return Doorstep(self._gatekeepers[behind], inner) if behind is not None and inner is not None else None
+        return (
+            NearestGateway(self._gateway_servers[behind], inner) if behind is not None and inner is not None else None
+        )
 
     def _gateways_of(self, host: str) -> tuple[Gateway, ...]:
         """What its default routes say: nothing where it is plugged into the internet's core."""

@@ -35,7 +35,7 @@ RESTORED_SOON = 1.0
 """Seconds until the addresses of a tunnel interface are back, the first time that somebody takes them."""
 RESTORED_LATE = 62.0
 """Where that happens again and again."""
-RIDDEN_UNAWARES = 8.0
+OVERLAY_UNNOTICED = 8.0
 """Seconds in which a path that an overlay has taken over is found out and left: it is distrusted after 6.5."""
 ANSWER_PATIENCE = 12.0
 """Seconds after a `connect` by which the server must have answered."""
@@ -83,12 +83,12 @@ class _Flows:
         """A probe came in on this flow: it was its sender who made routers remember it, an answer opens nothing."""
         self.heard[flow] = now
 
-    def hard_hosts(self) -> int:
+    def guessed_hosts(self) -> int:
         """At how many addresses it guesses."""
         return sum(count > HARD for count in self.to_host.values())
 
 
-class Watchman:
+class InvariantMonitor:
     """Sees each packet as its host sends it and as it ends."""
 
     def __init__(self) -> None:
@@ -122,13 +122,13 @@ class Watchman:
         flow = (packet.destination.port, packet.source.host, packet.source.port)
         self._flows.setdefault(host, _Flows()).note_answerable(flow, trio.current_time())
 
-    def see_ridden(self, host: str, packet: MemoryPacket, age: float) -> None:
+    def see_encapsulated(self, host: str, packet: MemoryPacket, age: float) -> None:
         """A host sends this through an overlay that rides in its own tunnel, for `age` seconds now.
 
         Probes are allowed, else nobody would find out; and data for as long as it takes to find out, on a path that was
         a true one before.
         """
-        if age > RIDDEN_UNAWARES and packet.payload[:1] in _PAYLOADS:
+        if age > OVERLAY_UNNOTICED and packet.payload[:1] in _PAYLOADS:
             self._report(host, f"sends data to {packet.destination}, a way that leads through the tunnel itself")
 
     def flows(self, host: str) -> int:
@@ -160,8 +160,8 @@ class Watchman:
             self._report(host, f"probes from {len(flows.ports)} sockets")
         if len(flows.new_ports) > SOCKETS_A_SECOND:
             self._report(host, f"begins to probe from {len(flows.new_ports)} sockets within a second")
-        if flows.to_host[flow[1]] == HARD + 1 and flows.hard_hosts() > 1:
-            self._report(host, f"guesses ports at {flows.hard_hosts()} addresses at once")
+        if flows.to_host[flow[1]] == HARD + 1 and flows.guessed_hosts() > 1:
+            self._report(host, f"guesses ports at {flows.guessed_hosts()} addresses at once")
 
     def _report(self, host: str, what: str) -> None:
         if len(self.faults) < 20:

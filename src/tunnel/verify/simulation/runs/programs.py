@@ -26,10 +26,10 @@ from tunnel.verify.memory.host import MemoryHost
 from tunnel.verify.reachability.topology import SERVER, Honesty, StunServer
 from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork
 from tunnel.verify.simulation.runs.failure import Failure
+from tunnel.verify.simulation.runs.frozen_programs import FrozenPrograms
 from tunnel.verify.simulation.runs.kept_leases import KeptLeases
-from tunnel.verify.simulation.runs.standstill import Standstill
 from tunnel.verify.simulation.runs.stun_liar import serve_lies
-from tunnel.verify.simulation.runs.trace import Frozen, HostWitness, Moved, Trace
+from tunnel.verify.simulation.runs.trace import Frozen, HostTraceHook, Moved, Trace
 from tunnel.verify.simulation.runs.traffic import Traffic
 from tunnel.verify.simulation.scenarios.scenario import NodePlan, Scenario
 
@@ -48,7 +48,7 @@ def invite_of(network: str, server: Endpoint) -> Invite:
 class _Program:
     """One that runs: how to end it, and whether it was killed."""
 
-    trace_hook: HostWitness
+    trace_hook: HostTraceHook
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     ended: trio.Event = field(default_factory=trio.Event)
     is_killed: bool = False
@@ -85,7 +85,7 @@ class Programs:
         self._on_start = on_start
         self._on_move = on_move
         self._programs: dict[str, _Program] = {}
-        self._standstill = Standstill()
+        self._frozen = FrozenPrograms()
         self._leases = KeptLeases(net.hosts[SERVER].store)
 
     async def open(self) -> None:
@@ -98,7 +98,7 @@ class Programs:
         """Start the program of a host, or the server. One that runs already goes on."""
         if who in self._programs:
             return
-        program = self._programs[who] = _Program(HostWitness(who, self.trace, self._on_move))
+        program = self._programs[who] = _Program(HostTraceHook(who, self.trace, self._on_move))
         run = self._run_server if who == SERVER else partial(self._run_node, who, self.scenario.nodes[who])
         context = copy_context()
         context.run(TRACE_HOOK.set, program.trace_hook)
@@ -112,9 +112,9 @@ class Programs:
     def freeze(self, who: str) -> Callable[[], None]:
         """As SIGSTOP. What is returned lets the program go on, if it was this that stopped it and nobody killed it."""
         program = self._programs.get(who)
-        if program is None or self._standstill.is_stopped(program.trace_hook):
+        if program is None or self._frozen.is_stopped(program.trace_hook):
             return lambda: None
-        self._standstill.stop(program.trace_hook)
+        self._frozen.stop(program.trace_hook)
         self.trace.note(Frozen(trio.current_time(), who, is_stopped=True))
         return partial(self._go_on, who, program)
 
@@ -126,18 +126,18 @@ class Programs:
     def is_frozen(self, who: str) -> bool:
         """Whether its program is stopped."""
         program = self._programs.get(who)
-        return program is not None and self._standstill.is_stopped(program.trace_hook)
+        return program is not None and self._frozen.is_stopped(program.trace_hook)
 
     def _go_on(self, who: str, program: _Program) -> None:
-        if self._standstill.is_stopped(program.trace_hook):
-            self._standstill.go_on(program.trace_hook)
+        if self._frozen.is_stopped(program.trace_hook):
+            self._frozen.go_on(program.trace_hook)
             self.trace.note(Frozen(trio.current_time(), who, is_stopped=False))
 
     def kill(self, who: str) -> None:
         """As kill -9. The machine may start the program again at once."""
         program = self._programs.pop(who, None)
         if program is not None:
-            self._standstill.go_on(program.trace_hook)
+            self._frozen.go_on(program.trace_hook)
             program.is_killed = True
             program.trace_hook.close()
             self.net.hosts[who].kill()

@@ -20,7 +20,12 @@ from tunnel.verify.simulation.runs.agreement import faults_in_agreement
 from tunnel.verify.simulation.runs.conformance import Arrow, arrows_of, faults_of
 from tunnel.verify.simulation.runs.expectations import Judge
 from tunnel.verify.simulation.runs.failure import Failure
-from tunnel.verify.simulation.runs.invariants import Watchman, faults_in_interfaces, faults_in_traffic, faults_in_words
+from tunnel.verify.simulation.runs.invariants import (
+    InvariantMonitor,
+    faults_in_interfaces,
+    faults_in_traffic,
+    faults_in_words,
+)
 from tunnel.verify.simulation.runs.programs import Programs
 from tunnel.verify.simulation.runs.schedule import run_seeded
 from tunnel.verify.simulation.runs.trace import Moved, Trace
@@ -88,7 +93,7 @@ class _Run:
         self._scenario = scenario
         self._seed = seed
         self._trace = Trace()
-        self._watchman = Watchman()
+        self._monitor = InvariantMonitor()
         self._packets = 0
         self._names: dict[str, str] = {}
         self._bearers: dict[str, list[str]] = {}
@@ -101,10 +106,10 @@ class _Run:
         with complaints:
             async with open_memory_internet(seed=self._seed, latency=scenario.topology.latency) as internet:
                 internet.watch = self._see_packet
-                net = build_network(internet, scenario.topology, seed=self._seed, on_sent=self._watchman.see_sent)
-                net.on_ridden = self._watchman.see_ridden
+                net = build_network(internet, scenario.topology, seed=self._seed, on_sent=self._monitor.see_sent)
+                net.on_encapsulated = self._monitor.see_encapsulated
                 for name in scenario.nodes:
-                    net.hosts[name].on_arrival = partial(self._watchman.see_arrival, name)
+                    net.hosts[name].on_arrival = partial(self._monitor.see_arrival, name)
                 async with trio.open_nursery() as nursery:
                     programs = Programs(
                         scenario, net, trace, nursery, on_start=self._note_start, on_move=self._note_move
@@ -134,7 +139,7 @@ class _Run:
                     )
                     failures += await self._end(programs)
                     nursery.cancel_scope.cancel()
-        failures += [*self._watchman.faults, *complaints.failures, *programs.crashes, *faults_of(trace.records)]
+        failures += [*self._monitor.faults, *complaints.failures, *programs.crashes, *faults_of(trace.records)]
         return Outcome(
             scenario=scenario.name,
             seed=self._seed,
@@ -143,8 +148,8 @@ class _Run:
             arrows=frozenset(arrows_of(trace.records)),
             packets=self._packets,
             seconds=seconds,
-            probes=dict(self._watchman.probes),
-            flows={host: self._watchman.flows(host) for host in scenario.nodes},
+            probes=dict(self._monitor.probes),
+            flows={host: self._monitor.flows(host) for host in scenario.nodes},
             names=self._names,
             failure=min(failures, key=lambda failure: failure.at, default=None),
             trace=trace if keep_trace else None,
@@ -157,11 +162,11 @@ class _Run:
     def _note_start(self, host: str, node: str) -> None:
         self._names[node] = host
         self._bearers.setdefault(node, []).append(host)
-        self._watchman.note_start(host)
+        self._monitor.note_start(host)
 
     def _note_move(self, move: Moved) -> None:
         if move.chart == "PeerConnectionChart" and move.target == "connected" and move.about in self._bearers:
-            self._watchman.judge_connected(move.host, *self._bearers[move.about])
+            self._monitor.judge_connected(move.host, *self._bearers[move.about])
 
     async def _start_at(self, programs: Programs, who: str, at: float) -> None:
         await trio.sleep_until(at)

@@ -46,7 +46,7 @@ class VirtualClock(trio.abc.Clock):
         """
         if self.agenda is not None and (due := self.agenda.next_due) <= deadline and due != math.inf:
             self._now = max(self._now, due)
-            self.agenda.act_untasked()
+            self.agenda.act_without_task()
             return 0.0
         if deadline == math.inf:
             return deadline

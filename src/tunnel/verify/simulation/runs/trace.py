@@ -127,7 +127,7 @@ class Trace:
         return map(as_line, self.records)
 
 
-class HostWitness:
+class HostTraceHook:
     """Writes what one program's charts and links do into the trace, until it `close`s."""
 
     def __init__(self, host: str, trace: Trace, on_move: Callable[[Moved], None]) -> None:

@@ -39,7 +39,7 @@ class _Queue(deque[Task]):
             held.append(task)
 
 
-class Standstill:
+class FrozenPrograms:
     """Who is stopped in a run, by the witness that stands in the context of the program's tasks."""
 
     def __init__(self) -> None:

@@ -11,9 +11,9 @@ from tests.verify.simulation.pairs import do, expect, pair
 from trio._core import _run
 
 from tunnel.machines.trace_hook import TRACE_HOOK
+from tunnel.verify.simulation.runs.frozen_programs import FrozenPrograms
 from tunnel.verify.simulation.runs.run import run_scenario
-from tunnel.verify.simulation.runs.standstill import Standstill
-from tunnel.verify.simulation.runs.trace import Frozen, HostWitness, Passed, Signalled, Trace
+from tunnel.verify.simulation.runs.trace import Frozen, HostTraceHook, Passed, Signalled, Trace
 
 TALK = do(1.0, "send", who="desk", to="laptop", until=29.0)
 STOPPED = do(5.0, "freeze", who="laptop", seconds=4.0)
@@ -35,24 +35,24 @@ async def test_the_tasks_of_one_program_stand_still_and_then_all_that_they_waite
         await receive.receive()
         heard.append(trio.current_time() - start)
 
-    witnesses = {name: HostWitness(name, Trace(), lambda _: None) for name in ticks}
-    standstill = Standstill()
+    hooks = {name: HostTraceHook(name, Trace(), lambda _: None) for name in ticks}
+    frozen = FrozenPrograms()
     async with trio.open_nursery() as nursery:
-        for name, trace_hook in witnesses.items():
+        for name, hook in hooks.items():
             context = copy_context()
-            context.run(TRACE_HOOK.set, trace_hook)
+            context.run(TRACE_HOOK.set, hook)
             context.run(nursery.start_soon, tick, name)
             if name == "one":
                 context.run(nursery.start_soon, hear)
         await trio.sleep(1.5)
-        standstill.stop(witnesses["one"])
-        assert standstill.is_stopped(witnesses["one"])
+        frozen.stop(hooks["one"])
+        assert frozen.is_stopped(hooks["one"])
         await trio.sleep(1.0)
         send.send_nowait(1)
         await trio.sleep(3.0)
         assert heard == []
-        standstill.go_on(witnesses["one"])
-        assert not standstill.is_stopped(witnesses["one"])
+        frozen.go_on(hooks["one"])
+        assert not frozen.is_stopped(hooks["one"])
         await trio.sleep(1.1)
         nursery.cancel_scope.cancel()
     assert ticks == {"one": [0.0, 1.0, 5.5, 6.5], "other": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}
@@ -62,14 +62,14 @@ async def test_the_tasks_of_one_program_stand_still_and_then_all_that_they_waite
 @pytest.mark.usefixtures("autojump_clock")
 async def test_trio_s_own_queue_is_back_when_nobody_is_stopped() -> None:
     """Each step costs more as long as it is not."""
-    standstill = Standstill()
-    one, other = (HostWitness(name, Trace(), lambda _: None) for name in ("one", "other"))
-    standstill.stop(one)
-    standstill.stop(other)
-    standstill.go_on(one)
-    standstill.go_on(one)
+    frozen = FrozenPrograms()
+    one, other = (HostTraceHook(name, Trace(), lambda _: None) for name in ("one", "other"))
+    frozen.stop(one)
+    frozen.stop(other)
+    frozen.go_on(one)
+    frozen.go_on(one)
     assert type(_run.GLOBAL_RUN_CONTEXT.runner.runq) is not deque
-    standstill.go_on(other)
+    frozen.go_on(other)
     assert type(_run.GLOBAL_RUN_CONTEXT.runner.runq) is deque
     await trio.sleep(1.0)
 
