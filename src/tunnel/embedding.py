@@ -40,7 +40,7 @@ PING_PATIENCE = 5.0
 SETTLE_PATIENCE = 20.0
 _SETTLED = ("connected", "relayed", "closed")
 NEWS_PATIENCE = 1.0
-"""Seconds in which a server that we are registered at has told who is there."""
+"""Seconds in which a server that has welcomed us has told who is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class PingResult:
 
 
 class Peer:
-    """A peer that data can flow to. Made by `Node.connect` and `Node.peer`."""
+    """A peer, as the program uses it. Made by `Node.connect` and `Node.peer`."""
 
     def __init__(self, program: NodeProgram, connection: PeerConnection) -> None:
         self._program = program
@@ -67,7 +67,7 @@ class Peer:
 
     @property
     def name(self) -> str:
-        """What it is called here; empty where that is another's name: `status().claimed_name` has what it says."""
+        """Its name here; empty if that is another node's: `status().claimed_name` is what it calls itself."""
         return self._connection.name
 
     @property
@@ -77,7 +77,7 @@ class Peer:
 
     @property
     def path(self) -> PathStatus | None:
-        """What carries now, if anything does."""
+        """The path that carries data now; None if none does."""
         return self._connection.path_status()
 
     @property
@@ -87,12 +87,12 @@ class Peer:
 
     @property
     def is_present(self) -> bool:
-        """Whether the server has a link to it, as far as we were told."""
+        """Whether it has a link to the server, as far as we were told."""
         return self._connection.is_present
 
     @property
     def can_carry(self) -> bool:
-        """Whether a datagram sent now has keys and a way."""
+        """Whether a datagram sent now has keys and a path."""
         return self._connection.can_carry
 
     def status(self) -> PeerStatus:
@@ -107,9 +107,9 @@ class Peer:
         return self.can_carry
 
     async def wait_settled(self, patience: float = SETTLE_PATIENCE) -> str:
-        """Want this peer, and wait until it is settled how: `connected`, or `relayed` for a reason. The state then.
+        """Want this peer, and wait until it is `connected`, or `relayed` for a reason. Returns its state.
 
-        After `patience` seconds it is returned as it is.
+        After `patience` seconds that is the state of then.
         """
         self._connection.want()
         with trio.move_on_after(patience):
@@ -122,13 +122,13 @@ class Peer:
         await trio.lowlevel.checkpoint()
 
     def send_datagram_nowait(self, datagram: bytes) -> None:
-        """The same without a checkpoint: for those who pace themselves, and for callers outside async functions."""
+        """The same without a checkpoint: for programs that pace themselves, and for callers outside async functions."""
         if len(datagram) > MAX_APPLICATION_DATAGRAM:
             raise SettingsError(f"a datagram has at most {MAX_APPLICATION_DATAGRAM} bytes, this one {len(datagram)}")
         self._connection.send_packet(APPLICATION + datagram)
 
     async def receive_datagram(self) -> bytes:
-        """The next datagram from this peer. At most 256 wait (256 KiB, 1 MiB of all peers); the oldest is dropped."""
+        """The next datagram from this peer. At most 256 wait (256 KiB; 1 MiB for all peers); the oldest is dropped."""
         _check_kept(self._inboxes)
         return await self._inboxes.take(self._connection.node)
 
@@ -167,7 +167,7 @@ class Node:
         return self.program.invite
 
     def status(self) -> NodeStatus:
-        """Everything, frozen."""
+        """Everything about the node and its peers, frozen."""
         return self.program.status()
 
     def peer(self, wanted: str) -> Peer:
@@ -177,7 +177,7 @@ class Node:
     async def connect(self, wanted: str) -> Peer:
         """The peer, as soon as data can flow to it: relayed or direct. Raises PeerUnreachable after 30 s.
 
-        A name that nobody has yet is waited for too; our own raises at once.
+        A name that nobody has yet is waited for, too. Our own raises at once.
         """
         self._refuse_ourselves(wanted)
         with trio.move_on_after(CONNECT_PATIENCE):
@@ -192,7 +192,7 @@ class Node:
         raise self._no_way(wanted, f" within {CONNECT_PATIENCE:g} s")
 
     async def ping(self, wanted: str) -> PingResult:
-        """Measure one round trip, to a peer that is there. Raises PeerUnreachable: at once when nobody is called so."""
+        """Measure one round trip. Raises PeerUnreachable, at once if there is no such peer."""
         self._refuse_ourselves(wanted)
         with trio.move_on_after(NEWS_PATIENCE if self.program.is_registered else CONNECT_PATIENCE):
             while not self._knows(wanted):
@@ -213,7 +213,7 @@ class Node:
             self.peer(wanted)  # which says so, unless a peer holds that address
 
     def _no_way(self, wanted: str, when: str = "") -> PeerUnreachable:
-        """Why nothing flows to it. Without a link to the server, and without a path, the link is what is wrong."""
+        """Why nothing can be sent to it. Without a link to the server, that is the cause."""
         if not self.program.is_registered:
             cause = self.program.link.reason or "it has not answered yet"
             return PeerUnreachable(f"no way to {wanted!r}{when}: no link to the server ({cause})")
@@ -232,9 +232,9 @@ class Node:
         return True
 
     async def receive_datagram(self) -> tuple[Peer, bytes]:
-        """The next datagram of anybody, and from whom it is. Of several peers that sent some each has its turn.
+        """The next datagram from any peer, and the peer. Peers with waiting datagrams take turns.
 
-        A datagram is given out once: here, or by `Peer.receive_datagram`.
+        A datagram is returned once: here, or by `Peer.receive_datagram`.
         """
         inboxes = self.program.inboxes
         _check_kept(inboxes)
@@ -244,14 +244,14 @@ class Node:
                 return Peer(self.program, connection), datagram
 
     def forget(self, wanted: str) -> Forgotten:
-        """Set a node's names free, so that the next that bears one keeps it; know it no more if it is away.
+        """Set a node's names free, so that the next node that bears one keeps it. Drop the node if it is away.
 
-        `wanted` is a name, an id or a tunnel address. Raises PeerUnreachable if nobody is meant.
+        `wanted` is a name, an id or a tunnel address. Raises PeerUnreachable if it names nobody.
         """
         return self.program.forget(wanted)
 
     async def netcheck(self) -> NetcheckReport:
-        """Survey our NAT now, and ask for the classic second opinion. Raises SettingsError where it is switched off."""
+        """Survey our NAT now, and classify it by RFC 3489 too. Raises SettingsError if surveys are switched off."""
         if not self.program.settings.udp:
             raise SettingsError(
                 "this node was started with --no-udp: no NAT matters to it, its link to the server is TCP"
@@ -282,7 +282,7 @@ async def open_node(
     """Run a node for the length of the block, in userspace unless the settings name a TUN interface.
 
     Raises SettingsError (a damaged invite, a wrong setting) and DeviceError (port taken, no privilege) before anything
-    is sent. The server may be unreachable: the node goes on trying. Where it refuses us for good, at the very first
+    is sent. The server may be unreachable: the node goes on trying. If it refuses us for good at the very first
     registration, Refused ends the block.
     """
     value, network = open_invite(invite if isinstance(invite, str) else encode_invite(invite))

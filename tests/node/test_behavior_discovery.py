@@ -35,14 +35,14 @@ def seen_at(mapped: Endpoint, report: NatReport = VERDICT) -> SurveyResult:
 
 
 class News(Notifier):
-    """Writes down when it beats."""
+    """Writes down when it is notified."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.beats: list[float] = []
+        self.times: list[float] = []
 
     def notify(self) -> None:
-        self.beats.append(trio.current_time())
+        self.times.append(trio.current_time())
         super().notify()
 
 
@@ -88,7 +88,7 @@ async def test_a_verdict_is_completed_within_three_seconds(desk: Desk) -> None:
     assert desk.says() is UNKNOWN
     await trio.sleep(3.0)
     assert desk.says() is OPEN
-    assert len(desk.news.beats) == 1
+    assert len(desk.news.times) == 1
     assert len(desk.sent) <= 40
 
 
@@ -123,7 +123,7 @@ async def ask_from_place_to_place(desk: Desk, places: int) -> float:
 
     async def wander() -> None:
         for turn in range(places):
-            await trio.sleep(0.03)  # an inspection takes twice as long
+            await trio.sleep(0.03)  # a discovery takes twice as long
             desk.behavior.note(seen_at((THERE, HERE)[turn % 2]), OWN)
 
     async with trio.open_nursery() as nursery:
@@ -192,7 +192,7 @@ async def test_a_nat_is_measured_once_and_the_keepalive_follows(desk: Desk) -> N
     assert desk.behavior.lifetime == DEFAULT_TIMINGS.lifetime_rungs[-1]
     assert desk.behavior.keepalive == DEFAULT_TIMINGS.keepalive_most
     assert desk.behavior.report_of(VERDICT).lifetime == desk.behavior.lifetime
-    assert len(desk.news.beats) == 2
+    assert len(desk.news.times) == 2
     before = len(desk.sent)
     await trio.sleep(3600.0)
     assert len(desk.sent) == before

@@ -29,7 +29,7 @@ SHARED = "10.86.0.7"
 
 @dataclass(eq=False)
 class Known:
-    """A peer, as far as a directory cares."""
+    """A peer, as far as the table needs one."""
 
     node: NodeId
     card: PeerCard | None = None

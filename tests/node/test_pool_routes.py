@@ -225,7 +225,7 @@ def test_a_server_whose_address_the_invite_says_is_dialled_whoever_claims_it() -
 
 
 def test_a_plan_is_made_once_for_what_it_is_made_of() -> None:
-    """It is asked for each peer of a status and at each beat; with a clash and 1000 peers it takes 10 ms to make."""
+    """It is asked for each peer of a status and at each change; with a clash and 1000 peers it takes 10 ms to make."""
     held = {"10.86.5.5": "phone"}
     lease, interfaces = Lease(MemoryStore(), NetworkId(bytes(16)), NodeId(bytes(16))), MemoryInterfaces()
     lease.take(OWN, 1.0)

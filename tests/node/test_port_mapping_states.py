@@ -1,4 +1,4 @@
-"""A node's port mapping, lived against the simulated gateway: asked for, watched, renewed, lost, given back."""
+"""A node's port mapping against the simulated gateway: asked for, watched, renewed, lost, given back."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ SOON = 2.0
 
 
 class News(Notifier):
-    """Counts its beats."""
+    """Counts."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.beats = 0
+        self.count = 0
 
     def notify(self) -> None:
-        self.beats += 1
+        self.count += 1
         super().notify()
 
 
@@ -161,9 +161,9 @@ async def test_a_lease_is_renewed_at_half_its_life_and_stays_the_same(open_home:
         await home.wait_state("mapped", SOON)
         lease = home.mapping.lease
         assert lease is not None
-        changes = home.news.beats
+        changes = home.news.count
         await trio.sleep_until(lease.since + 49)
-        assert (home.mapping.lease, home.news.beats) == (lease, changes)
+        assert (home.mapping.lease, home.news.count) == (lease, changes)
         await trio.sleep_until(lease.since + 51)
         assert home.state == "mapped"
         assert home.mapping.lease is not None

@@ -228,7 +228,7 @@ async def test_an_address_that_goes_silent_later_goes_last_the_next_time(
             net.internet.drop = swallow
             registrations = desk.program.link.registrations
             with trio.fail_after(60.0):
-                while desk.program.link.registrations == registrations:  # noqa: ASYNC110 - a lost link beats no pulse
+                while desk.program.link.registrations == registrations:  # noqa: ASYNC110 - a lost link notifies nobody
                     await trio.sleep(0.1)
         nursery.cancel_scope.cancel()
     assert connects == []

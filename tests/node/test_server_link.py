@@ -28,7 +28,7 @@ async def dials_of(node: Node, count: int) -> list[float]:
     def dials() -> list[float]:
         return [at for at, _, _, target in node.program.link.moves if target == "connecting"]
 
-    while len(dials()) < count:  # noqa: ASYNC110 - a link that backs off beats no pulse
+    while len(dials()) < count:  # noqa: ASYNC110 - a link that backs off notifies nobody
         await trio.sleep(0.1)
     return dials()
 

@@ -1,1 +1,1 @@
-"""The node program: composes survey, server link, announcement, peers, carriers and control socket."""
+"""The node program: link to the server, NAT discovery, announcement, peers, addresses and control socket."""

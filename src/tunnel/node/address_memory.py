@@ -1,7 +1,7 @@
-"""Which addresses of the server connected and then carried nothing: they go last the next time.
+"""Which addresses of the server accepted a connection and then carried nothing: they are tried last the next time.
 
-A way may let a TCP handshake pass and nothing after it (a broken tunnel, a firewall, a path whose MTU nobody tells),
-and happy eyeballs (RFC 8305) alone would choose the same one for ever.
+A path may let a TCP handshake pass and nothing after it (a broken tunnel, a firewall, an MTU black hole), and happy
+eyeballs (RFC 8305) alone would choose the same address again and again.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import trio
 from tunnel.model.endpoint import Endpoint
 
 FORGOTTEN_AFTER = 1800.0
-"""Seconds; ways are mended."""
+"""Seconds: paths get repaired."""
 MAX_REMEMBERED = 64
 
 
 class AddressMemory:
-    """One for each node; in memory alone."""
+    """One for each node, in memory only."""
 
     def __init__(self) -> None:
         self._failed_at: dict[Endpoint, float] = {}
 
     def ordered(self, endpoints: Collection[Endpoint]) -> tuple[Endpoint, ...]:
-        """Those that are not known to fail as they are, then the others, the one that failed last at the end."""
+        """Those that are not known to fail, in their order; then the others, the one that failed last at the end."""
         long_ago = trio.current_time() - FORGOTTEN_AFTER
         self._failed_at = {endpoint: at for endpoint, at in self._failed_at.items() if at > long_ago}
         return tuple(sorted(endpoints, key=lambda endpoint: self._failed_at.get(endpoint, long_ago)))
@@ -37,5 +37,5 @@ class AddressMemory:
         self._failed_at[endpoint] = trio.current_time()
 
     def forget(self) -> None:
-        """This machine stands in another network now."""
+        """This machine is in another network now."""
         self._failed_at.clear()

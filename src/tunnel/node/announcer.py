@@ -47,7 +47,7 @@ class Peers(Protocol):
 
 
 class Announcer:
-    """Run `run()`. `news` beats when something that we announce may have changed."""
+    """Run `run()`. `news` is notified when something that we announce may have changed."""
 
     def __init__(
         self,

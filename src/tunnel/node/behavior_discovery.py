@@ -46,7 +46,7 @@ class _Place:
 
 
 class BehaviorDiscovery:
-    """Run `run()`, tell it each verdict by `note`. `news` beats when `report_of` or `keepalive` has changed."""
+    """Run `run()`, tell it each verdict by `note`. `news` is notified when `report_of` or `keepalive` has changed."""
 
     def __init__(self, datagrams: Datagrams, *, timings: Timings, entropy: Entropy, news: Notifier) -> None:
         self._datagrams = datagrams

@@ -5,9 +5,9 @@ One JSON object a line, both ways, over a Unix socket that only its owner may op
     {"do": "status"}                ->  {"ok": true, "result": {...}}
     {"do": "ping", "peer": "desk"}  ->  {"ok": false, "code": "peer_unreachable", "error": "desk did not answer"}
 
-Words: status, watch (answers again after each change, until the asker hangs up or says another word), why, ping,
-netcheck, invite, forget, down. A line that is no request is answered with an error and ends nothing. What the node is
-made of, this module does not know: it asks a `ControlledNode` (control_api.py). The asking side: control_client.py.
+Commands: status, watch (answers after each change, until the client hangs up or sends another command), why, ping,
+netcheck, invite, forget, down. A line that is not a request is answered with an error, and the connection stays. This
+module knows the node only as a `NodeApi` (control_api.py). The client: control_client.py.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tunnel.model.status import (
 )
 from tunnel.nat.netcheck_report import NetcheckReport
 from tunnel.network.ports import StreamListener
-from tunnel.node.control_api import Change, ControlledNode
+from tunnel.node.control_api import Change, NodeApi
 from tunnel.node.control_lines import Lines, decode_line, encode_line, failure, failure_of
 from tunnel.wire.invites import encode_invite
 
@@ -45,14 +45,14 @@ Request = Mapping[str, Any]
 
 async def serve_control(
     listener: StreamListener,
-    node: ControlledNode,
+    node: NodeApi,
     *,
     end: Callable[[], None] | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer at the listener until cancelled. At most MAX_CONNECTIONS at once; the next hears `busy`.
 
-    `end()` is called when somebody says `down`, after he was answered; without it that is refused.
+    `end()` is called after a `down` has been answered; without it `down` is refused.
     """
     active = 0
 
@@ -80,9 +80,9 @@ async def serve_control(
 
 
 class _Conversation:
-    """The answering side of one control connection."""
+    """The node's side of one control connection."""
 
-    def __init__(self, stream: trio.abc.Stream, node: ControlledNode, end: Callable[[], None] | None) -> None:
+    def __init__(self, stream: trio.abc.Stream, node: NodeApi, end: Callable[[], None] | None) -> None:
         self._stream = stream
         self._node = node
         self._end = end
@@ -166,7 +166,7 @@ class _Conversation:
         return {"name": self._node.status().name}
 
     async def _watch(self, request: Request) -> None:
-        """The status now, after each change, and each `every` seconds if asked; until the asker hangs up or speaks."""
+        """The status now, after each change, and each `every` seconds if asked; until the client hangs up or writes."""
         every = request.get("every")
         if every is not None and (type(every) not in (int, float) or not SHORTEST_REFRESH <= every <= 3600):
             await self._stream.send_all(encode_line(failure("bad_request", f"`every` is {SHORTEST_REFRESH} to 3600 s")))
@@ -189,7 +189,7 @@ class _Conversation:
                     await tell(change)
             finally:
                 if isinstance(changes, AsyncGenerator):
-                    await changes.aclose()  # else a generator left at its yield is never closed
+                    await changes.aclose()  # a generator that waits at its yield is not closed otherwise
 
         async def tell_times(seconds: float) -> None:
             while True:
@@ -207,7 +207,7 @@ class _Conversation:
 
 
 def change_to_json(change: Change) -> dict[str, Any]:
-    """One change as `watch` tells it."""
+    """One change, as `watch` sends it."""
     move = change.move
     return {
         "peer": change.peer.id,

@@ -1,4 +1,4 @@
-"""What the control socket needs of a node: a protocol, so that it can be tested without one."""
+"""What the control socket needs of a node: protocols, so that it can be tested without one."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Change(Protocol):
 
     @property
     def move(self) -> Move:
-        """What its chart did."""
+        """The transition."""
         ...
 
 
-class Echo(Protocol):
+class PingAnswer(Protocol):
     """An answered ping."""
 
     @property
     def id(self) -> str:
-        """Who answered."""
+        """The node that answered."""
         ...
 
     @property
@@ -43,46 +43,46 @@ class Echo(Protocol):
         ...
 
 
-class Neighbour(Protocol):
+class PeerApi(Protocol):
     """One peer of the node."""
 
     def status(self) -> PeerStatus:
-        """All there is to know about it."""
+        """Everything known about it."""
         ...
 
 
-class Freed(Protocol):
-    """What became of a node that was to be forgotten."""
+class ForgetResult(Protocol):
+    """The result of forgetting a node."""
 
     @property
     def id(self) -> str:
-        """Whom it was about."""
+        """The id of the node."""
         ...
 
     @property
     def names(self) -> tuple[str, ...]:
-        """That stood for it, and are free now."""
+        """Names that stood for it and are free now."""
         ...
 
     @property
     def is_gone(self) -> bool:
-        """Whether it is known no more; one that is present stays."""
+        """Whether the node was dropped. One that is present stays."""
         ...
 
 
-class ControlledNode(Protocol):
+class NodeApi(Protocol):
     """What the control socket needs of a node."""
 
     @property
     def invite(self) -> Invite:
-        """Of the network that the node is in."""
+        """The invite of the node's network."""
         ...
 
     def status(self) -> NodeStatus:
         """The node now."""
         ...
 
-    def peer(self, name: str) -> Neighbour:
+    def peer(self, name: str) -> PeerApi:
         """A peer by name, id or tunnel address. Raises PeerUnreachable if there is none."""
         ...
 
@@ -90,14 +90,14 @@ class ControlledNode(Protocol):
         """Every change from now on."""
         ...
 
-    async def ping(self, name: str) -> Echo:
-        """Raises PeerUnreachable when unanswered."""
+    async def ping(self, name: str) -> PingAnswer:
+        """Measure one round trip. Raises PeerUnreachable if there is no answer."""
         ...
 
-    def forget(self, wanted: str) -> Freed:
-        """Set a node's names free. Raises PeerUnreachable if nobody is meant."""
+    def forget(self, wanted: str) -> ForgetResult:
+        """Set a node's names free. Raises PeerUnreachable if `wanted` names nobody."""
         ...
 
     async def netcheck(self) -> NetcheckReport:
-        """Survey again."""
+        """Survey now."""
         ...

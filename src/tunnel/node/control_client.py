@@ -1,4 +1,4 @@
-"""The asking side of the control socket, for the commands."""
+"""The client of the control socket, for the commands."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tunnel.node.control_lines import Lines, decode_line, encode_line, error_of
 
 MAX_ANSWER = 16 * 1024 * 1024
 ASK_PATIENCE = 30.0
-"""Seconds: the slowest word, netcheck, ends after a few."""
+"""Seconds. The slowest command, netcheck, takes a few."""
 
 Request = Mapping[str, Any]
 
 
 class NoNode(Unreachable):
-    """No node answers there; its cause is what the system says."""
+    """No node answers at that path. Its cause is the system's error."""
 
 
 @asynccontextmanager
@@ -42,7 +42,7 @@ async def ask(controls: Controls, path: Path, request: Request, *, patience: flo
 
 
 class ControlChannel:
-    """The asking side of one control connection."""
+    """The client's side of one control connection."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
@@ -56,7 +56,7 @@ class ControlChannel:
         raise Unreachable(f"the node did not answer within {patience:g} s")
 
     async def receive(self) -> Any:
-        """The next result of a request that goes on, such as watch. Raises Unreachable when the node is gone."""
+        """The next result of a request with many, such as watch. Raises Unreachable when the node is gone."""
         try:
             line = await self._lines.receive_untrusted()
         except trio.BrokenResourceError:

@@ -1,4 +1,4 @@
-"""The control socket's lines: JSON objects, their ends, their limits, and the words for errors."""
+"""The lines of the control socket: one JSON object each, their limits, and the codes of errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tunnel.model.errors import (
 
 
 def encode_line(document: Mapping[str, Any]) -> bytes:
-    """One JSON object and the end of its line. All of ASCII, so no peer's name can break a line."""
+    """One JSON object and its line end. All of it is ASCII, so no peer's name can break a line."""
     return json.dumps(document).encode() + b"\n"
 
 
@@ -37,7 +37,7 @@ def decode_line(line: bytes) -> dict[str, Any]:
 
 
 class Lines:
-    """Lines of a byte stream, each at most `limit` bytes; a longer one is dropped whole and told as malformed."""
+    """Lines of a byte stream, each at most `limit` bytes. A longer one is dropped and raises MalformedFrame."""
 
     def __init__(self, stream: trio.abc.ReceiveStream, limit: int) -> None:
         self._stream = stream
@@ -47,7 +47,7 @@ class Lines:
         self._ended = False
 
     async def receive_untrusted(self) -> bytes | None:
-        """The next line without its end; None when the other side hung up. Raises MalformedFrame."""
+        """The next line, without its end; None when the other side has hung up. Raises MalformedFrame."""
         too_long = False
         while True:
             end = self._buffer.find(b"\n", self._looked_at)
@@ -66,7 +66,7 @@ class Lines:
                 return None
 
     async def wait_something(self) -> None:
-        """Return when there is a byte to read or the other side hung up."""
+        """Return when there is a byte to read or the other side has hung up."""
         if not self._buffer and not self._ended:
             try:
                 await self._more()
@@ -88,23 +88,23 @@ _CODES: tuple[tuple[str, type[TunnelError]], ...] = (
     ("device", DeviceError),
     ("failed", TunnelError),
 )
-"""Error codes of the socket, the narrower type first."""
+"""The error codes, narrower types first."""
 
 
 def failure(code: str, text: str) -> dict[str, Any]:
-    """The answer that says no."""
+    """An answer that refuses."""
     return {"ok": False, "code": code, "error": text}
 
 
 def failure_of(error: TunnelError) -> dict[str, Any]:
-    """The answer that carries an error to the asking side."""
+    """The answer that carries an error to the client."""
     if isinstance(error, Refused):
         return failure(f"refused:{error.code}", error.text)
     return failure(next(code for code, kind in _CODES if isinstance(error, kind)), str(error))
 
 
 def error_of(code: str, text: str) -> TunnelError:
-    """The error that a word stands for, to be raised on the asking side."""
+    """The error that a code stands for, to be raised by the client."""
     kind, _, detail = code.partition(":")
     if kind == "refused":
         return Refused(detail, text)

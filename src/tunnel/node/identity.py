@@ -1,7 +1,7 @@
 """Who this node is: a static key that it keeps, and an epoch that is new at each process start.
 
-All keys between two nodes follow from both epochs, so a counter never repeats under a key. A process that runs a second
-time from one memory would repeat them all: `renew` makes it a new start.
+All keys between two nodes follow from both epochs, so a counter never repeats under a key. A copy of a running process
+(a cloned machine) would repeat them all: `renew` makes it a new start.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ KEY_BYTES = 32
 
 @dataclass(slots=True)
 class Identity:
-    """The node's static keys and this process start. Nobody but `renew` changes it."""
+    """The node's static keys and this process start. Only `renew` changes it."""
 
     keys: NodeKeys = field(repr=False)
     epoch: bytes
 
     def renew(self, entropy: Entropy) -> None:
-        """From now on this is another process start."""
+        """Draw a new epoch: from now on this is another process start."""
         self.epoch = entropy.token(EPOCH_BYTES)
 
 
 def load_identity(store: Store, entropy: Entropy) -> Identity:
-    """The kept key, or a new one that is kept from now on. Raises DeviceError, also for a damaged key file."""
+    """With the key in the store, or a new one that is stored. Raises DeviceError, also for a damaged key file."""
     private = store.read(KEY_FILE)
     if private is None:
         private = entropy.token(KEY_BYTES)

@@ -1,4 +1,4 @@
-"""Our own tunnel addresses: the IPv6 one that follows from who we are, and the IPv4 one that the server leases us."""
+"""Our own tunnel addresses: the IPv6 one that follows from our node id, and the IPv4 one that the server leases us."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ MAX_SINCE = 1e12
 
 
 def check_lease(address: str) -> str:
-    """ADDRESS/PREFIX in its plain form. Raises MalformedFrame unless it is an address that a tunnel may have."""
+    """ADDRESS/PREFIX in its plain form. Raises MalformedFrame unless a tunnel may have that address."""
     try:
         interface = ipaddress.IPv4Interface(address)
     except ValueError:
-        raise MalformedFrame("the server leased an address that is none") from None
+        raise MalformedFrame("the server leased something that is not an IPv4 address") from None
     if not is_pool(interface.network):
-        raise MalformedFrame(f"the server leased {interface}, and no private prefix of 8 to 30 bits holds that")
+        raise MalformedFrame(f"the server leased {interface}, which is in no private prefix of 8 to 30 bits")
     return str(interface)
 
 
 class Lease:
-    """What the server leased us last; it is kept, so that a node that starts without its server has its address."""
+    """The last lease, kept on disk so that a node that starts without its server has its address."""
 
     def __init__(self, store: Store, network: NetworkId, node: NodeId) -> None:
         self._store, self._network = store, network
@@ -48,7 +48,7 @@ class Lease:
 
     @property
     def host(self) -> str:
-        """The same, as far as we use it."""
+        """The same; empty while the address is withheld."""
         return "" if self._is_withheld else self.leased_host
 
     @property
@@ -63,16 +63,16 @@ class Lease:
         return (self.address, own6) if self.address and not self._is_withheld else (own6,)
 
     def withhold(self, is_withheld: bool) -> None:
-        """Use the IPv4 address not, or again."""
+        """Stop using the IPv4 address, or use it again."""
         self._is_withheld = is_withheld
         self._packed = self._pack()
 
     def holds(self, packed: bytes) -> bool:
-        """Whether this packed address (4 or 16 bytes) is one of `addresses`: asked for each packet that comes in."""
+        """Whether this packed address (4 or 16 bytes) is one of ours. Called for each packet that comes in."""
         return packed in self._packed
 
     def take(self, address: str, since: float) -> None:
-        """The server leases us this (`check_lease` has seen it)."""
+        """The server leases us this. `check_lease` has accepted it."""
         if (address, since) == (self.address, self.since):
             return
         self.address, self.since = address, since
@@ -86,7 +86,7 @@ class Lease:
         return frozenset(packed_host(address) for address in self.addresses)
 
     def _kept(self) -> tuple[str | None, float]:
-        """A damaged file is none, and one of another network: the server knows the lease too."""
+        """From the file. One that is damaged or of another network is ignored: the server knows the lease too."""
         match (self._store.read(LEASE_FILE) or b"").decode("ascii", "replace").split():
             case [address, since, *network] if network in ([], [str(self._network)]):  # older versions name none
                 try:
@@ -98,7 +98,7 @@ class Lease:
 
 
 def unmet_wish(wanted: str | None, address: str | None, holder: str | None) -> str | None:
-    """Why the lease (ADDRESS/PREFIX) is not the wanted address, in words; None if it is. `holder` bears that one."""
+    """Why the lease (ADDRESS/PREFIX) is not the wanted address; None if it is. `holder` is the peer that has it."""
     if wanted is None or address is None:
         return None
     leased, wish = ipaddress.IPv4Interface(address), ipaddress.IPv4Address(wanted)

@@ -1,4 +1,4 @@
-"""What we say of ourselves, as the facts are now: our NAT, our candidates, our addresses. It keeps nothing."""
+"""What we announce about ourselves as the facts are now: our NAT, candidates and addresses. It keeps nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOTHING_KNOWN = NatReport()
 
 
 class LocalAnnouncement:
-    """Composed of those who know: the lease, the survey, the gateways, the machine's interfaces, our sockets."""
+    """Composes the announcement from the lease, NAT discovery, port mappings, interfaces and sockets."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class LocalAnnouncement:
         self._port_mappings = port_mappings
 
     def nat(self) -> NatReport:
-        """What stands before us."""
+        """What is known of our NAT."""
         survey = self._nat_discovery.result
         report = _NOTHING_KNOWN if survey is None else survey.report
         return replace(report, port_mapping=self._port_mappings.protocol)

@@ -34,7 +34,7 @@ WELCOMES = 4
 
 
 class NatDiscovery:
-    """Run `run()`. `news` beats when a survey has ended and whenever `result` says more.
+    """Run `run()`. `news` is notified when a survey has ended and whenever `result` says more.
 
     Raises SettingsError for a server in the settings that is not HOST:PORT.
     """

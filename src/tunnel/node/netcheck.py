@@ -1,4 +1,4 @@
-"""`netcheck`: everything that can be said of the network now, from a survey that begins now."""
+"""`netcheck`: everything that can be said about the network, from a survey that begins now."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Our own tunnel addresses: what the server leases us, how far this machine lets us have it, and what others may claim.
+"""Our own tunnel addresses: what the server leases us, and whether something on this machine clashes with it.
 
-Without a TUN interface nothing of this machine clashes with them: the lease is all.
+Without a TUN interface nothing can clash: the lease is all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tunnel.wire.signals import Welcome
 
 
 class OwnAddresses:
-    """`look()` when something of this machine has changed. `wish` is the address that the user asked for."""
+    """Call `look()` when something on this machine has changed. `wish` is the address that the user asked for."""
 
     def __init__(
         self, wish: str | None, lease: Lease, peer_table: PeerTable, pool: PoolRoutes | None, notifier: Notifier
@@ -35,18 +35,18 @@ class OwnAddresses:
 
     @property
     def wanted(self) -> str:
-        """What we ask the server for; empty if any address will do."""
+        """The address that we ask the server for; empty if any will do."""
         return self._wish or self._lease.host
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A wish that was not met, and clashes on this machine, in words."""
+        """Why the wish was not met, and clashes on this machine, for people."""
         holder = None if self._wish is None else self._peer_table.ipv4_names().get(self._wish)
         unmet = unmet_wish(self._wish, self._lease.address, holder)
         return (*filter(None, (unmet,)), *(() if self._pool is None else self._pool.notes))
 
     def note_on(self, addresses: Iterable[str]) -> str | None:
-        """What this machine has against reaching the peer with these addresses; None if nothing."""
+        """Why this machine does not reach the peer with these addresses by IPv4, or not safely; None if it does."""
         return None if self._pool is None else self._pool.note_on(addresses)
 
     def take(self, welcome: Welcome, via: Endpoint) -> None:
@@ -57,7 +57,7 @@ class OwnAddresses:
         self.look()
 
     def look(self) -> None:
-        """Which of our addresses this machine lets us have, and with them which the others may have."""
+        """See whether our address clashes with something here, and settle which addresses peers may claim."""
         if self._pool is not None:
             self._pool.look()
         self._peer_table.claim_own(self._lease.interfaces, self._lease.since)

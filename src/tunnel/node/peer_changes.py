@@ -29,7 +29,7 @@ class PeerChanges:
     """Peer connections call `note_move`; watchers iterate over `watch()`."""
 
     def __init__(self, report: StatusReport, notifier: Notifier) -> None:
-        """`notifier` beats when anything that `status` shows may have changed."""
+        """`notifier` is notified when anything that `status` shows may have changed."""
         self._report = report
         self._notifier = notifier
         self._watchers: list[_Watcher] = []

@@ -32,7 +32,7 @@ class PeerTable:
     """Who is in our network and who holds which tunnel address. What one peer claims costs what its claims cost."""
 
     def __init__(self, network: NetworkId, own: NodeId, own_name: str, names: NameHolders, notifier: Notifier) -> None:
-        """`notifier` beats when anything that `status` shows may have changed."""
+        """`notifier` is notified when anything that `status` shows may have changed."""
         self._network = network
         self._own = own
         self._own_name = own_name

@@ -1,14 +1,14 @@
 """How the tunnel's IPv4 prefix shares this machine with what was there before: a LAN, another VPN, the server itself.
 
-    nothing of it is known elsewhere    ADDRESS/16, and the whole prefix leads into the tunnel
-    something is                        ADDRESS/32, and the address of each peer alone leads there; what was there stays
-    our own address is somebody's       no IPv4 in the tunnel; IPv6 goes on
+    the prefix is used nowhere else     ADDRESS/16, and the whole prefix is routed into the tunnel
+    a part of it is used elsewhere      ADDRESS/32, and a route for each peer's address; what was there stays
+    our own address is used elsewhere   no IPv4 in the tunnel; IPv6 goes on
 
-So two networks with one prefix live on one machine, and no answer of the server's, a resolver's or a gateway's is lost
-in the tunnel. Until it is known where the server is, nothing but our own address is taken.
+So two networks with one prefix work on one machine, and no answer of the server, a resolver or a gateway is lost in the
+tunnel. Until it is known where the server is, only our own address is taken.
 
-Anybody on the LAN may answer DHCP and DNS. So what comes while the node runs, and what the server's name leads to,
-takes no address of ours or of a peer's out of the tunnel, where its packets are sealed; it is told.
+Anybody on the LAN may answer DHCP and DNS. So a route or address that appears while the node runs, or that the server's
+name leads to, takes no address of ours or of a peer out of the tunnel, where its packets are sealed. Notes tell of it.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from tunnel.network.ports import Interfaces
 from tunnel.node.lease import Lease
 
 TOLD = 4
-"""Clashes, and peers, that are told by name; of the others how many they are."""
+"""How many clashes, and peers, a note names; it counts the others."""
 LED_AHEAD = 256
-"""Peers who have a route of their own beside the whole prefix's: a narrower route that comes is noticed after seconds,
-and takes none of their packets meanwhile. Beyond that the kernel would be told of too many."""
+"""Peers that get a route of their own beside the whole prefix's: so a narrower route that appears takes none of their
+packets in the seconds until it is noticed. With more peers the kernel would have too many routes."""
 KEPT = "what comes while the node runs may be a stranger's word, so restart the node if it is to have that address"
 REMEDY = "`server --addresses` chooses a prefix that is free on all machines; IPv6 needs none of it"
 
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """What the interface shall have of IPv4."""
+    """The IPv4 addresses and routes that the interface should have."""
 
     addresses: tuple[str, ...] = ()
     """ADDRESS/PREFIX; one or none."""
     routes: tuple[str, ...] = ()
-    """Beyond the address's own."""
+    """In addition to the address's own."""
     clashes: tuple[str, ...] = ()
-    """What is of the tunnel's prefix elsewhere on this machine, in words."""
+    """What uses the tunnel's prefix elsewhere on this machine, for people."""
     withheld: str = ""
-    """What our own address is already, in words."""
+    """What has our own address already, for people."""
     left: Mapping[str, str] = field(default_factory=dict)
-    """Peers' addresses that do not lead into the tunnel, and what they are, in words."""
+    """Peers' addresses that are not routed into the tunnel, and what has them, for people."""
     kept: Mapping[str, str] = field(default_factory=dict)
-    """Peers' addresses and our own that stay in the tunnel, and what else lays claim to them, in words."""
+    """Peers' addresses and our own that stay in the tunnel, and what else claims them, for people."""
 
 
 def plan_pool(
@@ -58,9 +58,11 @@ def plan_pool(
     doubtful: Container[Route | str] = frozenset(),
     is_careful: bool = False,
 ) -> PoolPlan:
-    """`own` is ADDRESS/PREFIX. `routes` are those of other interfaces, `needed` the addresses that must stay where they
-    are, in words, `peers()` the addresses that peers hold. `doubtful` are those routes and needed addresses that
-    anybody on the LAN may have made up. `is_careful`: we do not know all of these yet.
+    """What the interface should have.
+
+    `own` is ADDRESS/PREFIX. `routes` are those of other interfaces, `needed` the addresses that must stay reachable
+    outside, with what they are, `peers()` the addresses that peers hold. `doubtful` are those routes and needed
+    addresses that anybody on the LAN may have made up. `is_careful`: we do not know all of these yet.
     """
     interface = ipaddress.IPv4Interface(own)
     pool, alone = interface.network, (f"{interface.ip}/32",)
@@ -72,7 +74,7 @@ def plan_pool(
     foreign = [(ipaddress.IPv4Network(route.prefix), route) for route in near]
 
     def taken(address: str, *, by_doubtful: bool) -> str:
-        """What an address is already; empty if it is free for the tunnel."""
+        """What has this address already; empty if it is free for the tunnel."""
         if address in inside and (address in doubtful) is by_doubtful:
             return f"{inside[address]} {address}"
         host = ipaddress.IPv4Address(address)
@@ -112,9 +114,9 @@ class Peers(Protocol):
 
 
 class PoolRoutes:
-    """`look()` at the machine when something of it has changed; then `wanted()` is what the interface should have.
+    """Call `look()` when something on this machine has changed; then `wanted()` is what the interface should have.
 
-    It withholds the lease where that clashes.
+    It withholds the lease if that clashes.
     """
 
     def __init__(self, name: str, lease: Lease, interfaces: Interfaces, peers: Peers) -> None:
@@ -131,27 +133,27 @@ class PoolRoutes:
         self._needed: dict[str, str] = {}
         self._doubtful: frozenset[Route | str] = frozenset()
         self._basis: tuple[str, tuple[str, ...], bool] | None = None
-        """What the plan was made of, beside what the last look saw; None: to be made anew."""
+        """What the plan was made from, beside what the last look saw; None: make a new one."""
         self._plan = PoolPlan()
 
     def note_configured(self, hosts: Iterable[str]) -> None:
-        """The server and a proxy before it, as a person named them. A name tells nothing: it is DNS that says where."""
+        """The server and a proxy before it, as a person named them. Names are ignored: only DNS says where they are."""
         self._configured = frozenset(filter(_is_numeric, hosts))
 
     def choose(self, hosts: Collection[str]) -> tuple[str, ...]:
-        """Which of these, the server or a proxy before it, may be dialled now: not ours, nor what a peer holds."""
+        """Which addresses of the server, or of a proxy, may be dialled: not ours, and none that a peer holds."""
         ours = {*self._peers.ipv4_held(), self._lease.leased_host} - self._configured
         self._shunned = tuple(host for host in hosts if host in ours)
         self._dialled = frozenset(hosts) - ours
         return tuple(host for host in hosts if host in self._dialled)
 
     def note_reached(self, host: str | None) -> None:
-        """The one of them that it was, as TLS proved. The others are nothing to us."""
+        """The address at which TLS proved the server. The others no longer matter."""
         self._server = frozenset(() if host is None else (host,))
         self._dialled = frozenset()
 
     def look(self) -> None:
-        """See what the machine has now. What it has the first time was there before the node."""
+        """See what the machine has now. What is there at the first look was there before the node."""
         self._routes = tuple(route for route in self._interfaces.routes() if route.interface != self._name)
         gateways = [gateway.address for gateway in self._interfaces.gateways()]
         resolvers = self._interfaces.resolvers()
@@ -180,7 +182,7 @@ class PoolRoutes:
         self._lease.withhold(self.plan().withheld != "")
 
     def plan(self) -> PoolPlan:
-        """As the peers are now. Asked for each peer and at each beat, so it is made once for what it is made of."""
+        """The plan for the present peers. It is asked for often, so it is kept until what it depends on changes."""
         address = self._lease.address
         if address is None:
             return PoolPlan()
@@ -200,12 +202,12 @@ class PoolRoutes:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Clashes, in words, with what helps."""
+        """Clashes, for people, with what helps."""
         return tuple(filter(None, (self.shunned, *self._clashes())))
 
     @property
     def shunned(self) -> str | None:
-        """Which addresses of the server's are not dialled, with the reason; None if all are."""
+        """Which addresses of the server are not dialled, and why; None if all are."""
         if not self._shunned:
             return None
         names = self._peers.ipv4_names()
@@ -242,7 +244,7 @@ class PoolRoutes:
         return tuple(told)
 
     def note_on(self, addresses: Iterable[str]) -> str | None:
-        """What this machine has against reaching the peer with these addresses by IPv4; None if nothing."""
+        """Why this machine does not reach the peer with these addresses by IPv4, or not safely; None if it does."""
         plan = self.plan()
         if plan.withheld:
             return (

@@ -37,11 +37,11 @@ class Held:
     lease: PortLease | None = None
     """What the gateway granted; kept while a lost one is asked for again."""
     refusal: str = ""
-    """Why there is none, or was none the last time."""
+    """Why there is none, or why there was none the last time."""
 
 
 class PortMappingStates:
-    """`await run()` in a task, `await leave()` once at the end. `news` beats when `held` has changed.
+    """`await run()` in a task, `await leave()` once at the end. `news` is notified when `held` has changed.
 
     `port` is that of our socket in this family.
     """
@@ -64,9 +64,9 @@ class PortMappingStates:
         self._news = news
         self._gateway: Gateway | None = None
         self._outcome: PortLease | str | None = None
-        """What the activity brought: a lease, or the words of a refusal. It counts when the chart moves."""
+        """What the activity has got: a lease, or the text of a refusal. It takes effect when the chart moves."""
         self._told: str | None = None
-        """Why there is no port, as the log has it."""
+        """Why there is no port, as logged last."""
         self._doubt = Notifier()
         self._is_doubted = False
         self._looked = -math.inf
@@ -94,7 +94,7 @@ class PortMappingStates:
         return "ipv6" if self._is_ipv6 else "ipv4"
 
     def status(self, seen: Sequence[Endpoint] = ()) -> PortMappingStatus:
-        """For people; `seen` is where STUN servers see us."""
+        """As `status` shows it. `seen` is where STUN servers see us."""
         state, lease = self.held.state, self.held.lease
         if lease is None:
             return PortMappingStatus(self.family, state, note=self.held.refusal)
@@ -107,7 +107,7 @@ class PortMappingStates:
         return PortMappingStatus(self.family, state, lease.protocol, lease.gateway.address, lease.external, left, note)
 
     def doubt(self) -> None:
-        """Something is wrong with a path or with our outer address: look soon whether the gateway still knows us."""
+        """Something is wrong with a path or our outer address: check soon whether the gateway still has the mapping."""
         self._is_doubted = True
         self._doubt.notify()
 
@@ -136,7 +136,7 @@ class PortMappingStates:
             self._ended.set()
 
     async def leave(self) -> None:
-        """Take the mapping back. Bound the time; a gateway that does not answer forgets it when the lease ends."""
+        """Delete the mapping. Bound the time: if the gateway does not answer, the lease ends by itself."""
         self._scope.cancel()
         await self._ended.wait()
         lease = self._outcome if isinstance(self._outcome, PortLease) else self.lease
@@ -164,7 +164,7 @@ class PortMappingStates:
         return "granted"
 
     async def _watch(self) -> str:
-        """A gateway that does not answer may be starting again: it is asked again soon."""
+        """Check now and then. A gateway that does not answer may be restarting: it is asked again soon."""
         lease = self.lease
         assert lease is not None
         wait = self._timings.port_watch

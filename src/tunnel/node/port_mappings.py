@@ -23,7 +23,7 @@ NO_PROTOCOL = "none"
 
 
 class PortMappings:
-    """`await run()` once the sockets are open; `await leave()` at the end. `news` beats at each change.
+    """`await run()` once the sockets are open; `await leave()` at the end. `news` is notified of each change.
 
     None is made if the settings say so, if only the relay is used, or in the address family of an endpoint that the
     user has declared: there a port is open already.
@@ -94,7 +94,7 @@ class PortMappings:
                 nursery.start_soon(mapping.run)
 
     async def leave(self) -> None:
-        """Take all of them back. Bound the time."""
+        """Delete all of them. Bound the time."""
         async with trio.open_nursery() as nursery:
             for mapping in self._mappings:
                 nursery.start_soon(mapping.leave)

@@ -1,4 +1,4 @@
-"""Why the server does not have us, what a person can do about it, and how often to tell."""
+"""Why there is no link to the server, what a person can do about it, and how often to log it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REMEDIES = {
     "version": "run the same version of p2ptunnel-trio here and on the server",
     "handle_taken": "another node's id begins like ours: remove node.key from the state folder and start again",
 }
-"""What waiting does not cure, by the code of the refusal: words of the server itself, who has proved who it is."""
+"""What waiting does not cure, by the code of the refusal. The server says these after it has proved its identity."""
 
 _IMPOSTURES = {
     "wrong_pin": "somebody else answers at the server's address. A network that wants you to log in first does so: "
@@ -25,19 +25,19 @@ _IMPOSTURES = {
     "wrong_date": "set this machine's clock, if it is wrong; else the server needs a new certificate, or an invite "
     "with its pin, where dates do not matter. We try again by ourselves",
 }
-"""What anybody on the way can make us see, by code: no reason to give up."""
+"""By code: what anybody on the path can make us see, so no reason to give up."""
 
 TWIN = (
     "another process registers with this node's key: was this state folder copied, or does a second machine use it? "
     "Each needs a key of its own: on one of the two remove node.key from the state folder and start again"
 )
-"""Of the refusal `replaced`. Not final: the other process may end."""
+"""For the refusal `replaced`. It is not final: the other process may end."""
 _FULL = {
     "address_full": "ask the server's operator to raise --max-connections-per-address; we try again by ourselves",
     "server_full": "ask the server's operator, or wait for a place; we try again by ourselves",
     "network_full": "stop a node of this network, or use another network; we try again by ourselves",
 }
-"""What waiting cures only if somebody else goes."""
+"""What waiting cures only if somebody else leaves."""
 _ELSE = "the server turned us away for now; we try again by ourselves"
 _UNREACHABLE = "check that the server runs and that its TCP port can be reached from here; we try again by ourselves"
 _HUNG_UP = (
@@ -58,7 +58,7 @@ _PROXY = {
     403: "ask who runs the proxy to allow CONNECT to that host and port (443 is the one that most allow), or name the "
     "host in NO_PROXY; we try again by ourselves",
 }
-"""By the status of its answer."""
+"""By the status of the proxy's answer."""
 _PROXY_ELSE = "the proxy is asked again; if the server is reached without it, name the server's host in NO_PROXY"
 _STRANGE = "is this a p2ptunnel-trio server of our version? we try again by ourselves"
 MAX_KNOWN = 32
@@ -70,7 +70,7 @@ def is_final(failure: Exception) -> bool:
 
 
 def remedy_for(failure: Exception | None) -> str:
-    """What a person can do about a failed attempt; None: it broke off or stayed silent."""
+    """What a person can do about a failed attempt; None stands for one that broke off or stayed silent."""
     match failure:
         case Refused(code="replaced"):
             return TWIN
@@ -91,7 +91,7 @@ def remedy_for(failure: Exception | None) -> str:
 
 
 class Complaints:
-    """Warns of a trouble when it is new, and at its 2nd, 4th, 8th... return. `settle` when all is well."""
+    """Warns of a failure when it is new, and the 2nd, 4th, 8th ... time. `settle` when all is well."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -107,5 +107,5 @@ class Complaints:
             )
 
     def settle(self) -> None:
-        """The server has us: the next trouble is news again."""
+        """The server has welcomed us: the next failure is news again."""
         self._counts.clear()

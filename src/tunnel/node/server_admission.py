@@ -1,4 +1,4 @@
-"""One connection to the server: the stream (server_dial.py), WebSocket, challenge, hello, welcome."""
+"""How the server admits us: a stream (server_dial.py), WebSocket, challenge, hello, welcome."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Connection:
 
 
 class ServerAdmission:
-    """`open` connects once and proves who we are; `note_silent` has another address of the server's go first."""
+    """`open` connects once and proves who we are."""
 
     def __init__(
         self,
@@ -103,12 +103,12 @@ class ServerAdmission:
             raise
 
     def note_silent(self, connection: Connection) -> None:
-        """It answers no more: another address goes first the next time."""
+        """It stopped answering: another address goes first the next time."""
         self._memory.note_failed(connection.via)
 
 
 def _has_answered(error: BaseException) -> bool:
-    """Whether the other side said something: then its address is right."""
+    """Whether the other side answered: then its address is right."""
     if isinstance(error, BaseExceptionGroup):
         return any(_has_answered(inner) for inner in error.exceptions)
     return isinstance(error, Refused | RemoteProtocolError)

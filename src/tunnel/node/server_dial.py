@@ -1,7 +1,7 @@
-"""The byte stream to the server: at which of its addresses, through which proxy, and TLS with the pin.
+"""Dials the server: picks its address (happy eyeballs, RFC 8305) or a proxy, and starts TLS with the pin.
 
-name -> addresses, those that failed lately last -> TCP -> TLS           the first that comes through is it
-proxy's name -> its addresses                    -> TCP -> CONNECT -> TLS
+server's name -> addresses, those that failed lately last -> TCP -> TLS             the first that succeeds is used
+proxy's name  -> addresses                                -> TCP -> CONNECT -> TLS
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from tunnel.node.own_addresses import OwnAddresses
 log = logging.getLogger(__name__)
 
 HEAD_START = 0.25
-"""Seconds that one address of the server has before the next is tried beside it."""
+"""Seconds that one address has before the next is tried beside it."""
 TLS_HEAD_START = 1.0
-"""The same for one that has connected: a few round trips, and a server that has other work."""
+"""The same for an address that has connected: enough for a few round trips and a busy server."""
 LOOKUP_PATIENCE = 1.0
-"""Seconds in which the server's name resolves, where a proxy has reached it already: UDP wants to know."""
+"""Seconds to resolve the server's name when a proxy has reached it already: UDP needs the address."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerStream:
-    """A stream that ends at the server."""
+    """A byte stream to the server."""
 
     stream: trio.abc.Stream
     via: Endpoint
@@ -43,13 +43,13 @@ class ServerStream:
     server: Endpoint | None
     """The server's address: `via`, or through a proxy the first of its name, None if that does not resolve here."""
     addresses: tuple[Endpoint, ...]
-    """All of its name."""
+    """All that its name resolved to."""
 
 
 async def open_server_stream(
     world: World, url: ServerUrl, pin: bytes | None, own: OwnAddresses, memory: AddressMemory
 ) -> ServerStream:
-    """Dial once. Raises Unreachable, or Refused where somebody else answers."""
+    """Dial once. Raises Unreachable, or Refused if somebody else answers there."""
 
     async def secure(stream: trio.abc.Stream) -> trio.abc.Stream:
         return await client_tls(stream, url.host, pin) if url.is_tls else stream
@@ -75,7 +75,7 @@ async def open_server_stream(
 
 
 def proxy_notes(world: World, url: ServerUrl) -> tuple[str, ...]:
-    """What a person should know of the proxies in the environment. Raises SettingsError for what is no URL of one."""
+    """Notes on the proxies in the environment. Raises SettingsError for one that is not the URL of a proxy."""
     proxy = world.proxies.find(url.host, url.port, is_tls=url.is_tls)
     return (str(proxy),) if isinstance(proxy, UnsupportedProxy) else ()
 
@@ -96,7 +96,7 @@ async def _look_up(world: World, url: ServerUrl) -> tuple[Endpoint, ...]:
 
 
 def _named(error: Unreachable, proxy: Proxy) -> Unreachable:
-    """So that nobody looks for the server's fault."""
+    """Names the proxy, so that nobody looks for the fault in the server."""
     return error if str(proxy) in str(error) else ServerUnreachable(f"through the proxy {proxy}: {error}")
 
 
@@ -106,11 +106,11 @@ async def _open_first(
     secure: Callable[[trio.abc.Stream], Awaitable[trio.abc.Stream]],
     memory: AddressMemory,
 ) -> tuple[trio.abc.Stream, Endpoint]:
-    """The first address that answers (RFC 8305 section 5), TLS included: a way may connect and then carry nothing."""
+    """The first address that succeeds (RFC 8305 section 5), TLS included: a path may connect and then carry nothing."""
     failures: list[Unreachable | Refused] = []
     opened: list[tuple[trio.abc.Stream, Endpoint]] = []
     connected: dict[Endpoint, None] = {}
-    """Those whose TLS is under way."""
+    """Those on which TLS has begun."""
 
     async def attempt(endpoint: Endpoint, failed: trio.Event) -> None:
         try:
@@ -147,7 +147,7 @@ async def _open_first(
 
 
 def _cause(failures: Sequence[Unreachable | Refused]) -> Exception:
-    """Who answered and is not the server that we look for says more than an address where nobody answers."""
+    """The most telling failure: an answer that is not the server's says more than an address where nobody answers."""
     for failure in failures:
         if isinstance(failure, Refused | ProxyRefused):
             return failure

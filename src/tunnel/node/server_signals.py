@@ -43,7 +43,7 @@ class ServerSignals:
         nat_discovery: NatDiscovery,
         peer_signals: PeerSignals,
     ) -> None:
-        """`notifier` beats when anything that `status` shows may have changed."""
+        """`notifier` is notified when anything that `status` shows may have changed."""
         self._own = own
         self._nat64 = nat64
         self._peer_table = peer_table

@@ -1,4 +1,4 @@
-"""What `status` shows of the node, as it is now, from those who know. It keeps nothing."""
+"""What `status` shows: the node and its peers as they are now. It keeps nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tunnel.peer.connection import PeerConnection
 
 
 class StatusReport:
-    """`proxy_notes` is what a person should know of the proxies in the environment."""
+    """Composes `NodeStatus` and `PeerStatus`. `proxy_notes` are notes on the proxies in the environment."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class StatusReport:
         )
 
     def peer(self, peer: PeerConnection) -> PeerStatus:
-        """What its connection says of itself, and what this machine has against it."""
+        """The status of its connection, with notes on what hinders it on this machine."""
         status = peer.status()
         note = self._own.note_on(status.addresses)
         return replace(status, notes=tuple(filter(None, (note,))))

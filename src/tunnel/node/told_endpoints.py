@@ -1,8 +1,8 @@
-"""The UDP endpoints that our server tells of itself, as we can reach them. Pure.
+"""The UDP endpoints that our server names as its own, as we can reach them. Pure.
 
-A server does not know its addresses out there: a router before it may forward ports, a translator may stand between
-(NAT64). What it tells without a host stands at the one that we reached, and so does a private address that is told by a
-server whom we reached at a global one: it is that of its own network.
+A server does not know its outer addresses: a router before it may forward ports, or a NAT64 may stand between. An
+endpoint without a host is at the address that we reached. So is a private address if we reached the server at a global
+one: it belongs to the server's own network.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from tunnel.model.endpoint import Endpoint, Scope, scope_of
 
 
 def place(told: Sequence[Endpoint], reached: Endpoint | None, addresses: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
-    """The endpoints in the order of the telling, each once. None of them where nobody knows where the server is.
+    """The endpoints in the given order, each once; none if it is not known where the server is.
 
-    `reached` is where our link goes, `addresses` are all that the server's name resolved to. A port of the family that
-    we did not dial stands at the name's only address of that family; if there is none, and nothing else was told, at
-    the one that we reached.
+    `reached` is where our link goes, `addresses` are all that the server's name resolved to. A port in the address
+    family that we did not dial is at the name's only address of that family. If there is none, and no other endpoint
+    was told, it is at the address that we reached.
     """
     if reached is None:
         return ()

@@ -1,7 +1,7 @@
 """The node's TUN interface: opened before anything is sent, given each new lease, and kept as it should be.
 
-Somebody may take addresses or routes off it, switch it off or remove it: a person, a script, a network manager. They
-are put back, sooner or later, however often; the log and `status` say so.
+A person, a script or a network manager may remove addresses or routes, switch the interface off or delete it. They are
+put back each time, later if it happens often; the log and `status` say so.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tunnel.riders.tun_plane import TunPlane
 log = logging.getLogger(__name__)
 
 NOTED = 3600.0
-"""Seconds for which `status` says what was done to the interface and undone again."""
+"""Seconds for which `status` tells of a change that was undone."""
 OFTEN = 3
-"""Times after which it is no accident any more, and the remedy is named."""
+"""After so many changes it is no accident, and the remedy is named."""
 REMEDY = "find out who does it; NetworkManager leaves it alone after `nmcli device set {name} managed no`"
 
 
 class Interface:
-    """`await open()` first: it finds out whether this machine lets us; then `run()`."""
+    """`await open()` first, which finds out whether this machine allows it; then `run()`."""
 
     def __init__(
         self,
@@ -55,13 +55,13 @@ class Interface:
         self._trouble = ""
 
     async def open(self) -> None:
-        """Make it, with the addresses that we know so far. Raises DeviceError: no privilege, name taken."""
+        """Make it, with the addresses that are known so far. Raises DeviceError: no privilege, name taken."""
         self._has = self._pool.wanted()
         self._device = await self._devices.open_device(self._name, self._mtu, *self._has)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What others did to it, and what became of that, in words."""
+        """What others did to it, and what became of that, for people."""
         is_over = not self._trouble and trio.current_time() - self._restored > NOTED
         if not self._disturbances or is_over:
             return ()
@@ -89,7 +89,7 @@ class Interface:
             self._device = None
 
     async def _keep(self, device: PacketDevice) -> None:
-        """Put back what is taken away: at once, and ever later where that happens again and again."""
+        """Put back what is removed: at once, and after longer waits if that happens again and again."""
         attempt = 0
         while True:
             lost = await device.link.wait_disturbed()
@@ -109,7 +109,7 @@ class Interface:
             self._notifier.notify()
 
     def _note(self, lost: str) -> None:
-        """Told at the 1st, 2nd, 4th, 8th... time."""
+        """Logged the 1st, 2nd, 4th, 8th ... time."""
         self._disturbances += 1
         self._lost = lost
         if self._disturbances & (self._disturbances - 1) == 0:
