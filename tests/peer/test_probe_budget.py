@@ -73,7 +73,7 @@ async def turn_of(budget: ProbeBudget, patience: float = 1.0) -> PredictionTurn:
     return turn
 
 
-async def test_one_hard_punch_goes_on_at_a_time(autojump_clock: trio.testing.MockClock) -> None:
+async def test_one_port_prediction_goes_on_at_a_time(autojump_clock: trio.testing.MockClock) -> None:
     budget = ProbeBudget()
     first = await turn_of(budget)
     assert await budget.wait_turn(3.0) is None
@@ -105,7 +105,7 @@ async def test_who_gives_up_waiting_leaves_the_turn_to_others(autojump_clock: tr
     assert trio.current_time() == 10.0
 
 
-async def test_flows_and_sockets_of_a_hard_punch_keep_their_pace_and_end(
+async def test_flows_and_sockets_of_a_port_prediction_keep_their_pace_and_end(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     turn = await turn_of(ProbeBudget())
@@ -121,7 +121,7 @@ async def test_flows_and_sockets_of_a_hard_punch_keep_their_pace_and_end(
     assert (turn.flows, turn.sockets, turn.is_spent) == (PREDICTION_FLOWS, PREDICTION_SOCKETS, True)
 
 
-async def test_a_hard_punch_leaves_the_other_peers_some_of_the_node_s_rate(
+async def test_a_port_prediction_leaves_the_other_peers_some_of_the_node_s_rate(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """All flows come out of one bucket: 200 a second in the node, whoever opens them."""
@@ -138,7 +138,7 @@ async def test_a_hard_punch_leaves_the_other_peers_some_of_the_node_s_rate(
 
 
 async def spend(turn: PredictionTurn, peer: NodeId, host: str, most: int = PREDICTION_PACKETS) -> int:
-    """Punch as hard as is allowed, or with so many packets; how many were sent."""
+    """Send as much as is allowed, or so many packets; return how many were sent."""
     if turn.may_punch(peer, host):
         while turn.packets < most and not turn.is_spent:
             if not turn.take_flow():
@@ -149,7 +149,7 @@ async def spend(turn: PredictionTurn, peer: NodeId, host: str, most: int = PREDI
     return turn.packets
 
 
-async def test_one_address_is_worth_a_few_hard_punches_an_hour(autojump_clock: trio.testing.MockClock) -> None:
+async def test_one_address_is_worth_a_few_port_predictions_an_hour(autojump_clock: trio.testing.MockClock) -> None:
     """It may be a victim's, whom a hostile member announced as itself."""
     budget = ProbeBudget()
     sent = 0

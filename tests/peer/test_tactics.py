@@ -76,7 +76,7 @@ def test_the_reports_decide_the_patience_and_the_reason(
 
 
 @pytest.mark.parametrize("kind", [CandidateKind.DECLARED, CandidateKind.MAPPED])
-def test_a_door_that_somebody_vouches_for_makes_two_hard_nats_worth_the_full_patience(kind: CandidateKind) -> None:
+def test_an_endpoint_that_is_vouched_for_makes_two_hard_nats_worth_the_full_patience(kind: CandidateKind) -> None:
     theirs = replace(THEIRS, nat=HARD, candidates=(Candidate(THEIR4, kind),))
     assert plan(replace(OWN, nat=HARD), theirs).patience == DEFAULT_TIMINGS.punch_patience
 

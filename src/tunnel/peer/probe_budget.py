@@ -1,11 +1,12 @@
-"""How many probes a node sends where nothing is proved: candidates are somebody's word, and may name a victim.
+"""How many probes a node sends where nothing is proved: candidates are what a peer claims, and may name a victim.
 
-    any punch        200 a second in the node (burst 400), 20 a second towards one address (burst 48)
-    an answer        20 a second towards one address (burst 48), until a probe of ours was answered from there
-    a hard punch     one at a time in the node, 1,900 flows and 240 sockets at most; they count in the node's 200
-                     too. PacedProbes again count in its 3,800 packets. One address is worth the packets of four such
-                     punches, and as many an hour, whoever asks for them, and so is one peer, whatever address it
-                     announces: what was sent counts, so a peer that starts again and is found soon costs little
+    any punch         200 a second in the node (burst 400), 20 a second towards one address (burst 48)
+    an answer         20 a second towards one address (burst 48), until a probe of ours was answered from there
+    port prediction   one attempt at a time in the node, with 1,900 flows and 240 sockets at most; the flows count in
+                      the node's 200, too. Repeated probes count in the attempt's 3,800 packets. One address gets the
+                      packets of four attempts, and as many an hour, whoever asks for them, and so does one peer,
+                      whatever address it announces. Packets that were sent count: a peer that starts again and is
+                      found soon costs little
 
 A flow is a new pair of socket and remote endpoint: what a router on the way must remember (easytier#289).
 """
@@ -26,26 +27,26 @@ HOST_RATE, HOST_BURST = 20.0, 48.0
 """The same to one address. A punch at four candidates of one host asks 28 times within its first second."""
 MAX_HOSTS = 4096
 PREDICTION_FLOWS = 1900
-"""Of one hard punch; 2,048 is what the node may open meanwhile in all."""
+"""Of one attempt; the node may open 2,048 in all meanwhile."""
 PREDICTION_PACKETS = 2 * PREDICTION_FLOWS
-"""Of one hard punch, those on flows that are open already among them."""
+"""Of one attempt, those on flows that are open already among them."""
 PREDICTION_SOCKETS = 240
-"""Of one hard punch; 256 is what the node may have open in all."""
+"""Of one attempt; the node may have 256 open in all."""
 SOCKET_RATE = 100.0
 """Sockets opened a second."""
 PREDICTION_FLOW_RATE = 180.0
-"""Flows opened a second; what is left of the node's rate is for its other peers."""
+"""Flows opened a second; the rest of the node's rate is for its other peers."""
 PREDICTION_REST = 20.0
-"""Seconds from the end of a hard punch that has opened many flows to the next one: routers forget slowly."""
+"""Seconds from the end of an attempt that has opened many flows to the next one: routers forget slowly."""
 FEW_FLOWS = 40
-"""A hard punch that opened no more needs no rest behind it; the next ones have so much less.
+"""An attempt that opened no more needs no rest after it; the next ones may open so many fewer.
 
-With the volleys of the punches beside it, fewer than a hundred at one address: more are a guess, for one at a time.
+With the volleys of other punches that is fewer than a hundred at one address: only an attempt may open more.
 """
 PREDICTION_HOST_BURST, PREDICTION_HOST_RATE = 4.0 * PREDICTION_PACKETS, 4.0 * PREDICTION_PACKETS / 3600.0
-"""Packets of hard punches to one address, and to one peer: so many at once, so many a second."""
+"""Packets of attempts towards one address, and one peer: so many at once, so many a second."""
 PREDICTION_LEAST = 200.0
-"""Packets without which a hard punch is not worth its while."""
+"""With fewer packets an attempt is not worth making."""
 
 
 class ProbeBudget:
@@ -80,7 +81,7 @@ class ProbeBudget:
         return False
 
     async def wait_turn(self, patience: float) -> PredictionTurn | None:
-        """The right to punch hard, alone in this node; None when it is not to be had within `patience` seconds."""
+        """The right to predict ports, alone in this node; None when it is not available within `patience` seconds."""
         with trio.move_on_after(patience):
             await self._turn.acquire()
             try:
@@ -92,7 +93,7 @@ class ProbeBudget:
         return None
 
     def _begin_turn(self, now: float) -> PredictionTurn:
-        """What turns without a rest behind them have opened just now is not there to be opened once more."""
+        """What turns without a rest after them have just opened is taken off this one."""
         self._lately = [(end, flows, sockets) for end, flows, sockets in self._lately if now - end < PREDICTION_REST]
         return PredictionTurn(
             self._node,
@@ -112,7 +113,7 @@ class ProbeBudget:
 
 
 class PredictionTurn:
-    """The budget of one hard punch. Call `end` once, whatever happened."""
+    """The budget of one attempt. Call `end` once, whatever happened."""
 
     def __init__(
         self,
@@ -147,10 +148,10 @@ class PredictionTurn:
         return self.flows >= self._most_flows or self.packets >= self._most_packets
 
     def may_punch(self, peer: NodeId, host: str) -> bool:
-        """Whether this peer, and this address of its, are worth one more hard punch. Ask once a punch.
+        """Whether this peer, and this address of its, may have one more attempt. Ask once an attempt.
 
-        The address may be a victim's, and a peer that has a new one each time would leave no turn to the others. What
-        is left for the two bounds this punch, and what it has sent when it ends is taken from it.
+        The address may be a victim's, and a peer with a new one each time would leave no turn to the others. What is
+        left for the two bounds the attempt, and what it has sent when it ends is taken off.
         """
         now = trio.current_time()
         left = int(min(self._peers.left(str(peer), now), self._hosts.left(host, now)))
@@ -184,7 +185,7 @@ class PredictionTurn:
         return True
 
     def end(self) -> None:
-        """Let others have their turn."""
+        """Give the turn back."""
         if self._target is not None:
             peer, host = self._target
             now = trio.current_time()

@@ -1,4 +1,4 @@
-"""Shots: probes on all ways of a plan, on a ladder, while the relay carries."""
+"""The simultaneous tactic: volleys of probes on all ways of a plan, while the relay carries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Ask = Callable[[Way, int | None], None]
 async def send_volleys(plan: Callable[[], PunchPlan], ask: Ask, timings: Timings, *, opening: bool) -> None:
     """Volleys at 0, 50, 100, 200, 400, 800 ms, then each second, until cancelled.
 
-    The plan is asked for each volley, so candidates that come in late join. With `opening` the first volleys
+    The plan is asked for each volley, so late candidates join. With `opening` the first volleys
     towards the wide area have a low TTL: they open our NAT and never reach theirs.
     """
     began = trio.current_time()

@@ -19,9 +19,9 @@ from tunnel.peer.port_prediction.plan import PredictionPlan, is_hard, plan_predi
 HOPELESS_PATIENCE = 1.2
 """Seconds for one simultaneous round even where the reports speak against it: a STUN server may have lied."""
 PORTS_OF_A_HOST = 4
-"""So many candidates at one address are tried: a NAT with dependent mapping shows a few, none of which helps."""
+"""Candidates tried at one address: a NAT with endpoint-dependent mapping shows a few, none of which helps."""
 OPENING_TTL = 2
-"""Enough to pass our own NAT, too little to reach theirs: opens ours without poisoning a NAT that tracks strangers."""
+"""Enough to pass our own NAT, too little to reach theirs, which may hold an unsolicited packet against its sender."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class PunchPlan:
     is_hopeless: bool = False
     """The reports speak against it: it is tried once, and again when they change."""
     prediction: PredictionPlan | None = None
-    """What comes after the simultaneous tactic, where a port must be guessed."""
+    """What follows the simultaneous tactic, where a port must be predicted."""
 
     @property
     def is_empty(self) -> bool:
@@ -52,7 +52,7 @@ def plan_punch(
 ) -> PunchPlan:
     """The simultaneous tactic: their candidates from each socket of the family, then ways that answered before.
 
-    It always runs; what the reports say of hard NATs only adds to it, or shortens it.
+    It always runs; what the reports say of hard NATs only adds to it or shortens it.
     """
     families = {candidate.endpoint.is_ipv6 for candidate in own.candidates}  # a socket alone is no address to send from
     candidates = [
@@ -86,7 +86,7 @@ def plan_punch(
 
 
 def _few_of_each_host(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
-    """A host has a few ports at most; somebody who names many wants a stranger scanned."""
+    """A host has a few ports at most; a peer that names many may want a victim scanned."""
     seen: Counter[str] = Counter()
     for candidate in candidates:
         seen[candidate.endpoint.host] += 1
@@ -95,7 +95,7 @@ def _few_of_each_host(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
 
 
 def outer_endpoints(theirs: Announcement) -> tuple[Endpoint, ...]:
-    """Where NATs show the peer on the IPv4 internet, each once, the best first: where hard punches may go."""
+    """The peer's endpoints on the IPv4 internet, each once, the best first: port prediction may aim at these."""
     return tuple(
         dict.fromkeys(
             candidate.endpoint
@@ -109,4 +109,4 @@ def outer_endpoints(theirs: Announcement) -> tuple[Endpoint, ...]:
 
 
 _OUTER = (CandidateKind.MAPPED, CandidateKind.DECLARED, CandidateKind.REFLEXIVE, CandidateKind.LAN)
-"""LAN too: a public host's own address is one."""
+"""LAN, too: a public host's own address is one."""

@@ -55,7 +55,7 @@ async def test_a_port_that_cannot_be_is_not_told(bench: Bench, span: Span) -> No
     assert [hint.spans for hint in solo.told] == [((65535, 65535),)] * 2
 
 
-async def test_a_bout_has_so_many_packets_and_no_more(bench: Bench) -> None:
+async def test_an_attempt_has_so_many_packets_and_no_more(bench: Bench) -> None:
     solo = await go_solo(bench.left, TACTIC)
     assert solo.attempt.turn.take_flow()
     sent = sum(solo.attempt.send_again(Way(0, THEIRS)) for _ in range(2 * PREDICTION_PACKETS))

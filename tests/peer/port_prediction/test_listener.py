@@ -1,4 +1,4 @@
-"""The opener of a hard punch, alone: where it probes, how often, and what no guesser can make it do."""
+"""The listener alone: where it sends, how often, and what no scanner can make it do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def open_for(solo: Solo, seconds: float) -> None:
         await Listener(solo.attempt).run()
 
 
-async def test_each_socket_knocks_at_once_and_again_so_as_to_arrive(bench: Bench) -> None:
+async def test_each_socket_sends_at_once_and_again_so_as_to_arrive(bench: Bench) -> None:
     solo = await go_solo(bench.left, KNOWN)
     solo.hear()
     await open_for(solo, FIRST_REPEAT + REPEAT + 0.5)
@@ -37,15 +37,15 @@ async def test_each_socket_knocks_at_once_and_again_so_as_to_arrive(bench: Bench
     assert solo.attempt.turn.packets == len(solo.probes) == 60
 
 
-async def test_it_stops_when_the_guesser_has(bench: Bench) -> None:
+async def test_it_stops_when_the_scanner_has(bench: Bench) -> None:
     solo = await go_solo(bench.left, KNOWN)
     solo.hear(phase=PunchPhase.OVER)
     await open_for(solo, 5.0)
     assert solo.probes == []
 
 
-async def test_a_guesser_that_never_ends_is_knocked_at_no_more_than_a_punch_may(bench: Bench) -> None:
-    """It may be a victim's address, and the one who announced it goes on saying that it guesses."""
+async def test_a_scanner_that_never_ends_is_sent_no_more_than_an_attempt_may(bench: Bench) -> None:
+    """It may be a victim's address, and the peer that announced it goes on saying that it scans."""
     solo = await go_solo(bench.left, SWEEPS)
     solo.hear()
     await open_for(solo, 60.0)
@@ -53,14 +53,14 @@ async def test_a_guesser_that_never_ends_is_knocked_at_no_more_than_a_punch_may(
     assert len(solo.probes) == PREDICTION_PACKETS
 
 
-@pytest.mark.parametrize(("told", "knocked"), [((22, 25), set()), ((1022, 1025), {1024, 1025})])
-async def test_no_service_of_the_guesser_s_address_is_aimed_at(
-    bench: Bench, told: tuple[int, int], knocked: set[int]
+@pytest.mark.parametrize(("told", "probed"), [((22, 25), set()), ((1022, 1025), {1024, 1025})])
+async def test_no_service_at_the_scanner_s_address_is_aimed_at(
+    bench: Bench, told: tuple[int, int], probed: set[int]
 ) -> None:
     solo = await go_solo(bench.left, replace(KNOWN, aim=Aim.TOLD, scan_sockets=1))
     solo.hear(told)
     await open_for(solo, 3.0)
-    assert solo.ports == knocked
+    assert solo.ports == probed
 
 
 async def test_a_count_that_goes_down_to_services_is_followed_no_further(bench: Bench) -> None:

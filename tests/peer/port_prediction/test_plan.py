@@ -1,4 +1,4 @@
-"""Which hard tactic: both sides come to the same one, from reports alone, and only where it can win."""
+"""The plan: both sides come to the same one, from reports alone, and only where it can succeed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def reports() -> list[NatReport]:
 
 
 def test_swapped_arguments_give_mirrored_roles() -> None:
-    """Over all pairs of reports and two attempts: one opens, the other guesses, and all else is the same."""
+    """Over all pairs of reports and two attempts: one side listens, the other scans, and all else is the same."""
     found = 0
     for one, other in product(reports(), repeat=2):
         for attempt in (0, 1):
@@ -66,7 +66,7 @@ def test_swapped_arguments_give_mirrored_roles() -> None:
         (Allocation.BLOCK, TacticName.BLOCK),
     ],
 )
-def test_the_hard_side_opens_and_the_easy_side_guesses_as_ports_are_allocated(
+def test_the_side_behind_a_hard_nat_listens_and_the_other_scans_as_ports_are_allocated(
     allocation: Allocation, name: TacticName
 ) -> None:
     for attempt in range(4):
@@ -89,12 +89,12 @@ def test_the_hard_side_opens_and_the_easy_side_guesses_as_ports_are_allocated(
         (hard(filtering=Filtering.ADDRESS_DEPENDENT), hard(filtering=Filtering.ENDPOINT_INDEPENDENT)),
     ],
 )
-def test_where_no_guess_is_needed_or_none_can_win_there_is_no_hard_tactic(one: NatReport, other: NatReport) -> None:
+def test_where_no_prediction_is_needed_or_none_can_succeed_there_is_no_plan(one: NatReport, other: NatReport) -> None:
     assert plan_prediction(body(one), body(other, key=2)) is None
 
 
-def test_an_open_door_makes_a_hard_nat_easy() -> None:
-    """The gateway mapped a port, or the user vouches for one: that side guesses, or nobody needs to."""
+def test_an_endpoint_that_is_vouched_for_makes_a_hard_nat_easy() -> None:
+    """The gateway mapped a port, or the user declared one: that side scans, or no prediction is needed."""
     door = body(hard(), kind=CandidateKind.MAPPED)
     tactic = plan_prediction(door, body(hard(), key=2))
     assert tactic is not None
@@ -159,7 +159,7 @@ def test_a_block_of_services_alone_is_no_block() -> None:
 
 @pytest.mark.parametrize("ports", [512, 1024, 2048, 4096, 16384, 64512])
 def test_as_many_sockets_as_half_of_the_flows_need(ports: int) -> None:
-    """All guesses miss with (1 - sockets / ports) ** guesses."""
+    """All probes miss with the probability (1 - sockets / ports) ** probes."""
     sockets = sockets_for((1024, 1023 + ports))
     assert (1 - sockets / ports) ** min(ports, PREDICTION_FLOWS) < 0.001
     assert sockets <= PREDICTION_SOCKETS

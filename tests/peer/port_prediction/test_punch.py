@@ -1,4 +1,4 @@
-"""A hard punch as two peers live it, over two wires: who takes part, what is told, what is left of it."""
+"""Port prediction between two peers over two wires: who takes part, what is told, what remains of it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def probes(side: Side, other: Side) -> set[int]:
     return {remote.port for remote in asked if remote.host == other.endpoint.host and remote != other.endpoint}
 
 
-async def test_one_opens_the_other_guesses_and_both_say_what_they_spent(bench: Bench) -> None:
+async def test_one_listens_the_other_scans_and_both_say_what_they_spent(bench: Bench) -> None:
     await begin(bench)
     await wait_relayed(bench)
     left, right = bench.left.peer.status().reason, bench.right.peer.status().reason
@@ -96,7 +96,7 @@ async def test_ports_that_a_hard_nat_gives_anew_are_no_reason_for_another_punch(
     assert len(bench.left.moves) == moves
 
 
-async def test_nobody_is_knocked_at_who_does_not_join(bench: Bench) -> None:
+async def test_nothing_is_sent_to_a_peer_that_does_not_join(bench: Bench) -> None:
     """All that the right side says in probes over the relay is lost: its address may be a victim's."""
     bench.drop = lambda side, way, datagram: (
         side is bench.right and way == RELAY and bool(datagram) and datagram[0] == Kind.PROBE

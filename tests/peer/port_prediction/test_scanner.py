@@ -1,4 +1,4 @@
-"""The guesser of a hard punch, alone: which ports it asks, and what no opener can make it do."""
+"""The scanner alone: which ports it probes, and what no listener can make it do."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ async def test_ports_that_were_told_are_asked_with_a_few_beside_them_and_again(b
     assert solo.attempt.turn.packets == len(solo.probes)
 
 
-async def test_it_stops_when_the_opener_has(bench: Bench) -> None:
+async def test_it_stops_when_the_listener_has(bench: Bench) -> None:
     solo = await go_solo(bench.left, TOLD)
     solo.hear((5000, 5009), phase=PunchPhase.OVER)
     await guess(solo, 5.0)
     assert trio.current_time() < 1.0
 
 
-async def test_an_opener_that_tells_of_all_ports_has_as_many_asked_as_there_are_flows_for(bench: Bench) -> None:
+async def test_a_listener_that_tells_all_ports_has_as_many_probed_as_there_are_flows_for(bench: Bench) -> None:
     solo = await go_solo(bench.left, TOLD)
     solo.hear(*EVERYWHERE)
     scanner = await guess(solo, 20.0)
@@ -61,7 +61,7 @@ async def test_an_opener_that_tells_of_all_ports_has_as_many_asked_as_there_are_
     assert min(solo.ports) == FIRST_PORT
 
 
-async def test_an_opener_that_tells_of_other_ports_each_time_fills_no_memory(bench: Bench) -> None:
+async def test_a_listener_that_tells_other_ports_each_time_fills_no_memory(bench: Bench) -> None:
     """Each of many sockets would wait for each port that was ever told."""
     solo = await go_solo(bench.left, FILLS)
     most = 0
