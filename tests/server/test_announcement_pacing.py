@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.rates import TokenBucket
 from tunnel.network.fair_queueing import FairQueue, Share
-from tunnel.server.announcement_pacing import AT_ONCE, TELLINGS_RATE, AnnouncementPacer
+from tunnel.server.announcement_pacing import AT_ONCE, MESSAGES_RATE, AnnouncementPacer
 from tunnel.server.presence import Member, Presence
 from tunnel.wire.signals import Announce, PeerUp, Signal
 
@@ -67,7 +67,7 @@ async def test_the_rest_are_paced_by_how_many_must_be_told(autojump_clock: MockC
     """Sixty members that announced eight times a second, 28 kB/s together, took a whole core."""
     seconds = 80.0
     told, _ = await announce_for(seconds, others)
-    assert AT_ONCE <= len(told) <= AT_ONCE + seconds * TELLINGS_RATE / others
+    assert AT_ONCE <= len(told) <= AT_ONCE + seconds * MESSAGES_RATE / others
 
 
 async def test_the_newest_announcement_is_told_in_the_end(autojump_clock: MockClock) -> None:

@@ -1,6 +1,6 @@
-"""Passing on what one member announces: the newest alone, and the less often the more there are to tell.
+"""Passes on what one member announces: only the newest, and less often the more peers there are.
 
-The first few go at once; then each waits until the tellings of those before are paid for.
+The first few go at once. Each later one waits until the messages of those before it are paid for, at a fixed rate.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import trio
 from tunnel.network.fair_queueing import Share
 from tunnel.server.presence import Member, Presence
 
-TELLINGS_RATE = 50.0
-"""Peers a second that one member's announcements are told to: a change every second in a network of fifty."""
+MESSAGES_RATE = 50.0
+"""Peers a second that one member's announcements are passed on to: one change a second in a network of fifty."""
 AT_ONCE = 3
 """Announcements that are passed on without waiting; a node that starts makes about as many."""
 NOTES_A_PIECE = 64
-"""Notes that cost as much as a message read."""
+"""Notes that cost as much as one message that is read."""
 
 
 class AnnouncementPacer:
-    """Run `run` in a task of the member's connection; call `note` when it has announced something."""
+    """Run `run` in a task of the member's connection; call `note` when the member has announced something."""
 
     def __init__(self, presence: Presence, member: Member, share: Share) -> None:
         self._presence = presence
@@ -30,7 +30,7 @@ class AnnouncementPacer:
         self._fresh = trio.Event()
 
     def note(self) -> None:
-        """There is something that the others have not heard."""
+        """There is an announcement that the others have not been told."""
         self._fresh.set()
 
     async def run(self) -> None:
@@ -42,6 +42,6 @@ class AnnouncementPacer:
             self._fresh = trio.Event()
             told = self._presence.pass_on(self._member)
             self._share.charge(told / NOTES_A_PIECE)
-            cost = told / TELLINGS_RATE
+            cost = told / MESSAGES_RATE
             paid_until = max(paid_until, trio.current_time()) + cost
             await trio.sleep_until(paid_until - (AT_ONCE - 1) * cost)

@@ -1,4 +1,4 @@
-"""The server's TLS certificate: given by the operator, or self-made once and kept, so that its pin stays the same."""
+"""The server's TLS certificate: the operator's, or a self-signed one that is kept, so that its pin stays the same."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ServerCertificate:
 
 
 def open_certificate(settings: ServerSettings, store: Store, entropy: Entropy) -> ServerCertificate:
-    """The certificate that the settings name, else the kept self-made one, else a new one, which is kept.
+    """The certificate that the settings name, else the stored self-signed one, else a new one, which is stored.
 
     Raises SettingsError for files that cannot be read, DeviceError when the store fails.
     """

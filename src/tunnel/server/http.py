@@ -1,6 +1,6 @@
 """A small HTTP/1.1 server for people and monitors: GET and HEAD of a few fixed paths, nothing else.
 
-Knows no tunnel: the paths and what they say come from outside.
+It knows nothing of the tunnel: the caller gives the paths and their content.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tunnel.network.accept_backoff import AcceptBackoff
 from tunnel.network.ports import StreamListener
 
 REQUEST_PATIENCE = 10.0
-"""Seconds for a request to come and its answer to be taken, and for which an idle connection stays open."""
+"""Seconds for a request to come and its answer to be taken. An idle connection stays open as long."""
 MAX_CONNECTIONS = 64
 MAX_HEAD = 8192
 
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class Page(NamedTuple):
-    """What a path answers."""
+    """The content of a path."""
 
     content_type: str
     body: bytes
@@ -35,9 +35,9 @@ Pages = Mapping[str, Callable[[], Page]]
 
 
 async def serve_http(listener: StreamListener, pages: Pages) -> None:
-    """Serve until cancelled. What a client sends ends its own connection at most.
+    """Serve until cancelled. Whatever a client sends ends only its own connection.
 
-    Of more than MAX_CONNECTIONS the one that has said nothing whole for longest is closed: a monitor is always let in.
+    Beyond MAX_CONNECTIONS the one whose last request is the oldest is closed, so a monitor can always connect.
     """
     open_ones: dict[trio.CancelScope, None] = {}
 
@@ -154,4 +154,4 @@ def _text(line: str) -> Page:
 
 
 _NOTHING = Page("text/plain; charset=utf-8", b"")
-"""Answers what is no request: it may have begun as a HEAD, which gets no body."""
+"""Answers what is not a request: it may have begun as a HEAD, which gets no body."""

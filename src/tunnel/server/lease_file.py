@@ -1,7 +1,8 @@
 """The leases on disk: read once when the server starts, then written row by row.
 
-The disk may be full, read-only or held by somebody for hours: then `DiskFails` says so, nothing was written, and the
-caller keeps what it has to write. A file that is no database of ours is `DeviceError`: somebody has to look at it.
+The disk may be full or read-only, or the file locked, for hours: then `DiskFails` is raised, nothing has been written,
+and the caller keeps its changes. A file that is not a database of ours raises `DeviceError`: the operator has to look
+at it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Protocol
 from tunnel.model.errors import DeviceError
 
 LOCK_PATIENCE = 0.25
-"""Seconds to wait for another process that holds the file (a backup): the whole server stands still meanwhile."""
+"""Seconds to wait for another process that locks the file (a backup). The whole server blocks meanwhile."""
 
 LEASE_TABLE = """
 CREATE TABLE lease (
@@ -32,7 +33,7 @@ CREATE TABLE lease (
 """
 _FORMAT = 1
 _INDEXES = "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE 'lease_by_%'"
-"""Of earlier servers, which asked the file. Now only memory is asked."""
+"""Indexes that earlier versions made. Queries now go to memory only."""
 
 _PASSING_ERRNOS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -56,7 +57,7 @@ Key = tuple[bytes, bytes]
 
 
 class DiskFails(Exception):
-    """The disk takes nothing now; it may later. The text says why."""
+    """The disk cannot be written now, but may be later. The text says why."""
 
 
 class LeaseStore(Protocol):
@@ -76,14 +77,14 @@ class LeaseStore(Protocol):
 
 
 class LeaseFile:
-    """One file. `read`, then `write`; both open it if it is not."""
+    """One file. `read`, then `write`; both open it if it is not open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._database: sqlite3.Connection | None = None
 
     def read(self) -> list[Row]:
-        """All rows, also of a disk that takes no writing. Raises DeviceError."""
+        """All rows, even from a disk that cannot be written. Raises DeviceError."""
         try:
             return self._rows(self._opened())
         except DiskFails:
@@ -101,7 +102,7 @@ class LeaseFile:
         except DeviceError as error:
             raise DiskFails(str(error)) from error
         except DiskFails:
-            self.close()  # opened anew next time, for what has failed once may stay so
+            self.close()  # reopened next time: a connection that failed once may keep failing
             raise
 
     def close(self) -> None:
@@ -134,7 +135,7 @@ class LeaseFile:
         return self._database
 
     def _read_only(self) -> list[Row]:
-        """With what is in the write-ahead log, if that can be read without writing; else without it."""
+        """Including the write-ahead log, if that can be read without writing; else without it."""
         for mode in ("mode=ro", "mode=ro&immutable=1"):
             with suppress(DiskFails), self._judged():
                 where = f"{self._path.absolute().as_uri()}?{mode}"
@@ -154,7 +155,7 @@ class LeaseFile:
 
     @contextmanager
     def _judged(self) -> Iterator[None]:
-        """Tell what may pass from what somebody has to look at."""
+        """Raise DiskFails for what may pass, DeviceError for what the operator has to look at."""
         try:
             yield
         except sqlite3.Error as error:

@@ -1,6 +1,6 @@
-"""What one source may hold of the server, and who counts as one source. Rates are in model/rates.py.
+"""What one source address may use of the server, and what counts as one source. Rates are in model/rates.py.
 
-Knows no connection, no signal and no trio.
+Must not know connections, signals or Trio.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ _log = logging.getLogger(__name__)
 
 
 WIDER = 4
-"""What the strangers of one IPv6 /48 may have together, in times of what those of one source may."""
+"""Strangers of one IPv6 /48 may together have so many times what those of one source may."""
 SILENT = 16
-"""Connections that may be made for each one that may speak."""
+"""Connections that may be made for each one that may send its first bytes."""
 RESERVE = 4
+"""Sources from which a node registered lately may have so many times the rate in addition."""
 LATELY = 3600.0
 """Seconds for which a source counts as one from which nodes register."""
 SPARE_DESCRIPTORS = 160
@@ -38,7 +39,7 @@ class Slot:
     drop: Callable[[], None]
     """Ends the connection of a stranger."""
     network: NetworkId | None = None
-    """Of a member."""
+    """Of a member; None for a stranger."""
     end: Callable[[str], None] | None = None
     """Ends the connection of a member, with this code."""
 
@@ -76,25 +77,26 @@ class _Members:
 
     @property
     def greatest(self) -> dict[Slot, None]:
-        """Those of the network with most."""
+        """The members of the network that has most."""
         return max(self.networks.values(), key=len)
 
 
 class Slots:
-    """How many connections are held at once: by strangers and by members, of each kind in all and by one source.
+    """Limits the connections held at once: those of strangers and of members, each in all and by one source.
 
-    A connection comes as a stranger; `admit` makes it a member's. Who comes in great numbers drives out himself:
-    - when a source, or the server, has as many strangers as it may, a newcomer takes the place of the oldest of that
-      source, or of the source with most of them;
-    - when a source has as many members as it may, the network with most of them gives way to one with fewer, but none
-      gives way below an eighth of the places: networks cost nothing, and many small ones take no great one's places;
-    - when the server has, the source with most of them gives way to one with fewer.
+    A connection starts as a stranger's; `admit` makes it a member's. A source of many connections displaces its own:
+    - when a source has its maximum of strangers, a new one replaces the oldest of that source; when the server has, it
+      replaces the oldest of the source with most strangers;
+    - when a source has its maximum of members, the network with most of them loses one to a network with fewer, but
+      none is reduced below an eighth of the maximum: networks cost nothing, so many small ones must not displace a
+      large one;
+    - when the server has its maximum of members, the source with most of them loses one to a source with fewer.
 
     A `take` that gave a slot needs its `give_back`.
     """
 
     def __init__(self, *, strangers: int, members: int, each_strangers: int, each_members: int) -> None:
-        """`each_...`: of one source; a whole IPv6 /48 has no more members than one IPv4 address."""
+        """`each_...`: for one source; a whole IPv6 /48 may have as many members as one IPv4 address."""
         self._max_strangers = strangers
         self._max_members = members
         self._each_members = each_members
@@ -106,7 +108,7 @@ class Slots:
         self._members_total = 0
         self._held: set[Slot] = set()
         self.dropped = 0
-        """Strangers who had to go."""
+        """Strangers that were dropped for newer ones."""
 
     @property
     def held(self) -> int:
@@ -114,7 +116,7 @@ class Slots:
         return len(self._held)
 
     def take(self, sources: tuple[str, ...], drop: Callable[[], None]) -> Slot | None:
-        """A place for a stranger; None if the /48 of his sources (see `sources_of`) has as many as it may."""
+        """A slot for a stranger; None if the /48 of its sources (see `sources_of`) has its maximum."""
         if not self._strangers.has_room(sources):
             if sources[0] not in self._strangers_by_source:
                 return None
@@ -128,10 +130,10 @@ class Slots:
         return slot
 
     def admit(self, slot: Slot, network: NetworkId, end: Callable[[str], None], *, returns: bool = False) -> str | None:
-        """Make this stranger a member of a network, or say by which code he is refused: `server_full`, `address_full`.
+        """Make this stranger a member of a network, or return the code of the refusal: `server_full`, `address_full`.
 
-        One that `returns` takes the place of an older link of the same node, which is about to end. `end(code)` is
-        called when he has to give way later.
+        One that `returns` replaces an older link of the same node, which is about to end. `end(code)` is called when it
+        has to give way later.
         """
         source = slot.sources[-1]
         here = self._members.get(source) or _Members()
@@ -198,10 +200,10 @@ def _total(members: _Members) -> int:
 
 
 class ConnectRates:
-    """How often one source may connect: a burst, then a rate; the sources of one IPv6 /48 together `WIDER` times it.
+    """How often one source may connect: a burst, then a rate; the sources of one IPv6 /48 together `WIDER` times that.
 
-    Who connects and says nothing costs little, and takes nothing of it: `may_connect` bounds him by `SILENT` times as
-    much. Sources from which somebody registered lately have as much again as `RESERVE` says.
+    A connection that sends nothing costs little and is not charged: `may_connect` limits all connections to `SILENT`
+    times as many. A source from which a node registered lately has `RESERVE` times the rate in addition.
     """
 
     def __init__(self, rate: float, burst: float) -> None:
@@ -238,7 +240,7 @@ def _take(tables: tuple[RateTable, ...], sources: tuple[str, ...], now: float) -
 
 
 def fit_connections(settings: ServerSettings, descriptors: int) -> ServerSettings:
-    """Settings that so many file descriptors are enough for; a warning if there are too few for those given."""
+    """Settings that fit this number of file descriptors; logs a warning if the given settings need more."""
     usable = max(descriptors - SPARE_DESCRIPTORS, 2)
     if settings.max_connections + settings.max_strangers <= usable:
         return settings

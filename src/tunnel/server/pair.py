@@ -1,4 +1,4 @@
-"""Two nodes of one network, as what concerns both of them is kept: introductions, circuits."""
+"""Two nodes of one network: the key under which their introduction and their circuits are kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tunnel.model.identity import NetworkId, NodeId
 
 
 class Pair(NamedTuple):
-    """The same one whoever of the two asks: the lower id is first."""
+    """Equal whichever of the two asks: the lower id is first."""
 
     network: NetworkId
     low: NodeId

@@ -1,12 +1,12 @@
 """What the server remembers across restarts: which node leased which IPv4 tunnel address, and when it was last seen.
 
-It is held by a database in memory, and written down in a file as it changes (lease_file.py): when the disk is full,
-nodes come and go as before, and what has changed is written down when there is room again. The database holds ids and
-leases, nothing else: no key, no announcement, no endpoint. A fresh address is looked for from a place that the node id
-itself gives, so a server that lost its file hands out nearly the same addresses again.
+A database in memory holds it, and changes are written to a file (lease_file.py). When the disk is full, nodes come and
+go as before, and the changes are written when there is room again. The database holds ids and leases only: no key, no
+announcement, no endpoint. The search for a free address starts at one derived from the node id, so a server that lost
+its file hands out nearly the same addresses again.
 
-Anybody may invent networks and node keys, so nothing here may cost more the more leases there are: a network holds a
-bounded number of them, and each question that walks along leases has its index and ends at that bound.
+Anybody can invent networks and node keys, so the cost of an operation must not grow with the number of leases: a
+network holds a bounded number of them, and each query over leases uses an index and ends at that bound.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from tunnel.model.pools import POOLS, is_pool
 from tunnel.server.lease_file import LEASE_TABLE, DiskFails, LeaseFile, LeaseStore
 
 MAX_LEASES = 262_144
-"""In all networks together: anybody may invent a network, so the file must have an end."""
+"""In all networks together: anybody can invent a network, so the file must be bounded."""
 
 MAX_LEASES_PER_NETWORK = 4096
 
 RESIDENT = 86400.0
-"""Seconds from a lease's first use to its latest from which on it goes after all briefer ones when the file is full:
-ids that somebody registers once by the thousand do not drive out those who come every day."""
+"""A lease used for longer than these seconds, from first use to latest, is deleted only after all shorter ones when the
+file is full. So ids that are registered once, by the thousand, do not displace nodes that come every day."""
 
 WRITTEN_AT_ONCE = 4096
-"""Changes that go to the file by one transaction: the whole server stands still meanwhile."""
+"""Changes that go to the file in one transaction; the whole server blocks meanwhile."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ BEGIN INSERT OR IGNORE INTO changed VALUES (NEW.network, NEW.node); END;
 CREATE TRIGGER on_delete AFTER DELETE ON lease
 BEGIN INSERT OR IGNORE INTO changed VALUES (OLD.network, OLD.node); END;
 """
-"""Whose lease in memory differs from the file's."""
+"""The nodes whose lease in memory differs from the file's."""
 _CHANGED = """
 SELECT changed.network, changed.node, lease.address, lease.since, lease.seen
 FROM changed LEFT JOIN lease USING (network, node) LIMIT ?
@@ -95,9 +95,9 @@ class Lease:
 
 
 class Registry:
-    """The leases of all networks. Open with a file, its double, or None (memory), and close. Times are Unix seconds.
+    """The leases of all networks. `kept` is a file, its double, or None (memory); close it. Times are Unix seconds.
 
-    Call `write_down` now and then: it catches up with a disk that failed.
+    Call `write_down` now and then: it writes what a disk that failed did not take.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Registry:
         self.write_down()
 
     def close(self) -> None:
-        """Write down what is left, and close the file."""
+        """Write what is left, and close the file."""
         self.write_down()
         if self._file is not None:
             self._file.close()
@@ -138,12 +138,12 @@ class Registry:
 
     @property
     def unwritten(self) -> int:
-        """How many leases the file does not hold as they are."""
+        """How many leases differ from the file."""
         (count,) = self._database.execute("SELECT count(*) FROM changed").fetchone()
         return int(count)
 
     def write_down(self) -> None:
-        """Bring the file up to what changed; what a failing disk does not take is kept for the next time."""
+        """Write the changes to the file; what a failing disk does not take is kept for the next time."""
         while rows := self._database.execute(_CHANGED, (WRITTEN_AT_ONCE,)).fetchall():
             try:
                 if self._file is not None:
@@ -161,9 +161,9 @@ class Registry:
     ) -> Lease:
         """The node's address: the wanted one if it is free, else the one it had, else a free one.
 
-        When the network has all the leases that it may have, or the pool is full, the one unseen for longest goes;
-        `online` names the nodes of this network whose leases may not. Raises Refused (`no_address`) when all of them
-        are online.
+        When the network is at its limit, or the pool is full, the lease unseen for longest is deleted. `online` names
+        the nodes of this network whose leases may not be deleted. Raises Refused (`no_address`) when all of them are
+        online.
         """
         with self._transaction():
             row = self._database.execute(
@@ -190,7 +190,7 @@ class Registry:
         return Lease(f"{ipaddress.IPv4Address(address)}/{self._pool.prefixlen}", since)
 
     def mark_seen(self, nodes: Collection[tuple[NetworkId, NodeId]], now: float) -> None:
-        """These nodes are, or were until now, online."""
+        """These nodes are online, or were until now."""
         with self._transaction():
             self._database.executemany(
                 "UPDATE lease SET seen = ? WHERE network = ? AND node = ?",
@@ -201,22 +201,22 @@ class Registry:
         return self._count
 
     def _note_trouble(self, why: str) -> None:
-        """Say it once; the log is often on the same disk."""
+        """Log it once; the log is often on the same disk."""
         if self._trouble is None:
             _log.warning(
                 "the registry cannot be written: leases are kept in memory, and written down when the disk takes them",
                 extra={"reason": why},
             )
         self._trouble = why
-        if self.unwritten > 2 * self._max_leases:  # nodes without end came and went; what the file has of them may stay
+        if self.unwritten > 2 * self._max_leases:  # endless nodes came and went; their rows in the file may stay
             self._database.execute(_FORGET_GONE)
 
     def _bounds(self) -> tuple[int, int]:
-        """First and last address that a node may have: all but the network's and the broadcast one."""
+        """First and last address that a node may have: all but the network and the broadcast address."""
         return int(self._pool.network_address) + 1, int(self._pool.broadcast_address) - 1
 
     def _wanted(self, network: NetworkId, node: NodeId, wanted: str) -> int | None:
-        """The wanted address as a number, if it is one of the pool and nobody else's."""
+        """The wanted address as a number, if it is in the pool and no other node has it."""
         try:
             address = int(ipaddress.IPv4Address(wanted.partition("/")[0]))
         except ValueError:
@@ -230,7 +230,7 @@ class Registry:
         return address if row is None else None
 
     def _free(self, network: NetworkId, node: NodeId) -> int | None:
-        """The first free address at or after the place that the node id gives, around the pool once."""
+        """The first free address at or after the one derived from the node id, wrapping around the pool once."""
         first, last = self._bounds()
         start = first + int.from_bytes(node.raw[:8], "big") % (last - first + 1)
         for low, high in ((start, last), (first, start - 1)):
@@ -242,13 +242,13 @@ class Registry:
         return None
 
     def _make_room(self, network: NetworkId, online: Callable[[], Collection[NodeId]]) -> None:
-        """Before a node new to this network gets a lease: forget those beyond what the network may have."""
+        """Before a node that is new to this network gets a lease: delete leases beyond the network's limit."""
         (count,) = self._database.execute("SELECT count(*) FROM lease WHERE network = ?", (network.raw,)).fetchone()
         if count >= self._max_each:
             self._forget_unseen(network, online(), count - self._max_each + 1)
 
     def _reclaim(self, network: NetworkId, online: Callable[[], Collection[NodeId]]) -> int:
-        """Take the lease of the pool that was unseen for longest from a node that is not online."""
+        """Take the lease of the pool that was unseen for longest, of a node that is not online."""
         addresses = self._forget_unseen(network, online(), 1, self._bounds())
         if not addresses:
             raise Refused("no_address", f"all addresses of {self._pool} are in use in this network")
@@ -271,7 +271,7 @@ class Registry:
         return [address for _, address in forgotten]
 
     def _forget_surplus(self, network: NetworkId, node: NodeId) -> None:
-        """After this node's row was added: hold the file to its limit."""
+        """After this node's row was added: keep the file within its limit."""
         surplus = self._count - self._max_leases
         if surplus > 0:
             self._count -= self._database.execute(
@@ -281,7 +281,7 @@ class Registry:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All of the block, or nothing of it; then in the file too, unless the disk is known to fail."""
+        """All of the block or nothing; then the file is updated too, unless the disk is known to fail."""
         count = self._count
         try:
             with self._database:

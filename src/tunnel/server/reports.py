@@ -1,7 +1,7 @@
-"""What the server says about itself: Prometheus metrics and the status document.
+"""What the server reports about itself: Prometheus metrics and the status document.
 
-Both are read from the plain counters of the parts at the moment of asking, so counting costs the hot path nothing.
-Network ids are hashes and may be seen; node ids, addresses and names stay out.
+Both are read from the plain counters of the parts when they are requested, so counting costs the hot path nothing.
+Network ids are hashes and may be shown; node ids, addresses and names are not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tunnel.server.udp_relay import UdpRelay
 
 STATUS_VERSION = 1
 MAX_NETWORKS = 256
-"""In the status document, those with most nodes online first."""
+"""Networks in the status document, those with most nodes online first."""
 
 
 class Reports(Collector):

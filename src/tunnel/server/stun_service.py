@@ -1,15 +1,14 @@
-"""The STUN service: tells whoever asks where he was seen (RFC 8489), from where else too if he wishes (RFC 5780).
+"""The STUN service: binding responses (RFC 8489), from another port or address where CHANGE-REQUEST asks (RFC 5780).
 
     socket 0  25.0.0.1:3478 -- change port ----> 25.0.0.1:3479
                             -- change address -> 25.0.0.2:3478
                             -- change both ----> 25.0.0.2:3479   = OTHER-ADDRESS, with two addresses only
 
-The least question, 20 bytes, gets 56 bytes over IPv4 and 92 over IPv6 (with the headers of IP and UDP: 48 gets 84, 68
-gets 140): RFC 5780 wants OTHER-ADDRESS and RESPONSE-ORIGIN in every answer. Who forges a source so aims 1.8 or 2.1
-times what he sends there, `rate_per_source` times a second at most. RESPONSE-PORT, by which a client learns how long
-its NAT keeps a mapping, is honoured for a port that asked the same socket itself not long ago, and seldom. Responses
-and indications are never answered, so two servers cannot talk to each other for ever. It must not know networks or
-nodes.
+The smallest request, 20 bytes, gets 56 bytes over IPv4 and 92 over IPv6 (with IP and UDP headers: 48 gets 84, 68 gets
+140), since RFC 5780 requires OTHER-ADDRESS and RESPONSE-ORIGIN in every response. So a forged source amplifies by 1.8
+or 2.1, at most `rate_per_source` times a second. RESPONSE-PORT, by which a client measures the lifetime of a mapping,
+is honoured for a port that lately sent a request to the same socket, at a low rate. Responses and indications are never
+answered, so two servers cannot talk to each other for ever. It must not know networks or nodes.
 """
 
 from __future__ import annotations
@@ -42,16 +41,16 @@ from tunnel.wire.stun import (
 UNKNOWN_ATTRIBUTE = 420
 FORBIDDEN = 403
 REDIRECTS_PER_SOURCE = 1.0
-"""Answers a second that one source may wish at another port; ten at once."""
+"""Responses a second that one source may direct to another port; ten at once."""
 REDIRECT_BURST = 10.0
 CLIENT_MEMORY = 600.0
-"""Seconds for which who asked is remembered: no mapping that anybody measures is idle for longer."""
+"""Seconds for which a client is remembered: no mapping that is measured is idle for longer."""
 MAX_CLIENTS = 16384
 BOTH = Change.PORT | Change.ADDRESS
 
 
 OnRelayed = Callable[[int, bytes, Endpoint, str], None]
-"""Takes a datagram that is the UDP relay's: the number of the socket, the bytes, from where, to which of our hosts."""
+"""Takes a relayed datagram: the number of the socket, the bytes, the remote endpoint, our address that it came to."""
 
 _RELAYED = bytes((Kind.RELAYED,))
 
@@ -64,12 +63,11 @@ async def serve_stun(
     counts: StunCounts | None = None,
     on_relayed: OnRelayed | None = None,
 ) -> None:
-    """Answer on all sockets until cancelled, `rate_per_source` times a second to one source (IPv6: to one /64).
+    """Answer on all sockets until cancelled, at most `rate_per_source` times a second for one source (IPv6: one /64).
 
-    `advertised` are the endpoints under which the sockets are known, if not by their `local` (forwarded ports). To
-    answer from another address the service needs a socket on each; wildcard ones count as one address, not known,
-    and answer from the one that was asked.
-    `on_relayed` takes what is the UDP relay's, which shares the sockets.
+    `advertised` are the public endpoints of the sockets, if they differ from `local` (forwarded ports). To answer from
+    another address the service needs a socket on each. Wildcard sockets count as one unknown address, and answer from
+    the address that was asked. `on_relayed` takes the datagrams of the UDP relay, which shares the sockets.
     """
     service = _StunService(sockets, rate_per_source, advertised, counts or StunCounts(), on_relayed)
     async with trio.open_nursery() as nursery:
@@ -79,14 +77,14 @@ async def serve_stun(
 
 @dataclass(slots=True)
 class StunCounts:
-    """What happened so far, in datagrams."""
+    """Datagrams since the start, by outcome."""
 
     answered: int = 0
     refused: int = 0
-    """Answered by an error."""
+    """Answered with an error."""
     limited: int = 0
     ignored: int = 0
-    """Junk, and what is no binding request."""
+    """Junk, and anything but binding requests."""
 
 
 class _StunService:
@@ -150,9 +148,10 @@ class _StunService:
         self._counts.answered += self._send(speaker, encode_stun(answer), target, own)
 
     def _target(self, index: int, request: StunMessage, remote: Endpoint) -> Endpoint | None:
-        """Where the answer goes: to the asker, or to a port beside it that asked here itself (RFC 5780 section 7.5).
+        """Where the response goes: to the client, or to a port of its host that sent a request here (RFC 5780 section
+        7.5).
 
-        Else one customer of a NAT could aim our answers at another's port.
+        Otherwise one customer of a NAT could direct responses to another's port.
         """
         now = trio.current_time()
         if request.response_port is None or request.response_port == remote.port:
@@ -183,7 +182,7 @@ class _StunService:
         self._counts.refused += self._send(index, encode_stun(refusal), remote, own)
 
     def _answer_classic(self, index: int, datagram: bytes, remote: Endpoint, own: str) -> None:
-        """For RFC 3489 clients, who take silence for an answer: a test that we cannot serve gets it."""
+        """For RFC 3489 clients, which take silence for an answer: so a test that we cannot serve gets none."""
         request = decode_classic_request(datagram)
         others = self._others[index]
         speaker = others[request.change] if request.change else index
@@ -193,12 +192,12 @@ class _StunService:
         self._counts.answered += self._send(speaker, answer, remote, own)
 
     def _send(self, speaker: int, datagram: bytes, target: Endpoint, own: str) -> bool:
-        """A wildcard socket speaks from the address that was asked: what was asked of it is another port at most."""
+        """A wildcard socket answers from the address that was asked; CHANGE-REQUEST changes only its port."""
         local = self._sockets[speaker].local
         return self._sockets[speaker].send_nowait(datagram, target, own if local.is_wildcard else local.host)
 
     def _other(self, own: Endpoint, change: Change) -> int | None:
-        """The socket that differs from `own` in just what `change` says."""
+        """The socket that differs from `own` in exactly what `change` says."""
         for index, other in enumerate(self._known_as):
             differs = Change.NOTHING if other.port == own.port else Change.PORT
             if other.host != own.host:
@@ -213,7 +212,7 @@ class _StunService:
 
 
 class _RecentClients:
-    """Who has asked one socket lately; of more than `MAX_CLIENTS` the one silent for longest is forgotten."""
+    """The clients of one socket lately. Beyond `MAX_CLIENTS` the one silent for longest is forgotten."""
 
     def __init__(self) -> None:
         self._since: OrderedDict[Endpoint, float] = OrderedDict()
