@@ -5,23 +5,22 @@ So a test can send what it likes to a peer's kernel: `trespasser.py ARGUMENT...`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import trio
+
 from tunnel.cli import main
-from tunnel.riders.tun_plane import Recipient, TunPlane
+from tunnel.riders.tun_plane import TunPlane
 
 
 def trespass() -> None:
     """From now on."""
-    is_honest_about = TunPlane._send
 
-    def send(plane: TunPlane, packet: bytes) -> None:
-        holder_of = plane._recipient_of
-        holders = getattr(holder_of, "__self__")._holders  # noqa: B009 - the directory, whose method it is
-        anybody: Recipient | None = next(iter(holders.values()), None)
-        plane._recipient_of = lambda _: anybody
-        try:
-            is_honest_about(plane, packet)
-        finally:
-            plane._recipient_of = holder_of
+    def send(plane: TunPlane, packets: Sequence[bytes]) -> None:
+        peer_table = getattr(plane._flow_of, "__self__")  # noqa: B009 - whose method it is
+        anybody = next(iter(peer_table._holders.values()), None)
+        if anybody is not None:
+            plane._outbound.send_data(anybody.flow, packets, trio.current_time())
 
     TunPlane._send = send  # type: ignore[assignment,method-assign]
 

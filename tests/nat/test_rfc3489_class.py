@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.nat.rfc3489_class import Rfc3489Verdict, classify_rfc3489
+from tunnel.network.ports import Transmit
 from tunnel.wire.classic_stun import ClassicRequest, decode_classic_request, encode_classic_success
 from tunnel.wire.stun import Change
 
@@ -79,6 +80,9 @@ class Net:
             for answer in answers:
                 self._send.send_nowait((answer, source))
         return True
+
+    def send_batch(self, transmit: Transmit) -> int:
+        raise NotImplementedError("one by one")
 
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         await trio.sleep(0.01)

@@ -14,6 +14,7 @@ from tunnel.model.errors import SettingsError, Unreachable
 from tunnel.model.nat import Allocation, Mapping, NatReport, Udp
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.survey import Survey, SurveyResult
+from tunnel.network.ports import Transmit
 from tunnel.wire.stun import StunClass, StunMessage, decode_stun, encode_stun
 
 LOCAL = Endpoint("0.0.0.0", 5000)
@@ -51,6 +52,9 @@ class FakeSocket:
 
     def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
         return self.internet.carry(self, datagram, remote)
+
+    def send_batch(self, transmit: Transmit) -> int:
+        raise NotImplementedError("one by one")
 
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         raise NotImplementedError("the node reads, not the survey")

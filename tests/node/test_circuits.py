@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -12,13 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnel.crypto.circuit_seal import open_binding, seal_binding
+from tunnel.dataplane.flow_index import FlowIndex
+from tunnel.dataplane.inbound import Inbound
+from tunnel.dataplane.mux import Mux
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
 from tunnel.model.nat import Udp
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.model.way import Way
 from tunnel.node.circuits import BINDS_AT_ONCE, Circuits
+from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.circuits import Binding, Word, encode_passed
+from tunnel.wire.frames import HEADER, Header, Kind
 from tunnel.wire.signals import Allocate, Circuit, NoCircuit, Signal
 
 TILL = NodeId(b"till".ljust(16, b"."))
@@ -29,6 +35,8 @@ SERVER6 = Endpoint("2001:db8::1", 3478)
 KEY = b"k" * 32
 TOLD = Circuit(TILL.raw, 77, KEY)
 WAY = Way(0, SERVER, 77)
+INNER = HEADER.pack(Kind.PROBE, 0, 0, 7, 0) + b"inner"
+"""A datagram between nodes."""
 
 
 @dataclass
@@ -44,10 +52,26 @@ class Desk:
     changes: list[tuple[NodeId, Way | None]] = field(default_factory=list)
     """What was told of circuits."""
     circuits: Circuits = field(init=False)
+    inbound: Inbound = field(init=False)
 
     def __post_init__(self) -> None:
-        self.circuits = Circuits(DEFAULT_TIMINGS, self, self, self, self)
+        index = FlowIndex(MemoryEntropy(random.Random(1)))
+        index.claim(Kind.PROBE, 7, self)
+        self.inbound = Inbound(
+            index,
+            Mux(lambda _, __: None),
+            key_life=1.0,
+            on_stun=lambda *_: None,
+            on_relayed=lambda datagram, remote: self.circuits.handle_untrusted(datagram, remote),
+        )
+        self.circuits = Circuits(DEFAULT_TIMINGS, self, self.inbound, self, self, self)
         self.circuits.note_registered((SERVER, SECOND, SERVER6))
+
+    def handle_untrusted(self, header: Header, datagram: bytes, way: Way) -> None:
+        self.delivered.append((datagram, way))
+
+    def fail(self, error: Exception) -> None:
+        raise error
 
     def families(self) -> list[tuple[int, bool]]:
         return self.sockets
@@ -55,9 +79,6 @@ class Desk:
     def send(self, way: Way, datagram: bytes) -> bool:
         self.sent.append((trio.current_time(), way, open_binding(KEY, datagram)))
         return True
-
-    def dispatch_untrusted(self, datagram: bytes, way: Way) -> None:
-        self.delivered.append((datagram, way))
 
     def send_signal(self, signal: Signal) -> bool:
         if self.has_link:
@@ -309,15 +330,18 @@ async def test_a_new_registration_binds_what_there_is_anew(desk: Desk) -> None:
 
 async def test_what_comes_over_a_circuit_is_delivered_under_its_way(desk: Desk) -> None:
     await desk.told()
-    desk.circuits.handle_untrusted(encode_passed(77, b"inner"), SECOND)
-    assert desk.delivered == [(b"inner", WAY)]
+    desk.inbound.receive(0, [(encode_passed(77, INNER), SECOND)], 0.0)
+    assert desk.delivered == [(INNER, WAY)]
 
 
 async def test_what_is_not_from_the_server_or_of_no_circuit_is_refused(desk: Desk) -> None:
     await desk.told()
-    desk.circuits.handle_untrusted(encode_passed(77, b"inner"), Endpoint("66.6.6.6", 3478))
-    desk.circuits.handle_untrusted(encode_passed(78, b"inner"), SERVER)
-    desk.circuits.handle_untrusted(seal_binding(KEY, Binding(Word.BIND, 77, 1)), SERVER)
+    for datagram, remote in (
+        (encode_passed(77, INNER), Endpoint("66.6.6.6", 3478)),
+        (encode_passed(78, INNER), SERVER),
+        (seal_binding(KEY, Binding(Word.BIND, 77, 1)), SERVER),
+    ):
+        desk.inbound.receive(0, [(datagram, remote)], 0.0)
     assert desk.delivered == []
     assert desk.circuits.refused == 3
 

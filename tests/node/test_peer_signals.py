@@ -374,5 +374,5 @@ async def test_a_damaged_batch_of_relay_frames_costs_its_frames_only(
         for junk in (b"\xc1", b"\xc1" + bytes(9), whole[:-1], whole, b"\xc1" + b"\xff" * 4000):
             await puppet.links[-1]._channel.send(junk)
         await trio.sleep(1.0)
-        assert desk.program.datagrams.counts.malformed == 2
+        assert desk.program.inbound.counts.malformed == 2
         assert len(puppet.hellos) == 1

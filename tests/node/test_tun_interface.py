@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
+from tunnel.dataplane.outbound import Outbound
 from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.timings import DEFAULT_TIMINGS
@@ -34,7 +35,7 @@ class Bench:
         self.devices = MemoryDevices()
         self.notifier = Notifier()
         self.lease = Lease(MemoryStore(), NetworkId(bytes(16)), NodeId(bytes(16)))
-        plane = TunPlane(lambda address: None, lambda address: False, LoopGuard())
+        plane = TunPlane(lambda address: None, lambda address: False, LoopGuard(), Outbound({}))
         network, node = NetworkId(bytes(16)), NodeId(bytes(16))
         peers = PeerTable(network, node, "desk", NameHolders(MemoryStore(), network), self.notifier)
         pool = PoolRoutes("p2pt0", self.lease, MemoryInterfaces(), peers)

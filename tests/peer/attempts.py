@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
+from tests.dataplane.flows import open_flow
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Mapping, NatReport, Udp
@@ -78,6 +79,7 @@ async def go_solo(side: Side, plan: PredictionPlan, *, own: NatReport = COUNTS, 
     peer = PeerFacts(
         side.bench.other(side).keys.id,
         side.context,
+        open_flow()[0],
         announcement=ports.announcement,
         server=ports.server,
         overlays=ports.overlays,

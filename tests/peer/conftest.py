@@ -17,22 +17,26 @@ import trio
 
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.dataplane.flow_index import FlowIndex
+from tunnel.dataplane.inbound import Inbound
+from tunnel.dataplane.mux import Mux
+from tunnel.dataplane.outbound import Outbound
 from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import Announcement, PeerCard
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint
-from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.status import Move
 from tunnel.model.timings import DEFAULT_TIMINGS, Timings
 from tunnel.model.way import RELAY, Way
+from tunnel.network.ports import Transmit
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.context import PeerContext
 from tunnel.peer.handshake_limit import HandshakeLimit
 from tunnel.peer.ports import NodePorts
 from tunnel.peer.probe_budget import ProbeBudget
 from tunnel.verify.memory.machine import MemoryClock, MemoryEntropy
+from tunnel.wire.circuits import HEAD_BYTES
 from tunnel.wire.frames import Kind, decode_header
 from tunnel.wire.signals import Connect, Introduced, Signal
 
@@ -74,14 +78,23 @@ class Side:
     handshake_limit: HandshakeLimit = field(default_factory=HandshakeLimit)
     signals: list[Signal] = field(default_factory=list)
     received: list[bytes] = field(default_factory=list)
-    rejected: int = 0
     sent: list[tuple[float, Way, Kind, int]] = field(default_factory=list)
     moves: list[tuple[str, str]] = field(default_factory=list)
     peer: PeerConnection = field(init=False)
     indices: FlowIndex = field(init=False)
+    inbound: Inbound = field(init=False)
+    outbound: Outbound = field(init=False)
 
     def __post_init__(self) -> None:
         self.indices = FlowIndex(self.entropy)
+        self.inbound = Inbound(
+            self.indices,
+            Mux(lambda _, packets: self.received.extend(packets)),
+            key_life=self.timings.key_life,
+            on_stun=lambda *_: None,
+            on_relayed=lambda *_: None,
+        )
+        self.outbound = Outbound(dict.fromkeys(range(-1, 400), self.send_batch))
 
     @property
     def context(self) -> PeerContext:
@@ -95,6 +108,7 @@ class Side:
             datagrams=self,
             punch_sockets=SidePunchSockets(self),
             indices=self.indices,
+            outbound=self.outbound,
             circuits=SideCircuits(self),
             traffic=self,
             overlays=self,
@@ -108,9 +122,14 @@ class Side:
         return [(0, False)]
 
     def send(self, way: Way, datagram: bytes, ttl: int | None = None) -> bool:
-        self.sent.append((trio.current_time(), way, decode_header(datagram).kind, len(datagram)))
+        self.sent.append((trio.current_time(), way, Kind(decode_header(datagram).kind), len(datagram)))
         self.bench.carry(self, way, datagram)
         return True
+
+    def send_batch(self, transmit: Transmit) -> int:
+        for datagram in transmit.buffers:
+            self.send(transmit.way, datagram[HEAD_BYTES:] if transmit.way.circuit else datagram)
+        return len(transmit.buffers)
 
     def send_relay(self, handle: bytes, datagram: bytes) -> bool:
         return self.send(RELAY, datagram)
@@ -136,12 +155,11 @@ class Side:
         self.suspicions += 1
 
     def receive(self, datagram: bytes, way: Way) -> None:
-        header = decode_header(datagram)
-        for owner in self.indices.owners(header.kind, header.receiver_index):
-            try:
-                owner.handle_untrusted(header.kind, datagram, way)
-            except (MalformedFrame, NotAuthentic):
-                self.rejected += 1
+        self.inbound.dispatch_untrusted((datagram,), way, trio.current_time())
+
+    @property
+    def rejected(self) -> int:
+        return self.inbound.counts.malformed + self.inbound.counts.not_authentic
 
     def card(self, **changes: Any) -> PeerCard:
         """What this side announces: one candidate, at which it is."""
@@ -262,7 +280,6 @@ class Bench:
             self.other(side).keys.id,
             side.context,
             side.ports,
-            deliver=lambda _, plaintext: side.received.append(plaintext),
             changed=moved,
         )
         self.nursery.start_soon(side.peer.run)

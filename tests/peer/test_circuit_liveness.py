@@ -27,7 +27,7 @@ async def relayed(bench: Bench, *, sending: bool = True) -> AsyncIterator[None]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keep_sending, bench.left)
         with trio.fail_after(5.0):
-            while bench.left.peer.paths.route != (CIRCUIT,):  # noqa: ASYNC110 - a route changes without a word
+            while bench.left.peer.flow.route != (CIRCUIT,):  # noqa: ASYNC110 - a route changes without a word
                 await trio.sleep(0.1)
         if not sending:
             nursery.cancel_scope.cancel()
@@ -98,7 +98,7 @@ async def test_when_the_circuit_dies_little_is_lost_and_the_websocket_carries(be
         await trio.sleep(10.0)
         assert len(bench.right.received) - before >= 84  # of 100: a heartbeat a second, and half a second of doubt
         assert kind_of(bench.left) == "relay-websocket"
-        assert bench.left.peer.paths.route == (RELAY,)
+        assert bench.left.peer.flow.route == (RELAY,)
         assert bench.left.circuit_doubts >= 1
 
 
@@ -116,7 +116,7 @@ async def test_data_takes_both_relays_while_the_circuit_is_in_doubt(bench: Bench
         await trio.sleep(2.0)
         bench.circuit = False
         await trio.sleep(2.5)
-        assert bench.left.peer.paths.route == (CIRCUIT, RELAY)
+        assert bench.left.peer.flow.route == (CIRCUIT, RELAY)
         assert kind_of(bench.left) == "relay-websocket"
 
 

@@ -35,7 +35,7 @@ async def test_a_peer_is_found_where_its_probes_come_from_although_it_announced_
     bench.right.peer.want()
     await bench.wait_state(bench.left, "connected", 2.0)
     await bench.wait_state(bench.right, "connected", 2.0)
-    assert bench.right.peer.paths.route == (Way(0, bench.left.endpoint),)
+    assert bench.right.peer.flow.route == (Way(0, bench.left.endpoint),)
     await echo(bench.right)
     assert await echo(bench.right) == pytest.approx(0.04, abs=0.001)
 
@@ -76,13 +76,13 @@ async def test_introductions_that_come_again_neither_end_a_path_nor_start_anythi
     await bench.connect()
     await trio.sleep(10.0)
     moves = [list(side.moves) for side in (bench.left, bench.right)]
-    route = bench.left.peer.paths.route
+    route = bench.left.peer.flow.route
     bench.left.sent.clear()
     for _ in range(20):
         bench.introduce()
         await trio.sleep(0.5)
     assert [list(side.moves) for side in (bench.left, bench.right)] == moves
-    assert bench.left.peer.paths.route == route
+    assert bench.left.peer.flow.route == route
     volleys = [at for at, way, _, _ in bench.left.sent if way != RELAY]
     assert len(volleys) < 200
     assert await echo(bench.left) > 0

@@ -64,7 +64,7 @@ async def test_a_direct_path_is_proved_both_ways_and_takes_over(bench: Bench) ->
     assert trio.current_time() - began < 0.5
     assert await ping(bench.left) == pytest.approx(0.04, abs=0.001)
     for side in (bench.left, bench.right):
-        assert side.peer.paths.route == (Way(0, bench.other(side).endpoint),)
+        assert side.peer.flow.route == (Way(0, bench.other(side).endpoint),)
         status = side.peer.status()
         assert status.path is not None
         assert (status.path.kind, status.reason) == ("direct", None)
@@ -189,7 +189,7 @@ async def test_a_changed_address_of_the_peer_is_followed(bench: Bench) -> None:
     await longest_hole(bench.left, 2.0)
     bench.right.endpoint = bench.right.endpoint._replace(host="25.9.0.9")
     assert await longest_hole(bench.left, 5.0) < 2.5
-    assert bench.left.peer.paths.route == (Way(0, bench.right.endpoint),)
+    assert bench.left.peer.flow.route == (Way(0, bench.right.endpoint),)
     assert bench.left.peer.session is session
 
 
@@ -319,13 +319,13 @@ async def test_recorded_datagrams_change_nothing(bench: Bench) -> None:
     await bench.connect()
     await trio.sleep(5.0)
     tape, received = list(bench.tape), list(bench.right.received)
-    routes = bench.left.peer.paths.route, bench.right.peer.paths.route
+    routes = bench.left.peer.flow.route, bench.right.peer.flow.route
     sent = len(bench.tape)
     for side, _, datagram in tape:
         bench.other(side).receive(datagram, Way(0, bench.left.endpoint._replace(host="66.6.6.6")))
     assert len(bench.tape) == sent
     assert bench.right.received == received
-    assert (bench.left.peer.paths.route, bench.right.peer.paths.route) == routes
+    assert (bench.left.peer.flow.route, bench.right.peer.flow.route) == routes
     fragments_that_only_wait = 1
     assert bench.left.rejected + bench.right.rejected == len(tape) - fragments_that_only_wait
 
@@ -408,8 +408,9 @@ async def test_a_node_that_allows_the_relay_only_confirms_no_guessed_address(ben
         curious.peer._probing.ask(guess)
         await trio.sleep(0.25)
     curious.own_card, curious.peer._facts.card = key, card
-    datagram = curious.peer.session.seal(Kind.DATA, b"\x00are you there?", trio.current_time())
-    assert datagram is not None
+    keys = curious.peer.flow.keys.current
+    assert keys is not None
+    datagram = keys.sealer.seal(Kind.DATA, keys.peer_index, b"\x00are you there?")
     assert hidden.rejected == 12
     curious.send(guess, datagram)
     await trio.sleep(10.0)

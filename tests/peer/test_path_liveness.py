@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 import trio
+from tests.dataplane.flows import open_flow
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
@@ -37,7 +38,13 @@ def a_keeper(
         paths.chosen.asked = min(trio.current_time(), paths.chosen.asked, key=lambda at: (at == NEVER, at))
 
     return PathLiveness(
-        paths, DEFAULT_TIMINGS, ask=ask or leave_open, keepalive=keepalive, suspect=lambda: None, changed=changed
+        paths,
+        open_flow()[0],
+        DEFAULT_TIMINGS,
+        ask=ask or leave_open,
+        keepalive=keepalive,
+        suspect=lambda: None,
+        changed=changed,
     )
 
 

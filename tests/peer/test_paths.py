@@ -159,11 +159,9 @@ def test_a_new_process_of_the_peer_forgets_everything(paths: Paths) -> None:
     prove(paths, WIDE, 0.1)
     paths.promote(0.0)
     paths.relay.heard = 5.0
-    paths.route = (WIDE,)
     paths.forget_all()
     assert paths.chosen is None
     assert not paths.direct
-    assert not paths.route
     assert paths.at(RELAY) is paths.relay
     assert paths.relay.heard == NEVER
 

@@ -20,7 +20,7 @@ from tunnel.model.way import RELAY, Way
 from tunnel.peer.paths import HUSH_BURST, HUSH_SHARE, NEVER, Path, Paths
 from tunnel.peer.prober import LEAST_HUSH, MAX_HUSHES, MAX_PROBE_BACKS, Prober
 from tunnel.verify.memory.machine import MemoryEntropy
-from tunnel.wire.frames import FULL_SIZE, HEADER_BYTES, Kind
+from tunnel.wire.frames import FULL_SIZE, HEADER_BYTES, Kind, decode_header
 from tunnel.wire.probes import ProbeAnswer, ProbeHint, ProbeRequest, decode_probe
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ class End:
         self.hushes.append(seconds)
         return self.is_patient
 
+    def hear(self, datagram: bytes, way: Way) -> None:
+        self.prober.handle_untrusted(decode_header(datagram), datagram, way)
+
     def take(self) -> bytes:
         return self.sent.popleft()[1]
 
@@ -82,7 +85,7 @@ def a_pair() -> tuple[End, End]:
 
 def read(sender: End, datagram: bytes) -> ProbeRequest | ProbeAnswer:
     """What a probe says, to somebody who has the key."""
-    probe = decode_probe(Opener(sender.keys.send_key).open(datagram))
+    probe = decode_probe(Opener(sender.keys.send_key).open(datagram, decode_header(datagram).counter))
     assert not isinstance(probe, ProbeHint)
     return probe
 
@@ -93,7 +96,7 @@ async def test_an_answer_says_which_question_and_from_where_it_came() -> None:
     question = us.take()
     asked = read(us, question)
     seen_at = Way(0, Endpoint("25.1.0.1", 40000))
-    them.prober.handle_untrusted(question, seen_at)
+    them.hear(question, seen_at)
     way, answer = them.sent[0]
     assert way == seen_at
     assert read(them, answer) == ProbeAnswer(asked.transaction, seen_at.remote)
@@ -103,7 +106,7 @@ async def test_a_probe_from_an_unknown_address_is_probed_back() -> None:
     """Where a peer's packets come from may be nowhere that anybody announced: that is how such a path is found."""
     us, them = a_pair()
     them.prober.ask(THEM)
-    us.prober.handle_untrusted(them.take(), ELSEWHERE)
+    us.hear(them.take(), ELSEWHERE)
     assert [way for way, _ in us.sent] == [ELSEWHERE, ELSEWHERE]
     _, question = us.sent
     asked = read(us, question[1])
@@ -114,7 +117,7 @@ async def test_a_probe_over_the_relay_is_answered_and_not_probed_back() -> None:
     """There is nothing to find out: the relay is measured by whom it carries for."""
     us, them = a_pair()
     them.prober.ask(RELAY)
-    us.prober.handle_untrusted(them.take(), RELAY)
+    us.hear(them.take(), RELAY)
     assert [way for way, _ in us.sent] == [RELAY]
     assert read(us, us.take()) == ProbeAnswer(next(iter(them.prober._open)), None)
 
@@ -124,16 +127,16 @@ async def test_who_has_answered_us_is_answered_whatever_the_budget_says() -> Non
     us, them = a_pair()
     us.is_generous = False
     them.prober.ask(THEM)
-    us.prober.handle_untrusted(them.take(), THEM)
+    us.hear(them.take(), THEM)
     assert isinstance(read(us, us.take()), ProbeRequest), "probed back, as often as that is allowed, and not answered"
     assert not us.sent
     us.prober.ask(THEM)
-    them.prober.handle_untrusted(us.take(), THEM)
-    us.prober.handle_untrusted(them.take(), THEM)
+    them.hear(us.take(), THEM)
+    us.hear(them.take(), THEM)
     us.sent.clear()
     them.sent.clear()
     them.prober.ask(THEM)
-    us.prober.handle_untrusted(them.take(), THEM)
+    us.hear(them.take(), THEM)
     assert isinstance(read(us, us.take()), ProbeAnswer)
 
 
@@ -142,8 +145,8 @@ async def test_an_answer_never_triggers_an_answer() -> None:
     us, them = a_pair()
     us.paths.expect(THEM).is_proven = them.paths.expect(THEM).is_proven = True
     us.prober.ask(THEM)
-    them.prober.handle_untrusted(us.take(), THEM)
-    us.prober.handle_untrusted(them.take(), THEM)
+    them.hear(us.take(), THEM)
+    us.hear(them.take(), THEM)
     assert not us.sent
     assert not them.sent
     assert [path.way for path in us.answered] == [THEM]
@@ -160,7 +163,7 @@ async def test_two_ends_without_proof_probe_each_other_back_so_often_and_no_more
                 datagram = sender.take()
                 carried += 1
                 if isinstance(read(sender, datagram), ProbeRequest):
-                    receiver.prober.handle_untrusted(datagram, THEM)
+                    receiver.hear(datagram, THEM)
         await trio.sleep(1.0)
     assert carried <= 2 * (1 + 2 * MAX_PROBE_BACKS)
 
@@ -168,18 +171,18 @@ async def test_two_ends_without_proof_probe_each_other_back_so_often_and_no_more
 async def test_a_path_is_proved_by_a_full_size_answer_to_a_full_size_question() -> None:
     us, them = a_pair()
     us.prober.ask(THEM)
-    them.prober.handle_untrusted(us.take(), THEM)
-    us.prober.handle_untrusted(them.take(), THEM)
+    them.hear(us.take(), THEM)
+    us.hear(them.take(), THEM)
     path = us.paths.at(THEM)
     assert path is not None
     assert not path.is_proven
     full = us.take()
     assert len(full) == FULL_SIZE
     them.sent.clear()
-    them.prober.handle_untrusted(full, THEM)
+    them.hear(full, THEM)
     answer = them.take()
     assert len(answer) == FULL_SIZE
-    us.prober.handle_untrusted(answer, THEM)
+    us.hear(answer, THEM)
     assert path.is_proven
 
 
@@ -191,7 +194,7 @@ async def test_a_forged_probe_is_neither_answered_nor_noted() -> None:
     for position in range(HEADER_BYTES, len(genuine)):
         forged = genuine[:position] + bytes((genuine[position] ^ 1,)) + genuine[position + 1 :]
         with pytest.raises(NotAuthentic):
-            us.prober.handle_untrusted(forged, ELSEWHERE)
+            us.hear(forged, ELSEWHERE)
     assert not us.sent
     assert not us.asked
     assert us.paths.at(ELSEWHERE) is None
@@ -201,18 +204,18 @@ async def test_a_recorded_probe_is_not_answered_twice() -> None:
     us, them = a_pair()
     them.prober.ask(THEM)
     genuine = them.take()
-    us.prober.handle_untrusted(genuine, THEM)
+    us.hear(genuine, THEM)
     us.sent.clear()
     with pytest.raises(NotAuthentic):
-        us.prober.handle_untrusted(genuine, ELSEWHERE)
+        us.hear(genuine, ELSEWHERE)
     assert not us.sent
 
 
 async def test_an_answer_over_another_way_than_its_question_proves_nothing() -> None:
     us, them = a_pair()
     us.prober.ask(THEM)
-    them.prober.handle_untrusted(us.take(), THEM)
-    us.prober.handle_untrusted(them.take(), RELAY)
+    them.hear(us.take(), THEM)
+    us.hear(them.take(), RELAY)
     assert not us.answered
 
 
@@ -220,10 +223,10 @@ async def test_an_answer_that_is_older_than_any_round_trip_is_none() -> None:
     """A machine that stood still finds answers in its socket: the way is neither that slow, nor known to work now."""
     us, them = a_pair()
     us.prober.ask(THEM)
-    them.prober.handle_untrusted(us.take(), THEM)
+    them.hear(us.take(), THEM)
     answer = them.take()
     await trio.sleep(100.0)
-    us.prober.handle_untrusted(answer, THEM)
+    us.hear(answer, THEM)
     path = us.paths.at(THEM)
     assert path is not None
     assert (path.rtt, path.answered) == (None, NEVER)
@@ -233,10 +236,10 @@ async def test_an_answer_that_is_older_than_any_round_trip_is_none() -> None:
 async def test_an_answer_to_no_question_of_ours_changes_nothing() -> None:
     us, them = a_pair()
     us.prober.ask(THEM)
-    them.prober.handle_untrusted(us.take(), THEM)
+    them.hear(us.take(), THEM)
     answer = them.take()
     forgetful = End(us.keys, 3)
-    forgetful.prober.handle_untrusted(answer, THEM)
+    forgetful.hear(answer, THEM)
     assert not forgetful.answered
     assert not forgetful.paths.direct
 
@@ -257,10 +260,10 @@ async def test_no_two_probes_of_a_pair_are_sealed_under_one_counter_and_key(benc
 
 async def answered(us: End, them: End, *, carrying: int) -> Path:
     """The full-size question that is under way is answered after 50 ms, in which applications sent so many bytes."""
-    them.prober.handle_untrusted(us.take(), THEM)
+    them.hear(us.take(), THEM)
     await trio.sleep(0.05)
     us.carried += carrying
-    us.prober.handle_untrusted(them.take(), THEM)
+    us.hear(them.take(), THEM)
     them.sent.clear()
     return us.paths.expect(THEM)
 
@@ -321,8 +324,8 @@ async def test_a_small_mtu_of_another_vpn_says_nothing_of_other_ways() -> None:
         us.paths.overlays = Vpn({"10.99.0.2"} if is_nested else set())
         us.paths.forget_all()
         us.prober.ask(Way(0, Endpoint("10.99.0.2", 5000)))
-        them.prober.handle_untrusted(us.take(), THEM)
-        us.prober.handle_untrusted(them.take(), Way(0, Endpoint("10.99.0.2", 5000)))
+        them.hear(us.take(), THEM)
+        us.hear(them.take(), Way(0, Endpoint("10.99.0.2", 5000)))
         assert us.paths.answered_small is not is_nested
         us.sent.clear()
         them.sent.clear()
@@ -349,10 +352,10 @@ async def test_no_peer_keeps_applications_waiting_for_much_of_the_time() -> None
         way = Way(0, Endpoint("25.2.0.1", port))
         us.prober.ask(way, full=True)
         question = us.take()
-        them.prober.handle_untrusted(question, THEM)
+        them.hear(question, THEM)
         await trio.sleep(0.5)
         us.carried += FULL_SIZE
-        us.prober.handle_untrusted(them.take(), way)
+        us.hear(them.take(), way)
         us.sent.clear()
         them.sent.clear()
     assert HUSH_BURST < sum(us.hushes) <= HUSH_BURST + HUSH_SHARE * trio.current_time()

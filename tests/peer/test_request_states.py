@@ -112,7 +112,7 @@ async def test_packets_for_an_absent_peer_are_dropped_after_the_wanted_window(be
     bench.meet()
     await trio.sleep(1.0)
     assert bench.right.received == [b"\x00fresh"]
-    assert bench.left.peer.session.waiting.dropped == 1
+    assert bench.left.peer.flow.waiting.dropped == 1
 
 
 async def test_what_waits_for_an_absent_peer_does_not_keep_it_wanted_for_ever(bench: Bench) -> None:

@@ -99,7 +99,7 @@ async def test_new_keys_that_come_as_the_old_ones_end_are_not_thrown_away_with_t
     old = session.slots.current
     assert old is not None
     old.born -= 60.0  # so that only the activity under test finds them at their end
-    fresh = session.slots.make(SessionKeys(bytes(32), bytes(31) + b"\x01", bytes(32)), 77, 78)
+    fresh = session.slots.make(SessionKeys(bytes(32), bytes(31) + b"\x01", bytes(32)), 77, 78, trio.current_time())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session._rekey)
         await trio.sleep_until(old.born + DEFAULT_TIMINGS.key_life - 0.001)
@@ -525,3 +525,15 @@ async def test_an_error_gives_a_peer_no_new_handshakes(bench: Bench, looked_into
         victim.peer.fail(RuntimeError("a bug"))
         await trio.sleep(2.5)
     assert 1 <= len(looked_into) <= PEER_BURST + 10 * PEER_RATE
+
+
+async def test_sixty_four_packets_wait_for_keys_and_the_oldest_is_dropped(bench: Bench) -> None:
+    bench.relay = False
+    bench.left.card(relay_only=True)
+    bench.meet()
+    for number in range(70):
+        bench.left.peer.send_packet(b"\x00%d" % number)
+    bench.relay = True
+    await trio.sleep(1.0)
+    assert bench.right.received == [b"\x00%d" % number for number in range(6, 70)]
+    assert bench.left.peer.flow.waiting.dropped == 6

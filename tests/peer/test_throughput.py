@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from tunnel.dataplane.flow import Received
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.peer.throughput import LEAST, PEER_SAYS, WINDOW, Phase, Throughput
@@ -23,7 +24,7 @@ class Network:
     now: float = 0.0
     got: Tally = field(default_factory=lambda: Tally(0, 0))
     phases: list[tuple[float, Phase]] = field(default_factory=list)
-    throughput: Throughput = field(default_factory=lambda: Throughput(DEFAULT_TIMINGS))
+    throughput: Throughput = field(default_factory=lambda: Throughput(DEFAULT_TIMINGS, Received()))
 
     def run(self, seconds: float, *, may_try: bool = True) -> Phase:
         """A tally each second."""
@@ -115,7 +116,7 @@ def test_the_peer_is_told_and_told_again_and_its_word_lapses() -> None:
     assert network.throughput.has_news(network.now)
     assert not network.throughput.has_news(network.now + 1.0)
     assert network.throughput.has_news(network.now + PEER_SAYS / 3)
-    told = Throughput(DEFAULT_TIMINGS)
+    told = Throughput(DEFAULT_TIMINGS, Received())
     assert told.note_tally(network.throughput.tally(), 0.0, may_try=True)
     reason = told.reason(1.0)
     assert reason is not None
@@ -134,11 +135,17 @@ def test_a_peer_that_counts_anew_is_no_loss() -> None:
 
 
 def test_a_tally_is_due_once_a_second_while_much_comes_in_and_never_for_little() -> None:
-    busy, quiet = Throughput(DEFAULT_TIMINGS), Throughput(DEFAULT_TIMINGS)
-    due = [busy.note_got(1200, is_udp=True, now=step / 100) for step in range(1000)]
+    busy, quiet = Received(), Received()
+    told = {received: Throughput(DEFAULT_TIMINGS, received) for received in (busy, quiet)}
+
+    def is_due(received: Received, size: int, now: float) -> bool:
+        received.by_udp += size
+        return now >= received.due and told[received].is_tally_due(now)
+
+    due = [is_due(busy, 1200, step / 100) for step in range(1000)]
     assert 8 <= sum(due) <= 10
-    assert not any(quiet.note_got(100, is_udp=True, now=step / 10) for step in range(1000))
-    assert busy.tally() == Tally(1_200_000, 0)
+    assert not any(is_due(quiet, 100, step / 10) for step in range(1000))
+    assert told[busy].tally() == Tally(1_200_000, 0)
 
 
 def test_another_network_begins_anew() -> None:
@@ -151,19 +158,20 @@ def test_another_network_begins_anew() -> None:
 
 def test_what_is_missing_is_told_by_the_counters_of_what_came() -> None:
     """Not by the bytes that were sent: those under way would look lost whenever a stream gains speed."""
-    throughput = Throughput(DEFAULT_TIMINGS)
+    received = Received()
+    throughput = Throughput(DEFAULT_TIMINGS, received)
     for counter in (0, 1, 2, 5, 4, 9):
-        throughput.note_packet(7, counter, is_udp=True)
-    throughput.note_packet(7, 10, is_udp=False)
-    throughput.note_packet(8, 0, is_udp=True)  # new keys
-    throughput.note_packet(8, 1, is_udp=True)
+        received.note(7, counter, is_udp=True)
+    received.note(7, 10, is_udp=False)
+    received.note(8, 0, is_udp=True)  # new keys
+    received.note(8, 1, is_udp=True)
     tally = throughput.tally()
     assert (tally.counted, tally.came) == (13, 8)
 
 
 def test_no_tally_divides_by_zero_whatever_a_peer_says_in_it() -> None:
     """What came may fall in it while what was counted stands still: no share of that was lost."""
-    throughput = Throughput(DEFAULT_TIMINGS)
+    throughput = Throughput(DEFAULT_TIMINGS, Received())
     for second in range(1, 60):
         said = Tally(second * 1_000_000, 0, 1000, max(0, 1_000_000 - second * 1000))
         throughput.note_tally(said, float(second), may_try=True)
@@ -181,7 +189,7 @@ def test_no_tally_divides_by_zero_whatever_a_peer_says_in_it() -> None:
 )
 def test_any_count_that_falls_begins_anew(fallen: Tally) -> None:
     """Loss on the far side of it was seen by nobody."""
-    throughput = Throughput(DEFAULT_TIMINGS)
+    throughput = Throughput(DEFAULT_TIMINGS, Received())
     said = Tally(1_000_000, 1_000_000, 1000, 100)
     for second in range(4):
         throughput.note_tally(said, float(second), may_try=True)
@@ -191,7 +199,7 @@ def test_any_count_that_falls_begins_anew(fallen: Tally) -> None:
 
 def test_tallies_without_end_keep_no_more_than_a_few() -> None:
     """A second needs two at most, or each peer could fill the memory of this one."""
-    throughput = Throughput(DEFAULT_TIMINGS)
+    throughput = Throughput(DEFAULT_TIMINGS, Received())
     for number in range(20_000):
         throughput.note_tally(Tally(number, number, number, number), number / 2000, may_try=True)
     assert len(throughput._samples) <= 2 * (WINDOW + DEFAULT_TIMINGS.tally) + 1

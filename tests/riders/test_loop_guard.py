@@ -17,7 +17,7 @@ def datagram(number: int) -> bytes:
 async def test_what_was_sent_lately_is_known_by_its_end_and_memory_is_bounded() -> None:
     guard = LoopGuard()
     for number in range(5 * GENERATION):
-        guard.note_sent(datagram(number))
+        guard.note_sent([datagram(number)])
     assert not guard.take(b"wrapped" + datagram(5 * GENERATION - 1))
     assert not guard.take(b"wrapped" + datagram(4 * GENERATION))
     assert guard.take(b"wrapped" + datagram(0))
@@ -26,7 +26,7 @@ async def test_what_was_sent_lately_is_known_by_its_end_and_memory_is_bounded() 
 
 async def test_a_loop_is_told_at_the_first_second_fourth_time(caplog: pytest.LogCaptureFixture) -> None:
     guard = LoopGuard()
-    guard.note_sent(datagram(1))
+    guard.note_sent([datagram(1)])
     for _ in range(7):
         guard.take(datagram(1))
     assert [record.getMessage().rpartition("=")[2] for record in caplog.records] == ["1", "2", "4"]
@@ -37,7 +37,7 @@ async def test_what_is_told_of_a_loop_holds_for_a_peer_that_had_its_datagram_s_e
 ) -> None:
     """A peer that gets our datagram knows its end, and may have any echo service here send it back."""
     guard = LoopGuard()
-    guard.note_sent(datagram(1))
+    guard.note_sent([datagram(1)])
     assert not guard.take(b"an echo to the one who asked: " + datagram(1))
     assert "or a peer had a program here send that back" in caplog.text
 

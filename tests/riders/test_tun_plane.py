@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 import trio
+from tests.dataplane.flows import open_flow
 
+from tunnel.dataplane.flow import Flow
+from tunnel.dataplane.outbound import Outbound
 from tunnel.model.errors import DeviceError
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.riders.tun_plane import REFUSALS_BURST, TunPlane
@@ -23,10 +26,20 @@ class Peer:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
-        self.takes_ip = True
+        self.flow, _ = open_flow()
 
-    def send_packet(self, packet: bytes) -> None:
-        self.sent.append(packet)
+
+class Recorder(Outbound):
+    """Keeps what it is given to send, and how much of it at once."""
+
+    def __init__(self, *peers: Peer) -> None:
+        super().__init__({})
+        self.peers = {peer.flow: peer for peer in peers}
+        self.batches: list[int] = []
+
+    def send_data(self, flow: Flow, packets: Sequence[bytes], now: float) -> None:
+        self.peers[flow].sent.extend(packets)
+        self.batches.append(len(packets))
 
 
 def packet(source: str, destination: str, payload: bytes = b"hello") -> bytes:
@@ -49,10 +62,11 @@ def guard() -> LoopGuard:
 
 @pytest.fixture
 def plane(friend: Peer, guard: LoopGuard) -> TunPlane:
-    holders = {ipaddress.ip_address(address).packed: friend for address in (FRIEND, FRIEND6)}
-    holders[ipaddress.ip_address(OTHER).packed] = Peer()
+    other = Peer()
+    flows = {ipaddress.ip_address(address).packed: friend.flow for address in (FRIEND, FRIEND6)}
+    flows[ipaddress.ip_address(OTHER).packed] = other.flow
     own = {ipaddress.ip_address(address).packed for address in (OWN, OWN6)}
-    return TunPlane(holders.get, own.__contains__, guard)
+    return TunPlane(flows.get, own.__contains__, guard, Recorder(friend, other))
 
 
 @pytest.fixture
@@ -75,6 +89,19 @@ async def test_a_packet_goes_to_the_holder_of_its_destination(
     assert plane.counts.out == 1
 
 
+async def test_neighbours_for_one_peer_go_together_and_nothing_is_reordered(
+    device: MemoryDevice, plane: TunPlane, friend: Peer
+) -> None:
+    for destination in (FRIEND, FRIEND6, OTHER, FRIEND):
+        device.inject(packet(OWN6 if ":" in destination else OWN, destination))
+    await trio.sleep(1)
+    assert isinstance(plane._outbound, Recorder)
+    assert plane._outbound.batches == [2, 1, 1]
+    assert [destination_of(sent) for sent in friend.sent] == [
+        ipaddress.ip_address(address).packed for address in (FRIEND, FRIEND6, FRIEND)
+    ]
+
+
 @pytest.mark.parametrize(
     "destination", ["10.86.0.99", "224.0.0.251", "255.255.255.255", "10.86.255.255", "fd00::99", "ff02::1", "ff02::fb"]
 )
@@ -92,7 +119,7 @@ async def test_a_datagram_of_ours_that_an_overlay_wrapped_goes_nowhere(
 ) -> None:
     """Sealed and sent again it would come back again, for ever."""
     datagram = bytes(range(100))
-    guard.note_sent(datagram)
+    guard.note_sent([datagram])
     device.inject(packet(OWN, FRIEND, b"the overlay's header" + datagram))
     device.inject(packet(OWN, FRIEND, datagram + b"more"))
     await trio.sleep(1)
@@ -118,7 +145,7 @@ async def test_what_is_no_ip_packet_is_dropped_and_counted_both_ways(
     device: MemoryDevice, plane: TunPlane, friend: Peer, junk: bytes
 ) -> None:
     device.inject(junk)
-    plane.deliver_untrusted(friend, junk)
+    plane.deliver_untrusted(friend.flow, [junk])
     await trio.sleep(1)
     assert friend.sent == []
     assert plane.counts.malformed == 2
@@ -128,7 +155,7 @@ async def test_what_is_no_ip_packet_is_dropped_and_counted_both_ways(
 async def test_a_packet_from_its_holder_reaches_the_kernel(
     device: MemoryDevice, plane: TunPlane, friend: Peer, came: bytes
 ) -> None:
-    plane.deliver_untrusted(friend, came)
+    plane.deliver_untrusted(friend.flow, [came])
     assert await device.wait_written() == came
     assert plane.counts.into == 1
 
@@ -137,8 +164,8 @@ async def test_a_packet_from_its_holder_reaches_the_kernel(
 async def test_a_packet_in_another_s_name_is_dropped_and_counted(
     device: MemoryDevice, plane: TunPlane, friend: Peer, source: str
 ) -> None:
-    plane.deliver_untrusted(friend, packet(source, OWN6 if ":" in source else OWN))
-    plane.deliver_untrusted(friend, packet(FRIEND, OWN, b"true"))
+    plane.deliver_untrusted(friend.flow, [packet(source, OWN6 if ":" in source else OWN)])
+    plane.deliver_untrusted(friend.flow, [packet(FRIEND, OWN, b"true")])
     assert await device.wait_written() == packet(FRIEND, OWN, b"true")
     assert plane.counts.forged_source == 1
 
@@ -171,8 +198,8 @@ async def test_a_peer_s_packet_to_anything_but_our_tunnel_addresses_is_dropped_a
 ) -> None:
     """The kernel would take it to the LAN, where it forwards, and to services at this machine's other addresses."""
     is_ipv6 = ":" in destination
-    plane.deliver_untrusted(friend, packet(FRIEND6 if is_ipv6 else FRIEND, destination, payload))
-    plane.deliver_untrusted(friend, packet(FRIEND, OWN, b"true"))
+    plane.deliver_untrusted(friend.flow, [packet(FRIEND6 if is_ipv6 else FRIEND, destination, payload)])
+    plane.deliver_untrusted(friend.flow, [packet(FRIEND, OWN, b"true")])
     assert await device.wait_written() == packet(FRIEND, OWN, b"true")
     assert (plane.counts.foreign_destination, plane.counts.into) == (1, 1)
 
@@ -183,7 +210,7 @@ async def test_each_fragment_is_judged_by_the_addresses_that_it_bears(
     for destination in (OWN, "192.168.1.7"):
         for offset in (0x2000, 0x0002):  # the first, more to come; the second, sixteen bytes further
             whole = packet(FRIEND, destination)
-            plane.deliver_untrusted(friend, whole[:6] + offset.to_bytes(2) + whole[8:])
+            plane.deliver_untrusted(friend.flow, [whole[:6] + offset.to_bytes(2) + whole[8:]])
     assert (plane.counts.into, plane.counts.foreign_destination) == (2, 2)
     assert {(await device.wait_written())[16:20] for _ in range(2)} == {ipaddress.ip_address(OWN).packed}
 
@@ -193,12 +220,12 @@ async def test_a_packet_to_us_that_brings_a_route_further_on_is_dropped_and_coun
 ) -> None:
     plain, to = packet(FRIEND, OWN), ipaddress.ip_address("192.168.1.7").packed
     routed = b"\x47" + plain[1:20] + b"\x83\x07\x04" + to + b"\x00" + plain[20:]
-    plane.deliver_untrusted(friend, routed)
+    plane.deliver_untrusted(friend.flow, [routed])
     assert (plane.counts.into, plane.counts.foreign_destination) == (0, 1)
 
 
 def test_without_an_interface_packets_are_dropped_and_counted(plane: TunPlane, friend: Peer) -> None:
-    plane.deliver_untrusted(friend, packet(FRIEND, OWN))
+    plane.deliver_untrusted(friend.flow, [packet(FRIEND, OWN)])
     assert plane.counts.device_full == 1
 
 
@@ -206,7 +233,7 @@ async def test_an_interface_that_takes_no_more_drops_and_counts(
     device: MemoryDevice, plane: TunPlane, friend: Peer
 ) -> None:
     for _ in range(QUEUE + 3):
-        plane.deliver_untrusted(friend, packet(FRIEND, OWN))
+        plane.deliver_untrusted(friend.flow, [packet(FRIEND, OWN)])
     assert (plane.counts.into, plane.counts.device_full) == (QUEUE, 3)
 
 
@@ -218,7 +245,7 @@ async def test_an_interface_that_vanishes_is_an_error_that_names_it(
     async def vanish() -> None:
         await trio.sleep(1)
         device.close()
-        plane.deliver_untrusted(friend, packet(FRIEND, OWN))
+        plane.deliver_untrusted(friend.flow, [packet(FRIEND, OWN)])
 
     async def carry() -> None:
         with pytest.raises(DeviceError, match="p2pt0 is gone"):
@@ -235,7 +262,7 @@ async def test_a_packet_for_a_peer_that_takes_no_ip_is_answered_at_once_within_a
     device: MemoryDevice, plane: TunPlane, friend: Peer, own: str, destination: str
 ) -> None:
     """Else a program waits for minutes for what cannot come."""
-    friend.takes_ip = False
+    friend.flow.takes_ip = False
     sent = packet(own, destination, b"12345678")
     for _ in range(50):
         device.inject(sent)
@@ -251,7 +278,7 @@ async def test_a_packet_for_a_peer_that_takes_no_ip_is_answered_at_once_within_a
 
 
 async def test_what_is_not_from_us_is_not_answered(device: MemoryDevice, plane: TunPlane, friend: Peer) -> None:
-    friend.takes_ip = False
+    friend.flow.takes_ip = False
     device.inject(packet("192.168.1.7", FRIEND, b"12345678"))
     device.inject(packet(OWN, FRIEND, b"87654321"))
     assert (await device.wait_written()).endswith(b"87654321")

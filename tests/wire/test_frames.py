@@ -15,18 +15,18 @@ HEADERS = st.builds(
     receiver_index=st.integers(0, 2**32 - 1),
     counter=st.integers(0, 2**64 - 1),
     segment=st.integers(0, 255),
-    count=st.integers(0, 65535),
+    segments=st.integers(0, 65535),
 )
 
 
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        (Header(Kind.DATA, 0x01020304, 5), "10 00 0000 01020304 0000000000000005"),
-        (Header(Kind.CONTROL, 0, 2**64 - 1), "11 00 0000 00000000 ffffffffffffffff"),
-        (Header(Kind.HANDSHAKE, 2**32 - 1, 1, segment=2, count=3), "12 02 0003 ffffffff 0000000000000001"),
-        (Header(Kind.PROBE, 7, 0), "13 00 0000 00000007 0000000000000000"),
-        (Header(Kind.RELAYED, 7, 0, segment=255, count=65535), "14 ff ffff 00000007 0000000000000000"),
+        (Header(Kind.DATA, 0, 0, 0x01020304, 5), "10 00 0000 01020304 0000000000000005"),
+        (Header(Kind.CONTROL, 0, 0, 0, 2**64 - 1), "11 00 0000 00000000 ffffffffffffffff"),
+        (Header(Kind.HANDSHAKE, 2, 3, 2**32 - 1, 1), "12 02 0003 ffffffff 0000000000000001"),
+        (Header(Kind.PROBE, 0, 0, 7, 0), "13 00 0000 00000007 0000000000000000"),
+        (Header(Kind.RELAYED, 255, 65535, 7, 0), "14 ff ffff 00000007 0000000000000000"),
     ],
 )
 def test_a_header_is_these_bytes(header: Header, expected: str) -> None:

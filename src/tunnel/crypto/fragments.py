@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 
 from tunnel.model.errors import LocalProtocolError, MalformedFrame, NotAuthentic
-from tunnel.wire.frames import HEADER, HEADER_BYTES, Kind
+from tunnel.wire.frames import HEADER, HEADER_BYTES, Header, Kind
 
 MAX_FRAGMENTS = 4
 MAX_CHUNK = 1200
@@ -49,23 +49,24 @@ class Reassembly:
     def __repr__(self) -> str:
         return f"Reassembly({len(self._parts)} of {self._count} datagrams)"
 
-    def add_untrusted(self, datagram: bytes, now: float) -> bytes | None:
+    def add_untrusted(self, header: Header, datagram: bytes, now: float) -> bytes | None:
         """The whole message if this datagram completes it, else None. Raises MalformedFrame or NotAuthentic.
 
-        `now`: seconds on any clock that does not run backwards. A message may come by several paths: copies of the last
-        one are dropped for `patience` seconds after it was complete, so each retry needs a message id of its own.
+        `header` is the datagram's, `now` seconds on any clock that does not run backwards. A message may come by
+        several paths: copies of the last one are dropped for `patience` seconds after it was complete, so each retry
+        needs a message id of its own.
         """
         size = len(datagram) - HEADER_BYTES - MAC_BYTES
-        if not 0 < size <= MAX_CHUNK or datagram[0] != Kind.HANDSHAKE:
+        if not 0 < size <= MAX_CHUNK or header.kind != Kind.HANDSHAKE:
             raise MalformedFrame("no handshake datagram")
         if not hmac.compare_digest(_mac_of(self._mac, datagram[:-MAC_BYTES]), datagram[-MAC_BYTES:]):
             raise NotAuthentic("a handshake datagram that the peer did not make")
-        _, segment, count, _, message_id = HEADER.unpack_from(datagram)
+        segment, count = header.segment, header.segments
         if not segment < count <= MAX_FRAGMENTS:
             raise MalformedFrame("a handshake datagram whose segment numbers make no sense")
         if now < self._delivered_until and datagram in self._delivered:
             return None
-        return self._add(message_id, segment, count, datagram, now)
+        return self._add(header.counter, segment, count, datagram, now)
 
     def _add(self, message_id: int, segment: int, count: int, datagram: bytes, now: float) -> bytes | None:
         if now >= self._forget_at:

@@ -23,10 +23,8 @@ MAX_SEALS = 1 << 36
 A counter from here on is not opened either, which bounds the sums of counters in peer/throughput.py.
 """
 
-_COUNTER_AT = 8
 _encode_header = HEADER.pack
 _encode_nonce = struct.Struct("!4xQ").pack
-_decode_counter = struct.Struct("!Q").unpack_from
 
 
 class Sealer:
@@ -65,14 +63,14 @@ class Opener:
     def __repr__(self) -> str:
         return "Opener()"
 
-    def open(self, datagram: bytes) -> bytes:
-        """The plaintext. Raises MalformedFrame when it is too short, NotAuthentic for a bad seal or a replay.
+    def open(self, datagram: bytes, counter: int) -> bytes:
+        """The plaintext; `counter` is the one in the datagram's header.
 
-        An error leaves the opener unchanged.
+        Raises MalformedFrame when it is too short, NotAuthentic for a bad seal or a replay. An error leaves the opener
+        unchanged.
         """
         if len(datagram) < SEALED_OVERHEAD:
             raise MalformedFrame("a sealed datagram is shorter than its header and tag")
-        (counter,) = _decode_counter(datagram, _COUNTER_AT)
         if counter >= MAX_SEALS:
             raise NotAuthentic("a counter that no sealer reaches")
         if not self._is_fresh(counter):

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import trio
-
 from tunnel.crypto.noise import SessionKeys
 from tunnel.crypto.sealing import Opener, Sealer
 
@@ -22,12 +20,15 @@ class Keys:
     peer_index: int
     born: float
     used: float = -math.inf
+    """When we last sealed with them."""
     owed: float = math.inf
     """When the first packet that is owed an answer went out since one last came in; infinity: none did."""
 
 
 class KeySlots:
     """Who holds which keys under which data index. `release(index)` is called when nobody listens there any more."""
+
+    __slots__ = ("_by_index", "_release", "current", "next", "previous")
 
     def __init__(self, release: Callable[[int], None]) -> None:
         self._release = release
@@ -39,9 +40,9 @@ class KeySlots:
         self.previous: Keys | None = None
         """What the peer may still seal with."""
 
-    def make(self, agreed: SessionKeys, own_index: int, peer_index: int) -> Keys:
+    def make(self, agreed: SessionKeys, own_index: int, peer_index: int, now: float) -> Keys:
         """A set that we listen for from now on, in no slot yet."""
-        keys = Keys(Sealer(agreed.send), Opener(agreed.receive), own_index, peer_index, trio.current_time())
+        keys = Keys(Sealer(agreed.send), Opener(agreed.receive), own_index, peer_index, now)
         self._by_index[own_index] = keys
         return keys
 

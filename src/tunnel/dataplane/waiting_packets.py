@@ -1,11 +1,9 @@
-"""Packets that wait for keys or a way: few, and none for longer than it is worth."""
+"""Packets that wait for keys or a route: few, and none for longer than it is worth."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-
-import trio
+from collections.abc import Iterator, Sequence
 
 from tunnel.wire.frames import Kind
 
@@ -13,39 +11,42 @@ MAX_WAITING = 64
 
 
 class WaitingPackets:
-    """One a session. `send(kind, plaintext)` sends one, or holds it again; `patience`: seconds that one may wait."""
+    """One a flow. Pure: time comes in as a number."""
 
-    def __init__(self, send: Callable[[Kind, bytes], None], patience: float) -> None:
-        self._send = send
+    __slots__ = ("_held", "_patience", "dropped")
+
+    def __init__(self, patience: float) -> None:
+        """`patience`: seconds that a packet may wait."""
         self._patience = patience
         self._held: deque[tuple[float, Kind, bytes]] = deque()
         self.dropped = 0
-        """They were too many, or waited for too long."""
+        """Too many waited, or they waited for too long."""
 
-    def __bool__(self) -> bool:
-        self._drop_stale()
-        return bool(self._held)
+    def is_empty(self, now: float) -> bool:
+        """Whether nothing waits that is still worth sending."""
+        self._drop_stale(now)
+        return not self._held
 
-    def hold(self, kind: Kind, plaintext: bytes) -> None:
-        """Keep a packet until it can be sent, for as long as the peer counts as wanted; the oldest makes room."""
-        self._drop_stale()
-        if len(self._held) >= MAX_WAITING:
-            self._drop_oldest()
-        self._held.append((trio.current_time(), kind, plaintext))
+    def hold(self, kind: Kind, plaintexts: Sequence[bytes], now: float) -> None:
+        """Keep packets until they can be sent; the oldest make room."""
+        self._drop_stale(now)
+        for plaintext in plaintexts:
+            if len(self._held) >= MAX_WAITING:
+                self._drop_oldest()
+            self._held.append((now, kind, plaintext))
 
-    def flush(self) -> None:
-        """Send what waited, oldest first; what waited for too long is no longer worth it."""
-        self._drop_stale()
+    def take_all(self, now: float) -> Iterator[tuple[Kind, bytes]]:
+        """What waited, oldest first; none of it waits any longer."""
+        self._drop_stale(now)
         held, self._held = self._held, deque()
-        for _, kind, plaintext in held:
-            self._send(kind, plaintext)
+        return ((kind, plaintext) for _, kind, plaintext in held)
 
     def clear(self) -> None:
         """Forget them all."""
         self._held.clear()
 
-    def _drop_stale(self) -> None:
-        oldest = trio.current_time() - self._patience
+    def _drop_stale(self, now: float) -> None:
+        oldest = now - self._patience
         while self._held and self._held[0][0] < oldest:
             self._drop_oldest()
 

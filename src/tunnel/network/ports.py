@@ -17,9 +17,22 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.proxies import Proxies
 from tunnel.model.routes import Gateway, Route
+from tunnel.model.way import Way
 
 BATCH = 64
 """Datagrams or packets that one call hands over at most; then others get their turn."""
+
+
+class Transmit(NamedTuple):
+    """Datagrams that leave by one way."""
+
+    way: Way
+    buffers: Sequence[bytes]
+    segment_size: int = 0
+    """Bytes of each buffer but the last where they are equal, so that a socket may hand them over at once
+    (UDP_SEGMENT); 0: they are sent one by one."""
+    handle: bytes = b""
+    """Of the receiver, for the link to the server."""
 
 
 class DatagramSocket(Protocol):
@@ -31,7 +44,11 @@ class DatagramSocket(Protocol):
         ...
 
     def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
-        """Send at once or not at all. False: the kernel took it not (full buffer, no route, too big)."""
+        """Send at once or not at all. False: the kernel did not take it (full buffer, no route, too big)."""
+        ...
+
+    def send_batch(self, transmit: Transmit) -> int:
+        """The same for each of a batch; how many the kernel took."""
         ...
 
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:

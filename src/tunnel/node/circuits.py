@@ -19,6 +19,7 @@ from typing import Protocol
 import trio
 
 from tunnel.crypto.circuit_seal import open_binding, seal_binding
+from tunnel.dataplane.inbound import Inbound
 from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame, NotAuthentic
@@ -27,7 +28,7 @@ from tunnel.model.nat import Udp
 from tunnel.model.rates import TokenBucket
 from tunnel.model.timings import Timings, rung
 from tunnel.model.way import Way
-from tunnel.wire.circuits import HEAD_BYTES, NO_COOKIE, Binding, Word, decode_head
+from tunnel.wire.circuits import NO_COOKIE, Binding, Word, decode_head
 from tunnel.wire.signals import Allocate, Circuit, NoCircuit, Signal
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class _Wish:
 
 
 class Sockets(Protocol):
-    """The node's UDP sockets, and where what comes in by them goes."""
+    """The node's UDP sockets."""
 
     def families(self) -> Sequence[tuple[int, bool]]:
         """Number and family (True: IPv6) of each socket."""
@@ -82,10 +83,6 @@ class Sockets(Protocol):
 
     def send(self, way: Way, datagram: bytes) -> bool:
         """Send a datagram as it is. False: dropped."""
-        ...
-
-    def dispatch_untrusted(self, datagram: bytes, way: Way) -> None:
-        """Take what came over a circuit."""
         ...
 
 
@@ -117,9 +114,13 @@ class Nat(Protocol):
 class Circuits:
     """Run `run` in a task. Peers call `want` and `doubt`; hand what comes in to `hear_...` and `handle_untrusted`."""
 
-    def __init__(self, timings: Timings, sockets: Sockets, link: SignalSender, peers: Peers, nat: Nat) -> None:
+    def __init__(
+        self, timings: Timings, sockets: Sockets, inbound: Inbound, link: SignalSender, peers: Peers, nat: Nat
+    ) -> None:
+        """`inbound` is told which circuits there are."""
         self._timings = timings
         self._sockets = sockets
+        self._inbound = inbound
         self._link = link
         self._peers = peers
         self._nat = nat
@@ -160,7 +161,7 @@ class Circuits:
 
     def note_registered(self, servers: Sequence[Endpoint]) -> None:
         """The server has welcomed us; its relay is there. It may have started anew and know none of our circuits."""
-        self._servers = tuple(servers)
+        self._servers = self._inbound.relays = tuple(servers)
         for wish in self._wishes.values():
             wish.asked, wish.ask_at = 0, -math.inf
         self.doubt_all()
@@ -183,17 +184,16 @@ class Circuits:
         self._drop(wish)
         wish.circuit = _Bound(signal.circuit, signal.key, ways[0])
         self._by_id[signal.circuit] = wish
+        self._inbound.circuits[signal.circuit] = wish.circuit.way
         self._woken.notify()
 
     def handle_untrusted(self, datagram: bytes, remote: Endpoint) -> None:
-        """A datagram that says it is the relay's. Whatever it holds, it costs a count at most."""
+        """A datagram that the relay is said to say for itself. Whatever it holds, it costs a count at most."""
         try:
             word, number = decode_head(datagram)
             wish = self._by_id.get(number)
             if wish is None or wish.circuit is None or remote not in self._servers:
                 self.refused += 1
-            elif word is Word.PASS:
-                self._sockets.dispatch_untrusted(datagram[HEAD_BYTES:], wish.circuit.way)
             elif word is Word.BOUND:
                 self._note_bound(wish, wish.circuit, open_binding(wish.circuit.key, datagram))
             elif word is Word.PROVE:
@@ -244,6 +244,7 @@ class Circuits:
         ways = self._ways(circuit.id)
         if circuit.unanswered > 1 and ways:  # another port or family of the server may get through
             circuit.way = ways[(ways.index(circuit.way) + 1) % len(ways) if circuit.way in ways else 0]
+            self._inbound.circuits[circuit.id] = circuit.way
         circuit.unanswered += 1
         circuit.may_prove = True
         self._send_bind(circuit, now)
@@ -281,7 +282,7 @@ class Circuits:
 
     def _drop(self, wish: _Wish) -> None:
         if wish.circuit is not None:
-            del self._by_id[wish.circuit.id]
+            del self._by_id[wish.circuit.id], self._inbound.circuits[wish.circuit.id]
             wish.circuit = None
             self._peers.note_circuit(wish.node, None)
 

@@ -7,13 +7,15 @@ with most waiting loses first, so a member with many keys takes no room from tho
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import trio
 
+from tunnel.dataplane.flow import Flow
 from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NodeId
-from tunnel.wire.session_packets import MAX_APPLICATION_DATAGRAM
+from tunnel.wire.session_packets import APPLICATION, MAX_APPLICATION_DATAGRAM
 
 PEER_DATAGRAMS = 256
 PEER_BYTES = 256 * 1024
@@ -56,6 +58,11 @@ class Inboxes:
     def size(self) -> int:
         """Bytes that wait, each datagram's share of the bookkeeping included."""
         return self._size
+
+    def deliver(self, flow: Flow, packets: Sequence[bytes]) -> None:
+        """Data of a peer that begins with `APPLICATION`."""
+        for packet in packets:
+            self.put(flow.node, packet[len(APPLICATION) :])
 
     def put(self, peer: NodeId, datagram: bytes) -> None:
         """A datagram of this peer has come."""

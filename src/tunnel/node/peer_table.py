@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from tunnel.crypto.network_keys import tunnel_address6
+from tunnel.dataplane.flow import Flow
 from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import PeerCard
 from tunnel.model.endpoint import packed_host
@@ -89,8 +90,13 @@ class PeerTable:
             peer.note_circuit(way)
 
     def holder_of(self, address: bytes) -> PeerConnection | None:
-        """The peer that holds a packed tunnel address (4 or 16 bytes): what the data plane asks for each packet."""
+        """The peer that holds a packed tunnel address (4 or 16 bytes)."""
         return self._holders.get(address)
+
+    def flow_of(self, address: bytes) -> Flow | None:
+        """Its flow: what is asked for each packet."""
+        holder = self._holders.get(address)
+        return None if holder is None else holder.flow
 
     def ipv4_held(self) -> tuple[str, ...]:
         """The IPv4 tunnel addresses that peers hold."""

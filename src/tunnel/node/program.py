@@ -10,6 +10,9 @@ import trio
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.dataplane.flow_index import FlowIndex
+from tunnel.dataplane.inbound import Inbound
+from tunnel.dataplane.mux import Mux
+from tunnel.dataplane.outbound import Exit, Outbound
 from tunnel.machines.background import bare_errors
 from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
@@ -17,6 +20,7 @@ from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
 from tunnel.model.settings import NodeSettings
 from tunnel.model.status import NodeStatus, PeerStatus
+from tunnel.model.way import RELAY
 from tunnel.nat.netcheck_report import NetcheckReport
 from tunnel.network.nat64_resolver import Nat64Resolver
 from tunnel.network.ports import World
@@ -24,7 +28,6 @@ from tunnel.network.urls import ServerUrl
 from tunnel.node.address_memory import AddressMemory
 from tunnel.node.announcer import Announcer
 from tunnel.node.circuits import Circuits
-from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.identity import load_identity
 from tunnel.node.inboxes import Inboxes
 from tunnel.node.lease import Lease
@@ -46,6 +49,7 @@ from tunnel.node.server_link import ServerLink
 from tunnel.node.server_signals import ServerSignals
 from tunnel.node.status_report import StatusReport
 from tunnel.node.tun_interface import Interface
+from tunnel.node.udp_sockets import UdpSockets
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.context import PeerContext
 from tunnel.peer.handshake_limit import HandshakeLimit
@@ -84,11 +88,20 @@ class NodeProgram:
             network.network_id, self.identity.keys.id, settings.name, self.name_holders, self.notifier
         )
         guard = LoopGuard()
-        self.datagrams = DatagramPlane(
-            self._indices, self._handle_stun, self._handle_relayed_udp, guard if settings.tun is not None else None
-        )
+        exits: dict[int, Exit] = {}
+        self.datagrams = UdpSockets(exits, guard if settings.tun is not None else None)
+        self.outbound = Outbound(exits, guard.note_sent) if settings.tun is not None else Outbound(exits)
         self.inboxes = Inboxes(is_read=settings.keep_datagrams)
-        self.tun = TunPlane(self.peer_table.holder_of, self._lease.holds, guard)
+        self.tun = TunPlane(self.peer_table.flow_of, self._lease.holds, guard, self.outbound)
+        mux = Mux(self.tun.deliver_untrusted)
+        mux.take_data(APPLICATION, self.inboxes.deliver)
+        self.inbound = Inbound(
+            self._indices,
+            mux,
+            key_life=settings.timings.key_life,
+            on_stun=self._handle_stun,
+            on_relayed=self._handle_relayed_udp,
+        )
         self._interface = pool = None
         if settings.tun is not None:
             pool = PoolRoutes(settings.tun, self._lease, world.interfaces, self.peer_table)
@@ -106,6 +119,7 @@ class NodeProgram:
         memory = AddressMemory()
         admission = ServerAdmission(invite, network, self.identity, world, settings.timings, self._own, memory)
         self.link = ServerLink(admission, settings.timings, world.entropy)
+        exits[RELAY.socket] = self.link.send_batch
         news = Notifier()
         self.nat_discovery = NatDiscovery(
             self.datagrams.sockets,
@@ -136,7 +150,9 @@ class NodeProgram:
             timings=settings.timings,
             entropy=world.entropy,
         )
-        self.circuits = Circuits(settings.timings, self.datagrams, self.link, self.peer_table, self.nat_discovery)
+        self.circuits = Circuits(
+            settings.timings, self.datagrams, self.inbound, self.link, self.peer_table, self.nat_discovery
+        )
         self._machine = MachineWatch(
             world,
             self.identity,
@@ -182,6 +198,7 @@ class NodeProgram:
             datagrams=self.datagrams,
             punch_sockets=self._punch_sockets,
             indices=self._indices,
+            outbound=self.outbound,
             circuits=self.circuits,
             traffic=guard,
             overlays=world.interfaces,
@@ -208,7 +225,7 @@ class NodeProgram:
             self.notifier,
             announcer=self.announcer,
             circuits=self.circuits,
-            datagrams=self.datagrams,
+            inbound=self.inbound,
             nat_discovery=self.nat_discovery,
             peer_signals=self.peer_signals,
         )
@@ -265,7 +282,7 @@ class NodeProgram:
         with services:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.peer_signals.run)
-                nursery.start_soon(self.datagrams.receive_all)
+                nursery.start_soon(self.datagrams.receive_all, self.inbound)
                 nursery.start_soon(self.nat_discovery.run)
                 nursery.start_soon(self.port_mappings.run)
                 nursery.start_soon(self.announcer.run)
@@ -317,7 +334,6 @@ class NodeProgram:
             node,
             self._peer_context,
             self._peer_ports,
-            deliver=self._deliver,
             changed=self.peer_changes.note_move,
             probe_counter=probe_counter,
         )
@@ -328,9 +344,3 @@ class NodeProgram:
     def _handle_stun(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
         self.nat_discovery.handle_untrusted(socket, datagram, remote)
         self._punch_sockets.handle_untrusted(socket, datagram, remote)
-
-    def _deliver(self, peer: PeerConnection, plaintext: bytes) -> None:
-        if plaintext[:1] == APPLICATION:
-            self.inboxes.put(peer.node, plaintext[1:])
-        else:
-            self.tun.deliver_untrusted(peer, plaintext)

@@ -9,9 +9,9 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
 from tunnel.model.timings import Timings
 from tunnel.network.ports import Entropy
-from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.nat_discovery import NatDiscovery
 from tunnel.node.stun_queries import StunQueries
+from tunnel.node.udp_sockets import UdpSockets
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ class PunchSockets:
     """Implements `peer.ports.PunchSockets`. Hand STUN datagrams to `handle_untrusted`."""
 
     def __init__(
-        self, datagrams: DatagramPlane, nat_discovery: NatDiscovery, *, timings: Timings, entropy: Entropy
+        self, datagrams: UdpSockets, nat_discovery: NatDiscovery, *, timings: Timings, entropy: Entropy
     ) -> None:
         self._datagrams = datagrams
         self._nat_discovery = nat_discovery

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 import trio
@@ -15,7 +16,7 @@ from tunnel.machines.server_link import ServerLinkChart
 from tunnel.machines.state_runner import StateRunner
 from tunnel.model.errors import Refused, ServerUnreachable, TunnelError
 from tunnel.model.timings import Timings, rung
-from tunnel.network.ports import Entropy
+from tunnel.network.ports import Entropy, Transmit
 from tunnel.node.refusals import REMEDIES, TWIN, Complaints, is_final
 from tunnel.node.server_admission import Connection, ServerAdmission
 from tunnel.wire.signals import ErrorSignal, Ping, Pong, Signal, Withdraw, tag_of
@@ -45,8 +46,8 @@ class LinkUser(Protocol):
         """The server says this. It must not raise."""
         ...
 
-    def hear_relayed_untrusted(self, handle: bytes, datagram: bytes) -> None:
-        """The server's relay passes this on, from the node with this handle."""
+    def hear_relayed_untrusted(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        """The server's relay passes these on: of each the handle of the node that it is from, and the datagram."""
         ...
 
     def note_lost(self) -> None:
@@ -120,6 +121,13 @@ class ServerLink:
     def send_relay(self, handle: bytes, datagram: bytes) -> bool:
         """Hand a sealed datagram to the relay. False: dropped."""
         return self._connection is not None and self._connection.link.send_relay(handle, datagram)
+
+    def send_batch(self, transmit: Transmit) -> int:
+        """The same for each of a batch; how many were not dropped."""
+        if self._connection is None:
+            return 0
+        send = self._connection.link.send_relay
+        return sum([send(transmit.handle, datagram) for datagram in transmit.buffers])
 
     def check(self) -> None:
         """Ping now, and dial again unless the server says something within a second, whatever it is."""
@@ -230,8 +238,7 @@ class ServerLink:
                 self._heard = trio.current_time()
                 match message:
                     case list() as entries:
-                        for handle, datagram in entries:
-                            self._user.hear_relayed_untrusted(handle, datagram)
+                        self._user.hear_relayed_untrusted(entries)
                     case Pong(token):
                         if token == self._awaited:
                             self._awaited = None

@@ -8,14 +8,17 @@ relayed datagram   -> the data plane, if it is from a node that we have met
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
+import trio
+
+from tunnel.dataplane.inbound import Inbound
 from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NodeId
 from tunnel.model.way import RELAY
 from tunnel.network.nat64_resolver import Nat64Resolver
 from tunnel.node.announcer import Announcer
 from tunnel.node.circuits import Circuits
-from tunnel.node.datagram_plane import DatagramPlane
 from tunnel.node.nat_discovery import NatDiscovery
 from tunnel.node.own_addresses import OwnAddresses
 from tunnel.node.peer_signals import PeerSignals
@@ -39,7 +42,7 @@ class ServerSignals:
         *,
         announcer: Announcer,
         circuits: Circuits,
-        datagrams: DatagramPlane,
+        inbound: Inbound,
         nat_discovery: NatDiscovery,
         peer_signals: PeerSignals,
     ) -> None:
@@ -50,7 +53,7 @@ class ServerSignals:
         self._notifier = notifier
         self._announcer = announcer
         self._circuits = circuits
-        self._datagrams = datagrams
+        self._inbound = inbound
         self._nat_discovery = nat_discovery
         self._peer_signals = peer_signals
 
@@ -88,7 +91,8 @@ class ServerSignals:
                 peer.fail(error)
         self._notifier.notify()
 
-    def hear_relayed_untrusted(self, handle: bytes, datagram: bytes) -> None:
-        """A sealed datagram that came over the link."""
-        if self._peer_signals.knows(handle):
-            self._datagrams.dispatch_untrusted(datagram, RELAY)
+    def hear_relayed_untrusted(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        """Sealed datagrams that came over the link, each with the handle of the node that it is from."""
+        knows = self._peer_signals.knows
+        known = [datagram for handle, datagram in entries if knows(handle)]
+        self._inbound.dispatch_untrusted(known, RELAY, trio.current_time())

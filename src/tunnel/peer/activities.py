@@ -16,7 +16,6 @@ from tunnel.machines.peer_connection import PeerConnectionChart
 from tunnel.machines.state_runner import StateRunner
 from tunnel.model.way import RELAY, Way
 from tunnel.nat.lifetime import keepalive_for
-from tunnel.peer.carriage import Carriage
 from tunnel.peer.circuit_liveness import CircuitLiveness
 from tunnel.peer.connect_states import ConnectStates
 from tunnel.peer.context import PeerContext
@@ -30,6 +29,7 @@ from tunnel.peer.request_states import RequestStates
 from tunnel.peer.routing import Routing
 from tunnel.peer.session import Session
 from tunnel.peer.session_liveness import SessionLiveness
+from tunnel.peer.session_messages import SessionMessages
 from tunnel.wire.signals import Signal, tag_of
 
 _LEAST_PATIENCE = 0.1
@@ -50,7 +50,7 @@ class Activities:
         owner: Indexed,
         routing: Routing,
         probing: Probing,
-        carriage: Carriage,
+        messages: SessionMessages,
         *,
         allowance: PeerAllowance,
         moved: Callable[[str, str, str], None],
@@ -62,6 +62,7 @@ class Activities:
         self._probing = probing
         self.liveness = PathLiveness(
             facts.paths,
+            facts.flow,
             self._timings,
             ask=self._probe,
             keepalive=self._keepalive,
@@ -70,13 +71,13 @@ class Activities:
         )
         self.session = Session(
             context,
-            facts.node,
+            facts.flow,
             owner,
             indices=ports.indices,
+            outbound=ports.outbound,
             limit=ports.handshake_limit,
             allowance=allowance,
             transmit=routing.transmit_handshake,
-            send=carriage.send,
             changed=facts.notifier.notify,
         )
         requesting = RequestStates(facts, context, send=self._send_signal)
@@ -100,8 +101,8 @@ class Activities:
         self.session_liveness = SessionLiveness(
             self.session,
             self._timings,
-            ask=carriage.ask_after,
-            answered=lambda: facts.paths.carrier(trio.current_time()).answered,
+            ask=messages.ask,
+            answered=lambda: facts.paths.carrier(facts.flow.route, trio.current_time()).answered,
             changed=facts.notifier.notify,
         )
         self.circuit_liveness = CircuitLiveness(

@@ -1,7 +1,7 @@
-"""One peer connection: composes facts, chart, activities, session and paths, and carries the data.
+"""One peer connection: composes facts, chart, activities, session and paths.
 
 What the server says and what datagrams bring becomes facts, and events of the chart (activities.py). Data packets never
-turn the chart: they read `paths.route`.
+turn the chart: they read the flow (dataplane/flow.py), and tell us once a batch what it means for our life.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from collections.abc import Callable
 
 import trio
 
+from tunnel.dataplane.flow import Flow
+from tunnel.dataplane.key_slots import Keys, KeySlots
+from tunnel.dataplane.waiting_packets import WaitingPackets
 from tunnel.machines.background import bare_errors
 from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import PeerCard
-from tunnel.model.errors import MalformedFrame, NotAuthentic
+from tunnel.model.errors import NotAuthentic
 from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.model.timings import rung
 from tunnel.model.way import Way
 from tunnel.peer.activities import Activities
-from tunnel.peer.carriage import Carriage
 from tunnel.peer.context import PeerContext
 from tunnel.peer.handshake_limit import PeerAllowance
 from tunnel.peer.peer_state import PeerFacts
@@ -29,8 +31,10 @@ from tunnel.peer.ports import NodePorts
 from tunnel.peer.probing import Probing
 from tunnel.peer.reporting import Reporting
 from tunnel.peer.routing import Routing
+from tunnel.peer.session_messages import SessionMessages
 from tunnel.peer.transmitter import Transmitter
-from tunnel.wire.frames import Kind
+from tunnel.wire.frames import Header, Kind
+from tunnel.wire.session_packets import Control
 from tunnel.wire.signals import Introduced, Refusal
 
 log = logging.getLogger(__name__)
@@ -39,7 +43,7 @@ log = logging.getLogger(__name__)
 class PeerConnection:
     """Everything between us and one peer. `run()` lives until `close()`; nothing outlives it.
 
-    `deliver(connection, plaintext)` takes what DATA packets carry; `changed(connection, move)` is told of each move.
+    `changed(connection, move)` is told of each move.
     `probe_counter` is where probes begin to count: above what a forgotten connection to the same node has used.
     """
 
@@ -49,7 +53,6 @@ class PeerConnection:
         context: PeerContext,
         ports: NodePorts,
         *,
-        deliver: Callable[[PeerConnection, bytes], None],
         changed: Callable[[PeerConnection, Move], None],
         probe_counter: int = 0,
     ) -> None:
@@ -58,14 +61,16 @@ class PeerConnection:
         self._ports = ports
         self._timings = context.timings
         self._on_change = changed
+        self.flow = Flow(node, self, KeySlots(ports.indices.give_back), WaitingPackets(context.timings.wanted))
         self._facts = PeerFacts(
-            node, context, announcement=ports.announcement, server=ports.server, overlays=ports.overlays
+            node, context, self.flow, announcement=ports.announcement, server=ports.server, overlays=ports.overlays
         )
         self.paths = self._facts.paths
         transmitter = Transmitter(node, ports.server, ports.datagrams)
         self._routing = Routing(
             self._facts,
             transmitter,
+            ports.outbound,
             mtu=context.mtu,
             state=lambda: self.state,
             connected_at=lambda: self._activities.reaching.connected_at,
@@ -82,22 +87,17 @@ class PeerConnection:
             on_answer=self._routing.note_answer,
             on_asked=self._routing.note_asked,
         )
-        self._carriage = Carriage(
-            self._facts,
-            transmitter,
+        self._messages = SessionMessages(
+            self.flow,
+            ports.outbound,
+            self._facts.throughput,
             context.entropy,
-            deliver=lambda plaintext: deliver(self, plaintext),
-            want=self.want,
-            heard=self._routing.note_heard,
             left=lambda: self.note_down("left"),
             tallied=self._routing.note_tally,
         )
-        self._reporting = Reporting(
-            self._facts, self._routing, self._carriage, clock=context.clock, state=lambda: self.state
-        )
+        self._reporting = Reporting(self._facts, self._routing, clock=context.clock, state=lambda: self.state)
         self._handshakes = PeerAllowance()
         self._is_closing = False
-        self._has_spoken = False
         self._failure: Exception | None = None
         self._begin()
 
@@ -110,13 +110,12 @@ class PeerConnection:
             self,
             self._routing,
             self._probing,
-            self._carriage,
+            self._messages,
             allowance=self._handshakes,
             moved=self._note_move,
         )
         self.session = made.session
         self._routing.begin(made.liveness, made.session, self._probing.ask)
-        self._carriage.begin(made.session, made.liveness, made.session_liveness)
         self._reporting.begin(made.reaching, made.session_liveness)
 
     @property
@@ -152,7 +151,7 @@ class PeerConnection:
     @property
     def can_carry(self) -> bool:
         """Whether a datagram sent now has keys and a way."""
-        return self._carriage.is_ready
+        return self.flow.is_ready
 
     # What the server says.
 
@@ -164,7 +163,9 @@ class PeerConnection:
         is_new_epoch = known is None or known.epoch != card.epoch
         probe_keys = self._probing.derive(card) if is_new_epoch else None
         self._facts.note_card(card)
+        self.flow.takes_ip = card.body.takes_ip
         if probe_keys is not None:
+            self._routing.forget()
             self._probing.begin(probe_keys)
             if known is not None:
                 self._activities.runner.post("peer_left")
@@ -179,6 +180,7 @@ class PeerConnection:
         """Our own process start is another one now: nothing that was sealed under the old keys may be sealed again."""
         card = self._facts.card
         if card is not None:
+            self._routing.forget()
             self._probing.begin(self._probing.derive(card))
             self._activities.runner.post("peer_left")
             self.session.renew(card)
@@ -221,49 +223,63 @@ class PeerConnection:
             self._activities.circuit_liveness.note_wanted()
             self.note_change()
 
-    # Data.
+    # What its packets mean for it: `FlowPeer`.
 
     def want(self) -> None:
         """Somebody wants this peer: an introduction is asked for, keys are made."""
-        self._facts.wanted_at = trio.current_time()
+        self.flow.wanted_at = trio.current_time()
         if not self.session.is_established:
             self.session.want()
         self._activities.circuit_liveness.note_wanted()
         if self.state == "announced":
             self._facts.notifier.notify()
 
-    @property
-    def takes_ip(self) -> bool:
-        """Whether IP packets get anywhere there, as far as it told."""
-        return self._facts.takes_ip
+    def want_keys(self) -> None:
+        """Packets wait for keys."""
+        self.session.want()
+
+    def note_first_data(self) -> None:
+        """This machine sends data to the peer."""
+        self._ports.names.note_spoken(self.node)
+
+    def note_sent(self, now: float, *, is_data: bool) -> None:
+        """A batch went out."""
+        if is_data:
+            self._activities.session_liveness.note_sent()
+        self._activities.liveness.note_sent(now)
+
+    def note_heard(self, way: Way, now: float) -> None:
+        """A batch that opened came in on this way."""
+        self._routing.note_heard(way, now)
+
+    def note_confirmed(self, keys: Keys) -> None:
+        """The peer has the next keys."""
+        self.session.install(keys)
+
+    def note_got_data(self, now: float) -> None:
+        """Data came in, and the peer may be told how much."""
+        self._messages.note_got_data(now)
+
+    def hear(self, message: Control) -> None:
+        """What the peer says inside the session."""
+        self._messages.hear(message)
 
     def send_packet(self, packet: bytes) -> None:
         """Send one packet of data, as the tunnel carries it; without keys or a way it waits, at most 64 do."""
-        if not self._has_spoken:
-            self._has_spoken = True
-            self._ports.names.note_spoken(self.node)
-        self._carriage.send(Kind.DATA, packet)
+        self._ports.outbound.send_data(self.flow, (packet,), trio.current_time())
 
-    def handle_untrusted(self, kind: Kind, datagram: bytes, way: Way) -> None:
-        """One datagram for one of our indices. Raises MalformedFrame or NotAuthentic; then nothing happened.
-
-        Where direct paths are forbidden nothing that comes directly is heard: who guesses our address learns nothing.
-        """
+    def handle_untrusted(self, header: Header, datagram: bytes, way: Way) -> None:
+        """A probe or a handshake under one of our indices. Raises MalformedFrame or NotAuthentic, having done nothing."""
         if way.is_direct and not self._facts.is_direct_allowed:
             raise NotAuthentic("a datagram that came directly where only the relay is allowed")
-        match kind:
-            case Kind.DATA | Kind.CONTROL:
-                self._carriage.open_untrusted(kind, datagram, way)
-            case Kind.PROBE:
-                self._probing.handle_untrusted(datagram, way)
-            case Kind.HANDSHAKE:
-                self.session.handle_handshake_untrusted(datagram)
-            case Kind.RELAYED:
-                raise MalformedFrame("a relayed frame that is no relay's")
+        if header.kind == Kind.PROBE:
+            self._probing.handle_untrusted(header, datagram, way)
+        else:
+            self.session.handle_handshake_untrusted(header, datagram)
 
     async def echo(self) -> float:
         """Round trip of one control packet inside the session, in seconds. Never returns if nobody answers."""
-        return await self._carriage.echo()
+        return await self._messages.echo(self._activities.session_liveness.note_asked)
 
     # Life.
 
@@ -291,7 +307,7 @@ class PeerConnection:
                     self.session.meet(self.card)
         self.session.close()
         self._probing.close()
-        self.paths.forget_all()
+        self._routing.forget()
         self._activities.reaching.release()
 
     def fail(self, error: Exception) -> None:
@@ -312,7 +328,7 @@ class PeerConnection:
 
     def say_farewell(self) -> None:
         """Tell the peer that we leave, if there is a way to say it."""
-        self._carriage.say_farewell()
+        self._messages.say_farewell()
 
     def status(self) -> PeerStatus:
         """A frozen view for people and machines."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import trio
 
+from tunnel.dataplane.flow import Flow
 from tunnel.machines.notifier import Notifier
 from tunnel.model.timings import Timings
 from tunnel.model.way import RELAY, Way
@@ -31,6 +32,7 @@ class PathLiveness:
     def __init__(
         self,
         paths: Paths,
+        flow: Flow,
         timings: Timings,
         *,
         ask: Callable[[Way], None],
@@ -39,6 +41,7 @@ class PathLiveness:
         changed: Callable[[], None],
     ) -> None:
         self._paths = paths
+        self._flow = flow
         self._timings = timings
         self._ask = ask
         self._keepalive = keepalive
@@ -113,7 +116,7 @@ class PathLiveness:
             if is_used and relay.is_silent(now, timings) and now - last_suspicion >= timings.heartbeat:
                 last_suspicion = now
                 self._suspect()
-            is_needed = RELAY in self._paths.route  # else a circuit carries what we send
+            is_needed = RELAY in self._flow.route  # else a circuit carries what we send
             is_quiet = now >= max(relay.heard, last_probe) + timings.path_suspect
             if now >= last_probe + timings.relay_heartbeat or (is_used and is_quiet and is_needed):
                 last_probe = now

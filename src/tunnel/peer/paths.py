@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tunnel.model.endpoint import Scope, scope_of
@@ -23,7 +24,7 @@ _HYSTERESIS_LEAST = 0.010
 
 @dataclass(slots=True)
 class Paths:
-    """All ways to one peer. `route` is what the hot path reads: the ways that each datagram takes."""
+    """All ways to one peer."""
 
     timings: Timings
     overlays: Overlays | None = None
@@ -32,7 +33,6 @@ class Paths:
     direct: dict[Way, Path] = field(default_factory=dict)
     chosen: Path | None = None
     """The direct path in use."""
-    route: tuple[Way, ...] = ()
     awaited: set[Way] = field(default_factory=set)
     """Ways of a hard punch at which we knocked, each within its budget: who is heard there is no stranger."""
     hushes: TokenBucket = field(default_factory=lambda: TokenBucket(HUSH_SHARE, HUSH_BURST, 0.0))
@@ -101,10 +101,10 @@ class Paths:
         self.chosen = best
         return True
 
-    def carrier(self, now: float) -> Path:
+    def carrier(self, route: Sequence[Way], now: float) -> Path:
         """The path on the route that gets data through: one that merely gets copies, on suspicion, does not."""
-        chosen, relay = self.chosen, self.relays.carrier(self.route, now)
-        if chosen is None or chosen.way not in self.route:
+        chosen, relay = self.chosen, self.relays.carrier(route, now)
+        if chosen is None or chosen.way not in route:
             return relay or self.relay
         is_doubted = not chosen.is_proven or chosen.is_silent(now, self.timings)
         return relay if is_doubted and relay is not None else chosen
@@ -149,4 +149,3 @@ class Paths:
         self.direct.clear()
         self.relays.forget()
         self.chosen = None
-        self.route = ()

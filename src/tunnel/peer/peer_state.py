@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import trio
 
+from tunnel.dataplane.flow import Flow
 from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import PeerCard
 from tunnel.model.candidate import CandidateKind
@@ -30,19 +31,21 @@ class PeerFacts:
         self,
         node: NodeId,
         context: PeerContext,
+        flow: Flow,
         *,
         announcement: OwnAnnouncement,
         server: ServerPort,
         overlays: Overlays,
     ) -> None:
         self.node = node
+        self.flow = flow
         self._announcement = announcement
         self._server = server
         self._clock = context.clock
         self._timings = context.timings
         self.notifier = Notifier()
         self.paths = Paths(context.timings, overlays)
-        self.throughput = Throughput(context.timings)
+        self.throughput = Throughput(context.timings, flow.received)
         self.card: PeerCard | None = None
         """The peer's latest announcement."""
         self.name = ""
@@ -59,10 +62,14 @@ class PeerFacts:
         """Why there is no direct path."""
         self.hint: ProbeHint | None = None
         """The latest of the peer's in this punch."""
-        self.wanted_at = NEVER
         self.not_before = NEVER
         """No request before this time: the last ones were refused."""
         self._refusals = 0
+
+    @property
+    def wanted_at(self) -> float:
+        """When somebody last wanted the peer."""
+        return self.flow.wanted_at
 
     @property
     def own_card(self) -> PeerCard | None:
@@ -94,11 +101,6 @@ class PeerFacts:
         """Whether neither side forbids direct paths."""
         own = self.own_card
         return not ((own is not None and own.body.relay_only) or (self.card is not None and self.card.body.relay_only))
-
-    @property
-    def takes_ip(self) -> bool:
-        """Whether IP packets get anywhere there, as far as it told."""
-        return self.card is None or self.card.body.takes_ip
 
     @property
     def is_introduced(self) -> bool:

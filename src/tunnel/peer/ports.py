@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tunnel.dataplane.flow_index import FlowIndex
+from tunnel.dataplane.outbound import Outbound
 from tunnel.model.announcement import PeerCard
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
@@ -144,6 +145,7 @@ class NodePorts:
     datagrams: DatagramSockets
     punch_sockets: PunchSockets
     indices: FlowIndex
+    outbound: Outbound
     circuits: Circuits
     traffic: ApplicationTraffic
     overlays: Overlays

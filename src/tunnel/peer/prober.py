@@ -19,7 +19,7 @@ from tunnel.model.timings import Timings
 from tunnel.model.way import RELAY, Way
 from tunnel.network.ports import Entropy
 from tunnel.peer.paths import NEVER, Path, Paths
-from tunnel.wire.frames import FULL_SIZE, SEALED_OVERHEAD, Kind
+from tunnel.wire.frames import FULL_SIZE, SEALED_OVERHEAD, Header, Kind
 from tunnel.wire.probes import Probe, ProbeAnswer, ProbeHint, ProbeRequest, decode_probe, encode_probe
 
 MAX_OPEN = 1024
@@ -106,9 +106,9 @@ class Prober:
         """Send a hint, over the relay: it may be lost."""
         self._send(RELAY, hint, 0, None)
 
-    def handle_untrusted(self, datagram: bytes, way: Way) -> None:
+    def handle_untrusted(self, header: Header, datagram: bytes, way: Way) -> None:
         """Open a probe and act on it. Raises NotAuthentic or MalformedFrame; then nothing happened."""
-        match decode_probe(self._opener.open(datagram)):
+        match decode_probe(self._opener.open(datagram, header.counter)):
             case ProbeRequest() as request:
                 self._answer(request, way)
             case ProbeAnswer() as answer:

@@ -18,7 +18,7 @@ from tunnel.peer.ports import ApplicationTraffic
 from tunnel.peer.probe_budget import ProbeBudget
 from tunnel.peer.prober import Prober
 from tunnel.peer.transmitter import Transmitter
-from tunnel.wire.frames import Kind
+from tunnel.wire.frames import Header, Kind
 from tunnel.wire.probes import ProbeHint
 
 
@@ -72,9 +72,8 @@ class Probing:
         )
 
     def begin(self, keys: ProbeKeys) -> None:
-        """The peer's process is new: so are the keys, and nothing is known of any path."""
+        """The peer's process is new: so are the keys."""
         self.close()
-        self._facts.paths.forget_all()
         self._prober = Prober(
             keys,
             self._facts.paths,
@@ -116,11 +115,11 @@ class Probing:
         if self._prober is not None:
             self._prober.tell(hint)
 
-    def handle_untrusted(self, datagram: bytes, way: Way) -> None:
+    def handle_untrusted(self, header: Header, datagram: bytes, way: Way) -> None:
         """One probe datagram. Raises NotAuthentic or MalformedFrame; then nothing happened."""
         if self._prober is None:
             raise NotAuthentic("a probe before an announcement")
-        self._prober.handle_untrusted(datagram, way)
+        self._prober.handle_untrusted(header, datagram, way)
 
     def close(self) -> None:
         """Listen to no probes any more."""

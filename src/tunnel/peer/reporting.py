@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import trio
 
+from tunnel.dataplane.flow import NEVER
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.network.ports import Clock
-from tunnel.peer.carriage import Carriage
 from tunnel.peer.connect_states import ConnectStates
 from tunnel.peer.peer_state import PeerFacts
 from tunnel.peer.routing import Routing
@@ -22,13 +22,11 @@ HISTORY = 64
 class Reporting:
     """One a peer connection, `begin` before all else. `note_move` is told of each move. `state()` is the chart's."""
 
-    def __init__(
-        self, facts: PeerFacts, routing: Routing, carriage: Carriage, *, clock: Clock, state: Callable[[], str]
-    ) -> None:
+    def __init__(self, facts: PeerFacts, routing: Routing, *, clock: Clock, state: Callable[[], str]) -> None:
         self._facts = facts
+        self._flow = facts.flow
         self._clock = clock
         self._routing = routing
-        self._carriage = carriage
         self._state = state
         self._history: deque[Move] = deque(maxlen=HISTORY)
         self._since = clock.wall()
@@ -67,14 +65,19 @@ class Reporting:
             path=self.path_status(),
             reason=self.reason,
             since=self._shown_since,
-            tx_bytes=self._carriage.tx_bytes,
-            rx_bytes=self._carriage.rx_bytes,
+            tx_bytes=self._flow.tx_bytes,
+            rx_bytes=self._flow.rx_bytes,
             history=tuple(self._history),
             claimed_name=card.body.name if card is not None and not name else "",
-            idle=self._carriage.idle,
+            idle=self._idle,
             kept_path=self._routing.path_status() if self._keeps_path else None,
-            takes_ip=self._facts.takes_ip,
+            takes_ip=self._flow.takes_ip,
         )
+
+    @property
+    def _idle(self) -> float | None:
+        """Seconds since data or an echo went either way; None: none ever did."""
+        return None if self._flow.used == NEVER else trio.current_time() - self._flow.used
 
     @property
     def reason(self) -> Reason | None:
@@ -89,7 +92,7 @@ class Reporting:
 
     def path_status(self) -> PathStatus | None:
         """The path that carries now; None without keys or a way."""
-        return self._routing.path_status() if self._carriage.is_ready else None
+        return self._routing.path_status() if self._flow.is_ready else None
 
     @property
     def _shown_since(self) -> float:
@@ -100,4 +103,4 @@ class Reporting:
 
     @property
     def _keeps_path(self) -> bool:
-        return self._state() == "connected" and not self._carriage.is_ready and self._facts.paths.chosen is not None
+        return self._state() == "connected" and not self._flow.is_ready and self._facts.paths.chosen is not None

@@ -1,6 +1,6 @@
 """The route to one peer: which ways its datagrams take now, by what was heard and answered on each.
 
-It sends nothing but handshakes; the hot path reads what it has written to `paths.route`.
+It sends nothing but handshakes; the hot path reads what it has written to the flow.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import trio
 
+from tunnel.dataplane.outbound import Outbound
 from tunnel.model.status import PathStatus
 from tunnel.model.way import RELAY, Way
 from tunnel.peer.path_liveness import PathLiveness
@@ -33,6 +34,7 @@ class Routing:
         self,
         facts: PeerFacts,
         transmitter: Transmitter,
+        outbound: Outbound,
         *,
         mtu: int,
         state: Callable[[], str],
@@ -40,7 +42,9 @@ class Routing:
     ) -> None:
         self._facts = facts
         self._paths = facts.paths
+        self._flow = facts.flow
         self._transmitter = transmitter
+        self._outbound = outbound
         self._mtu = mtu
         self._state = state
         self._connected_at = connected_at
@@ -53,21 +57,27 @@ class Routing:
 
     def update(self) -> None:
         """Make the route anew; what waited for one goes out."""
-        chosen, before = self._paths.chosen, self._paths.route
+        chosen, before = self._paths.chosen, self._flow.route
         relay = self._relay_ways()
+        self._flow.is_direct_allowed = self._facts.is_direct_allowed
         if self._is_udp_avoided():
-            self._paths.route = (RELAY,)
+            self._flow.route = (RELAY,)
         elif chosen is None:
-            self._paths.route = relay
+            self._flow.route = relay
         elif self._liveness.is_doubted or self._state() != "connected":
-            self._paths.route = (chosen.way, *relay)
+            self._flow.route = (chosen.way, *relay)
         else:
-            self._paths.route = (chosen.way,)
-        if self._paths.route and not before:
+            self._flow.route = (chosen.way,)
+        if self._flow.route and not before:
             self._paths.relay.asked = NEVER  # what went unanswered before says nothing of now
             self._session.hasten()
-        if self._paths.route and self._session.waiting:
-            self._session.waiting.flush()
+        if self._flow.route:
+            self._outbound.flush(self._flow, trio.current_time())
+
+    def forget(self) -> None:
+        """The peer or its keys are new: nothing is known of any way."""
+        self._paths.forget_all()
+        self._flow.route = ()
 
     def note_answer(self, path: Path) -> None:
         """A probe of ours was answered."""
@@ -76,7 +86,7 @@ class Routing:
             return
         if not path.is_proven:
             return
-        if self._paths.route == (RELAY,) and not self._is_udp_avoided():
+        if self._flow.route == (RELAY,) and not self._is_udp_avoided():
             self.update()  # the peer's word has lapsed
         if self._paths.promote(trio.current_time()):
             self.update()
@@ -106,7 +116,7 @@ class Routing:
 
     def note_tally(self, tally: Tally) -> None:
         """The peer says what it got of ours, by UDP and by the link."""
-        by_udp = any(way is not RELAY for way in self._paths.route) or self._is_udp_avoided()
+        by_udp = any(way is not RELAY for way in self._flow.route) or self._is_udp_avoided()
         if self._facts.throughput.note_tally(tally, trio.current_time(), may_try=by_udp and self._facts.relay_carries):
             self.update()
             self._facts.notifier.notify()
@@ -121,7 +131,7 @@ class Routing:
 
     def path_status(self) -> PathStatus:
         """The path that carries now."""
-        path = self._paths.carrier(trio.current_time())
+        path = self._paths.carrier(self._flow.route, trio.current_time())
         kind = "direct" if path.way.is_direct else "relay-udp" if path.way.circuit else "relay-websocket"
         return PathStatus(kind, path.way.remote, path.rtt, self._mtu)
 

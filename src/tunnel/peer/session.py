@@ -15,59 +15,60 @@ import trio
 from tunnel.crypto.fragments import Reassembly, encode_fragments
 from tunnel.crypto.handshake import Initiator, Responder
 from tunnel.crypto.pair_keys import HandshakeKeys, derive_handshake_keys
+from tunnel.dataplane.flow import Flow
 from tunnel.dataplane.flow_index import FlowIndex, Indexed
-from tunnel.dataplane.key_slots import Keys, KeySlots
-from tunnel.dataplane.waiting_packets import WaitingPackets
+from tunnel.dataplane.key_slots import Keys
+from tunnel.dataplane.outbound import Outbound
 from tunnel.machines.session import SessionChart
 from tunnel.machines.state_runner import StateRunner
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import MalformedFrame, NotAuthentic
-from tunnel.model.identity import NodeId
 from tunnel.model.timings import rung
 from tunnel.peer.context import PeerContext
 from tunnel.peer.handshake_limit import HandshakeLimit, PeerAllowance
 from tunnel.peer.session_payloads import AskPayload, FirstPayload, SecondPayload
-from tunnel.wire.frames import Kind
+from tunnel.wire.frames import Header, Kind
 from tunnel.wire.session_packets import Keep, encode_control
 
 FIRST, SECOND, ASK = b"\x01", b"\x02", b"\x03"
 REKEY_PACKETS = 2**32
 _USE_GAP = 1.0
 """So often an old key that nobody used lately is looked at: use makes it worth a new one."""
-_KEEP = Kind.CONTROL, encode_control(Keep())
+_KEEP = Kind.CONTROL, (encode_control(Keep()),)
 
 
 class Session:
-    """Seals and opens; run `runner.run()` beside the peer connection.
+    """Makes the keys of a flow; run `runner.run()` beside the peer connection.
 
-    `transmit(datagram)` sends a handshake datagram on every carrier there is; `send(kind, plaintext)` sends what waited
-    for keys; `changed()` is told of each move. `allowance` is the peer's part of the handshake limit; it outlives us.
+    `transmit(datagram)` sends a handshake datagram by every way there is; `changed()` is told of each move. `allowance`
+    is the peer's part of the handshake limit; it outlives us.
     """
 
     def __init__(
         self,
         context: PeerContext,
-        peer: NodeId,
+        flow: Flow,
         owner: Indexed,
         *,
         indices: FlowIndex,
+        outbound: Outbound,
         limit: HandshakeLimit,
         allowance: PeerAllowance,
         transmit: Callable[[bytes], None],
-        send: Callable[[Kind, bytes], None],
         changed: Callable[[], None],
     ) -> None:
         self._context = context
         self._indices = indices
         self._limit = limit
-        self._peer = peer
+        self._peer = flow.node
+        self._flow = flow
+        self._outbound = outbound
         self._owner = owner
         self._transmit = transmit
-        self._send = send
         self._changed = changed
         self._timings = context.timings
-        self.is_initiator = context.keys.id < peer
-        lower, higher = sorted((context.keys.id.raw, peer.raw))
+        self.is_initiator = context.keys.id < flow.node
+        lower, higher = sorted((context.keys.id.raw, flow.node.raw))
         self._prologue = b"p2ptunnel.v1 session" + context.network.raw + lower + higher
         self._handshake_keys: HandshakeKeys | None = None
         self._reassembly: Reassembly | None = None
@@ -78,8 +79,7 @@ class Session:
         self._allowance = allowance
         self._initiator: tuple[Initiator, int] | None = None
         self._message_id = 0
-        self.slots = KeySlots(lambda index: indices.release(Kind.DATA, index, owner))
-        self.waiting = WaitingPackets(send, context.timings.wanted)
+        self.slots = flow.keys
         self.handshakes = 0
         """Messages that we sent."""
         self.runner = StateRunner(
@@ -92,7 +92,7 @@ class Session:
             patience=self._patience,
             facts=dict,
             on_move=self._note_move,
-            about=str(peer),
+            about=str(flow.node),
         )
 
     @property
@@ -109,8 +109,7 @@ class Session:
             self._highest_attempt = 0
             self._drop_keys()
             self.runner.post("reset")
-        if self.waiting:
-            self.want()
+        self._want_for_waiting()
 
     def renew(self, card: PeerCard) -> None:
         """Our own epoch is another one: no key of before seals anything more."""
@@ -135,35 +134,16 @@ class Session:
             self.runner.post("reset")
             self.want()
 
-    def seal(self, kind: Kind, plaintext: bytes, now: float) -> bytes | None:
-        """A datagram; or None: the packet waits for keys (at most 64 do, the oldest is dropped)."""
-        keys = self.slots.current
-        if keys is None:
-            self.waiting.hold(kind, plaintext)
+    def _want_for_waiting(self) -> None:
+        if not self._flow.waiting.is_empty(trio.current_time()):
             self.want()
-            return None
-        keys.used = now
-        if kind is Kind.DATA and now < keys.owed:
-            keys.owed = now
-        return keys.sealer.seal(kind, keys.peer_index, plaintext)
 
-    def open_untrusted(self, datagram: bytes, index: int, now: float) -> bytes:
-        """The plaintext of a data or control datagram for this index. Raises NotAuthentic or MalformedFrame."""
-        keys = self.slots.find(index)
-        if keys is None or now - keys.born > self._timings.key_life:
-            raise NotAuthentic("no such session")
-        plaintext = keys.opener.open(datagram)
-        keys.owed = math.inf
-        if keys is self.slots.next:
-            self._install(keys)
-        return plaintext
-
-    def handle_handshake_untrusted(self, datagram: bytes) -> None:
+    def handle_handshake_untrusted(self, header: Header, datagram: bytes) -> None:
         """One handshake datagram. Raises NotAuthentic or MalformedFrame. A message beyond the limits is dropped."""
         if self._card is None or self._reassembly is None:
             raise NotAuthentic("a handshake from a node that has not announced itself")
         now = trio.current_time()
-        message = self._reassembly.add_untrusted(datagram, now)
+        message = self._reassembly.add_untrusted(header, datagram, now)
         if message is None or not self._may_look_into(message[:1], now):
             return
         kind, rest = message[:1], message[1:]
@@ -185,7 +165,7 @@ class Session:
     def close(self) -> None:
         """Forget every key and index."""
         self._drop_keys()
-        self.waiting.clear()
+        self._flow.waiting.clear()
         self._release_handshake_keys()
 
     def _take_handshake_keys(self, card: PeerCard) -> None:
@@ -253,8 +233,8 @@ class Session:
     def _note_move(self, _source: str, _event: str, target: str) -> None:
         if target == "expired":
             self._drop_keys()
-        if target in ("expired", "idle") and self.waiting:
-            self.want()
+        if target in ("expired", "idle"):
+            self._want_for_waiting()
         self._changed()
 
     # The messages.
@@ -267,7 +247,7 @@ class Session:
         if not self.is_initiator:
             self._transmit_message(ASK + AskPayload(self._context.epoch, self._attempt_counter).encode())
             return
-        index = self._indices.claim(Kind.DATA, None, self._owner)
+        index = self._indices.draw(self._flow)
         self._abandon_attempt()
         initiator = Initiator(
             self._context.keys, card.body.static_key, self._context.psk, self._prologue, self._context.entropy.token
@@ -286,13 +266,13 @@ class Session:
         if payload.attempt <= self._highest_attempt:
             raise NotAuthentic("a handshake that was here before")
         self._highest_attempt = payload.attempt
-        index = self._indices.claim(Kind.DATA, None, self._owner)
+        index = self._indices.draw(self._flow)
         try:
             second = responder.write_second(SecondPayload(self._context.epoch, index).encode())
         except NotAuthentic:
-            self._indices.release(Kind.DATA, index, self._owner)
+            self._indices.give_back(index)
             raise
-        self.slots.offer(self.slots.make(responder.keys, index, payload.index))
+        self.slots.offer(self.slots.make(responder.keys, index, payload.index, trio.current_time()))
         self._transmit_message(SECOND + second)
 
     def _conclude(self, message: bytes, card: PeerCard) -> None:
@@ -303,8 +283,8 @@ class Session:
         if payload.epoch != card.epoch:
             raise NotAuthentic("a handshake of another epoch")
         self._initiator = None
-        self._install(self.slots.make(initiator.keys, index, payload.index))
-        self._send(*_KEEP)
+        self.install(self.slots.make(initiator.keys, index, payload.index, trio.current_time()))
+        self._outbound.send(self._flow, *_KEEP, trio.current_time())
 
     def _heed(self, message: bytes, card: PeerCard) -> None:
         payload = AskPayload.decode(message)
@@ -330,14 +310,15 @@ class Session:
 
     # The slots.
 
-    def _install(self, keys: Keys) -> None:
+    def install(self, keys: Keys) -> None:
+        """Seal with these from now on: the handshake is over, or the peer has shown that it has them."""
         self.slots.install(keys)
         self.runner.post("agreed")
-        self.waiting.flush()
+        self._outbound.flush(self._flow, trio.current_time())
 
     def _abandon_attempt(self) -> None:
         if self._initiator is not None:
-            self._indices.release(Kind.DATA, self._initiator[1], self._owner)
+            self._indices.give_back(self._initiator[1])
             self._initiator = None
 
     def _drop_keys(self) -> None:

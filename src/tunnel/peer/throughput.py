@@ -16,6 +16,7 @@ from collections import deque
 from enum import Enum
 from typing import NamedTuple
 
+from tunnel.dataplane.flow import Received
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import Timings, rung
 from tunnel.wire.session_packets import Tally
@@ -56,13 +57,11 @@ class _Sample(NamedTuple):
 class Throughput:
     """One a peer connection: counts, and the phase that follows from them."""
 
-    def __init__(self, timings: Timings) -> None:
+    def __init__(self, timings: Timings, received: Received) -> None:
         self._timings = timings
         self.phase = Phase.UDP
-        self._got_udp = self._got_link = self._counted = self._came = 0
-        self._last = (0, 0)
+        self._received = received
         self._told = 0
-        self._tell_at = float("-inf")
         self._samples: deque[_Sample] = deque()
         self._since = self._not_before = float("-inf")
         self._base = 0.0
@@ -71,33 +70,18 @@ class Throughput:
         self._peer_avoids_until = float("-inf")
         self._said, self._said_at = False, float("-inf")
 
-    def note_packet(self, index: int, counter: int, *, is_udp: bool) -> None:
-        """A packet came in, with this receiver index and counter: what is missing between two was lost, or is late."""
-        last_index, last = self._last
-        if index != last_index:
-            self._counted += 1
-        elif counter > last:
-            self._counted += counter - last
-        self._came += is_udp
-        if index != last_index or counter > last:
-            self._last = index, counter
-
-    def note_got(self, size: int, *, is_udp: bool, now: float) -> bool:
-        """Data of this size came in. True: it is time for a tally."""
-        if is_udp:
-            self._got_udp += size
-        else:
-            self._got_link += size
-        if now < self._tell_at:
-            return False
-        self._tell_at = now + self._timings.tally
-        got = self._got_udp + self._got_link
+    def is_tally_due(self, now: float) -> bool:
+        """Data came in, and it is time to look: whether the peer is to be told what it was."""
+        received = self._received
+        received.due = now + self._timings.tally
+        got = received.by_udp + received.by_link
         is_much, self._told = got - self._told >= LEAST * self._timings.tally, got
         return is_much or self.phase is not Phase.UDP or now < self._peer_avoids_until
 
     def tally(self) -> Tally:
         """What to tell the peer."""
-        return Tally(self._got_udp, self._got_link, self._counted, self._came, self._avoids)
+        got = self._received
+        return Tally(got.by_udp, got.by_link, got.counted, got.came, self._avoids)
 
     def note_tally(self, tally: Tally, now: float, *, may_try: bool) -> bool:
         """The peer says what it got. `may_try`: there are both, UDP and the link. True: the route may be another."""

@@ -11,6 +11,7 @@ answer proves a path only if less was carried meanwhile. If applications always 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import trio
 
@@ -43,11 +44,11 @@ class LoopGuard:
         self._hushed_until = self._free_from = float("-inf")
         self._hushes = TokenBucket(HUSH_SHARE, HUSH_BURST, 0.0)
 
-    def note_sent(self, datagram: bytes) -> None:
-        """This datagram goes into the outer network."""
+    def note_sent(self, datagrams: Sequence[bytes]) -> None:
+        """These datagrams go into the outer network."""
         if len(self._recent) >= GENERATION:
             self._older, self._recent = self._recent, set()
-        self._recent.add(datagram[-TAIL:])
+        self._recent.update([datagram[-TAIL:] for datagram in datagrams])
 
     def take(self, packet: bytes) -> bool:
         """Count a packet from the interface. False: it is one of our own datagrams, wrapped."""

@@ -5,12 +5,14 @@ Each packet goes in a datagram of its own. A packet that cannot be delivered is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import groupby
 
 import trio
 
+from tunnel.dataplane.flow import Flow
+from tunnel.dataplane.outbound import Outbound
 from tunnel.model.errors import DeviceError, MalformedFrame
 from tunnel.model.rates import TokenBucket
 from tunnel.network.ports import PacketDevice
@@ -20,19 +22,6 @@ from tunnel.wire.ip_packet import addresses_of, destination_of, leads_on, source
 
 REFUSALS_RATE, REFUSALS_BURST = 10.0, 10.0
 """ICMP errors per second, and at once, that we send to this machine's kernel."""
-
-
-class Recipient(Protocol):
-    """What this room needs of a peer."""
-
-    @property
-    def takes_ip(self) -> bool:
-        """Whether it accepts IP packets."""
-        ...
-
-    def send_packet(self, packet: bytes) -> None:
-        """Send one IP packet to it."""
-        ...
 
 
 @dataclass(slots=True)
@@ -58,15 +47,22 @@ class TunCounts:
 
 
 class TunPlane:
-    """`recipient_of` finds the peer with a packed inner address, `is_own` recognizes our addresses, `guard` our
-    datagrams."""
+    """One a node. `carry` reads the interface; register `deliver_untrusted` for the IP packets that peers send."""
 
     def __init__(
-        self, recipient_of: Callable[[bytes], Recipient | None], is_own: Callable[[bytes], bool], guard: LoopGuard
+        self,
+        flow_of: Callable[[bytes], Flow | None],
+        is_own: Callable[[bytes], bool],
+        guard: LoopGuard,
+        outbound: Outbound,
     ) -> None:
-        self._recipient_of = recipient_of
+        """`flow_of` finds the flow of the peer with a packed inner address, `is_own` recognizes our addresses, `guard`
+        our datagrams.
+        """
+        self._flow_of = flow_of
         self._is_own = is_own
         self._guard = guard
+        self._outbound = outbound
         self._refusals = TokenBucket(REFUSALS_RATE, REFUSALS_BURST, 0.0)
         self._device: PacketDevice | None = None
         self.counts = TunCounts()
@@ -78,8 +74,7 @@ class TunPlane:
             while True:
                 packets = await device.read_batch()
                 await self._guard.wait_audible()
-                for packet in packets:
-                    self._send(packet)
+                self._send(packets)
                 await trio.lowlevel.checkpoint()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise DeviceError(f"the interface {device.name} is gone: somebody removed it; start again") from error
@@ -87,25 +82,27 @@ class TunPlane:
             self._device = None
             device.close()
 
-    def deliver_untrusted(self, sender: Recipient, packet: bytes) -> None:
-        """Hand a peer's packet to the kernel, if its inner source is that peer's and its destination ours.
+    def deliver_untrusted(self, sender: Flow, packets: Sequence[bytes]) -> None:
+        """Hand a peer's packets to the kernel, each if its inner source is that peer's and its destination ours.
 
         Otherwise the kernel would deliver it wherever it has a route: to this machine's other addresses, and with IP
         forwarding to the LAN.
         """
-        try:
-            source, destination = addresses_of(packet)
-        except MalformedFrame:
-            self.counts.malformed += 1
-            return
-        if self._recipient_of(source) is not sender:
-            self.counts.forged_source += 1
-        elif not self._is_own(destination) or leads_on(packet):
-            self.counts.foreign_destination += 1
-        elif self._write(packet):
-            self.counts.into += 1
-        else:
-            self.counts.device_full += 1
+        counts, flow_of, is_own = self.counts, self._flow_of, self._is_own
+        for packet in packets:
+            try:
+                source, destination = addresses_of(packet)
+            except MalformedFrame:
+                counts.malformed += 1
+                continue
+            if flow_of(source) is not sender:
+                counts.forged_source += 1
+            elif not is_own(destination) or leads_on(packet):
+                counts.foreign_destination += 1
+            elif self._write(packet):
+                counts.into += 1
+            else:
+                counts.device_full += 1
 
     def _write(self, packet: bytes) -> bool:
         try:
@@ -113,23 +110,31 @@ class TunPlane:
         except trio.ClosedResourceError:  # it has just disappeared; the reader reports it
             return False
 
-    def _send(self, packet: bytes) -> None:
+    def _send(self, packets: Sequence[bytes]) -> None:
+        """What one read brought. Neighbours for one peer go together."""
+        now = trio.current_time()
+        for flow, group in groupby(packets, self._accept):
+            if flow is not None:
+                accepted = list(group)
+                self._outbound.send_data(flow, accepted, now)
+                self.counts.out += len(accepted)
+
+    def _accept(self, packet: bytes) -> Flow | None:
+        """Whose it is; None, and counted, where it goes nowhere."""
         try:
-            recipient = self._recipient_of(destination_of(packet))
+            flow = self._flow_of(destination_of(packet))
         except MalformedFrame:
             self.counts.malformed += 1
-            return
-        if recipient is None:
+            return None
+        if flow is None:
             self.counts.no_peer += 1
-            return
-        if not self._guard.take(packet):
+        elif not self._guard.take(packet):
             self.counts.looped += 1
-            return
-        if not recipient.takes_ip:
+        elif not flow.takes_ip:
             self._refuse(packet)
-            return
-        recipient.send_packet(packet)
-        self.counts.out += 1
+        else:
+            return flow
+        return None
 
     def _refuse(self, packet: bytes) -> None:
         """Tell the program that sent it at once, as the peer's own kernel would."""

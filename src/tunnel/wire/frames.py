@@ -1,14 +1,14 @@
 """The datagram between nodes: a 16-byte header, then sealed bytes (docs/protocol.md).
 
- 0        1          2      4                8                              16
-| kind   | segment  | count | receiver index | counter                       | sealed ...
+ 0      1         2          4                8         16
+| kind | segment | segments | receiver index | counter | sealed ...
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from tunnel.model.errors import MalformedFrame
 
@@ -30,28 +30,30 @@ class Kind(IntEnum):
     RELAYED = 0x14
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The clear part of every datagram; also the associated data of the seal."""
+class Header(NamedTuple):
+    """The clear part of every datagram, as it stands there; also the associated data of the seal.
 
-    kind: Kind
+    Data and control packets have none made of theirs: `HEADER.unpack_from` gives the same fields.
+    """
+
+    kind: int
+    segment: int
+    segments: int
     receiver_index: int
     counter: int
-    segment: int = 0
-    count: int = 0
 
 
 def encode_header(header: Header) -> bytes:
     """16 bytes."""
-    return HEADER.pack(header.kind, header.segment, header.count, header.receiver_index, header.counter)
+    return HEADER.pack(*header)
 
 
 def decode_header(datagram: bytes) -> Header:
     """The header of a whole datagram. Raises MalformedFrame when it is too short or of no known kind."""
     if len(datagram) < HEADER_BYTES:
         raise MalformedFrame(f"a datagram of {len(datagram)} bytes is shorter than its header")
-    kind, segment, count, receiver_index, counter = HEADER.unpack_from(datagram)
+    kind, *rest = HEADER.unpack_from(datagram)
     try:
-        return Header(Kind(kind), receiver_index, counter, segment, count)
+        return Header(Kind(kind), *rest)
     except ValueError:
         raise MalformedFrame(f"datagram kind 0x{kind:02x}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.network.ports import Transmit
 from tunnel.verify.demo.switch import SwitchedDatagrams
 from tunnel.wire.stun import binding_request, encode_stun
 
@@ -26,6 +27,9 @@ class ScriptedSocket:
     def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
         self.sent.append(datagram)
         return True
+
+    def send_batch(self, transmit: Transmit) -> int:
+        raise NotImplementedError("one by one")
 
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         await trio.lowlevel.checkpoint()

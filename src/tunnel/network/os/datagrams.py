@@ -9,7 +9,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.network.os.sockets import MAX_RECEIVED, RealUdpSocket, endpoint_of, open_udp
-from tunnel.network.ports import BATCH
+from tunnel.network.ports import BATCH, Transmit
 
 
 class RealDatagrams:
@@ -46,7 +46,24 @@ class RealDatagramSocket(RealUdpSocket[tuple[bytes, Endpoint]]):
             return False
         return True
 
+    def send_batch(self, transmit: Transmit) -> int:
+        """Send each at once; how many the kernel took."""
+        if self._closed:
+            raise trio.ClosedResourceError
+        send, remote, sent = self._socket.sendto, transmit.way.remote, 0
+        assert remote is not None
+        for datagram in transmit.buffers:
+            try:
+                send(datagram, remote)
+            except OSError:
+                continue
+            sent += 1
+        return sent
+
     def _read_into(self, batch: list[tuple[bytes, Endpoint]]) -> None:
+        last = remote = None
         while len(batch) < BATCH:
             datagram, address = self._socket.recvfrom(MAX_RECEIVED)
-            batch.append((datagram, endpoint_of(address)))
+            if address != last or remote is None:
+                last, remote = address, endpoint_of(address)
+            batch.append((datagram, remote))

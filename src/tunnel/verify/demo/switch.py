@@ -8,7 +8,7 @@ What a cut swallows looks sent to the sender, as on a network that drops silentl
 from __future__ import annotations
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.network.ports import Datagrams, DatagramSocket
+from tunnel.network.ports import Datagrams, DatagramSocket, Transmit
 from tunnel.wire.stun import is_stun
 
 
@@ -55,6 +55,12 @@ class SwitchedSocket:
     def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
         """Send, or swallow and say that it was sent."""
         return self._switch.swallows(datagram) or self._real.send_nowait(datagram, remote, ttl)
+
+    def send_batch(self, transmit: Transmit) -> int:
+        """The same for each of a batch; how many went."""
+        remote = transmit.way.remote
+        assert remote is not None
+        return sum(self.send_nowait(datagram, remote) for datagram in transmit.buffers)
 
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         """Wait for at least one datagram that comes through."""

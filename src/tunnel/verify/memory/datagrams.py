@@ -8,7 +8,7 @@ from typing import Protocol
 import trio
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.network.ports import BATCH
+from tunnel.network.ports import BATCH, Transmit
 from tunnel.verify.memory.packet import DEFAULT_TTL, Fate, MemoryPacket
 
 QUEUE = 2048
@@ -91,6 +91,12 @@ class MemoryDatagramSocket(MemorySocket):
         """Send. False: no address of that family here, or too big for one packet."""
         self._check_open()
         return self._send(datagram, remote, self._host.source_for(self._local, remote), ttl)
+
+    def send_batch(self, transmit: Transmit) -> int:
+        """Send each; how many went."""
+        remote = transmit.way.remote
+        assert remote is not None
+        return sum(self.send_nowait(datagram, remote) for datagram in transmit.buffers)
 
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         """Wait for at least one datagram; at most BATCH."""

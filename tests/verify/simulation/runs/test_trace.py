@@ -76,7 +76,7 @@ def seen(payload: bytes, segment: Segment | None = None) -> Record:
 
 
 def test_a_packet_is_named_by_its_kind_index_and_counter() -> None:
-    header = encode_header(Header(Kind.DATA, 0x1234, 7))
+    header = encode_header(Header(Kind.DATA, 0, 0, 0x1234, 7))
     assert seen(header + bytes(20)) == Passed(0.0, str(ONE), str(OTHER), 36, "data", "00001234/7", "delivered")
     stun = encode_stun(binding_request(bytes(12)))
     assert seen(stun)[4:6] == ("stun", "0001")

@@ -1,0 +1,52 @@
+"""Who takes what a packet holds: one registry.
+
+DATA     by its first byte: an application's datagram, an IP packet, ...     -> its taker, a batch at once
+CONTROL  by its kind (wire/session_packets.py)   -> its taker, else the peer connection itself
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, TypeAlias
+
+from tunnel.dataplane.flow import Flow
+from tunnel.wire.session_packets import Control, decode_control
+
+DataTaker: TypeAlias = Callable[[Flow, Sequence[bytes]], None]
+ControlTaker: TypeAlias = Callable[[Flow, Any], None]
+"""Takes a flow and the one kind of message that it was registered for."""
+
+
+class Mux:
+    """One a node. Register takers first; `inbound` asks it for each batch."""
+
+    def __init__(self, rest: DataTaker) -> None:
+        """`rest` takes all data that nobody else takes."""
+        self._data = [rest] * 256
+        self._control: dict[type[Control], ControlTaker] = {}
+
+    def take_data(self, first: bytes, taker: DataTaker) -> None:
+        """Hand over data that begins with this byte."""
+        self._data[ord(first)] = taker
+
+    def take_control(self, kind: type[Control], taker: ControlTaker) -> None:
+        """Hand over control messages of this kind."""
+        self._control[kind] = taker
+
+    def split(self, packets: Sequence[bytes]) -> Iterator[tuple[DataTaker, Sequence[bytes]]]:
+        """Takers, and what each gets, in order. Almost always the whole batch is one taker's."""
+        for taker, taken in groupby(packets, key=self._taker_of):
+            yield taker, list(taken)
+
+    def hear(self, flow: Flow, plaintext: bytes) -> None:
+        """A control packet of this flow. Raises MalformedFrame."""
+        message = decode_control(plaintext)
+        taker = self._control.get(type(message))
+        if taker is None:
+            flow.peer.hear(message)
+        else:
+            taker(flow, message)
+
+    def _taker_of(self, packet: bytes) -> DataTaker:
+        return self._data[packet[0] if packet else 0xFF]
