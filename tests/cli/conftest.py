@@ -112,7 +112,7 @@ class Terminal(io.StringIO):
 
 
 def type_in(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
-    """Let somebody sit at the terminal, who types this."""
+    """Let a user at the terminal type this."""
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 

@@ -90,7 +90,7 @@ def test_a_bug_shows_its_traceback_without_secrets_and_control_characters(
     assert "\x1b" not in ended.err
 
 
-def test_help_tells_every_command_and_every_command_has_help(command: Command) -> None:
+def test_help_lists_every_command_and_every_command_has_help(command: Command) -> None:
     overview = command("--help")
     assert overview.code == 0
     for name, _, sentence in COMMANDS:
@@ -181,7 +181,7 @@ HEAD, TAIL = INVITE[:70], INVITE[70:]
     ids=lambda argv: " ".join(argv).replace(INVITE, "INVITE").replace(HEAD, "HEAD").replace(TAIL, "TAIL"),
 )
 def test_no_error_repeats_any_part_of_an_invite(argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    """It was pasted to the wrong place, or in two pieces, and what stands on the screen is read and copied on."""
+    """It was pasted in the wrong place, or in two pieces, and what is on the screen gets read and copied."""
     assert run(argv) != 0
     said = "".join(capsys.readouterr())
     secret = INVITE.removeprefix("p2pt1-")

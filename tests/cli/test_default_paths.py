@@ -1,4 +1,4 @@
-"""Where things are kept when nobody says where."""
+"""Where things are kept if no option says so."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_without_home_the_user_database_knows_it(user: None, monkeypatch: pytest
     assert default_state() == Path("/home/u/.local/state/p2ptunnel-trio")
 
 
-def test_a_user_without_any_home_is_told_which_option_helps(user: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_learns_which_option_helps(user: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(_: int) -> pwd.struct_passwd:
         raise KeyError
 

@@ -110,7 +110,7 @@ def running_demo(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[int
         yield process, children
 
 
-def test_an_interrupted_demo_ends_its_processes_and_takes_its_files_away(tmp_path: Path) -> None:
+def test_an_interrupted_demo_ends_its_processes_and_removes_its_files(tmp_path: Path) -> None:
     with running_demo(tmp_path) as (process, children):
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=PATIENCE)[1] == ""

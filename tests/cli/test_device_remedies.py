@@ -1,4 +1,4 @@
-"""Who cannot have a port or a device is told which option to turn, and what each way out costs."""
+"""Where a port or a device is not available the error names the option that helps, and what each remedy costs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_without_the_right_to_a_tun_root_comes_first_and_setcap_with_its_c
     assert f"setcap cap_net_admin+ep {PYTHON}`" in told
 
 
-def test_errors_in_groups_are_told_too_and_others_stay_as_they_are() -> None:
+def test_errors_in_groups_get_a_remedy_too_and_others_stay_as_they_are() -> None:
     lost = DeviceError("TCP 192.0.2.9:1 cannot be used: no such address")
     lost.__cause__ = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     other = DeviceError("the interface is gone")

@@ -43,14 +43,14 @@ def test_down_waits_until_the_node_has_ended(
     assert set(machine.sockets) == {Path("/srv/a/control.sock")}
 
 
-def test_a_node_that_does_not_end_is_told(
+def test_a_node_that_does_not_end_is_reported(
     machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, virtual_time: trio.testing.MockClock
 ) -> None:
     listen_for(machine, monkeypatch, 60.0)
     machine.answers["down"] = [{"name": "desk"}]
     ended = command("down")
     assert (ended.code, ended.out) == (1, "")
-    assert "desk has heard it, but has not ended within 15 s" in ended.err
+    assert "desk was told to end, but has not ended within 15 s" in ended.err
 
 
 @pytest.mark.parametrize(

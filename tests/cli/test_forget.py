@@ -19,9 +19,9 @@ Command = Callable[..., Any]
         ({"id": "laptopid", "names": ["laptop"], "gone": True}, "laptopid: laptop is free now\n"),
         (
             {"id": "laptopid", "names": ["laptop"], "gone": False},
-            "laptopid: laptop is free now; it is present, and keeps a name that no other node bears\n",
+            "laptopid: laptop is free now; it is present, and keeps a name that no other node uses\n",
         ),
-        ({"id": "laptopid", "names": [], "gone": True}, "laptopid: it bore no name here\n"),
+        ({"id": "laptopid", "names": [], "gone": True}, "laptopid: it had no name here\n"),
         ({"id": "x", "names": ["\x1b[2J"], "gone": True}, "x: \\x1b[2J is free now\n"),
     ],
 )

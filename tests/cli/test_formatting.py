@@ -10,7 +10,7 @@ from tunnel.cli.formatting import age, amount, nat_words, path_words
 @pytest.mark.parametrize(
     ("seconds", "words"), [(-3, "0 s"), (59.9, "59 s"), (150, "2 min"), (7300, "2 h"), (200_000, "2 d")]
 )
-def test_age_is_told_in_the_unit_that_people_use(seconds: float, words: str) -> None:
+def test_age_has_the_unit_that_people_use(seconds: float, words: str) -> None:
     assert age(seconds) == words
 
 
@@ -21,7 +21,7 @@ def test_amounts_have_a_decimal_prefix(count: int, words: str) -> None:
     assert amount(count) == words
 
 
-def test_a_nat_is_told_without_what_is_unknown() -> None:
+def test_a_nat_is_shown_without_what_is_unknown() -> None:
     nat = {"mapping": "endpoint_independent", "filtering": "unknown", "allocation": "preserving", "udp": "open"}
     known = "mapping endpoint independent, allocation preserving, udp open"
     assert nat_words({**nat, "hairpin": "unknown", "port_mapping": "none"}) == known
@@ -29,7 +29,7 @@ def test_a_nat_is_told_without_what_is_unknown() -> None:
     assert nat_words({"mapping": "unknown"}) == "not known yet"
 
 
-def test_a_path_is_told_in_a_few_words() -> None:
+def test_a_path_is_shown_in_a_few_words() -> None:
     direct = {"kind": "direct", "endpoint": "192.0.2.7:4242", "rtt_ms": 12.5}
     assert path_words(None) == "none"
     assert path_words(direct) == "direct 192.0.2.7:4242 12.5 ms"

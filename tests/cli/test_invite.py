@@ -51,18 +51,18 @@ def test_without_a_pin_the_certificate_authorities_are_asked(machine: Machine, c
     ],
     ids=" ".join,
 )
-def test_a_wrong_wish_is_a_usage_error(machine: Machine, command: Command, argv: list[str]) -> None:
+def test_contradicting_options_are_a_usage_error(machine: Machine, command: Command, argv: list[str]) -> None:
     ended = command("invite", *[word[:200] for word in argv])
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "[0:0::0]"])
-def test_an_address_that_stands_for_all_is_not_one_to_dial(machine: Machine, command: Command, host: str) -> None:
+def test_a_wildcard_address_is_not_one_to_dial(machine: Machine, command: Command, host: str) -> None:
     """The ready line of a server that listens everywhere says so, and is at hand to be copied."""
     ended = command("invite", "--server", f"wss://{host}:8443", "--pin", PIN)
     assert (ended.code, ended.out) == (2, "")
-    assert "write the address under which the others reach the server" in ended.err
+    assert "give the address under which the others reach the server" in ended.err
 
 
 @pytest.mark.parametrize("pin", [[], ["--pin", PIN]], ids=["", "pin"])
@@ -92,7 +92,7 @@ def test_the_invite_of_another_users_node_is_not_looked_for_in_vain(
     machine.seen = (Sighting(Path("/run/p2ptunnel-trio/control.sock"), "root", False),)
     ended = command("invite")
     assert ended.code == 2
-    assert "that of root's node shows `sudo p2ptunnel-trio invite`" in ended.err
+    assert "`sudo p2ptunnel-trio invite` prints that of root's node" in ended.err
     assert "sudo" not in command("invite", "--state", str(tmp_path)).err, "which node is meant was said"
 
 

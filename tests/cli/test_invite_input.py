@@ -87,7 +87,7 @@ def test_join_on_a_terminal_asks_without_echo(
     assert len(asked) == 1
 
 
-def test_who_is_asked_and_interrupts_gets_a_line_of_its_own(
+def test_an_interrupted_prompt_ends_its_line(
     machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def interrupted(prompt: str) -> str:
@@ -131,7 +131,7 @@ def test_a_damaged_invite_is_one_line_and_nothing_is_kept(
 
 
 @pytest.mark.parametrize("content", ["", " \n"])
-def test_nothing_where_an_invite_was_expected_is_told_as_nothing(
+def test_an_empty_invite_is_reported_as_empty(
     machine: Machine, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str
 ) -> None:
     file = tmp_path / "invite.txt"

@@ -67,7 +67,7 @@ def test_with_consent_it_is_kept_aside(
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", ""])
-def test_who_is_asked_and_says_no_loses_nothing(
+def test_a_user_who_says_no_loses_nothing(
     machine: Machine,
     command: Command,
     tmp_path: Path,
@@ -121,7 +121,7 @@ def test_leave_says_what_is_lost_and_asks(machine: Machine, command: Command, tm
     before = dict(files)
     ended = command("leave", "--state", str(tmp_path))
     assert (ended.code, ended.out) == (2, "")
-    for word in ("network home", "the only copy of its secret", "the address that was leased", "the key", "add --yes"):
+    for word in ("network home", "the only copy of its secret", "the leased address", "the key", "add --yes"):
         assert word in ended.err
     assert files == before
 
@@ -155,15 +155,15 @@ def test_a_node_that_runs_is_not_left_under_its_feet(machine: Machine, command: 
     assert "invite" in files
 
 
-def test_who_is_in_no_network_leaves_none(machine: Machine, command: Command, tmp_path: Path) -> None:
+def test_a_node_in_no_network_leaves_none(machine: Machine, command: Command, tmp_path: Path) -> None:
     ended = command("leave", "--state", str(tmp_path), "--yes")
     assert ended.code == 2
     assert "this node is in no network" in ended.err
 
 
-def test_joining_beside_a_node_that_runs_says_that_it_must_be_started_anew(
+def test_joining_beside_a_node_that_runs_says_that_it_must_be_restarted(
     machine: Machine, command: Command, tmp_path: Path, invite_file: Path
 ) -> None:
     with holding(tmp_path, NODE, who="", remedy=""):
         ended = command("join", "--state", str(tmp_path), "--invite-file", str(invite_file))
-    assert "the node that runs here must be started anew" in ended.out
+    assert "the node that runs here must be restarted" in ended.out

@@ -31,8 +31,8 @@ def test_a_form_may_be_chosen_by_the_width_alone() -> None:
     assert (shown(view, 100), shown(view, 99)) == (["wide"], ["narrow"])
 
 
-@pytest.mark.parametrize(("count", "last"), [(9, "line 8"), (10, "2 more lines: this terminal is too low")])
-def test_a_picture_that_is_too_high_says_what_is_missing(count: int, last: str) -> None:
+@pytest.mark.parametrize(("count", "last"), [(9, "line 8"), (10, "2 more lines: the terminal is too small")])
+def test_a_view_that_is_too_high_says_what_is_missing(count: int, last: str) -> None:
     lines = shown(Clipped(Text("\n".join(f"line {number}" for number in range(count)))), height=10)
     assert lines[-1].startswith(last)
     assert len(lines) == 9

@@ -43,9 +43,7 @@ def test_the_node_that_runs_is_named(path: Path, sightings: list[Sighting], word
     ("argv", "typed"),
     [(["status"], "status"), (["why", "x"], "why x"), (["ping", "x"], "ping x"), (["netcheck"], "netcheck")],
 )
-def test_each_command_says_how_root_asks_the_same(
-    machine: Machine, command: Command, argv: list[str], typed: str
-) -> None:
+def test_each_command_says_how_root_runs_it(machine: Machine, command: Command, argv: list[str], typed: str) -> None:
     machine.seen = (ROOTS,)
     ended = command(*argv)
     assert ended.code == 1
@@ -53,7 +51,7 @@ def test_each_command_says_how_root_asks_the_same(
     assert "p2ptunnel-trio up" not in ended.err
 
 
-def test_who_ends_a_node_where_none_runs_is_not_told_to_start_one(machine: Machine, command: Command) -> None:
+def test_down_without_a_node_does_not_suggest_to_start_one(machine: Machine, command: Command) -> None:
     ended = command("down")
     assert ended.code == 1
     assert "so there is none to end" in ended.err

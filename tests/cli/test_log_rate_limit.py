@@ -64,7 +64,7 @@ def test_a_flood_of_one_kind_is_cut_and_the_other_kinds_are_heard(desk: Desk) ->
     assert len(lines) == LINES_AT_ONCE + 1
 
 
-def test_the_latest_that_was_left_out_is_told_with_the_number_of_the_others(desk: Desk) -> None:
+def test_the_latest_line_left_out_is_logged_with_the_number_of_the_others(desk: Desk) -> None:
     """By the next line of any kind, once one fits: nobody has to wait for another flood."""
     desk.flood(10_000)
     assert len(desk.lines) == LINES_AT_ONCE
@@ -83,7 +83,7 @@ def test_all_are_counted_in_a_flood_that_lasts(desk: Desk) -> None:
     assert len(lines) <= LINES_AT_ONCE + 10 * LINES_RATE + 2
 
 
-def test_the_end_of_the_process_tells_the_rest(desk: Desk) -> None:
+def test_the_end_of_the_process_logs_the_rest(desk: Desk) -> None:
     desk.flood(100)
     desk.limit.flush()
     assert desk.lines[-1] == ("node 99 came", 100 - int(LINES_AT_ONCE) - 1)
@@ -92,7 +92,7 @@ def test_the_end_of_the_process_tells_the_rest(desk: Desk) -> None:
 
 
 def test_debug_is_whole(desk: Desk) -> None:
-    """Who looks for a fault asked for every line."""
+    """A user who looks for a fault asked for every line."""
     for number in range(1000):
         desk.log.debug("packet %s", number)
     assert len(desk.lines) == 1000

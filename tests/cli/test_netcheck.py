@@ -36,7 +36,7 @@ SURVEY: dict[str, Any] = {
 }
 
 
-def test_netcheck_tells_the_nat_and_the_servers(machine: Machine, command: Command) -> None:
+def test_netcheck_shows_the_nat_and_the_servers(machine: Machine, command: Command) -> None:
     machine.answers["netcheck"] = [SURVEY]
     ended = command("netcheck")
     assert ended.code == 0
@@ -65,7 +65,7 @@ def test_netcheck_tells_the_nat_and_the_servers(machine: Machine, command: Comma
         (None, "not asked for"),
     ],
 )
-def test_netcheck_tells_what_a_gateway_opened_or_why_it_did_not(
+def test_netcheck_shows_what_a_gateway_opened_or_why_it_did_not(
     machine: Machine, command: Command, mapping: dict[str, Any] | None, words: str
 ) -> None:
     machine.answers["netcheck"] = [{**SURVEY, "port_mappings": [] if mapping is None else [mapping]}]

@@ -1,4 +1,4 @@
-"""The last line of `netcheck` promises what the matrix of pairs holds, and nothing that nobody saw."""
+"""The last line of `netcheck` promises what the matrix of pairs keeps, and nothing that was not seen."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ IPV6 = {"ipv6": {"address": True, "reached": True, "filtering": "unknown"}}
         ({"mapping": "unknown"}, "none: the answers are too few"),
         ({"mapping": "by_moon_phase"}, "none: "),
         ({"reflexive": []}, "none: no answer shows this machine"),
-        ({"server": DOWN}, "but nobody new finds you until the server is reached"),
+        ({"server": DOWN}, "but no new peer finds you until the server is reached"),
         ({"reflexive": ["192.168.1.7:40000"], "mapping": "none"}, "none: only servers inside this network"),
         ({"reflexive": ["127.0.0.1:40000"], "mapping": "none"}, "none: only servers inside this network"),
     ],

@@ -141,11 +141,11 @@ def test_without_udp_nothing_is_said_of_the_nat() -> None:
         ({"address": True, "reached": True, "filtering": "address_dependent"}, "reached, behind a firewall"),
     ],
 )
-def test_ipv6_is_told_as_far_as_it_was_seen(sight: dict[str, Any], seen: str) -> None:
+def test_ipv6_is_shown_as_far_as_it_was_seen(sight: dict[str, Any], seen: str) -> None:
     assert row("ipv6", ipv6=sight)[0] == seen
 
 
-def test_a_captive_portal_is_named_with_what_to_do_and_not_where_nobody_knows() -> None:
+def test_a_captive_portal_is_named_with_what_to_do_but_not_if_unknown() -> None:
     assert len(row("captive portal", captive_portal="suspected")) == 3
     assert row("captive portal", captive_portal="unknown") == []
 
@@ -155,7 +155,7 @@ def test_a_port_is_asked_for_in_words_where_it_would_help() -> None:
     assert len(row("port mapping", port_mappings=[NO_PORT])) == 2
 
 
-def test_a_silent_server_is_told_with_its_past() -> None:
+def test_a_silent_server_is_shown_with_its_past() -> None:
     servers = [
         {"server": "late.test:1", "resolved": True, "answered_s_ago": 1.0, "rtt_ms": 300.0, "silences": 0},
         {"server": "dead.test:1", "resolved": True, "answered_s_ago": None, "rtt_ms": None, "silences": 7},
@@ -182,7 +182,7 @@ def test_an_ipv6_server_is_not_blamed_where_there_is_no_ipv6() -> None:
     assert row("[2001:db8::1]:3478", ipv6=has_ipv6, **silent) == ["no answer", "silent 2 times in a row"]
 
 
-def test_the_link_to_the_server_is_told() -> None:
+def test_the_link_to_the_server_is_shown() -> None:
     assert row("server") == ["reached"]
     seen, meaning, remedy = row("server", server=DOWN)
     assert (seen, meaning) == ("not reached, trying again", "connection refused")
@@ -229,7 +229,7 @@ def test_words_of_a_newer_node_are_shown_as_they_came() -> None:
 
 
 def test_where_upnp_is_not_installed_that_is_said_with_the_remedy() -> None:
-    """A router that speaks nothing else opens no port then, and nobody would know why."""
+    """A router that knows no other protocol opens no port then, and nobody would know why."""
     seen, meaning, remedy = row("upnp", upnp_installed=False, port_mappings=[NO_PORT])
     assert (seen, meaning) == ("not installed", "ports are opened by PCP and NAT-PMP alone")
     assert "C compiler" in remedy
@@ -250,7 +250,7 @@ def test_at_80_columns_nothing_is_cut_and_each_fact_has_its_line() -> None:
     lines = narrow(answers=answers, mapping="dependent")
     assert max(map(len, lines)) <= 80
     assert any(line == "mapping           dependent on the destination" for line in lines)
-    assert any(line.strip() == "hard: each peer sees another outer port" for line in lines)
+    assert any(line.strip() == "hard: each peer sees a different external port" for line in lines)
     assert any(line.strip().startswith("-> switch UPnP") for line in lines)
     assert ipv6 in lines
     assert f"    {ipv6.replace('2001', '2002')}  1234.5 ms" in lines

@@ -18,7 +18,7 @@ Command = Callable[..., Any]
 SILENT = {"ok": False, "code": "peer_unreachable", "error": "laptop did not answer for 5 s"}
 
 
-def test_ping_tells_round_trip_and_path(
+def test_ping_prints_round_trip_and_path(
     machine: Machine, command: Command, virtual_time: trio.testing.MockClock
 ) -> None:
     machine.answers["status"] = [document()]

@@ -15,7 +15,7 @@ from tunnel.cli.progress import showing_elapsed
     ("is_terminal", "term", "told"),
     [(True, "xterm", True), (True, "dumb", False), (True, "", False), (False, "xterm", False)],
 )
-async def test_seconds_are_told_where_they_can_be_written_over(
+async def test_seconds_are_shown_where_they_can_be_overwritten(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     autojump_clock: trio.testing.MockClock,

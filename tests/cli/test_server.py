@@ -101,7 +101,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["pinned", "without TLS"],
 )
-def test_the_ready_line_stands_alone_on_stdout_and_sigterm_is_a_clean_end(
+def test_the_ready_line_is_alone_on_stdout_and_sigterm_is_a_clean_end(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pin: bytes | None, line: str
 ) -> None:
     async def serve(settings: ServerSettings, *, task_status: trio.TaskStatus[Any]) -> None:

@@ -50,7 +50,7 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(document: dict[str, A
     assert all(word in str(caught.value) for word in words)
 
 
-def test_an_unknown_key_is_told_without_its_value() -> None:
+def test_an_unknown_key_is_reported_without_its_value() -> None:
     """It may be a secret that somebody put into the wrong place."""
     with pytest.raises(SettingsError) as caught:
         settings_for({"invite": "hunter2"}, "up", KNOWN)
@@ -178,7 +178,7 @@ def test_a_missing_file_is_a_usage_error(command: Callable[..., Any], tmp_path: 
     "content",
     ["a = " + "[" * 20_000, "a." * 20_000 + "b = 1", "processes = " + "9" * 5000, "processes = 0x" + "f" * 9000],
 )
-def test_a_hostile_settings_file_is_told_in_one_line(
+def test_a_hostile_settings_file_is_reported_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
     file = tmp_path / "settings.toml"

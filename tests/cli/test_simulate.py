@@ -57,7 +57,7 @@ def test_a_run_that_passes_ends_with_0_and_a_row(folder: Path, capsys: pytest.Ca
     assert "never:" not in out
 
 
-def test_a_run_that_fails_ends_with_1_and_says_how_to_see_it_again(
+def test_a_run_that_fails_ends_with_1_and_says_how_to_run_it_again(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["simulate", "bad.toml", "--seed", "3"]) == 1
@@ -181,7 +181,7 @@ def test_of_many_runs_the_first_failure_is_written(folder: Path, capsys: pytest.
     assert (folder / "t").read_text() == one
 
 
-def test_a_place_that_cannot_be_written_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["simulate", "good.toml", "--trace", "good.toml/trace"]) == 1
     assert "cannot write good.toml/trace: " in capsys.readouterr().err
 
@@ -230,7 +230,7 @@ def test_what_cannot_be_done_ends_with_2_and_a_reason(
 
 @pytest.mark.parametrize("target", ["gone/t", "good.toml/t", ".", "n" * 300])
 @pytest.mark.parametrize("option", ["--trace", "--diagram"])
-def test_a_target_that_cannot_be_written_is_told_before_anything_runs(
+def test_an_output_file_that_cannot_be_written_is_reported_before_anything_runs(
     folder: Path, capsys: pytest.CaptureFixture[str], option: str, target: str
 ) -> None:
     assert run(["simulate", "good.toml", option, target]) == 1
@@ -240,7 +240,7 @@ def test_a_target_that_cannot_be_written_is_told_before_anything_runs(
     assert not (folder / "gone").exists()
 
 
-def test_a_target_of_many_runs_that_all_pass_is_not_written_and_that_is_told(
+def test_an_output_file_of_many_runs_that_all_pass_is_not_written_and_that_is_said(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["simulate", "good.toml", "--seeds", "0..1", "--trace", "t", "--processes", "1"]) == 0
@@ -294,7 +294,7 @@ def test_a_scenario_that_vanishes_once_it_is_read_loses_nothing(
     assert "FAILED bad, seed 0" in capsys.readouterr().out
 
 
-def test_a_file_that_expects_nothing_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_expects_nothing_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "vague.toml").write_text(PASSING.partition("[[expect]]")[0])
     assert run(["simulate", "vague.toml"]) == 0
     assert "simulate: vague.toml: nothing is expected: " in capsys.readouterr().err
@@ -318,7 +318,7 @@ def test_an_empty_folder_holds_no_scenario(folder: Path, capsys: pytest.CaptureF
     assert "empty: no scenario in this folder (*.toml)" in capsys.readouterr().err
 
 
-def test_a_broken_file_is_told_before_anything_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_file_is_reported_before_anything_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "bad.toml").write_text(PASSING.replace("server =", "sever ="))
     assert run(["simulate", "good.toml", "bad.toml"]) == 2
     out, err = capsys.readouterr()
@@ -326,13 +326,13 @@ def test_a_broken_file_is_told_before_anything_runs(folder: Path, capsys: pytest
     assert "bad.toml:9: expect.0.sever: unknown key: did you mean 'server'?" in err
 
 
-def test_an_impossible_picture_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_impossible_topology_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "bad.toml").write_text('title = "x"\n[hosts.desk]\n[hosts.laptop]\naddresses = ["27.0.0.1"]\n')
     assert run(["simulate", "bad.toml"]) == 2
     assert "the picture is impossible: 27.0.0.1 belongs to desk" in capsys.readouterr().err
 
 
-def test_the_whole_library_tells_which_transitions_nobody_took(
+def test_the_whole_library_shows_which_transitions_no_run_took(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "scenario_files", lambda wanted: scenario_files([folder / "good.toml"]))

@@ -18,7 +18,7 @@ def hold(folder: Path, name: str = NODE) -> None:
         raise ZeroDivisionError  # the block was entered
 
 
-def test_a_second_process_is_told_of_the_first(tmp_path: Path) -> None:
+def test_a_second_process_learns_of_the_first(tmp_path: Path) -> None:
     with holding(tmp_path, NODE, who="a node", remedy="end it"):
         assert is_held(tmp_path, NODE)
         with pytest.raises(DeviceError) as caught:
@@ -48,7 +48,7 @@ def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
         hold(tmp_path)
 
 
-def test_a_folder_that_cannot_be_written_keeps_nobody_from_running(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_keeps_no_program_from_running(tmp_path: Path) -> None:
     """A disk that is full or read-only: a node comes back with what it has."""
     with pytest.raises(ZeroDivisionError):
         hold(tmp_path / "none")

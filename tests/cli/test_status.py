@@ -42,7 +42,7 @@ def test_no_nat_is_awaited_where_no_udp_is_used(machine: Machine, command: Comma
     assert "not known yet" not in shown
 
 
-def test_a_server_that_is_not_reached_is_told_with_what_to_do(machine: Machine, command: Command) -> None:
+def test_a_server_that_is_not_reached_is_shown_with_what_to_do(machine: Machine, command: Command) -> None:
     told = document()
     told["server"] |= {"state": "backing_off", "reason": "no such name", "remedy": "check the spelling"}
     machine.answers["status"] = [told]
@@ -66,7 +66,7 @@ def test_no_line_ends_in_blanks(machine: Machine, command: Command) -> None:
 AWAY = {"state": "announced", "path": None, "reason": {"code": "peer_offline", "evidence": "gone", "remedy": ""}}
 
 
-def test_who_has_been_away_for_long_is_only_counted(machine: Machine, command: Command) -> None:
+def test_peers_that_have_been_away_for_long_are_only_counted(machine: Machine, command: Command) -> None:
     now = time.time()
     machine.answers["status"] = [
         document(
@@ -132,7 +132,7 @@ def test_watch_json_prints_one_document_a_line(machine: Machine, command: Comman
     assert machine.requests == [{"do": "watch"}]
 
 
-def test_status_tells_the_port_that_a_gateway_opened(machine: Machine, command: Command) -> None:
+def test_status_shows_the_port_that_a_gateway_opened(machine: Machine, command: Command) -> None:
     told = document()
     told["node"]["port_mappings"] = [OPEN_PORT, {**NO_PORT, "family": "ipv6"}]
     machine.answers["status"] = [told]

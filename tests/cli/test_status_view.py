@@ -53,18 +53,18 @@ def test_a_wide_terminal_gets_more() -> None:
     assert shown(200, peer())[-2].split()[-1] == "chart"
 
 
-def test_peers_stand_by_name_and_who_is_away_at_the_end() -> None:
+def test_peers_are_sorted_by_name_and_those_away_come_last() -> None:
     away = {"state": "announced", "path": None, "reason": {"code": "peer_offline", "evidence": "", "remedy": ""}}
     lines = shown(80, peer("Zoo"), peer("attic", **away, since=90.0), peer("beta"), peer("Alpha"))
     assert [line.split()[0] for line in lines[-4:]] == ["Alpha", "beta", "Zoo", "attic"]
 
 
-def test_a_peer_that_may_bear_no_name_stands_by_its_id() -> None:
+def test_a_peer_that_may_have_no_name_is_shown_by_its_id() -> None:
     """It is what `why` and `ping` take."""
     assert "laptopid" in shown(80, peer("", claimed_name="laptop"))[-1]
 
 
-def test_a_direct_peer_that_nobody_uses_is_idle() -> None:
+def test_an_unused_direct_peer_is_idle() -> None:
     assert "direct, idle" in "\n".join(shown(80, peer(idle_s=600.0)))
     assert "idle" not in "\n".join(shown(80, peer(idle_s=2.0)))
 

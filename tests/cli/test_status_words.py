@@ -38,7 +38,7 @@ def test_an_announcement_waits_for_the_server_in_words(state: str) -> None:
     ("path", "idle", "words"),
     [(RELAY, 60.0, ", idle"), (RELAY, 2.0, ""), (RELAY, None, ""), (None, 60.0, "")],
 )
-def test_a_way_that_nobody_uses_is_idle(path: Any, idle: float | None, words: str) -> None:
+def test_an_unused_path_is_idle(path: Any, idle: float | None, words: str) -> None:
     assert idle_words({"path": None, "kept_path": RELAY, "idle_s": None}) == ", idle"
     assert idle_words({"path": path, "idle_s": idle}) == words
     assert idle_words({"path": RELAY}) == "", "a node of before tells nothing of it"
@@ -62,7 +62,7 @@ def test_a_way_that_nobody_uses_is_idle(path: Any, idle: float | None, words: st
         ("closed", None, None, "closed"),
     ],
 )
-def test_a_peer_is_told_by_how_it_is_reached(state: str, path: Any, reason: Any, words: str) -> None:
+def test_a_peer_is_described_by_how_it_is_reached(state: str, path: Any, reason: Any, words: str) -> None:
     peer = {"state": state, "path": path, "reason": reason}
     assert peer_words(peer) == words
     assert is_offline(peer) == (words == "offline")

@@ -24,6 +24,6 @@ def test_nothing_is_near_when_nothing_is_alike(known: list[str]) -> None:
     assert nearest("--zzz", known) is None
 
 
-def test_where_nothing_is_near_all_known_words_are_told() -> None:
+def test_where_nothing_is_near_all_known_words_are_listed() -> None:
     assert or_nearest("zzz", ["name", "udp-port"]) == "known ones are name, udp-port"
     assert or_nearest("nmae", ["name", "udp-port"]) == "the nearest known one is 'name'"

@@ -130,7 +130,7 @@ def test_a_declared_endpoint_without_a_port_of_our_own_is_warned_of(
 
 @dataclass
 class Listener:
-    """A control socket at which nobody knocks."""
+    """A control socket to which nobody connects."""
 
     local: Endpoint = Endpoint("127.0.0.1", 1)
     is_closed: bool = False
@@ -203,7 +203,7 @@ def test_up_runs_a_node_with_the_kept_invite_until_sigterm(
     assert nodes.left == 1
 
 
-def test_a_second_node_on_one_state_folder_is_told_of_the_first(
+def test_a_second_node_on_one_state_folder_learns_of_the_first(
     nodes: Nodes, machine: Machine, command: Command, tmp_path: Path
 ) -> None:
     """With another --control it ran: two processes with one key, each of which took the other's place."""

@@ -39,7 +39,7 @@ async def told_of(caplog: pytest.LogCaptureFixture, *changes: Any) -> list[str]:
     return caplog.messages
 
 
-async def test_what_became_of_a_peer_is_told_and_the_tries_are_not(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_became_of_a_peer_is_logged_and_the_attempts_are_not(caplog: pytest.LogCaptureFixture) -> None:
     assert await told_of(
         caplog,
         change("requested", None),
@@ -54,7 +54,7 @@ async def test_what_became_of_a_peer_is_told_and_the_tries_are_not(caplog: pytes
     ) == ["laptop is direct", "laptop is relayed: path lost", "laptop is offline"]
 
 
-async def test_a_peer_without_a_name_is_told_by_its_id(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_peer_without_a_name_is_logged_by_its_id(caplog: pytest.LogCaptureFixture) -> None:
     assert await told_of(caplog, change("relayed", RELAY, name="")) == ["a peer is relayed"]
 
 
@@ -83,7 +83,7 @@ async def start(node: Any) -> None:
     await report_up(node, "home", Path("/srv/c.sock"))
 
 
-async def test_the_first_line_says_who_we_are_where_and_whether_the_server_is_reached(
+async def test_the_first_line_has_name_addresses_and_whether_the_server_is_reached(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], autojump_clock: trio.testing.MockClock
 ) -> None:
     with caplog.at_level(logging.INFO, "tunnel.cli.up_messages"):
@@ -165,7 +165,7 @@ TWIN = "'desk' is this node; another calls itself so too"
 async def test_a_note_is_warned_of_when_it_is_new(
     caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """Two nodes of one name: who comes second reads it where he looks, in the log of `up`."""
+    """Two nodes of one name: the user of the second reads it in the log of `up`."""
     node: Any = NotingNode()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(report_notes, node)

@@ -25,7 +25,7 @@ Command = Callable[..., Any]
         (["status", "--jsn"], ["unknown option --jsn", "--json"]),
         (["up", "--udp-port", "many"], ["--udp-port 'many' is not a whole number; see `p2ptunnel-trio up --help`"]),
         (["up", "--udp-port"], ["--udp-port needs a value; see `p2ptunnel-trio up --help`"]),
-        (["up", "--name", "a", "--name", "b"], ["--name stands there more than once"]),
+        (["up", "--name", "a", "--name", "b"], ["--name is given more than once"]),
         (["chart", "peer_connection", "--format", "svg"], ["--format 'svg' is not one of mermaid, scxml, table"]),
         (["chart", "zzz"], ["no chart is called 'zzz': known ones are announcement"]),
         (["why"], ["PEER is missing; see `p2ptunnel-trio why --help`"]),

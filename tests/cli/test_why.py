@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
-def test_why_tells_reason_evidence_remedy_and_history(machine: Machine, command: Command) -> None:
+def test_why_shows_reason_evidence_remedy_and_history(machine: Machine, command: Command) -> None:
     machine.answers["why"] = [peer(state="relayed", path=RELAYED, reason=BLOCKED)]
     ended = command("why", "laptop")
     assert ended.code == 0

@@ -1,4 +1,4 @@
-"""The command line as a whole: which commands there are, and how every way to end becomes an exit code."""
+"""The command line as a whole: its commands, and the exit code for each way in which one ends."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tunnel.model.safe_text import presentable
 NAME = "p2ptunnel-trio"
 
 _OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What becomes of writing to stdout when its reader has gone, its disk is full or its terminal is gone."""
+"""Errors of writing to stdout: its reader has left, its disk is full, or its terminal is gone."""
 
 COMMANDS: tuple[tuple[str, str, str], ...] = (
-    ("server", "tunnel.cli.server:server", "Run the meeting point: rendezvous, STUN and relay."),
+    ("server", "tunnel.cli.server:server", "Run the server: rendezvous, STUN and relay."),
     ("invite", "tunnel.cli.invite:invite", "Make a network and print its invite, or print the invite of this node."),
     ("join", "tunnel.cli.join:join", "Keep an invite, so that `up` finds it."),
     (
@@ -36,16 +36,16 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("down", "tunnel.cli.down:down", "End the node on this machine."),
     ("status", "tunnel.cli.status:status", "Show the node, its server link and its peers."),
     ("why", "tunnel.cli.why:why", "Say why a peer is reached as it is, and what you can do."),
-    ("ping", "tunnel.cli.ping:ping", "Measure the way to a peer through the tunnel."),
+    ("ping", "tunnel.cli.ping:ping", "Measure round trips to a peer through the tunnel."),
     (
         "forget",
         "tunnel.cli.forget:forget",
-        "Set a peer's name free, so that the next node that bears it keeps it: for a machine that was set up anew.",
+        "Release a peer's name, so that the next node that uses it keeps it: for a machine that was set up again.",
     ),
     (
         "netcheck",
         "tunnel.cli.netcheck:netcheck",
-        "Look at the NAT in front of this machine, with the node that runs here (`up`).",
+        "Check the NAT in front of this machine, with the node that runs here (`up`).",
     ),
     ("chart", "tunnel.cli.chart:chart", "Print a state chart of the program."),
     ("simulate", "tunnel.cli.simulate:simulate", "Run scenarios on a virtual internet, in virtual time."),
@@ -53,10 +53,10 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     (
         "demo",
         "tunnel.cli.demo:demo",
-        "Show it on this machine: a server and two nodes, relay first, direct when proven.",
+        "Show on this machine how it works: a server and two nodes, relay first, direct when proven.",
     ),
 )
-"""Name, where its function is, one sentence. The functions are loaded when they run."""
+"""Name, function, one sentence. A function is loaded when it runs."""
 
 
 def build_app() -> App:
@@ -77,7 +77,7 @@ def build_app() -> App:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run one command to its end. Every error is told on stderr in one line, and becomes its exit code."""
+    """Run one command to its end. Every error becomes one line on stderr and an exit code."""
     prepare_outputs()
     app = build_app()
     try:
@@ -87,16 +87,16 @@ def run(argv: Sequence[str]) -> int:
         _complain(usage_text(error, NAME, [name for name, _, _ in COMMANDS]), argv)
         return USAGE
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
-        return _told(error, argv)
+        return _report(error, argv)
     return result if isinstance(result, int) else 0
 
 
 def _shown_default(value: object) -> str | None:
-    """A default as the help shows it. That a switch is off and a list empty goes without saying."""
+    """A default as the help shows it. Switches that are off and empty lists are not shown."""
     return None if value is None or value is False or value == () else str(value)
 
 
-def _told(error: BaseException, argv: Sequence[str]) -> int:
+def _report(error: BaseException, argv: Sequence[str]) -> int:
     leaves = leaves_of(error)
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
         return INTERRUPTED

@@ -1,4 +1,4 @@
-"""ControlOptions before something is lost. Where nobody can be asked, an option has to say it."""
+"""Asks before something is lost. Where nobody can be asked, an option must agree."""
 
 from __future__ import annotations
 

@@ -35,10 +35,10 @@ def default_control(state: Path | None = None) -> Path:
     return ROOTS_CONTROL if os.geteuid() == 0 else default_state() / CONTROL
 
 
-def shown_path(place: Callable[[], Path]) -> str:
-    """A default place as the help shows it, which is asked for by those too who have none."""
+def shown_path(path: Callable[[], Path]) -> str:
+    """A default path as the help shows it, also to a user who has none."""
     try:
-        return str(place())
+        return str(path())
     except SettingsError:
         return "none: this user has no home folder"
 

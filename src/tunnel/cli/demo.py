@@ -37,7 +37,10 @@ async def demo(
     ] = False,
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:
-    """Show it on this machine: a server and two nodes, relay first, direct when proven. It is cut, and heals."""
+    """Show on this machine how it works: a server and two nodes, relay first, direct when proven.
+
+    The direct path is cut, and comes back.
+    """
     if netns:
         from tunnel.verify.demo.netns import run_netns_demo
 

@@ -1,4 +1,4 @@
-"""The way out when a port or a device cannot be had: the floors below say what happened, and know no options."""
+"""What the user can do where a port or a device is not available: the floors below know no options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tunnel.network.os.tun_devices import NO_PRIVILEGE
 
 @contextmanager
 def adding_remedies(options: Mapping[str, str]) -> Iterator[None]:
-    """Let every DeviceError of the block name the way out. `options`: by which option "UDP 0.0.0.0:53" was chosen."""
+    """Add to each DeviceError of the block what the user can do. `options`: the option for each "UDP 0.0.0.0:53"."""
     try:
         yield
     except BaseException as error:
@@ -46,9 +46,9 @@ def _with_remedy(error: DeviceError, options: Mapping[str, str]) -> str:
 
 
 def privilege_remedy() -> str:
-    """How to get a TUN interface, or to do without; the way that gives away most comes last."""
+    """How to get a TUN interface, or to do without one. The way that grants most rights comes last."""
     return (
-        "run it as root (sudo), or use --userspace, which needs no right; or "
+        "run it as root (sudo), or use --userspace, which needs no privilege; or "
         f"`setcap cap_net_admin+ep {Path(sys.executable).resolve()}`, but then every program that this Python runs "
         "may change the network of this machine"
     )

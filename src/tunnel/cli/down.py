@@ -13,26 +13,26 @@ from tunnel.model.safe_text import printable
 from tunnel.node.control_client import NoNode, open_control
 
 PATIENCE = 15.0
-"""Seconds: the farewell is bounded, and gateways are asked meanwhile to take ports back."""
+"""Seconds: the node says farewell, and asks gateways to close its ports, in bounded time."""
 _GAP = 0.1
 
 
 async def down(*, node: NodeOption = None) -> int:
-    """End the node on this machine. Its peers and the server hear its farewell."""
+    """End the node on this machine. It says farewell to its peers and the server."""
     async with open_node(node, "down") as channel:
         try:
             name = (await channel.ask({"do": "down"}))["name"]
         except SettingsError as error:
-            raise _not_obeyed(error) from None
+            raise _refusal(error) from None
     with trio.move_on_after(PATIENCE):
         await _wait_ended(node or ControlOptions())
         print(f"{printable(name)} is down")
         return DONE
-    raise Unreachable(f"{printable(name)} has heard it, but has not ended within {PATIENCE:g} s")
+    raise Unreachable(f"{printable(name)} was told to end, but has not ended within {PATIENCE:g} s")
 
 
 async def _wait_ended(node: ControlOptions) -> None:
-    """The socket goes last, when all else is done."""
+    """The node removes its socket last, when everything else is done."""
     controls = launch.this_machine(None).controls
     while True:
         try:
@@ -43,8 +43,8 @@ async def _wait_ended(node: ControlOptions) -> None:
         await trio.sleep(_GAP)
 
 
-def _not_obeyed(error: SettingsError) -> TunnelError:
-    """A node of an older version knows no such word."""
+def _refusal(error: SettingsError) -> TunnelError:
+    """A node of an older version does not know this request."""
     if str(error).startswith("`do` is one of"):
         return TunnelError("that node is of an older version and cannot be told to end: send it SIGTERM")
     return TunnelError(str(error))

@@ -1,4 +1,4 @@
-"""Which error ends the command with which exit code (docs/cli.md). Scripts rely on these."""
+"""The exit code for each error (docs/cli.md). Scripts rely on these."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def exit_of(error: BaseException) -> int:
 
 
 def leaves_of(error: BaseException) -> list[BaseException]:
-    """The errors that an exception group holds, however deep; an error that is no group is its own leaf."""
+    """The errors in an exception group, however deep. An error that is no group is its own leaf."""
     if isinstance(error, BaseExceptionGroup):
         return [leaf for part in error.exceptions for leaf in leaves_of(part)]
     return [error]

@@ -1,4 +1,4 @@
-"""`forget`: set a peer's name free."""
+"""`forget`: release a peer's name."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ async def forget(
     *,
     node: NodeOption = None,
 ) -> int:
-    """Set a peer's name free, so that the next node that bears it keeps it: for a machine that was set up anew."""
+    """Release a peer's name, so that the next node that uses it keeps it: for a machine that was set up again."""
     freed = await ask_node(node, f"forget {peer}", {"do": "forget", "peer": peer})
     names = ", ".join(map(printable, freed["names"]))
-    stays = "" if freed["gone"] else "; it is present, and keeps a name that no other node bears"
-    print(f"{printable(freed['id'])}: {f'{names} is free now' if names else 'it bore no name here'}{stays}")
+    stays = "" if freed["gone"] else "; it is present, and keeps a name that no other node uses"
+    print(f"{printable(freed['id'])}: {f'{names} is free now' if names else 'it had no name here'}{stays}")
     return DONE

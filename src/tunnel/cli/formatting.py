@@ -14,7 +14,7 @@ Json = Mapping[str, Any]
 
 
 def nat_words(nat: Mapping[str, str]) -> str:
-    """A NAT report in one line, what is unknown left out."""
+    """A NAT report in one line, without what is unknown."""
     known = [f"{key.replace('_', ' ')} {value}" for key, value in nat.items() if value not in ("unknown", "none")]
     if nat.get("mapping") == "none":
         known.insert(0, "no NAT")
@@ -22,7 +22,7 @@ def nat_words(nat: Mapping[str, str]) -> str:
 
 
 def port_mapping_words(mapping: Json) -> str:
-    """What a gateway opened, and for how long."""
+    """The port that a gateway opened, and for how long."""
     left = mapping["lease_s"]
     lease = "until we leave" if left is None else f"for {age(left)}"
     note = f" ({mapping['note']})" if mapping["note"] else ""
@@ -37,7 +37,7 @@ def path_words(path: Json | None) -> str:
 
 
 def age(seconds: float) -> str:
-    """A duration as people say it."""
+    """A duration in the largest unit that fits twice."""
     whole = max(0, int(seconds))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if whole >= 2 * size:
@@ -56,7 +56,7 @@ def amount(count: int) -> str:
 
 
 def path_of(peer: Json) -> str:
-    """A relayed peer that nothing was sent to for minutes has no path, and is none the worse for it."""
+    """A peer's path. A relayed peer to which nothing was sent for minutes has none, which is no fault."""
     away = peer["reason"] is not None and peer["reason"]["code"] in ("peer_offline", "server_unreachable")
     if peer["path"] is None and peer["state"] == "relayed" and not away:
         return "none now, the next packet brings it back"
@@ -64,12 +64,12 @@ def path_of(peer: Json) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """A round trip; nothing where none is known."""
+    """A round trip; empty where none is known."""
     return "" if value is None else f"{value:.1f} ms"
 
 
 def colored(words: str, state: str) -> Text:
-    """What a state is called, in the colour of that state."""
+    """Words for a state, in the colour of that state."""
     return Text(printable(words), style=_STYLES.get(state, ""))
 
 

@@ -38,7 +38,7 @@ def invite(
     state: StateOption = None,
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:
-    """Make a network and print its invite, or print the invite of this node. The invite stands alone on stdout."""
+    """Make a network and print its invite, or print the invite of this node. Nothing else goes to stdout."""
     launch.guard_memory()
     if server is None:
         if pin is not None or network is not None:
@@ -59,21 +59,21 @@ def make_invite(server: str, pin: str | None, network: str) -> Invite:
 
     url = ServerUrl.parse(server)
     if _is_wildcard(url.host):
-        raise SettingsError(f"--server {server}: write the address under which the others reach the server")
+        raise SettingsError(f"--server {server}: give the address under which the others reach the server")
     if not url.is_tls:
-        raise SettingsError(f"--server {server} is without TLS, which no `p2ptunnel-trio server` speaks: write wss://")
+        raise SettingsError(f"--server {server} has no TLS, which every `p2ptunnel-trio server` uses: write wss://")
     pinned = None if pin is None else parse_pin(pin)
     secret = launch.this_machine(None).entropy.token(_SECRET_BYTES)
     return new_invite(str(url), pinned, network, secret)
 
 
 def _elsewhere() -> str:
-    """Another user's node has an invite too, and this user may be able to ask it."""
+    """Where another user's node may have an invite, the command that asks it."""
     foreign = [seen for seen in launch.this_machine(None).controls.sightings() if not seen.is_open]
     if not foreign:
         return ""
     owner = foreign[0].owner
-    return f"; that of {owner}'s node shows {as_user(owner, 'invite')}"
+    return f"; {as_user(owner, 'invite')} prints that of {owner}'s node"
 
 
 def _is_wildcard(host: str) -> bool:

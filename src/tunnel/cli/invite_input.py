@@ -19,7 +19,7 @@ MAX_INVITE = 64 * 1024
 
 
 def stored_invite(folder: Path, elsewhere: str = "") -> Invite:
-    """The invite that `join` kept. Raises SettingsError if there is none; `elsewhere` says where there may be one."""
+    """The invite that `join` kept. Raises SettingsError if there is none; `elsewhere` adds where there may be one."""
     kept = launch.this_machine(folder).store.read(INVITE)
     if kept is None:
         raise SettingsError(
@@ -42,7 +42,7 @@ def read_invite_file(path: Path) -> Invite:
 
 
 def typed_invite() -> str:
-    """What comes by stdin, or is typed where nobody sees it. Raises SettingsError if that is nothing."""
+    """The text that comes on stdin, or is typed at a hidden prompt. Raises SettingsError if it is empty."""
     if sys.stdin is None or not sys.stdin.isatty():
         typed, where = _piped_invite(), "stdin is empty"
     else:
@@ -53,7 +53,7 @@ def typed_invite() -> str:
         except EOFError:
             typed, where = "", "nothing was typed"
         except KeyboardInterrupt:
-            print(file=sys.stderr)  # the shell's prompt begins a line of its own
+            print(file=sys.stderr)  # the shell's prompt gets a line of its own
             raise
     if not typed.strip():
         raise SettingsError(f"no invite was given: {where}")
@@ -61,7 +61,7 @@ def typed_invite() -> str:
 
 
 def parse_invite(text: str) -> Invite:
-    """The invite that a text holds. Raises SettingsError."""
+    """The invite in a text. Raises SettingsError."""
     found, _ = open_invite(text)
     return found
 
@@ -74,7 +74,7 @@ def _piped_invite() -> str:
 
 
 def _text(content: bytes) -> str:
-    """What an editor or a shell has saved, as its byte order mark says: PowerShell writes UTF-16."""
+    """Text as an editor or a shell saved it, by its byte order mark: PowerShell writes UTF-16."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", "replace")
     return content.decode("utf-8-sig", "replace")

@@ -1,4 +1,4 @@
-"""`join` and `leave`: which network a state folder is in. No secret is lost unasked."""
+"""`join` and `leave`: the network that a state folder is in. No secret is lost without asking."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def join(
     *,
     invite_file: Annotated[Path | None, Parameter(help="File with the invite; else stdin, or a hidden prompt.")] = None,
     replace: Annotated[
-        bool, Parameter(help="Leave the network that this node is in, without being asked; its invite is kept aside.")
+        bool, Parameter(help="Leave the present network without being asked; its invite is set aside.")
     ] = False,
     state: StateOption = None,
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
@@ -42,13 +42,13 @@ def join(
     if kept is not None and not _is_same_network(kept, offered):
         left = _name_of(kept)
         loss = f"this node is in {left} already, whose invite in {folder} may be the only copy of its secret"
-        require_confirmation(f"{loss}; it would be kept aside", "--replace", is_given=replace)
+        require_confirmation(f"{loss}; it would be set aside", "--replace", is_given=replace)
         make_folder(folder, "--state")
-        print(f"left {left}; its invite is kept as {folder / _keep_aside(store, kept)}")
+        print(f"left {left}; its invite is kept as {folder / _set_aside(store, kept)}")
         store.remove(LEASE_FILE)  # that network's server leased it
     make_folder(folder, "--state")
     store.write(INVITE, encode_invite(offered).encode() + b"\n")
-    again = "; the node that runs here must be started anew" if is_held(folder, NODE) else ""
+    again = "; the node that runs here must be restarted" if is_held(folder, NODE) else ""
     print(
         f"joined network {printable(offered.network)} at {printable(offered.server)}; "
         f"now run `p2ptunnel-trio up`{again}"
@@ -73,8 +73,8 @@ def leave(
         raise SettingsError(f"a node runs on {folder}: end it first with `p2ptunnel-trio down{where}`")
     left = _name_of(kept)
     loss = (
-        f"to leave {left} removes its invite from {folder}, which may be the only copy of its secret (`p2ptunnel-trio "
-        "invite` prints it), the address that was leased, and which names stand for whom; the key of this node stays"
+        f"leaving {left} removes its invite from {folder}, which may be the only copy of its secret (`p2ptunnel-trio "
+        "invite` prints it), the leased address, and the names of peers; the key of this node stays"
     )
     require_confirmation(loss, "--yes", is_given=yes)
     network = _network_of(kept)
@@ -88,7 +88,7 @@ def leave(
 
 
 def _network_of(kept: bytes) -> NetworkId | None:
-    """Whose invite it is; None if it cannot be read."""
+    """The network of an invite; None if it cannot be read."""
     try:
         return parse_invite(kept.decode("ascii", "replace")).network_id
     except SettingsError:
@@ -96,7 +96,7 @@ def _network_of(kept: bytes) -> NetworkId | None:
 
 
 def _is_same_network(kept: bytes, offered: Invite) -> bool:
-    """Whether nothing is lost when the one takes the other's place: the network and its secret stay."""
+    """Whether nothing is lost when one replaces the other: the network and its secret stay."""
     return _network_of(kept) == offered.network_id
 
 
@@ -107,8 +107,8 @@ def _name_of(kept: bytes) -> str:
         return "a network whose invite is damaged"
 
 
-def _keep_aside(store: Store, kept: bytes) -> str:
-    """The file that holds it from now on. One a network: what is there already holds the same secret."""
+def _set_aside(store: Store, kept: bytes) -> str:
+    """Keep it in another file, and return the name. One for each network: an older file holds the same secret."""
     name = f"{INVITE}.{_network_of(kept) or sha256(kept).hexdigest()[:16]}"
     store.write(name, kept)
     return name

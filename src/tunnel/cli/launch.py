@@ -1,4 +1,4 @@
-"""The programs that the commands start, each loaded when it is first needed. Tests put their fakes here."""
+"""The programs that commands start, each loaded when it is needed. Tests put their fakes here."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 def this_machine(state: Path | None) -> World:
-    """This machine."""
+    """All ports of this machine. Files are kept in `state`."""
     from tunnel.network.os.world import real_world
 
     return real_world(state)
 
 
 def guard_memory() -> None:
-    """What this process holds from now on is for it alone."""
+    """Keep other processes from reading the memory of this one."""
     from tunnel.network.os import process_rights as privileges
 
     privileges.guard_memory()
 
 
 def node_here(invite: Invite, settings: NodeSettings, world: World) -> AbstractAsyncContextManager[Node]:
-    """A node on this machine, whose process keeps no more rights than the node needs."""
+    """A node on this machine. The process keeps only the rights that the node needs."""
     from tunnel.embedding import open_node
     from tunnel.network.os.privileges import RealPrivileges
 
@@ -43,7 +43,7 @@ def node_here(invite: Invite, settings: NodeSettings, world: World) -> AbstractA
 
 
 async def serve_here(settings: ServerSettings, *, task_status: trio.TaskStatus[ServerReady]) -> None:
-    """The server on this machine, whose process keeps no rights once its ports are open."""
+    """The server on this machine. The process gives up its rights once its ports are open."""
     from tunnel.network.os.machine import raise_descriptor_limit
     from tunnel.network.os.privileges import RealPrivileges
     from tunnel.server.limits import fit_connections

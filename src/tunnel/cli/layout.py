@@ -1,4 +1,4 @@
-"""Renderables that never cut a word off: of several forms the first one that fits into the width is shown."""
+"""Rich renderables that never cut a word: of several forms the first that fits the width is shown."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 PIPE_WIDTH = 80
-"""Columns where there is no terminal: what is printed there is read on one later."""
+"""Columns where there is no terminal: the output may be read on one later."""
 _ENDLESS = 10_000
 
 
 class FirstFitting:
-    """The first of its forms that fits uncut; the last one if none does. From the richest to the narrowest."""
+    """The first of its forms that fits uncut; the last one if none does. Give the widest first."""
 
     def __init__(self, *forms: RenderableType) -> None:
         self._forms = forms
@@ -31,7 +31,7 @@ class FirstFitting:
 
 
 class ByWidth:
-    """One form for terminals of at least so many columns, another one for the others."""
+    """One form for terminals of at least `least` columns, another for narrower ones."""
 
     def __init__(self, least: int, wide: RenderableType, narrow: RenderableType) -> None:
         self._least = least
@@ -50,17 +50,19 @@ class Clipped:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = console.render_lines(self._inner, options, pad=False)
-        most = console.size.height - 1  # below them stands the cursor
+        most = console.size.height - 1  # the cursor is below them
         is_whole = len(lines) <= most
         for line in lines if is_whole else lines[: most - 1]:
             yield from line
             yield Segment.line()
         if not is_whole:
-            yield Text(f"{len(lines) - most + 1} more lines: this terminal is too low, `status` shows all", style="dim")
+            yield Text(
+                f"{len(lines) - most + 1} more lines: the terminal is too small, `status` shows all", style="dim"
+            )
 
 
 class Trimmed:
-    """The same without blanks at the ends of lines: nobody sees them, but who copies or compares gets them."""
+    """The same without blanks at the ends of lines: nobody sees them, but they get copied and compared."""
 
     def __init__(self, inner: RenderableType) -> None:
         self._inner = inner
@@ -77,7 +79,7 @@ class Trimmed:
 
 
 def table_of(rows: Sequence[dict[str, Text]], columns: Sequence[str]) -> Table:
-    """These columns of the rows, in this order, with their names above."""
+    """A table of these columns of the rows, in this order, with headings."""
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
         table.add_row(*(row.get(column, Text()) for column in columns))

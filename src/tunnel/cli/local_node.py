@@ -1,4 +1,4 @@
-"""How a command reaches the node of this machine, and what it says where none that it may ask answers."""
+"""How a command reaches the node of this machine, and what it says where none answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tunnel.node.control_client import ASK_PATIENCE, ControlChannel, NoNode, ope
 
 @asynccontextmanager
 async def open_node(node: ControlOptions | None, command: str) -> AsyncIterator[ControlChannel]:
-    """Connect to the node. `command` is what was asked for, as it was typed: another user may ask the same.
+    """Connect to the node. `command` is what was typed, to say how another user's node is asked.
 
     Raises Unreachable with the remedy.
     """
@@ -40,7 +40,7 @@ async def ask_node(
 
 
 def no_node(path: Path, sightings: Sequence[Sighting], command: str, *, is_forbidden: bool = False) -> str:
-    """Why no node answers at a path, and how to reach the one that runs; to start one only where none does."""
+    """Why no node answers at a path, and how to reach one that runs. To start one is suggested where none does."""
     owner = next((seen.owner for seen in sightings if seen.path == path), None)
     if is_forbidden or owner is not None:
         return f"the node at {path} is not yours: {_as_owner(owner or 'root', path, command)}"
@@ -58,7 +58,7 @@ def no_node(path: Path, sightings: Sequence[Sighting], command: str, *, is_forbi
 
 
 def as_user(owner: str, command: str) -> str:
-    """The line by which another user's node is asked."""
+    """The command that asks another user's node."""
     user = "" if owner == "root" else f" -u {owner}"
     return f"`sudo{user} p2ptunnel-trio {command}`"
 

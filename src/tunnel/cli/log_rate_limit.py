@@ -1,8 +1,7 @@
-"""A limit to how often one kind of line is logged, so that nobody outside fills a disk or hides a line in a flood.
+"""A limit on how often one kind of line is logged, so that nobody outside can fill a disk or hide a line in a flood.
 
-A kind is the place in the code that says it. Each may say sixty lines at once and one a second then. Of those left out
-the latest is logged as soon as one fits, with `left_out`, the number of the others. What is said at debug is all there:
-who asks for that wants it.
+A kind is a place in the code. Each may log sixty lines at once, then one a second. Of the lines left out the latest is
+logged as soon as the limit allows, with `left_out`, the number of the others. Lines at debug are never left out.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ LINES_RATE = 1.0
 
 
 class _Kind:
-    """What one place in the code may still say."""
+    """What one place in the code may still log."""
 
     __slots__ = ("allowance", "last", "left_out")
 
@@ -27,7 +26,7 @@ class _Kind:
         self.last: logging.LogRecord | None = None
         """The latest that was left out, which may still be logged."""
         self.left_out = 0
-        """How many before it were."""
+        """How many were left out before it."""
 
 
 class LogRateLimit(logging.Handler):
@@ -38,7 +37,7 @@ class LogRateLimit(logging.Handler):
         self._behind = behind
         self._clock = clock
         self._kinds: dict[tuple[str, int, int], _Kind] = {}
-        self._silenced: dict[tuple[str, int, int], _Kind] = {}
+        self._suppressed: dict[tuple[str, int, int], _Kind] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass a line on, or keep it as the latest that was left out."""
@@ -56,27 +55,27 @@ class LogRateLimit(logging.Handler):
             return
         kind.left_out += kind.last is not None
         kind.last = record
-        self._silenced[key] = kind
+        self._suppressed[key] = kind
 
     def flush(self) -> None:
-        """Log what was left out and not told yet: the process may end."""
-        for key, kind in tuple(self._silenced.items()):
-            self._tell(key, kind)
+        """Log what was left out so far: the process may end."""
+        for key, kind in tuple(self._suppressed.items()):
+            self._log_last(key, kind)
         self._behind.flush()
 
     def close(self) -> None:
-        """As the handler does."""
+        """Flush, then close the handler too."""
         self.flush()
         self._behind.close()
         super().close()
 
     def _catch_up(self, now: float) -> None:
-        for key, kind in tuple(self._silenced.items()):
+        for key, kind in tuple(self._suppressed.items()):
             if kind.allowance.take(now):
-                self._tell(key, kind)
+                self._log_last(key, kind)
 
-    def _tell(self, key: tuple[str, int, int], kind: _Kind) -> None:
-        del self._silenced[key]
+    def _log_last(self, key: tuple[str, int, int], kind: _Kind) -> None:
+        del self._suppressed[key]
         last, left_out = kind.last, kind.left_out
         kind.last, kind.left_out = None, 0
         if last is not None:

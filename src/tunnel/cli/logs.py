@@ -1,7 +1,7 @@
 """Logs of the long-running commands: one line an event on stderr, `TIME LEVEL LOGGER text key=value ...`.
 
-Loggers pass their facts as `extra={...}`; these become the keys. Everything is made printable, invites are cut out.
-`peer` holds a node id, and is shown as that peer's name; the id stands beside it at debug.
+Loggers pass their facts as `extra={...}`, which become the keys. Everything is made printable, and invites are cut out.
+`peer` holds a node id and is shown as that peer's name; at debug the id is shown too.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ Level = Literal["debug", "info", "warning", "error"]
 
 _OWN_KEYS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _PIECE = 4096
-"""Bytes that a pipe takes whole where it takes any (PIPE_BUF)."""
+"""Bytes that a pipe takes all or none of (PIPE_BUF)."""
 
 
 class PeerNames:
-    """What peers are called, by their ids: known once a node runs."""
+    """The names of peers by their ids, known once a node runs."""
 
     def __init__(self) -> None:
         self._lookup: Callable[[str], str] = lambda _: ""
 
     def use(self, lookup: Callable[[str], str]) -> None:
-        """Ask this for the name of an id; it answers with an empty one for nobody it knows."""
+        """Look names up with this function, which returns an empty one for an unknown id."""
         self._lookup = lookup
 
     def __call__(self, node: str) -> str:
-        """The name, or nothing."""
+        """The name, or an empty text."""
         return self._lookup(node)
 
 
@@ -48,7 +48,7 @@ class LineFormatter(logging.Formatter):
         self._shows_ids = shows_ids
 
     def format(self, record: logging.LogRecord) -> str:
-        """The finished line, fit for a terminal."""
+        """The whole line, fit for a terminal."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         found = {key: value for key, value in sorted(vars(record).items()) if key not in _OWN_KEYS}
         if "peer" in found:
@@ -62,7 +62,7 @@ class LineFormatter(logging.Formatter):
         return line
 
     def _peer(self, node: str, text: str) -> dict[str, str]:
-        """By its name, unless the text says it already; by its id where it has none."""
+        """The peer's name, unless the text begins with it; its id where it has no name."""
         name = self._names(node)
         if not name:
             return {"peer": node}
@@ -71,9 +71,9 @@ class LineFormatter(logging.Formatter):
 
 
 class LossyHandler(logging.Handler):
-    """Writes to a descriptor what it takes at once; what nobody reads is dropped and counted.
+    """Writes to a descriptor what it takes at once. Lines that nobody reads are dropped and counted.
 
-    A terminal that was stopped with Ctrl-S, or a pipe whose reader sleeps, would stop the node else.
+    Otherwise a terminal that was stopped with Ctrl-S, or a pipe whose reader sleeps, would stop the node.
     """
 
     def __init__(self, descriptor: int, encoding: str = "utf-8") -> None:
@@ -83,7 +83,7 @@ class LossyHandler(logging.Handler):
         self._dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line, after word of those that were dropped before it."""
+        """Write one line, after a note if lines before it were dropped."""
         try:
             line = self.format(record) + "\n"
         except Exception:
@@ -98,7 +98,7 @@ class LossyHandler(logging.Handler):
         self._dropped = 0 if is_written else self._dropped + 1
 
     def _write(self, line: bytes) -> bool:
-        """Whether any of it was."""
+        """Write what fits. Returns whether that is anything."""
         for offset in range(0, len(line), _PIECE):
             _, ready, _ = select.select((), (self._descriptor,), (), 0)
             if not ready:
@@ -119,8 +119,8 @@ def start_logging(
 ) -> None:
     """Send the logs of the whole process to a stream, stderr by default; replaces what was set before.
 
-    `level` is ours; the libraries below us are heard from `warning` on, unless they are asked for. No kind of line is
-    logged without limit (log_rate_limit.py).
+    `level` is that of our own loggers. Libraries log from `warning` on, unless `libraries` is set. Each kind of line
+    has a rate limit (log_rate_limit.py).
     """
     handler = logging.StreamHandler(stream) if stream is not None else _stderr()
     handler.setFormatter(LineFormatter(names, shows_ids=level == "debug"))

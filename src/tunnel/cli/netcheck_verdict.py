@@ -1,6 +1,6 @@
-"""The one line at the end of `netcheck`: how peers will reach this machine, as far as this look at the network shows.
+"""The last line of `netcheck`: how peers will reach this machine, as far as this check shows.
 
-It promises what the matrix of pairs (docs/reach.md) holds: what else a path depends on is the other side's network.
+It promises no more than the matrix of pairs (docs/reach.md) keeps. The rest depends on the other side's network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HARD = frozenset(mapping.value for mapping in HARD_MAPPINGS)
 
 
 def verdict_of(found: Json) -> str:
-    """Of a `netcheck --json` document (docs/status.md)."""
+    """The verdict on a `netcheck --json` document (docs/status.md)."""
     return "; ".join((_of_paths(found), *_provisos(found)))
 
 
@@ -53,8 +53,8 @@ def _of_paths(found: Json) -> str:
 
 
 def _of_hard(found: Json) -> str:
-    is_foretold = found["allocation"] in ("sequential", "block")
-    others = "other hard NATs perhaps" if is_foretold else "other hard NATs over the relay"
+    is_predictable = found["allocation"] in ("sequential", "block")
+    others = "other hard NATs perhaps" if is_predictable else "other hard NATs over the relay"
     return f"most peers will reach you directly, {others}"
 
 
@@ -64,22 +64,22 @@ def _provisos(found: Json) -> Iterator[str]:
     if has_hard_nat(found) and not is_open(found) and found["ipv6"]["reached"]:
         yield "directly too where both sides have IPv6"
     if not _is_online(found):
-        yield "but nobody new finds you until the server is reached"
+        yield "but no new peer finds you until the server is reached"
 
 
 def has_hard_nat(found: Json) -> bool:
-    """Whether each peer sees another outer port of ours."""
+    """Whether each peer sees a different external port of ours."""
     return found["mapping"] in _HARD
 
 
 def is_open(found: Json) -> bool:
-    """Whether every peer reaches us at a port that was granted, or that somebody opened by hand."""
+    """Whether every peer reaches us at a port that a gateway granted or that somebody opened by hand."""
     granted = (one for one in found["port_mappings"] if one["family"] == "ipv4" and one["external"] is not None)
     return found.get("external") is not None or any(not one["note"] for one in granted)
 
 
 def _is_outside(endpoint: str) -> bool:
-    """Whether it is an endpoint of the internet; what cannot be read counts as one."""
+    """Whether it is an endpoint on the internet. One that cannot be read counts as such."""
     try:
         return scope_of(split_host_port(endpoint)[0]) is Scope.GLOBAL
     except (SettingsError, ValueError):

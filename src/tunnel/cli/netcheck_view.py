@@ -1,7 +1,7 @@
 """`netcheck` for people: what was seen of the network, what it means for a direct path, and what to do about it.
 
-The JSON of the control socket in, rich tables out; all of it counts as untrusted. A word that this version does not
-know is shown as it came.
+The JSON of the control socket in, rich tables out; all of it counts as untrusted. A value that this version does not
+know is shown as it is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tunnel.model.reasons import REMEDIES, ReasonCode
 Json = Mapping[str, Any]
 
 _WIDE = 130
-"""Columns that the table of four columns needs to be read with ease."""
+"""Characters that the table of four columns needs to be easy to read."""
 
 _FORWARD = "switch UPnP, NAT-PMP or PCP on in the router, or forward a UDP port and name it with --external"
 
@@ -59,7 +59,7 @@ def _table(rows: list[_Row]) -> Table:
 
 
 def _list(rows: list[_Row]) -> Table:
-    """The same for a narrow terminal: what is seen, below it what that means, and what can be done about it."""
+    """The same for a narrow terminal: what is seen, and below it what that means and what can be done about it."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -85,7 +85,7 @@ def _rows(found: Json) -> Iterator[_Row]:
         yield _lifetime(found)
     yield _ipv6(found)
     if found.get("nat64"):
-        yield _Row("nat64", ", ".join(found["nat64"]), "those who have IPv4 alone are reached through it")
+        yield _Row("nat64", ", ".join(found["nat64"]), "peers that have only IPv4 are reached through it")
     yield from _port_mappings(found)
     if found.get("external") is not None:
         yield _Row("external", found["external"], "declared with --external: peers are told to send there")
@@ -101,7 +101,7 @@ def _rows(found: Json) -> Iterator[_Row]:
 
 
 def _seen(found: Json) -> _Row:
-    """Nothing of a node that is older than `worthless`."""
+    """A node of an older version does not report `worthless`."""
     hidden = found.get("worthless", ())
     seen = ", ".join(found["reflexive"]) or ("nothing of use" if hidden else "nothing: no server answered")
     if not hidden:
@@ -116,7 +116,7 @@ def _known(key: str, found: Json, words: Mapping[str, tuple[str, str]]) -> _Row:
 
 
 def _server(found: Json) -> Iterator[_Row]:
-    """Nothing of a node that is older than this row."""
+    """A node of an older version does not report this."""
     if (server := found.get("server")) is not None:
         is_reached = server["state"] == "registered"
         remedy = "" if is_reached else server.get("remedy") or REMEDIES[ReasonCode.SERVER_UNREACHABLE]
@@ -124,7 +124,7 @@ def _server(found: Json) -> Iterator[_Row]:
 
 
 def _udp(found: Json) -> _Row:
-    """Where the server does not answer by TCP either, silence says nothing of UDP."""
+    """Where the server does not answer by TCP either, silence says nothing about UDP."""
     server = found.get("server")
     if found["udp"] == "blocked" and server is not None and server["state"] != "registered":
         return _Row("udp", "no answer", "nobody answers, the server's TCP port included: is this machine online?")
@@ -149,7 +149,7 @@ def _filtering(found: Json) -> _Row:
         return _Row(
             "filtering",
             "not port dependent",
-            "whoever we sent to gets in, from any port; perhaps everybody",
+            "addresses that we sent to get in, from any port; perhaps everybody",
             "a server with two addresses could tell: see docs/howto-server.md",
         )
     return _Row("filtering", _words(value), meaning, remedy)
@@ -189,7 +189,7 @@ def _ipv6(found: Json) -> _Row:
         return _Row("ipv6", "an address, nobody to ask", "peers with IPv6 are tried over it")
     if not sight["reached"]:
         return _Row(
-            "ipv6", "an address, no answer", "IPv4 alone", "the route or a firewall: does `ping -6` get anywhere?"
+            "ipv6", "an address, no answer", "IPv4 alone", "the route or a firewall: does `ping -6` reach anything?"
         )
     firewall = {"unknown": "reached", "endpoint_independent": "reached, no firewall seen"}
     seen = firewall.get(sight["filtering"], "reached, behind a firewall")
@@ -277,36 +277,39 @@ _UDP = {
 }
 _MAPPING = {
     "none": ("peers can reach this machine at its own address", ""),
-    "endpoint_independent": ("easy: one outer port for everybody, and peers are told which", ""),
-    "address_dependent": ("hard: each peer sees another outer port", _FORWARD),
-    "address_and_port_dependent": ("hard: each peer sees another outer port", _FORWARD),
-    "dependent": ("hard: each peer sees another outer port", _FORWARD),
+    "endpoint_independent": ("easy: one external port for everybody, and peers are told which", ""),
+    "address_dependent": ("hard: each peer sees a different external port", _FORWARD),
+    "address_and_port_dependent": ("hard: each peer sees a different external port", _FORWARD),
+    "dependent": ("hard: each peer sees a different external port", _FORWARD),
     "unknown": ("too few answers, or they contradict each other", "ask again; name more servers with --stun"),
 }
 _MAPPING_SEEN = {"none": "no NAT", "dependent": "dependent on the destination"}
 _FILTERING = {
     "none": ("everybody gets in", ""),
     "endpoint_independent": ("once we have sent anything, everybody gets in", ""),
-    "address_dependent": ("who we sent to gets in, from any port: guessing is easier", ""),
-    "address_and_port_dependent": ("only whom we sent to gets in: both sides must send at the same time, and do", ""),
+    "address_dependent": ("addresses that we sent to get in, from any port: port prediction is easier", ""),
+    "address_and_port_dependent": (
+        "only endpoints that we sent to get in: both sides must send at the same time, and do",
+        "",
+    ),
     "unknown": ("not known: both sides send at the same time anyway", ""),
 }
 _ALLOCATION = {
-    "preserving": ("the outer port is the inner one, the first time", ""),
-    "sequential": ("the next port can be foretold", ""),
+    "preserving": ("the external port is the internal one, the first time", ""),
+    "sequential": ("the next port can be predicted", ""),
     "block": ("the port is one of few: a punch can try them all", ""),
     "random": ("the port is one of all: hundreds must be tried", ""),
     "unknown": ("not known", ""),
 }
 _HAIRPIN = {
-    "yes": ("two nodes behind this NAT reach each other by its outer address too", ""),
-    "no": ("two nodes behind this NAT need a common network inside", ""),
+    "yes": ("two nodes behind this NAT reach each other by its external address too", ""),
+    "no": ("two nodes behind this NAT need a common internal network", ""),
     "unknown": ("not known", ""),
 }
 _PORTAL = {
     "no": ("the server itself answers", ""),
     "suspected": (
-        "somebody else answers in the server's name, and no datagram passes",
+        "somebody else answers in the server's place, and no datagram passes",
         "open a web page: the network may want you to log in first",
     ),
 }

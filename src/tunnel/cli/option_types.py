@@ -1,4 +1,4 @@
-"""What the value of an option may be, in words for people: told of the command line and of settings files alike."""
+"""What the value of an option may be, in words: for errors of the command line and of settings files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _WORDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "
 
 
 def describe_type(hint: Any) -> str:
-    """What a value of this type is called."""
+    """What a value of this type is called, such as "a whole number"."""
     kind = _without_none(hint)
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
@@ -17,7 +17,7 @@ def describe_type(hint: Any) -> str:
 
 
 def fits(value: object, hint: Any) -> bool:
-    """Whether a value of a TOML file may stand for this type. True is no number there, and "5" is none either."""
+    """Whether a value of a TOML file has this type. There neither true nor "5" is a number."""
     kind = _without_none(hint)
     if get_origin(kind) is Literal:
         return value in get_args(kind)

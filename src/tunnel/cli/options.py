@@ -1,4 +1,4 @@
-"""Options that several commands share. Each is a TOML key too (settings_file.py); none ever holds a secret."""
+"""Options that several commands share. Each is also a TOML key (settings_file.py); none holds a secret."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ def parse_named_endpoint(option: str, text: str, default_port: int | None = None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """Of commands that run until they are stopped."""
+    """Options of commands that run until they are stopped."""
 
     config: ConfigOption = None
     log_level: Annotated[Level, Parameter(name="--log-level", help="How much to log on stderr.")] = "info"
     log_libraries: Annotated[
-        bool, Parameter(name="--log-libraries", help="Log what the libraries below say too, at the same level.")
+        bool, Parameter(name="--log-libraries", help="Also log what the libraries say, at the same level.")
     ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlOptions:
-    """Of commands that ask the node on this machine."""
+    """Options of commands that ask the node on this machine."""
 
     state: NodesStateOption = None
     control: ControlOption = None
@@ -68,7 +68,7 @@ class ControlOptions:
 
     @property
     def socket(self) -> Path:
-        """Where the node listens, as `up` with the same options does."""
+        """Where `up` with the same options listens."""
         return self.control or default_control(self.state)
 
 

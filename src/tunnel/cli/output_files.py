@@ -1,4 +1,4 @@
-"""Files that a command is told to write: looked at before it does its work, written after it."""
+"""Files that a command is told to write: checked before it does its work, written after it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tunnel.model.errors import DeviceError, SettingsError
 
 
 def check_output_file(option: str, target: Path | None, taken: Iterable[Path] = ()) -> None:
-    """That a file can be written, and is none of `taken`: what is read or written beside it.
+    """Check that a file can be written, and is none of `taken`, which are read or written too.
 
-    Raises SettingsError for one of those, DeviceError for what cannot be written. No folder is made for it.
+    Raises SettingsError if it is one of those, DeviceError if it cannot be written. No folder is made for it.
     """
     if target is None:
         return
@@ -25,11 +25,11 @@ def check_output_file(option: str, target: Path | None, taken: Iterable[Path] = 
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         _check_access(target if target.exists() else _folder_of(target))
     except OSError as error:
-        raise _unwritable(target, error) from None
+        raise _cannot_write(target, error) from None
 
 
 def check_output_folder(option: str, folder: Path | None) -> None:
-    """That a folder can be written to, or made in one that is there. Raises SettingsError or DeviceError."""
+    """Check that a folder can be written to, or made. Raises SettingsError or DeviceError."""
     if folder is None:
         return
     try:
@@ -37,23 +37,23 @@ def check_output_folder(option: str, folder: Path | None) -> None:
             raise SettingsError(f"{option} {folder}: a folder is expected, and this is a file")
         _check_access(folder if folder.exists() else _folder_of(folder))
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        raise _cannot_write(folder, error) from None
 
 
 def write_output_file(target: Path, text: str) -> None:
-    """Write it. Raises DeviceError."""
+    """Write a text. Raises DeviceError."""
     try:
         target.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise _unwritable(target, error) from None
+        raise _cannot_write(target, error) from None
 
 
 def write_file_in(folder: Path, name: str, text: str) -> None:
-    """Write a file in a folder, which is made if it is not there. Raises DeviceError."""
+    """Write a file in a folder, which is made if it is missing. Raises DeviceError."""
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        raise _cannot_write(folder, error) from None
     write_output_file(folder / name, text)
 
 
@@ -70,5 +70,5 @@ def _check_access(place: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def _unwritable(target: Path, error: OSError) -> DeviceError:
+def _cannot_write(target: Path, error: OSError) -> DeviceError:
     return DeviceError(f"cannot write {target}: {error.strerror}")

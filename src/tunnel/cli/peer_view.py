@@ -20,7 +20,7 @@ Json = Mapping[str, Any]
 
 
 def peer_view(peer: Json, now: float) -> Group:
-    """One peer with its reason, what can be done about it, and its latest moves: the answer to `why`."""
+    """The answer to `why`. `now` is Unix time."""
     facts = Table.grid(padding=(0, 2))
     facts.add_row("peer", plain(f"{peer['name']}  {', '.join(peer['addresses'])}"))
     facts.add_row(

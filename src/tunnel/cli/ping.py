@@ -24,12 +24,12 @@ async def ping(
     interval: Annotated[float, Parameter(help="Seconds between two.")] = 1.0,
     node: NodeOption = None,
 ) -> int:
-    """Measure the way to a peer through the tunnel. Fails if no ping is answered, at once if there is no way at all."""
+    """Measure round trips to a peer through the tunnel. Fails if none is answered, at once where there is no way."""
     if count < 1 or not 0 <= interval <= 3600:
         raise SettingsError("--count is at least 1, --interval is 0 to 3600 s")
     answered, lost = 0, None
     async with open_node(node, f"ping {peer}") as channel:
-        await _tell_what_is_waited_for(channel, peer)
+        await _explain_waiting(channel, peer)
         for turn in range(count):
             if turn:
                 await trio.sleep(interval)
@@ -49,8 +49,8 @@ async def ping(
     return DONE if answered else FAILED
 
 
-async def _tell_what_is_waited_for(channel: ControlChannel, peer: str) -> None:
-    """A first ping without the server may take half a minute: nobody shall wonder why."""
+async def _explain_waiting(channel: ControlChannel, peer: str) -> None:
+    """Say why a first ping may take half a minute: it needs the server, which is not reached."""
     server = (await channel.ask({"do": "status"}))["server"]
     if server["state"] != "registered" and not await _has_path(channel, peer):
         cause = f" ({presentable(server['reason'])})" if server["reason"] else ""
@@ -62,7 +62,7 @@ async def _has_path(channel: ControlChannel, peer: str) -> bool:
 
 
 async def _known(channel: ControlChannel, peer: str) -> dict[str, Any]:
-    """What `why` says of it; empty where nobody is called so."""
+    """What `why` says of a peer; empty if there is no such peer."""
     try:
         found: dict[str, Any] = await channel.ask({"do": "why", "peer": peer})
     except PeerUnreachable:

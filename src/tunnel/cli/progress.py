@@ -1,4 +1,4 @@
-"""How far a long command has come, on stderr: one line written over on a terminal, elsewhere one now and then."""
+"""The progress of a long command, on stderr: on a terminal one line that is overwritten, elsewhere one now and then."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from contextlib import asynccontextmanager
 import trio
 
 FIRST_AFTER = 1.0
-"""Seconds: what is done sooner needs no progress."""
+"""Seconds: what is done sooner shows no progress."""
 ON_TERMINAL = 0.1
 ELSEWHERE = 10.0
 
 
 @asynccontextmanager
 async def showing_elapsed(what: str) -> AsyncIterator[None]:
-    """On a terminal, how long the block has taken, each second; wiped away at its end. Elsewhere nothing."""
+    """Show on a terminal, each second, how long the block has taken; erase it at the end. Elsewhere show nothing."""
     if not _is_terminal():
         yield
         return
     began, width = trio.current_time(), 0
 
-    async def tell() -> None:
+    async def show() -> None:
         nonlocal width
         while True:
             text = f"{what}: {trio.current_time() - began:.0f} s"
@@ -34,7 +34,7 @@ async def showing_elapsed(what: str) -> AsyncIterator[None]:
 
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(tell)
+            nursery.start_soon(show)
             yield
             nursery.cancel_scope.cancel()
     finally:
@@ -42,12 +42,12 @@ async def showing_elapsed(what: str) -> AsyncIterator[None]:
 
 
 def _is_terminal() -> bool:
-    """One on which a line can be written over."""
+    """Whether stderr is a terminal on which a line can be overwritten."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 class Progress:
-    """`step` for each thing done. A context manager: at its end the line is wiped away."""
+    """`step` counts one job. A context manager: at its end the line is erased."""
 
     def __init__(self, what: str, total: int, *, is_shown: bool) -> None:
         self._what = what
@@ -73,9 +73,9 @@ class Progress:
         now = time.monotonic()
         if self._is_shown and now >= self._next:
             self._next = now + (ON_TERMINAL if self._is_terminal else ELSEWHERE)
-            self._tell(now - self._began)
+            self._show(now - self._began)
 
-    def _tell(self, took: float) -> None:
+    def _show(self, took: float) -> None:
         left = took / self._done * (self._total - self._done)
         text = f"{self._done} of {self._total} {self._what}, {self._bad} failed, about {left:.0f} s left"
         if self._is_terminal:

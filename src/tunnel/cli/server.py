@@ -1,4 +1,4 @@
-"""`server`: run the meeting point, say where it is, stop on a signal."""
+"""`server`: runs the server until a signal, and prints where it serves."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ServersStateOption = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """The options of `server`, as texts; `settings` gives them their meaning."""
+    """The options of `server` as text; `settings` parses them."""
 
     listen: Annotated[str, Parameter(help=f"HOST:PORT for nodes (TLS); the port is {SERVER_PORT} if left out.")] = (
         f"0.0.0.0:{SERVER_PORT}"
@@ -72,7 +72,7 @@ class ServerOptions:
     )
 
     def settings(self) -> ServerSettings:
-        """Checked as far as text can be. Raises SettingsError."""
+        """Parsed and checked. Raises SettingsError."""
         listen = parse_named_endpoint("--listen", self.listen, SERVER_PORT)
         if (self.certificate is None) != (self.private_key is None):
             raise SettingsError("--certificate and --private-key go together")
@@ -99,7 +99,7 @@ class ServerOptions:
 async def server(
     *, options: Annotated[ServerOptions | None, Flat] = None, running: Annotated[RunOptions | None, Flat] = None
 ) -> int:
-    """Run the meeting point: rendezvous, STUN and relay. Prints `ready URL PIN` when it serves."""
+    """Run the server: rendezvous, STUN and relay. Prints `ready URL PIN` when it serves."""
     settings = (options or ServerOptions()).settings()
     launch.guard_memory()
     chosen = running or RunOptions()

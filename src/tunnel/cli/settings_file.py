@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OPTION = "--config"
 _MOST = (1 << 63) - 1
-"""Of whole numbers, as in other TOML readers."""
+"""The largest whole number, as in other TOML readers."""
 
 
 def settings_for(document: Mapping[str, Any], command: str, known: Mapping[str, frozenset[str]]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def settings_for(document: Mapping[str, Any], command: str, known: Mapping[str, 
 
 
 def read_settings(root: App, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """What cyclopts does between the command line and the defaults. Raises SettingsError."""
+    """Cyclopts calls this between the command line and the defaults. Raises SettingsError."""
     from cyclopts.config import Dict
 
     chosen = next((argument for argument in arguments if OPTION in argument.names), None)

@@ -1,4 +1,4 @@
-"""`simulate`: scenarios on a virtual internet, in virtual time; a failure says how to see it again."""
+"""`simulate`: scenarios on a virtual internet, in virtual time. A failure says how to run it again."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from tunnel.verify.workers import run_all
 _RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18}))?")
 MOST_SEEDS = 1_000_000
 MOST_NAME = 100
-"""Bytes of a scenario's name in that of a file."""
+"""Characters of a scenario's name in the name of a file."""
 WIDEST = 120
-"""Columns of what is read line by line."""
+"""Columns of lines that are to be read one by one."""
 
 
 def _whole(_: object, tokens: Sequence[Token]) -> int:
-    """Cyclopts would take 1.5 for 1, and other digits than ours."""
+    """Cyclopts would accept 1.5 as 1, and the digits of other scripts."""
     text = tokens[0].value
     if re.fullmatch("[0-9]{1,18}", text) is None:
         raise ValueError(f"{text!r} is no whole number")
@@ -48,7 +48,7 @@ def _whole(_: object, tokens: Sequence[Token]) -> int:
 
 
 class _Job(NamedTuple):
-    """One run. Without a file it is the storm of its seed."""
+    """One run. Without a file it is that of the random scenario of its seed."""
 
     file: Path | None
     scenario: Scenario | None
@@ -82,7 +82,7 @@ def simulate(
     keep: Annotated[
         Path | None,
         Parameter(
-            help="Folder for what failed: the diagram of the first failure, and the scenario file of each storm."
+            help="Folder for what failed: the diagram of the first failure, and the file of each random scenario."
         ),
     ] = None,
     processes: Annotated[
@@ -129,7 +129,7 @@ def simulate(
 
 
 def _read(files: Sequence[Path]) -> dict[Path, Scenario]:
-    """All of them; those whose names are the same are called by their paths. Says which expect nothing."""
+    """Read all files. Scenarios of the same name are called by their paths. Reports those that expect nothing."""
     scenarios = {file: read_scenario(file) for file in files}
     names = [scenario.name for scenario in scenarios.values()]
     for file, scenario in scenarios.items():
@@ -141,7 +141,7 @@ def _read(files: Sequence[Path]) -> dict[Path, Scenario]:
 
 
 def _run(job: _Job) -> Outcome:
-    """A run that breaks has failed, and no other has."""
+    """A run that raises an error has failed; the others go on."""
     try:
         return run_scenario(_scenario_of(job), job.seed)
     except Exception as error:
@@ -174,7 +174,7 @@ def _rerun(job: _Job) -> str:
 
 
 def _called(file: Path) -> str:
-    """A scenario of ours by its name, unless that would mean something else here."""
+    """A scenario of the library by its name, unless that is a file here."""
     is_ours = file.parent == simulations_folder() / "scenarios" and not Path(file.stem).exists()
     return file.stem if is_ours else str(file)
 
@@ -200,7 +200,7 @@ def _explain(
     keep: Path | None,
     is_shown: bool,
 ) -> None:
-    """Run the first failure (or a single run) again with its trace kept; write what was seen, and show its end."""
+    """Run the first failure (or a single run) again and keep its trace; write what was asked for, and show its end."""
     at = next((at for at, outcome in enumerate(outcomes) if not outcome.has_passed), None)
     has_failed = at is not None
     if at is None and len(jobs) == 1:
@@ -235,7 +235,7 @@ def _explain(
 
 
 def _keep_diagram(folder: Path | None, name: str, seed: int, text: str) -> Path:
-    """Where a person who named no file finds it: in this folder, or in a new one of the system's for such things."""
+    """Keep the diagram for a user who named no file: in this folder, or in a new temporary one."""
     if folder is None:
         folder = Path(tempfile.mkdtemp(prefix="p2ptunnel-trio-"))
     file = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)[-MOST_NAME:]}-{seed}.md"

@@ -19,22 +19,22 @@ from tunnel.verify.simulation.scenarios.scenario import Scenario
 
 VERSION = 1
 MOST_FAILURES = 8
-"""Of one run that are shown."""
+"""Failures of one run that are shown."""
 MOST_STEPS = 20
-"""Before a failure that are shown."""
+"""Steps before a failure that are shown."""
 MOST_PLACE = 30
-"""Columns for who does a step, or says it to whom."""
+"""Columns for the place of a step, or for sender and receiver."""
 _BESIDE_TITLE = 18
-"""Columns of the table that neither names nor titles take, without the figures."""
+"""Columns of the table besides names, titles and figures."""
 _FIGURES = 22
 _LEAST_TITLE = 20
-"""Columns: where fewer are left for titles, the figures beside them are left out."""
+"""Columns: if fewer are left for titles, the figures are left out."""
 
 
 def outcomes_table(outcomes: Sequence[Outcome], titles: Mapping[str, str], *, is_whole: bool, width: int) -> Group:
-    """One row a scenario; with the whole library also which transitions nobody took. A storm is one row.
+    """One row for each scenario, and one for all random ones. For the whole library also the transitions never taken.
 
-    Names are shown whole, and titles as far as they fit into so many columns.
+    Names are shown in full, titles as far as they fit into `width` columns.
     """
     rows: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
@@ -71,9 +71,9 @@ def outcomes_table(outcomes: Sequence[Outcome], titles: Mapping[str, str], *, is
 
 
 def failure_lines(outcome: Outcome, rerun: str, width: int | None) -> list[str]:
-    """A run that failed: seed, what did not hold, and the line that runs it again.
+    """A run that failed: seed, what did not hold, and the command that runs it again.
 
-    With a width sentences are wrapped; the line to be copied never is.
+    With a width sentences are wrapped; the command never is, so that it can be copied.
     """
     shown = [f"  {printable(failure)}" for failure in outcome.failures[:MOST_FAILURES]]
     more = len(outcome.failures) - len(shown)
@@ -85,7 +85,7 @@ def failure_lines(outcome: Outcome, rerun: str, width: int | None) -> list[str]:
 
 
 def step_lines(outcome: Outcome, scenario: Scenario, width: int) -> list[str]:
-    """The last steps before the first failure, a line each, none wider than this. The outcome has kept its trace."""
+    """The last steps before the first failure, one line each, at most `width` wide. The outcome has kept its trace."""
     failure, trace = outcome.failure, outcome.trace
     assert failure is not None
     assert trace is not None
@@ -153,5 +153,5 @@ def missing_arrows(outcomes: Sequence[Outcome]) -> list[Arrow]:
 
 
 def words_of(arrow: Arrow) -> str:
-    """A transition in a line."""
+    """A transition in one line."""
     return f"{arrow.chart}: {arrow.source} --{arrow.event}--> {arrow.target}"

@@ -1,4 +1,4 @@
-"""One process a state folder: two of one key would take each other's place at the server again and again.
+"""One process for each state folder: two with one key would replace each other at the server again and again.
 
 The kernel drops the lock with the process, however it ends. The file says which process holds it.
 """
@@ -21,7 +21,7 @@ NODE, SERVER = "node.lock", "server.lock"
 def holding(folder: Path, name: str, *, who: str, remedy: str) -> Iterator[None]:
     """Hold the folder for the length of the block. Raises DeviceError if another process does.
 
-    A folder that cannot be written, or that knows no locks, keeps nobody from running.
+    A folder that cannot be written, or that has no locks, keeps no program from running.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
@@ -52,7 +52,7 @@ def is_held(folder: Path, name: str) -> bool:
 
 
 def _take(lock: int) -> bool:
-    """Whether it is ours now. Raises OSError: there are no locks."""
+    """Whether the lock is ours now. Raises OSError where there are no locks."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -33,7 +33,7 @@ async def status(
         found = await ask_node(node, "status", {"do": "status"})
         print_json(found) if as_json else stdout_console().print(_status_view(found))
         return DONE
-    with nullcontext(print_json_line) if as_json else _pictures() as show:
+    with nullcontext(print_json_line) if as_json else _live_view() as show:
         async with open_node(node, "status") as channel:
             news = await channel.ask({"do": "watch"} if as_json else {"do": "watch", "every": REFRESH})
             while True:
@@ -49,8 +49,8 @@ def _status_view(found: Any) -> RenderableType:
 
 
 @contextmanager
-def _pictures() -> Iterator[Callable[[Any], None]]:
-    """A function that shows a status: over the last one on a terminal, below it elsewhere."""
+def _live_view() -> Iterator[Callable[[Any], None]]:
+    """A function that shows a status: on a terminal it replaces the last one, elsewhere it follows."""
     console = stdout_console()
     if not console.is_terminal or console.is_dumb_terminal:
         yield _Changes(console)
@@ -64,7 +64,7 @@ def _pictures() -> Iterator[Callable[[Any], None]]:
 
 
 class _Changes:
-    """Shows a status where nothing can be drawn over: only when more than the passing of time has changed in it."""
+    """Shows a status where nothing can be replaced: only if more has changed in it than the time."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""The states of the charts in words for people. A word that this version does not know is shown as it came."""
+"""The states of the charts in plain words. A state that this version does not know is shown as it is."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def server_words(state: str) -> str:
 
 
 def announcement_words(state: str, *, is_registered: bool) -> str:
-    """What the others can know of this node. Without the server nobody hears anything new of it."""
+    """What others can know of this node. Without the server nobody learns anything new about it."""
     return _ANNOUNCEMENT.get(state, state) if is_registered else _UNHEARD.get(state, state)
 
 
 def reason_words(code: str) -> str:
-    """The code of a reason, as one reads it aloud."""
+    """The code of a reason with blanks between its words."""
     return code.replace("_", " ")
 
 
@@ -49,23 +49,23 @@ def is_offline(peer: Mapping[str, Any]) -> bool:
 
 
 def is_idle(peer: Mapping[str, Any]) -> bool:
-    """Whether nothing was sent to a peer (docs/status.md) that is reached, or came from it, for a while."""
+    """Whether a peer (docs/status.md) that is reached has sent and received nothing for a while."""
     idle, is_kept = peer.get("idle_s"), peer.get("kept_path") is not None
     return is_kept or (peer["path"] is not None and idle is not None and idle >= IDLE_AFTER)
 
 
 def idle_words(peer: Mapping[str, Any]) -> str:
-    """What is added to how a peer is reached while nobody uses it: its path is kept, and not judged."""
+    """Added to how a peer is reached while it is idle: its path is kept open, and not judged."""
     return ", idle" if is_idle(peer) else ""
 
 
 def ip_words(peer: Mapping[str, Any]) -> str:
-    """What is added to how a peer is reached where that is not by IP."""
+    """Added to how a peer is reached that takes no IP packets."""
     return "" if peer.get("takes_ip", True) else ", no IP"
 
 
-def untold_words(peer: Mapping[str, Any]) -> str:
-    """Of a peer that is neither reached nor away: whether it ever was reached."""
+def unconnected_words(peer: Mapping[str, Any]) -> str:
+    """For a peer that is neither reached nor away: whether it was ever reached."""
     return "not connected" if peer.get("tx_bytes") or peer.get("rx_bytes") else "nothing sent yet"
 
 
@@ -77,7 +77,7 @@ def peer_words(peer: Mapping[str, Any]) -> str:
         case "detecting" | "announced" if is_offline(peer):
             return "offline"
         case "detecting" | "announced":
-            return f"not reached{because}" if because else f"known, {untold_words(peer)}"
+            return f"not reached{because}" if because else f"known, {unconnected_words(peer)}"
         case "requested" | "punching":
             return "connecting" if path is None else "relayed, trying the direct way"
         case "connected" if because and path is not None and path["kind"] != "direct":

@@ -1,4 +1,4 @@
-"""`up`: run this machine's node until a signal."""
+"""`up`: runs this machine's node until a signal, or until `down`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpOptions:
-    """The options of `up`, as texts; `settings` gives them their meaning."""
+    """The options of `up` as text; `settings` parses them."""
 
     name: Annotated[str | None, Parameter(help="What the others call this node; the host name if left out.")] = None
     state: StateOption = None
@@ -54,7 +54,7 @@ class UpOptions:
     no_default_stun: Annotated[bool, Parameter(help="Do not ask the ten public STUN servers.")] = False
 
     def settings(self) -> NodeSettings:
-        """Checked as far as text can be. Raises SettingsError."""
+        """Parsed and checked. Raises SettingsError."""
         if self.tun is not None and self.userspace:
             raise SettingsError("--tun and --userspace exclude each other")
         settings = NodeSettings(
@@ -87,7 +87,7 @@ async def up(
 ) -> int:
     """Run this machine's node until told to stop.
 
-    It carries IP packets from one node to one other: broadcast and multicast are not carried.
+    It carries IP packets from one node to another, but no broadcast and no multicast.
     """
     settings = (options or UpOptions()).settings()
     state, control = settings.state or default_state(), settings.control or default_control(settings.state)
@@ -97,7 +97,7 @@ async def up(
     invite = stored_invite(state) if invite_file is None else read_invite_file(invite_file)
     make_folder(state, "--state")
     make_folder(control.parent, "--control")
-    _warn_of_a_closed_port(settings)
+    _warn_of_random_port(settings)
 
     world = launch.this_machine(state)
     ports = {f"UDP 0.0.0.0:{settings.udp_port}": "--udp-port"}
@@ -125,7 +125,7 @@ def _end(whole: trio.CancelScope) -> None:
 
 
 def _remedy(options: UpOptions | None) -> str:
-    """What to do where a node runs on that folder."""
+    """What to do if a node runs on that folder already."""
     where = "" if options is None or options.state is None else f" --state {options.state}"
     return f"end it with `p2ptunnel-trio down{where}`, or give this one a folder of its own with --state"
 
@@ -134,18 +134,18 @@ def _option(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def _warn_of_a_closed_port(settings: NodeSettings) -> None:
-    """A router that forwards to one port, and a node that takes another each time, never meet."""
+def _warn_of_random_port(settings: NodeSettings) -> None:
+    """A router forwards to one port: a node that takes a random one gets nothing there."""
     if settings.external is not None and not settings.udp_port:
         log.warning(
-            "--external %s without --udp-port: this node takes a random UDP port, where nothing is forwarded to; "
+            "--external %s without --udp-port: this node takes a random UDP port, to which nothing is forwarded; "
             "add --udp-port with the port that the router forwards to",
             settings.external,
         )
 
 
 def _stun(text: str) -> str:
-    """In the one form that the settings have, IPv6 in brackets; what is wrong with it they say."""
+    """HOST:PORT in the form of the settings, IPv6 in brackets. What is wrong with it, they say."""
     try:
         host, port = split_host_port(text)
     except SettingsError:

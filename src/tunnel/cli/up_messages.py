@@ -1,4 +1,4 @@
-"""What `up` says to people: who and where it is, new notes, and how each peer is, each time that it changes."""
+"""What `up` reports: its name and addresses, new notes, and how each peer is reached whenever that changes."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from tunnel.embedding import Node
 
 NOTES_RATE, NOTES_BURST, NOTES_GAP = 1 / 60, 8, 1.0
-"""Notes a second, at once, and seconds between two looks: other members cause them."""
+"""Notes a second, at once, and seconds between two looks. Limited, since other members cause them."""
 SERVER_PATIENCE = 2.0
-"""Seconds that the first line waits for the server, so that it can say more than that it asks."""
+"""Seconds for which the first line waits for the server, so that it can name the lease."""
 
 log = logging.getLogger(__name__)
 
 
 async def report_up(node: Node, network: str, control: Path) -> None:
-    """Who we are and where we are reached, on stdout; the log also says where to ask us, and how the server is."""
+    """Print name and addresses on stdout. Log them too, with the control socket and whether the server is reached."""
     with trio.move_on_after(SERVER_PATIENCE) as patience:
         await node.wait_registered()
     server = "not reached yet" if patience.cancelled_caught else "reached"
-    _say(node, network, is_reached=not patience.cancelled_caught)
+    _print_addresses(node, network, is_reached=not patience.cancelled_caught)
     facts = {"node": node.name, "id": node.id, "network": network, "control": control, "server": server}
     log.info("node is up", extra={**facts, "addresses": " ".join(node.addresses)})
     if patience.cancelled_caught:
         await node.wait_registered()
-        _say(node, network, is_reached=True)
+        _print_addresses(node, network, is_reached=True)
 
 
-def _say(node: Node, network: str, *, is_reached: bool) -> None:
+def _print_addresses(node: Node, network: str, *, is_reached: bool) -> None:
     has_lease = any(":" not in address for address in node.addresses)
     bare = "" if node.status().takes_ip else "no interface, so no IP"
     later = "" if is_reached else "server not reached yet" + ("" if has_lease else ": an IPv4 address comes with it")
@@ -48,12 +48,12 @@ def _say(node: Node, network: str, *, is_reached: bool) -> None:
     told = ", ".join(node.addresses) + (f" ({remarks})" if remarks else "")
     try:
         print(printable(f"{node.name} is up in network {network}: {told}"), flush=True)
-    except OSError:  # nobody reads it: no reason to end, and none for an error in the end
+    except OSError:  # nobody reads it: no reason to end, nor for an error at the end
         mute_stdout()
 
 
 def name_of(node: Node, peer: str) -> str:
-    """What the peer with this id is called here; empty for nobody that is known, and where it may bear no name."""
+    """The name of the peer with this id; empty if there is no such peer, or if it may not have its name here."""
     try:
         known = node.program.peer_table.at(NodeId.parse(peer))
     except ValueError:
@@ -62,7 +62,7 @@ def name_of(node: Node, peer: str) -> str:
 
 
 async def report_notes(node: Node) -> None:
-    """A warning for each note of `status` when it is new: a name or an address that two nodes claim, and the like."""
+    """Log a warning for each new note of `status`: a name or an address that two nodes claim, for example."""
     told: set[str] = set()
     allowance = TokenBucket(NOTES_RATE, NOTES_BURST, trio.current_time())
     while True:
@@ -77,7 +77,7 @@ async def report_notes(node: Node) -> None:
 
 
 async def report_peers(node: Node) -> None:
-    """A line each time that a peer gets direct, relayed or lost. The tries in between are not told."""
+    """Log a line each time a peer becomes direct, relayed or lost. Attempts in between are not logged."""
     told: dict[str, str] = {}
     changes = node.watch()
     try:

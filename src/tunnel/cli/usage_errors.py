@@ -1,4 +1,4 @@
-"""Wrong usage of the command line, told in one line that helps. The one file that reads cyclopts' errors."""
+"""Wrong usage of the command line, explained in one line. The one file that reads cyclopts' errors."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tunnel.cli.pasted_invite import is_pasted
 from tunnel.cli.settings_file import options_of
 from tunnel.cli.suggestions import nearest
 
-_SLIP = 0.7
-"""How like an option a slip of the fingers is. Below it are other words, of other commands say."""
+_MISSPELT = 0.7
+"""The likeness from which on a word counts as a misspelt option. Below it is perhaps one of another command."""
 
 
 def usage_text(error: CycloptsError, program: str, commands: Iterable[str]) -> str:
-    """What is wrong, and what is near it or which help to ask for."""
+    """What is wrong, and the nearest known word or which help to ask for."""
     see = f"; see `{' '.join([program, *(error.command_chain or ()), '--help'])}`"
     match error:
         case (
@@ -32,7 +32,7 @@ def usage_text(error: CycloptsError, program: str, commands: Iterable[str]) -> s
             | UnknownCommandError(unused_tokens=[str() as word, *_])
         ) if is_pasted(word):
             return (
-                "an invite is no argument, since others can read the command line: give it to "
+                "an invite must not be an argument, since others can read the command line: give it to "
                 f"`{program} join` with --invite-file or on stdin"
             )
         case UnknownOptionError():
@@ -48,7 +48,7 @@ def usage_text(error: CycloptsError, program: str, commands: Iterable[str]) -> s
         case MissingArgumentError():
             return f"{_name(error)} is missing{see}" if _is_positional(error) else f"{_name(error)} needs a value{see}"
         case RepeatArgumentError():
-            return f"{error.token.keyword or error.token.value} stands there more than once{see}"
+            return f"{error.token.keyword or error.token.value} is given more than once{see}"
         case CoercionError() if error.argument is not None:
             value = "" if error.token is None else f" {error.token.value!r}"
             return f"{_name(error)}{value} is not {describe_type(error.argument.hint)}{see}"
@@ -57,7 +57,7 @@ def usage_text(error: CycloptsError, program: str, commands: Iterable[str]) -> s
 
 def _unknown_option(word: str, known: Iterable[str], see: str) -> str:
     option = word.partition("=")[0]
-    near = nearest(option, [*known, "--config", "--help"] if known else ["--help", "--version"], _SLIP)
+    near = nearest(option, [*known, "--config", "--help"] if known else ["--help", "--version"], _MISSPELT)
     return f"unknown option {option}" + (see if near is None else f": the nearest known one is {near}")
 
 
