@@ -269,7 +269,7 @@ class PeerConnection:
         self._ports.outbound.send_data(self.flow, (packet,), trio.current_time())
 
     def handle_untrusted(self, header: Header, datagram: bytes, way: Way) -> None:
-        """A probe or a handshake for an index of ours. Raises MalformedFrame or NotAuthentic, and then changes nothing."""
+        """A probe or a handshake for an index of ours. Raises MalformedFrame or NotAuthentic; then nothing changes."""
         if way.is_direct and not self._facts.is_direct_allowed:
             raise NotAuthentic("a datagram that came directly where only the relay is allowed")
         if header.kind == Kind.PROBE:
