@@ -20,7 +20,6 @@ from tunnel.crypto.network_keys import derive_network_keys
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import (
     DeviceError,
-    MalformedFrame,
     PeerUnreachable,
     Refused,
     ServerUnreachable,
@@ -44,7 +43,7 @@ from tunnel.nat.server_health import ServerHealth
 from tunnel.nat.survey import SurveyResult
 from tunnel.network.ports import Sighting
 from tunnel.node.control import MAX_CONNECTIONS, MAX_LINE, serve_control
-from tunnel.node.control_client import ControlChannel, ask, open_control
+from tunnel.node.control_client import ask, open_control
 from tunnel.node.control_lines import Lines
 from tunnel.node.peer_signals import Forgotten
 from tunnel.wire.invites import decode_invite
@@ -524,36 +523,3 @@ async def test_one_connection_too_many_hears_busy_until_another_leaves() -> None
         await streams[0].aclose()
         await trio.testing.wait_all_tasks_blocked()
         assert (await ask(socket, SOCKET, {"do": "status"}))["version"] == 1
-
-
-async def test_without_a_node_the_error_names_the_socket() -> None:
-    with pytest.raises(Unreachable, match="no node answers at /nowhere"):
-        await ask(Socket(), Path("/nowhere"), {"do": "status"})
-
-
-async def test_a_silent_node_is_given_up_after_the_patience(autojump_clock: trio.testing.MockClock) -> None:
-    ours, _theirs = trio.testing.memory_stream_pair()
-    with pytest.raises(Unreachable, match="did not answer within 30 s"):
-        await ControlChannel(ours).ask({"do": "status"})
-    assert trio.current_time() == pytest.approx(30)
-
-
-async def _hang_up(stream: trio.abc.Stream) -> None:
-    await stream.receive_some()
-    await stream.aclose()
-
-
-async def test_a_node_that_goes_away_is_told() -> None:
-    ours, theirs = trio.testing.memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_hang_up, theirs)
-        with pytest.raises(Unreachable, match="closed the control connection"):
-            await ControlChannel(ours).ask({"do": "status"})
-
-
-@pytest.mark.parametrize("line", [b"{}\n", b'{"ok": true}\n', b'{"ok": false, "code": 3, "error": ""}\n', b"1\n"])
-async def test_an_answer_that_is_none_is_malformed(line: bytes) -> None:
-    ours, theirs = trio.testing.memory_stream_pair()
-    await theirs.send_all(line)
-    with pytest.raises(MalformedFrame):
-        await ControlChannel(ours).ask({"do": "status"})
