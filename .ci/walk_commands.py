@@ -1,7 +1,7 @@
-"""Walk through the commands of an installed wheel, in an empty folder, as a user would. Argument: the command's path.
+"""Run the commands of an installed wheel in an empty folder, as a user would. Argument: the path of the command.
 
 Each of `examples/*.py` runs too: its arguments are a file with an invite and a peer's name. The demo on kernel NATs
-needs root: without it, it is left out, and said so.
+needs root: without it, it is left out with a message.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HERE = Path.cwd()
 
 
 def call(*argv: str, code: int = 0, stdin: str = "", patience: float = PATIENCE) -> str:
-    """Run one command to its end; what it printed."""
+    """Run one command to its end. Returns what it printed."""
     ended = subprocess.run([COMMAND, *argv], input=stdin, capture_output=True, text=True, timeout=patience, check=False)
     if ended.returncode != code:
         sys.exit(f"{argv} ended with {ended.returncode}, not {code}\n{ended.stdout}\n{ended.stderr}")
@@ -32,14 +32,14 @@ def call(*argv: str, code: int = 0, stdin: str = "", patience: float = PATIENCE)
 
 
 def start(*argv: str) -> subprocess.Popen[str]:
-    """Start one that runs on."""
+    """Start one that keeps running."""
     process = subprocess.Popen([COMMAND, *argv], stdout=subprocess.PIPE, text=True)
-    atexit.register(process.kill)  # if we fail; it does nothing to one that has ended
+    atexit.register(process.kill)  # if we fail; harmless for one that has ended
     return process
 
 
 def stop(process: subprocess.Popen[str], name: str) -> None:
-    """SIGTERM is a clean end."""
+    """End it by SIGTERM, which must be a clean end."""
     process.send_signal(signal.SIGTERM)
     if (code := process.wait(PATIENCE)) != 0:
         sys.exit(f"{name} ended with {code} on SIGTERM")
@@ -47,7 +47,7 @@ def stop(process: subprocess.Popen[str], name: str) -> None:
 
 
 def wait_status(control: str, wanted: str, judge: Any) -> None:
-    """Until `status --json` is as wanted."""
+    """Wait until `status --json` is as wanted."""
     deadline = time.monotonic() + PATIENCE
     said = ""
     while time.monotonic() < deadline:
@@ -63,7 +63,7 @@ def wait_status(control: str, wanted: str, judge: Any) -> None:
 
 
 def walk() -> None:
-    """Server, two nodes, and all that can be asked."""
+    """Server, two nodes, and every command."""
     call("--version")
     call("--help")
     for name in ("peer_connection", "announcement", "server_link", "port_mapping", "session", "introduction"):
@@ -121,7 +121,7 @@ def walk() -> None:
     call("down", "--state", "laptop")
     if (code := nodes["laptop"].wait(PATIENCE)) != 0:
         sys.exit(f"up of laptop ended with {code} on `down`")
-    call("leave", "--state", "laptop", code=2)  # nobody is there to be asked
+    call("leave", "--state", "laptop", code=2)  # nobody can be asked
     call("leave", "--state", "laptop", "--yes")
     call("forget", "laptop", "--control", desk)
     stop(nodes["desk"], "up of desk")

@@ -1,6 +1,6 @@
-"""stripped-extras.py PINS...: whether a pin lacks an extra that an installed package asks for. Ends with 1 if so.
+"""stripped-extras.py PINS...: whether a pin lacks an extra that an installed package requires. Ends with 1 if so.
 
-Run by the Python of an environment that holds the pinned packages: what they ask for stands in their metadata.
+Run it with the Python of an environment that holds the pinned packages: their metadata says what they require.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[([^]]*)\])?==", re.MULTILINE)
 
 
 def extras_asked_for() -> dict[str, dict[str, str]]:
-    """By package: each extra that is asked of it, and who asks. Requirements of extras of others do not count."""
+    """By package: each extra that is required of it, and by whom. What extras of others require does not count."""
     asked: dict[str, dict[str, str]] = {}
     for distribution in distributions():
         for line in distribution.requires or ():
@@ -29,7 +29,7 @@ def extras_asked_for() -> dict[str, dict[str, str]]:
 
 
 def stripped_extras(pins: str, asked: dict[str, dict[str, str]]) -> list[str]:
-    """A line for each extra that is asked for and that its pin lacks."""
+    """A line for each extra that is required and that its pin lacks."""
     lines = []
     for name, kept in _PIN.findall(pins):
         extras = {extra.strip() for extra in kept.split(",")}

@@ -1,4 +1,4 @@
-"""A value of a settings file has the kind that its option has: nothing is guessed from look-alikes."""
+"""A value of a settings file has the type of its option: nothing is inferred from look-alikes."""
 
 from __future__ import annotations
 

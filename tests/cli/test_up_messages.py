@@ -144,7 +144,7 @@ async def test_a_closed_pipe_ends_no_node(tmp_path: Path) -> None:
 
 
 class NotingNode:
-    """A node with notes, and a pulse that a test beats."""
+    """A node with notes, and a notifier that a test notifies."""
 
     def __init__(self) -> None:
         self.notes: tuple[str, ...] = ()

@@ -158,13 +158,13 @@ def test_the_walk_finds_a_twin_that_is_wrong_in_one_place(name: str) -> None:
     """It must be able to fail: each arrow is removed, and each guard negated, in turn."""
     whole = ElementTree.fromstring(scxml_text(name))
     arrows = sum(len(state) for state in whole)
-    survivors = []
+    undetected = []
     for index, damage in itertools.product(range(arrows), (remove, negate)):
         root = ElementTree.fromstring(scxml_text(name))
         state, arrow = [(state, arrow) for state in root for arrow in state][index]
         if damage(state, arrow) and wander(name, ElementTree.tostring(root, "unicode"))[0]:
-            survivors.append((damage.__name__, state.get("id"), arrow.attrib))
-    assert not survivors
+            undetected.append((damage.__name__, state.get("id"), arrow.attrib))
+    assert not undetected
 
 
 def remove(state: ElementTree.Element, arrow: ElementTree.Element) -> bool:

@@ -14,7 +14,7 @@ CONTROL = "control.sock"
 ROOTS_CONTROL = Path("/run") / _NAME / CONTROL
 """Where root's node listens."""
 INVITE = "invite"
-"""The file of the state directory that holds the invite, mode 0600."""
+"""The file of the state folder that holds the invite, mode 0600."""
 
 
 def default_state() -> Path:
@@ -26,7 +26,7 @@ def default_state() -> Path:
 
 
 def default_control(state: Path | None = None) -> Path:
-    """In the state directory if one was named; else /run for root, the default state directory for others.
+    """In the state folder if one was named; else /run for root, the default state folder for others.
 
     Raises SettingsError as `default_state` does.
     """

@@ -38,7 +38,7 @@ def test_an_application_that_still_wants_the_peer_has_a_pace_of_its_own(quiet: R
     assert {step.pace for step in found if step.action.text.startswith("introduced")} == {Pace.BLIND_A, Pace.BLIND_B}
 
 
-def test_a_standing_path_is_lost_only_when_it_is_broken(quiet: Rules) -> None:
+def test_a_path_is_lost_only_where_it_is_broken(quiet: Rules) -> None:
     connected = HELD._replace(peer="connected", is_proven=True)
     lost = [step for step in steps(quiet, Pair(connected, connected)) if step.action.text.startswith("path_lost")]
     assert [step.on_broken_path for step in lost] == [True, True]

@@ -79,7 +79,7 @@ GOALS = (
         lambda pair, _: pair.a.peer == pair.b.peer == "connected",
     ),
     Goal(
-        "a carrier",
+        "a way for data",
         "while the server is up, both come to have a way for data, wanted or not",
         PROGRAMS,
         _has_server,
