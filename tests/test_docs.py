@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "statecharts").glob("*.md")])
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+FOLDERS = (".", "src", "src/tunnel", "tests", "docs", "simulations")
 HEADING = re.compile(r"^#+ (.+)$", re.M)
 
 
@@ -50,6 +51,13 @@ def test_every_page_is_in_its_index(index: Path, pages: list[Path]) -> None:
 @pytest.mark.parametrize("page", sorted((DOCS / "design").glob("[a-z]*.md")), ids=lambda page: page.stem)
 def test_a_decision_has_its_three_headings(page: Path) -> None:
     assert HEADING.findall(page.read_text())[1:] == ["The question", "What we found", "What we do"]
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    """A path is told from the top, or from the folder of the source, the tests or the scenarios. NAME stands for any."""
+    for file in re.findall(r"`([\w/]+/\w+\.(?:py|toml|md|scxml|json))\b", page.read_text()):
+        assert "NAME" in file or "FILE" in file or any((ROOT / folder / file).exists() for folder in FOLDERS), file
 
 
 def test_a_word_of_the_glossary_has_one_line_in_its_place() -> None:

@@ -31,9 +31,9 @@ class Kind(IntEnum):
 
 
 class Header(NamedTuple):
-    """The clear part of every datagram, as it stands there; also the associated data of the seal.
+    """The clear part of every datagram; also the associated data of the seal.
 
-    Data and control packets have none made of theirs: `HEADER.unpack_from` gives the same fields.
+    For data and control packets no Header is made: `HEADER.unpack_from` gives the same fields.
     """
 
     kind: int
