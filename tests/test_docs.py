@@ -55,7 +55,7 @@ def test_a_decision_has_its_three_headings(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
-    """A path is told from the top, or from the folder of the source, the tests or the scenarios. NAME stands for any."""
+    """Paths begin at the top, or in the folder of the source, the tests or the scenarios. NAME stands for any."""
     for file in re.findall(r"`([\w/]+/\w+\.(?:py|toml|md|scxml|json))\b", page.read_text()):
         assert "NAME" in file or "FILE" in file or any((ROOT / folder / file).exists() for folder in FOLDERS), file
 
