@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnel.crypto.circuit_seal import open_binding, seal_binding
+from tunnel.dataplane.circuit_table import CircuitTable
 from tunnel.dataplane.flow_index import FlowIndex
 from tunnel.dataplane.inbound import Inbound
 from tunnel.dataplane.mux import Mux
@@ -57,14 +58,9 @@ class Desk:
     def __post_init__(self) -> None:
         index = FlowIndex(MemoryEntropy(random.Random(1)))
         index.claim(Kind.PROBE, 7, self)
-        self.inbound = Inbound(
-            index,
-            Mux(lambda _, __: None),
-            key_life=1.0,
-            on_stun=lambda *_: None,
-            on_relayed=lambda datagram, remote: self.circuits.handle_untrusted(datagram, remote),
-        )
-        self.circuits = Circuits(DEFAULT_TIMINGS, self, self.inbound, self, self, self)
+        table = CircuitTable()
+        self.circuits = Circuits(DEFAULT_TIMINGS, self, table, self, self, self)
+        self.inbound = Inbound(index, Mux(lambda _, __: None), table, key_life=1.0, stun=(), relay=self.circuits)
         self.circuits.note_registered((SERVER, SECOND, SERVER6))
 
     def handle_untrusted(self, header: Header, datagram: bytes, way: Way) -> None:

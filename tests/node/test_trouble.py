@@ -252,7 +252,7 @@ async def test_no_secret_is_in_any_log_or_status_or_repr(
         kill()
         await trio.sleep(5.0)
         program = desk.program
-        keys = program._network
+        keys = program.announcer._network
         node_key = net.host("desk").store.read("node.key")
         assert node_key is not None
         secrets = [desk.invite.secret, keys.psk, keys.announcement_key, node_key]

@@ -11,6 +11,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tunnel.dataplane.circuit_table import CircuitTable
 from tunnel.dataplane.flow_index import FlowIndex
 from tunnel.dataplane.inbound import Inbound
 from tunnel.dataplane.mux import Mux
@@ -60,10 +61,17 @@ def index() -> FlowIndex:
     return FlowIndex(MemoryEntropy(random.Random(1)))
 
 
+class NoRelay:
+    """Nobody asked for a circuit."""
+
+    def handle_untrusted(self, datagram: bytes, remote: Endpoint) -> None:
+        """Not of use."""
+
+
 @pytest.fixture
 def inbound(index: FlowIndex) -> Inbound:
     mux = Mux(lambda _, __: None)
-    return Inbound(index, mux, key_life=1.0, on_stun=lambda *_: None, on_relayed=lambda *_: None)
+    return Inbound(index, mux, CircuitTable(), key_life=1.0, stun=(), relay=NoRelay())
 
 
 async def test_what_goes_over_a_circuit_goes_to_the_server_with_the_circuit_in_front(

@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from tunnel.crypto.node_keys import NodeKeys
+from tunnel.dataplane.circuit_table import CircuitTable
 from tunnel.dataplane.flow_index import FlowIndex
 from tunnel.dataplane.inbound import Inbound
 from tunnel.dataplane.mux import Mux
@@ -44,6 +45,13 @@ LATENCY = 0.02
 NETWORK = NetworkId(bytes(16))
 CIRCUIT = Way(0, Endpoint("25.0.0.1", 3478), 77)
 EASY = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT, udp=Udp.OPEN)
+
+
+class NoRelay:
+    """A node that has no circuits."""
+
+    def handle_untrusted(self, datagram: bytes, remote: Endpoint) -> None:
+        """Not of use."""
 
 
 @dataclass
@@ -90,9 +98,10 @@ class Side:
         self.inbound = Inbound(
             self.indices,
             Mux(lambda _, packets: self.received.extend(packets)),
+            CircuitTable(),
             key_life=self.timings.key_life,
-            on_stun=lambda *_: None,
-            on_relayed=lambda *_: None,
+            stun=(),
+            relay=NoRelay(),
         )
         self.outbound = Outbound(dict.fromkeys(range(-1, 400), self.send_batch))
 

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from tunnel.dataplane.circuit_table import CircuitTable
 from tunnel.dataplane.flow import Flow, FlowPeer
 from tunnel.dataplane.flow_index import FlowIndex, Indexed
 from tunnel.dataplane.mux import Mux
@@ -45,6 +47,22 @@ class DatagramCounts:
     """Bugs of ours that a datagram has found."""
 
 
+class StunTaker(Protocol):
+    """Takes STUN."""
+
+    def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
+        """A STUN datagram that came in by the socket of this number."""
+        ...
+
+
+class RelayTaker(Protocol):
+    """Takes what a UDP relay says for itself."""
+
+    def handle_untrusted(self, datagram: bytes, remote: Endpoint) -> None:
+        """A datagram with a circuit's head."""
+        ...
+
+
 class Inbound:
     """One a node. Whoever reads a socket calls `receive`, whoever reads the link `dispatch_untrusted`, with a batch."""
 
@@ -52,23 +70,19 @@ class Inbound:
         self,
         index: FlowIndex,
         mux: Mux,
+        circuits: CircuitTable,
         *,
         key_life: float,
-        on_stun: Callable[[int, bytes, Endpoint], None],
-        on_relayed: Callable[[bytes, Endpoint], None],
+        stun: Sequence[StunTaker],
+        relay: RelayTaker,
     ) -> None:
-        """`key_life`: seconds for which keys open anything. `on_stun(socket, datagram, remote)` takes STUN,
-        `on_relayed(datagram, remote)` what a UDP relay says for itself.
-        """
+        """`key_life`: seconds for which keys open anything. Each of `stun` takes every STUN datagram."""
         self._index = index
         self._mux = mux
         self._key_life = key_life
-        self._on_stun = on_stun
-        self._on_relayed = on_relayed
-        self.circuits: dict[int, Way] = {}
-        """The circuits that lead here, by number; whoever holds them writes it."""
-        self.relays: tuple[Endpoint, ...] = ()
-        """Where their datagrams come from; likewise."""
+        self._circuits = circuits
+        self._stun = stun
+        self._relay = relay
         self.counts = DatagramCounts()
 
     def receive(self, socket: int, batch: Sequence[tuple[bytes, Endpoint]], now: float) -> None:
@@ -120,10 +134,10 @@ class Inbound:
 
     def _circuit_of(self, datagram: bytes, remote: Endpoint) -> Way | None:
         """The way of a datagram that a UDP relay passed on; None where it says something for itself."""
-        if len(datagram) < HEADER_BYTES or remote not in self.relays:
+        if len(datagram) < HEADER_BYTES or remote not in self._circuits.relays:
             return None
         _, word, number = HEAD.unpack_from(datagram)
-        return self.circuits.get(number) if word == Word.PASS else None
+        return self._circuits.ways.get(number) if word == Word.PASS else None
 
     def _open(self, flow: Flow, datagram: bytes, index: int, counter: int, way: Way, now: float) -> bytes | None:
         """The plaintext; None, and nothing has happened but a count, where the datagram is not the peer's.
@@ -193,9 +207,10 @@ class Inbound:
         elif not way.is_direct or way.remote is None:
             self.counts.malformed += 1
         elif kind == _RELAYED:
-            self._on_relayed(datagram, way.remote)
+            self._relay.handle_untrusted(datagram, way.remote)
         elif 0 <= kind < 2 and is_stun(datagram):
-            self._on_stun(way.socket, datagram, way.remote)
+            for taker in self._stun:
+                taker.handle_untrusted(way.socket, datagram, way.remote)
         else:
             self.counts.malformed += 1
 

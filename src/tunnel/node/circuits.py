@@ -19,7 +19,7 @@ from typing import Protocol
 import trio
 
 from tunnel.crypto.circuit_seal import open_binding, seal_binding
-from tunnel.dataplane.inbound import Inbound
+from tunnel.dataplane.circuit_table import CircuitTable
 from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame, NotAuthentic
@@ -115,12 +115,12 @@ class Circuits:
     """Run `run` in a task. Peers call `want` and `doubt`; hand what comes in to `hear_...` and `handle_untrusted`."""
 
     def __init__(
-        self, timings: Timings, sockets: Sockets, inbound: Inbound, link: SignalSender, peers: Peers, nat: Nat
+        self, timings: Timings, sockets: Sockets, table: CircuitTable, link: SignalSender, peers: Peers, nat: Nat
     ) -> None:
-        """`inbound` is told which circuits there are."""
+        """`table` is kept up to date with the circuits that there are."""
         self._timings = timings
         self._sockets = sockets
-        self._inbound = inbound
+        self._table = table
         self._link = link
         self._peers = peers
         self._nat = nat
@@ -161,7 +161,7 @@ class Circuits:
 
     def note_registered(self, servers: Sequence[Endpoint]) -> None:
         """The server has welcomed us; its relay is there. It may have started anew and know none of our circuits."""
-        self._servers = self._inbound.relays = tuple(servers)
+        self._servers = self._table.relays = tuple(servers)
         for wish in self._wishes.values():
             wish.asked, wish.ask_at = 0, -math.inf
         self.doubt_all()
@@ -184,7 +184,7 @@ class Circuits:
         self._drop(wish)
         wish.circuit = _Bound(signal.circuit, signal.key, ways[0])
         self._by_id[signal.circuit] = wish
-        self._inbound.circuits[signal.circuit] = wish.circuit.way
+        self._table.ways[signal.circuit] = wish.circuit.way
         self._woken.notify()
 
     def handle_untrusted(self, datagram: bytes, remote: Endpoint) -> None:
@@ -244,7 +244,7 @@ class Circuits:
         ways = self._ways(circuit.id)
         if circuit.unanswered > 1 and ways:  # another port or family of the server may get through
             circuit.way = ways[(ways.index(circuit.way) + 1) % len(ways) if circuit.way in ways else 0]
-            self._inbound.circuits[circuit.id] = circuit.way
+            self._table.ways[circuit.id] = circuit.way
         circuit.unanswered += 1
         circuit.may_prove = True
         self._send_bind(circuit, now)
@@ -282,7 +282,7 @@ class Circuits:
 
     def _drop(self, wish: _Wish) -> None:
         if wish.circuit is not None:
-            del self._by_id[wish.circuit.id], self._inbound.circuits[wish.circuit.id]
+            del self._by_id[wish.circuit.id], self._table.ways[wish.circuit.id]
             wish.circuit = None
             self._peers.note_circuit(wish.node, None)
 

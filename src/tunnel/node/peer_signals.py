@@ -7,7 +7,6 @@ only the peer that made it. The connections to peers run here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -15,17 +14,18 @@ import trio
 
 from tunnel.crypto.announcement_seal import open_announcement
 from tunnel.crypto.network_keys import NetworkKeys
-from tunnel.crypto.node_keys import NodeKeys, node_id_of
+from tunnel.crypto.node_keys import node_id_of
 from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import MAX_CANDIDATES, Announcement, PeerCard
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.identity import NodeId
-from tunnel.model.timings import Timings
 from tunnel.network.nat64_resolver import Nat64Resolver
 from tunnel.node.inboxes import Inboxes
+from tunnel.node.peer_changes import PeerChanges
 from tunnel.node.peer_table import MAX_PEERS, PeerTable
-from tunnel.node.server_link import ServerLink
 from tunnel.peer.connection import PeerConnection
+from tunnel.peer.context import PeerContext
+from tunnel.peer.ports import NodePorts
 from tunnel.wire.announcement_body import decode_announcement
 from tunnel.wire.signals import Introduced, PeerDown, PeerUp, Refusal, Signal
 
@@ -49,26 +49,24 @@ class PeerSignals:
     def __init__(
         self,
         network: NetworkKeys,
-        keys: NodeKeys,
         peer_table: PeerTable,
-        *,
-        link: ServerLink,
         inboxes: Inboxes,
         nat64: Nat64Resolver,
         notifier: Notifier,
-        timings: Timings,
-        open_peer: Callable[[NodeId, int], PeerConnection],
+        *,
+        context: PeerContext,
+        ports: NodePorts,
+        changes: PeerChanges,
     ) -> None:
-        """`open_peer(node, probe_counter)` makes a connection. `notifier` beats when `status` may have changed."""
+        """`notifier` is notified when `status` may have changed."""
         self._network = network
-        self._keys = keys
         self._peer_table = peer_table
-        self._link = link
         self._inboxes = inboxes
         self._nat64 = nat64
         self._notifier = notifier
-        self._timings = timings
-        self._open_peer = open_peer
+        self._context = context
+        self._ports = ports
+        self._changes = changes
         self._by_handle: dict[bytes, NodeId] = {}
         self._probe_counter = 0  # the highest of all forgotten peers: one that comes back counts from there
         self.refused = 0
@@ -85,12 +83,13 @@ class PeerSignals:
         """The server has welcomed us, and now it tells who is there."""
         for peer in self._peer_table:
             peer.note_registered()
-        self._nursery.start_soon(self._note_missing, self._link.registrations)
+        self._nursery.start_soon(self._note_missing, self._ports.server.registrations)
 
     async def _note_missing(self, registration: int) -> None:
         """The server does not name those that left while it, or we, were away: after a while that is an answer."""
-        await trio.sleep(self._timings.return_patience)
-        if self._link.is_registered and self._link.registrations == registration:
+        await trio.sleep(self._context.timings.return_patience)
+        server = self._ports.server
+        if server.is_registered and server.registrations == registration:
             for peer in self._peer_table:
                 peer.note_missing()
             self._notifier.notify()
@@ -119,7 +118,7 @@ class PeerSignals:
 
     def _meet_untrusted(self, peer: bytes, epoch: bytes, seq: int, sealed: bytes) -> PeerConnection | None:
         node = NodeId(peer)
-        if node == self._keys.id:
+        if node == self._context.keys.id:
             return None
         try:
             opened = open_announcement(self._network.announcement_key, node=node, epoch=epoch, seq=seq, sealed=sealed)
@@ -128,7 +127,7 @@ class PeerSignals:
                 raise NotAuthentic("an announcement with another node's key")
             known = self._peer_table.at(node)
             if known is None:
-                self._keys.exchange(body.static_key)  # no honest node has a key that this refuses
+                self._context.keys.exchange(body.static_key)  # no honest node has a key that this refuses
                 known = self._admit(node)
             if known is None:
                 return None
@@ -161,7 +160,9 @@ class PeerSignals:
                 self._refuse(node, f"{MAX_PEERS} peers are present already")
                 return None
             self._part_with(gone)
-        connection = self._open_peer(node, self._probe_counter)
+        connection = PeerConnection(
+            node, self._context, self._ports, changed=self._changes.note_move, probe_counter=self._probe_counter
+        )
         self._peer_table.add(connection)
         self._by_handle[node.handle] = node
         self._nursery.start_soon(connection.run)

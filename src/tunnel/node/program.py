@@ -9,14 +9,13 @@ import trio
 
 from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.crypto.node_keys import NodeKeys
+from tunnel.dataplane.circuit_table import CircuitTable
 from tunnel.dataplane.flow_index import FlowIndex
 from tunnel.dataplane.inbound import Inbound
 from tunnel.dataplane.mux import Mux
 from tunnel.dataplane.outbound import Exit, Outbound
 from tunnel.machines.background import bare_errors
 from tunnel.machines.notifier import Notifier
-from tunnel.model.endpoint import Endpoint
-from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
 from tunnel.model.settings import NodeSettings
 from tunnel.model.status import NodeStatus, PeerStatus
@@ -73,7 +72,6 @@ class NodeProgram:
             settings = replace(settings, relay_only=True, survey=False, port_mapping=False)
         self.settings = settings
         self.invite = invite
-        self._network = network
         url = ServerUrl.parse(invite.server)
         told_of_proxies = proxy_notes(world, url)
         self.identity = load_identity(world.store, world.entropy)
@@ -81,31 +79,28 @@ class NodeProgram:
         self._nat64 = Nat64Resolver(world.resolver, world.interfaces, lambda: lease.addresses)
         self._world = world = replace(world, resolver=self._nat64)
         self.notifier = Notifier()
-        """Beats when anything that `status` shows may have changed."""
+        """Notified when anything that `status` shows may have changed."""
         self._indices = FlowIndex(world.entropy)
         self.name_holders = NameHolders(world.store, network.network_id)
         self.peer_table = PeerTable(
             network.network_id, self.identity.keys.id, settings.name, self.name_holders, self.notifier
         )
         guard = LoopGuard()
-        exits: dict[int, Exit] = {}
+        pool = None
+        if settings.tun is not None:
+            pool = PoolRoutes(settings.tun, lease, world.interfaces, self.peer_table)
+            pool.note_configured(configured_hosts(world, url))
+        self._own = OwnAddresses(settings.address, lease, self.peer_table, pool, self.notifier)
+        memory = AddressMemory()
+        admission = ServerAdmission(invite, network, self.identity, world, settings.timings, self._own, memory)
+        self.link = ServerLink(admission, settings.timings, world.entropy)
+
+        exits: dict[int, Exit] = {RELAY.socket: self.link.send_batch}
         self.datagrams = UdpSockets(exits, guard if settings.tun is not None else None)
         self.outbound = Outbound(exits, guard.note_sent) if settings.tun is not None else Outbound(exits)
-        self.inboxes = Inboxes(is_read=settings.keep_datagrams)
-        self.tun = TunPlane(self.peer_table.flow_of, self._lease.holds, guard, self.outbound)
-        mux = Mux(self.tun.deliver_untrusted)
-        mux.take_data(APPLICATION, self.inboxes.deliver)
-        self.inbound = Inbound(
-            self._indices,
-            mux,
-            key_life=settings.timings.key_life,
-            on_stun=self._handle_stun,
-            on_relayed=self._handle_relayed_udp,
-        )
-        self._interface = pool = None
-        if settings.tun is not None:
-            pool = PoolRoutes(settings.tun, self._lease, world.interfaces, self.peer_table)
-            pool.note_configured(configured_hosts(world, url))
+        self.tun = TunPlane(self.peer_table.flow_of, lease.holds, guard, self.outbound)
+        self._interface = None
+        if settings.tun is not None and pool is not None:
             self._interface = Interface(
                 settings.tun,
                 settings.mtu,
@@ -115,11 +110,7 @@ class NodeProgram:
                 devices=world.devices,
                 plane=self.tun,
             )
-        self._own = OwnAddresses(settings.address, self._lease, self.peer_table, pool, self.notifier)
-        memory = AddressMemory()
-        admission = ServerAdmission(invite, network, self.identity, world, settings.timings, self._own, memory)
-        self.link = ServerLink(admission, settings.timings, world.entropy)
-        exits[RELAY.socket] = self.link.send_batch
+
         news = Notifier()
         self.nat_discovery = NatDiscovery(
             self.datagrams.sockets,
@@ -150,8 +141,9 @@ class NodeProgram:
             timings=settings.timings,
             entropy=world.entropy,
         )
+        circuit_table = CircuitTable()
         self.circuits = Circuits(
-            settings.timings, self.datagrams, self.inbound, self.link, self.peer_table, self.nat_discovery
+            settings.timings, self.datagrams, circuit_table, self.link, self.peer_table, self.nat_discovery
         )
         self._machine = MachineWatch(
             world,
@@ -180,10 +172,22 @@ class NodeProgram:
             proxy_notes=told_of_proxies,
         )
         self.peer_changes = PeerChanges(self._report, self.notifier)
-        self._punch_sockets = PunchSockets(
+        punch_sockets = PunchSockets(
             self.datagrams, self.nat_discovery, timings=settings.timings, entropy=world.entropy
         )
-        self._peer_context = PeerContext(
+        self.inboxes = Inboxes(is_read=settings.keep_datagrams)
+        mux = Mux(self.tun.deliver_untrusted)
+        mux.take_data(APPLICATION, self.inboxes.deliver)
+        self.inbound = Inbound(
+            self._indices,
+            mux,
+            circuit_table,
+            key_life=settings.timings.key_life,
+            stun=(self.nat_discovery, punch_sockets),
+            relay=self.circuits,
+        )
+
+        context = PeerContext(
             identity=self.identity,
             network=network.network_id,
             psk=network.psk,
@@ -192,11 +196,11 @@ class NodeProgram:
             entropy=world.entropy,
             mtu=settings.mtu,
         )
-        self._peer_ports = NodePorts(
+        ports = NodePorts(
             server=self.link,
             announcement=self.announcer,
             datagrams=self.datagrams,
-            punch_sockets=self._punch_sockets,
+            punch_sockets=punch_sockets,
             indices=self._indices,
             outbound=self.outbound,
             circuits=self.circuits,
@@ -209,14 +213,13 @@ class NodeProgram:
         )
         self.peer_signals = PeerSignals(
             network,
-            self.identity.keys,
             self.peer_table,
-            link=self.link,
-            inboxes=self.inboxes,
-            nat64=self._nat64,
-            notifier=self.notifier,
-            timings=settings.timings,
-            open_peer=self._open_peer,
+            self.inboxes,
+            self._nat64,
+            self.notifier,
+            context=context,
+            ports=ports,
+            changes=self.peer_changes,
         )
         self.server_signals = ServerSignals(
             self._own,
@@ -239,8 +242,6 @@ class NodeProgram:
     def is_registered(self) -> bool:
         """Whether the link to the server stands."""
         return self.link.is_registered
-
-    # Life.
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -278,7 +279,7 @@ class NodeProgram:
                 self._interface.close()
 
     async def _serve(self, services: trio.CancelScope) -> None:
-        """All tasks of the node. The farewell needs them, so only the end of this scope ends them."""
+        """All tasks of the node. The farewell needs them, so only cancelling this scope ends them."""
         with services:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.peer_signals.run)
@@ -305,11 +306,11 @@ class NodeProgram:
         return self._report.node()
 
     def peer_status(self, peer: PeerConnection) -> PeerStatus:
-        """What its connection says of itself, and what this machine has against it."""
+        """The status of its connection, with notes on what hinders it on this machine."""
         return self._report.peer(peer)
 
     async def check_network(self) -> NetcheckReport:
-        """All that can be said of the network now, and a second opinion on it."""
+        """Everything that can be said about the network now."""
         return await check_network(
             self._world,
             self._nat64,
@@ -321,26 +322,8 @@ class NodeProgram:
         )
 
     def forget(self, wanted: str) -> Forgotten:
-        """Set a node's names free, and know it no more if it is away. Raises PeerUnreachable if nobody is meant."""
+        """Set a node's names free, and drop it if it is away. Raises PeerUnreachable if `wanted` names nobody."""
         forgotten = self.peer_signals.forget(wanted)
         self.name_holders.save()
         self.notifier.notify()
         return forgotten
-
-    # What comes in.
-
-    def _open_peer(self, node: NodeId, probe_counter: int) -> PeerConnection:
-        return PeerConnection(
-            node,
-            self._peer_context,
-            self._peer_ports,
-            changed=self.peer_changes.note_move,
-            probe_counter=probe_counter,
-        )
-
-    def _handle_relayed_udp(self, datagram: bytes, remote: Endpoint) -> None:
-        self.circuits.handle_untrusted(datagram, remote)
-
-    def _handle_stun(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
-        self.nat_discovery.handle_untrusted(socket, datagram, remote)
-        self._punch_sockets.handle_untrusted(socket, datagram, remote)
