@@ -14,7 +14,10 @@ ONE, TWO = (NodeId(bytes([number]) * 16) for number in (1, 2))
 
 @pytest.fixture
 def inboxes() -> Inboxes:
-    return Inboxes(is_read=True)
+    inboxes = Inboxes(is_read=True)
+    for peer in (ONE, TWO):
+        inboxes.admit(peer)
+    return inboxes
 
 
 async def test_what_was_put_is_taken_in_order(inboxes: Inboxes) -> None:
@@ -60,6 +63,7 @@ async def test_however_many_peers_send_the_node_has_a_bound_and_who_sends_little
     inboxes.put(ONE, b"hello")
     for number in range(100):
         peer = NodeId(number.to_bytes(16, "big"))
+        inboxes.admit(peer)
         for _ in range(PEER_DATAGRAMS):
             inboxes.put(peer, bytes(MAX_APPLICATION_DATAGRAM))
         assert inboxes.size <= NODE_BYTES
@@ -73,6 +77,7 @@ def test_what_is_too_long_is_not_kept(inboxes: Inboxes) -> None:
 
 def test_where_nobody_reads_nothing_is_kept() -> None:
     inboxes = Inboxes(is_read=False)
+    inboxes.admit(ONE)
     inboxes.put(ONE, b"hello")
     assert (inboxes.size, inboxes.counts.unread) == (0, 1)
 
@@ -82,4 +87,17 @@ def test_what_a_peer_sent_goes_with_it(inboxes: Inboxes) -> None:
     inboxes.put(TWO, b"hello")
     inboxes.drop(ONE)
     inboxes.drop(ONE)
-    assert inboxes.size == 5 + OVERHEAD
+    assert (inboxes.size, len(inboxes)) == (5 + OVERHEAD, 1)
+
+
+async def test_of_all_the_peers_that_ever_were_nothing_is_left(inboxes: Inboxes) -> None:
+    """A node that runs for years meets more than it has at once; what some of them sent last comes after their end."""
+    for number in range(1000):
+        peer = NodeId(number.to_bytes(16, "big"))
+        inboxes.admit(peer)
+        inboxes.put(peer, b"hello")
+        if number % 2:
+            assert await inboxes.take(peer) == b"hello"
+        inboxes.drop(peer)
+        inboxes.put(peer, b"a word too late")
+    assert (inboxes.size, len(inboxes), inboxes.counts.unread) == (0, 2, 1000)

@@ -33,7 +33,7 @@ class InboxCounts:
     too_long: int = 0
     """Longer than any honest sender makes them."""
     unread: int = 0
-    """Came where nobody reads."""
+    """Came where nobody reads, or from a peer that is known no more."""
 
 
 @dataclass(slots=True)
@@ -43,11 +43,15 @@ class _Inbox:
 
 
 class Inboxes:
-    """`put` what arrived, `take` from one peer or `take_any` from all in turn; `drop` with the peer."""
+    """`put` what arrived, `take` from one peer or `take_any` from all in turn.
+
+    Only a peer that is admitted has room here: `admit` with the peer's connection, `drop` with its end.
+    """
 
     def __init__(self, *, is_read: bool) -> None:
         """`is_read`: whether somebody may take what is put; else nothing is kept."""
         self.is_read = is_read
+        self._admitted: set[NodeId] = set()
         self._inboxes: dict[NodeId, _Inbox] = {}
         """Of peers of whom something waits; the first is next to be read."""
         self._size = 0
@@ -59,6 +63,14 @@ class Inboxes:
         """Bytes that wait, each datagram's share of the bookkeeping included."""
         return self._size
 
+    def __len__(self) -> int:
+        """How many peers have an entry of any kind here."""
+        return len(self._admitted | self._inboxes.keys())
+
+    def admit(self, peer: NodeId) -> None:
+        """The peer is known from now on."""
+        self._admitted.add(peer)
+
     def deliver(self, flow: Flow, packets: Sequence[bytes]) -> None:
         """Data of a peer that begins with `APPLICATION`."""
         for packet in packets:
@@ -66,7 +78,7 @@ class Inboxes:
 
     def put(self, peer: NodeId, datagram: bytes) -> None:
         """A datagram of this peer has come."""
-        if not self.is_read:
+        if not self.is_read or peer not in self._admitted:
             self.counts.unread += 1
             return
         if len(datagram) > MAX_APPLICATION_DATAGRAM:
@@ -100,7 +112,8 @@ class Inboxes:
         return peer, datagram
 
     def drop(self, peer: NodeId) -> None:
-        """The peer is known no more: nobody asks for what it sent."""
+        """The peer is known no more: nobody asks for what it sent, or sends."""
+        self._admitted.discard(peer)
         gone = self._inboxes.pop(peer, None)
         if gone is not None:
             self._size -= gone.size

@@ -164,6 +164,7 @@ class PeerSignals:
             node, self._context, self._ports, changed=self._changes.note_move, probe_counter=self._probe_counter
         )
         self._peer_table.add(connection)
+        self._inboxes.admit(node)
         self._by_handle[node.handle] = node
         self._nursery.start_soon(connection.run)
         return connection
