@@ -58,7 +58,7 @@ def join(
 
 def leave(
     *,
-    yes: Annotated[bool, Parameter(help="Do it without being asked.")] = False,
+    yes: Annotated[bool, Parameter(help="Do not ask.")] = False,
     state: StateOption = None,
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:

@@ -21,7 +21,7 @@ async def ping(
     /,
     *,
     count: Annotated[int, Parameter(help="How many pings.")] = 3,
-    interval: Annotated[float, Parameter(help="Seconds between two.")] = 1.0,
+    interval: Annotated[float, Parameter(help="Seconds between two pings.")] = 1.0,
     node: NodeOption = None,
 ) -> int:
     """Measure round trips to a peer through the tunnel. Fails if none is answered, at once where there is no way."""

@@ -28,7 +28,9 @@ def prove(
         bool, Parameter(negative="--no-mutants", help="Also break the charts one by one: the proof must notice.")
     ] = True,
     json_: Annotated[bool, Parameter(name="--json", help="Print one JSON document.")] = False,
-    diagram: Annotated[Path | None, Parameter(help="Write a shortest way to a violation, as Mermaid.")] = None,
+    diagram: Annotated[
+        Path | None, Parameter(help="Write a shortest way to a violation, as a Mermaid sequence diagram.")
+    ] = None,
     processes: Annotated[int | None, Parameter(help="How many cores to use; all if left out.")] = None,
     config: ConfigOption = None,
 ) -> int:

@@ -63,13 +63,13 @@ class ServerOptions:
         None
     )
     private_key: Annotated[Path | None, Parameter(help="File with the certificate's private key (PEM).")] = None
-    no_udp_relay: Annotated[bool, Parameter(help="Relay over TLS alone, not over UDP.")] = False
+    no_udp_relay: Annotated[bool, Parameter(help="Relay over TLS only, not over UDP.")] = False
     max_connections_per_address: Annotated[
         int, Parameter(help="Nodes online from one IPv4 address or IPv6 /48, such as an office behind a NAT.")
     ] = NODES_PER_ADDRESS
-    addresses: Annotated[str, Parameter(help="IPv4 pool of each network's tunnel addresses, of 8 to 30 bits.")] = (
-        "10.86.0.0/16"
-    )
+    addresses: Annotated[
+        str, Parameter(help="IPv4 pool of each network's tunnel addresses, a prefix of 8 to 30 bits.")
+    ] = "10.86.0.0/16"
 
     def settings(self) -> ServerSettings:
         """Parsed and checked. Raises SettingsError."""

@@ -57,11 +57,12 @@ class _Job(NamedTuple):
 
 def simulate(
     files: Annotated[
-        tuple[Path, ...], Parameter(help="Scenario files, folders, or names of ours; all of ours if left out.")
+        tuple[Path, ...],
+        Parameter(help="Scenario files, folders, or names from the library; the whole library if left out."),
     ] = (),
     /,
     *,
-    seed: Annotated[int | None, Parameter(converter=_whole, help="The seed of one run; 0 if nothing is said.")] = None,
+    seed: Annotated[int | None, Parameter(converter=_whole, help="The seed of one run; 0 if left out.")] = None,
     seeds: Annotated[
         str | None, Parameter(allow_leading_hyphen=True, help="Many runs of each scenario: seeds A..B, both included.")
     ] = None,
@@ -86,7 +87,7 @@ def simulate(
         ),
     ] = None,
     processes: Annotated[
-        int | None, Parameter(converter=_whole, help="How many runs at once; one a core if left out.")
+        int | None, Parameter(converter=_whole, help="How many runs at once; one per core if left out.")
     ] = None,
     config: ConfigOption = None,
 ) -> int:

@@ -25,7 +25,7 @@ REFRESH = 1.0
 async def status(
     *,
     as_json: JsonOption = False,
-    watch: Annotated[bool, Parameter(help="Go on, and show every change as it comes.")] = False,
+    watch: Annotated[bool, Parameter(help="Keep running, and show every change as it happens.")] = False,
     node: NodeOption = None,
 ) -> int:
     """Show the node, its server link and its peers."""

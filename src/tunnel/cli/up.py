@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 class UpOptions:
     """The options of `up` as text; `settings` parses them."""
 
-    name: Annotated[str | None, Parameter(help="What the others call this node; the host name if left out.")] = None
+    name: Annotated[str | None, Parameter(help="Name of this node for its peers; the host name if left out.")] = None
     state: StateOption = None
     control: ControlOption = None
     tun: Annotated[str | None, Parameter(help=f"Name of the TUN interface; {DEFAULT_TUN} if left out.")] = None
@@ -49,7 +49,9 @@ class UpOptions:
     no_survey: Annotated[bool, Parameter(help="Ask no STUN server.")] = False
     no_port_mapping: Annotated[bool, Parameter(help="Ask no gateway to open a port (UPnP, NAT-PMP, PCP).")] = False
     relay_only: Annotated[bool, Parameter(help="Never use a direct path.")] = False
-    no_udp: Annotated[bool, Parameter(help="Use TCP alone: every peer over the server's relay, no UDP at all.")] = False
+    no_udp: Annotated[
+        bool, Parameter(help="Use TCP only: reach every peer over the server's relay, with no UDP at all.")
+    ] = False
     stun: Annotated[tuple[str, ...], Parameter(help="Another STUN server, HOST:PORT, repeatable.")] = ()
     no_default_stun: Annotated[bool, Parameter(help="Do not ask the ten public STUN servers.")] = False
 
