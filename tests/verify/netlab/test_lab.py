@@ -13,7 +13,7 @@ from typing import NoReturn
 import pytest
 
 from tunnel.model.errors import DeviceError, SettingsError
-from tunnel.verify.netlab import Kind, Lab, SiteSpec, sweep
+from tunnel.verify.netlab import Kind, Lab, SiteSpec, namespaces, sweep
 from tunnel.verify.netlab.ledger import Entry
 
 NAMED = Path("/run/netns")
@@ -176,6 +176,13 @@ def test_a_tunnel_on_a_host_may_have_an_ipv6_address() -> None:
         lab.run(host, ["ip", "tuntap", "add", "tunnel0", "mode", "tun"])
         lab.run(host, ["ip", "addr", "add", "fd00::1/64", "dev", "tunnel0"])
         assert "fd00::1" in lab.run(host, ["ip", "addr", "show", "dev", "tunnel0"])
+
+
+def test_a_command_that_does_not_end_is_killed_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One program that waits for ever must not have a whole run of tests wait with it."""
+    monkeypatch.setattr(namespaces, "PATIENCE", 0.1)
+    with pytest.raises(DeviceError, match=r"`sleep 1000` did not end within 0.1 s"):
+        namespaces.run(["sleep", "1000"])
 
 
 @pytest.mark.netlab

@@ -15,6 +15,8 @@ from tunnel.model.errors import DeviceError
 
 _NAMED = Path("/run/netns")  # where iproute2 keeps the namespaces that have names
 _PACKAGES = "iproute2, nftables, conntrack, tcpdump and miniupnpd-nftables"
+PATIENCE = 120.0
+"""Seconds that a command gets to its end."""
 _DEATH_PATIENCE = 3.0  # seconds that killed processes get to be gone
 
 
@@ -35,8 +37,14 @@ def command_in(namespace: str, argv: Sequence[str]) -> list[str]:
 
 
 def run(argv: Sequence[str], script: str = "") -> str:
-    """Run to the end with `script` on stdin; returns what it printed. Raises DeviceError with what it complained of."""
-    done = subprocess.run(argv, input=script, capture_output=True, text=True, check=False)
+    """Run to the end with `script` on stdin; returns what it printed. Raises DeviceError with what it complained of.
+
+    A program that has not ended after PATIENCE is killed.
+    """
+    try:
+        done = subprocess.run(argv, input=script, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        raise DeviceError(f"`{' '.join(argv)}` did not end within {PATIENCE:g} s") from error
     if done.returncode != 0:
         raise DeviceError(f"`{' '.join(argv)}` failed: {done.stderr.strip()}\n{script}".rstrip())
     return done.stdout
