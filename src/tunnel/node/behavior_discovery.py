@@ -76,7 +76,7 @@ class BehaviorDiscovery:
         self._notifier.notify()
 
     def report_of(self, verdict: NatReport) -> NatReport:
-        """The verdict with all that was learnt since in this place."""
+        """The verdict, completed by what was learnt since in this place."""
         if self._place is None:
             return verdict
         return replace(self.behavior_report.applied_to(verdict), lifetime=self.lifetime)

@@ -1,10 +1,10 @@
-"""The node's circuits of the UDP relay: asked for, bound, kept bound while somebody wants them, and let go.
+"""The node's circuits of the UDP relay: asked for, bound, kept bound while they are wanted, and given up.
 
-    want(peer) --allocate--> server --circuit--> bind, bind ... bound: whole? --changed(peer, way)--> the peer probes it
+    want(peer) --allocate--> server --circuit--> bind, bind ... bound: whole? --note_circuit--> the peer probes it
                                                  prove -> bind, at once
 
-Nothing here knows what goes over a circuit. Binds go from the socket that all else goes from, and so keep the mapping
-alive by which the server sees it. A server may name any endpoint as its relay, so what it says makes us send little: a
+Nothing here knows what goes over a circuit. Binds leave from the node's ordinary sockets, and so keep the NAT mapping
+alive by which the server sees them. A server may name any endpoint as its relay, so it can make us send little: a
 circuit that nobody here wants is ignored, and all circuits that it gives for one peer share one allowance of binds.
 """
 
@@ -34,7 +34,7 @@ from tunnel.wire.signals import Allocate, Circuit, NoCircuit, Signal
 log = logging.getLogger(__name__)
 
 BINDS_AT_ONCE = 16
-"""For one peer, each followed by one that proves at most; then one each `Timings.circuit_bind_gap`."""
+"""For one peer, each followed by at most one that proves; then one every `Timings.circuit_bind_gap`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,13 +48,13 @@ class _Bound:
     heard: int = 0
     """Counter of the latest bind that was answered."""
     cookie: bytes = NO_COOKIE
-    """What the server wants to be told again."""
+    """What the server wants repeated."""
     may_prove: bool = False
-    """One `prove` since the latest bind that was due may be answered at once."""
+    """Whether one `prove` since the latest bind that was due may still be answered at once."""
     unanswered: int = 0
     """Binds since the last answer."""
     halves: int = 0
-    """Answers in a row that said that the peer has not bound its side."""
+    """Answers in a row by which the peer has not bound its side."""
     is_whole: bool = False
     due: float = -math.inf
     """When to bind again."""
@@ -67,7 +67,7 @@ class _Wish:
     node: NodeId
     until: float
     binds: TokenBucket
-    """Of all its circuits together."""
+    """The allowance for all its circuits together."""
     ask_at: float = -math.inf
     asked: int = 0
     """Requests since a circuit worked."""
@@ -129,15 +129,13 @@ class Circuits:
         self._by_id: dict[int, _Wish] = {}
         self._woken = Notifier()
         self.refused = 0
-        """Datagrams that pretended to be the relay's, or were of no circuit of ours."""
+        """Datagrams that pretended to come from the relay, or belonged to no circuit of ours."""
 
     def __len__(self) -> int:
         return len(self._by_id)
 
-    # What others say.
-
     def want(self, node: NodeId) -> None:
-        """Somebody uses the relay to this peer: see that there is a circuit, for some time from now on."""
+        """The relay to this peer is in use: keep a circuit for some time from now on."""
         now = trio.current_time()
         wish = self._wishes.get(node)
         if wish is None:
@@ -148,7 +146,7 @@ class Circuits:
             self._woken.notify()
 
     def doubt(self, node: NodeId) -> None:
-        """Nothing is answered over this circuit: bind it now, a NAT may have moved us."""
+        """Nothing is answered over this circuit: bind it now, since a NAT may have given us another mapping."""
         wish = self._wishes.get(node)
         if wish is not None and wish.circuit is not None and not wish.circuit.unanswered:
             wish.circuit.due = -math.inf
@@ -160,7 +158,7 @@ class Circuits:
             self.doubt(wish.node)
 
     def note_registered(self, servers: Sequence[Endpoint]) -> None:
-        """The server has welcomed us; its relay is there. It may have started anew and know none of our circuits."""
+        """The server has welcomed us; its relay is at `servers`. It may have restarted and know no circuit of ours."""
         self._servers = self._table.relays = tuple(servers)
         for wish in self._wishes.values():
             wish.asked, wish.ask_at = 0, -math.inf
@@ -168,7 +166,7 @@ class Circuits:
         self._woken.notify()
 
     def hear_untrusted(self, signal: Circuit | NoCircuit) -> None:
-        """What the server says of circuits. One that nobody wants is none: who wants it later asks, and is told."""
+        """What the server says of circuits. One that nobody wants is ignored: whoever wants it later asks again."""
         node = NodeId(signal.peer)
         wish = self._wishes.get(node)
         if wish is None:
@@ -188,7 +186,7 @@ class Circuits:
         self._woken.notify()
 
     def handle_untrusted(self, datagram: bytes, remote: Endpoint) -> None:
-        """A datagram that the relay is said to say for itself. Whatever it holds, it costs a count at most."""
+        """A datagram that claims to be the relay's own word. Whatever it holds, it costs a count at most."""
         try:
             word, number = decode_head(datagram)
             wish = self._by_id.get(number)
@@ -203,10 +201,8 @@ class Circuits:
         except (MalformedFrame, NotAuthentic):
             self.refused += 1
 
-    # What we do.
-
     async def run(self) -> None:
-        """Ask, bind and let go, each when it is due, until cancelled."""
+        """Ask, bind and give up, each when it is due, until cancelled."""
         while True:
             now = trio.current_time()
             for wish in tuple(self._wishes.values()):
@@ -216,7 +212,7 @@ class Circuits:
                 await self._woken.wait()
 
     def _due(self, wish: _Wish) -> float:
-        """When this one needs us next."""
+        """When this one is due next."""
         if wish.circuit is not None:
             return min(wish.until, wish.circuit.due)
         return min(wish.until, wish.ask_at) if self._ways(0) else wish.until
@@ -250,7 +246,7 @@ class Circuits:
         self._send_bind(circuit, now)
 
     def _prove(self, circuit: _Bound, wanted: Binding, server: Endpoint) -> None:
-        """The server asks for a sign that we hear it where we are: give it, once for each bind that was due."""
+        """The server asks for proof that we receive what it sends: give it, once for each bind that was due."""
         if not circuit.heard < wanted.counter <= circuit.counter or server != circuit.way.remote:
             return
         circuit.heard = wanted.counter
@@ -266,7 +262,7 @@ class Circuits:
         self._sockets.send(circuit.way._replace(circuit=0), seal_binding(circuit.key, binding))
 
     def _note_bound(self, wish: _Wish, circuit: _Bound, bound: Binding) -> None:
-        """The server answered our latest bind, or says of it that the peer has come."""
+        """The server answered our latest bind, or adds that the peer has bound its side, too."""
         if bound.counter != circuit.counter or (circuit.is_whole and not circuit.unanswered and not bound.is_whole):
             return
         circuit.unanswered, circuit.may_prove = 0, False
@@ -287,7 +283,7 @@ class Circuits:
             self._peers.note_circuit(wish.node, None)
 
     def _ways(self, circuit: int) -> list[Way]:
-        """From each socket to each port of the server in its family; none where no UDP passes."""
+        """From each socket to each port of the server in the same address family; none if no UDP passes."""
         if self._nat.udp is Udp.BLOCKED:
             return []
         return [

@@ -1,7 +1,7 @@
 """Application datagrams that nobody has read yet: bounded for each peer and for the node, in bytes.
 
-Whoever sends more than is read loses its own oldest. When all peers together have more than the node keeps, the one
-with most waiting loses first, so a member with many keys takes no room from those who send little.
+A peer that sends more than is read loses its own oldest datagrams. When all peers together have more than the node
+keeps, the one with most waiting loses first: a member with many keys takes no room from peers that send little.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PEER_DATAGRAMS = 256
 PEER_BYTES = 256 * 1024
 NODE_BYTES = 1024 * 1024
 OVERHEAD = 64
-"""Bytes that a waiting datagram takes beside its own, so that empty ones are bounded too."""
+"""Bytes that count for a waiting datagram in addition to its own, so that empty ones are bounded too."""
 
 
 @dataclass(slots=True)
@@ -29,11 +29,11 @@ class InboxCounts:
     """What was not kept."""
 
     dropped: int = 0
-    """The oldest of a full inbox."""
+    """The oldest datagrams of full inboxes."""
     too_long: int = 0
-    """Longer than any honest sender makes them."""
+    """Those that are longer than any honest sender makes them."""
     unread: int = 0
-    """Came where nobody reads, or from a peer that is known no more."""
+    """Those that came where nobody reads, or from a peer that was dropped."""
 
 
 @dataclass(slots=True)
@@ -53,14 +53,14 @@ class Inboxes:
         self.is_read = is_read
         self._admitted: set[NodeId] = set()
         self._inboxes: dict[NodeId, _Inbox] = {}
-        """Of peers of whom something waits; the first is next to be read."""
+        """One for each peer with waiting datagrams; the first is next to be read."""
         self._size = 0
         self._notifier = Notifier()
         self.counts = InboxCounts()
 
     @property
     def size(self) -> int:
-        """Bytes that wait, each datagram's share of the bookkeeping included."""
+        """Bytes that wait, with each datagram's overhead."""
         return self._size
 
     def __len__(self) -> int:
@@ -101,7 +101,7 @@ class Inboxes:
         return self._pop(peer)
 
     async def take_any(self) -> tuple[NodeId, bytes]:
-        """The next datagram of anybody; of several peers each has its turn."""
+        """The next datagram from any peer. Peers with waiting datagrams take turns."""
         if self._inboxes:
             await trio.lowlevel.checkpoint()
         await self._notifier.wait_until(lambda: bool(self._inboxes))
@@ -112,7 +112,7 @@ class Inboxes:
         return peer, datagram
 
     def drop(self, peer: NodeId) -> None:
-        """The peer is known no more: nobody asks for what it sent, or sends."""
+        """The peer is dropped: nobody will read what it sent, or still sends."""
         self._admitted.discard(peer)
         gone = self._inboxes.pop(peer, None)
         if gone is not None:

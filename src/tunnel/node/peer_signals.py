@@ -34,13 +34,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What became of a node that the user wants to forget."""
+    """What became of a node that the user wanted to forget."""
 
     id: str
     names: tuple[str, ...]
-    """Names that stood for it, and are free now; a node that is here and bears one keeps it if nobody else does."""
+    """Names that stood for it and are free now. A present node keeps its name if nobody else bears it."""
     is_gone: bool
-    """Whether it is known no more; one that is present stays."""
+    """Whether it was dropped. A node that is present stays."""
 
 
 class PeerSignals:
@@ -70,7 +70,7 @@ class PeerSignals:
         self._by_handle: dict[bytes, NodeId] = {}
         self._probe_counter = 0  # the highest of all forgotten peers: one that comes back counts from there
         self.refused = 0
-        """Announcements that nobody of our network made, or that found no room."""
+        """Announcements that nobody in our network made, or for which there was no room."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the connections, until cancelled."""
@@ -86,7 +86,7 @@ class PeerSignals:
         self._nursery.start_soon(self._note_missing, self._ports.server.registrations)
 
     async def _note_missing(self, registration: int) -> None:
-        """The server does not name those that left while it, or we, were away: after a while that is an answer."""
+        """The server does not name peers that left while it, or we, were away: after a while they count as gone."""
         await trio.sleep(self._context.timings.return_patience)
         server = self._ports.server
         if server.is_registered and server.registrations == registration:
@@ -150,7 +150,7 @@ class PeerSignals:
         return replace(body, candidates=tuple(islice(candidates, MAX_CANDIDATES)))
 
     def _admit(self, node: NodeId) -> PeerConnection | None:
-        """A connection to somebody new, if there is room."""
+        """A connection to a new peer, if there is room."""
         if self._by_handle.get(node.handle, node) != node:
             self._refuse(node, "another peer's id begins with the same 8 bytes")
             return None
@@ -170,7 +170,7 @@ class PeerSignals:
         return connection
 
     def forget(self, wanted: str) -> Forgotten:
-        """Set a node's names free, and drop it if it is away. Raises PeerUnreachable if nobody is meant."""
+        """Set a node's names free, and drop it if it is away. Raises PeerUnreachable if `wanted` names nobody."""
         node = self._peer_table.resolve(wanted)
         names = self._peer_table.free_names(node)
         known = self._peer_table.at(node)
@@ -187,7 +187,7 @@ class PeerSignals:
         self._inboxes.drop(gone.node)
 
     def _refuse(self, node: NodeId, why: str) -> None:
-        """Told at the 1st, 2nd, 4th, 8th... time: a hostile server must not fill our log."""
+        """Logged the 1st, 2nd, 4th, 8th ... time: a hostile server must not fill our log."""
         self.refused += 1
         if self.refused & (self.refused - 1) == 0:
             log.warning("announcement refused", extra={"peer": node, "error": why, "times": self.refused})

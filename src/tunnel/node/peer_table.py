@@ -1,8 +1,8 @@
 """The peers of our network: by id, by name, by tunnel address. Of two claims to one address the older holds.
 
-A name stands for the first node that bore it (name_holders.py); who bears it too, or bears ours, is found by id alone.
-Who may claim what: its own IPv6 address, which follows from its id, and an IPv4 one from the prefix that the server
-leases us ours from. So no member can take an address that is not the tunnel's.
+A name stands for the first node that bore it (name_holders.py). Another node with that name, or with ours, is found
+only by its id. A node may claim the IPv6 address that follows from its id, and an IPv4 address in the prefix from which
+the server leases. So no member can take an address that is not the tunnel's.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from tunnel.peer.connection import PeerConnection
 
 MAX_PEERS = 4096
 _MOST_SHOWN = 3
-"""Ids in one note: as many nodes as like may bear one name."""
+"""Ids in one note: any number of nodes may bear one name."""
 _UNTOLD = "the server, which tells who is here, is not reached: `p2ptunnel-trio status` says why, and what to do"
 
 
 class PeerTable:
-    """Who is in our network and who holds which tunnel address. What one peer claims costs what its claims cost."""
+    """The peers that we know, and which of them holds which tunnel address."""
 
     def __init__(self, network: NetworkId, own: NodeId, own_name: str, names: NameHolders, notifier: Notifier) -> None:
         """`notifier` is notified when anything that `status` shows may have changed."""
@@ -44,7 +44,7 @@ class PeerTable:
         self._claims: dict[bytes, dict[NodeId, float]] = {}
         self._holders: dict[bytes, PeerConnection] = {}
         self._ipv4_held: tuple[str, ...] | None = None
-        """None: to be found out anew."""
+        """None: to be computed again."""
         self._prefix: ipaddress.IPv4Network | None = None
 
     def __iter__(self) -> Iterator[PeerConnection]:
@@ -55,7 +55,7 @@ class PeerTable:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Clashes of names and addresses, in words."""
+        """Clashes of names and addresses, for people."""
         clashes = [
             f"address {ipaddress.ip_address(address)} is claimed by {len(claims)} nodes; "
             f"{_oldest(claims)} holds it, being the older"
@@ -94,7 +94,7 @@ class PeerTable:
         return self._holders.get(address)
 
     def flow_of(self, address: bytes) -> Flow | None:
-        """Its flow: what is asked for each packet."""
+        """The flow of that peer. Called for each packet."""
         holder = self._holders.get(address)
         return None if holder is None else holder.flow
 
@@ -115,7 +115,7 @@ class PeerTable:
         self._peers[connection.node] = connection
 
     def evict(self) -> PeerConnection | None:
-        """Make room: forget the peer that has been known for longest of those that are neither present nor reached."""
+        """Make room: drop the peer that has been known longest of those that are neither present nor reached."""
         for peer in self:
             if not peer.is_present and not peer.can_carry:
                 self.remove(peer)
@@ -123,7 +123,7 @@ class PeerTable:
         return None
 
     def remove(self, peer: PeerConnection) -> None:
-        """It is known no more; names that it bore stay its own."""
+        """Drop the peer. Its names stay its own."""
         self._claim(peer.node, {})
         del self._peers[peer.node]
 
@@ -138,7 +138,7 @@ class PeerTable:
             return holder
 
     def free_names(self, node: NodeId) -> tuple[str, ...]:
-        """Set the names of a node free: of the others that bear one the longest known keeps it. Which they were."""
+        """Set the names of a node free, and return them. Of the others that bear one the longest known keeps it."""
         names = self._names.free(node)
         others = [peer for peer in self if peer.node != node]
         for peer in sorted(others, key=lambda peer: not peer.is_present):
@@ -150,7 +150,7 @@ class PeerTable:
         return names
 
     def claim_own(self, interfaces: Iterable[str], since: float) -> None:
-        """What we claim, ADDRESS/PREFIX each. In a new prefix all claims are looked at again."""
+        """What we claim, ADDRESS/PREFIX each. With a new prefix all claims are checked again."""
         own = [ipaddress.ip_interface(text) for text in interfaces]
         self._claim(self._own, {one.ip.packed: since if one.version == 4 else 0.0 for one in own})
         prefix = next((one.network for one in own if isinstance(one, ipaddress.IPv4Interface)), None)
@@ -161,7 +161,7 @@ class PeerTable:
                     self.settle(peer.card)
 
     def settle(self, card: PeerCard) -> None:
-        """A peer's announcement changed: take over its name and those of its claims that it may make."""
+        """A peer's announcement changed: take its name, and those of its claims that it may make."""
         node = NodeId(card.node)
         if (peer := self.at(node)) is not None:
             self._settle_name(peer)
@@ -195,9 +195,9 @@ class PeerTable:
                 loser.note_name("")
 
     def find(self, wanted: str, *, is_told: bool = True) -> PeerConnection:
-        """By id, by tunnel address, or by name: nobody can call himself what another is. Raises PeerUnreachable.
+        """By id, by tunnel address, or by name, in this order. Raises PeerUnreachable.
 
-        `is_told`: the server is reached, so that who is not known here is not there.
+        `is_told`: the server is reached, so a peer that is not known here is not there.
         """
         found = next((peer for peer in self if str(peer.node) == wanted), None) or self._holder_at(wanted)
         found = found or next((peer for peer in self if peer.name == wanted), None)
@@ -219,7 +219,7 @@ class PeerTable:
         raise PeerUnreachable(f"no peer {wanted!r} here; {hint}" + ("" if is_told else f"; {_UNTOLD}"))
 
     def note_on(self, name: str) -> str:
-        """Who is here and bears this name although it is another's; empty where nobody does."""
+        """Who is present and bears this name although it is another's, for people; empty if nobody does."""
         claimants = [
             peer
             for peer in self
@@ -228,7 +228,7 @@ class PeerTable:
         return self._note_of(claimants) if claimants else ""
 
     def _note_of(self, claimants: list[PeerConnection]) -> str:
-        """Why these, who bear one name, are shown by their ids."""
+        """Why these peers, which bear one name, are shown by their ids."""
         card = claimants[0].card
         assert card is not None
         name = card.body.name
@@ -257,7 +257,7 @@ class PeerTable:
             return None
 
     def _claim(self, node: NodeId, claims: dict[bytes, float]) -> None:
-        """These are the node's claims from now on."""
+        """Replace the node's claims."""
         self._ipv4_held = None
         before = self._claimed.pop(node, ())
         if claims:

@@ -24,7 +24,7 @@ from tunnel.wire.signals import ErrorSignal, Ping, Pong, Signal, Withdraw, tag_o
 log = logging.getLogger(__name__)
 
 REPLACED_FOR = 600.0
-"""Seconds that a replacement by our own key is noted: the other one comes back within a minute, if it lives."""
+"""Seconds for which `status` notes that our key was used elsewhere: a process that runs is back within a minute."""
 NETWORK_FAILURES = (
     TunnelError,
     OSError,
@@ -36,14 +36,14 @@ NETWORK_FAILURES = (
 
 
 class LinkUser(Protocol):
-    """Takes what comes over the link, and is told of its beginnings and ends."""
+    """Takes what comes over the link, and is told when it begins and ends."""
 
     def note_welcome(self, connection: Connection) -> None:
         """The server has welcomed us on this connection."""
         ...
 
     def hear_untrusted(self, signal: Signal) -> None:
-        """The server says this. It must not raise."""
+        """The server says this. Must not raise."""
         ...
 
     def hear_relayed_untrusted(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
@@ -65,7 +65,7 @@ class ServerLink:
         self._connection: Connection | None = None
         self._held: trio.CancelScope | None = None
         self._news = Notifier()
-        """Beats when a pong came, somebody doubts the link, or another process took our place."""
+        """Notified when a pong came, the link is doubted, or another process took our place."""
         self._awaited: int | None = None
         self._has_answered = False
         """Whether the server answered a ping since it welcomed us."""
@@ -97,7 +97,7 @@ class ServerLink:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """That another process has our key, for as long as it may come back to take our place again."""
+        """That another process has our key, while it may come back and take our place again."""
         return (TWIN,) if trio.current_time() - self._replaced_at < REPLACED_FOR else ()
 
     @property
@@ -130,17 +130,17 @@ class ServerLink:
         return sum([send(transmit.handle, datagram) for datagram in transmit.buffers])
 
     def check(self) -> None:
-        """Ping now, and dial again unless the server says something within a second, whatever it is."""
+        """Ping now, and dial again unless the server sends something within a second."""
         if self.is_registered and self._doubted_since is None:
             self._doubted_since = trio.current_time()
             self._news.notify()
 
     def redial(self) -> None:
-        """Our address changed: the old connection is worth nothing."""
+        """Our address changed: the old connection is dead."""
         self.runner.post("redial")
 
     def hasten(self) -> None:
-        """Something changed: what failed before may work now, so a backoff is not waited out."""
+        """Something changed, and what failed before may work now: end a backoff at once."""
         if self.runner.state == "backing_off":
             self.runner.post("redial")
 
@@ -149,7 +149,7 @@ class ServerLink:
         await self._news.wait_until(lambda: self.is_registered and self._has_answered)
 
     async def leave(self) -> None:
-        """Withdraw, and wait until the server has heard it: it answers a ping that went out behind. Bound the time."""
+        """Withdraw, and wait until the server has heard it: it answers the ping that follows. Bound the time."""
         if self.send_signal(Withdraw()):
             self._awaited = self._entropy.chance.getrandbits(31)
             self.send_signal(Ping(self._awaited))
@@ -279,7 +279,7 @@ class ServerLink:
                 await self._news.wait_until(lambda: self._doubted_since is not None)
 
     async def _is_answered(self, began: float) -> bool:
-        """Whether the ping under way is, in time. Once in doubt the server has a second to say anything at all."""
+        """Whether the pending ping is answered in time. A doubted link has a second for anything to come."""
         while self._awaited is not None:
             deadline = began + self._timings.server_ping_patience
             if self._doubted_since is not None:
@@ -320,7 +320,7 @@ class ServerLink:
 
 
 def _network_failure(error: Exception) -> Exception:
-    """The one failure inside, if it is one that a network may cause; anything else is a bug and is raised."""
+    """The failure inside, if a network can cause it. Anything else is a bug and is raised."""
     failure = only_error(error)
     while isinstance(failure, ExceptionGroup):
         failure = failure.exceptions[0]

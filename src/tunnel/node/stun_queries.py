@@ -51,7 +51,7 @@ class StunQueries:
     ) -> tuple[Endpoint | None, Endpoint | None]:
         """Where the first server saw the socket just before `act`, and the last one just after; None: no answer.
 
-        `act` is called once, before this first waits, also where there is no server to ask.
+        `act` is called once, before the first wait, also if there is no server to ask.
         """
         before = self._ask(socket, servers[0]) if servers else None
         act()

@@ -1,7 +1,7 @@
 """The node's UDP sockets, by number: opened, read, closed. What comes in goes to the data plane (dataplane/inbound.py).
 
-One socket a family stays open as long as the node. Punches open more and close them again; a number is never used
-twice, so what is said of a socket that is gone is never taken for another one.
+One socket per address family stays open as long as the node runs. Punches open more and close them again. A number is
+never used twice, so nothing that refers to a closed socket reaches another one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tunnel.wire.circuits import encode_passed
 log = logging.getLogger(__name__)
 
 FIRST_EXTRA = 2
-"""There is one socket a family that stays."""
+"""The first number after those that stay: one per address family."""
 
 
 class UdpSockets:
@@ -70,7 +70,7 @@ class UdpSockets:
 
     @property
     def extra(self) -> tuple[int, ...]:
-        """Numbers of those that were opened beyond them, and are open."""
+        """Numbers of the sockets that punches have opened and not closed."""
         return tuple(self._extra)
 
     async def open_extra(self) -> int:
@@ -89,7 +89,7 @@ class UdpSockets:
         return number
 
     def close_extra(self, number: int) -> None:
-        """Close one of those; a number that is closed already is nothing."""
+        """Close one of those. A number that is closed already is ignored."""
         socket = self._extra.pop(number, None)
         if socket is not None:
             del self._exits[number]
