@@ -10,9 +10,9 @@ from tunnel.model.way import Way
 
 @dataclass(slots=True)
 class CircuitTable:
-    """One a node."""
+    """One for each node."""
 
     ways: dict[int, Way] = field(default_factory=dict)
     """The way of each circuit, by its number."""
     relays: tuple[Endpoint, ...] = ()
-    """Where the relay's datagrams come from."""
+    """The endpoints from which the relay sends."""

@@ -22,18 +22,18 @@ NEVER = float("-inf")
 
 
 class FlowPeer(Protocol):
-    """The peer connection, as far as its packets concern it."""
+    """What a flow tells its peer connection."""
 
     def want(self) -> None:
-        """Data goes to the peer or comes from it; told once a second at most."""
+        """Data goes to the peer or comes from it; called at most once a second."""
         ...
 
     def want_keys(self) -> None:
-        """Packets wait for keys."""
+        """Packets are waiting for keys."""
         ...
 
     def note_first_data(self) -> None:
-        """This machine sends data to the peer, for the first time."""
+        """This machine sends data to the peer for the first time."""
         ...
 
     def note_sent(self, now: float, *, is_data: bool) -> None:
@@ -41,7 +41,7 @@ class FlowPeer(Protocol):
         ...
 
     def note_heard(self, way: Way, now: float) -> None:
-        """A batch that opened came in on this way."""
+        """An authentic batch came in by this way."""
         ...
 
     def note_confirmed(self, keys: Keys) -> None:
@@ -53,16 +53,16 @@ class FlowPeer(Protocol):
         ...
 
     def hear(self, message: Control) -> None:
-        """A control message that no other taker is registered for."""
+        """A control message for which no other taker is registered."""
         ...
 
     def fail(self, error: Exception) -> None:
-        """What came in for this peer made us raise: a bug, and this peer's trouble alone."""
+        """A packet of this peer made our code raise: a bug, which ends only this peer connection."""
         ...
 
 
 class Received:
-    """What came from one peer, counted for the tallies that it is told."""
+    """Counts what came from one peer, for the tallies that we send it."""
 
     __slots__ = ("_counter", "_index", "by_link", "by_udp", "came", "counted", "due")
 
@@ -74,11 +74,11 @@ class Received:
         self.counted = 0
         """Packets that the peer has sent, by the counters of those that came."""
         self.due = NEVER
-        """When data is worth a tally again; whoever tells it sets it."""
+        """When data causes the next tally; set by the sender of tallies."""
         self._index = self._counter = 0
 
     def note(self, index: int, counter: int, *, is_udp: bool) -> None:
-        """A packet came in, with this receiver index and counter: what is missing between two was lost, or is late."""
+        """Count a packet with this receiver index and counter. Counters missing in between were lost, or are late."""
         if index != self._index:
             self.counted += 1
         elif counter > self._counter:
@@ -89,7 +89,7 @@ class Received:
 
 
 class Flow:
-    """One a peer connection, for as long as it lives."""
+    """One for each peer connection, as long as it lives."""
 
     __slots__ = (
         "handle",
@@ -111,7 +111,7 @@ class Flow:
     def __init__(self, node: NodeId, peer: FlowPeer, keys: KeySlots, waiting: WaitingPackets) -> None:
         self.node = node
         self.handle = node.handle
-        """Under which the server's relay knows the peer."""
+        """The name of the peer in relay frames."""
         self.peer = peer
         self.keys = keys
         """Written by the session."""
@@ -120,14 +120,14 @@ class Flow:
         self.route: tuple[Way, ...] = ()
         """The ways that each packet takes; written by the routing."""
         self.is_direct_allowed = True
-        """Whether what comes directly is heard; written by the routing."""
+        """Whether packets without a relay are accepted; written by the routing."""
         self.takes_ip = True
-        """Whether IP packets get anywhere there; written with the peer's announcement."""
+        """Whether the peer accepts IP packets; written with its announcement."""
         self.wanted_at = NEVER
-        """When somebody last wanted the peer; written by whoever is told."""
+        """When somebody last wanted the peer; written by the peer connection."""
         self.has_sent_data = False
         self.tx_bytes = self.rx_bytes = 0
-        """Plaintext, data and control."""
+        """Bytes of plaintext, data and control."""
         self.used = NEVER
         """When data or an echo last went either way."""
         self.received = Received()

@@ -1,12 +1,12 @@
-"""The way in: each datagram by its first byte, then by the index in its header, to whom it is for.
+"""The way in: each datagram goes to its receiver by its first byte, then by the index in its header.
 
     UDP socket --batch--> STUN: to the survey
-        |                 RELAYED: behind a circuit's head is a datagram as from the link; the rest is the circuits' own
+        |                 RELAYED: a datagram behind a circuit's head is unwrapped; the others are for the circuits
         v
     link ------batch----> DATA, CONTROL: flow by index -> open, replay window -> mux
                           PROBE, HANDSHAKE: owner by index
 
-A header is unpacked here, once. Whatever comes from anywhere costs a count at most. No I/O: time comes in as a number.
+A header is unpacked here, once. What comes from a stranger changes no more than a counter. No I/O: time is passed in.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ _OWNED = (int(Kind.HANDSHAKE), int(Kind.PROBE))
 
 @dataclass(slots=True)
 class DatagramCounts:
-    """What came in and was of no use."""
+    """Datagrams that came in and were dropped."""
 
     malformed: int = 0
     unknown_index: int = 0
     not_authentic: int = 0
     failed: int = 0
-    """Bugs of ours that a datagram has found."""
+    """Datagrams at which our own code raised: bugs."""
 
 
 class StunTaker(Protocol):
     """Takes STUN."""
 
     def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
-        """A STUN datagram that came in by the socket of this number."""
+        """A STUN datagram that came in on the socket of this number."""
         ...
 
 
 class RelayTaker(Protocol):
-    """Takes what a UDP relay says for itself."""
+    """Takes the messages of the UDP relay itself."""
 
     def handle_untrusted(self, datagram: bytes, remote: Endpoint) -> None:
         """A datagram with a circuit's head."""
@@ -64,7 +64,7 @@ class RelayTaker(Protocol):
 
 
 class Inbound:
-    """One a node. Whoever reads a socket calls `receive`, whoever reads the link `dispatch_untrusted`, with a batch."""
+    """One for each node. The readers of sockets call `receive`, the reader of the link `dispatch_untrusted`."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Inbound:
         stun: Sequence[StunTaker],
         relay: RelayTaker,
     ) -> None:
-        """`key_life`: seconds for which keys open anything. Each of `stun` takes every STUN datagram."""
+        """`key_life`: seconds after which keys open nothing. Each of `stun` gets every STUN datagram."""
         self._index = index
         self._mux = mux
         self._key_life = key_life
@@ -86,7 +86,7 @@ class Inbound:
         self.counts = DatagramCounts()
 
     def receive(self, socket: int, batch: Sequence[tuple[bytes, Endpoint]], now: float) -> None:
-        """Datagrams and where they came from, by the UDP socket of this number."""
+        """Datagrams and their sources, from the UDP socket of this number."""
         run: list[bytes] = []
         way = direct = RELAY
         for datagram, remote in batch:
@@ -104,7 +104,7 @@ class Inbound:
         self.dispatch_untrusted(run, way, now)
 
     def dispatch_untrusted(self, datagrams: Sequence[bytes], way: Way, now: float) -> None:
-        """Datagrams that came by one way, in order. Whatever they hold, each costs a count at most."""
+        """Datagrams that came by one way, in order. Whatever they hold, a bad one only changes a counter."""
         opened: list[bytes] = []
         flow, flow_index = None, -1
         for datagram in datagrams:
@@ -133,16 +133,16 @@ class Inbound:
         self._deliver(flow, opened, way, now)
 
     def _circuit_of(self, datagram: bytes, remote: Endpoint) -> Way | None:
-        """The way of a datagram that a UDP relay passed on; None where it says something for itself."""
+        """The way of a datagram that a UDP relay passed on; None for a message of the relay itself."""
         if len(datagram) < HEADER_BYTES or remote not in self._circuits.relays:
             return None
         _, word, number = HEAD.unpack_from(datagram)
         return self._circuits.ways.get(number) if word == Word.PASS else None
 
     def _open(self, flow: Flow, datagram: bytes, index: int, counter: int, way: Way, now: float) -> bytes | None:
-        """The plaintext; None, and nothing has happened but a count, where the datagram is not the peer's.
+        """The plaintext. None if the datagram is not the peer's: then only a counter has changed.
 
-        Where direct paths are forbidden nothing that comes directly is heard: who guesses our address learns nothing.
+        If direct paths are forbidden, what comes directly is ignored, so that guessing our address shows nothing.
         """
         keys = flow.keys.find(index)
         is_heard = flow.is_direct_allowed or not way.is_direct
@@ -167,7 +167,7 @@ class Inbound:
         return plaintext
 
     def _deliver(self, flow: Flow | None, packets: Sequence[bytes], way: Way, now: float) -> None:
-        """Data of one flow, which came one after the other."""
+        """Hand over data of one flow that came in a row."""
         if flow is None or not packets:
             return
         size = sum(map(len, packets))
@@ -190,7 +190,7 @@ class Inbound:
             self._fail(flow.peer, error)
 
     def _hear(self, flow: Flow, plaintext: bytes, way: Way, now: float) -> None:
-        """A control packet."""
+        """Hand over a control packet."""
         try:
             flow.peer.note_heard(way, now)
             flow.rx_bytes += len(plaintext)
@@ -201,7 +201,7 @@ class Inbound:
             self._fail(flow.peer, error)
 
     def _receive_other(self, kind: int, datagram: bytes, way: Way) -> None:
-        """What is no session's."""
+        """Anything but data and control packets."""
         if kind in _OWNED:
             self._receive_owned(datagram, way)
         elif not way.is_direct or way.remote is None:
@@ -215,7 +215,7 @@ class Inbound:
             self.counts.malformed += 1
 
     def _receive_owned(self, datagram: bytes, way: Way) -> None:
-        """A probe or a handshake: of two owners of one index the keys decide."""
+        """A probe or a handshake. If an index has two owners, the keys decide."""
         header = Header._make(_unpack_header(datagram))
         owners = self._index.owners(header.kind, header.receiver_index)
         if not owners:

@@ -22,11 +22,11 @@ class Keys:
     used: float = -math.inf
     """When we last sealed with them."""
     owed: float = math.inf
-    """When the first packet that is owed an answer went out since one last came in; infinity: none did."""
+    """When we sent the first packet since one last came in, so that an answer is due; infinity: nothing was sent."""
 
 
 class KeySlots:
-    """Who holds which keys under which data index. `release(index)` is called when nobody listens there any more."""
+    """The sets of keys of one session, by data index. `release(index)` is called when an index is free again."""
 
     __slots__ = ("_by_index", "_release", "current", "next", "previous")
 
@@ -34,14 +34,14 @@ class KeySlots:
         self._release = release
         self._by_index: dict[int, Keys] = {}
         self.next: Keys | None = None
-        """Agreed, but the peer has not shown yet that it has them."""
+        """Agreed, but the peer has not yet shown that it has them."""
         self.current: Keys | None = None
-        """What we seal with."""
+        """The keys with which we seal."""
         self.previous: Keys | None = None
-        """What the peer may still seal with."""
+        """Keys with which the peer may still seal."""
 
     def make(self, agreed: SessionKeys, own_index: int, peer_index: int, now: float) -> Keys:
-        """A set that we listen for from now on, in no slot yet."""
+        """A set that opens packets from now on, but is in no slot yet."""
         keys = Keys(Sealer(agreed.send), Opener(agreed.receive), own_index, peer_index, now)
         self._by_index[own_index] = keys
         return keys

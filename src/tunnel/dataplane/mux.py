@@ -1,4 +1,4 @@
-"""Who takes what a packet holds: one registry.
+"""The one registry of takers: which part of the program gets the content of a packet.
 
 DATA     by its first byte: an application's datagram, an IP packet, ...     -> its taker, a batch at once
 CONTROL  by its kind (wire/session_packets.py)   -> its taker, else the peer connection itself
@@ -19,28 +19,28 @@ ControlTaker: TypeAlias = Callable[[Flow, Any], None]
 
 
 class Mux:
-    """One a node. Register takers first; `inbound` asks it for each batch."""
+    """One for each node. Register takers first; `inbound` asks it for each batch."""
 
     def __init__(self, rest: DataTaker) -> None:
-        """`rest` takes all data that nobody else takes."""
+        """`rest` takes all data without another taker."""
         self._data = [rest] * 256
         self._control: dict[type[Control], ControlTaker] = {}
 
     def take_data(self, first: bytes, taker: DataTaker) -> None:
-        """Hand over data that begins with this byte."""
+        """Register a taker for data that begins with this byte."""
         self._data[ord(first)] = taker
 
     def take_control(self, kind: type[Control], taker: ControlTaker) -> None:
-        """Hand over control messages of this kind."""
+        """Register a taker for control messages of this kind."""
         self._control[kind] = taker
 
     def split(self, packets: Sequence[bytes]) -> Iterator[tuple[DataTaker, Sequence[bytes]]]:
-        """Takers, and what each gets, in order. Almost always the whole batch is one taker's."""
+        """Takers and what each gets, in order. Almost always one taker gets the whole batch."""
         for taker, taken in groupby(packets, key=self._taker_of):
             yield taker, list(taken)
 
     def hear(self, flow: Flow, plaintext: bytes) -> None:
-        """A control packet of this flow. Raises MalformedFrame."""
+        """Hand over a control packet of this flow. Raises MalformedFrame."""
         message = decode_control(plaintext)
         taker = self._control.get(type(message))
         if taker is None:

@@ -2,7 +2,7 @@
 
     rider --packets--> seal --datagrams--> exit of the way: a UDP socket, or the link to the server
 
-Batches in, batches out; no I/O. The exits are handed in by whoever opens the sockets.
+Batches in, batches out; no I/O. The part that opens the sockets passes in the exits.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from tunnel.wire.circuits import encode_passed
 from tunnel.wire.frames import Kind
 
 WANT_GAP = 1.0
-"""Seconds: packets refresh the wish for their peer at most so often."""
+"""Seconds between two calls of `FlowPeer.want`, at least."""
 
 Exit: TypeAlias = Callable[[Transmit], int]
-"""Sends at once what can be sent; the number of datagrams that went."""
+"""Sends at once what can be sent, and returns the number of datagrams that it sent."""
 
 
 class Outbound:
-    """One a node. `send` takes what riders and sessions send; `flush` sends what waited."""
+    """One for each node. `send` takes what riders and sessions send; `flush` sends what waited."""
 
     def __init__(
         self, exits: Mapping[int, Exit], note_sent: Callable[[Sequence[bytes]], None] = lambda _datagrams: None
     ) -> None:
-        """`exits`: by the number of a way's socket. `note_sent` is told of all datagrams that leave by UDP."""
+        """`exits`: by the number of a way's socket. `note_sent` is called with all datagrams that leave by UDP."""
         self._exits = exits
         self._note_sent = note_sent
         self.unsent = 0
-        """Datagrams that no exit took."""
+        """Datagrams that could not be sent at once."""
 
     def send(self, flow: Flow, kind: Kind, packets: Sequence[bytes], now: float) -> None:
-        """Seal and send packets of one kind; without keys or a route they wait, at most 64 do."""
+        """Seal and send packets of one kind. Without keys or a route they wait; at most 64 do."""
         if now - flow.wanted_at > WANT_GAP:
             flow.peer.want()
         if not flow.route:
@@ -62,7 +62,7 @@ class Outbound:
         flow.peer.note_sent(now, is_data=is_data)
 
     def send_data(self, flow: Flow, packets: Sequence[bytes], now: float) -> None:
-        """The same for what programs of this machine send."""
+        """The same for data of programs on this machine."""
         if not flow.has_sent_data:
             flow.has_sent_data = True
             flow.peer.note_first_data()

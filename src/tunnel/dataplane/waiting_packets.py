@@ -1,4 +1,4 @@
-"""Packets that wait for keys or a route: few, and none for longer than it is worth."""
+"""Packets that wait for keys or a route: a few, and for a limited time."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ MAX_WAITING = 64
 
 
 class WaitingPackets:
-    """One a flow. Pure: time comes in as a number."""
+    """One for each flow. Pure: time is passed in."""
 
     __slots__ = ("_held", "_patience", "dropped")
 
     def __init__(self, patience: float) -> None:
-        """`patience`: seconds that a packet may wait."""
+        """`patience`: how many seconds a packet may wait."""
         self._patience = patience
         self._held: deque[tuple[float, Kind, bytes]] = deque()
         self.dropped = 0
-        """Too many waited, or they waited for too long."""
+        """Packets that were dropped, because too many waited or they waited too long."""
 
     def is_empty(self, now: float) -> bool:
-        """Whether nothing waits that is still worth sending."""
+        """Whether no packet waits that may still be sent."""
         self._drop_stale(now)
         return not self._held
 
     def hold(self, kind: Kind, plaintexts: Sequence[bytes], now: float) -> None:
-        """Keep packets until they can be sent; the oldest make room."""
+        """Keep packets until they can be sent. If there are too many, the oldest are dropped."""
         self._drop_stale(now)
         for plaintext in plaintexts:
             if len(self._held) >= MAX_WAITING:
@@ -36,13 +36,13 @@ class WaitingPackets:
             self._held.append((now, kind, plaintext))
 
     def take_all(self, now: float) -> Iterator[tuple[Kind, bytes]]:
-        """What waited, oldest first; none of it waits any longer."""
+        """Remove and return what waited, oldest first."""
         self._drop_stale(now)
         held, self._held = self._held, deque()
         return ((kind, plaintext) for _, kind, plaintext in held)
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Drop all of them."""
         self._held.clear()
 
     def _drop_stale(self, now: float) -> None:
