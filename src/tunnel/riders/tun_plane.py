@@ -47,7 +47,7 @@ class TunCounts:
 
 
 class TunPlane:
-    """One a node. `carry` reads the interface; register `deliver_untrusted` for the IP packets that peers send."""
+    """One for each node. `carry` reads the interface; register `deliver_untrusted` for IP packets from peers."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class TunPlane:
             return False
 
     def _send(self, packets: Sequence[bytes]) -> None:
-        """What one read brought. Neighbours for one peer go together."""
+        """Send what one read brought. Packets in a row to one peer leave as one batch."""
         now = trio.current_time()
         for flow, group in groupby(packets, self._accept):
             if flow is not None:
@@ -120,7 +120,7 @@ class TunPlane:
                 self.counts.out += len(accepted)
 
     def _accept(self, packet: bytes) -> Flow | None:
-        """Whose it is; None, and counted, where it goes nowhere."""
+        """The flow that a packet goes to; None if it is dropped, which is counted."""
         try:
             flow = self._flow_of(destination_of(packet))
         except MalformedFrame:
