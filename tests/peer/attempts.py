@@ -11,7 +11,7 @@ from tests.dataplane.flows import open_flow
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Mapping, NatReport, Udp
 from tunnel.model.way import Way
-from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.peer_state import PeerState
 from tunnel.peer.port_prediction.attempt import Attempt
 from tunnel.peer.port_prediction.plan import PredictionPlan, Span
 from tunnel.wire.probes import ProbeHint, PunchPhase
@@ -48,7 +48,7 @@ class Solo:
     """One attempt of one side, from its first second on."""
 
     attempt: Attempt
-    peer: PeerFacts
+    peer: PeerState
     sent: Sent
 
     def hear(self, *spans: Span, phase: PunchPhase = PunchPhase.UNDER_WAY) -> None:
@@ -76,7 +76,7 @@ async def go_solo(side: Side, plan: PredictionPlan, *, own: NatReport = COUNTS, 
     turn = await side.budget.wait_turn(1.0)
     assert turn is not None
     ports = side.ports
-    peer = PeerFacts(
+    peer = PeerState(
         side.bench.other(side).keys.id,
         side.context,
         open_flow()[0],

@@ -11,7 +11,7 @@ import trio
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.way import RELAY, Way
-from tunnel.peer.paths import NEVER, Paths
+from tunnel.peer.path_table import NEVER, PathTable
 from tunnel.wire.frames import FULL_SIZE, Kind
 from tunnel.wire.signals import Connect, Introduced, Refusal
 
@@ -338,7 +338,7 @@ async def test_an_error_nobody_foresaw_costs_one_peer_a_backoff_and_never_the_no
 
     await bench.connect()
     with monkeypatch.context() as patched:
-        patched.setattr(Paths, "bury", explode)
+        patched.setattr(PathTable, "bury", explode)
         bench.left.peer.note_down("left")
         await trio.sleep(0.1)
         reason = bench.left.peer.status().reason

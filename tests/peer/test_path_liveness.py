@@ -13,19 +13,19 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.model.way import Way
 from tunnel.peer.path_liveness import PathLiveness
-from tunnel.peer.paths import NEVER, Path, Paths
+from tunnel.peer.path_table import NEVER, Path, PathTable
 
 
 @pytest.fixture
-def paths() -> Paths:
+def paths() -> PathTable:
     """One proven path, in use."""
-    made = Paths(DEFAULT_TIMINGS)
+    made = PathTable(DEFAULT_TIMINGS)
     made.chosen = Path(Way(0, Endpoint("192.0.2.1", 7)), rtt=0.04, is_proven=True)
     return made
 
 
 def a_keeper(
-    paths: Paths,
+    paths: PathTable,
     *,
     ask: Callable[[Way], None] | None = None,
     keepalive: Callable[[], float] = lambda: DEFAULT_TIMINGS.keepalive,
@@ -48,7 +48,7 @@ def a_keeper(
     )
 
 
-def an_answered_keeper(paths: Paths) -> PathLiveness:
+def an_answered_keeper(paths: PathTable) -> PathLiveness:
     """One whose path has just been answered on, for the last time."""
     assert paths.chosen is not None
     paths.chosen.answered = trio.current_time()
@@ -56,7 +56,7 @@ def an_answered_keeper(paths: Paths) -> PathLiveness:
 
 
 async def test_a_path_given_up_leaves_the_relay_on_the_route_to_the_end(
-    autojump_clock: trio.testing.MockClock, paths: Paths
+    autojump_clock: trio.testing.MockClock, paths: PathTable
 ) -> None:
     """Between the end of a doubted path and the next state there must be no moment in which nothing carries."""
     doubts: list[bool] = []
@@ -81,7 +81,7 @@ async def test_a_path_given_up_leaves_the_relay_on_the_route_to_the_end(
 
 
 async def test_an_idle_path_is_asked_as_often_as_our_nat_forgets(
-    autojump_clock: trio.testing.MockClock, paths: Paths
+    autojump_clock: trio.testing.MockClock, paths: PathTable
 ) -> None:
     """The lifetime of its mappings may come to be known meanwhile."""
     lifetime = 40.0
@@ -97,7 +97,7 @@ async def test_an_idle_path_is_asked_as_often_as_our_nat_forgets(
 
 
 async def test_a_path_that_is_used_once_is_judged_until_something_is_answered(
-    autojump_clock: trio.testing.MockClock, paths: Paths
+    autojump_clock: trio.testing.MockClock, paths: PathTable
 ) -> None:
     """Who sends one packet and then nothing, or one each seven seconds, has asked as well as who sends all the time."""
     liveness = an_answered_keeper(paths)
@@ -110,7 +110,7 @@ async def test_a_path_that_is_used_once_is_judged_until_something_is_answered(
 
 
 async def test_sending_after_a_pause_does_not_begin_the_judgement_anew(
-    autojump_clock: trio.testing.MockClock, paths: Paths
+    autojump_clock: trio.testing.MockClock, paths: PathTable
 ) -> None:
     liveness = an_answered_keeper(paths)
 
@@ -129,7 +129,7 @@ async def test_sending_after_a_pause_does_not_begin_the_judgement_anew(
 
 
 async def test_a_peer_that_speaks_over_the_relay_makes_us_judge_the_path(
-    autojump_clock: trio.testing.MockClock, paths: Paths
+    autojump_clock: trio.testing.MockClock, paths: PathTable
 ) -> None:
     """We only receive: without this the peer alone would lose the path, and its punches would find nobody."""
     liveness = an_answered_keeper(paths)
@@ -140,7 +140,7 @@ async def test_a_peer_that_speaks_over_the_relay_makes_us_judge_the_path(
 
 
 async def test_an_idle_path_is_in_doubt_while_a_keepalive_is_unanswered_and_not_given_up(
-    autojump_clock: trio.testing.MockClock, paths: Paths
+    autojump_clock: trio.testing.MockClock, paths: PathTable
 ) -> None:
     """The first packet after that goes on both ways, so it is not lost; a peer that is asleep costs nothing."""
     liveness = an_answered_keeper(paths)

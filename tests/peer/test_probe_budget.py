@@ -27,7 +27,7 @@ from tunnel.peer.probe_budget import (
     PredictionTurn,
     ProbeBudget,
 )
-from tunnel.peer.prober import MAX_PROBE_BACKS
+from tunnel.peer.probe_exchange import MAX_PROBE_BACKS
 from tunnel.peer.tactics import PORTS_OF_A_HOST
 
 if TYPE_CHECKING:

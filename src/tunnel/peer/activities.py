@@ -21,10 +21,10 @@ from tunnel.peer.connect_states import ConnectStates
 from tunnel.peer.context import PeerContext
 from tunnel.peer.handshake_limit import PeerAllowance
 from tunnel.peer.path_liveness import PathLiveness
-from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.peer_state import PeerState
 from tunnel.peer.port_prediction.punch import PortPrediction
 from tunnel.peer.ports import NodePorts
-from tunnel.peer.probing import Probing
+from tunnel.peer.probes import Probes
 from tunnel.peer.request_states import RequestStates
 from tunnel.peer.routing import Routing
 from tunnel.peer.session import Session
@@ -44,12 +44,12 @@ class Activities:
 
     def __init__(
         self,
-        facts: PeerFacts,
+        facts: PeerState,
         context: PeerContext,
         ports: NodePorts,
         owner: Indexed,
         routing: Routing,
-        probing: Probing,
+        probing: Probes,
         messages: SessionMessages,
         *,
         allowance: PeerAllowance,

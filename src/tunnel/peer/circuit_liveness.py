@@ -10,7 +10,7 @@ from tunnel.machines.notifier import Notifier
 from tunnel.model.timings import Timings, rung
 from tunnel.model.way import Way
 from tunnel.peer.path import NEVER, Path
-from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.peer_state import PeerState
 from tunnel.peer.ports import Circuits
 
 _STATES = ("punching", "relayed")
@@ -27,7 +27,7 @@ class CircuitLiveness:
 
     def __init__(
         self,
-        peer: PeerFacts,
+        peer: PeerState,
         circuits: Circuits,
         timings: Timings,
         *,

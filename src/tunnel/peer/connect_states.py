@@ -15,7 +15,7 @@ from tunnel.model.way import Way
 from tunnel.peer.context import PeerContext
 from tunnel.peer.path import NEVER
 from tunnel.peer.path_liveness import PathLiveness
-from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.peer_state import PeerState
 from tunnel.peer.port_prediction.punch import PortPrediction
 from tunnel.peer.ports import DatagramSockets
 from tunnel.peer.punching import Ask, send_volleys
@@ -41,7 +41,7 @@ class ConnectStates:
 
     def __init__(
         self,
-        peer: PeerFacts,
+        peer: PeerState,
         context: PeerContext,
         liveness: PathLiveness,
         *,

@@ -26,10 +26,10 @@ from tunnel.model.way import Way
 from tunnel.peer.activities import Activities
 from tunnel.peer.context import PeerContext
 from tunnel.peer.handshake_limit import PeerAllowance
-from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.peer_report import PeerReport
+from tunnel.peer.peer_state import PeerState
 from tunnel.peer.ports import NodePorts
-from tunnel.peer.probing import Probing
-from tunnel.peer.reporting import Reporting
+from tunnel.peer.probes import Probes
 from tunnel.peer.routing import Routing
 from tunnel.peer.session_messages import SessionMessages
 from tunnel.peer.transmitter import Transmitter
@@ -62,7 +62,7 @@ class PeerConnection:
         self._timings = context.timings
         self._on_change = changed
         self.flow = Flow(node, self, KeySlots(ports.indices.give_back), WaitingPackets(context.timings.wanted))
-        self._facts = PeerFacts(
+        self._facts = PeerState(
             node, context, self.flow, announcement=ports.announcement, server=ports.server, overlays=ports.overlays
         )
         self.paths = self._facts.paths
@@ -75,7 +75,7 @@ class PeerConnection:
             state=lambda: self.state,
             connected_at=lambda: self._activities.reaching.connected_at,
         )
-        self._probing = Probing(
+        self._probing = Probes(
             self._facts,
             context,
             transmitter,
@@ -95,7 +95,7 @@ class PeerConnection:
             left=lambda: self.note_down("left"),
             tallied=self._routing.note_tally,
         )
-        self._reporting = Reporting(self._facts, self._routing, clock=context.clock, state=lambda: self.state)
+        self._reporting = PeerReport(self._facts, self._routing, clock=context.clock, state=lambda: self.state)
         self._handshakes = PeerAllowance()
         self._is_closing = False
         self._failure: Exception | None = None

@@ -14,7 +14,7 @@ from tunnel.dataplane.flow import Flow
 from tunnel.machines.notifier import Notifier
 from tunnel.model.timings import Timings
 from tunnel.model.way import RELAY, Way
-from tunnel.peer.paths import NEVER, Path, Paths
+from tunnel.peer.path_table import NEVER, Path, PathTable
 
 _TICK = 0.1
 """Seconds between two looks at a path that is doubted: an answer must end the doubt soon."""
@@ -31,7 +31,7 @@ class PathLiveness:
 
     def __init__(
         self,
-        paths: Paths,
+        paths: PathTable,
         flow: Flow,
         timings: Timings,
         *,

@@ -14,7 +14,7 @@ from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import rung
 from tunnel.peer.context import PeerContext
-from tunnel.peer.paths import NEVER, Paths
+from tunnel.peer.path_table import NEVER, PathTable
 from tunnel.peer.ports import Overlays, OwnAnnouncement, ServerPort
 from tunnel.peer.throughput import Throughput
 from tunnel.wire.probes import ProbeHint
@@ -24,7 +24,7 @@ _ROUNDING = 0.001
 """Times are sums of floats: three times five seconds may be a little less than fifteen."""
 
 
-class PeerFacts:
+class PeerState:
     """The facts of one peer connection. Activities read them; the connection and the server's words set them."""
 
     def __init__(
@@ -44,7 +44,7 @@ class PeerFacts:
         self._clock = context.clock
         self._timings = context.timings
         self.notifier = Notifier()
-        self.paths = Paths(context.timings, overlays)
+        self.paths = PathTable(context.timings, overlays)
         self.throughput = Throughput(context.timings, flow.received)
         self.card: PeerCard | None = None
         """The peer's latest announcement."""

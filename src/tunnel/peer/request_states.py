@@ -8,14 +8,14 @@ import trio
 
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.peer.context import PeerContext
-from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.peer_state import PeerState
 from tunnel.wire.signals import Connect, Signal
 
 
 class RequestStates:
     """The activities of `detecting`, `announced` and `requested`. `send(signal)` checks the chart's table and sends."""
 
-    def __init__(self, peer: PeerFacts, context: PeerContext, *, send: Callable[[Signal], bool]) -> None:
+    def __init__(self, peer: PeerState, context: PeerContext, *, send: Callable[[Signal], bool]) -> None:
         self._peer = peer
         self._timings = context.timings
         self._entropy = context.entropy

@@ -13,8 +13,8 @@ from tunnel.dataplane.outbound import Outbound
 from tunnel.model.status import PathStatus
 from tunnel.model.way import RELAY, Way
 from tunnel.peer.path_liveness import PathLiveness
-from tunnel.peer.paths import NEVER, Path
-from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.path_table import NEVER, Path
+from tunnel.peer.peer_state import PeerState
 from tunnel.peer.session import Session
 from tunnel.peer.transmitter import Transmitter
 from tunnel.wire.session_packets import Tally
@@ -32,7 +32,7 @@ class Routing:
 
     def __init__(
         self,
-        facts: PeerFacts,
+        facts: PeerState,
         transmitter: Transmitter,
         outbound: Outbound,
         *,

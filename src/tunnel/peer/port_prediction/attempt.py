@@ -13,7 +13,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import NatReport
 from tunnel.model.way import Way
 from tunnel.peer.path import NEVER
-from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.peer_state import PeerState
 from tunnel.peer.port_prediction.plan import FIRST_PORT, LAST_PORT, PredictionPlan, Span
 from tunnel.peer.ports import PunchSockets
 from tunnel.peer.probe_budget import PredictionTurn
@@ -45,7 +45,7 @@ class Attempt:
 
     def __init__(
         self,
-        peer: PeerFacts,
+        peer: PeerState,
         plan: PredictionPlan,
         turn: PredictionTurn,
         probes: ProbeSender,

@@ -16,7 +16,7 @@ from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import rung
 from tunnel.model.way import Way
 from tunnel.peer.context import PeerContext
-from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.peer_state import PeerState
 from tunnel.peer.port_prediction.attempt import Attempt, ProbeSender
 from tunnel.peer.port_prediction.listener import Listener
 from tunnel.peer.port_prediction.plan import PredictionPlan
@@ -37,7 +37,7 @@ class PortPrediction:
 
     def __init__(
         self,
-        peer: PeerFacts,
+        peer: PeerState,
         context: PeerContext,
         probes: ProbeSender,
         *,

@@ -19,7 +19,7 @@ from tunnel.node.tun_interface import Interface
 from tunnel.peer.port_prediction import listener
 from tunnel.peer.port_prediction.attempt import PacedProbes
 from tunnel.peer.probe_budget import PredictionTurn, ProbeBudget
-from tunnel.peer.prober import Prober
+from tunnel.peer.probe_exchange import ProbeExchange
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.server.presence import Member
 from tunnel.verify.memory.devices import MemoryLink
@@ -123,9 +123,9 @@ def test_a_hard_punch_without_its_pace_is_found_out(monkeypatch: pytest.MonkeyPa
 
 def test_a_node_without_a_budget_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing to hold it back, and a prober that scans ports as a birthday tactic without bounds would."""
-    ask = Prober.ask
+    ask = ProbeExchange.ask
 
-    def scan(self: Prober, way: object, *, full: bool = False, ttl: int | None = None) -> None:
+    def scan(self: ProbeExchange, way: object, *, full: bool = False, ttl: int | None = None) -> None:
         ask(self, way, full=full, ttl=ttl)  # type: ignore[arg-type]
         if way.remote is not None and scans[0] < 4000:  # type: ignore[attr-defined]
             for port in range(20_000, 20_400):
@@ -135,7 +135,7 @@ def test_a_node_without_a_budget_is_found_out(monkeypatch: pytest.MonkeyPatch) -
 
     scans = [0]
     monkeypatch.setattr(ProbeBudget, "take", lambda self, host, now: True)
-    monkeypatch.setattr(Prober, "ask", scan)
+    monkeypatch.setattr(ProbeExchange, "ask", scan)
     failures = run_scenario(pair(TALK), 0).failures
     assert any("flows within a second" in failure for failure in failures)
 

@@ -17,8 +17,8 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import NotAuthentic
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.model.way import RELAY, Way
-from tunnel.peer.paths import HUSH_BURST, HUSH_SHARE, NEVER, Path, Paths
-from tunnel.peer.prober import LEAST_HUSH, MAX_HUSHES, MAX_PROBE_BACKS, Prober
+from tunnel.peer.path_table import HUSH_BURST, HUSH_SHARE, NEVER, Path, PathTable
+from tunnel.peer.probe_exchange import LEAST_HUSH, MAX_HUSHES, MAX_PROBE_BACKS, ProbeExchange
 from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.frames import FULL_SIZE, HEADER_BYTES, Kind, decode_header
 from tunnel.wire.probes import ProbeAnswer, ProbeHint, ProbeRequest, decode_probe
@@ -39,7 +39,7 @@ class End:
     def __init__(self, keys: ProbeKeys, seed: int, counter: int = 0) -> None:
         self.keys = keys
         self.sent: deque[tuple[Way, bytes]] = deque()
-        self.paths = Paths(DEFAULT_TIMINGS)
+        self.paths = PathTable(DEFAULT_TIMINGS)
         self.answered: list[Path] = []
         self.asked: list[Way] = []
         self.hints: list[ProbeHint] = []
@@ -49,7 +49,7 @@ class End:
         """Whether applications may be kept waiting."""
         self.is_generous = True
         """Whether its budget has an answer left for who is not proved."""
-        self.prober = Prober(
+        self.prober = ProbeExchange(
             keys,
             self.paths,
             timings=DEFAULT_TIMINGS,

@@ -18,7 +18,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import Timings
 from tunnel.model.way import RELAY, Way
 from tunnel.network.ports import Entropy
-from tunnel.peer.paths import NEVER, Path, Paths
+from tunnel.peer.path_table import NEVER, Path, PathTable
 from tunnel.wire.frames import FULL_SIZE, SEALED_OVERHEAD, Header, Kind
 from tunnel.wire.probes import Probe, ProbeAnswer, ProbeHint, ProbeRequest, decode_probe, encode_probe
 
@@ -42,7 +42,7 @@ class _Question:
     """What the tunnel had carried by then."""
 
 
-class Prober:
+class ProbeExchange:
     """Asks and answers under one pair of probe keys.
 
     `transmit(way, datagram, ttl)` sends; `may_answer(host)` is asked before an answer goes to where nobody has answered
@@ -54,7 +54,7 @@ class Prober:
     def __init__(
         self,
         keys: ProbeKeys,
-        paths: Paths,
+        paths: PathTable,
         *,
         timings: Timings,
         entropy: Entropy,

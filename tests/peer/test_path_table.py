@@ -8,7 +8,7 @@ from tests.peer.conftest import Vpn
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.model.way import RELAY, Way
-from tunnel.peer.paths import MAX_DIRECT, NEVER, Path, Paths
+from tunnel.peer.path_table import MAX_DIRECT, NEVER, Path, PathTable
 
 LAN = Way(0, Endpoint("192.168.1.9", 7))
 HAIRPIN = Way(0, Endpoint("25.9.9.9", 7))
@@ -17,11 +17,11 @@ WIDE6 = Way(1, Endpoint("2001:db8::8", 7))
 
 
 @pytest.fixture
-def paths() -> Paths:
-    return Paths(DEFAULT_TIMINGS)
+def paths() -> PathTable:
+    return PathTable(DEFAULT_TIMINGS)
 
 
-def prove(paths: Paths, way: Way, rtt: float, now: float = 0.0) -> Path:
+def prove(paths: PathTable, way: Way, rtt: float, now: float = 0.0) -> Path:
     path = paths.expect(way)
     path.note_answer(now, rtt)
     path.is_proven = True
@@ -32,27 +32,27 @@ def stranger(number: int) -> Way:
     return Way(0, Endpoint(f"66.6.6.{number}", 6))
 
 
-def test_a_way_that_is_not_proved_is_not_chosen(paths: Paths) -> None:
+def test_a_way_that_is_not_proved_is_not_chosen(paths: PathTable) -> None:
     paths.expect(WIDE).note_answer(0.0, 0.001)
     assert not paths.promote(0.0)
     assert paths.chosen is None
 
 
-def test_the_first_proved_way_is_chosen(paths: Paths) -> None:
+def test_the_first_proved_way_is_chosen(paths: PathTable) -> None:
     path = prove(paths, WIDE, 0.1)
     assert paths.promote(0.0)
     assert paths.chosen is path
     assert not paths.promote(0.0)
 
 
-def test_the_lan_beats_the_hairpin_even_where_that_is_a_little_quicker(paths: Paths) -> None:
+def test_the_lan_beats_the_hairpin_even_where_that_is_a_little_quicker(paths: PathTable) -> None:
     prove(paths, HAIRPIN, 0.001)
     lan = prove(paths, LAN, 0.004)
     paths.promote(0.0)
     assert paths.chosen is lan
 
 
-def test_ipv6_beats_ipv4_at_the_same_round_trip(paths: Paths) -> None:
+def test_ipv6_beats_ipv4_at_the_same_round_trip(paths: PathTable) -> None:
     prove(paths, WIDE, 0.040)
     six = prove(paths, WIDE6, 0.040)
     paths.promote(0.0)
@@ -62,7 +62,7 @@ def test_ipv6_beats_ipv4_at_the_same_round_trip(paths: Paths) -> None:
 @pytest.mark.parametrize(
     ("rtt", "is_better"), [(0.100, False), (0.095, False), (0.085, False), (0.079, False), (0.070, True), (0.010, True)]
 )
-def test_a_little_better_is_not_enough(paths: Paths, rtt: float, is_better: bool) -> None:
+def test_a_little_better_is_not_enough(paths: PathTable, rtt: float, is_better: bool) -> None:
     """Two ways of about the same length would otherwise take turns."""
     current = prove(paths, WIDE, 0.100)
     paths.promote(0.0)
@@ -71,7 +71,7 @@ def test_a_little_better_is_not_enough(paths: Paths, rtt: float, is_better: bool
     assert (paths.chosen is current) is not is_better
 
 
-def test_a_silent_way_yields_at_once_to_a_worse_one(paths: Paths) -> None:
+def test_a_silent_way_yields_at_once_to_a_worse_one(paths: PathTable) -> None:
     fast = prove(paths, LAN, 0.001)
     paths.promote(0.0)
     fast.asked = 0.0
@@ -106,7 +106,7 @@ def test_round_trips_are_smoothed() -> None:
     assert path.rtt == pytest.approx(0.090)
 
 
-def test_eight_unverified_addresses_are_open_at_most(paths: Paths) -> None:
+def test_eight_unverified_addresses_are_open_at_most(paths: PathTable) -> None:
     admitted = []
     for number in range(20):
         path = paths.admit(stranger(number), 100.0)
@@ -116,7 +116,7 @@ def test_eight_unverified_addresses_are_open_at_most(paths: Paths) -> None:
     assert len(admitted) == DEFAULT_TIMINGS.unverified_addresses == 8
 
 
-def test_a_verified_address_makes_room_for_the_next(paths: Paths) -> None:
+def test_a_verified_address_makes_room_for_the_next(paths: PathTable) -> None:
     for number in range(8):
         path = paths.admit(stranger(number), 100.0)
         assert path is not None
@@ -126,7 +126,7 @@ def test_a_verified_address_makes_room_for_the_next(paths: Paths) -> None:
     assert paths.admit(stranger(9), 100.0) is not None
 
 
-def test_an_address_that_was_not_heard_for_long_keeps_no_room(paths: Paths) -> None:
+def test_an_address_that_was_not_heard_for_long_keeps_no_room(paths: PathTable) -> None:
     """A peer that moved eight times without ever being answered is followed the ninth time too."""
     for number in range(8):
         path = paths.admit(stranger(number), 100.0)
@@ -137,7 +137,7 @@ def test_an_address_that_was_not_heard_for_long_keeps_no_room(paths: Paths) -> N
     assert paths.admit(stranger(9), later) is not None
 
 
-def test_ways_are_bounded_and_the_chosen_one_is_never_forgotten(paths: Paths) -> None:
+def test_ways_are_bounded_and_the_chosen_one_is_never_forgotten(paths: PathTable) -> None:
     chosen = prove(paths, WIDE, 0.1)
     paths.promote(0.0)
     for number in range(3 * MAX_DIRECT):
@@ -146,7 +146,7 @@ def test_ways_are_bounded_and_the_chosen_one_is_never_forgotten(paths: Paths) ->
     assert paths.at(WIDE) is chosen
 
 
-def test_a_new_round_voids_the_proofs_and_keeps_the_choice(paths: Paths) -> None:
+def test_a_new_round_voids_the_proofs_and_keeps_the_choice(paths: PathTable) -> None:
     chosen = prove(paths, WIDE, 0.1)
     paths.promote(0.0)
     chosen.probe_backs = 5
@@ -155,7 +155,7 @@ def test_a_new_round_voids_the_proofs_and_keeps_the_choice(paths: Paths) -> None
     assert (chosen.is_proven, chosen.probe_backs, chosen.asked) == (False, 0, NEVER)
 
 
-def test_a_new_process_of_the_peer_forgets_everything(paths: Paths) -> None:
+def test_a_new_process_of_the_peer_forgets_everything(paths: PathTable) -> None:
     prove(paths, WIDE, 0.1)
     paths.promote(0.0)
     paths.relay.heard = 5.0
@@ -168,7 +168,7 @@ def test_a_new_process_of_the_peer_forgets_everything(paths: Paths) -> None:
 
 def test_a_private_address_behind_another_vpn_is_no_lan() -> None:
     """33 ms over it were kept against 12 ms outside, since private addresses have no handicap."""
-    paths = Paths(DEFAULT_TIMINGS, Vpn({"10.99.0.2"}))
+    paths = PathTable(DEFAULT_TIMINGS, Vpn({"10.99.0.2"}))
     vpn, outside = (paths.expect(Way(0, Endpoint(host, 5000))) for host in ("10.99.0.2", "25.0.0.2"))
     for path, rtt in ((vpn, 0.033), (outside, 0.012)):
         path.note_answer(1.0, rtt)
@@ -181,7 +181,7 @@ def test_a_private_address_behind_another_vpn_is_no_lan() -> None:
 
 def test_where_a_way_leads_is_asked_anew_when_the_routes_changed() -> None:
     vpn = Vpn()
-    paths = Paths(DEFAULT_TIMINGS, vpn)
+    paths = PathTable(DEFAULT_TIMINGS, vpn)
     path = paths.expect(Way(0, Endpoint("10.99.0.2", 5000)))
     path.note_answer(1.0, 0.01)
     cost = path.cost
@@ -193,7 +193,7 @@ def test_where_a_way_leads_is_asked_anew_when_the_routes_changed() -> None:
 def test_a_path_that_may_lead_through_the_tunnel_carries_no_more_once_it_is_distrusted() -> None:
     """Another one carries while a new path is looked for; this one would carry in circles."""
     for may_ride in (False, True):
-        paths = Paths(DEFAULT_TIMINGS)
+        paths = PathTable(DEFAULT_TIMINGS)
         path = paths.expect(Way(0, Endpoint("25.0.0.2", 5000)))
         path.note_answer(1.0, 0.01)
         path.is_proven = True

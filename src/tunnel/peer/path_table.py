@@ -13,7 +13,7 @@ from tunnel.peer.path import NEVER, Path
 from tunnel.peer.ports import Overlays
 from tunnel.peer.relays import Relays
 
-__all__ = ["MAX_DIRECT", "NEVER", "Path", "Paths"]
+__all__ = ["MAX_DIRECT", "NEVER", "Path", "PathTable"]
 
 MAX_DIRECT = 32
 HUSH_SHARE, HUSH_BURST = 0.02, 3.0
@@ -23,7 +23,7 @@ _HYSTERESIS_LEAST = 0.010
 
 
 @dataclass(slots=True)
-class Paths:
+class PathTable:
     """All ways to one peer."""
 
     timings: Timings

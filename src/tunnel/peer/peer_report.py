@@ -12,17 +12,17 @@ from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.network.ports import Clock
 from tunnel.peer.connect_states import ConnectStates
-from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.peer_state import PeerState
 from tunnel.peer.routing import Routing
 from tunnel.peer.session_liveness import SessionLiveness
 
 HISTORY = 64
 
 
-class Reporting:
+class PeerReport:
     """One a peer connection, `begin` before all else. `note_move` is told of each move. `state()` is the chart's."""
 
-    def __init__(self, facts: PeerFacts, routing: Routing, *, clock: Clock, state: Callable[[], str]) -> None:
+    def __init__(self, facts: PeerState, routing: Routing, *, clock: Clock, state: Callable[[], str]) -> None:
         self._facts = facts
         self._flow = facts.flow
         self._clock = clock

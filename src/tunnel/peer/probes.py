@@ -12,17 +12,17 @@ from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import NotAuthentic
 from tunnel.model.way import Way
 from tunnel.peer.context import PeerContext
-from tunnel.peer.paths import NEVER, Path
-from tunnel.peer.peer_state import PeerFacts
+from tunnel.peer.path_table import NEVER, Path
+from tunnel.peer.peer_state import PeerState
 from tunnel.peer.ports import ApplicationTraffic
 from tunnel.peer.probe_budget import ProbeBudget
-from tunnel.peer.prober import Prober
+from tunnel.peer.probe_exchange import ProbeExchange
 from tunnel.peer.transmitter import Transmitter
 from tunnel.wire.frames import Header, Kind
 from tunnel.wire.probes import ProbeHint
 
 
-class Probing:
+class Probes:
     """One a peer connection. `on_answer` and `on_asked` are the prober's.
 
     `counter` is where probes begin to count: above what a forgotten connection to the same node has used. It never
@@ -31,7 +31,7 @@ class Probing:
 
     def __init__(
         self,
-        facts: PeerFacts,
+        facts: PeerState,
         context: PeerContext,
         transmitter: Transmitter,
         owner: Indexed,
@@ -53,7 +53,7 @@ class Probing:
         self._counter = counter
         self._on_answer = on_answer
         self._on_asked = on_asked
-        self._prober: Prober | None = None
+        self._prober: ProbeExchange | None = None
 
     @property
     def counter(self) -> int:
@@ -74,7 +74,7 @@ class Probing:
     def begin(self, keys: ProbeKeys) -> None:
         """The peer's process is new: so are the keys."""
         self.close()
-        self._prober = Prober(
+        self._prober = ProbeExchange(
             keys,
             self._facts.paths,
             timings=self._context.timings,
