@@ -197,7 +197,7 @@ async def test_a_forgotten_peer_that_comes_back_gets_no_probe_counter_twice(
         first = desk.program.peer_table.at(ghost.keys.id)
         assert first is not None
         for _ in range(3):
-            first._probing.ask(Way(0, Endpoint("25.3.0.1", 5000)))
+            first._probes.ask(Way(0, Endpoint("25.3.0.1", 5000)))
         used = first.probe_counter
         puppet.say(PeerDown(ghost.keys.id.raw, "lost"), member("other").up())
         puppet.say(PeerDown(member("other").keys.id.raw, "lost"), ghost.up())

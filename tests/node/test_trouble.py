@@ -264,7 +264,7 @@ async def test_no_secret_is_in_any_log_or_status_or_repr(
             repr(program.identity),
             repr(program.settings),
             repr(peer._connection.session.slots.current),
-            repr(peer._connection._probing._prober),
+            repr(peer._connection._probes._exchange),
             str(desk.status()),
         ]
         assert len(caplog.records) > 10

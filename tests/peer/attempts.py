@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
-from tests.dataplane.flows import open_flow
+from tests.peer.conftest import peer_state_of
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Mapping, NatReport, Udp
@@ -75,22 +75,14 @@ async def go_solo(side: Side, plan: PredictionPlan, *, own: NatReport = COUNTS, 
     """Begin an attempt of this side, with a turn of its node's."""
     turn = await side.budget.wait_turn(1.0)
     assert turn is not None
-    ports = side.ports
-    peer = PeerState(
-        side.bench.other(side).keys.id,
-        side.context,
-        open_flow()[0],
-        announcement=ports.announcement,
-        server=ports.server,
-        overlays=ports.overlays,
-    )
+    peer = peer_state_of(side)
     sent = Sent()
     attempt = Attempt(
         peer,
         plan,
         turn,
         sent,
-        ports.punch_sockets,
+        side.ports.punch_sockets,
         [],
         chance=side.entropy.chance,
         number=1,

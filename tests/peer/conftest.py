@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import trio
+from tests.dataplane.flows import open_flow
 
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.dataplane.circuit_table import CircuitTable
@@ -34,6 +35,7 @@ from tunnel.network.ports import Transmit
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.context import PeerContext
 from tunnel.peer.handshake_limit import HandshakeLimit
+from tunnel.peer.peer_state import PeerState
 from tunnel.peer.ports import NodePorts
 from tunnel.peer.probe_budget import ProbeBudget
 from tunnel.verify.memory.machine import MemoryClock, MemoryEntropy
@@ -200,6 +202,19 @@ class Vpn:
 
     def is_nested(self, host: str) -> bool:
         return host in self.hosts
+
+
+def peer_state_of(side: Side) -> PeerState:
+    """What a side knows of the other one before anything has come: for parts that are tested without a connection."""
+    ports = side.ports
+    return PeerState(
+        side.bench.other(side).keys.id,
+        side.context,
+        open_flow()[0],
+        announcement=ports.announcement,
+        server=ports.server,
+        overlays=ports.overlays,
+    )
 
 
 @dataclass(frozen=True)

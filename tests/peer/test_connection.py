@@ -11,7 +11,8 @@ import trio
 from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.way import RELAY, Way
-from tunnel.peer.path_table import NEVER, PathTable
+from tunnel.peer.path import NEVER
+from tunnel.peer.path_table import PathTable
 from tunnel.wire.frames import FULL_SIZE, Kind
 from tunnel.wire.signals import Connect, Introduced, Refusal
 
@@ -403,11 +404,11 @@ async def test_a_node_that_allows_the_relay_only_confirms_no_guessed_address(ben
     await ping(curious)
     guess = Way(0, hidden.endpoint)
     key, curious.own_card = curious.own_card, None  # this one does not keep the rule itself
-    curious.peer._facts.card, card = None, curious.peer._facts.card
+    curious.peer._peer.card, card = None, curious.peer._peer.card
     for _ in range(12):
-        curious.peer._probing.ask(guess)
+        curious.peer._probes.ask(guess)
         await trio.sleep(0.25)
-    curious.own_card, curious.peer._facts.card = key, card
+    curious.own_card, curious.peer._peer.card = key, card
     keys = curious.peer.flow.keys.current
     assert keys is not None
     datagram = keys.sealer.seal(Kind.DATA, keys.peer_index, b"\x00are you there?")
@@ -429,7 +430,7 @@ async def test_a_node_whose_peer_turned_to_the_relay_alone_asks_it_directly_no_m
     bench.right.card(relay_only=True)
     turned = trio.current_time()
     bench.left.peer.meet(bench.right.own_card)  # type: ignore[arg-type]
-    bench.left.peer._probing.ask(Way(0, bench.right.endpoint))
+    bench.left.peer._probes.ask(Way(0, bench.right.endpoint))
     await trio.sleep(20.0)
     assert [way for at, way, _, _ in bench.left.sent if way.is_direct and at >= turned] == []
 

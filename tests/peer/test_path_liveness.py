@@ -1,69 +1,97 @@
-"""The keeper of the path in use: what it asks, what it doubts, when it gives up."""
+"""The liveness of the path in use: what is probed, what is doubted, when it is given up."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from tests.dataplane.flows import open_flow
+from tests.peer.conftest import EASY, peer_state_of
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.model.way import Way
+from tunnel.model.way import RELAY, Way
+from tunnel.peer.path import NEVER, Path
 from tunnel.peer.path_liveness import PathLiveness
-from tunnel.peer.path_table import NEVER, Path, PathTable
+from tunnel.peer.peer_state import PeerState
+from tunnel.peer.port_prediction.punch import PortPrediction
+from tunnel.peer.probes import Probes
+from tunnel.peer.punch_planner import PunchPlanner
+from tunnel.peer.routing import Routing
+
+if TYPE_CHECKING:
+    from tests.peer.conftest import Bench, Side
+
+WAY = Way(0, Endpoint("192.0.2.1", 7))
 
 
-@pytest.fixture
-def paths() -> PathTable:
-    """One proven path, in use."""
-    made = PathTable(DEFAULT_TIMINGS)
-    made.chosen = Path(Way(0, Endpoint("192.0.2.1", 7)), rtt=0.04, is_proven=True)
-    return made
+class UnansweredProbes(Probes):
+    """Probes that nobody answers."""
+
+    def __init__(self, peer: PeerState, *, marks_asked: bool) -> None:
+        self.peer = peer
+        self.asked: list[float] = []
+        self.marks_asked = marks_asked
+
+    def ask(self, way: Way, ttl: int | None = None) -> None:
+        path = self.peer.paths.at(way)
+        if way == WAY:
+            self.asked.append(trio.current_time())
+            path = self.peer.paths.chosen
+        if self.marks_asked and path is not None and path.asked == NEVER:
+            path.asked = trio.current_time()
 
 
-def a_keeper(
-    paths: PathTable,
-    *,
-    ask: Callable[[Way], None] | None = None,
-    keepalive: Callable[[], float] = lambda: DEFAULT_TIMINGS.keepalive,
-    changed: Callable[[], None] = lambda: None,
-) -> PathLiveness:
-    """One whose probes nobody answers."""
+class WatchedRouting(Routing):
+    """Writes down the doubts for which the route is made anew."""
 
-    def leave_open(way: Way) -> None:
-        assert paths.chosen is not None
-        paths.chosen.asked = min(trio.current_time(), paths.chosen.asked, key=lambda at: (at == NEVER, at))
+    def __init__(self, peer: PeerState) -> None:
+        self.peer = peer
+        self.doubts: list[bool] = []
 
-    return PathLiveness(
-        paths,
-        open_flow()[0],
-        DEFAULT_TIMINGS,
-        ask=ask or leave_open,
-        keepalive=keepalive,
-        suspect=lambda: None,
-        changed=changed,
-    )
+    def update(self) -> None:
+        self.doubts.append(self.peer.paths.is_doubted)
 
 
-def an_answered_keeper(paths: PathTable) -> PathLiveness:
-    """One whose path has just been answered on, for the last time."""
-    assert paths.chosen is not None
-    paths.chosen.answered = trio.current_time()
-    return a_keeper(paths)
+class Kept:
+    """One proven path in use, of a peer that is connected, and what keeps it."""
+
+    def __init__(self, side: Side, *, marks_asked: bool = True) -> None:
+        context, ports = side.context, side.ports
+        self.side = side
+        self.peer = peer_state_of(side)
+        self.path = self.peer.paths.chosen = Path(WAY, rtt=0.04, is_proven=True)
+        facts = {"relay": True, "direct_allowed": True}
+        for event in ("announcement_acked", "introduced", "path_verified"):
+            self.peer.chart.take(event, facts)
+        self.probes = UnansweredProbes(self.peer, marks_asked=marks_asked)
+        self.routing = WatchedRouting(self.peer)
+        prediction = PortPrediction(
+            self.peer,
+            context,
+            self.probes,
+            datagrams=ports.datagrams,
+            sockets=ports.punch_sockets,
+            budget=ports.probe_budget,
+        )
+        planner = PunchPlanner(self.peer, context.timings, ports.datagrams, prediction)
+        self.liveness = PathLiveness(self.peer, context.timings, self.probes, self.routing, planner, ports.watch)
 
 
-async def test_a_path_given_up_leaves_the_relay_on_the_route_to_the_end(
-    autojump_clock: trio.testing.MockClock, paths: PathTable
-) -> None:
+def answered(side: Side) -> Kept:
+    """A path on which a probe has just been answered, for the last time."""
+    kept = Kept(side)
+    kept.path.answered = trio.current_time()
+    return kept
+
+
+async def test_a_path_given_up_leaves_the_relay_on_the_route_to_the_end(bench: Bench) -> None:
     """Between the end of a doubted path and the next state there must be no moment in which nothing carries."""
-    doubts: list[bool] = []
-    path = paths.chosen
-    assert path is not None
-    path.answered = path.asked = trio.current_time()
-    liveness = a_keeper(paths, ask=lambda way: None, changed=lambda: doubts.append(liveness.is_doubted))
+    kept = Kept(bench.left, marks_asked=False)
+    kept.path.answered = kept.path.asked = trio.current_time()
+    liveness = kept.liveness
 
     async def keep_using() -> None:
         while True:
@@ -76,31 +104,26 @@ async def test_a_path_given_up_leaves_the_relay_on_the_route_to_the_end(
         await liveness.keep()
         nursery.cancel_scope.cancel()
     assert trio.current_time() - began == pytest.approx(DEFAULT_TIMINGS.path_trust, abs=0.2)
-    assert doubts == [True]
-    assert not liveness.is_doubted
+    assert kept.routing.doubts == [True]
+    assert not kept.peer.paths.is_doubted
 
 
-async def test_an_idle_path_is_asked_as_often_as_our_nat_forgets(
-    autojump_clock: trio.testing.MockClock, paths: PathTable
-) -> None:
+async def test_an_idle_path_is_asked_as_often_as_our_nat_forgets(bench: Bench) -> None:
     """The lifetime of its mappings may come to be known meanwhile."""
-    lifetime = 40.0
-    asked: list[float] = []
-    liveness = a_keeper(paths, ask=lambda way: asked.append(trio.current_time()), keepalive=lambda: lifetime / 2)
+    kept = Kept(bench.left, marks_asked=False)
+    bench.left.card(nat=replace(EASY, lifetime=40.0))
     with trio.move_on_after(50.0):
-        await liveness.keep()
-    lifetime = 10.0
+        await kept.liveness.keep()
+    bench.left.card(nat=replace(EASY, lifetime=2 * DEFAULT_TIMINGS.keepalive_least))
     with trio.move_on_after(16.0):
-        await liveness.keep()
-    gaps = [later - sooner for sooner, later in pairwise(asked)]
+        await kept.liveness.keep()
+    gaps = [later - sooner for sooner, later in pairwise(kept.probes.asked)]
     assert gaps == pytest.approx([20.0, 20.0, 10.0, 5.0, 5.0, 5.0])
 
 
-async def test_a_path_that_is_used_once_is_judged_until_something_is_answered(
-    autojump_clock: trio.testing.MockClock, paths: PathTable
-) -> None:
+async def test_a_path_that_is_used_once_is_judged_until_something_is_answered(bench: Bench) -> None:
     """Who sends one packet and then nothing, or one each seven seconds, has asked as well as who sends all the time."""
-    liveness = an_answered_keeper(paths)
+    liveness = answered(bench.left).liveness
     await trio.sleep(60.0)
     began = trio.current_time()
     liveness.note_sent(began)
@@ -109,10 +132,8 @@ async def test_a_path_that_is_used_once_is_judged_until_something_is_answered(
     assert trio.current_time() - began == pytest.approx(DEFAULT_TIMINGS.path_trust, abs=0.3)
 
 
-async def test_sending_after_a_pause_does_not_begin_the_judgement_anew(
-    autojump_clock: trio.testing.MockClock, paths: PathTable
-) -> None:
-    liveness = an_answered_keeper(paths)
+async def test_sending_after_a_pause_does_not_begin_the_judgement_anew(bench: Bench) -> None:
+    liveness = answered(bench.left).liveness
 
     async def send_now_and_then() -> None:
         while True:
@@ -128,29 +149,25 @@ async def test_sending_after_a_pause_does_not_begin_the_judgement_anew(
     assert trio.current_time() - began == pytest.approx(5.5 + DEFAULT_TIMINGS.path_trust, abs=0.3)
 
 
-async def test_a_peer_that_speaks_over_the_relay_makes_us_judge_the_path(
-    autojump_clock: trio.testing.MockClock, paths: PathTable
-) -> None:
+async def test_a_peer_that_speaks_over_the_relay_makes_us_judge_the_path(bench: Bench) -> None:
     """We only receive: without this the peer alone would lose the path, and its punches would find nobody."""
-    liveness = an_answered_keeper(paths)
+    liveness = answered(bench.left).liveness
     await trio.sleep(20.0)
-    liveness.note_relayed(trio.current_time())
+    liveness.note_asked(RELAY, trio.current_time())
     with trio.fail_after(8.0):
         await liveness.keep()
 
 
-async def test_an_idle_path_is_in_doubt_while_a_keepalive_is_unanswered_and_not_given_up(
-    autojump_clock: trio.testing.MockClock, paths: PathTable
-) -> None:
+async def test_an_idle_path_is_in_doubt_while_a_keepalive_is_unanswered_and_not_given_up(bench: Bench) -> None:
     """The first packet after that goes on both ways, so it is not lost; a peer that is asleep costs nothing."""
-    liveness = an_answered_keeper(paths)
+    kept = answered(bench.left)
     with trio.move_on_after(60.0) as minute:
         async with trio.open_nursery() as nursery:
 
             @nursery.start_soon
             async def watch() -> None:
                 await trio.sleep(DEFAULT_TIMINGS.path_suspect + 0.1)
-                assert liveness.is_doubted
+                assert kept.peer.paths.is_doubted
 
-            await liveness.keep()
+            await kept.liveness.keep()
     assert minute.cancelled_caught

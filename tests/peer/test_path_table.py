@@ -8,7 +8,8 @@ from tests.peer.conftest import Vpn
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.model.way import RELAY, Way
-from tunnel.peer.path_table import MAX_DIRECT, NEVER, Path, PathTable
+from tunnel.peer.path import NEVER, Path
+from tunnel.peer.path_table import MAX_DIRECT, PathTable
 
 LAN = Way(0, Endpoint("192.168.1.9", 7))
 HAIRPIN = Way(0, Endpoint("25.9.9.9", 7))

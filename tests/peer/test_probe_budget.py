@@ -29,6 +29,7 @@ from tunnel.peer.probe_budget import (
 )
 from tunnel.peer.probe_exchange import MAX_PROBE_BACKS
 from tunnel.peer.tactics import PORTS_OF_A_HOST
+from tunnel.peer.transmitter import Transmitter
 
 if TYPE_CHECKING:
     from tests.peer.conftest import Bench
@@ -191,18 +192,19 @@ async def test_a_victim_in_whose_name_a_member_asks_gets_few_answers(bench: Benc
     await bench.connect()
     await trio.sleep(5.0)
     victim = Way(0, Endpoint("66.6.6.6", 5300))
-    prober = bench.right.peer._probing._prober
-    assert prober is not None
+    exchange = bench.right.peer._probes._exchange
+    assert exchange is not None
     before = len(bench.left.sent)
     forged: list[bytes] = []
 
-    def forge(way: Way, datagram: bytes, ttl: int | None) -> bool:
-        forged.append(datagram)
-        return True
+    class Forger(Transmitter):
+        def send(self, way: Way, datagram: bytes, ttl: int | None = None) -> bool:
+            forged.append(datagram)
+            return True
 
-    prober._transmit = forge
+    exchange._transmitter = Forger(bench.left.keys.id, bench.right, bench.right)
     for _ in range(3000):
-        prober.ask(victim, full=True)
+        exchange.ask(victim, full=True)
         bench.left.receive(forged.pop(), victim)
         await trio.sleep(0.001)
     heard = [way for _, way, _, _ in bench.left.sent[before:] if way == victim]

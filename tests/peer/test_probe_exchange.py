@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from tests.peer.conftest import Vpn
+from tests.dataplane.flows import open_flow
+from tests.peer.conftest import NETWORK, Vpn
 
+from tunnel.crypto.node_keys import NodeKeys
 from tunnel.crypto.pair_keys import ProbeKeys
 from tunnel.crypto.sealing import Opener
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import NotAuthentic
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.model.way import RELAY, Way
-from tunnel.peer.path_table import HUSH_BURST, HUSH_SHARE, NEVER, Path, PathTable
-from tunnel.peer.probe_exchange import LEAST_HUSH, MAX_HUSHES, MAX_PROBE_BACKS, ProbeExchange
-from tunnel.verify.memory.machine import MemoryEntropy
+from tunnel.peer.context import PeerContext
+from tunnel.peer.path import NEVER, Path
+from tunnel.peer.path_table import HUSH_BURST, HUSH_SHARE
+from tunnel.peer.peer_state import PeerState
+from tunnel.peer.probe_budget import ProbeBudget
+from tunnel.peer.probe_exchange import (
+    LEAST_HUSH,
+    MAX_HUSHES,
+    MAX_PROBE_BACKS,
+    Answered,
+    Asked,
+    ProbeExchange,
+)
+from tunnel.peer.transmitter import Transmitter
+from tunnel.verify.memory.machine import MemoryClock, MemoryEntropy
 from tunnel.wire.frames import FULL_SIZE, HEADER_BYTES, Kind, decode_header
 from tunnel.wire.probes import ProbeAnswer, ProbeHint, ProbeRequest, decode_probe
+from tunnel.wire.signals import Signal
 
 if TYPE_CHECKING:
     from tests.peer.conftest import Bench
@@ -33,13 +49,27 @@ ELSEWHERE = Way(0, Endpoint("25.2.0.1", 61234))
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
+class Budget(ProbeBudget):
+    """One that has an answer left for whoever is not proved, or none."""
+
+    is_generous = True
+
+    def take_answer(self, host: str, now: float) -> bool:
+        return self.is_generous
+
+
 class End:
-    """One prober. What it sends waits in `sent`; nobody carries it but the test."""
+    """One end of an exchange: its node, too. What it sends waits in `sent`; only the test carries it."""
+
+    is_registered = is_verdict_acknowledged = True
+    registrations = 1
+    card = None
+    epoch = bytes(16)
 
     def __init__(self, keys: ProbeKeys, seed: int, counter: int = 0) -> None:
-        self.keys = keys
+        self.probe_keys = keys
+        self.keys = NodeKeys(bytes(31) + bytes((seed,)))
         self.sent: deque[tuple[Way, bytes]] = deque()
-        self.paths = PathTable(DEFAULT_TIMINGS)
         self.answered: list[Path] = []
         self.asked: list[Way] = []
         self.hints: list[ProbeHint] = []
@@ -47,33 +77,44 @@ class End:
         self.hushes: list[float] = []
         self.is_patient = True
         """Whether applications may be kept waiting."""
-        self.is_generous = True
-        """Whether its budget has an answer left for who is not proved."""
-        self.prober = ProbeExchange(
-            keys,
-            self.paths,
-            timings=DEFAULT_TIMINGS,
-            entropy=MemoryEntropy(random.Random(seed)),
-            transmit=self._transmit,
-            may_answer=lambda host: self.is_generous,
-            carried=lambda: self.carried,
-            hush=self._hush,
-            on_answer=self.answered.append,
-            on_asked=self.asked.append,
-            on_hint=self.hints.append,
-            counter=counter,
+        self.budget = Budget()
+        context = PeerContext(
+            self, NETWORK, bytes(32), DEFAULT_TIMINGS, MemoryClock(), MemoryEntropy(random.Random(seed)), 1280
+        )
+        node = NodeKeys(bytes(32)).id
+        peer = PeerState(node, context, open_flow()[0], announcement=self, server=self, overlays=Vpn())
+        self.paths = peer.paths
+        self.exchange = ProbeExchange(
+            keys, peer, context, Transmitter(node, self, self), budget=self.budget, traffic=self, counter=counter
         )
 
-    def _transmit(self, way: Way, datagram: bytes, ttl: int | None) -> bool:
+    def families(self) -> Sequence[tuple[int, bool]]:
+        return [(0, False)]
+
+    def send(self, way: Way, datagram: bytes, ttl: int | None = None) -> bool:
         self.sent.append((way, datagram))
         return True
 
-    def _hush(self, seconds: float) -> bool:
+    def send_relay(self, handle: bytes, datagram: bytes) -> bool:
+        return self.send(RELAY, datagram)
+
+    def send_signal(self, signal: Signal) -> bool:
+        return False
+
+    def hush(self, seconds: float, *, is_wanted: bool) -> bool:
         self.hushes.append(seconds)
         return self.is_patient
 
     def hear(self, datagram: bytes, way: Way) -> None:
-        self.prober.handle_untrusted(decode_header(datagram), datagram, way)
+        match self.exchange.handle_untrusted(decode_header(datagram), datagram, way):
+            case Answered(path):
+                self.answered.append(path)
+            case Asked(asked):
+                self.asked.append(asked)
+            case ProbeHint() as hint:
+                self.hints.append(hint)
+            case None:
+                pass
 
     def take(self) -> bytes:
         return self.sent.popleft()[1]
@@ -85,14 +126,14 @@ def a_pair() -> tuple[End, End]:
 
 def read(sender: End, datagram: bytes) -> ProbeRequest | ProbeAnswer:
     """What a probe says, to somebody who has the key."""
-    probe = decode_probe(Opener(sender.keys.send_key).open(datagram, decode_header(datagram).counter))
+    probe = decode_probe(Opener(sender.probe_keys.send_key).open(datagram, decode_header(datagram).counter))
     assert not isinstance(probe, ProbeHint)
     return probe
 
 
 async def test_an_answer_says_which_question_and_from_where_it_came() -> None:
     us, them = a_pair()
-    us.prober.ask(THEM)
+    us.exchange.ask(THEM)
     question = us.take()
     asked = read(us, question)
     seen_at = Way(0, Endpoint("25.1.0.1", 40000))
@@ -105,7 +146,7 @@ async def test_an_answer_says_which_question_and_from_where_it_came() -> None:
 async def test_a_probe_from_an_unknown_address_is_probed_back() -> None:
     """Where a peer's packets come from may be nowhere that anybody announced: that is how such a path is found."""
     us, them = a_pair()
-    them.prober.ask(THEM)
+    them.exchange.ask(THEM)
     us.hear(them.take(), ELSEWHERE)
     assert [way for way, _ in us.sent] == [ELSEWHERE, ELSEWHERE]
     _, question = us.sent
@@ -116,26 +157,26 @@ async def test_a_probe_from_an_unknown_address_is_probed_back() -> None:
 async def test_a_probe_over_the_relay_is_answered_and_not_probed_back() -> None:
     """There is nothing to find out: the relay is measured by whom it carries for."""
     us, them = a_pair()
-    them.prober.ask(RELAY)
+    them.exchange.ask(RELAY)
     us.hear(them.take(), RELAY)
     assert [way for way, _ in us.sent] == [RELAY]
-    assert read(us, us.take()) == ProbeAnswer(next(iter(them.prober._open)), None)
+    assert read(us, us.take()) == ProbeAnswer(next(iter(them.exchange._open)), None)
 
 
 async def test_who_has_answered_us_is_answered_whatever_the_budget_says() -> None:
     """It is where it says: nobody else could have answered. Before that its address may be a victim's."""
     us, them = a_pair()
-    us.is_generous = False
-    them.prober.ask(THEM)
+    us.budget.is_generous = False
+    them.exchange.ask(THEM)
     us.hear(them.take(), THEM)
     assert isinstance(read(us, us.take()), ProbeRequest), "probed back, as often as that is allowed, and not answered"
     assert not us.sent
-    us.prober.ask(THEM)
+    us.exchange.ask(THEM)
     them.hear(us.take(), THEM)
     us.hear(them.take(), THEM)
     us.sent.clear()
     them.sent.clear()
-    them.prober.ask(THEM)
+    them.exchange.ask(THEM)
     us.hear(them.take(), THEM)
     assert isinstance(read(us, us.take()), ProbeAnswer)
 
@@ -144,7 +185,7 @@ async def test_an_answer_never_triggers_an_answer() -> None:
     """Two ends that answer answers would never fall silent."""
     us, them = a_pair()
     us.paths.expect(THEM).is_proven = them.paths.expect(THEM).is_proven = True
-    us.prober.ask(THEM)
+    us.exchange.ask(THEM)
     them.hear(us.take(), THEM)
     us.hear(them.take(), THEM)
     assert not us.sent
@@ -155,7 +196,7 @@ async def test_an_answer_never_triggers_an_answer() -> None:
 async def test_two_ends_without_proof_probe_each_other_back_so_often_and_no_more() -> None:
     """Each probe back is a question that the other end may probe back: the bound is what ends it."""
     us, them = a_pair()
-    us.prober.ask(THEM)
+    us.exchange.ask(THEM)
     carried = 0
     while (us.sent or them.sent) and carried < 1000:
         for sender, receiver in ((us, them), (them, us)):
@@ -170,7 +211,7 @@ async def test_two_ends_without_proof_probe_each_other_back_so_often_and_no_more
 
 async def test_a_path_is_proved_by_a_full_size_answer_to_a_full_size_question() -> None:
     us, them = a_pair()
-    us.prober.ask(THEM)
+    us.exchange.ask(THEM)
     them.hear(us.take(), THEM)
     us.hear(them.take(), THEM)
     path = us.paths.at(THEM)
@@ -189,7 +230,7 @@ async def test_a_path_is_proved_by_a_full_size_answer_to_a_full_size_question() 
 async def test_a_forged_probe_is_neither_answered_nor_noted() -> None:
     """A stranger cannot make a dead path look alive, nor move a peer to an address of his own."""
     us, them = a_pair()
-    them.prober.ask(THEM)
+    them.exchange.ask(THEM)
     genuine = them.take()
     for position in range(HEADER_BYTES, len(genuine)):
         forged = genuine[:position] + bytes((genuine[position] ^ 1,)) + genuine[position + 1 :]
@@ -202,7 +243,7 @@ async def test_a_forged_probe_is_neither_answered_nor_noted() -> None:
 
 async def test_a_recorded_probe_is_not_answered_twice() -> None:
     us, them = a_pair()
-    them.prober.ask(THEM)
+    them.exchange.ask(THEM)
     genuine = them.take()
     us.hear(genuine, THEM)
     us.sent.clear()
@@ -213,7 +254,7 @@ async def test_a_recorded_probe_is_not_answered_twice() -> None:
 
 async def test_an_answer_over_another_way_than_its_question_proves_nothing() -> None:
     us, them = a_pair()
-    us.prober.ask(THEM)
+    us.exchange.ask(THEM)
     them.hear(us.take(), THEM)
     us.hear(them.take(), RELAY)
     assert not us.answered
@@ -222,7 +263,7 @@ async def test_an_answer_over_another_way_than_its_question_proves_nothing() -> 
 async def test_an_answer_that_is_older_than_any_round_trip_is_none() -> None:
     """A machine that stood still finds answers in its socket: the way is neither that slow, nor known to work now."""
     us, them = a_pair()
-    us.prober.ask(THEM)
+    us.exchange.ask(THEM)
     them.hear(us.take(), THEM)
     answer = them.take()
     await trio.sleep(100.0)
@@ -235,10 +276,10 @@ async def test_an_answer_that_is_older_than_any_round_trip_is_none() -> None:
 
 async def test_an_answer_to_no_question_of_ours_changes_nothing() -> None:
     us, them = a_pair()
-    us.prober.ask(THEM)
+    us.exchange.ask(THEM)
     them.hear(us.take(), THEM)
     answer = them.take()
-    forgetful = End(us.keys, 3)
+    forgetful = End(us.probe_keys, 3)
     forgetful.hear(answer, THEM)
     assert not forgetful.answered
     assert not forgetful.paths.direct
@@ -272,18 +313,18 @@ async def test_an_answer_to_what_the_tunnel_may_have_carried_proves_nothing() ->
     """An overlay that rides in the tunnel shows at least as many bytes: it would be a way of the tunnel's to itself."""
     us, them = a_pair()
     us.is_patient = False
-    us.prober.ask(THEM, full=True)
+    us.exchange.ask(THEM, full=True)
     path = await answered(us, them, carrying=FULL_SIZE)
     assert not path.is_proven
     assert path.answered == NEVER
     assert not us.sent
-    us.prober.ask(THEM, full=True)
+    us.exchange.ask(THEM, full=True)
     assert (await answered(us, them, carrying=FULL_SIZE - 1)).is_proven, "less than the question cannot have been it"
 
 
 async def test_where_applications_always_send_a_proof_is_asked_for_while_they_wait() -> None:
     us, them = a_pair()
-    us.prober.ask(THEM, full=True)
+    us.exchange.ask(THEM, full=True)
     await answered(us, them, carrying=10**6)
     assert us.hushes == [pytest.approx(2 * 0.05 + LEAST_HUSH)]
     assert (await answered(us, them, carrying=0)).is_proven
@@ -292,7 +333,7 @@ async def test_where_applications_always_send_a_proof_is_asked_for_while_they_wa
 async def test_applications_are_kept_waiting_so_often_and_no_more() -> None:
     """A way that rides in the tunnel never answers in quiet."""
     us, them = a_pair()
-    us.prober.ask(THEM, full=True)
+    us.exchange.ask(THEM, full=True)
     for _ in range(MAX_HUSHES):
         await answered(us, them, carrying=FULL_SIZE)
     path = await answered(us, them, carrying=FULL_SIZE)
@@ -302,17 +343,17 @@ async def test_applications_are_kept_waiting_so_often_and_no_more() -> None:
 async def test_after_a_change_of_routes_a_path_must_answer_what_the_tunnel_did_not_carry() -> None:
     """Another VPN may have come up that takes our datagrams into the tunnel: then its answers are no sign of life."""
     us, them = a_pair()
-    us.prober.ask(THEM, full=True)
+    us.exchange.ask(THEM, full=True)
     path = await answered(us, them, carrying=0)
-    us.prober.ask(THEM, full=True)
+    us.exchange.ask(THEM, full=True)
     await answered(us, them, carrying=FULL_SIZE)
     assert path.asked == NEVER, "proved, and nothing changed: busy applications are no suspicion"
     us.paths.doubt_proofs()
     us.is_patient = False
-    us.prober.ask(THEM, full=True)
+    us.exchange.ask(THEM, full=True)
     await answered(us, them, carrying=FULL_SIZE)
     assert path.asked != NEVER
-    us.prober.ask(THEM, full=True)
+    us.exchange.ask(THEM, full=True)
     await answered(us, them, carrying=0)
     assert path.asked == NEVER
 
@@ -323,7 +364,7 @@ async def test_a_small_mtu_of_another_vpn_says_nothing_of_other_ways() -> None:
     for is_nested in (True, False):
         us.paths.overlays = Vpn({"10.99.0.2"} if is_nested else set())
         us.paths.forget_all()
-        us.prober.ask(Way(0, Endpoint("10.99.0.2", 5000)))
+        us.exchange.ask(Way(0, Endpoint("10.99.0.2", 5000)))
         them.hear(us.take(), THEM)
         us.hear(them.take(), Way(0, Endpoint("10.99.0.2", 5000)))
         assert us.paths.answered_small is not is_nested
@@ -335,7 +376,7 @@ async def test_a_proof_that_was_won_gives_the_next_one_its_tries_back() -> None:
     """A circuit under load is proved again and again."""
     us, them = a_pair()
     for _ in range(2 * MAX_HUSHES):
-        us.prober.ask(THEM, full=True)
+        us.exchange.ask(THEM, full=True)
         await answered(us, them, carrying=FULL_SIZE)
         path = await answered(us, them, carrying=0)
         assert path.is_proven
@@ -350,7 +391,7 @@ async def test_no_peer_keeps_applications_waiting_for_much_of_the_time() -> None
     us, them = a_pair()
     for port in range(5000, 5400):
         way = Way(0, Endpoint("25.2.0.1", port))
-        us.prober.ask(way, full=True)
+        us.exchange.ask(way, full=True)
         question = us.take()
         them.hear(question, THEM)
         await trio.sleep(0.5)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import trio
 
 from tunnel.machines.notifier import Notifier
@@ -12,36 +10,32 @@ from tunnel.model.way import Way
 from tunnel.peer.path import NEVER, Path
 from tunnel.peer.peer_state import PeerState
 from tunnel.peer.ports import Circuits
+from tunnel.peer.probes import Probes
+from tunnel.peer.routing import Routing
 
 _STATES = ("punching", "relayed")
-"""In which the relay carries, if anything does."""
+"""States in which the relay carries, if anything does."""
 _LEAST = 0.01
 """Seconds between two looks, at least."""
 
 
 class CircuitLiveness:
-    """One a peer connection; `run` lives as long. Call `note_wanted` when somebody sends after a pause.
-
-    `state()` is the chart's; `ask(way)` sends a probe, `changed()` is called when the relay ways that carry may have.
-    """
+    """One a peer connection; `run` lives as long. Call `note_wanted` when somebody sends after a pause."""
 
     def __init__(
         self,
         peer: PeerState,
-        circuits: Circuits,
         timings: Timings,
-        *,
-        state: Callable[[], str],
-        ask: Callable[[Way], None],
-        changed: Callable[[], None],
+        circuits: Circuits,
+        probes: Probes,
+        routing: Routing,
     ) -> None:
         self._peer = peer
         self._circuits = circuits
         self._timings = timings
         self._relays = peer.paths.relays
-        self._state = state
-        self._ask = ask
-        self._changed = changed
+        self._probes = probes
+        self._routing = routing
         self._woken = Notifier()
 
     def note_wanted(self) -> None:
@@ -67,10 +61,10 @@ class CircuitLiveness:
         while not self._is_relayed() and self._relays.ways_alone(trio.current_time()):
             with trio.move_on_after(self._timings.heartbeat):
                 await self._peer.notifier.wait_until(self._is_relayed)
-        self._changed()
+        self._routing.update()
 
     def _is_relayed(self) -> bool:
-        return self._state() in _STATES and self._peer.relay_carries
+        return self._peer.state in _STATES and self._peer.relay_carries
 
     async def _keep(self) -> None:
         while True:
@@ -92,13 +86,13 @@ class CircuitLiveness:
             self._circuits.want(self._peer.node)
             self._relays.doubt(now)
             if ways != (ways := self._relays.ways(now)):
-                self._changed()
+                self._routing.update()
             if now >= asked_at + self._gap(circuit, tries, now):
                 tries = 0 if circuit.is_proven else tries + 1
                 if circuit.asked != NEVER and now - circuit.asked >= timings.path_suspect:
                     self._circuits.doubt(self._peer.node)
                 asked_at = now
-                self._ask(circuit.way)
+                self._probes.ask(circuit.way)
             due = asked_at + self._gap(circuit, tries, now)
             if circuit.is_proven and circuit.asked != NEVER:
                 turns = (circuit.silent_from(timings) + _LEAST, circuit.asked + timings.path_trust)

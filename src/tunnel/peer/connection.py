@@ -1,7 +1,8 @@
-"""One peer connection: composes facts, chart, activities, session and paths.
+"""One peer connection: it composes state, session, probes, paths and activities, and hands on what comes in.
 
-What the server says and what datagrams bring becomes facts, and events of the chart (activities.py). Data packets never
-turn the chart: they read the flow (dataplane/flow.py), and tell us once a batch what it means for our life.
+What the server says and what datagrams bring is written to `PeerState`, and becomes events of the chart
+(activities.py). Data packets never turn the chart: they read the flow (dataplane/flow.py), and tell the connection once
+a batch.
 """
 
 from __future__ import annotations
@@ -19,22 +20,31 @@ from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import PeerCard
 from tunnel.model.errors import NotAuthentic
 from tunnel.model.identity import NodeId
-from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.model.reasons import Reason
 from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.model.timings import rung
 from tunnel.model.way import Way
 from tunnel.peer.activities import Activities
+from tunnel.peer.circuit_liveness import CircuitLiveness
+from tunnel.peer.connect_states import ConnectStates
 from tunnel.peer.context import PeerContext
-from tunnel.peer.handshake_limit import PeerAllowance
+from tunnel.peer.path_liveness import PathLiveness
 from tunnel.peer.peer_report import PeerReport
 from tunnel.peer.peer_state import PeerState
+from tunnel.peer.port_prediction.punch import PortPrediction
 from tunnel.peer.ports import NodePorts
+from tunnel.peer.probe_exchange import Answered, Asked
 from tunnel.peer.probes import Probes
+from tunnel.peer.punch_planner import PunchPlanner
+from tunnel.peer.request_states import RequestStates
 from tunnel.peer.routing import Routing
+from tunnel.peer.session import Session
+from tunnel.peer.session_liveness import SessionLiveness
 from tunnel.peer.session_messages import SessionMessages
 from tunnel.peer.transmitter import Transmitter
 from tunnel.wire.frames import Header, Kind
-from tunnel.wire.session_packets import Control
+from tunnel.wire.probes import ProbeHint
+from tunnel.wire.session_packets import Control, Farewell, Tally
 from tunnel.wire.signals import Introduced, Refusal
 
 log = logging.getLogger(__name__)
@@ -56,97 +66,95 @@ class PeerConnection:
         changed: Callable[[PeerConnection, Move], None],
         probe_counter: int = 0,
     ) -> None:
+        timings, outbound, indices = context.timings, ports.outbound, ports.indices
         self.node = node
         self._context = context
         self._ports = ports
-        self._timings = context.timings
         self._on_change = changed
-        self.flow = Flow(node, self, KeySlots(ports.indices.give_back), WaitingPackets(context.timings.wanted))
-        self._facts = PeerState(
+        self._is_closing = False
+        self._failure: Exception | None = None
+        self.flow = Flow(node, self, KeySlots(indices.give_back), WaitingPackets(timings.wanted))
+        peer = self._peer = PeerState(
             node, context, self.flow, announcement=ports.announcement, server=ports.server, overlays=ports.overlays
         )
-        self.paths = self._facts.paths
+        self.paths = peer.paths
         transmitter = Transmitter(node, ports.server, ports.datagrams)
-        self._routing = Routing(
-            self._facts,
-            transmitter,
-            ports.outbound,
-            mtu=context.mtu,
-            state=lambda: self.state,
-            connected_at=lambda: self._activities.reaching.connected_at,
+        self.session = Session(
+            peer, context, transmitter, self, indices=indices, outbound=outbound, limit=ports.handshake_limit
         )
-        self._probing = Probes(
-            self._facts,
+        self._routing = Routing(peer, self.session, outbound, mtu=context.mtu)
+        self._probes = Probes(
+            peer,
             context,
             transmitter,
             self,
-            indices=ports.indices,
+            indices=indices,
             budget=ports.probe_budget,
             traffic=ports.traffic,
             counter=probe_counter,
-            on_answer=self._routing.note_answer,
-            on_asked=self._routing.note_asked,
         )
-        self._messages = SessionMessages(
-            self.flow,
-            ports.outbound,
-            self._facts.throughput,
-            context.entropy,
-            left=lambda: self.note_down("left"),
-            tallied=self._routing.note_tally,
+        self._prediction = PortPrediction(
+            peer,
+            context,
+            self._probes,
+            datagrams=ports.datagrams,
+            sockets=ports.punch_sockets,
+            budget=ports.probe_budget,
         )
-        self._reporting = PeerReport(self._facts, self._routing, clock=context.clock, state=lambda: self.state)
-        self._handshakes = PeerAllowance()
-        self._is_closing = False
-        self._failure: Exception | None = None
-        self._begin()
+        self._planner = PunchPlanner(peer, timings, ports.datagrams, self._prediction)
+        self._liveness = PathLiveness(peer, timings, self._probes, self._routing, self._planner, ports.watch)
+        self._circuit_liveness = CircuitLiveness(peer, timings, ports.circuits, self._probes, self._routing)
+        self._messages = SessionMessages(self.flow, outbound, peer.throughput, context.entropy)
+        self._session_liveness = SessionLiveness(peer, timings, self.session, self._messages)
+        self._report = PeerReport(peer, self._routing, self._session_liveness, context.clock)
+        self._activities = self._make_activities()
 
-    def _begin(self) -> None:
-        """A new chart and all that lives with it."""
-        made = self._activities = Activities(
-            self._facts,
+    def _make_activities(self) -> Activities:
+        """What lives through the chart as it is now."""
+        requesting = RequestStates(self._peer, self._context, self._ports.server)
+        connecting = ConnectStates(
+            self._peer,
             self._context,
-            self._ports,
-            self,
-            self._routing,
-            self._probing,
-            self._messages,
-            allowance=self._handshakes,
-            moved=self._note_move,
+            server=self._ports.server,
+            probes=self._probes,
+            routing=self._routing,
+            liveness=self._liveness,
+            planner=self._planner,
+            prediction=self._prediction,
         )
-        self.session = made.session
-        self._routing.begin(made.liveness, made.session, self._probing.ask)
-        self._reporting.begin(made.reaching, made.session_liveness)
+        return Activities(
+            self._peer, self._context.timings, self._planner, requesting, connecting, moved=self._note_move
+        )
 
     @property
     def notifier(self) -> Notifier:
         """Beats when a fact changed."""
-        return self._facts.notifier
+        return self._peer.notifier
 
     @property
     def state(self) -> str:
         """The chart's state."""
-        return self._activities.runner.state
+        return self._peer.state
 
     @property
     def card(self) -> PeerCard | None:
         """The peer's latest announcement."""
-        return self._facts.card
+        return self._peer.card
 
     @property
     def name(self) -> str:
         """What it is called here; empty where it may bear no name."""
-        return self._facts.name
+        return self._peer.name
 
     @property
     def is_present(self) -> bool:
         """Whether the server has a link to it."""
-        return self._facts.is_present
+        return self._peer.is_present
 
     @property
     def probe_counter(self) -> int:
         """How far probes have counted: a later connection to this node must not count from below."""
-        return self._probing.counter
+        return self._probes.counter
 
     @property
     def can_carry(self) -> bool:
@@ -157,16 +165,15 @@ class PeerConnection:
 
     def meet(self, card: PeerCard) -> None:
         """The peer's latest announcement, opened and verified. Raises NotAuthentic: no honest node has that key."""
-        known = self._facts.card
+        known = self._peer.card
         if known is not None and known.epoch == card.epoch and card.seq < known.seq:
             return
         is_new_epoch = known is None or known.epoch != card.epoch
-        probe_keys = self._probing.derive(card) if is_new_epoch else None
-        self._facts.note_card(card)
-        self.flow.takes_ip = card.body.takes_ip
+        probe_keys = self._probes.derive(card) if is_new_epoch else None
+        self._peer.note_card(card)
         if probe_keys is not None:
             self._routing.forget()
-            self._probing.begin(probe_keys)
+            self._probes.renew(probe_keys)
             if known is not None:
                 self._activities.runner.post("peer_left")
         self.session.meet(card)
@@ -174,65 +181,65 @@ class PeerConnection:
 
     def note_name(self, name: str) -> None:
         """What it is called here from now on."""
-        self._facts.name = name
+        self._peer.note_name(name)
 
     def renew(self) -> None:
         """Our own process start is another one now: nothing that was sealed under the old keys may be sealed again."""
-        card = self._facts.card
+        card = self._peer.card
         if card is not None:
             self._routing.forget()
-            self._probing.begin(self._probing.derive(card))
+            self._probes.renew(self._probes.derive(card))
             self._activities.runner.post("peer_left")
             self.session.renew(card)
             self._routing.update()
 
     def note_introduced(self, introduction: Introduced) -> None:
         """The server introduced us; `meet` was called with the card already."""
-        self._facts.note_introduced(introduction)
+        self._peer.note_introduced(introduction)
 
     def note_refused(self, refusal: Refusal) -> None:
         """The server refused an introduction."""
-        self._facts.note_refused(refusal)
+        self._peer.note_refused(refusal)
 
     def note_down(self, why: str) -> None:
         """The server says that the peer left, or lost its link. A direct path is not touched by a lost link."""
-        self._facts.note_absent()
-        if why == "left":
-            self._facts.reason = Reason(ReasonCode.PEER_OFFLINE, "it left the network")
+        has_left = why == "left"
+        self._peer.note_absent(has_left=has_left)
+        if has_left:
             self._activities.runner.post("peer_left")
         self.note_change()
 
     def note_registered(self) -> None:
         """The server welcomed us (again), and now it tells who is present."""
-        self._facts.note_registered()
+        self._peer.note_registered()
         self.note_change()
 
     def note_missing(self) -> None:
         """A while has passed since, and the server has told of whom it has."""
         if self.state in ("detecting", "announced"):
-            self._facts.note_missing()
+            self._peer.note_missing()
 
     def note_change(self) -> None:
         """The server link, our announcement or our sockets changed."""
         self._routing.update()
-        self._facts.notifier.notify()
+        self._peer.notifier.notify()
 
     def note_circuit(self, way: Way | None) -> None:
         """A circuit of the UDP relay leads to the peer from now on, or none does."""
         if self.paths.relays.use(way):
-            self._activities.circuit_liveness.note_wanted()
+            self._circuit_liveness.note_wanted()
             self.note_change()
 
     # What its packets mean for it: `FlowPeer`.
 
     def want(self) -> None:
         """Somebody wants this peer: an introduction is asked for, keys are made."""
-        self.flow.wanted_at = trio.current_time()
+        self._peer.note_wanted()
         if not self.session.is_established:
             self.session.want()
-        self._activities.circuit_liveness.note_wanted()
+        self._circuit_liveness.note_wanted()
         if self.state == "announced":
-            self._facts.notifier.notify()
+            self._peer.notifier.notify()
 
     def want_keys(self) -> None:
         """Packets wait for keys."""
@@ -245,12 +252,12 @@ class PeerConnection:
     def note_sent(self, now: float, *, is_data: bool) -> None:
         """A batch went out."""
         if is_data:
-            self._activities.session_liveness.note_sent()
-        self._activities.liveness.note_sent(now)
+            self._session_liveness.note_sent()
+        self._liveness.note_sent(now)
 
     def note_heard(self, way: Way, now: float) -> None:
         """A batch that opened came in on this way."""
-        self._routing.note_heard(way, now)
+        self._liveness.note_heard(way, now)
 
     def note_confirmed(self, keys: Keys) -> None:
         """The peer has the next keys."""
@@ -262,24 +269,39 @@ class PeerConnection:
 
     def hear(self, message: Control) -> None:
         """What the peer says inside the session."""
-        self._messages.hear(message)
+        match message:
+            case Farewell():
+                self.note_down("left")
+            case Tally():
+                self._routing.note_tally(message)
+                self._messages.tell_news()
+            case _:
+                self._messages.hear(message)
 
     def send_packet(self, packet: bytes) -> None:
         """Send one packet of data, as the tunnel carries it; without keys or a way it waits, at most 64 do."""
         self._ports.outbound.send_data(self.flow, (packet,), trio.current_time())
 
     def handle_untrusted(self, header: Header, datagram: bytes, way: Way) -> None:
-        """A probe or a handshake for an index of ours. Raises MalformedFrame or NotAuthentic; then nothing changes."""
-        if way.is_direct and not self._facts.is_direct_allowed:
+        """A probe or a handshake for us. Raises MalformedFrame or NotAuthentic; then nothing happened."""
+        if way.is_direct and not self._peer.is_direct_allowed:
             raise NotAuthentic("a datagram that came directly where only the relay is allowed")
-        if header.kind == Kind.PROBE:
-            self._probing.handle_untrusted(header, datagram, way)
-        else:
+        if header.kind != Kind.PROBE:
             self.session.handle_handshake_untrusted(header, datagram)
+            return
+        match self._probes.handle_untrusted(header, datagram, way):
+            case Answered(path):
+                self._routing.note_answer(path)
+            case Asked(asked):
+                self._liveness.note_asked(asked, trio.current_time())
+            case ProbeHint() as hint:
+                self._peer.note_hint(hint)
+            case None:
+                pass
 
     async def echo(self) -> float:
         """Round trip of one control packet inside the session, in seconds. Never returns if nobody answers."""
-        return await self._messages.echo(self._activities.session_liveness.note_asked)
+        return await self._session_liveness.echo()
 
     # Life.
 
@@ -290,33 +312,35 @@ class PeerConnection:
             try:
                 with bare_errors():
                     async with trio.open_nursery() as nursery:
-                        for keep in self._activities.beside:
-                            nursery.start_soon(keep)
+                        nursery.start_soon(self.session.run)
+                        nursery.start_soon(self._session_liveness.run)
+                        nursery.start_soon(self._circuit_liveness.run)
                         nursery.start_soon(self._wait_failure)
                         await self._activities.runner.run()
                         nursery.cancel_scope.cancel()
             except Exception as error:
                 log.exception("peer failed", extra={"peer": self.node})
-                self._facts.reason = Reason(ReasonCode.INTERNAL_ERROR, type(error).__name__)
+                self._peer.note_crash(error)
                 self.session.close()
-                self._activities.reaching.release()
-                await trio.sleep(rung(self._timings.crash_backoff, crashes))
+                self._prediction.release()
+                await trio.sleep(rung(self._context.timings.crash_backoff, crashes))
                 crashes += 1
-                self._begin()
+                self._peer.restart_chart()
+                self._activities = self._make_activities()
                 if self.card is not None:
                     self.session.meet(self.card)
         self.session.close()
-        self._probing.close()
+        self._probes.close()
         self._routing.forget()
-        self._activities.reaching.release()
+        self._prediction.release()
 
     def fail(self, error: Exception) -> None:
         """A call of ours from outside raised what nobody foresaw: `run` treats it as its own."""
         self._failure = error
-        self._facts.notifier.notify()
+        self._peer.notifier.notify()
 
     async def _wait_failure(self) -> None:
-        await self._facts.notifier.wait_until(lambda: self._failure is not None)
+        await self._peer.notifier.wait_until(lambda: self._failure is not None)
         failure, self._failure = self._failure, None
         assert failure is not None
         raise failure
@@ -332,18 +356,19 @@ class PeerConnection:
 
     def status(self) -> PeerStatus:
         """A frozen view for people and machines."""
-        return self._reporting.status()
+        return self._report.status()
 
     def path_status(self) -> PathStatus | None:
         """The path that carries now; None without keys or a way."""
-        return self._reporting.path_status()
+        return self._report.path_status()
 
-    def _note_move(self, source: str, event: str, target: str) -> None:
-        move = self._reporting.note_move(source, event, target)
+    def _note_move(self, source: str, event: str, target: str, reason: Reason | None) -> None:
+        self._peer.note_move(target, reason)
+        move = self._report.note_move(source, event, target)
         if target in ("announced", "closed"):
             self.paths.bury()
-            self._activities.reaching.release()
+            self._prediction.release()
         self._routing.update()
-        self._facts.notifier.notify()
+        self._peer.notifier.notify()
         log.info("peer moved", extra={"peer": self.node, "from": source, "event": event, "to": target})
         self._on_change(self, move)

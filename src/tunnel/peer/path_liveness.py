@@ -1,59 +1,57 @@
 """Keeps the path in use alive and judges it; an idle path is kept alive, not judged.
 
 A path is in use while we send, and while the peer speaks to us over the relay instead: it may not hear us on the path,
-or we not it. What was sent is owed an answer: until one has come the path is judged, however seldom somebody sends.
+or we may not hear it. What was sent is owed an answer: until one has come the path is judged, however seldom we send.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import trio
 
-from tunnel.dataplane.flow import Flow
 from tunnel.machines.notifier import Notifier
 from tunnel.model.timings import Timings
 from tunnel.model.way import RELAY, Way
-from tunnel.peer.path_table import NEVER, Path, PathTable
+from tunnel.nat.lifetime import keepalive_for
+from tunnel.peer.path import NEVER, Path
+from tunnel.peer.peer_state import PeerState
+from tunnel.peer.ports import NetworkWatch
+from tunnel.peer.probes import Probes
+from tunnel.peer.punch_planner import PunchPlanner
+from tunnel.peer.routing import Routing
 
 _TICK = 0.1
 """Seconds between two looks at a path that is doubted: an answer must end the doubt soon."""
 _LEAST = 0.01
 """Seconds between two looks, at least."""
+_SETTLING = 1.0
+"""Seconds after a path was proved in which the peer may still send over the relay although it hears us."""
 
 
 class PathLiveness:
-    """One a peer. The hot path calls `note_sent`; `keep` runs while the peer is connected.
-
-    `ask(way)` sends a probe, `keepalive()` is the seconds between two on an idle path, `suspect()` is called once a
-    second while the path is silent, `changed()` when `is_doubted` turned.
-    """
+    """One a peer connection. `keep` runs while the peer is connected; the data plane calls `note_sent`."""
 
     def __init__(
         self,
-        paths: PathTable,
-        flow: Flow,
+        peer: PeerState,
         timings: Timings,
-        *,
-        ask: Callable[[Way], None],
-        keepalive: Callable[[], float],
-        suspect: Callable[[], None],
-        changed: Callable[[], None],
+        probes: Probes,
+        routing: Routing,
+        planner: PunchPlanner,
+        watch: NetworkWatch,
     ) -> None:
-        self._paths = paths
-        self._flow = flow
+        self._peer = peer
+        self._paths = peer.paths
         self._timings = timings
-        self._ask = ask
-        self._keepalive = keepalive
-        self._suspect = suspect
-        self._changed = changed
+        self._probes = probes
+        self._routing = routing
+        self._planner = planner
+        self._watch = watch
         self._woken = Notifier()
         self._is_asleep = False
         self._used = NEVER
         self._used_since = NEVER
         self._echo_until = NEVER
-        self.is_doubted = False
-        """Data goes on both ways: the path is silent, or the peer has fallen back to the relay."""
+        self._kept_since = NEVER
 
     def note_sent(self, now: float) -> None:
         """We sent data: the path is in use."""
@@ -63,19 +61,32 @@ class PathLiveness:
         if self._is_asleep:
             self._woken.notify()
 
-    def note_relayed(self, now: float) -> None:
-        """The peer spoke over the relay although we hold a path: it may not hear us there, so we judge it too.
+    def note_heard(self, way: Way, now: float) -> None:
+        """An authenticated batch came in on this way."""
+        path = self._paths.admit(way, now)
+        if path is None:
+            return
+        if path.heard == NEVER and way.is_direct:
+            self._probes.ask(way)
+        path.heard = now
+        if way.is_relay:
+            self._paths.relays.carried = now
+            self.note_asked(way, now)
 
-        A side that only receives would find out nothing, and a punch needs both.
+    def note_asked(self, way: Way, now: float) -> None:
+        """The peer sends on this way. If it uses the relay although we hold a path, it may not hear us there.
+
+        So we judge the path, too: a side that only receives would find out nothing, and a punch needs both.
         """
-        self._echo_until = now + self._timings.relay_echo
-        self.note_sent(now)
+        if way.is_relay and self._peer.state == "connected" and now - self._kept_since > _SETTLING:
+            self._echo_until = now + self._timings.relay_echo
+            self.note_sent(now)
 
     async def keep(self) -> None:
         """Heartbeats, keepalives, doubts. Returns when the chosen path is no longer to be trusted."""
         timings = self._timings
         last_probe = last_suspicion = NEVER
-        began = trio.current_time()
+        began = self._kept_since = trio.current_time()
         try:
             while (path := self._paths.chosen) is not None:
                 now = trio.current_time()
@@ -94,29 +105,29 @@ class PathLiveness:
                 if not is_used:
                     due = last_probe + self._probe_gap(is_used, path, now)
                     await self._doze_until(due if is_silent else min(due, path.silent_from(timings) + _LEAST))
-                elif is_silent or self.is_doubted:
+                elif is_silent or self._paths.is_doubted:
                     await trio.sleep(_TICK)
                 else:
                     due = min(last_probe + timings.heartbeat, path.silent_from(timings))
                     await trio.sleep_until(max(due, now + _LEAST))
         finally:
-            self.is_doubted = False  # the move that follows makes the route anew; until then the relay stays on it
+            self._paths.is_doubted = False  # the move that follows makes the route anew; until then the relay stays
 
-    async def keep_relay(self, carries: Callable[[], bool]) -> None:
+    async def keep_relay(self) -> None:
         """Measure the relay now and then, for ever; while it carries what we send, its silence is suspect at once.
 
-        A link to the server that died without a word is found out by this alone.
+        Only this finds out that the link to the server died without a word.
         """
         timings = self._timings
         last_probe = last_suspicion = NEVER
         while True:
             now = trio.current_time()
             relay = self._paths.relay
-            is_used = self._is_used(now) and carries()
+            is_used = self._is_used(now) and self._peer.relay_carries
             if is_used and relay.is_silent(now, timings) and now - last_suspicion >= timings.heartbeat:
                 last_suspicion = now
                 self._suspect()
-            is_needed = RELAY in self._flow.route  # else a circuit carries what we send
+            is_needed = RELAY in self._peer.flow.route  # else a circuit carries what we send
             is_quiet = now >= max(relay.heard, last_probe) + timings.path_suspect
             if now >= last_probe + timings.relay_heartbeat or (is_used and is_quiet and is_needed):
                 last_probe = now
@@ -146,10 +157,25 @@ class PathLiveness:
             return timings.heartbeat  # one keepalive may be lost: it is not left in doubt until the next
         return self._keepalive()
 
+    def _keepalive(self) -> float:
+        """It follows how long our own NAT keeps an idle mapping; the peer does the same for its own."""
+        card = self._peer.own_card
+        return keepalive_for(None if card is None else card.body.nat.lifetime, self._timings)
+
+    def _suspect(self) -> None:
+        """The path is silent: is it the peer, or are we in another network? All ways are probed, too."""
+        self._watch.suspect_network()
+        for way in (RELAY, *self._planner.plan().ways):
+            self._ask(way)
+
+    def _ask(self, way: Way) -> None:
+        self._peer.check_send("probe")
+        self._probes.ask(way)
+
     def _doubt(self, is_doubted: bool) -> None:
-        if is_doubted != self.is_doubted:
-            self.is_doubted = is_doubted
-            self._changed()
+        if is_doubted != self._paths.is_doubted:
+            self._paths.is_doubted = is_doubted
+            self._routing.update()
 
     async def _doze_until(self, deadline: float) -> None:
         self._is_asleep = True

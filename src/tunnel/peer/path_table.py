@@ -13,8 +13,6 @@ from tunnel.peer.path import NEVER, Path
 from tunnel.peer.ports import Overlays
 from tunnel.peer.relays import Relays
 
-__all__ = ["MAX_DIRECT", "NEVER", "Path", "PathTable"]
-
 MAX_DIRECT = 32
 HUSH_SHARE, HUSH_BURST = 0.02, 3.0
 """For how much of the time, and for how many seconds at once, applications are kept waiting for one peer's sake."""
@@ -33,8 +31,10 @@ class PathTable:
     direct: dict[Way, Path] = field(default_factory=dict)
     chosen: Path | None = None
     """The direct path in use."""
+    is_doubted: bool = False
+    """The chosen path is silent, or the peer has fallen back to the relay: data goes both ways."""
     awaited: set[Way] = field(default_factory=set)
-    """Ways of a hard punch at which we knocked, each within its budget: who is heard there is no stranger."""
+    """Ways of a port prediction that we sent to, each within its budget: a packet from there is expected."""
     hushes: TokenBucket = field(default_factory=lambda: TokenBucket(HUSH_SHARE, HUSH_BURST, 0.0))
     """Seconds in which applications may be kept waiting; a peer's new epoch, and new ways, bring no more of them."""
     answered_small: bool = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
 import trio
 
@@ -11,7 +10,6 @@ from tunnel.dataplane.flow import NEVER
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.network.ports import Clock
-from tunnel.peer.connect_states import ConnectStates
 from tunnel.peer.peer_state import PeerState
 from tunnel.peer.routing import Routing
 from tunnel.peer.session_liveness import SessionLiveness
@@ -20,34 +18,19 @@ HISTORY = 64
 
 
 class PeerReport:
-    """One a peer connection, `begin` before all else. `note_move` is told of each move. `state()` is the chart's."""
+    """One a peer connection. `note_move` is told of each move."""
 
-    def __init__(self, facts: PeerState, routing: Routing, *, clock: Clock, state: Callable[[], str]) -> None:
-        self._facts = facts
-        self._flow = facts.flow
-        self._clock = clock
+    def __init__(self, peer: PeerState, routing: Routing, session_liveness: SessionLiveness, clock: Clock) -> None:
+        self._peer = peer
+        self._flow = peer.flow
         self._routing = routing
-        self._state = state
+        self._session_liveness = session_liveness
+        self._clock = clock
         self._history: deque[Move] = deque(maxlen=HISTORY)
         self._since = clock.wall()
 
-    def begin(self, reaching: ConnectStates, session_liveness: SessionLiveness) -> None:
-        """A new chart, and what lives with it."""
-        self._reaching = reaching
-        self._session_liveness = session_liveness
-
     def note_move(self, source: str, event: str, target: str) -> Move:
-        """The chart took a transition: the time of it, and the reason that holds from now on."""
-        facts = self._facts
-        if target == "connected":
-            facts.reason = None
-        elif source == "punching" and event == "patience_ended":
-            facts.reason = self._reaching.failure
-        elif source == "requested" and event == "patience_ended":
-            silence = Reason(ReasonCode.PEER_INFO_TIMEOUT, "the server did not introduce us within 12 s")
-            facts.reason = silence if facts.is_registered else facts.absence
-        elif target == "relayed" and not facts.is_direct_allowed:
-            facts.reason = self._reaching.plan().otherwise
+        """The chart took a transition."""
         move = Move(self._clock.wall(), source, event, target)
         if source != target:
             self._since = move.at
@@ -56,12 +39,12 @@ class PeerReport:
 
     def status(self) -> PeerStatus:
         """A frozen view for people and machines."""
-        card, name = self._facts.card, self._facts.name
+        card, name = self._peer.card, self._peer.name
         return PeerStatus(
-            id=str(self._facts.node),
+            id=str(self._peer.node),
             name=name,
             addresses=card.body.addresses if card is not None else (),
-            state=self._state(),
+            state=self._peer.state,
             path=self.path_status(),
             reason=self.reason,
             since=self._shown_since,
@@ -82,13 +65,13 @@ class PeerReport:
     @property
     def reason(self) -> Reason | None:
         """Why data does not go directly; None where it does."""
-        if self._state() != "connected":
-            return self._facts.reason
+        if self._peer.state != "connected":
+            return self._peer.reason
         if self._session_liveness.is_doubted:
             return Reason(
                 ReasonCode.NO_SESSION, "the path answers, what is sent on it does not: new keys are being made"
             )
-        return self._facts.throughput.reason(trio.current_time())
+        return self._peer.throughput.reason(trio.current_time())
 
     def path_status(self) -> PathStatus | None:
         """The path that carries now; None without keys or a way."""
@@ -97,10 +80,10 @@ class PeerReport:
     @property
     def _shown_since(self) -> float:
         """Of a peer that is away: since it left, however often it was asked for."""
-        absent, reason = self._facts.absent_since, self.reason
-        is_offline = self._state() == "announced" and reason is not None and reason.code is ReasonCode.PEER_OFFLINE
+        absent, reason = self._peer.absent_since, self.reason
+        is_offline = self._peer.state == "announced" and reason is not None and reason.code is ReasonCode.PEER_OFFLINE
         return absent if is_offline and absent is not None else self._since
 
     @property
     def _keeps_path(self) -> bool:
-        return self._state() == "connected" and not self._flow.is_ready and self._facts.paths.chosen is not None
+        return self._peer.state == "connected" and not self._flow.is_ready and self._peer.paths.chosen is not None

@@ -1,4 +1,4 @@
-"""What is known of one peer: kept values, and a pulse that beats when one changed. Nothing here acts."""
+"""What is known of one peer: kept values, and a notifier that is told when one changed. Nothing here acts."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ import trio
 
 from tunnel.dataplane.flow import Flow
 from tunnel.machines.notifier import Notifier
+from tunnel.machines.peer_connection import PeerConnectionChart
 from tunnel.model.announcement import PeerCard
 from tunnel.model.candidate import CandidateKind
+from tunnel.model.errors import LocalProtocolError
 from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import rung
+from tunnel.model.way import RELAY, Way
 from tunnel.peer.context import PeerContext
-from tunnel.peer.path_table import NEVER, PathTable
+from tunnel.peer.path import NEVER
+from tunnel.peer.path_table import PathTable
 from tunnel.peer.ports import Overlays, OwnAnnouncement, ServerPort
 from tunnel.peer.throughput import Throughput
 from tunnel.wire.probes import ProbeHint
 from tunnel.wire.signals import Introduced, Refusal
 
 _ROUNDING = 0.001
-"""Times are sums of floats: three times five seconds may be a little less than fifteen."""
+"""Seconds. Times are sums of floats: three times five seconds may be a little less than fifteen."""
 
 
 class PeerState:
-    """The facts of one peer connection. Activities read them; the connection and the server's words set them."""
+    """One a peer connection. Everybody reads it; only its own methods write it."""
 
     def __init__(
         self,
@@ -43,15 +47,16 @@ class PeerState:
         self._server = server
         self._clock = context.clock
         self._timings = context.timings
+        self.chart = PeerConnectionChart()
         self.notifier = Notifier()
         self.paths = PathTable(context.timings, overlays)
         self.throughput = Throughput(context.timings, flow.received)
         self.card: PeerCard | None = None
         """The peer's latest announcement."""
         self.name = ""
-        """What it is called here, which is for the node to say; empty where it may bear no name."""
+        """What the node calls it; empty where it may bear no name."""
         self.is_present = False
-        """Whether the server has a link to it, as far as we were told."""
+        """Whether the server has a link to it, as far as the server told us."""
         self.absent_since: float | None = None
         """Unix time since when it has none; None while it has one."""
         self.introduction: tuple[Introduced, float] | None = None
@@ -61,15 +66,30 @@ class PeerState:
         self.reason: Reason | None = None
         """Why there is no direct path."""
         self.hint: ProbeHint | None = None
-        """The latest of the peer's in this punch."""
+        """The peer's latest in this punch."""
         self.not_before = NEVER
-        """No request before this time: the last ones were refused."""
+        """Nothing is requested before this time, since the last requests were refused."""
         self._refusals = 0
+
+    @property
+    def state(self) -> str:
+        """The chart's state."""
+        return self.chart.here
+
+    def check_send(self, message: str) -> None:
+        """Raise LocalProtocolError unless the chart's table has this message in this state."""
+        if message not in self.chart.sends_of[self.state]:
+            raise LocalProtocolError(f"{self.chart.name} sends no {message!r} while {self.state}")
 
     @property
     def wanted_at(self) -> float:
         """When somebody last wanted the peer."""
         return self.flow.wanted_at
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody wanted the peer not long ago."""
+        return trio.current_time() < self.flow.wanted_at + self._timings.wanted
 
     @property
     def own_card(self) -> PeerCard | None:
@@ -97,6 +117,25 @@ class PeerState:
         return self.is_registered and self.is_present
 
     @property
+    def relay_ways(self) -> tuple[Way, ...]:
+        """What a datagram over the relay takes now.
+
+        Nobody probes a circuit while there is a path, so a fallback to the relay takes what surely carries.
+        """
+        if self.state == "connected":
+            return (RELAY,) if self.relay_carries else ()
+        now = trio.current_time()
+        return self.paths.relays.ways(now) if self.relay_carries else self.paths.relays.ways_alone(now)
+
+    @property
+    def handshake_ways(self) -> tuple[Way, ...]:
+        """What a handshake datagram takes now: the relay, by both its ways, and the path in use alike."""
+        ways = dict.fromkeys((*((RELAY,) if self.relay_carries else ()), *self.relay_ways))
+        if self.paths.chosen is not None:
+            ways[self.paths.chosen.way] = None
+        return tuple(ways)
+
+    @property
     def is_direct_allowed(self) -> bool:
         """Whether neither side forbids direct paths."""
         own = self.own_card
@@ -121,7 +160,7 @@ class PeerState:
 
     @property
     def punch_inputs(self) -> tuple[object, ...]:
-        """What decides over a punch: when it differs from what was tried, another one is worth it."""
+        """What a punch depends on: when it differs from what was tried, another punch is worth it."""
         own = self.own_card
         return tuple(_inputs_of(card) for card in (own, self.card) if card is not None)
 
@@ -140,12 +179,43 @@ class PeerState:
             return Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
         return Reason(ReasonCode.PEER_OFFLINE, "no answer over the relay for 15 s")
 
-    def note_absent(self) -> None:
+    # What becomes known.
+
+    def note_wanted(self) -> None:
+        """Somebody wants the peer now."""
+        self.flow.wanted_at = trio.current_time()
+
+    def note_name(self, name: str) -> None:
+        """What it is called here from now on."""
+        self.name = name
+
+    def note_move(self, target: str, reason: Reason | None) -> None:
+        """The chart moved there. `reason`: why there is no direct path, where that is news."""
+        if target == "connected":
+            self.reason = None
+        elif reason is not None:
+            self.reason = reason
+
+    def restart_chart(self) -> None:
+        """An error has ended the chart: another one begins."""
+        self.chart = PeerConnectionChart()
+
+    def note_crash(self, error: Exception) -> None:
+        """An unforeseen error was raised."""
+        self.reason = Reason(ReasonCode.INTERNAL_ERROR, type(error).__name__)
+
+    def note_no_server(self) -> None:
+        """Somebody wants the peer while no server can introduce us."""
+        self.reason = Reason(ReasonCode.SERVER_UNREACHABLE, "no link to the server, so nobody introduces us")
+
+    def note_absent(self, *, has_left: bool) -> None:
         """The peer is gone. A request before it comes back would be refused: it waits as if it had been."""
         if self.is_present:
             self._forget_presence()
             self.reason = Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
             self._wait_longer()
+        if has_left:
+            self.reason = Reason(ReasonCode.PEER_OFFLINE, "it left the network")
         self.notifier.notify()
 
     def note_registered(self) -> None:
@@ -167,6 +237,7 @@ class PeerState:
     def note_card(self, card: PeerCard) -> None:
         """A newer announcement."""
         self.card = card
+        self.flow.takes_ip = card.body.takes_ip
         self.is_present = True
         self.absent_since = None
         if self.reason is not None and self.reason.code is ReasonCode.PEER_OFFLINE:
@@ -181,12 +252,17 @@ class PeerState:
         self._refusals = 0
         self.notifier.notify()
 
+    def take_introduction(self) -> tuple[Introduced, float] | None:
+        """The introduction that no punch has used yet, and when it came: it is used from now on."""
+        introduction, self.introduction = self.introduction, None
+        return introduction
+
     def forget_hint(self) -> None:
         """Another punch begins."""
         self.hint = None
 
     def note_hint(self, hint: ProbeHint) -> None:
-        """The peer says how its part of a hard punch goes."""
+        """The peer says how its part of a port prediction goes."""
         self.hint = hint
         self.notifier.notify()
 
@@ -195,16 +271,15 @@ class PeerState:
         self.refusal = refusal
         self.notifier.notify()
 
-    def take_refusal(self, refusal: Refusal) -> ReasonCode:
-        """Make the refusal our reason, and the next request wait."""
+    def take_refusal(self, refusal: Refusal) -> Reason:
+        """The refusal as a reason; the next request waits."""
         self.refusal = None
+        self._wait_longer()
         try:
             code = ReasonCode(refusal.code)
         except ValueError:
             code = ReasonCode.REFUSED
-        self.reason = Reason(code, refusal.evidence or f"the server refused: {refusal.code}")
-        self._wait_longer()
-        return code
+        return Reason(code, refusal.evidence or f"the server refused: {refusal.code}")
 
     def _wait_longer(self) -> None:
         self.not_before = trio.current_time() + rung(self._timings.crash_backoff, self._refusals)
@@ -212,7 +287,7 @@ class PeerState:
 
 
 def _inputs_of(card: PeerCard) -> tuple[object, ...]:
-    """What another punch would depend on. Ports that a hard NAT gives anew each time, and measures, are no news."""
+    """What a punch depends on. Measured values, and ports that a hard NAT gives anew each time, do not count."""
     nat = card.body.nat
     candidates = tuple(
         (one.kind, one.endpoint.host, 0 if nat.is_hard and one.kind is CandidateKind.REFLEXIVE else one.endpoint.port)

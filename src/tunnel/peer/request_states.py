@@ -1,32 +1,34 @@
-"""Until there is an introduction: waiting for our own announcement, for somebody who needs the peer, for the server."""
+"""What is done until there is an introduction: waiting for our announcement, for somebody to want the peer, for the
+server.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import trio
 
-from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.model.reasons import ReasonCode
 from tunnel.peer.context import PeerContext
+from tunnel.peer.outcome import Outcome
 from tunnel.peer.peer_state import PeerState
-from tunnel.wire.signals import Connect, Signal
+from tunnel.peer.ports import ServerPort
+from tunnel.wire.signals import Connect
 
 
 class RequestStates:
-    """The activities of `detecting`, `announced` and `requested`. `send(signal)` checks the chart's table and sends."""
+    """The activities of `detecting`, `announced` and `requested`. One a chart."""
 
-    def __init__(self, peer: PeerState, context: PeerContext, *, send: Callable[[Signal], bool]) -> None:
+    def __init__(self, peer: PeerState, context: PeerContext, server: ServerPort) -> None:
         self._peer = peer
         self._timings = context.timings
-        self._entropy = context.entropy
-        self._send = send
+        self._chance = context.entropy.chance
+        self._server = server
 
-    async def detect(self) -> str:
+    async def detect(self) -> Outcome:
         """Wait for the server's word that it keeps an announcement that knows our NAT."""
         await self._peer.notifier.wait_until(lambda: self._peer.is_announced)
-        return "announcement_acked"
+        return Outcome("announcement_acked")
 
-    async def idle(self) -> str:
+    async def idle(self) -> Outcome:
         """Wait until somebody needs the peer, or the peer asked first."""
         peer = self._peer
         while not peer.is_introduced:
@@ -34,29 +36,30 @@ class RequestStates:
             if now >= peer.wanted_at + self._timings.wanted:
                 await peer.notifier.wait()
             elif not peer.is_registered:
-                peer.reason = Reason(ReasonCode.SERVER_UNREACHABLE, "no link to the server, so nobody introduces us")
+                peer.note_no_server()
                 if await self._is_worth_a_blind_punch():
-                    return "introduced"
+                    return Outcome("introduced")
             elif now < peer.not_before:
                 with trio.move_on_at(peer.not_before):
                     await peer.notifier.wait()
             else:
-                return "peer_wanted"
-        return "introduced"
+                return Outcome("peer_wanted")
+        return Outcome("introduced")
 
-    async def request(self) -> str:
+    async def request(self) -> Outcome:
         """Ask for an introduction, again after each registration, until the server says yes or no."""
         peer = self._peer
         asked_in = 0
-        identifier = self._entropy.chance.getrandbits(31)
+        identifier = self._chance.getrandbits(31)
         while not peer.is_introduced:
             if peer.refusal is not None and peer.refusal.id == identifier:  # another one answers an older request
-                code = peer.take_refusal(peer.refusal)
-                return "peer_info_timeout" if code is ReasonCode.PEER_INFO_TIMEOUT else "refused"
-            if peer.registrations != asked_in and self._send(Connect(identifier, peer.node.raw)):
+                reason = peer.take_refusal(peer.refusal)
+                is_timeout = reason.code is ReasonCode.PEER_INFO_TIMEOUT
+                return Outcome("peer_info_timeout" if is_timeout else "refused", reason)
+            if peer.registrations != asked_in and send_connect(peer, self._server, identifier):
                 asked_in = peer.registrations
             await peer.notifier.wait()
-        return "introduced"
+        return Outcome("introduced")
 
     async def _is_worth_a_blind_punch(self) -> bool:
         """Without a server nobody introduces us, but what we know of the peer may still hold."""
@@ -64,3 +67,9 @@ class RequestStates:
         with trio.move_on_after(self._timings.blind_punch) as waited:
             await peer.notifier.wait_until(lambda: peer.is_registered or peer.is_introduced)
         return waited.cancelled_caught and peer.card is not None and peer.is_direct_allowed
+
+
+def send_connect(peer: PeerState, server: ServerPort, identifier: int) -> bool:
+    """Ask the server for an introduction. False: there is no link."""
+    peer.check_send("connect")
+    return server.send_signal(Connect(identifier, peer.node.raw))

@@ -8,14 +8,12 @@ first packet opens under it, so there are three slots: next, current, previous. 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import trio
 
 from tunnel.crypto.fragments import Reassembly, encode_fragments
 from tunnel.crypto.handshake import Initiator, Responder
 from tunnel.crypto.pair_keys import HandshakeKeys, derive_handshake_keys
-from tunnel.dataplane.flow import Flow
 from tunnel.dataplane.flow_index import FlowIndex, Indexed
 from tunnel.dataplane.key_slots import Keys
 from tunnel.dataplane.outbound import Outbound
@@ -26,7 +24,9 @@ from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.timings import rung
 from tunnel.peer.context import PeerContext
 from tunnel.peer.handshake_limit import HandshakeLimit, PeerAllowance
+from tunnel.peer.peer_state import PeerState
 from tunnel.peer.session_payloads import AskPayload, FirstPayload, SecondPayload
+from tunnel.peer.transmitter import Transmitter
 from tunnel.wire.frames import Header, Kind
 from tunnel.wire.session_packets import Keep, encode_control
 
@@ -38,37 +38,30 @@ _KEEP = Kind.CONTROL, (encode_control(Keep()),)
 
 
 class Session:
-    """Makes the keys of a flow; run `runner.run()` beside the peer connection.
-
-    `transmit(datagram)` sends a handshake datagram by every way there is; `changed()` is told of each move. `allowance`
-    is the peer's part of the handshake limit; it outlives us.
-    """
+    """Makes the keys of a flow. `run` beside the peer connection; after `close` it may `meet` and `run` again."""
 
     def __init__(
         self,
+        peer: PeerState,
         context: PeerContext,
-        flow: Flow,
+        transmitter: Transmitter,
         owner: Indexed,
         *,
         indices: FlowIndex,
         outbound: Outbound,
         limit: HandshakeLimit,
-        allowance: PeerAllowance,
-        transmit: Callable[[bytes], None],
-        changed: Callable[[], None],
     ) -> None:
         self._context = context
         self._indices = indices
         self._limit = limit
-        self._peer = flow.node
-        self._flow = flow
+        self._peer = peer
+        self._transmitter = transmitter
+        self._flow = peer.flow
         self._outbound = outbound
         self._owner = owner
-        self._transmit = transmit
-        self._changed = changed
         self._timings = context.timings
-        self.is_initiator = context.keys.id < flow.node
-        lower, higher = sorted((context.keys.id.raw, flow.node.raw))
+        self.is_initiator = context.keys.id < peer.node
+        lower, higher = sorted((context.keys.id.raw, peer.node.raw))
         self._prologue = b"p2ptunnel.v1 session" + context.network.raw + lower + higher
         self._handshake_keys: HandshakeKeys | None = None
         self._reassembly: Reassembly | None = None
@@ -76,13 +69,16 @@ class Session:
         self._attempts = 0
         self._attempt_counter = 0
         self._highest_attempt = 0
-        self._allowance = allowance
+        self._allowance = PeerAllowance()
         self._initiator: tuple[Initiator, int] | None = None
         self._message_id = 0
-        self.slots = flow.keys
+        self.slots = peer.flow.keys
         self.handshakes = 0
         """Messages that we sent."""
-        self.runner = StateRunner(
+        self.runner = self._make_runner()
+
+    def _make_runner(self) -> StateRunner:
+        return StateRunner(
             SessionChart(),
             {
                 "handshaking": self._shake_hands,
@@ -92,8 +88,12 @@ class Session:
             patience=self._patience,
             facts=dict,
             on_move=self._note_move,
-            about=str(flow.node),
+            about=str(self._peer.node),
         )
+
+    async def run(self) -> None:
+        """For ever, or until an error."""
+        await self.runner.run()
 
     @property
     def is_established(self) -> bool:
@@ -167,6 +167,9 @@ class Session:
         self._drop_keys()
         self._flow.waiting.clear()
         self._release_handshake_keys()
+        self._card = None
+        self._attempts = self._highest_attempt = 0
+        self.runner = self._make_runner()
 
     def _take_handshake_keys(self, card: PeerCard) -> None:
         self._release_handshake_keys()
@@ -175,7 +178,7 @@ class Session:
             self._context.psk,
             own=self._context.keys.id,
             own_epoch=self._context.epoch,
-            peer=self._peer,
+            peer=self._peer.node,
             peer_epoch=card.epoch,
         )
         self._reassembly = Reassembly(keys.receive_mac, self._timings.reassembly)
@@ -235,7 +238,7 @@ class Session:
             self._drop_keys()
         if target in ("expired", "idle"):
             self._want_for_waiting()
-        self._changed()
+        self._peer.notifier.notify()
 
     # The messages.
 
@@ -301,7 +304,8 @@ class Session:
         for datagram in encode_fragments(
             message, mac=keys.send_mac, index=keys.send_index, message_id=self._message_id
         ):
-            self._transmit(datagram)
+            for way in self._peer.handshake_ways:
+                self._transmitter.send(way, datagram)
 
     @staticmethod
     def _rising(last: int) -> int:

@@ -9,37 +9,31 @@ receives says nothing by itself; where that is not answered either, on a way tha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import trio
 
 from tunnel.dataplane.key_slots import Keys
 from tunnel.machines.notifier import Notifier
 from tunnel.model.timings import Timings, rung
+from tunnel.peer.peer_state import PeerState
 from tunnel.peer.session import Session
+from tunnel.peer.session_messages import SessionMessages
 
 
 class SessionLiveness:
-    """One a session; `run` it beside. The hot path calls `note_sent`.
-
-    `ask()` sends an echo, `answered()` is when the way that carries last answered a probe, `changed()` is called when
-    the session is doubted.
-    """
+    """One a peer connection; `run` lives as long. The data plane calls `note_sent`."""
 
     def __init__(
         self,
-        session: Session,
+        peer: PeerState,
         timings: Timings,
-        *,
-        ask: Callable[[], None],
-        answered: Callable[[], float],
-        changed: Callable[[], None],
+        session: Session,
+        messages: SessionMessages,
     ) -> None:
-        self._session = session
+        self._peer = peer
         self._timings = timings
-        self._ask = ask
-        self._answered = answered
-        self._changed = changed
+        self._session = session
+        self._messages = messages
         self._woken = Notifier()
         self._is_asleep = False
         self._doubted: Keys | None = None
@@ -55,12 +49,16 @@ class SessionLiveness:
         if self._is_asleep:
             self._woken.notify()
 
-    def note_asked(self) -> None:
-        """An echo went out, or waits for keys."""
+    async def echo(self) -> float:
+        """Round trip of one message in the session, in seconds; never returns without an answer."""
+        began = trio.current_time()
+        token = self._messages.say_echo()
         keys = self._session.slots.current
         if keys is not None:
-            keys.owed = min(keys.owed, trio.current_time())
+            keys.owed = min(keys.owed, began)
             self.note_sent()
+        await self._messages.wait_echo(token)
+        return trio.current_time() - began
 
     async def run(self) -> None:
         """For ever."""
@@ -73,16 +71,21 @@ class SessionLiveness:
             if not self._is_owed(keys, trust):
                 doubts = 0
                 continue
-            self._ask()
+            self._messages.ask()
             await trio.sleep(trust)
-            if self._is_owed(keys, 2 * trust) and self._answered() > keys.owed:
+            if self._is_owed(keys, 2 * trust) and self._answered > keys.owed:
                 self._doubted = keys
                 self._session.doubt()
-                self._changed()
+                self._peer.notifier.notify()
                 await trio.sleep(rung(self._timings.session_doubts, doubts))
                 doubts += 1
             if self._is_owed(keys, 2 * trust):
-                await self._wait_sent()  # who sends nothing more needs no session
+                await self._wait_sent()  # without more to send no session is needed
+
+    @property
+    def _answered(self) -> float:
+        """When the way that carries last answered a probe."""
+        return self._peer.paths.carrier(self._peer.flow.route, trio.current_time()).answered
 
     async def _wait_sent(self) -> None:
         self._is_asleep = True

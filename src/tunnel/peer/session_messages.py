@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import trio
 
 from tunnel.dataplane.flow import Flow
@@ -18,7 +16,6 @@ from tunnel.wire.session_packets import (
     EchoReply,
     Farewell,
     Keep,
-    Tally,
     encode_control,
 )
 
@@ -26,41 +23,30 @@ from tunnel.wire.session_packets import (
 class SessionMessages:
     """One a peer connection."""
 
-    def __init__(
-        self,
-        flow: Flow,
-        outbound: Outbound,
-        throughput: Throughput,
-        entropy: Entropy,
-        *,
-        left: Callable[[], None],
-        tallied: Callable[[Tally], None],
-    ) -> None:
-        """`left()` is told that the peer said farewell, `tallied(tally)` what it says it received."""
+    def __init__(self, flow: Flow, outbound: Outbound, throughput: Throughput, entropy: Entropy) -> None:
         self._flow = flow
         self._outbound = outbound
         self._throughput = throughput
         self._entropy = entropy
-        self._left = left
-        self._tallied = tallied
         self._echoes: dict[bytes, trio.Event] = {}
 
     def say(self, message: Control) -> None:
         """Send a message; it waits for keys and a route as data does."""
         self._outbound.send(self._flow, Kind.CONTROL, (encode_control(message),), trio.current_time())
 
-    async def echo(self, asked: Callable[[], None]) -> float:
-        """Round trip of one message, in seconds; never returns without an answer. `asked()` is told that it is sent."""
+    def say_echo(self) -> bytes:
+        """Ask for an echo; the token to wait for it by."""
         token = self._entropy.token(ECHO_TOKEN_BYTES)
-        answered = self._echoes[token] = trio.Event()
-        began = trio.current_time()
+        self._echoes[token] = trio.Event()
+        self.say(Echo(token))
+        return token
+
+    async def wait_echo(self, token: bytes) -> None:
+        """Return when the echo with this token has come. Wait once for each that was asked for."""
         try:
-            self.say(Echo(token))
-            asked()
-            await answered.wait()
+            await self._echoes[token].wait()
         finally:
             del self._echoes[token]
-        return trio.current_time() - began
 
     def ask(self) -> None:
         """Have the peer send any packet of the session: one that only receives sends none by itself."""
@@ -77,22 +63,20 @@ class SessionMessages:
         if self._throughput.is_tally_due(now):
             self.say(self._throughput.tally())
 
-    def hear(self, message: Control) -> None:
+    def tell_news(self) -> None:
+        """Tell the peer whether UDP is avoided, where it must hear that."""
+        if self._throughput.has_news(trio.current_time()):
+            self.say(self._throughput.tally())
+
+    def hear(self, message: Echo | EchoReply | Keep) -> None:
         """Do what the peer's message asks for."""
-        now = trio.current_time()
         match message:
             case Echo(token):
-                self._flow.used = now
+                self._flow.used = trio.current_time()
                 self.say(EchoReply(token))
             case EchoReply(token):
-                self._flow.used = now
+                self._flow.used = trio.current_time()
                 if token in self._echoes:
                     self._echoes[token].set()
-            case Farewell():
-                self._left()
-            case Tally() as tally:
-                self._tallied(tally)
-                if self._throughput.has_news(now):
-                    self.say(self._throughput.tally())
             case Keep():
                 pass

@@ -122,7 +122,7 @@ def test_a_hard_punch_without_its_pace_is_found_out(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_node_without_a_budget_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With nothing to hold it back, and a prober that scans ports as a birthday tactic without bounds would."""
+    """With nothing to hold it back, and probes that scan ports as a birthday tactic without bounds would."""
     ask = ProbeExchange.ask
 
     def scan(self: ProbeExchange, way: object, *, full: bool = False, ttl: int | None = None) -> None:
@@ -130,7 +130,7 @@ def test_a_node_without_a_budget_is_found_out(monkeypatch: pytest.MonkeyPatch) -
         if way.remote is not None and scans[0] < 4000:  # type: ignore[attr-defined]
             for port in range(20_000, 20_400):
                 elsewhere = way._replace(remote=way.remote._replace(port=port + scans[0]))  # type: ignore[attr-defined]
-                self._transmit(elsewhere, PROBE + bytes(40), None)
+                self._transmitter.send(elsewhere, PROBE + bytes(40))
             scans[0] += 400
 
     scans = [0]
