@@ -71,10 +71,10 @@ def test_it_is_told_by_status_why_and_the_log_with_the_remedy(pair: Pair) -> Non
     for clash in (f"the server {INNER_SERVER}", f"the DNS resolver {RESOLVER}", "10.86.1.0/24 on lan", "--addresses"):
         assert clash in shown
         assert clash in lab_programs.log("desk")
-    assert "till by IPv6 alone" in shown
+    assert "reached from here only by IPv6: till" in shown
     why = " ".join(lab_programs.command("desk", "why", "till").split())
-    assert "by IPv6 alone from this machine: 10.86.1.20 is in 10.86.1.0/24 on lan" in why
-    assert "IPv6 alone" not in lab_programs.command("desk", "why", "laptop")
+    assert "reached from this machine only by IPv6: 10.86.1.20 is in 10.86.1.0/24 on lan" in why
+    assert "only by IPv6" not in lab_programs.command("desk", "why", "laptop")
 
 
 def test_a_start_with_the_lease_of_last_time_finds_its_server_again(pair: Pair) -> None:
@@ -98,9 +98,9 @@ def test_a_lan_that_comes_while_the_node_runs_takes_no_packet_from_the_tunnel(pa
     assert len(lab_programs.start_ping("desk", "laptop", count=10).finish().answers) >= 9
     status = lab_programs.status("desk")
     assert len(status["node"]["addresses"]) == 2
-    assert "10.86.3.7 is this node's, and in 10.86.3.0/24 on lan" in " ".join(status["node"]["notes"])
+    assert "10.86.3.7, which is this node's, and in 10.86.3.0/24 on lan" in " ".join(status["node"]["notes"])
     why = " ".join(lab_programs.command("desk", "why", "laptop").split())
-    assert "10.86.5.5 leads into the tunnel still, though it is in 10.86.5.0/24 on lan" in why
+    assert "10.86.5.5 is still routed into the tunnel, though it is in 10.86.5.0/24 on lan" in why
     lab.run(desk.host, ["ip", "address", "del", "10.86.5.1/24", "dev", "lan"])
 
 
@@ -113,7 +113,7 @@ def test_a_lan_that_has_our_own_address_at_the_start_leaves_the_node_ipv6_and_gi
     desk, laptop = lab_programs.nodes["desk"], lab_programs.nodes["laptop"]
     status = lab_programs.wait_status("desk", lambda status: len(status["node"]["addresses"]) == 1, "without IPv4")
     assert any(
-        "no IPv4 in the tunnel here: its address 10.86.3.7 is in 10.86.3.0/24 on lan" in note
+        "no IPv4 in the tunnel on this machine: our address 10.86.3.7 is in 10.86.3.0/24 on lan" in note
         for note in status["node"]["notes"]
     )
     assert way_to(lab, desk.host, "10.86.3.7") == "lan"
@@ -178,9 +178,7 @@ def test_two_networks_of_one_prefix_live_on_one_machine(open_lab_programs: OpenL
             assert way_to(lab, office, lab_programs.address(other)) == lab_programs.nodes[one].tun
             lab_programs.wait_status(
                 one,
-                lambda status: any(
-                    "has addresses that this machine has elsewhere" in note for note in status["node"]["notes"]
-                ),
+                lambda status: any("are in use elsewhere on this machine" in note for note in status["node"]["notes"]),
                 "told of the other network",
             )
     first.wait_status("laptop", lambda status: not status["node"]["notes"], "alone again")

@@ -37,7 +37,7 @@ async def test_a_node_gives_way_to_its_lan_and_takes_the_prefix_again_when_it_ha
         host.change_addresses("26.0.0.78")
         await trio.sleep(5)
         assert device.routes == (f"{theirs}/32",)
-        assert "leads into the tunnel still" in desk.peer("laptop").status().notes[0]
+        assert "is still routed into the tunnel" in desk.peer("laptop").status().notes[0]
         host.interfaces.known_routes = ()
         host.change_addresses("26.0.0.79")
         await trio.sleep(5)

@@ -141,8 +141,8 @@ def test_clashes_are_told_with_the_remedy_and_so_is_each_peer_that_they_cost() -
     needed = "the server 10.86.77.1; the gateway 10.86.1.1; the DNS resolver 10.86.1.53"
     assert f"({needed}; this machine's address 10.86.1.2; and 1 more)" in first
     assert "server --addresses" in first
-    assert second == "reached from here: laptop by IPv6 alone, 10.86.1.20 is in 10.86.1.0/24 on eth0"
-    assert "by IPv6 alone from this machine: 10.86.1.20 is in" in str(pool.note_on(["10.86.1.20", "fd00::7"]))
+    assert second == "reached from here only by IPv6: laptop, since 10.86.1.20 is in 10.86.1.0/24 on eth0"
+    assert "reached from this machine only by IPv6: 10.86.1.20 is in" in str(pool.note_on(["10.86.1.20", "fd00::7"]))
     assert pool.note_on(["10.86.5.5", "fd00::8"]) is None
 
 
@@ -155,7 +155,9 @@ def test_a_lease_that_clashes_is_not_used_until_the_machine_is_elsewhere() -> No
     assert list(lease.addresses) == ["fd00::"]
     assert not lease.holds(bytes([10, 86, 1, 9]))
     assert pool.wanted() == (("fd00::/48",), ())
-    assert pool.notes[0].startswith("no IPv4 in the tunnel here: its address 10.86.1.9 is in 10.86.1.0/24 on eth0")
+    assert pool.notes[0].startswith(
+        "no IPv4 in the tunnel on this machine: our address 10.86.1.9 is in 10.86.1.0/24 on eth0"
+    )
     assert "up --address" in pool.notes[0]
     assert "this machine has no IPv4 in the tunnel" in str(pool.note_on(["10.86.5.5"]))
     interfaces.known_routes = ()
@@ -177,13 +179,13 @@ def test_what_comes_while_the_node_runs_is_told_and_leaves_the_peers_and_us_in_t
     assert lease.holds(bytes([10, 86, 3, 7]))
     told = pool.notes[1]
     for each in (
-        "10.86.3.7 is this node's, and in 10.86.3.0/24 on eth0",
-        "10.86.1.20 is laptop's, and in 10.86.1.0/24 on eth0",
-        "10.86.5.5 is phone's, and the DNS resolver 10.86.5.5",
+        "10.86.3.7, which is this node's, and in 10.86.3.0/24 on eth0",
+        "10.86.1.20, which is laptop's, and in 10.86.1.0/24 on eth0",
+        "10.86.5.5, which is phone's, and the DNS resolver 10.86.5.5",
         "restart the node",
     ):
         assert each in told
-    assert "leads into the tunnel still, though it is in 10.86.1.0/24" in str(pool.note_on(["10.86.1.20"]))
+    assert "is still routed into the tunnel, though it is in 10.86.1.0/24" in str(pool.note_on(["10.86.1.20"]))
 
 
 def test_the_end_of_another_tunnel_is_heeded_whenever_it_comes() -> None:
@@ -211,7 +213,7 @@ def test_a_server_s_name_takes_no_address_that_a_peer_or_we_hold() -> None:
     pool.note_reached("10.86.5.5")
     pool.look()
     assert pool.wanted()[1] == LED, "a peer came that says it has this address"
-    assert "10.86.5.5 is phone's, and the server 10.86.5.5" in " ".join(pool.notes)
+    assert "10.86.5.5, which is phone's, and the server 10.86.5.5" in " ".join(pool.notes)
 
 
 def test_a_server_whose_address_the_invite_says_is_dialled_whoever_claims_it() -> None:
@@ -221,7 +223,7 @@ def test_a_server_whose_address_the_invite_says_is_dialled_whoever_claims_it() -
     assert pool.choose(["10.86.5.5"]) == ("10.86.5.5",)
     pool.look()
     assert pool.wanted()[1] == ("10.86.1.20/32",)
-    assert "phone by IPv6 alone, 10.86.5.5 is the server" in pool.notes[1]
+    assert "only by IPv6: phone, since 10.86.5.5 is the server" in pool.notes[1]
 
 
 def test_a_plan_is_made_once_for_what_it_is_made_of() -> None:

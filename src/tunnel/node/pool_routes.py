@@ -27,8 +27,8 @@ TOLD = 4
 LED_AHEAD = 256
 """Peers that get a route of their own beside the whole prefix's: so a narrower route that appears takes none of their
 packets in the seconds until it is noticed. With more peers the kernel would have too many routes."""
-KEPT = "what comes while the node runs may be a stranger's word, so restart the node if it is to have that address"
-REMEDY = "`server --addresses` chooses a prefix that is free on all machines; IPv6 needs none of it"
+KEPT = "what appears while the node runs may be a stranger's doing, so restart the node if the address belongs there"
+REMEDY = "`server --addresses` can choose a prefix that is free on all machines; IPv6 is not affected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +213,9 @@ class PoolRoutes:
         names = self._peers.ipv4_names()
         whose = [f"{host}, which is {names.get(host, 'this node')}'s in the tunnel" for host in self._shunned]
         return (
-            f"the name of the server, or of the proxy, leads to {_listed(whose)}: not dialled, for whoever answers DNS "
-            "could have that address's packets leave the tunnel so; if the server is there, an invite with its address "
-            f"instead of its name says so, and {REMEDY}"
+            f"the name of the server, or of the proxy, leads to {_listed(whose)}: not dialled, because whoever answers "
+            "DNS could make the packets for that address leave the tunnel. If the server is there, use an invite with "
+            f"its address instead of its name, or another prefix: {REMEDY}"
         )
 
     def _clashes(self) -> tuple[str, ...]:
@@ -227,20 +227,21 @@ class PoolRoutes:
         if plan.withheld:
             own = self._lease.leased_host
             return (
-                f"no IPv4 in the tunnel here: its address {own} is {plan.withheld}, which stays; {REMEDY}, "
-                "`up --address` another address of the same prefix",
+                f"no IPv4 in the tunnel on this machine: our address {own} is {plan.withheld}, which stays as it is. "
+                f"{REMEDY}; `up --address` asks for another address of the same prefix",
             )
         told = [
-            f"the tunnel's {pool} has addresses that this machine has elsewhere ({_listed(plan.clashes)}); these stay, "
-            f"and only the peers' own addresses lead into the tunnel; {REMEDY}"
+            f"addresses of the tunnel's {pool} are in use elsewhere on this machine ({_listed(plan.clashes)}). These "
+            f"stay as they are, and only the peers' own addresses are routed into the tunnel. {REMEDY}"
         ]
         names = self._peers.ipv4_names()
-        if left := [f"{names[address]} by IPv6 alone, {address} is {what}" for address, what in plan.left.items()]:
-            told.append(f"reached from here: {_listed(left)}")
+        if left := [f"{names[address]}, since {address} is {what}" for address, what in plan.left.items()]:
+            told.append(f"reached from here only by IPv6: {_listed(left)}")
         if kept := [
-            f"{address} is {names.get(address, 'this node')}'s, and {what}" for address, what in plan.kept.items()
+            f"{address}, which is {names.get(address, 'this node')}'s, and {what}"
+            for address, what in plan.kept.items()
         ]:
-            told.append(f"led into the tunnel still: {_listed(kept)}; {KEPT}; {REMEDY}")
+            told.append(f"still routed into the tunnel: {_listed(kept)}; {KEPT}. {REMEDY}")
         return tuple(told)
 
     def note_on(self, addresses: Iterable[str]) -> str | None:
@@ -248,13 +249,14 @@ class PoolRoutes:
         plan = self.plan()
         if plan.withheld:
             return (
-                f"by IPv6 alone: this machine has no IPv4 in the tunnel, {self._lease.leased_host} is {plan.withheld}"
+                "reached only by IPv6: this machine has no IPv4 in the tunnel, "
+                f"since {self._lease.leased_host} is {plan.withheld}"
             )
         for address in addresses:
             if address in plan.left:
-                return f"by IPv6 alone from this machine: {address} is {plan.left[address]}; {REMEDY}"
+                return f"reached from this machine only by IPv6: {address} is {plan.left[address]}. {REMEDY}"
             if address in plan.kept:
-                return f"{address} leads into the tunnel still, though it is {plan.kept[address]}; {KEPT}"
+                return f"{address} is still routed into the tunnel, though it is {plan.kept[address]}; {KEPT}"
         return None
 
 
