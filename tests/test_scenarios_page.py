@@ -38,7 +38,7 @@ def rows_of(name: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_key_of_the_picture_is_on_the_page(name: str) -> None:
+def test_every_key_of_the_network_is_on_the_page(name: str) -> None:
     kind, more = TABLES[name]
     known = [field.name for field in fields(kind) if not (kind is StunServer and field.name == "name")]
     assert list(rows_of(name)) == [*known, *more]
@@ -65,8 +65,8 @@ def test_every_class_of_nat_is_on_the_page() -> None:
     assert re.findall(r"`(\w+)`", line[1]) == list(NATS)
 
 
-def test_every_deed_is_on_the_page_with_its_keys() -> None:
-    rows = rows_of("deeds")
+def test_every_action_is_on_the_page_with_its_keys() -> None:
+    rows = rows_of("actions")
     assert list(rows) == [action.word for action in ANY_ACTION]
     for action in ANY_ACTION:
         _, what, keys = rows[action.word]

@@ -35,13 +35,13 @@ class Conditions:
     """Between whom the punch is. Seconds and shares."""
 
     span: Span = EVERYWHERE
-    """The ports that the hard NAT draws from, and that the guesser knows of."""
+    """The ports that the hard NAT draws from, and that the scanner knows."""
     latency: float = 0.05
     """One way."""
     loss: float = 0.0
     """Of each packet on its way."""
     routers: int = 1
-    """Before the hard side: openers of a low TTL may not pass them all."""
+    """Before the hard side: first packets of a low TTL may not pass them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,10 @@ def punch(conditions: Conditions, chance: random.Random) -> Punch:
 
 
 def _meeting(conditions: Conditions, chance: random.Random, number: int, asked: float, begin: float) -> float | None:
-    """When the first packet passes both NATs, for a socket of the opener's whose port is asked at this moment.
+    """When the first packet passes both NATs, for a socket of the listener whose port is asked at this moment.
 
     The guess passes if the socket's NAT was open when it came; else a later knock of the socket does, since the guess
-    has opened the guesser's own NAT.
+    has opened the scanner's own NAT.
     """
     opened = begin + number // BATCH * TICK
     ttl = OPENING_TTLS[number // BATCH % len(OPENING_TTLS)]

@@ -25,7 +25,7 @@ from tunnel.verify.reachability.topology import Hairpinning, Host, Line, Nat, Ro
 from tunnel.verify.workers import run_all
 
 ACCESS = Line(latency=0.005)
-"""With the picture's core this makes 60 ms round trip between any two sites."""
+"""With the topology's core this makes 60 ms round trip between any two sites."""
 MAPPINGS = {
     "EIM": Mapping.ENDPOINT_INDEPENDENT,
     "ADM": Mapping.ADDRESS_DEPENDENT,
@@ -59,7 +59,7 @@ class Kind:
 
     @property
     def nat(self) -> Nat:
-        """As a picture shows it."""
+        """The NAT as a topology has it."""
         load = FOREIGN_LOAD if self.allocation is Allocation.SEQUENTIAL else 0.0
         return Nat(
             mapping=MAPPINGS[self.mapping],

@@ -115,7 +115,7 @@ class PairRun:
 
 
 def without_ipv6(topology: Topology) -> Topology:
-    """The same picture, its hosts without their IPv6 addresses."""
+    """The same topology, its hosts without their IPv6 addresses."""
     hosts = {
         name: replace(host, addresses=tuple(address for address in host.addresses if ":" not in address))
         for name, host in topology.hosts.items()

@@ -1,4 +1,4 @@
-"""Two endpoints of the population, as a picture of the network.
+"""Two endpoints of the population, as a topology.
 
 home       host -- router -- internet
 carrier    host -- router -- carrier's NAT -- internet

@@ -37,7 +37,7 @@ def forecast(mix: Mix, *, ipv6: bool = True, maps_port: bool = False) -> Forecas
 
 
 def _kinds_of(mix: Mix, *, ipv6: bool, maps_port: bool) -> list[tuple[float, NatChain]]:
-    """Endpoints that the oracle cannot tell apart, as one standing with their common share."""
+    """Endpoints that the oracle cannot tell apart, as one chain with their common share."""
 
     def draw(choose: Chooser) -> Site:
         return draw_site(mix, choose, "one", 1)

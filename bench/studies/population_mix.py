@@ -1,6 +1,6 @@
 """Who runs a tunnel, as shares: the mix and its TOML file, where each number has its source beside it.
 
-population_draw.py makes pictures of it. Neither knows of nodes or tactics.
+population_draw.py makes topologies of it. Neither knows of nodes or tactics.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class Reenacted:
 def reenact(
     topology: Topology, seed: int, strategy: Strategy, *, patience: float = PATIENCE, ready: float = READY
 ) -> Reenacted:
-    """Run the tool on the hosts `one` and `other` of a picture, its hub on the server. Deterministic.
+    """Run the tool on the hosts `one` and `other` of a topology, its hub on the server. Deterministic.
 
     The user's first packet comes `ready` seconds after the start.
     """

@@ -58,9 +58,9 @@ class PairResult:
 def study_pair(
     topology: Topology, seed: int, *, patience: float = PATIENCE, ready: float = READY, guesses: bool = True
 ) -> PairResult:
-    """Run two real nodes on the hosts `one` and `other` of the picture, and its server.
+    """Run two real nodes on the hosts `one` and `other` of the topology, and its server.
 
-    The nodes ask the server's STUN service and the picture's public servers. The first packet is sent `ready` seconds
+    The nodes ask the server's STUN service and the topology's public servers. The first packet is sent `ready` seconds
     after the start. Without `guesses` they punch plainly, whatever their NATs. Deterministic in all arguments.
     """
     stun = tuple(f"{server.name}:{server.port}" for server in topology.stun_servers)

@@ -45,7 +45,7 @@ def test_an_easy_nat_finds_the_port_of_a_hard_one(allocation: Allocation, second
 
 @pytest.mark.parametrize("allocation", [RANDOM, SEQUENTIAL])
 def test_a_carrier_s_hard_nat_behind_a_home_router_is_opened_too(allocation: Allocation) -> None:
-    """Openers of TTL 2 end at the first router: those of TTL 4, and later ones, go through both."""
+    """First packets of TTL 2 end at the first router: those of TTL 4, and later ones, go through both."""
     kind = Kind("APDM", "APDF", allocation)
     assert run(kind, kind, Position.SECOND).result.is_direct
 
@@ -70,7 +70,7 @@ def test_two_hard_nats_meet_where_both_ports_are_in_reach(one: Kind, other: Kind
 
 
 def test_a_hard_nat_that_lets_the_address_in_is_found_by_another_hard_one() -> None:
-    """Neither port is known. The guess that hits shows where the guesser comes from, and the second one is let in."""
+    """Neither port is known. The guess that hits shows where the scanner sends from, and the second one is let in."""
     assert run(Kind("ADM", "APDF", RANDOM), Kind("APDM", "ADF", RANDOM)).result.is_direct
 
 
@@ -80,7 +80,7 @@ def test_two_homes_behind_one_counting_nat_meet_at_its_outer_address() -> None:
 
 
 def test_the_socket_that_won_stays_with_its_path_and_all_others_are_closed() -> None:
-    """For as long as the path does: here until the opener's peer has left."""
+    """For as long as the path does: here until the listener's peer has left."""
     cell = Cell(Position.PAIR, HOME, Kind("APDM", "APDF", BLOCK))
     plans = {host: NodePlan(settings=NodeSettings(name=host, default_stun=False)) for host in (ONE, OTHER)}
     opened: list[tuple[int, ...]] = []

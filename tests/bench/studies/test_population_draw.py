@@ -79,7 +79,7 @@ def test_the_same_chance_draws_the_same_pair_whatever_is_blocked() -> None:
     assert replace(restricted, routers=freed) == open_region
 
 
-def test_every_picture_can_be_built(topologies: list[Topology]) -> None:
+def test_every_topology_can_be_built(topologies: list[Topology]) -> None:
     """Routers come after those that they stand behind, and no address is given twice."""
     for topology in topologies[:200]:
         seen: list[str] = []

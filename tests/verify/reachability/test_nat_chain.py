@@ -22,7 +22,7 @@ def hops(*routers: Router, maps_port: bool = False) -> tuple[Hop, ...]:
 STRICT = Nat(mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT, allocation=Allocation.RANDOM)
 
 
-def test_standings_come_from_the_picture() -> None:
+def test_the_chains_of_two_hosts_come_from_the_topology() -> None:
     home, office, provider = router(Nat()), router(STRICT), router(Nat(filtering=Filtering.ENDPOINT_INDEPENDENT))
     topology = Topology(
         hosts={
@@ -44,7 +44,7 @@ def test_standings_come_from_the_picture() -> None:
     assert nat_chains(topology, "far", "desk")[0] == NatChain()
 
 
-def test_each_router_is_a_stage_the_nearest_first() -> None:
+def test_each_router_is_a_hop_the_nearest_first() -> None:
     firewall = replace(router(None), filtering6=Filtering.ADDRESS_DEPENDENT)
     assert hops(router(Nat()), router(STRICT), firewall) == (
         Hop(Mapping.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT, keeps_port=True),
@@ -75,7 +75,7 @@ def test_only_the_nearest_router_is_asked_for_a_port_and_only_an_honest_one_give
     assert hops(router(STRICT), maps_port=True) == hops(router(STRICT)), "it speaks no such protocol"
 
 
-def test_a_picture_that_says_unknown_is_refused() -> None:
+def test_a_topology_that_says_unknown_is_refused() -> None:
     with pytest.raises(ValueError, match="ports are chosen"):
         hops(router(Nat(allocation=Allocation.UNKNOWN)))
     with pytest.raises(ValueError, match="maps and filters"):

@@ -1,4 +1,4 @@
-"""Hosts, routers and lines from a picture, and sockets with which a test speaks through them."""
+"""Hosts, routers and lines of a topology, and sockets with which a test speaks through them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Mailbox:
 
 @dataclass
 class Scene:
-    """A built town, and what became of each packet, in order."""
+    """A built network, and what became of each packet, in order."""
 
     internet: MemoryInternet
     fates: list[tuple[bytes, Fate]] = field(default_factory=list)

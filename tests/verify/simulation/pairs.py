@@ -49,7 +49,7 @@ def pair_with_tun(*blocks: str, nat: str = "port_restricted", length: float = 5.
 
 
 def do(at: float, word: str, **values: object) -> str:
-    """One deed."""
+    """One action."""
     return _block("[[do]]", {"at": at, "do": word, **values})
 
 

@@ -1,4 +1,4 @@
-"""What a node says of the NAT in front of it is what the picture shows, or unknown: never anything else."""
+"""What a node says of the NAT in front of it is what the topology has, or unknown: never anything else."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def _kill_processes_in(names: Sequence[str]) -> None:
 
 
 def _processes_in(names: Sequence[str]) -> list[int]:
-    """The living processes whose network is one of these namespaces."""
+    """The running processes whose network is one of these namespaces."""
     wanted = {(status.st_dev, status.st_ino) for status in (os.stat(_NAMED / name) for name in names)}
     found = []
     for entry in Path("/proc").iterdir():

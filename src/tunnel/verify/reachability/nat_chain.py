@@ -1,4 +1,4 @@
-"""Where a host stands, and what the routers in front of it amount to, as RFC 4787 adds them up. Pure.
+"""The routers in front of a host, and what they amount to together, in the terms of RFC 4787. Pure.
 
 host -- router -- router -- router -- internet
         `---- own ----'    `-- shared with the other host
@@ -15,24 +15,24 @@ from tunnel.model.nat import Udp as SeenUdp
 from tunnel.verify.reachability.topology import Hairpinning, Lie, Nat, Router, Topology, Udp
 
 PUNCH = 10.0
-"""Seconds that a punch may take."""
+"""Seconds that hole punching may take."""
 FORESIGHT = 1.0
-"""Seconds from the sight of a counter to the use of what it gives next, at most: what others take meanwhile is unknown.
+"""Seconds from reading a port counter to using a predicted port, at most. What others take meanwhile is unknown.
 
-Klinec and Matyas (2014) foretell ports up to 35 foreign mappings a second; those that are 1 in 36 are few, as theirs.
+Klinec and Matyas (2014) predict ports at up to 35 foreign mappings a second, which leaves 36 candidates here.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NatChain:
-    """Where a host stands: the routers in front of it, the nearest first."""
+    """The routers in front of a host, the nearest first."""
 
     routers: tuple[Router, ...] = ()
     shared: int = 0
-    """So many of them, counted from the internet, are also in front of the other host."""
+    """How many of them, counted from the internet, are also in front of the other host."""
     ipv6: bool = False
     maps_port: bool = False
-    """Its node asks the nearest router for a port."""
+    """Whether its node asks the nearest router for a port mapping."""
 
     @property
     def own(self) -> tuple[Router, ...]:
@@ -56,11 +56,11 @@ class Hop:
     mapping: Mapping
     filtering: Filtering
     reach: int = 1
-    """Of how many ports its next one is, given all that can be learned: 1 for one that is known or foretold."""
+    """Among how many ports its next one is, given all that can be learned: 1 if it is known or predicted."""
     keeps_port: bool = False
-    """The port behind it is the one before it: what is in reach there is in reach here."""
+    """Its outer port equals the inner one: the candidates inside are those outside."""
     expires: bool = False
-    """What STUN servers saw may be gone within a punch, and its port with it."""
+    """The mapping that STUN servers saw may expire during hole punching, and its port may change."""
 
     @property
     def is_steady(self) -> bool:
@@ -69,13 +69,13 @@ class Hop:
 
 
 Side: TypeAlias = tuple[Hop, ...]
-"""The stages in front of a host, the nearest first. Two NATs in a row come out as the worse of each dimension."""
+"""The routers in front of a host as hops, the nearest first."""
 
 
 def reach_of(side: Side) -> int:
-    """Of how many ports the next outer port of a side is, if a new one is needed.
+    """Among how many ports the next outer port of a side is, if it needs a new one.
 
-    From the first NAT with dependent mapping on each one further out gives a new port too; the outermost chooses it.
+    From the first NAT with dependent mapping on, each one further out gives a new port too; the outermost chooses it.
     """
     reach, is_new = 1, False
     for hop in side:
@@ -86,7 +86,7 @@ def reach_of(side: Side) -> int:
 
 
 def nat_chains(topology: Topology, one: str, other: str, *, maps_port: bool = False) -> tuple[NatChain, NatChain]:
-    """Where two hosts of a picture stand."""
+    """The chains in front of two hosts of a topology."""
     chains = [_routers_before(topology, name) for name in (one, other)]
     shared = len([name for name in chains[0] if name in chains[1]])
     first, second = (
@@ -102,7 +102,7 @@ def nat_chains(topology: Topology, one: str, other: str, *, maps_port: bool = Fa
 
 
 def side_of(routers: Sequence[Router], nat_chain: NatChain) -> Side:
-    """The stages that some routers of a standing are, the nearest first."""
+    """Some routers of a chain as hops, the nearest first."""
     return tuple(
         _hop_of(router, _asked_for_port(router) if nat_chain.maps_port and not place else router.nat)
         for place, router in enumerate(routers)
@@ -137,7 +137,7 @@ def _hop_of(router: Router, nat: Nat | None) -> Hop:
     if nat is None:
         return Hop(Mapping.NONE, router.filtering6)
     if nat.mapping in (Mapping.UNKNOWN, Mapping.DEPENDENT) or nat.filtering is Filtering.UNKNOWN:
-        raise ValueError("a picture says how a NAT maps and filters")
+        raise ValueError("a topology says how a NAT maps and filters")
     keeps_port = nat.allocation is Allocation.PRESERVING
     return Hop(nat.mapping, nat.filtering, _reach(nat), keeps_port=keeps_port, expires=_expires(nat))
 
@@ -165,7 +165,7 @@ def _reach(nat: Nat) -> int:
         case Allocation.RANDOM:
             return ports
         case Allocation.UNKNOWN:
-            raise ValueError("a picture says how ports are chosen")
+            raise ValueError("a topology says how ports are chosen")
 
 
 def _expires(nat: Nat) -> bool:

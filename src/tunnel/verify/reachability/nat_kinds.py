@@ -1,4 +1,4 @@
-"""NATs by the names that people know them by, and what RFC 4787 would call them."""
+"""NATs by their common names, in the terms of RFC 4787."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ NATS: dict[str, Nat] = {
         hairpinning=Hairpinning.EXTERNAL_SOURCE,
     ),
 }
-"""Mapping is endpoint-independent and allocation preserves ports where the name does not say otherwise."""
+"""Unless the name says otherwise, mapping is endpoint-independent and allocation preserves ports."""

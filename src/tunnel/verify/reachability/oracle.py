@@ -1,7 +1,7 @@
 """The oracle: whether two hosts can have a direct path at all, from RFC 4787's definitions and nothing else.
 
-It shares no line with the NAT box, which it judges, nor with the tactics, which it also judges. It knows no time and no
-chance: it asks which packets could pass, until nothing new follows.
+It shares no code with the simulated NATs, which it judges, nor with the tactics, which it also judges. It knows no time
+and no chance: it asks which packets could pass, until nothing new follows.
 
     each side probes what the other announced (its port as STUN servers see it, "seen")
       -> the packet leaves by a port           section 4.1, mapping
@@ -12,9 +12,9 @@ A path is a pair of outer endpoints in use in both directions: an answer comes f
 section 7.2.5.2.1). A port that nobody can learn may still be guessed; how many such ports there are is what tells
 plain punching, tactics, and the relay apart.
 
-What it takes for granted: probes that are repeated for PUNCH seconds, a STUN server that each side reaches and that
-tells the truth, addresses that are unique on their way, and the opener's order: what a NAT does with a stranger's early
-packet (`Unsolicited`) is decided by who comes first, not by RFC 4787.
+It assumes probes that are repeated for PUNCH seconds, a STUN server that each side reaches and that tells the truth,
+and addresses that are unique on their way. What a NAT does with an early unsolicited packet (`Unsolicited`) is not
+considered: that is decided by who sends first, not by RFC 4787.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from tunnel.verify.reachability.nat_chain import OPEN, STEADY, Hop, NatChain, Si
 from tunnel.verify.reachability.topology import Hairpinning, Nat, Router, Udp
 
 FLOWS = 2048
-"""Pairs of socket and remote endpoint that one side may open in a punch: more than that, routers must not bear."""
+"""Pairs of socket and remote endpoint that one side may open in one attempt: routers need not bear more."""
 FEW = 64
-"""Ports: a steady one of so few is as good as announced."""
+"""Ports: one unknown port among so few is as good as an announced one."""
 
 
 class Possibility(Enum):
@@ -77,7 +77,7 @@ class Verdict:
 
 
 def direct_path_possible(one: NatChain, other: NatChain) -> Verdict:
-    """What a direct path between two hosts takes. Both nat_chains must tell of the same shared routers."""
+    """What a direct path between two hosts takes. Both chains must name the same shared routers."""
     # Where no datagram passes, no datagram path exists (and no candidate is ever learned).
     if _blocks(one.own) or _blocks(other.own):
         return Verdict(Possibility.IMPOSSIBLE, Cause.UDP_BLOCKED)
@@ -95,9 +95,9 @@ def direct_path_possible(one: NatChain, other: NatChain) -> Verdict:
 def _meet_inside(one: NatChain, other: NatChain) -> bool:
     """On the network behind the nearest router that they share: host addresses are candidates too.
 
-    Hosts behind the same nearest router simply talk. A host address is of use as long as its own routers do not
-    translate it; who translates has no announced endpoint on that network, but shows it by probing. No shared router
-    is passed, so none can forbid it.
+    Hosts behind the same nearest router simply talk. A host address is of use as long as the host's own routers do not
+    translate it. A host whose address is translated has no announced endpoint on that network, but shows one by
+    probing. No shared router is passed, so none can forbid it.
     """
     sides = side_of(one.own, one), side_of(other.own, other)
     announced = tuple(all(hop.mapping is Mapping.NONE for hop in side) for side in sides)
@@ -121,7 +121,7 @@ def _across_nats(one: NatChain, other: NatChain) -> Verdict:
     if not _meet(sides):
         return _by_tactics(sides)
     # A mapping that dies before it is probed: the next one has another port, unless ports are preserved (section 4.2.1)
-    # or nothing is translated. It stays while probes go out, and is then a port that nobody announced.
+    # or nothing is translated. The new mapping stays while probes go out, and is then a port that nobody announced.
     if not _meet((_aged(sides[0]), _aged(sides[1]))):
         return Verdict(Possibility.TACTICS, Cause.MAPPING_EXPIRES)
     are_known = all(hop.is_steady for side in sides for hop in side)
@@ -140,8 +140,8 @@ def _by_inner_source(one: NatChain, other: NatChain, nat: Nat, within: tuple[Rou
 
 
 def _by_tactics(sides: _Sides) -> Verdict:
-    # One port to guess: one side is found by whoever tries its ports, and opens many (the birthday paradox) or
-    # foretells the next. Whether that is enough follows from the same closure, with that side's ports known.
+    # One port to guess: the other side tries that side's ports, of which it opens many (the birthday paradox) or
+    # predicts the next. Whether that is enough follows from the same closure, with that side's ports known.
     if _meet(sides, known=0) or _meet(sides, known=1):
         return Verdict(Possibility.TACTICS, Cause.ONE_PORT_UNKNOWN)
     # Two: a guess must hit the port that the other's guess has just made. A flow is a pair (own port, port aimed at);
@@ -167,10 +167,10 @@ _STUN = 3
 _MIRROR = 2
 """The shared NAT's outer address, where it is no side of its own; the sides are 0 and 1."""
 _ROUNDS = 6
-"""Each teaches a side one endpoint at most; what is not found in so many only goes round in circles."""
+"""Each round teaches a side one endpoint at most; what is not found in so many is never found."""
 _Sides: TypeAlias = tuple[Side, Side]
 _Port: TypeAlias = tuple[object, ...]
-"""An outer port, named by what made it: for each stage the part of the remote that its mapping depends on."""
+"""An outer port, named by what created it: for each hop the part of the remote that its mapping depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ def _meet(
 
 
 def _bare(side: Side) -> Side:
-    """What of it decides who meets: how many ports are in reach does not."""
+    """Only what decides whether the sides meet: the number of ports in reach does not."""
     return tuple(Hop(hop.mapping, hop.filtering) for hop in side)
 
 
@@ -243,7 +243,7 @@ def _part_of(place: _Place, mapping: Mapping) -> object:
 
 
 def _passes(source: _Place, port: _Port, side: Side, asked: Iterable[_Place]) -> bool:
-    """Whether a packet to this outer port of a side comes in, through each stage (RFC 4787, section 5)."""
+    """Whether a packet to this outer port of a side comes in through each hop (RFC 4787, section 5)."""
     through = [(place, _port_towards(place, side)) for place in asked]
     if not any(made == port for _, made in through):
         return False  # there is no such mapping

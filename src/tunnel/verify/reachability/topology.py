@@ -1,9 +1,9 @@
-"""What a network looks like, as values: hosts, the routers that they stand behind, and the lines between.
+"""A network as values: hosts, the routers in front of them, and the lines between.
 
     host --line-- router --line-- router --line-- the internet's core --line-- host
 
-Nothing here acts: router.py, line.py and simulated_network.py build it. Durations are seconds, rates bytes per second,
-probabilities 0 to 1. The words are those of RFC 4787.
+Nothing here acts; the simulation builds it. Durations are seconds, rates bytes per second, probabilities 0 to 1. The
+words are those of RFC 4787.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Mapping
 
 UDP_LIFETIME = 120.0
-"""RFC 4787, requirement 5: a mapping that was answered lives two minutes at least."""
+"""RFC 4787, requirement 5: a UDP mapping lives two minutes at least."""
 UNANSWERED_LIFETIME = 30.0
-"""What Linux gives a mapping that nobody has answered yet."""
+"""What Linux gives a mapping that was not answered yet."""
 
 
 class Refresh(Enum):
@@ -30,7 +30,7 @@ class Refresh(Enum):
 
 
 class Hairpinning(Enum):
-    """What a packet from inside to the router's own outer address looks like when it comes back (RFC 4787, 6)."""
+    """The source of a hairpinned packet: one from inside to the router's own outer address (RFC 4787, section 6)."""
 
     NONE = "none"
     """It is dropped."""
@@ -47,16 +47,16 @@ class Unsolicited(Enum):
     RESET = "reset"
     """A connection attempt is answered with a reset; a datagram is dropped."""
     DENY = "deny"
-    """A datagram shuts its sender's endpoint out for `deny_time`, even where a mapping would let it in by then.
+    """A datagram has its sender's endpoint denied for `deny_time`, even if a mapping would let it in by then.
 
-    Streams are spared: a server that sends again to a client that died would lock out all that come after.
+    Streams are exempt: a server that retransmits to a client that died would lock out all later clients.
     """
     TRACK = "track"
-    """It is remembered, so that a later packet to that remote leaves by another port (netfilter without a firewall)."""
+    """It is tracked, so that a later packet to that remote leaves by another port (netfilter without a firewall)."""
 
 
 class Udp(Enum):
-    """What a router lets out."""
+    """Which packets a router lets out."""
 
     OPEN = "open"
     BLOCKED = "blocked"
@@ -66,13 +66,13 @@ class Udp(Enum):
 
 
 class Lie(Enum):
-    """How a gateway misleads those who ask it for a port."""
+    """How a gateway lies to hosts that ask it for a port."""
 
     NONE = "none"
     SILENT = "silent"
-    """It takes the question and never answers."""
+    """It takes the request and never answers."""
     HANGS = "hangs"
-    """By UPnP it takes the call and never answers nor hangs up, so that each errand ends by its own patience alone."""
+    """By UPnP it accepts the connection and neither answers nor closes it: each request ends by its own timeout."""
     GARBAGE = "garbage"
     """It answers with bytes that mean nothing."""
     WRONG_ADDRESS = "wrong_address"
@@ -91,38 +91,38 @@ class Line:
     latency: float = 0.0
     """One way."""
     jitter: float = 0.0
-    """At most so much more, evenly spread."""
+    """Added to the latency: evenly spread up to this."""
     loss_up: float = 0.0
     loss_down: float = 0.0
     udp_loss_up: float = 0.0
-    """Of datagrams alone, beside what all packets lose; 1 lets none pass in this direction."""
+    """Of datagrams alone, in addition to the loss of all packets; 1 lets none pass in this direction."""
     udp_loss_down: float = 0.0
     reorder: float = 0.0
     """The share of packets that take `reorder_delay` longer than the others."""
     reorder_delay: float = 0.02
     duplicate: float = 0.0
     mtu_up: int | None = None
-    """Packets longer than this, IP and UDP headers included, vanish without a word: a black hole."""
+    """Longer packets, IP and UDP headers included, are dropped in silence: a black hole."""
     mtu_down: int | None = None
     rate_up: float | None = None
     rate_down: float | None = None
     udp_rate_up: float | None = None
-    """Of datagrams alone: what is over it is lost and nothing waits, as where a provider polices UDP."""
+    """Of datagrams alone: what exceeds it is lost and nothing queues, as where a provider polices UDP."""
     udp_rate_down: float | None = None
     queue: float = 0.2
-    """Where there is a rate: packets that would wait longer than this are lost. Of a `udp_rate`, seconds of a burst."""
+    """With a rate: packets that would wait longer than this are lost. With a `udp_rate`: the burst, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nat:
-    """One NAT: mapping x filtering x allocation, and what else RFC 4787 tells apart."""
+    """One NAT: mapping x filtering x allocation, and what else RFC 4787 distinguishes."""
 
     mapping: Mapping = Mapping.ENDPOINT_INDEPENDENT
     filtering: Filtering = Filtering.ADDRESS_AND_PORT_DEPENDENT
     allocation: Allocation = Allocation.PRESERVING
-    """PRESERVING takes the inner port while nobody else holds it, else the next free one above."""
+    """PRESERVING takes the inner port if it is free, else the next free one above it."""
     step: int = 1
-    """SEQUENTIAL: from one mapping to the next."""
+    """SEQUENTIAL: the distance from one port to the next."""
     foreign_load: float = 0.0
     """SEQUENTIAL and RANDOM: mappings a second that other subscribers make, as a Poisson process."""
     first_port: int = 1024
@@ -131,18 +131,18 @@ class Nat:
     """BLOCK: each subscriber (inner address) gets one block of so many ports, and random ports within it."""
     lifetime: float = UDP_LIFETIME
     unanswered_lifetime: float = UNANSWERED_LIFETIME
-    """Until a packet came in through the mapping."""
+    """The lifetime until a packet has come in through the mapping."""
     refresh: Refresh = Refresh.OUTBOUND
     hairpinning: Hairpinning = Hairpinning.NONE
     unsolicited: Unsolicited = Unsolicited.DROP
     deny_time: float = 10.0
     max_mappings: int | None = None
-    """Of one inner address; the oldest goes. None: as many as there are ports."""
+    """Per inner address; beyond it the oldest is dropped. None: as many as there are ports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """Which port mapping protocols a router speaks to those behind it, and whether it can be believed."""
+    """Which port mapping protocols a router speaks to the hosts behind it, and whether it lies."""
 
     upnp: bool = False
     nat_pmp: bool = False
@@ -150,15 +150,15 @@ class Gateway:
     lie: Lie = Lie.NONE
     max_lease: float = 7200.0
     permanent_only: bool = False
-    """UPnP: it knows only mappings that last until they are taken back, as some old ones do (error 725)."""
+    """UPnP: it knows only permanent mappings, as some old gateways do (error 725)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Router:
-    """One box between an inside and an outside.
+    """One router between an inside and an outside.
 
-    Without a `nat` it only filters: addresses inside are addresses outside too (IPv6, or a firewall before public
-    hosts). IPv6 is never translated: a stateful firewall with `filtering6` stands before it (RFC 6092).
+    Without a `nat` it only filters: addresses inside are valid outside too (IPv6, or a firewall in front of public
+    hosts). IPv6 is never translated, only filtered by state as `filtering6` says (RFC 6092).
     """
 
     address: str
@@ -166,15 +166,15 @@ class Router:
     inner: str
     """Its inner IPv4 address, where hosts behind it ask for port mappings."""
     behind: str | None = None
-    """The router that it stands behind; None: the internet."""
+    """The router in front of it; None: the internet."""
     nat: Nat | None = field(default_factory=Nat)
     filtering6: Filtering = Filtering.ENDPOINT_INDEPENDENT
     udp: Udp = Udp.OPEN
     blocked: tuple[str, ...] = ()
-    """Addresses and names that nobody behind it reaches."""
+    """Addresses and names that no host behind it reaches."""
     gateway: Gateway = Gateway()
     line: Line = Line()
-    """To what it stands behind."""
+    """The line on its outer side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,11 +187,11 @@ class Host:
 
 
 class Honesty(Enum):
-    """Whether a STUN server tells what it saw."""
+    """Whether a STUN server reports what it saw."""
 
     TRUE = "true"
     LYING = "lying"
-    """Each answer names another port than the one that it saw."""
+    """Each answer names a port other than the one that it saw."""
     SILENT = "silent"
 
 
@@ -206,24 +206,24 @@ class StunServer:
 
 
 SERVER = "server"
-"""Its name in every picture."""
+"""Its name in every topology."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """The machine of the rendezvous server. Its second address, if it has one, lets its STUN service tell more."""
+    """The machine of the rendezvous server. With a second address its STUN service can tell more (RFC 5780)."""
 
     address: str = "25.0.0.1"
     port: int = 8443
     stun: tuple[Endpoint, ...] = (Endpoint("25.0.0.1", 3478), Endpoint("25.0.0.1", 3479))
     line: Line = Line()
     aliases: tuple[str, ...] = ()
-    """Addresses that its machine has too and sends from by itself. With them the server is told of none: it listens on
-    the wildcard address, at the ports of `stun`."""
+    """More addresses of its machine, from which it sends by default. With any of them the server is given none: it
+    listens on the wildcard address, at the ports of `stun`."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """All of its machine's, the one that it sends from by itself first."""
+        """All addresses of its machine, the default source first."""
         return tuple(dict.fromkeys((*self.aliases, self.address, *(endpoint.host for endpoint in self.stun))))
 
 
@@ -238,4 +238,4 @@ class Topology:
     latency: float = 0.02
     """One way across the internet's core, between any two that are plugged into it."""
     latencies: MappingOf[tuple[str, str], float] = field(default_factory=dict)
-    """Where it is another between two of them, by their names; it holds in both directions."""
+    """Exceptions between two of them, by their names, for both directions."""

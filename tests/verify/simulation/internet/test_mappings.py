@@ -48,8 +48,8 @@ class Clocked:
 
 
 class Reference:
-    """All flows that ever were: one external port for all that the mapping holds equal, one door for all that filtering
-    holds equal."""
+    """All flows that ever were: one external port for all that the mapping treats alike, one permission for all that
+    filtering treats alike."""
 
     def __init__(self, mapping: Mapping, filtering: Filtering) -> None:
         self.mapping, self.filtering = mapping, filtering

@@ -195,9 +195,9 @@ async def test_a_packet_without_a_hop_left_expires_before_it_makes_a_mapping(sce
 async def test_an_opener_with_two_hops_opens_the_first_nat_and_no_more(scene: Scene) -> None:
     net = scene.build(two_homes(Nat()))
     desk, public = await scene.mailbox("desk"), await scene.mailbox("public")
-    desk.say(PUBLIC, b"opener", ttl=2)
+    desk.say(PUBLIC, b"low ttl", ttl=2)
     assert await public.hear() == []
-    assert scene.fates_of(b"opener") == [Fate.EXPIRED]
+    assert scene.fates_of(b"low ttl") == [Fate.EXPIRED]
     counts = net.routers["home"].live_mappings("192.168.1.2"), net.routers["carrier"].live_mappings("100.64.0.2")
     assert counts == (1, 0)
 
@@ -205,9 +205,9 @@ async def test_an_opener_with_two_hops_opens_the_first_nat_and_no_more(scene: Sc
 async def test_an_opener_with_two_hops_lets_the_answer_in(scene: Scene, is_passed: Passes) -> None:
     scene.build(one_home())
     desk, public = await scene.mailbox("desk"), await scene.mailbox("public")
-    desk.say(PUBLIC, b"opener", ttl=2)
+    desk.say(PUBLIC, b"low ttl", ttl=2)
     assert await is_passed(public, Endpoint(OUTER, 5000), desk)
-    assert scene.fates_of(b"opener") == [Fate.EXPIRED]
+    assert scene.fates_of(b"low ttl") == [Fate.EXPIRED]
 
 
 async def test_a_packet_that_comes_in_with_its_last_hop_is_not_forwarded_and_keeps_nothing_alive(

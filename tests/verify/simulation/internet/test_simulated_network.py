@@ -1,4 +1,4 @@
-"""A picture becomes an internet on which the real programs run unchanged, and which changes while they run."""
+"""A topology becomes an internet on which the real programs run unchanged, and which changes while they run."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ async def test_one_seed_gives_one_course_of_events(autojump_clock: MockClock) ->
         ({"latencies": {("a", "server"): 0.1}}, "not plugged into"),
     ],
 )
-async def test_an_impossible_picture_is_refused(scene: Scene, change: dict[str, object], complaint: str) -> None:
+async def test_an_impossible_topology_is_refused(scene: Scene, change: dict[str, object], complaint: str) -> None:
     with pytest.raises(SettingsError, match=complaint):
         scene.build(replace(TWO_HOMES, **change))  # type: ignore[arg-type]
 

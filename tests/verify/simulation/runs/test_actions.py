@@ -1,4 +1,4 @@
-"""Each deed does what it says, at its moment."""
+"""Each action does what it says, at its moment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tunnel.verify.simulation.scenarios.scenario_file import parse_scenario
 
 
 def look(*blocks: str, at: float, see: Callable[[Programs], object]) -> object:
-    """Run a pair with these deeds, and what `see` sees at a moment."""
+    """Run a pair with these actions, and what `see` sees at a moment."""
     seen: list[object] = []
 
     async def script(programs: Programs) -> None:
@@ -34,17 +34,17 @@ def states(programs: Programs) -> list[str]:
     return [node.program.link.state for node in programs.nodes.values()]
 
 
-def test_a_deed_is_described_by_what_differs_from_its_defaults() -> None:
+def test_an_action_is_described_by_what_differs_from_its_defaults() -> None:
     assert str(Send(at=1.0, who="desk", to="laptop", until=3.0)) == "send who='desk' to='laptop' until=3.0"
     assert str(Kill(at=1.0, who="desk")) == "kill who='desk'"
 
 
-def test_each_deed_has_a_word_of_its_own() -> None:
+def test_each_action_has_a_word_of_its_own() -> None:
     words = [action.word for action in ANY_ACTION]
     assert len(set(words)) == len(words) == 24
 
 
-def test_deeds_of_one_moment_are_done_in_their_order_and_others_by_time() -> None:
+def test_actions_of_one_moment_are_done_in_their_order_and_others_by_time() -> None:
     scenario = pair(do(2.0, "unplug", host="desk"), do(1.0, "kill", who="laptop"), do(2.0, "plug", host="desk"))
     trace = run_scenario(scenario, 0, keep_trace=True).trace
     assert trace is not None

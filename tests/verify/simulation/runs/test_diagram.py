@@ -25,7 +25,7 @@ def seen(easy: Scenario) -> Outcome:
     return run_scenario(easy, 3, keep_trace=True)
 
 
-def test_every_machine_of_the_picture_takes_part(seen: Outcome, easy: Scenario) -> None:
+def test_every_machine_of_the_topology_takes_part(seen: Outcome, easy: Scenario) -> None:
     drawn = draw(seen, easy)
     assert drawn.startswith("sequenceDiagram\n")
     for name in ("desk", "laptop", "home", "office", "server"):

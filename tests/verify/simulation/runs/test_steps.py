@@ -34,7 +34,7 @@ def steps(seen: Outcome, scenario: Scenario) -> list[Step]:
     return steps_of(seen.trace.records, scenario.topology, seen.names)
 
 
-def test_deeds_moves_signals_and_packets_are_steps_in_order(steps: list[Step]) -> None:
+def test_actions_moves_signals_and_packets_are_steps_in_order(steps: list[Step]) -> None:
     assert steps == sorted(steps, key=lambda step: step.at)
     assert ("", None, "kill who='laptop'") in {(step.place, step.target, step.text) for step in steps}
     assert ("desk", None, "link: offline -dial-> connecting") in {(s.place, s.target, s.text) for s in steps}
@@ -62,7 +62,7 @@ def test_the_last_steps_end_with_the_failure(seen: Outcome, steps: list[Step], s
 
 
 def test_steps_of_others_are_left_out(steps: list[Step], scenario: Scenario) -> None:
-    """Of the desk: its own, its router's, what is said to it, what the server does by itself, and all deeds."""
+    """Of the desk: its own, its router's, what is said to it, what the server does by itself, and all actions."""
     of_desk = last_before(Failure(9.0, "", ("desk",)), steps, scenario.topology, 10_000)
     assert {step.place for step in of_desk if step.target is None} == {"", "desk", "server"}
     assert all({step.place, step.target} & {"desk", "home"} for step in of_desk if step.target is not None)

@@ -84,7 +84,7 @@ def test_a_packet_is_named_by_its_kind_index_and_counter() -> None:
     assert seen(b"x", Segment(SegmentKind.DATA, 3, None))[4:6] == ("data", "3")
 
 
-def test_a_witness_that_was_closed_sees_nothing_more() -> None:
+def test_a_hook_that_was_closed_records_nothing_more() -> None:
     trace = Trace()
     moves: list[Moved] = []
 
@@ -103,7 +103,7 @@ def test_a_witness_that_was_closed_sees_nothing_more() -> None:
     assert moves[0].facts == ("a", "b")
 
 
-def test_deeds_are_in_the_trace_and_the_lines_are_what_is_digested() -> None:
+def test_actions_are_in_the_trace_and_the_lines_are_what_is_digested() -> None:
     outcome = run_scenario(pair(do(1.0, "kill", who="desk")), 0, keep_trace=True)
     assert outcome.trace is not None
     assert Happened(1.0, "kill who='desk'") in outcome.trace.records

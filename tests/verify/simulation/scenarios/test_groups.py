@@ -36,7 +36,7 @@ def test_a_group_is_so_many_hosts_in_its_place() -> None:
     assert {scenario.nodes[f"n{at}"].start for at in (1, 2, 3)} == {1.0}
 
 
-def test_a_group_s_name_in_a_deed_means_each_of_its_hosts() -> None:
+def test_a_group_s_name_in_an_action_means_each_of_its_hosts() -> None:
     scenario = office('[[do]]\nat = 2.0\ndo = "connect"\nwho = "n"\nto = "hub"\n[[do]]\nat=3.0\ndo="kill"\nwho="hub"\n')
     assert scenario.actions == (
         *(Connect(at=2.0, who=f"n{at}", to="hub") for at in (1, 2, 3)), Kill(at=3.0, who="hub"),

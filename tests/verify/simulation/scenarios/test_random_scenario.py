@@ -1,4 +1,4 @@
-"""Storms: random scenarios that repeat themselves, can be written down, and pass."""
+"""Random scenarios repeat themselves, can be written as files, and pass."""
 
 from __future__ import annotations
 
@@ -36,34 +36,34 @@ ONCE_BROKEN = (400133, 400165, 400979, 501157, 700225)
 
 
 @pytest.mark.parametrize("seed", [*range(8), *ONCE_BROKEN, *range(NEWER, NEWER + 6), 600078, 600084])
-def test_a_storm_ends_with_nothing_broken(seed: int) -> None:
+def test_a_random_scenario_passes(seed: int) -> None:
     outcome = run_scenario(draw_scenario(seed), seed)
     assert outcome.failures == ()
 
 
-def test_a_seed_is_one_storm_for_ever() -> None:
+def test_a_seed_always_draws_the_same_scenario() -> None:
     assert all(draw_scenario(seed) == draw_scenario(seed) for seed in (*SEEDS, *NEWER_SEEDS))
     assert len({write_scenario(draw_scenario(seed)) for seed in SEEDS}) == len(SEEDS)
 
 
-def test_a_storm_can_be_kept_as_a_file_and_is_the_same_then() -> None:
+def test_a_random_scenario_can_be_kept_as_a_file_and_is_the_same_then() -> None:
     for seed in (*SEEDS, *NEWER_SEEDS):
-        storm = draw_scenario(seed)
-        assert parse_scenario(write_scenario(storm), name=storm.name) == storm
+        scenario = draw_scenario(seed)
+        assert parse_scenario(write_scenario(scenario), name=scenario.name) == scenario
 
 
 def test_every_fault_ends_before_the_quiet_begins() -> None:
     for seed in SEEDS:
-        storm = draw_scenario(seed)
-        faults = [action for action in storm.actions if not isinstance(action, Send)]
+        scenario = draw_scenario(seed)
+        faults = [action for action in scenario.actions if not isinstance(action, Send)]
         assert all(action.at <= TROUBLE[1] + 3.0 for action in faults)
-        assert storm.length == TROUBLE[1] + QUIET
+        assert scenario.length == TROUBLE[1] + QUIET
         begun = sum(isinstance(action, Kill | Unplug | Cut) for action in faults)
         ended = sum(isinstance(action, Start | Plug | Lift) for action in faults)
         assert ended >= begun
 
 
-def test_two_hundred_storms_know_every_kind_of_trouble() -> None:
+def test_two_hundred_random_scenarios_have_every_kind_of_fault() -> None:
     words = {action.word for action in chain.from_iterable(draw_scenario(seed).actions for seed in SEEDS)}
     assert words >= {
         "kill", "start", "stop", "send", "reboot", "renumber", "cut", "lift", "line", "roam", "sleep", "jump_clock",
@@ -75,14 +75,14 @@ def test_newer_trouble_is_drawn_from_a_seed_on_and_ends_like_all_other() -> None
     """Kept seeds before it mean what they meant."""
     new = {"freeze", "fill_disk"}
     assert not new & {action.word for seed in SEEDS for action in draw_scenario(seed).actions}
-    storms = [draw_scenario(seed) for seed in NEWER_SEEDS]
-    actions = list(chain.from_iterable(storm.actions for storm in storms))
+    scenarios = [draw_scenario(seed) for seed in NEWER_SEEDS]
+    actions = list(chain.from_iterable(scenario.actions for scenario in scenarios))
     assert new <= {action.word for action in actions}
     lines = [action for action in actions if isinstance(action, ChangeLine)]
     assert {action.udp_loss_up for action in lines} >= {0.0, 0.3, 1.0}
     assert {action.udp_loss_down for action in lines} >= {0.0, 0.3, 1.0}
     assert {action.udp_rate_up for action in lines} >= {500.0, 1e9}
-    assert {plan.clock for storm in storms for plan in storm.nodes.values()} == {0.0, -1.8e9}
+    assert {plan.clock for scenario in scenarios for plan in scenario.nodes.values()} == {0.0, -1.8e9}
     assert all(action.at + action.seconds <= TROUBLE[1] + 0.01 for action in actions if isinstance(action, Freeze))
     fills = [action for action in actions if isinstance(action, FillDisk)]
     assert sum(action.full for action in fills) * 2 == len(fills)

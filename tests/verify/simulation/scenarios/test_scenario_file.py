@@ -149,16 +149,19 @@ FAULTS = {
         'title = "x"\n[hosts.desk]\nstart = "later"\n',
         "scenario:3: hosts.desk.start: seconds or 'never' are expected, not 'later'",
     ),
-    "deeds that are no list": (
+    "actions that are no list": (
         'title = "x"\n[do]\nat = 1.0\n' + HOST,
         "scenario:2: do: write [[do]]",
     ),
-    "an unknown deed": (pair_text(do(1.0, "explode")), "scenario:16: do.0.do: 'explode' is none of start, stop, kill"),
-    "a deed without a moment": (
+    "an unknown action": (
+        pair_text(do(1.0, "explode")),
+        "scenario:16: do.0.do: 'explode' is none of start, stop, kill",
+    ),
+    "an action without a moment": (
         pair_text('[[do]]\ndo = "kill"\nwho = "desk"\n'),
         "scenario:14: do.0: 'at' is missing",
     ),
-    "a deed after the end": (
+    "an action after the end": (
         pair_text(do(9.0, "kill", who="desk")),
         "scenario:15: do.0.at: 9 is after the end, which is at 5",
     ),
@@ -369,15 +372,15 @@ FAULTS = {
     ),
     "an address that two have": (
         'title = "x"\n[hosts.desk]\n[hosts.laptop]\naddresses = ["27.0.0.1"]\n',
-        "scenario:4: hosts.laptop.addresses: the picture is impossible: 27.0.0.1 belongs to desk",
+        "scenario:4: hosts.laptop.addresses: the network is impossible: 27.0.0.1 belongs to desk",
     ),
     "an outer address that is taken": (
         pair_text(do(3.0, "renumber", router="home", address="26.0.2.1")),
-        "scenario:18: do.0.address: the picture is impossible: 26.0.2.1 belongs to office",
+        "scenario:18: do.0.address: the network is impossible: 26.0.2.1 belongs to office",
     ),
     "a move to an address that is taken": (
         pair_text(do(3.0, "roam", host="desk", behind="office", addresses=["192.168.2.3"])),
-        "scenario:19: do.0.addresses: the picture is impossible: 192.168.2.3 belongs to laptop",
+        "scenario:19: do.0.addresses: the network is impossible: 192.168.2.3 belongs to laptop",
     ),
     "an address that was taken meanwhile": (
         pair_text(
@@ -385,7 +388,7 @@ FAULTS = {
             do(3.0, "unplug", host="desk"),
             do(4.0, "roam", host="laptop", behind="home", addresses=["192.168.1.2"]),
         ),
-        "scenario:14: do.0: the picture is impossible: 192.168.1.2 belongs to laptop",
+        "scenario:14: do.0: the network is impossible: 192.168.1.2 belongs to laptop",
     ),
     "a server without a STUN port": (
         'title = "x"\n[server]\nstun = ["25.0.0.1:0"]\n' + HOST,
@@ -417,7 +420,7 @@ FAULTS = {
     ),
     "a NAT that nobody knows": (
         'title = "x"\n[routers.home.nat]\nallocation = "unknown"\n' + HOST,
-        "scenario:3: routers.home.nat.allocation: a NAT of a picture is a known one",
+        "scenario:3: routers.home.nat.allocation: a NAT of a topology is a known one",
     ),
     "a block that is greater than all": (
         'title = "x"\n[routers.home.nat]\npreset = "block"\nlast_port = 1200\n' + HOST,

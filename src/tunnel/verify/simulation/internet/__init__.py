@@ -1,1 +1,1 @@
-"""The virtual internet: what a network looks like, and the routers, lines and hosts that are built from it."""
+"""The virtual internet: routers, NATs, gateways and access lines, built from a topology."""

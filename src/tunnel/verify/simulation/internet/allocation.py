@@ -1,8 +1,8 @@
 """How a NAT chooses external ports: one class for each way that RFC 4787, section 4.2, and measurements know.
 
-What a port is taken by is the table's business: an allocator only proposes, `is_free` says whether the port can be had.
-Other subscribers of a carrier's NAT are not simulated one by one: they are a Poisson process that moves a sequential
-allocator on, looked at only when somebody asks.
+An allocator only proposes a port; the mapping table decides by `is_free` whether it can be had. The other subscribers
+of a carrier's NAT are not simulated one by one: they are a Poisson process that advances a sequential allocator, and it
+is evaluated only when a port is asked for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tunnel.model.nat import Allocation
 from tunnel.verify.reachability.topology import Nat
 
 DRAWS = 64
-"""Random tries; where they all fail the range is nearly full, and the next free port above the last is taken."""
+"""Random tries. If all fail, the range is nearly full, and the next free port above the last try is taken."""
 FEW = 30.0
 """Up to this mean a Poisson number is drawn exactly, above it as a rounded normal one."""
 
@@ -34,7 +34,7 @@ class Allocator(Protocol):
 
 
 def allocator_of(nat: Nat, chance: random.Random) -> Allocator:
-    """The allocator that a NAT has. Raises SettingsError when the picture does not say which."""
+    """The allocator of a NAT. Raises SettingsError if the topology does not say which one."""
     if not 0 < nat.first_port <= nat.last_port < 65536:
         raise SettingsError(f"a NAT has no ports from {nat.first_port} to {nat.last_port}")
     match nat.allocation:
@@ -51,7 +51,7 @@ def allocator_of(nat: Nat, chance: random.Random) -> Allocator:
 
 
 class PreservingAllocator:
-    """The inner port itself while nobody holds it, else the next free one above."""
+    """The inner port itself if it is free, else the next free one above it."""
 
     def __init__(self, nat: Nat) -> None:
         self._first, self._last = nat.first_port, nat.last_port
@@ -63,7 +63,7 @@ class PreservingAllocator:
 
 
 class SequentialAllocator:
-    """One counter for all subscribers, the foreign ones too: from one mapping to the next it goes up by `step`."""
+    """One counter for all subscribers, including foreign ones: each mapping advances it by `step`."""
 
     def __init__(self, nat: Nat, chance: random.Random) -> None:
         self._first, self._last, self._step, self._load = nat.first_port, nat.last_port, nat.step, nat.foreign_load
@@ -88,7 +88,7 @@ class SequentialAllocator:
 
 
 class RandomAllocator:
-    """Any port, each as likely. What other subscribers hold does not change what a uniform draw tells."""
+    """Any port, all equally likely. What other subscribers hold does not change what a uniform draw tells."""
 
     def __init__(self, nat: Nat, chance: random.Random) -> None:
         self._first, self._last = nat.first_port, nat.last_port
@@ -120,7 +120,7 @@ class BlockAllocator:
 
 
 def poisson(mean: float, chance: random.Random) -> int:
-    """How many events happened where `mean` are expected."""
+    """A Poisson number: how many events happened if `mean` are expected."""
     if mean > FEW:
         return max(0, round(chance.gauss(mean, math.sqrt(mean))))
     count, product, limit = 0, chance.random(), math.exp(-mean)
@@ -140,7 +140,7 @@ def _any_free(first: int, last: int, chance: random.Random, is_free: Callable[[i
 
 
 def _next_free(start: int, first: int, last: int, step: int, is_free: Callable[[int], bool]) -> int | None:
-    """The first free port from `start` on, by steps; where those lead round in vain, by ones."""
+    """The first free port from `start` on in steps of `step`; if a whole round finds none, in steps of one."""
     size = last - first + 1
     for stride in (step, 1):
         for count in range(size):

@@ -1,4 +1,4 @@
-"""A stateful firewall that translates nothing: what stands before IPv6 hosts (RFC 6092) and before public IPv4 ones."""
+"""A stateful firewall without translation, in front of IPv6 hosts (RFC 6092) and of public IPv4 hosts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Firewall:
         opening.note_outbound(remote, now)
 
     def enter(self, inner: Endpoint, remote: Endpoint, now: float) -> bool:
-        """A packet wants in: whether it may."""
+        """Whether a packet from outside may come in."""
         if self._is_open:
             return True
         opening = self._openings.get(inner)

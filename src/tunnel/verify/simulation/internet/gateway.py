@@ -1,8 +1,8 @@
-"""What a router answers to those behind it who ask for ports in NAT-PMP (RFC 6886) or PCP (RFC 6887).
+"""A router's answers to hosts behind it that request port mappings by NAT-PMP (RFC 6886) or PCP (RFC 6887).
 
     host behind it --UDP 5351--> router --handle_untrusted--> GatewayServer --> PortLeases --> its static mappings
 
-It tells the truth, or lies as its `Gateway` says. It sends nothing unasked: no announcement after a restart.
+It answers truthfully, or lies as its `Gateway` says. It sends nothing unasked: no announcement after a restart.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ from tunnel.wire.pcp import (
 from tunnel.wire.port_control import decode_port_request, encode_port_answer
 
 WRONG_ADDRESS = "25.255.255.254"
-"""Nobody's: what a gateway names that lies about its address."""
+"""An address that nobody has. A gateway that lies about its address names this one."""
 PRIVATE_ADDRESS = "100.127.255.254"
 """From RFC 6598, as behind a carrier's NAT."""
 SHORT_REFUSAL, LONG_REFUSAL = 30, 1800
-"""Seconds that PCP clients shall wait after a refusal that may soon be another, or not (RFC 6887, section 7.4)."""
+"""Seconds that PCP clients should wait after a temporary or a permanent refusal (RFC 6887, section 7.4)."""
 _SHORT = (PcpCode.NETWORK_FAILURE, PcpCode.NO_RESOURCES, PcpCode.USER_EX_QUOTA, PcpCode.CANNOT_PROVIDE_EXTERNAL)
 _GARBAGE_BYTES = 61
 _NO_ADDRESSES = ("0.0.0.0", "::")
 
 
 class GatewayServer:
-    """Of one router; how it speaks is the `gateway` in the router's spec of that moment."""
+    """The NAT-PMP and PCP server of one router. It behaves as `gateway` in the router's current spec says."""
 
     def __init__(self, router: RouterBox, *, chance: random.Random) -> None:
         self.leases = PortLeases(router.statics)
@@ -64,12 +64,12 @@ class GatewayServer:
 
     @property
     def spec(self) -> Gateway:
-        """What it speaks, and whether it can be believed."""
+        """Which protocols it speaks, and whether it lies."""
         return self._router.spec.gateway
 
     @property
     def external_address(self) -> str:
-        """The address that it claims to map ports of."""
+        """The external address that it reports."""
         match self.spec.lie:
             case Lie.WRONG_ADDRESS:
                 return WRONG_ADDRESS
@@ -81,7 +81,7 @@ class GatewayServer:
     def grant(
         self, transport: Transport, inner: Endpoint, seconds: float, *, wanted: int, exact: bool = False
     ) -> PortLease | None:
-        """What `PortLeases.grant` gives for as long as this router gives ports; mapped it is unless that is its lie."""
+        """Grant a lease as `PortLeases.grant` does, of at most `max_lease`. A NOT_MAPPED gateway maps nothing."""
         seconds = min(seconds, self.spec.max_lease)
         if self.spec.lie is Lie.NOT_MAPPED:
             return PortLease(transport, inner, wanted, trio.current_time() + seconds)
@@ -142,7 +142,7 @@ class GatewayServer:
         return PmpMapped(epoch, transport, internal_port, granted.external_port, _lifetime(granted))
 
     def _answer_pcp(self, request: PcpRequest | PcpFaulty, source: Endpoint) -> PcpAnswer | PcpCode:
-        """An answer, or the code of a refusal."""
+        """An answer, or the code of the refusal."""
         match request:
             case PcpFaulty():
                 return request.code

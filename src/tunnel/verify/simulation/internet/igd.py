@@ -1,7 +1,7 @@
 """The UPnP service of the router that a host stands behind, as the host's program sees it through its `PortMapper`.
 
-It takes no less time than the real one (which searches for up to a second, and for three where nobody answers) and ends
-in the same errors. UPnP itself, which is HTTP, is not spoken.
+It takes as long as the real one (a search takes up to a second, and three if nobody answers) and raises the same
+errors. UPnP itself, which is HTTP, is not spoken.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from tunnel.verify.reachability.topology import Lie
 from tunnel.verify.simulation.internet.gateway import GatewayServer
 
 DISCOVERED_SECONDS = 1.05
-"""Until the search has found a gateway: it always listens for all the time that it gave them."""
+"""Seconds of a search that finds a gateway: it always listens for the whole time that gateways have to answer."""
 KNOWN_SECONDS = 0.02
-"""Until a gateway that was found before has answered."""
+"""Seconds until a gateway that was found before answers."""
 NOBODY_SECONDS = 4.0
-"""Until it gives up."""
+"""Seconds until a search without an answer gives up."""
 BLACK_HOLE_SECONDS = 6.1
-"""Until it gives up a gateway that was found and does not answer."""
+"""Seconds until it gives up on a gateway that was found and does not answer."""
 ERRAND_SECONDS = 10.0
-"""Until an errand is ended that a gateway took and never answers. One that nobody waits for lasts as long."""
+"""Seconds until a request that a gateway accepted and never answers is ended, whether or not a caller still waits."""
 PERMANENT = 604_800.0
-"""Seconds that a lease of 0, which asks for ever, gets at most (IGD:2)."""
+"""The longest lease in seconds: what a lease of 0, which means permanent, gets (IGD:2)."""
 
 
 class NearestGateway(NamedTuple):
-    """Where a host stands: the one who keeps the router's ports, and the host's address there."""
+    """The nearest router's gateway server, and the host's address on that router's LAN."""
 
     gateway_server: GatewayServer
     host: str
 
 
 class VirtualIgd:
-    """The `PortMapper` of one host. `find` says where it stands at this moment; None: behind no router."""
+    """The `PortMapper` of one host. `find` returns its present gateway; None: it is behind no router."""
 
     is_installed = True
 
@@ -52,7 +52,7 @@ class VirtualIgd:
         self._busy_until = 0.0
 
     async def map_port(self, internal_port: int, lease: float, external_port: int = 0) -> MappedPort:
-        """Map a UDP port, the same outside or one of the next three. Raises Unreachable or Refused."""
+        """Map a UDP port to the same external port or one of the next three. Raises Unreachable or Refused."""
         server, host = await self._discover()
         lie = server.spec.lie
         if lie is Lie.GARBAGE:
@@ -71,7 +71,7 @@ class VirtualIgd:
         raise Refused("not_mapped", "ConflictInMappingEntry")
 
     async def unmap_port(self, external_port: int) -> None:
-        """Take back a mapping of this host. Raises Unreachable or Refused."""
+        """Delete a mapping of this host. Raises Unreachable or Refused."""
         server, host = await self._discover()
         lease = server.leases.holder(Transport.UDP, external_port)
         if server.spec.lie is Lie.REFUSED or (lease is not None and lease.inner.host != host):
@@ -80,14 +80,14 @@ class VirtualIgd:
             server.leases.end(lease)
 
     async def holds_port(self, external: Endpoint, internal_port: int) -> bool:
-        """Whether the router still leads that endpoint to this host. Raises Unreachable."""
+        """Whether the router still maps that external endpoint to this host. Raises Unreachable."""
         server, host = await self._discover()
         lease = server.leases.holder(Transport.UDP, external.port)
         is_ours = lease is not None and lease.inner == Endpoint(host, internal_port)
         return (is_ours or server.spec.lie is Lie.NOT_MAPPED) and server.external_address == external.host
 
     def forget(self) -> None:
-        """Search again the next time."""
+        """Search again at the next request."""
         self._known = None
 
     async def _discover(self) -> NearestGateway:
@@ -114,7 +114,7 @@ class VirtualIgd:
         return found
 
     async def _hang(self) -> None:
-        """One errand at a time: the one before must have ended, and then this one gets no answer either."""
+        """One request at a time: the previous one must have ended, and then this one gets no answer either."""
         await trio.sleep_until(self._busy_until)
         self._busy_until = trio.current_time() + ERRAND_SECONDS
         await trio.sleep_until(self._busy_until)

@@ -1,11 +1,11 @@
-"""The ports that hosts behind one router have asked for, whatever protocol they asked in.
+"""The port leases of the hosts behind one router, whatever the protocol of the request.
 
     GatewayServer (NAT-PMP, PCP) --+
-                                +--> PortLeases --> the router's static mappings
-    VirtualIgd (UPnP) ----------+
+                                   +--> PortLeases --> the router's static mappings
+    VirtualIgd (UPnP) -------------+
 
-One inner endpoint has one lease at a time. The router's table is what counts: a lease that it does not know any more,
-because its time is over or the router has restarted, is none.
+One inner endpoint has one lease at a time. The router's table decides: a lease that is no longer in it, because it ran
+out or the router restarted, does not exist.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from tunnel.verify.simulation.internet.static_mappings import StaticMappings
 
 FIRST_PORT, LAST_PORT = 1024, 65535
 SEARCHED = 512
-"""Ports that are tried from the wanted one upwards, and from FIRST_PORT again behind the last."""
+"""How many ports are tried, from the wanted one upwards; after the last port comes FIRST_PORT."""
 
 
 @dataclass(frozen=True, slots=True)
 class PortLease:
-    """One port that leads inwards until then."""
+    """One port that leads inwards until `expires`."""
 
     transport: Transport
     inner: Endpoint
     external_port: int
     until: float
     nonce: bytes = b""
-    """PCP requests about the lease must repeat it. Empty: it was made in another protocol."""
+    """PCP requests about the lease must repeat it. Empty: the lease was made by another protocol."""
 
 
 class PortLeases:
@@ -61,7 +61,7 @@ class PortLeases:
     ) -> PortLease | None:
         """Renew the lease of this inner endpoint, or make one at `wanted` or at the next free port above it.
 
-        With `exact` it is that port or none. None: there is none.
+        With `exact` only `wanted` will do. None: no port is free.
         """
         until = trio.current_time() + seconds
         held = self.find(transport, inner)
@@ -80,7 +80,7 @@ class PortLeases:
         return None
 
     def seal(self, lease: PortLease, nonce: bytes) -> None:
-        """From now on PCP requests must know this nonce."""
+        """From now on PCP requests about the lease must bear this nonce."""
         self._leases[lease.transport, lease.inner] = replace(lease, nonce=nonce)
 
     def end(self, lease: PortLease) -> None:

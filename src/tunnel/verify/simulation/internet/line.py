@@ -3,10 +3,10 @@
     lower end --transmit--> lane up   --> network.transmit
     owner     <--deliver--- lane down <-- network
 
-It knows nothing of addresses. Losses are decided when a packet enters, in this order: refused (a cut), too long, lost,
-over the rate of datagrams, too much waiting. Byte streams are spared what their kernels hide: they have no MTU
-(segments fit the path), are never duplicated, keep their order and wait for a slow line as long as it takes (a sender
-fits its pace to the line).
+It knows nothing of addresses. A packet's fate is decided when it enters, in this order: refused (a cut), too long,
+lost, over the rate of datagrams, queue full. Byte streams do not see what kernels hide from them: they have no MTU
+(segments fit the path), are never duplicated, stay in order and wait for a slow line as long as it takes (a sender
+adapts to the line's rate).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ HEADERS6 = 48
 
 
 class AccessLine:
-    """A network for what is plugged into its lower end. `conditions` may be replaced at any moment."""
+    """A network for whatever is plugged into its lower end. `conditions` may be replaced at any moment."""
 
     def __init__(self, network: Network, conditions: Line, *, ether: Ether, chance: random.Random) -> None:
         self.refuses: Callable[[MemoryPacket, bool], bool] | None = None
-        """A cut: asked with each packet and whether it goes up; True loses it."""
+        """A cut: called with each packet and whether it goes up; True drops the packet."""
         self._network = network
         self._ether = ether
         self._up = _Direction(ether, chance)
@@ -39,7 +39,7 @@ class AccessLine:
 
     @property
     def conditions(self) -> Line:
-        """How the line is now."""
+        """The line's present properties."""
         return self._conditions
 
     @conditions.setter
@@ -53,7 +53,7 @@ class AccessLine:
         self._network.attach(address, _FarEnd(self, owner))
 
     def detach(self, address: str) -> None:
-        """Take it back."""
+        """Withdraw the address."""
         self._network.detach(address)
 
     def transmit(self, packet: MemoryPacket) -> None:
@@ -76,7 +76,7 @@ class AccessLine:
 
 
 class _FarEnd:
-    """What the network above holds for the owner: the upper end of the line."""
+    """The upper end of the line, which the network above takes for the owner."""
 
     def __init__(self, line: AccessLine, owner: Owner) -> None:
         self.name = owner.name
@@ -92,7 +92,7 @@ class _Direction:
 
     def __init__(self, ether: Ether, chance: random.Random) -> None:
         self.is_plain = True
-        """Nothing happens here and nothing is under way: packets pass at once."""
+        """The line does nothing and nothing is under way: packets pass at once."""
         self._ether = ether
         self._chance = chance
         self._line = Line()
@@ -107,14 +107,14 @@ class _Direction:
     def change(
         self, line: Line, loss: float, udp_loss: float, mtu: int | None, rate: float | None, udp_rate: float | None
     ) -> None:
-        """From the next packet on."""
+        """Use other conditions from the next packet on."""
         self._line, self._mtu = line, mtu
         self._loss, self._udp_loss = loss, udp_loss
         self._rate, self._udp_rate = rate, udp_rate
         self._update_is_plain()
 
     def carry(self, packet: MemoryPacket, arrive: Callable[[MemoryPacket], None]) -> None:
-        """Take a packet along, or lose it."""
+        """Carry a packet, or lose it."""
         line, chance, now = self._line, self._chance, trio.current_time()
         is_stream = packet.segment is not None
         size = len(packet.payload) + (HEADERS6 if ":" in packet.source.host else HEADERS4)

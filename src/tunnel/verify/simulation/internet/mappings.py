@@ -3,7 +3,7 @@
     out: inner -> remote   key by `mapping`: inner | inner, remote address | inner, remote endpoint
     in:  port <- remote    the mapping at that port, if it admits the remote
 
-Times are passed in; nothing here schedules. Ended mappings are swept when new ones are made, once a second at most.
+Times are passed in; nothing here schedules. Expired mappings are swept when new ones are made, once a second at most.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PortMapping(Opening):
         self.key = key
         self.port = port
         self.ends: dict[Endpoint, int] = {}
-        """TCP: the remotes that streams lead to, and which of both directions (1 | 2) of each has ended."""
+        """TCP: the remotes of its streams, and which directions (1 | 2) of each stream have ended."""
 
 
 class MappingTable:
@@ -55,11 +55,11 @@ class MappingTable:
         self._next_sweep = 0.0
 
     def __len__(self) -> int:
-        """Mappings and strangers that it holds, those not swept yet included."""
+        """How many mappings and strangers it holds, including expired ones that are not swept yet."""
         return max(len(self._by_key), len(self._by_port), len(self._strangers))
 
     def leave(self, inner: Endpoint, remote: Endpoint, now: float) -> PortMapping | None:
-        """The mapping that a packet leaves by, made if need be; None when no port can be had."""
+        """The mapping by which a packet leaves, created if need be; None if no port is free."""
         mapping = self._mapping
         key: Hashable
         if mapping is Mapping.ENDPOINT_INDEPENDENT:
@@ -85,13 +85,13 @@ class MappingTable:
         return found
 
     def note_stranger(self, remote: Endpoint, port: int, until: float) -> None:
-        """An unsolicited packet is remembered: no flow to that remote leaves by that port meanwhile."""
+        """Remember an unsolicited packet: for a while no flow to that remote leaves by that port."""
         self._strangers[remote, port] = until
 
     def note_segment(
         self, mapping: PortMapping, remote: Endpoint, kind: SegmentKind, *, outbound: bool, now: float
     ) -> None:
-        """A piece of a byte stream passed: where it was the last, the mapping's time is over soon, or at once."""
+        """A segment of a byte stream passed. After the last one the mapping expires soon, or at once."""
         match kind:
             case SegmentKind.CONNECT | SegmentKind.ACCEPT | SegmentKind.DATA:
                 mapping.ends.setdefault(remote, 0)
@@ -113,11 +113,11 @@ class MappingTable:
         return True
 
     def release(self, port: int) -> None:
-        """The static mapping at this port has ended."""
+        """Free the port of a static mapping that has ended."""
         self._reserved.pop(port, None)
 
     def forget(self) -> None:
-        """All dynamic mappings vanish; the allocator goes on where it was, reserved ports stay so."""
+        """Remove all dynamic mappings. The allocator goes on where it was, and reserved ports stay reserved."""
         self._by_key.clear()
         self._by_port.clear()
         self._of_host.clear()
@@ -145,7 +145,7 @@ class MappingTable:
         return made
 
     def _divert(self, found: PortMapping, remote: Endpoint, now: float) -> PortMapping | None:
-        """Another mapping for this remote alone, where a stranger's packet from there has taken the port's place."""
+        """Another mapping for this remote alone, because an unsolicited packet from there has taken the port."""
         key = (found.inner, remote, "diverted")
         diverted = self._by_key.get(key)
         if diverted is not None and diverted.is_alive(now):

@@ -1,8 +1,8 @@
-"""What a box remembers of one inner endpoint: how long, and whom it lets in.
+"""What a NAT or firewall remembers of one inner endpoint: for how long, and which remotes it lets in.
 
 Shared by NATs (mappings.py) and firewalls that do not translate (firewall.py). Filtering is RFC 4787, section 5; the
-timers are those of section 4.3. A permission has a life of its own, as a flow has in netfilter: a mapping that lives on
-because of one remote does not keep the door open for another.
+timers are those of section 4.3. Each permission has its own lifetime, as a flow has in netfilter: a mapping that one
+remote keeps alive does not stay open for another.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tunnel.verify.reachability.topology import UDP_LIFETIME, UNANSWERED_LIFETIM
 STREAM_LIFETIME = 7440.0
 """RFC 5382, requirement 5: an established connection may be idle for 2 h 4 min."""
 TRANSITORY_LIFETIME = 240.0
-"""The same for one that is only opening, or closed."""
+"""The same for a connection that is only opening, or closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How long openings live, and what they let in."""
+    """How long openings live, and whom they let in."""
 
     filtering: Filtering
     lifetime: float = UDP_LIFETIME
@@ -37,7 +37,7 @@ class Policy:
 
 
 def datagram_policy(nat: Nat, filtering: Filtering | None = None) -> Policy:
-    """For UDP: as the NAT says, by another filtering if one is given."""
+    """The policy for UDP: as the NAT says, with another filtering if one is given."""
     return Policy(
         filtering=filtering or nat.filtering,
         lifetime=nat.lifetime,
@@ -48,12 +48,12 @@ def datagram_policy(nat: Nat, filtering: Filtering | None = None) -> Policy:
 
 
 def stream_policy(filtering: Filtering) -> Policy:
-    """For TCP."""
+    """The policy for TCP."""
     return Policy(filtering=filtering, lifetime=STREAM_LIFETIME, unanswered_lifetime=TRANSITORY_LIFETIME)
 
 
 class Opening:
-    """One inner endpoint, open to those whom the policy lets in."""
+    """One inner endpoint, open to the remotes that the policy lets in."""
 
     __slots__ = ("_answered", "_filtering", "_permissions", "_policy", "_since", "inner")
 
@@ -109,13 +109,13 @@ class Opening:
                 permission.since = now
 
     def retire(self, now: float) -> None:
-        """Nothing more is expected: it goes on as one that is unanswered."""
+        """Nothing more is expected: from now on it has the lifetime of an unanswered one."""
         self._since = now
         self._answered = False
 
 
 class _Permission:
-    """The right of one remote to come in."""
+    """The permission of one remote to send in."""
 
     __slots__ = ("answered", "since")
 

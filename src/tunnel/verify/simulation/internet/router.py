@@ -1,11 +1,11 @@
-"""One router: an owner of addresses outside, a network for those inside, and the rules between.
+"""One router: an owner of addresses outside, a network for the hosts inside, and the rules between.
 
     outside: the internet, or another router's inside       deliver --> translate or filter --> LAN --> host
        line |                                               transmit <-- translate or filter <-- LAN <-- host
        RouterBox -- Lan: hosts, inner routers, and the router's own inner address, where its gateway listens
 
 Hosts of one LAN reach each other directly. A packet that would leave with no hop left expires first and leaves no trace
-in any table: an opener with TTL 2 opens the first NAT on its way and dies before the second.
+in any table: a packet with TTL 2 opens the first NAT on its way and dies before the second.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from tunnel.verify.simulation.internet.translator import Translator
 LAN_LATENCY = 0.0005
 WEB_PORTS = (443, 8443)
 INNER6 = "fe80::1"
-"""By which hosts know their router in IPv6, each in its own LAN."""
+"""The address of every router on its own LAN in IPv6."""
 GATEWAY_PORT = 5351
-"""Where NAT-PMP and PCP are spoken (RFC 6886, RFC 6887)."""
+"""The port of NAT-PMP and PCP (RFC 6886, RFC 6887)."""
 
 
 class PortControl(Protocol):
-    """Answers those inside who ask the router for a port."""
+    """Answers hosts inside that ask the router for a port mapping."""
 
     def handle_untrusted(self, payload: bytes, source: Endpoint) -> bytes | None:
-        """The answer to a datagram from inside, if it deserves one."""
+        """The answer to a datagram from inside; None for silence."""
         ...
 
 
 class RouterBox:
-    """A router as its picture says.
+    """A router as its spec says.
 
-    `spec` may be replaced; another `nat` in it means that all mappings vanish. Its `behind` and `line` are the town's.
+    `spec` may be replaced; with another `nat` all mappings vanish. Its `behind` and `line` are not used here.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class RouterBox:
         self.statics = StaticMappings()
         self.pinholes = Pinholes()
         self.booted_at = trio.current_time()
-        """When it last started: gateways tell the seconds since as their epoch."""
+        """When it last started: gateways report the seconds since then as their epoch."""
         self.outside = outside
         self._spec = spec
         self._ether = ether
@@ -79,7 +79,7 @@ class RouterBox:
 
     @property
     def spec(self) -> Router:
-        """What it is like now."""
+        """Its present behaviour."""
         return self._spec
 
     @spec.setter
@@ -100,18 +100,18 @@ class RouterBox:
         return self._spec.address
 
     def change_address(self, address: str) -> None:
-        """The network outside gave it another address: dynamic mappings vanish, ports that were asked for stay."""
+        """Take another outer address: dynamic mappings vanish, static ones stay."""
         old = self._spec
         self._spec = replace(old, address=address)
         self._swap_address(old.address, address)
 
     def reboot(self) -> None:
-        """All mappings vanish, those that were asked for too, and its epoch begins anew."""
+        """Restart: all mappings vanish, including static ones, and the epoch begins anew."""
         self._build_tables()
         self.booted_at = trio.current_time()
 
     def forget_mappings(self) -> None:
-        """The dynamic mappings vanish, and the openings of its firewall."""
+        """Forget the dynamic mappings and the openings of the firewall."""
         if self._translator is not None:
             self._translator.forget()
         self._build_firewalls()
@@ -123,11 +123,11 @@ class RouterBox:
         return self._translator.live_mappings(inner_host, transport, trio.current_time())
 
     def translates(self, address: str) -> bool:
-        """Whether an inner address is another outside."""
+        """Whether it translates this inner address."""
         return self._translator is not None and ":" not in address
 
     def forward(self, packet: MemoryPacket) -> None:
-        """A packet from inside for somewhere else."""
+        """Forward a packet from inside."""
         destination, segment = packet.destination, packet.segment
         if packet.ttl <= 1:
             self._ether.settle(packet, Fate.EXPIRED)
@@ -154,7 +154,7 @@ class RouterBox:
             self.outside.transmit(MemoryPacket(source, destination, packet.payload, packet.ttl - 1, segment))
 
     def deliver(self, packet: MemoryPacket) -> None:
-        """A packet from outside, for our own address or for one that we stand before."""
+        """A packet from outside has arrived, for its own address or for a host that it does not translate."""
         now = trio.current_time()
         destination, segment = packet.destination, packet.segment
         if segment is None and self._spec.udp is not Udp.OPEN:
@@ -230,7 +230,7 @@ class RouterBox:
             self._translator.forget()
 
     def _build_tables(self) -> None:
-        """Empty tables."""
+        """Start with empty tables."""
         nat = self._spec.nat
         self._translator: Translator | None = None
         if nat is None:
@@ -256,7 +256,7 @@ class Lan:
         self._exposed: dict[str, None] = {}
 
     def attach(self, address: str, owner: Owner) -> None:
-        """Give an address to an owner; one that holds outside too is ours there. Raises ValueError if it is taken."""
+        """Give an address to an owner, outside too if it is valid there. Raises ValueError if it is taken."""
         if address in self._owners:
             raise ValueError(f"{address} belongs to {self._owners[address].name}")
         self._owners[address] = owner
@@ -268,7 +268,7 @@ class Lan:
         self._cover(address)
 
     def transmit(self, packet: MemoryPacket) -> None:
-        """From one inside: to its neighbour, or out."""
+        """A packet from a host inside: to a neighbour, or out."""
         host = packet.destination.host
         owner = self._owners.get(host)
         if owner is not None:
@@ -279,7 +279,7 @@ class Lan:
             self._router.forward(packet)
 
     def bring(self, packet: MemoryPacket) -> None:
-        """From outside."""
+        """Deliver a packet that came from outside."""
         owner = self._owners.get(packet.destination.host)
         if owner is None:
             self._ether.settle(packet, Fate.UNROUTABLE)
@@ -287,7 +287,7 @@ class Lan:
             owner.deliver(packet)
 
     def expose_anew(self) -> None:
-        """The router has begun or ceased to translate."""
+        """The router has started or stopped translating: show the inner addresses outside, or hide them."""
         for address in self._owners:
             self._cover(address)
             self._expose(address)
@@ -305,7 +305,7 @@ class Lan:
             self._router.outside.detach(address)
 
     def _is_on_lan(self, host: str) -> bool:
-        """An address of the LAN that nobody has: packets there never come to the router. A LAN is a /24."""
+        """Whether this is an address of the LAN, a /24: packets to it never come to the router."""
         router = self._router
         spec = router.spec
         if host == spec.address or not router.translates(host):
@@ -314,7 +314,7 @@ class Lan:
 
 
 class Counter:
-    """The router's own inner address: its gateway listens here, and nobody else."""
+    """The router's own inner address, where only its gateway server listens."""
 
     def __init__(self, router: RouterBox, ether: Ether) -> None:
         self.name = router.name
@@ -322,7 +322,7 @@ class Counter:
         self._ether = ether
 
     def deliver(self, packet: MemoryPacket) -> None:
-        """A host asks the router something."""
+        """A host has sent something to the router itself."""
         gateway_server = self._router.gateway_server
         if packet.segment is not None:
             self._ether.settle(packet, Fate.UNWANTED)
@@ -338,6 +338,6 @@ class Counter:
 
 
 def reset_for(packet: MemoryPacket) -> MemoryPacket:
-    """What refuses this piece of a stream."""
+    """The reset that refuses this segment."""
     reset = Segment(SegmentKind.RESET, 0, None)
     return MemoryPacket(packet.destination, packet.source, b"", segment=reset)

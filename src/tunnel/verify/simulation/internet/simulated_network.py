@@ -1,6 +1,6 @@
-"""Builds what a picture shows in an internet in memory, and changes it while programs run on it.
+"""Builds a topology in an internet in memory, and changes it while programs run on it.
 
-Each host and router hangs on an access line of its own. Everything here is a name from the picture.
+Each host and router has an access line of its own. Everything is addressed by its name in the topology.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tunnel.verify.simulation.internet.router import INNER6, RouterBox
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """Packets that `near` exchanges with `far` are lost on near's line: those from it, those to it, or both."""
+    """Packets between `near` and `far` are lost on near's line: those from it, those to it, or both."""
 
     near: str
     far: str
@@ -38,7 +38,7 @@ class _Cut:
 
 
 class SimulatedNetwork:
-    """A built picture. Made by `build_network`."""
+    """A topology that was built. Made by `build_network`."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class SimulatedNetwork:
         self.routers: dict[str, RouterBox] = {}
         self.lines: dict[str, AccessLine] = {}
         self.on_encapsulated: Callable[[str, MemoryPacket, float], None] = lambda _host, _packet, _age: None
-        """Sees what a host sends through an overlay that rides in its tunnel, and how old that overlay is."""
+        """Called with each packet that a host sends through an overlay in its own tunnel, and the overlay's age."""
         self._seed = seed
         self._gateway_servers: dict[str, GatewayServer] = {}
         self._on_sent = on_sent
@@ -63,7 +63,7 @@ class SimulatedNetwork:
         self._chances: dict[str, random.Random] = {}
 
     def move(self, host: str, behind: str | None, *addresses: str) -> None:
-        """Roam: be plugged in behind another router, or into the internet, with other addresses.
+        """Move a host behind another router, or to the internet itself, with other addresses.
 
         The line stays as it is. Streams of the old addresses hang.
         """
@@ -74,23 +74,23 @@ class SimulatedNetwork:
         machine.move(line, *addresses)
 
     def unplug(self, host: str) -> None:
-        """Pull the cable: the host has no address any more, and knows it."""
+        """Unplug a host: it has no address any more, and is told so."""
         if host not in self._unplugged:
             self._unplugged[host] = self.hosts[host].addresses
             self.hosts[host].change_addresses()
 
     def plug(self, host: str) -> None:
-        """Put it back in, with the addresses from before."""
+        """Plug it in again, with its previous addresses."""
         addresses = self._unplugged.pop(host, None)
         if addresses is not None:
             self.hosts[host].change_addresses(*addresses)
 
     def cut(self, one: str, other: str, *, udp: bool = True, tcp: bool = True, both_ways: bool = True) -> None:
-        """Lose what `one` sends to `other`, and `both_ways` also the reverse, until `lift`. Neither is told.
+        """Lose what `one` sends to `other`, with `both_ways` also the reverse, until `lift`. Neither is told.
 
         Each is a host, a router or the server. It happens on the line of whichever of the two stands behind a router
         (`one`, if both do). There the other side is known by the addresses that it shows: its own, and those of the
-        routers that it stands behind, so its neighbours behind the same NAT are cut off as well.
+        routers in front of it. So its neighbours behind the same NAT are cut off as well.
         """
         near_is_one = self._behind.get(one) is not None or self._behind.get(other) is None
         near, far = (one, other) if near_is_one else (other, one)
@@ -108,7 +108,7 @@ class SimulatedNetwork:
     def overlay(
         self, one: str, other: str, addresses: Sequence[str], *, latency: float | None, mtu: int, encrypted: bool
     ) -> None:
-        """Let another VPN join two hosts."""
+        """Join two hosts by another VPN."""
         first, second = addresses
         MemoryOverlay(
             self.hosts[one],
@@ -124,7 +124,7 @@ class SimulatedNetwork:
         self.on_encapsulated(host, packet, age)
 
     def lose_names(self, host: str, *, lost: bool = True, hang: bool = False, names: Sequence[str] = ()) -> None:
-        """Names cannot be looked up on this host any more (all, or these), at once or without an answer; or again."""
+        """Make name lookups on this host fail (all, or these), at once or without an answer; or work again."""
         resolver = self.hosts[host].resolver
         trouble = (Trouble.HANGS if hang else Trouble.FAILS) if lost else None
         if not names:
@@ -135,7 +135,7 @@ class SimulatedNetwork:
                 resolver.trouble_with[name] = trouble
 
     def addresses_shown(self, name: str) -> tuple[str, ...]:
-        """The addresses by which a host or router appears to others: its own, and those of all before it."""
+        """The addresses by which others see a host or router: its own, and those of the routers in front of it."""
         shown: list[str] = []
         at: str | None = name
         while at is not None:
@@ -144,7 +144,7 @@ class SimulatedNetwork:
         return tuple(shown)
 
     def add_router(self, name: str) -> None:
-        """Build a router of the picture, those that it stands behind first."""
+        """Build one router; the routers in front of it must exist."""
         spec = self.topology.routers[name]
         line = self._draw_line(name, spec.behind, spec.line)
         chance = self._chance_of(f"router/{name}")
@@ -155,7 +155,7 @@ class SimulatedNetwork:
         router.gateway_server = self._gateway_servers[name] = server
 
     def add_host(self, name: str, addresses: tuple[str, ...], behind: str | None, conditions: Line) -> None:
-        """Put a machine there."""
+        """Add a machine."""
         line = self._draw_line(name, behind, conditions)
         host = self.hosts[name] = self.internet.add_host(name, *addresses, network=line)
         host.port_mapper = VirtualIgd(partial(self._nearest_gateway, name))
@@ -164,7 +164,7 @@ class SimulatedNetwork:
             host.on_sent = partial(self._on_sent, name)
 
     def _nearest_gateway(self, host: str) -> NearestGateway | None:
-        """Where this host asks for ports now."""
+        """The gateway that this host asks for ports now."""
         behind = self._behind[host]
         inner = next((address for address in self.hosts[host].addresses if ":" not in address), None)
         return (
@@ -172,7 +172,7 @@ class SimulatedNetwork:
         )
 
     def _gateways_of(self, host: str) -> tuple[Gateway, ...]:
-        """What its default routes say: nothing where it is plugged into the internet's core."""
+        """The next hops of its default routes; none if it is attached to the internet's core."""
         behind = self._behind[host]
         if behind is None:
             return ()
@@ -219,9 +219,9 @@ def build_network(
     seed: int,
     on_sent: Callable[[str, MemoryPacket], None] | None = None,
 ) -> SimulatedNetwork:
-    """Build everything that the picture shows. `on_sent(host, packet)` sees each packet as its host sends it.
+    """Build a topology. `on_sent(host, packet)` is called with each packet as its host sends it.
 
-    Raises SettingsError where the picture is impossible: a name or an address given twice, a router behind itself.
+    Raises SettingsError if it is impossible: a name or an address given twice, a router behind itself.
     """
     _check_names(topology)
     internet.latency = topology.latency
@@ -238,7 +238,7 @@ def build_network(
         for name, host in topology.hosts.items():
             net.add_host(name, host.addresses, host.behind, host.line)
     except ValueError as error:
-        raise SettingsError(f"the picture is impossible: {error}") from error
+        raise SettingsError(f"the network is impossible: {error}") from error
     return net
 
 
@@ -258,7 +258,7 @@ def _check_names(topology: Topology) -> None:
 
 
 def _outer_first(topology: Topology) -> list[str]:
-    """The names of the routers, each after the one that it stands behind."""
+    """The names of the routers, each after the one in front of it."""
     ordered: list[str] = []
     waiting = list(topology.routers)
     while waiting:

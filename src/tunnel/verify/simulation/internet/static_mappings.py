@@ -1,4 +1,4 @@
-"""Ports that hosts inside have asked their router for: open to everybody, until their lease ends."""
+"""Ports that hosts inside have requested of their router: open to every remote until their lease ends."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class StaticMappings:
         self._of_inner: dict[tuple[Transport, Endpoint], int] = {}
 
     def begin_anew(self, tables: Mapping[Transport, MappingTable]) -> None:
-        """Forget everything, and reserve ports in these tables from now on. Without tables no port can be had."""
+        """Forget everything, and reserve ports in these tables from now on. Without tables no port is granted."""
         self._tables = tables
         self._ports.clear()
         self._of_inner.clear()
 
     def add_static(self, transport: Transport, external_port: int, inner: Endpoint, lease: float) -> bool:
-        """Open a port for `lease` seconds, or renew it. False: somebody else has it."""
+        """Open a port for `lease` seconds, or renew it. False: another endpoint has it."""
         if transport not in self._tables or not 0 < external_port < 65536:
             return False
         known = self.at(transport, external_port)
@@ -59,7 +59,7 @@ class StaticMappings:
         return True
 
     def at(self, transport: Transport, external_port: int) -> StaticMapping | None:
-        """What is open at this port now."""
+        """The mapping at this port, if it is open now."""
         known = self._ports.get((transport, external_port))
         if known is not None and known.until <= trio.current_time():
             self.remove_static(transport, external_port)
@@ -73,5 +73,5 @@ class StaticMappings:
 
     @property
     def is_empty(self) -> bool:
-        """Nobody has asked for a port: packets need not look here."""
+        """Whether no port was requested, so that packets need not be looked up."""
         return not self._ports

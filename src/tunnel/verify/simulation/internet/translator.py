@@ -1,4 +1,4 @@
-"""The NAT inside a router: which endpoint a packet leaves by, and where one that comes in goes.
+"""The NAT inside a router: the outer endpoint of a packet that leaves, and the inner one of a packet that comes in.
 
 It decides and remembers; router.py moves the packets.
 """
@@ -18,7 +18,7 @@ from tunnel.verify.simulation.internet.static_mappings import StaticMappings
 
 
 class Translator:
-    """Both tables of a NAT, and the ports that were asked for. `address` is the outer one and may be replaced."""
+    """Both tables of a NAT, and its static mappings. `address` is the outer address and may be replaced."""
 
     def __init__(self, nat: Nat, address: str, statics: StaticMappings, chance: random.Random) -> None:
         self.nat = nat
@@ -32,7 +32,7 @@ class Translator:
         statics.begin_anew({Transport.UDP: self._datagrams, Transport.TCP: self._streams})
 
     def outward(self, packet: MemoryPacket, now: float) -> Endpoint | None:
-        """The outer source of a packet that leaves; None when no port can be had."""
+        """The outer source of a packet that leaves; None if no port is free."""
         segment = packet.segment
         if not self._statics.is_empty:
             port = self._statics.port_of(Transport.UDP if segment is None else Transport.TCP, packet.source)
@@ -49,7 +49,7 @@ class Translator:
     def inward(self, packet: MemoryPacket, now: float) -> Endpoint | None:
         """The inner destination of a packet that comes in; None: nothing lets it in.
 
-        One that has no hop left to go is not noted: it will not be forwarded.
+        A packet with no hop left is not recorded: it will not be forwarded.
         """
         if self._denied and packet.segment is None and self._denied.get(packet.source, 0.0) > now:
             return None
@@ -69,7 +69,7 @@ class Translator:
         return mapping.inner
 
     def note_unsolicited(self, packet: MemoryPacket, now: float) -> None:
-        """Nothing let this packet in: what it leaves behind."""
+        """Record a packet that nothing let in, as the NAT's `unsolicited` says."""
         if self.nat.unsolicited is Unsolicited.DENY:
             if packet.segment is None and self._denied.get(packet.source, 0.0) <= now:
                 self._denied[packet.source] = now + self.nat.deny_time
@@ -78,7 +78,7 @@ class Translator:
             table.note_stranger(packet.source, packet.destination.port, now + self.nat.unanswered_lifetime)
 
     def forget(self) -> None:
-        """All dynamic mappings vanish, and who is denied."""
+        """Forget all dynamic mappings, and who is denied."""
         self._datagrams.forget()
         self._streams.forget()
         self._denied.clear()

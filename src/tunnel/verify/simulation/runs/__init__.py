@@ -1,1 +1,1 @@
-"""One run: the programs on their machines, what is done, what is seen, what is judged."""
+"""One run of a scenario: programs, actions, trace and judgement."""

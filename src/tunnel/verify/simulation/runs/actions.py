@@ -1,4 +1,4 @@
-"""Does what a scenario says, each deed at its moment."""
+"""Performs the actions of a scenario, each at its moment."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LEASE = 7200.0
 
 
 async def perform(programs: Programs, actions: Sequence[Action], nursery: trio.Nursery) -> None:
-    """Do them all in the order of time; those of one moment in the order in which they stand."""
+    """Perform all actions in the order of time; those of one moment in the order of the scenario."""
     for action in sorted(actions, key=lambda action: action.at):
         await trio.sleep_until(action.at)
         programs.trace.happen(str(action))

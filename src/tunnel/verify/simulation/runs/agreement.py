@@ -1,4 +1,4 @@
-"""One side's loss of a path is both sides' affair: two that talk agree before long on whether their path is direct."""
+"""Two nodes that exchange data must soon agree on whether their path is direct."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tunnel.verify.simulation.runs.failure import Failure
 from tunnel.verify.simulation.runs.trace import Ended, Frozen, Moved, Record
 
 PATIENCE = 30.0
-"""Seconds for which one side alone may be connected: it hears of the other's loss, judges the path, and gives it up."""
+"""Seconds for which one side alone may be connected: time to hear of the loss, judge the path, and give it up."""
 TALK_GAP = 10.0
 """Seconds between two datagrams of a pair that talks, at most."""
 
@@ -19,9 +19,9 @@ def faults_in_agreement(
     sent: Mapping[tuple[str, str], Iterable[float]],
     end: float,
 ) -> Iterator[Failure]:
-    """Pairs of which one side was connected and the other was not, while they talked and the server knew both.
+    """Pairs of which one side was connected and the other was not, while they exchanged data and the server knew both.
 
-    `names`: node ids to hosts; `sent`: when datagrams were sent, by who sent them to whom; `end`: of the run.
+    `names` maps node ids to hosts, `sent` pairs (sender, receiver) to the times of their datagrams; `end` is the run's.
     """
     talks: dict[frozenset[str], list[float]] = {}
     for pair, times in sent.items():
@@ -39,13 +39,13 @@ def faults_in_agreement(
 
 
 class _Changes:
-    """What decides whether two sides disagree, as it changes in a run."""
+    """The changes in a run that decide whether two sides disagree."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names
         self._links: dict[str, str] = {}
         self._log: list[tuple[float, str, str, str | None]] = []
-        """When, which host, about whom (or the server), the state from then on."""
+        """Time, host, peer (or the server), and the state from then on."""
 
     def note(self, record: Record) -> None:
         """One record of the trace."""
@@ -61,7 +61,7 @@ class _Changes:
                 self._log += [(at, host, about, None) for about in ("", *self._names.values())]
 
     def disagreements(self, pair: frozenset[str], end: float) -> Iterator[tuple[float, float]]:
-        """From when to when one side alone was connected."""
+        """The intervals in which one side alone was connected."""
         one, other = sorted(pair)
         now: dict[tuple[str, str], str | None] = {}
         since: float | None = None
@@ -83,7 +83,7 @@ class _Changes:
 
 
 def _longest_talk(times: list[float], since: float, until: float) -> float:
-    """Seconds of the longest stretch within these moments in which something was sent again and again."""
+    """The longest interval in seconds, within these limits, in which datagrams were sent without a pause."""
     longest, begin, last = 0.0, None, None
     for at in times:
         if not since <= at <= until:

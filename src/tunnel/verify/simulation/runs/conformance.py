@@ -1,7 +1,7 @@
-"""Is a trace one that the charts allow? Every move must be an arrow of its chart, from where the last one ended.
+"""Whether the charts allow a trace: each move must be a transition of its chart, from where the last one ended.
 
-The same charts are what the proof explores and what the programs live through; here their law is held against what was
-seen from outside, with the guards asked anew and the messages looked up in `sends_of`.
+The proof explores the same charts, and the programs run them. Here they are compared with what was seen from outside:
+guards are evaluated anew, and messages are looked up in `sends_of`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SENDERS = {
     "announce": "announcement",
     "connect": "peer_connection",
 }
-"""Which chart answers for a node's message. `ping`, `pong` and `withdraw` are said by the link as long as it stands."""
+"""The chart that says each message of a node. The link itself says `ping`, `pong` and `withdraw` while it is up."""
 
 
 class Arrow(NamedTuple):
@@ -33,7 +33,7 @@ class Arrow(NamedTuple):
 
 
 def faults_of(records: Iterable[Record]) -> Iterator[Failure]:
-    """What in a trace no chart allows."""
+    """Everything in a trace that no chart allows."""
     here: dict[tuple[str, str, str], str] = {}
     for record in records:
         match record:
@@ -74,7 +74,7 @@ def _judge_move(move: Moved, here: dict[tuple[str, str, str], str]) -> Iterator[
     key = (move.host, name, move.about)
     where = f"at {move.at:.3f} s {move.host}: {name}({move.about}) {move.source} --{move.event}--> {move.target}"
     stood = here.get(key, table.initial)
-    if move.source not in (stood, table.initial):  # a peer that was forgotten or has failed begins a new chart
+    if move.source not in (stood, table.initial):  # a peer that was forgotten or has failed starts a new chart
         yield Failure(move.at, f"{where}, but it stood in {stood}", (move.host,))
     if move.target != table.target(move.source, move.event, frozenset(move.facts)):
         told = f"{where} is no arrow of the chart while of its facts holds: {' '.join(move.facts) or 'nothing'}"
@@ -83,7 +83,7 @@ def _judge_move(move: Moved, here: dict[tuple[str, str, str], str]) -> Iterator[
 
 
 def _may_send(here: dict[tuple[str, str, str], str], host: str, tag: str) -> bool:
-    """Whether a chart of the host stands where the message may be sent; one that has not moved stands at its start."""
+    """Whether a chart of the host may send the message in its state; one that has not moved is in its initial state."""
     name = _SENDERS[tag]
     table = read_table(name, CHARTS[name])
     states = [state for (owner, of, _), state in here.items() if (owner, of) == (host, name)] or [table.initial]

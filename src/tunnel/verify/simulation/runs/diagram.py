@@ -1,4 +1,4 @@
-"""A run as a Mermaid sequence diagram: its steps, and of a long run its beginning and what came before the failure."""
+"""A run as a Mermaid sequence diagram of its steps; of a long run, the beginning and what led to the failure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tunnel.verify.simulation.runs.steps import Step, steps_of
 from tunnel.verify.simulation.scenarios.scenario import Scenario
 
 LONGEST = 600
-"""Steps that are drawn at most: Mermaid draws no diagram of more than 50,000 characters."""
+"""The most steps that are drawn: Mermaid draws no diagram of more than 50,000 characters."""
 BEGINNING = 100
-"""Of a longer run, so many from its beginning."""
+"""Steps from the beginning of a longer run."""
 AFTERWARDS = 20
-"""And so many after its first failure."""
+"""Steps after its first failure."""
 
 
 def draw(outcome: Outcome, scenario: Scenario) -> str:
@@ -41,7 +41,7 @@ def draw(outcome: Outcome, scenario: Scenario) -> str:
 
 
 def _window(steps: list[Step], failed_at: float | None) -> tuple[int, int]:
-    """Which steps are drawn beside those of the beginning: from the first of these to before the second."""
+    """The steps that are drawn beside those of the beginning: from the first index to before the second."""
     if len(steps) <= LONGEST:
         return 0, len(steps)
     end = len(steps)

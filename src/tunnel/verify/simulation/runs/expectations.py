@@ -1,4 +1,4 @@
-"""Judges what must hold: waits for moments, looks at nodes, traffic and trace, and says in words what is otherwise."""
+"""Judges expectations: waits for their moments, looks at nodes, traffic and trace, and says what differs."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from tunnel.verify.simulation.scenarios.expectation import (
 )
 
 LOOK_GAP = 0.5
-"""Something may change without anybody saying so: look again after so long."""
+"""Seconds after which to look again: something may change without any notification."""
 ROUNDING = 1e-6
 ABSENT = "none"
 
 
 class Judge:
-    """Watches over the expectations that have a moment, looks at the others in the end."""
+    """Checks expectations that have a moment during the run, and the others at its end."""
 
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
         self.failures: list[Failure] = []
         self._open: list[ExpectPeer | ExpectNode] = []
-        """Those that may still fail, or have not been met."""
+        """The expectations that may still fail or were not met yet."""
         self.met_at: dict[str, float] = {}
-        """When each expectation with a `by` was met first."""
+        """When each expectation with a `by` was first met."""
 
     def watch(self, nursery: trio.Nursery) -> None:
-        """Begin: each moment has a task."""
+        """Start a task for each expectation that has a moment."""
         for expectation in self._programs.scenario.expectations:
             if isinstance(expectation, ExpectPeer | ExpectNode):
                 self._open.append(expectation)
                 nursery.start_soon(self._watch_one, expectation)
 
     def close(self) -> None:
-        """The run is over: judge what concerns the whole of it, and what was to hold until this very moment."""
+        """The run is over: judge what concerns the whole of it, and what had to hold until now."""
         for moment in self._open:
             if (moment.since or 0.0) <= trio.current_time():
                 self._check(moment)
@@ -69,7 +69,7 @@ class Judge:
             await self._wait_true(expectation, expectation.by)
         elif expectation.at is not None:
             await trio.sleep_until(expectation.at)
-            await trio.lowlevel.checkpoint()  # what was due at this very moment has happened
+            await trio.lowlevel.checkpoint()  # what was due at this moment has happened
             self._check(expectation)
         else:
             await trio.sleep_until(expectation.since or 0.0)
@@ -105,7 +105,7 @@ class Judge:
             await (self._programs.changed if node is None else node.program.notifier).wait()
 
     def _difference(self, expectation: ExpectPeer | ExpectNode) -> str | None:
-        """What is otherwise than expected, in words; None if nothing is."""
+        """The difference from what is expected, in words; None if there is none."""
         match expectation:
             case ExpectPeer():
                 return self._peer_difference(expectation)

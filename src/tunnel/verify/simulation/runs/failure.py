@@ -1,4 +1,4 @@
-"""What did not hold in a run, when it showed, and of whom: where to look back from."""
+"""What did not hold in a run, when that showed, and at which hosts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class Failure(NamedTuple):
     """Something that did not hold."""
 
     at: float
-    """Seconds into the run; its end, for what is judged of the whole of it."""
+    """Seconds since the start of the run; its end, for what is judged over the whole run."""
     text: str
     about: tuple[str, ...] = ()
-    """The hosts that it is about, by name; none where it may be any."""
+    """The names of the hosts concerned; empty if it may be any of them."""

@@ -4,8 +4,8 @@
                                                                `-no---> runs
 
 Their machine goes on: what arrives waits in the kernel's buffers, acknowledged where it is a stream; clocks run, so all
-timers that ended meanwhile have ended when the program goes on. Whose a task is says the witness in its context.
-The run queue is Trio's own and private: the tests of this file watch it. It is replaced only while somebody is stopped.
+timers that ended meanwhile have ended when the program goes on. The trace hook in a task's context tells whose it is.
+The run queue is Trio's own and private: the tests of this file watch it. It is replaced only while one is stopped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Queue(deque[Task]):
             self.append(task)
 
     def append(self, task: Task) -> None:
-        """A task may take its next step."""
+        """Queue a task, or hold it if its program is stopped."""
         held = self._held.get(task.context.get(TRACE_HOOK))
         if held is None:
             super().append(task)
@@ -40,20 +40,20 @@ class _Queue(deque[Task]):
 
 
 class FrozenPrograms:
-    """Who is stopped in a run, by the witness that stands in the context of the program's tasks."""
+    """The stopped programs of a run, by the trace hook in the context of their tasks."""
 
     def __init__(self) -> None:
         self._held: Held = {}
 
     def stop(self, trace_hook: TraceHook) -> None:
-        """From the next turn of the loop on no task of this program takes a step. One that is stopped stays so."""
+        """Stop a program: from the next turn of the loop on, none of its tasks takes a step."""
         if trace_hook not in self._held:
             self._held[trace_hook] = []
             runner = _run.GLOBAL_RUN_CONTEXT.runner
             runner.runq = _Queue(runner.runq, self._held)
 
     def go_on(self, trace_hook: TraceHook) -> None:
-        """All that its tasks waited for has happened at once. One that runs goes on running."""
+        """Resume a program: all that its tasks waited for has happened at once. A running one is left alone."""
         tasks = self._held.pop(trace_hook, [])
         runner = _run.GLOBAL_RUN_CONTEXT.runner
         if not self._held:
@@ -61,5 +61,5 @@ class FrozenPrograms:
         runner.runq.extend(tasks)
 
     def is_stopped(self, trace_hook: TraceHook) -> bool:
-        """Whether it is."""
+        """Whether this program is stopped."""
         return trace_hook in self._held

@@ -1,4 +1,4 @@
-"""What must hold in every run, whatever its scenario: watched from outside, on the wire and in the traffic."""
+"""What must hold in every run, whatever its scenario; observed from outside, in packets and traffic."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from tunnel.wire.frames import FULL_SIZE, Kind
 
 FLOWS_A_SECOND = 200
 FLOW_BURST = 400
-"""A node that was quiet may begin with so many."""
+"""A burst of flows that a quiet node may start with."""
 FLOWS_A_PUNCH = 2048
 PUNCH = 20.0
-"""Seconds: no punch is longer."""
+"""Seconds: no hole punching takes longer."""
 SOCKETS = 256
 SOCKETS_A_SECOND = 112
-"""A hundred, those that stay, and what was saved up a moment before."""
+"""A hundred, those that stay open, and what a token bucket had saved."""
 HARD = 100
-"""Flows to one address within a punch: more are guesses, and for one peer at a time."""
+"""Flows to one address during one punch: more means that ports are guessed, which is done for one peer at a time."""
 FLOW_MEMORY = 120.0
-"""Seconds for which a router remembers a flow: asking there again costs nothing new."""
+"""Seconds for which a router remembers a flow: probing it again costs no new entry."""
 PROOF_AGE = 20.0
 """Seconds before `connected` in which full-size probes must have gone both ways."""
 RESTORED_SOON = 1.0
-"""Seconds until the addresses of a tunnel interface are back, the first time that somebody takes them."""
+"""Seconds until the addresses of a tunnel interface are back after they were first removed."""
 RESTORED_LATE = 62.0
-"""Where that happens again and again."""
+"""The same if they are removed again and again."""
 OVERLAY_UNNOTICED = 8.0
-"""Seconds in which a path that an overlay has taken over is found out and left: it is distrusted after 6.5."""
+"""Seconds until a path that an overlay has taken over is detected and left: it is distrusted after 6.5."""
 ANSWER_PATIENCE = 12.0
 """Seconds after a `connect` by which the server must have answered."""
 
@@ -46,23 +46,23 @@ _Flow: TypeAlias = tuple[int, str, int]
 
 
 class _Flows:
-    """The flows that one host's probes opened."""
+    """The flows that the probes of one host opened."""
 
     def __init__(self, last: dict[_Flow, float] | None = None, heard: dict[_Flow, float] | None = None) -> None:
         self.last = last or {}
-        """When each was used last."""
+        """When each flow was last used."""
         self.heard = heard or {}
-        """When a probe came in on it last."""
+        """When a probe last came in on it."""
         self.ports: dict[int, float] = {}
-        """Sockets' ports, and when each was last given a new flow."""
+        """The ports of sockets, and when each last opened a new flow."""
         self.new_ports: deque[float] = deque()
         self.within_punch: deque[tuple[float, str]] = deque()
         self.to_host: Counter[str] = Counter()
-        """Of `within_punch`, by remote address."""
+        """The flows of `within_punch`, by remote address."""
         self.within_second: deque[float] = deque()
 
     def note(self, flow: _Flow, now: float) -> bool:
-        """A probe on this flow. Whether a router had to remember it anew."""
+        """Record a probe on this flow. Returns whether a router had to create an entry for it."""
         last, self.last[flow] = self.last.get(flow, -FLOW_MEMORY), now
         if now - max(last, self.heard.get(flow, -FLOW_MEMORY)) < FLOW_MEMORY:
             return False
@@ -80,31 +80,31 @@ class _Flows:
         return True
 
     def note_answerable(self, flow: _Flow, now: float) -> None:
-        """A probe came in on this flow: it was its sender who made routers remember it, an answer opens nothing."""
+        """Record a probe that came in on this flow: its sender has opened it, so an answer opens nothing."""
         self.heard[flow] = now
 
     def guessed_hosts(self) -> int:
-        """At how many addresses it guesses."""
+        """At how many addresses the host guesses ports."""
         return sum(count > HARD for count in self.to_host.values())
 
 
 class InvariantMonitor:
-    """Sees each packet as its host sends it and as it ends."""
+    """Checks the invariants on each packet, as its host sends it and as it arrives."""
 
     def __init__(self) -> None:
         self.faults: list[Failure] = []
         self.probes: dict[str, int] = {}
-        """Sent so far, by host."""
+        """Probes sent so far, by host."""
         self._flows: dict[str, _Flows] = {}
         self._full_probes: dict[str, float] = {}
 
     def note_start(self, host: str) -> None:
-        """A program begins there. Of what one before it had opened it knows nothing: each has a budget of its own."""
+        """A program starts on a host. It does not know what an earlier one opened: each has its own budget."""
         if (before := self._flows.get(host)) is not None:
             self._flows[host] = _Flows(last=before.last, heard=before.heard)
 
     def see_sent(self, host: str, packet: MemoryPacket) -> None:
-        """A host sends this, before any NAT."""
+        """A host sends a packet; no NAT has seen it yet."""
         payload = packet.payload
         if MARK in payload:
             self._report(host, f"sends what an application said in the clear to {packet.destination}")
@@ -123,22 +123,22 @@ class InvariantMonitor:
         self._flows.setdefault(host, _Flows()).note_answerable(flow, trio.current_time())
 
     def see_encapsulated(self, host: str, packet: MemoryPacket, age: float) -> None:
-        """A host sends this through an overlay that rides in its own tunnel, for `age` seconds now.
+        """A host sends a packet through an overlay in its own tunnel, which has been up for `age` seconds.
 
-        Probes are allowed, else nobody would find out; and data for as long as it takes to find out, on a path that was
+        Probes are allowed, else the overlay could not be detected; and data until it is detected, on a path that was
         a true one before.
         """
         if age > OVERLAY_UNNOTICED and packet.payload[:1] in _PAYLOADS:
             self._report(host, f"sends data to {packet.destination}, a way that leads through the tunnel itself")
 
     def flows(self, host: str) -> int:
-        """How many flows its probes have opened so far."""
+        """How many flows the probes of a host have opened so far."""
         return len(self._flows[host].last) if host in self._flows else 0
 
     def judge_connected(self, host: str, *bearers: str) -> None:
-        """A host calls its peer connected: have full-size probes arrived at both lately?
+        """Check, when a host calls its peer connected, that full-size probes have arrived at both lately.
 
-        More than one host bears the peer's id where its disk was copied: at any of them.
+        Several hosts may bear the peer's id, if its disk was copied: any of them counts.
         """
         now = trio.current_time()
         peer = max(bearers, key=lambda bearer: self._full_probes.get(bearer, -math.inf))
@@ -170,7 +170,7 @@ class InvariantMonitor:
 
 
 def faults_in_traffic(programs: Programs) -> Iterator[Failure]:
-    """Datagrams that came out of a tunnel twice, or other than they went in."""
+    """Datagrams that came out of a tunnel twice, or altered."""
     for traffic in programs.traffic.values():
         about, now = (traffic.who, traffic.to), trio.current_time()
         if traffic.damaged:
@@ -181,7 +181,7 @@ def faults_in_traffic(programs: Programs) -> Iterator[Failure]:
 
 
 def faults_in_interfaces(programs: Programs) -> Iterator[Failure]:
-    """A tunnel interface without the addresses that it should have, for longer than it takes to put them back."""
+    """Tunnel interfaces that lacked addresses for longer than it takes to restore them."""
     now = trio.current_time()
     for host, node in programs.nodes.items():
         for device in programs.net.hosts[host].devices.open.values():

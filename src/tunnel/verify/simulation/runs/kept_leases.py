@@ -1,4 +1,4 @@
-"""The leases that a simulated server keeps on its machine's disk, from one start to the next."""
+"""The leases of a simulated server, kept on its machine's disk from one start to the next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunnel.server.lease_file import DiskFails, Key, Row
 
 
 class KeptLeases:
-    """A `LeaseStore`. It takes nothing while the disk, of which only that is asked, is full."""
+    """A `LeaseStore` that fails to write while the disk is full."""
 
     def __init__(self, disk: MemoryStore) -> None:
         self._disk = disk

@@ -1,4 +1,4 @@
-"""The programs of one run on their machines: the server, the nodes, the public STUN servers. Real ones, unchanged."""
+"""The programs of one run on their machines: the real server and nodes, and simulated public STUN servers."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ WANTED = 30.0
 
 
 def invite_of(network: str, server: Endpoint) -> Invite:
-    """The invite of a simulated network: its secret is the hash of its name."""
+    """The invite of a simulated network, whose secret is the hash of its name."""
     secret = sha256(b"simulated network " + network.encode()).digest()
     return Invite(f"ws://{server}", None, network, derive_network_keys(network, secret).network_id, secret)
 
 
 @dataclass(slots=True)
 class _Program:
-    """One that runs: how to end it, and whether it was killed."""
+    """A running program: how to end it, and whether it was killed."""
 
     trace_hook: HostTraceHook
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -57,7 +57,7 @@ class _Program:
 class Programs:
     """Starts and ends programs, all in the nursery of the run.
 
-    `on_start(host, node id)` is told of each node that started, `on_move` of each transition of any chart.
+    `on_start(host, node id)` is called for each node that started, `on_move` for each transition of any chart.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class Programs:
         self.net = net
         self.trace = trace
         self.nodes: dict[str, Node] = {}
-        """Those that run now, by host."""
+        """The running nodes, by host."""
         self.traffic: dict[tuple[str, str], Traffic] = {}
         self.crashes: list[Failure] = []
         self.changed = Notifier()
-        """Beats when a node started or ended."""
+        """Notified when a node has started or ended."""
         self.settings = {host: plan.settings for host, plan in scenario.nodes.items()}
-        """With what each node starts the next time."""
+        """The settings with which each node starts the next time."""
         self._nursery = nursery
         self._on_start = on_start
         self._on_move = on_move
@@ -95,7 +95,7 @@ class Programs:
                 await self._nursery.start(self._serve_public_stun, server)
 
     def start(self, who: str) -> None:
-        """Start the program of a host, or the server. One that runs already goes on."""
+        """Start the program of a host, or the server. A running one is left alone."""
         if who in self._programs:
             return
         program = self._programs[who] = _Program(HostTraceHook(who, self.trace, self._on_move))
@@ -105,12 +105,12 @@ class Programs:
         context.run(self._nursery.start_soon, self._run, who, program, run)
 
     def stop(self, who: str) -> None:
-        """As SIGTERM."""
+        """End a program as SIGTERM does."""
         if who in self._programs:
             self._programs[who].scope.cancel()
 
     def freeze(self, who: str) -> Callable[[], None]:
-        """As SIGSTOP. What is returned lets the program go on, if it was this that stopped it and nobody killed it."""
+        """Stop a program as SIGSTOP does. The result resumes it, if this call stopped it and it was not killed."""
         program = self._programs.get(who)
         if program is None or self._frozen.is_stopped(program.trace_hook):
             return lambda: None
@@ -119,12 +119,12 @@ class Programs:
         return partial(self._go_on, who, program)
 
     def go_on(self) -> None:
-        """Nobody is stopped any more."""
+        """Resume every stopped program."""
         for who, program in self._programs.items():
             self._go_on(who, program)
 
     def is_frozen(self, who: str) -> bool:
-        """Whether its program is stopped."""
+        """Whether the program of a host is stopped."""
         program = self._programs.get(who)
         return program is not None and self._frozen.is_stopped(program.trace_hook)
 
@@ -134,7 +134,7 @@ class Programs:
             self.trace.note(Frozen(trio.current_time(), who, is_stopped=False))
 
     def kill(self, who: str) -> None:
-        """As kill -9. The machine may start the program again at once."""
+        """Kill a program as kill -9 does. It may be started again at once."""
         program = self._programs.pop(who, None)
         if program is not None:
             self._frozen.go_on(program.trace_hook)
@@ -145,12 +145,12 @@ class Programs:
             program.scope.cancel()
 
     async def wait_ended(self, who: str) -> None:
-        """Until a stopped program has ended."""
+        """Wait until a program that was told to end has ended."""
         if who in self._programs:
             await self._programs[who].ended.wait()
 
     def peer(self, who: str, of: str) -> Peer | None:
-        """How a node sees the node of another host; None while it does not run or knows no such peer."""
+        """How a node sees the node of another host; None if it is not running or does not know that peer."""
         node = self.nodes.get(who)
         if node is None:
             return None
@@ -160,13 +160,13 @@ class Programs:
             return None
 
     async def want(self, who: str, to: str) -> None:
-        """Want a peer once, as soon as it is known."""
+        """Ask for a connection to a peer once, as soon as it is known."""
         while (peer := self.peer(who, to)) is None:
             await self._wait_news(who)
         await peer.wait_carried(WANTED)
 
     async def send(self, who: str, to: str, every: float, until: float, size: int) -> None:
-        """Send numbered datagrams through the tunnel until a moment. Those that have no node to send them are lost."""
+        """Send numbered datagrams through the tunnel until a moment. While no node runs they are lost."""
         traffic = self.traffic_between(who, to)
         while (now := trio.current_time()) < until:
             if self.is_frozen(who):
@@ -179,7 +179,7 @@ class Programs:
             await trio.sleep_until(now + every)
 
     def traffic_between(self, who: str, to: str) -> Traffic:
-        """The record of what one sends to the other; from the first call on somebody reads there."""
+        """The record of what one host sends to another; from the first call on the receiver is read."""
         if (who, to) not in self.traffic:
             self.traffic[who, to] = Traffic(who, to)
             self._nursery.start_soon(self._read, self.traffic[who, to])
@@ -202,7 +202,7 @@ class Programs:
             traffic.note_arrival(await peer.receive_datagram(), trio.current_time())
 
     async def _wait_news(self, host: str) -> None:
-        """Until something about this node changed, its start included."""
+        """Wait until something about this node changes, or it starts."""
         node = self.nodes.get(host)
         await (self.changed if node is None else node.program.notifier).wait()
 

@@ -1,4 +1,4 @@
-"""One run of one scenario with one seed, from the first packet to the verdict. The same seed gives the same run."""
+"""One run of a scenario with a seed, from the first packet to the verdict. The same seed gives the same run."""
 
 from __future__ import annotations
 
@@ -32,42 +32,42 @@ from tunnel.verify.simulation.runs.trace import Moved, Trace
 from tunnel.verify.simulation.scenarios.scenario import Scenario
 
 FAREWELL = 3.0
-"""Seconds after the scenario's end in which programs that were told to end must have ended."""
+"""Seconds that programs have to end after the scenario's end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a run."""
+    """The result of a run."""
 
     scenario: str
     seed: int
     failures: tuple[str, ...]
-    """What did not hold, in words; empty for a run that passed."""
+    """What did not hold, in words; empty if the run passed."""
     digest: str
-    """Of the trace."""
+    """The SHA-256 of the trace, in hex."""
     arrows: frozenset[Arrow]
-    """The transitions that were taken."""
+    """The transitions that the charts took."""
     packets: int
     seconds: float
-    """Virtual ones."""
+    """Virtual seconds."""
     probes: dict[str, int]
-    """Sent, by host."""
+    """Probes sent, by host."""
     flows: dict[str, int]
-    """What its probes made routers remember: pairs of socket and remote endpoint, by host."""
+    """Flows that probes opened in routers (pairs of socket and remote endpoint), by host."""
     names: dict[str, str] = field(default_factory=dict)
     """Node ids to the names of their hosts."""
     failure: Failure | None = None
-    """Of the failures the one that showed first; None also where the run broke."""
+    """The failure that showed first; None also if the run broke."""
     trace: Trace | None = None
 
     @property
     def has_passed(self) -> bool:
-        """Whether everything held."""
+        """Whether nothing failed."""
         return not self.failures
 
 
 def broken_outcome(scenario: str, seed: int, error: Exception) -> Outcome:
-    """Of a run that did not come to its end: a bug, or something impossible that nobody noticed before it began."""
+    """The outcome of a run that broke: a bug, or something impossible that was not noticed before it began."""
     leaf: BaseException = error
     while isinstance(leaf, BaseExceptionGroup):
         leaf = leaf.exceptions[0]
@@ -78,16 +78,16 @@ def broken_outcome(scenario: str, seed: int, error: Exception) -> Outcome:
 
 
 Script = Callable[[Programs], Awaitable[None]]
-"""What a run does instead of waiting for the scenario's end. The run ends when it returns."""
+"""What a run does instead of waiting for the scenario's end. The run ends when the script returns."""
 
 
 def run_scenario(scenario: Scenario, seed: int, *, keep_trace: bool = False, script: Script | None = None) -> Outcome:
-    """Run it in virtual time and judge it. Blocks until done, a fraction of a second usually."""
+    """Run a scenario in virtual time and judge it. Blocks until done, usually for a fraction of a second."""
     return run_seeded(partial(_Run(scenario, seed).run, keep_trace, script), seed)
 
 
 class _Run:
-    """What stands around one run: the internet, the trace, the watchman, the judge."""
+    """One run: its internet, programs, trace, monitor and judge."""
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self._scenario = scenario
@@ -97,7 +97,7 @@ class _Run:
         self._packets = 0
         self._names: dict[str, str] = {}
         self._bearers: dict[str, list[str]] = {}
-        """More than one host bears an id where its disk was copied."""
+        """The hosts of each node id: several, if a disk was copied."""
 
     async def run(self, keep_trace: bool, script: Script | None) -> Outcome:
         scenario, trace = self._scenario, self._trace
@@ -173,7 +173,7 @@ class _Run:
         programs.start(who)
 
     async def _end(self, programs: Programs) -> list[Failure]:
-        """Tell all programs to end, nodes before the server; those that do not are a fault."""
+        """Tell all programs to end, nodes before the server. A program that does not end is a fault."""
         stubborn = []
         programs.go_on()
         for who in (*self._scenario.nodes, SERVER):

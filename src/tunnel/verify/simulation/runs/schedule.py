@@ -1,7 +1,7 @@
-"""Trio with virtual time and a seeded order of tasks: every seed is another legal schedule, and always the same one.
+"""Trio with virtual time and a seeded order of tasks: each seed is one legal schedule, always the same.
 
-Trio shuffles the tasks of each tick; with the switch that it keeps for property tests it sorts them first and shuffles
-by a generator that can be seeded. Both names are private: trio is pinned, and the tests of this file watch them.
+Trio shuffles the tasks of each tick. With the switch that it keeps for property tests it sorts them first, and shuffles
+them by a generator that can be seeded. Both names are private: trio is pinned, and the tests of this file watch them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SWITCH = "_ALLOW_DETERMINISTIC_SCHEDULING"
 
 
 class VirtualClock(trio.abc.Clock):
-    """Stands still while anybody has something to do, and then jumps to the next deadline.
+    """Stands still while any task can run, and then jumps to the next deadline.
 
     Trio asks how long it may sleep only when no task can run: that is the moment to jump. `trio.testing.MockClock` does
     the same by waiting until all are blocked, which takes three turns of the loop where this takes one.
@@ -30,19 +30,19 @@ class VirtualClock(trio.abc.Clock):
     def __init__(self) -> None:
         self._now = 0.0
         self.agenda: Agenda | None = None
-        """Whose events happen on the way; of a deadline at the same moment they come first."""
+        """Events that happen on the way; those at the moment of a deadline come before it."""
 
     def start_clock(self) -> None:
-        """Trio calls this once, at the start."""
+        """Called by Trio once, at the start."""
 
     def current_time(self) -> float:
         """Seconds since the start."""
         return self._now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
-        """Jump there, or to an event before it; no time is slept.
+        """Jump to the deadline, or to an event before it; no time is slept.
 
-        Where nobody waits for a moment Trio itself has something to wake for.
+        If no task waits for a deadline, Trio itself has something to wake for.
         """
         if self.agenda is not None and (due := self.agenda.next_due) <= deadline and due != math.inf:
             self._now = max(self._now, due)
@@ -55,10 +55,10 @@ class VirtualClock(trio.abc.Clock):
 
 
 def run_seeded(main: Callable[[], Awaitable[_Result]], seed: int) -> _Result:
-    """Run to the end, jumping over all waiting. Two runs with one seed take the same steps in the same order."""
+    """Run to the end, skipping all waiting. Two runs with one seed take the same steps in the same order."""
     before, state = getattr(_run, _SWITCH), _run._r.getstate()
     was_collecting = gc.isenabled()
-    gc.disable()  # else finalizers run when it pleases the allocator
+    gc.disable()  # else finalizers would run at moments that depend on the allocator
     setattr(_run, _SWITCH, True)
     _run._r.seed(seed)
     try:

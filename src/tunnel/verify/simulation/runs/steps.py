@@ -1,4 +1,4 @@
-"""A kept trace as people follow it: deeds, moves, signals, packets between machines, with repetitions folded."""
+"""A kept trace for readers: actions, moves, signals and packets between machines, with repetitions folded."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _CHARTS = {
     "IntroductionChart": "introduction",
 }
 _UNDERLAY = frozenset({"connect", "accept", "data", "end", "reset"})
-"""Pieces of byte streams: the signals in them are shown instead."""
+"""Segments of byte streams: the signals in them are shown instead."""
 
 
 class Step(NamedTuple):
-    """Something that happened. A `target` makes it a message; what is done to the network has no `place`."""
+    """Something that happened. With a `target` it is a message; an action on the network has no `place`."""
 
     at: float
     place: str
@@ -34,10 +34,9 @@ class Step(NamedTuple):
 
 
 def steps_of(records: Iterable[Record], topology: Topology, names: dict[str, str]) -> list[Step]:
-    """All of a run, in order; each kind of message between two places once in a row of messages.
+    """All steps of a run, in order; in a row of messages each kind between two places stands once.
 
-    `names` are those of hosts, by the ids of their nodes. Packets from addresses that are not in the picture are left
-    out.
+    `names` maps node ids to hosts. Packets from addresses that are not in the topology are left out.
     """
     owners = {address: name for name, host in topology.hosts.items() for address in host.addresses}
     owners |= {router.address: name for name, router in topology.routers.items()}
@@ -47,9 +46,9 @@ def steps_of(records: Iterable[Record], topology: Topology, names: dict[str, str
 
 
 def last_before(failure: Failure, steps: Iterable[Step], topology: Topology, count: int) -> list[Step]:
-    """So many steps at most, the last ones until the failure of those whom it is about, or of all.
+    """At most `count` steps before the failure that concern its hosts, or all of them if it names none.
 
-    The routers before them belong to it, what the server does by itself, and what is done to the network.
+    The routers in front of them are included, what the server does by itself, and what is done to the network.
     """
     behind = {name: host.behind for name, host in topology.hosts.items()}
     behind |= {name: router.behind for name, router in topology.routers.items()}

@@ -1,4 +1,4 @@
-"""A STUN server that lies: each answer names another port than the one that it saw."""
+"""A STUN server that lies: each answer names a port other than the one that it saw."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tunnel.wire.stun import StunClass, binding_success, decode_stun, encode_stu
 
 
 async def serve_lies(socket: DatagramSocket) -> None:
-    """Answer each binding request with a port that nobody has, another one each time, until cancelled."""
+    """Answer each binding request with a wrong port, a new one each time, until cancelled."""
     told = 0
     while True:
         for datagram, remote in await socket.receive_batch():

@@ -1,7 +1,7 @@
-"""What happened in a run, record by record: deeds, moves of charts, signals, packets. Equal seeds give equal traces.
+"""What happened in a run, record by record: actions, transitions, signals, packets. Equal seeds give equal traces.
 
-The bytes that differ from run to run by their nature (masks of WebSocket frames, ciphertexts of keys that a library
-draws) are not in it; all that decides is: who, when, from where to where, how long, of which kind, with which counter.
+Bytes that necessarily differ from run to run (masks of WebSocket frames, ciphertexts of keys that a library draws) are
+not in it. Everything that matters is: host, time, source and destination, length, kind and counter.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from tunnel.wire.stun import is_stun
 
 
 class Happened(NamedTuple):
-    """The scenario did something."""
+    """The scenario performed an action."""
 
     at: float
     what: str
 
 
 class Ended(NamedTuple):
-    """A host's program ended, however it did; its charts went with it."""
+    """A host's program ended, in whatever way, and its charts with it."""
 
     at: float
     host: str
 
 
 class Frozen(NamedTuple):
-    """A host's program was stopped in the middle, or goes on."""
+    """A host's program was stopped in the middle, or resumed."""
 
     at: float
     host: str
@@ -50,12 +50,12 @@ class Moved(NamedTuple):
     source: str
     event: str
     facts: tuple[str, ...]
-    """Those that held, of those that the guards were asked with."""
+    """The facts that held, of those that the guards were evaluated with."""
     target: str
 
 
 class Signalled(NamedTuple):
-    """A host handed a signal to its link, or got one from it."""
+    """A host handed a signal to its link, or received one from it."""
 
     at: float
     host: str
@@ -66,7 +66,7 @@ class Signalled(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """What became of one packet, where it ended. `what` is its kind, `number` its index and counter or sequence."""
+    """The fate of a packet. `what` is its kind, `number` its index and counter or its sequence number."""
 
     at: float
     source: str
@@ -89,15 +89,15 @@ class Trace:
         self.records: list[Record] = []
 
     def note(self, record: Record) -> None:
-        """One more."""
+        """Add a record."""
         self.records.append(record)
 
     def happen(self, what: str) -> None:
-        """The scenario does this now."""
+        """Record an action of the scenario."""
         self.records.append(Happened(trio.current_time(), what))
 
     def see_packet(self, packet: MemoryPacket, fate: Fate) -> None:
-        """A packet's end: for the internet's `watch`."""
+        """Record the fate of a packet: for the internet's `watch`."""
         if packet.segment is not None:
             what, number = packet.segment.kind.value, str(packet.segment.sequence)
         else:
@@ -123,7 +123,7 @@ class Trace:
         return summary.hexdigest()
 
     def lines(self) -> Iterator[str]:
-        """One line of text a record."""
+        """Each record as a line of text."""
         return map(as_line, self.records)
 
 
@@ -137,7 +137,7 @@ class HostTraceHook:
         self._is_closed = False
 
     def close(self) -> None:
-        """The program has ended, or does not know yet that it was killed."""
+        """The program has ended, or was killed and does not know it yet."""
         if not self._is_closed:
             self._is_closed = True
             self._trace.note(Ended(trio.current_time(), self._host))

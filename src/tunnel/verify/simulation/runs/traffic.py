@@ -1,4 +1,4 @@
-"""What applications send through the tunnel in a run, and what became of it."""
+"""What applications send through the tunnel in a run, and what arrives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARK = b"in the clear"
 
 
 class Hole(NamedTuple):
-    """A time in which nothing arrived."""
+    """An interval in which nothing arrived."""
 
     length: float
     """Seconds."""
@@ -23,26 +23,26 @@ class Hole(NamedTuple):
 
 @dataclass(slots=True)
 class Traffic:
-    """Datagrams from one host to another: numbered, each with the number in its filling too, so damage shows."""
+    """Numbered datagrams from one host to another. The padding repeats the number, so damage shows."""
 
     who: str
     to: str
     sent: list[float] = field(default_factory=list)
-    """When each was sent; its number is its place."""
+    """When each was sent; the index is its number."""
     arrived: dict[int, float] = field(default_factory=dict)
-    """When each came first, by number, in the order of arrival."""
+    """When each first arrived, by number, in the order of arrival."""
     repeated: int = 0
     damaged: int = 0
-    """Datagrams that we never sent, or not so."""
+    """Datagrams that were never sent, or were altered."""
 
     def next_datagram(self, size: int, now: float) -> bytes:
-        """The next one, of `size` bytes (at least 20)."""
+        """The next datagram, of `size` bytes (at least 20)."""
         number = len(self.sent)
         self.sent.append(now)
         return encode_datagram(number, size)
 
     def note_arrival(self, datagram: bytes, now: float) -> None:
-        """One came out of the tunnel."""
+        """Record a datagram that came out of the tunnel."""
         number = int.from_bytes(datagram[len(MARK) : LEAST_SIZE], "big")
         if number >= len(self.sent) or datagram != encode_datagram(number, len(datagram)):
             self.damaged += 1
@@ -52,11 +52,11 @@ class Traffic:
             self.arrived[number] = now
 
     def lost(self, now: float) -> list[float]:
-        """When each was given up of those that had a second to arrive by `now`, and did not."""
+        """When each lost datagram was given up: those that had a second to arrive by `now`, and did not."""
         return [at + 1.0 for number, at in enumerate(self.sent) if at <= now - 1.0 and number not in self.arrived]
 
     def is_carried_after(self, moment: float) -> bool:
-        """Whether something arrived of what was sent after a moment."""
+        """Whether anything that was sent after a moment arrived."""
         return any(self.sent[number] > moment for number in self.arrived)
 
     @property
@@ -75,5 +75,5 @@ class Traffic:
 
 
 def encode_datagram(number: int, size: int) -> bytes:
-    """Datagram `number` as a run sends it."""
+    """The datagram with this number."""
     return _HEAD.pack(MARK, number) + bytes([number & 0xFF]) * (size - LEAST_SIZE)

@@ -1,1 +1,1 @@
-"""Scenarios: who does what when, and what must hold; as files, and drawn at random."""
+"""Scenarios: a network, actions and expectations; from files, and drawn at random."""

@@ -1,4 +1,4 @@
-"""Actions: what is done to the network and by whom, each at its moment. Values only; `runs/deeds.py` does them.
+"""Actions: what is done to the network and its hosts, each at its moment. Values only; `runs/actions.py` performs them.
 
 Times are seconds since the run began.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 LEAST_SIZE = 20
-"""Bytes of a datagram that a run sends, at least: a mark and its number."""
+"""The smallest datagram that a run sends, in bytes: a mark and its number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Action:
     at: float
 
     def __str__(self) -> str:
-        """The deed as a person would write it."""
+        """The action as a scenario file writes it, in one line."""
         told = (
             f"{each.name}={getattr(self, each.name)!r}"
             for each in fields(self)
@@ -31,7 +31,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start(Action):
-    """Start the program of a host, or `server`; one that was ended starts again with what its machine kept."""
+    """Start the program of a host or of `server`; after an end it starts with what its machine kept."""
 
     word: ClassVar[str] = "start"
     who: str
@@ -39,7 +39,7 @@ class Start(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop(Action):
-    """End a program as SIGTERM does: it says farewell."""
+    """End a program as SIGTERM does: it takes leave of server and peers."""
 
     word: ClassVar[str] = "stop"
     who: str
@@ -47,7 +47,7 @@ class Stop(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill(Action):
-    """End a program as kill -9 does: its sockets vanish, its streams are reset, it says nothing."""
+    """End a program as kill -9 does: its sockets vanish, its streams are reset, and it says nothing."""
 
     word: ClassVar[str] = "kill"
     who: str
@@ -55,7 +55,7 @@ class Kill(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze(Action):
-    """A program is stopped for `seconds` as by SIGSTOP, and goes on; its machine goes on all the time.
+    """Stop a program for `seconds` as by SIGSTOP; its machine runs on.
 
     What arrives meanwhile waits in the machine's buffers. What the program's users would send is not sent.
     """
@@ -79,7 +79,7 @@ class Send(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connect(Action):
-    """Want a peer, once."""
+    """Ask for a connection to a peer, once."""
 
     word: ClassVar[str] = "connect"
     who: str
@@ -88,7 +88,7 @@ class Connect(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut(Action):
-    """Let no packet pass between two owners of addresses: hosts, outermost routers, `server`."""
+    """Drop all packets between two hosts, outermost routers or `server`."""
 
     word: ClassVar[str] = "cut"
     one: str
@@ -96,7 +96,7 @@ class Cut(Action):
     udp: bool = True
     tcp: bool = True
     both_ways: bool = True
-    """Else only what goes from `one` to `other` is lost."""
+    """False: only what goes from `one` to `other` is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ class Lift(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeLine(Action):
-    """The line of a host, router or `server` is another one from now on; what is not named stays."""
+    """Change the line of a host, router or `server`; what is not named stays."""
 
     word: ClassVar[str] = "line"
     of: str
@@ -132,7 +132,7 @@ class ChangeLine(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reboot(Action):
-    """A router starts again: all that it remembered is gone."""
+    """Restart a router: it has forgotten everything."""
 
     word: ClassVar[str] = "reboot"
     router: str
@@ -140,7 +140,7 @@ class Reboot(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renumber(Action):
-    """A router gets another outer address, as home lines do at night."""
+    """Give a router another outer address, as providers of home lines do at night."""
 
     word: ClassVar[str] = "renumber"
     router: str
@@ -149,7 +149,7 @@ class Renumber(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shut(Action):
-    """A router lets less out from now on: `udp` is open, blocked or web_only."""
+    """Change what a router lets out: `udp` is open, blocked or web_only."""
 
     word: ClassVar[str] = "shut"
     router: str
@@ -158,7 +158,7 @@ class Shut(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mislead(Action):
-    """A router's gateway lies in another way from now on, or no more: `lie` is a word of a gateway's."""
+    """Change how a router's gateway lies: `lie` is one of a gateway's words."""
 
     word: ClassVar[str] = "mislead"
     router: str
@@ -167,7 +167,7 @@ class Mislead(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roam(Action):
-    """A host moves to another network and gets other addresses there."""
+    """Move a host to another network, with other addresses."""
 
     word: ClassVar[str] = "roam"
     host: str
@@ -177,7 +177,7 @@ class Roam(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unplug(Action):
-    """A host loses its network."""
+    """Unplug a host from its network."""
 
     word: ClassVar[str] = "unplug"
     host: str
@@ -185,7 +185,7 @@ class Unplug(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plug(Action):
-    """A host has its network again."""
+    """Plug a host in again."""
 
     word: ClassVar[str] = "plug"
     host: str
@@ -193,9 +193,9 @@ class Plug(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sleep(Action):
-    """A host sleeps: nothing reaches it or leaves it, and its boot clock says so afterwards.
+    """Suspend a host: nothing reaches it or leaves it, and its boot clock shows it afterwards.
 
-    Its program's timers go on, which those of a machine asleep do not: what ends meanwhile, ends a little early.
+    Its program's timers run on, unlike those of a suspended machine: what ends meanwhile ends a little early.
     """
 
     word: ClassVar[str] = "sleep"
@@ -205,7 +205,7 @@ class Sleep(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JumpClock(Action):
-    """The wall clock of a host or of the `server` jumps."""
+    """Make the wall clock of a host or of `server` jump."""
 
     word: ClassVar[str] = "jump_clock"
     host: str
@@ -214,7 +214,7 @@ class JumpClock(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillDisk(Action):
-    """From now on nothing can be written to the disk of a host or of the `server`; `full` false makes room again."""
+    """Fill the disk of a host or of `server`: nothing can be written. With `full` false there is room again."""
 
     word: ClassVar[str] = "fill_disk"
     host: str
@@ -223,7 +223,7 @@ class FillDisk(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoseNames(Action):
-    """From now on a host's resolver knows no name; `lost` false gives them back."""
+    """Let a host's resolver find no name. With `lost` false it finds them again."""
 
     word: ClassVar[str] = "lose_names"
     host: str
@@ -232,7 +232,7 @@ class LoseNames(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapPort(Action):
-    """Somebody on a host asks the gateway for a port, by UPnP, and starts the node with what he got as `external`."""
+    """Request a port of the gateway by UPnP, as a user of the host does, and start the node with it as `external`."""
 
     word: ClassVar[str] = "map_port"
     host: str
@@ -241,7 +241,7 @@ class MapPort(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clone(Action):
-    """A host's disk is copied from another's, node key and all; what runs there reads it at its next start."""
+    """Copy another host's disk to this one, with the node key; the program here reads it at its next start."""
 
     word: ClassVar[str] = "clone"
     host: str
@@ -250,9 +250,9 @@ class Clone(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlay(Action):
-    """Another VPN comes up between two hosts. It rides in their tunnel; with a `latency` it takes a way of its own.
+    """Set up another VPN between two hosts, inside their tunnel; with a `latency` it takes a path of its own.
 
-    The hosts have a TUN interface (`tun`) where it rides. What it wraps can be recognised unless it is `encrypted`.
+    Inside the tunnel it needs a TUN interface (`tun`) on both hosts. Its content can be recognised unless `encrypted`.
     """
 
     word: ClassVar[str] = "overlay"
@@ -266,7 +266,7 @@ class Overlay(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flush(Action):
-    """Somebody takes all addresses off the tunnel interface (`tun`) of a host."""
+    """Remove all addresses from the tunnel interface (`tun`) of a host."""
 
     word: ClassVar[str] = "flush"
     host: str

@@ -1,4 +1,4 @@
-"""The addresses of a scenario: which may be given, and that nobody ever gets one that another has, at any moment."""
+"""Checks the addresses of a scenario: each is possible, and none has two owners at any moment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunnel.verify.simulation.scenarios.toml_lines import Path
 
 
 def vet_address(reader: Reader, address: str, path: Path, *, version: int | None = None) -> None:
-    """A numeric address that one machine may have, as it is usually written; of this IP version where one is given."""
+    """Check that a machine may have this address: in its usual form, and of this IP version if one is given."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -30,7 +30,7 @@ def vet_address(reader: Reader, address: str, path: Path, *, version: int | None
 
 
 def vet_addresses(reader: Reader, addresses: Sequence[str], router: Router | None, path: Path) -> None:
-    """Of a host behind this router: at least one, and of IPv4 those of its LAN where it translates."""
+    """Check the addresses of a host behind this router: at least one; IPv4 ones are of its LAN if it translates."""
     if not addresses:
         reader.fail(path, "at least one address is expected")
     for address in addresses:
@@ -42,34 +42,34 @@ def vet_addresses(reader: Reader, addresses: Sequence[str], router: Router | Non
 
 
 def vet_owners(reader: Reader, topology: Topology, actions: Sequence[Action]) -> None:
-    """Nobody gets an address that is taken: not in the picture, and not by any deed at its moment."""
-    standing = _AddressOwners(reader, topology)
-    for _, path, act in sorted(_moves(standing, actions), key=lambda move: move[0]):
-        standing.path = path
+    """Check that no address is given away twice, in the topology or by an action at its moment."""
+    owners = _AddressOwners(reader, topology)
+    for _, path, act in sorted(_moves(owners, actions), key=lambda move: move[0]):
+        owners.path = path
         act()
 
 
-def _moves(standing: _AddressOwners, actions: Sequence[Action]) -> Iterator[tuple[float, Path, Callable[[], None]]]:
+def _moves(owners: _AddressOwners, actions: Sequence[Action]) -> Iterator[tuple[float, Path, Callable[[], None]]]:
     for at, action in enumerate(actions):
         path = ("do", at)
         match action:
             case Renumber(at=when, router=router, address=address):
-                yield when, (*path, "address"), partial(standing.renumber, router, address)
+                yield when, (*path, "address"), partial(owners.renumber, router, address)
             case Roam(at=when, host=host, behind=behind, addresses=addresses):
-                yield when, (*path, "addresses"), partial(standing.roam, host, behind, addresses)
+                yield when, (*path, "addresses"), partial(owners.roam, host, behind, addresses)
             case Unplug(at=when, host=host):
-                yield when, path, partial(standing.unplug, host)
+                yield when, path, partial(owners.unplug, host)
             case Plug(at=when, host=host):
-                yield when, path, partial(standing.plug, host)
+                yield when, path, partial(owners.plug, host)
             case Sleep(at=when, host=host, seconds=seconds):
-                yield when, path, partial(standing.unplug, host)
-                yield when + seconds, path, partial(standing.plug, host)
+                yield when, path, partial(owners.unplug, host)
+                yield when + seconds, path, partial(owners.plug, host)
             case _:
                 pass
 
 
 class _AddressOwners:
-    """Who has which address where, as the town would have it. `path` is what is being vetted."""
+    """The owner of each address in each network, as in the simulated network. `path` is what is being checked."""
 
     def __init__(self, reader: Reader, topology: Topology) -> None:
         self._reader = reader
@@ -131,7 +131,7 @@ class _AddressOwners:
     def _attach(self, network: str | None, address: str, owner: str) -> None:
         owners = self._owners[network]
         if address in owners:
-            self._reader.fail(self.path, f"the picture is impossible: {address} belongs to {owners[address]}")
+            self._reader.fail(self.path, f"the network is impossible: {address} belongs to {owners[address]}")
         owners[address] = owner
         if network is not None and self._holds_outside(network, address):
             self._attach(self._routers[network].behind, address, network)
@@ -142,7 +142,7 @@ class _AddressOwners:
             self._detach(self._routers[network].behind, address)
 
     def _holds_outside(self, network: str, address: str) -> bool:
-        """Whether an address inside is one outside too: global IPv6, and all where the router does not translate."""
+        """Whether an inner address is valid outside too: global IPv6, or any if the router does not translate."""
         router = self._routers[network]
         if ":" in address:
             return scope_of(address) is Scope.GLOBAL

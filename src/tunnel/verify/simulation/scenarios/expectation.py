@@ -11,7 +11,7 @@ from typing import ClassVar, TypeAlias
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """When something must hold: `by` a moment at the latest (and not before `after`), `at` it, or `since`..`until`."""
+    """When something must hold: `by` a moment at the latest (not before `after`), `at` one, or `since`..`until`."""
 
     by: float | None = None
     after: float = 0.0
@@ -22,7 +22,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectPeer(Moment):
-    """How a node sees a peer. What is None is not looked at; a state may name several, as `relayed punching`."""
+    """How a node sees a peer. None is not checked; `state` may name several, as `relayed punching`."""
 
     word: ClassVar[str] = "peer"
     node: str
@@ -48,12 +48,12 @@ class ExpectNode(Moment):
     udp: str | None = None
     port_mapping: str | None = None
     note: str | None = None
-    """Words that one of its notes holds, or none."""
+    """Text that one of its notes contains, or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectTraffic:
-    """What became of what one host sent to another, over the whole run."""
+    """What arrived of the datagrams from one host to another, over the whole run."""
 
     word: ClassVar[str] = "traffic"
     who: str
@@ -66,12 +66,12 @@ class ExpectTraffic:
     arrived_at_least: int | None = None
     arrived_at_most: int | None = None
     carried_after: float | None = None
-    """Of what was sent after this moment, something arrived."""
+    """Something that was sent after this moment must arrive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectSignals:
-    """How often a host said a signal between two moments."""
+    """How often a host sent a signal between two moments."""
 
     word: ClassVar[str] = "signals"
     host: str

@@ -1,7 +1,7 @@
 """Groups of equal hosts: `[hosts.n]` with `count = 80` stands for `n1` to `n80`, and its name for each of them.
 
-They are written out before anything is read, so the rest of a file knows single hosts only; faults are told where the
-group, the deed or the expectation stands in the file.
+They are expanded before anything is read, so all other code knows single hosts only. Faults are reported where the
+group, the action or the expectation stands in the file.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ EVERY = "*"
 """The group of all hosts."""
 COUNT = "count"
 MOST_WRITTEN = 10_000
-"""Actions, and expectations, that those of a file may come to when each stands for single hosts."""
+"""The most actions, and the most expectations, that a file may expand to."""
 _OWN = ("addresses", "external")
-"""What no two hosts can share."""
+"""Keys that no two hosts can share."""
 _NAMING = ("who", "to", "host", "of", "one", "other", "node", "peer")
-"""Keys of deeds and expectations that may name a host."""
+"""Keys of actions and expectations that may name a host."""
 
 Groups = Mapping[str, tuple[str, ...]]
 """The names of the hosts that a name stands for."""
 
 
 def write_out(document: dict[str, Any], reader: Reader) -> tuple[dict[str, Any], Groups]:
-    """The document with single hosts in the place of groups. Raises SettingsError."""
+    """The document with single hosts in place of groups. Raises SettingsError."""
     tables = reader.table(document.get("hosts", {}), ("hosts",))
     counts = {
         name: reader.value(int, table[COUNT], ("hosts", name, COUNT))
@@ -65,7 +65,7 @@ def _members(name: str, table: dict[str, Any], members: Sequence[str], reader: R
 
 
 def _each(key: str, tables: list[Any], groups: Groups, reader: Reader) -> Iterator[Any]:
-    """Each table for each host that its names stand for."""
+    """Each table, once for each host that its names stand for."""
     place = 0
     for at, table in enumerate(tables):
         for each in _written_out(table, groups, (key, at), reader):
@@ -85,7 +85,7 @@ def _written_out(table: Any, groups: Groups, path: Path, reader: Reader) -> Iter
         return
     is_left = False
     for names in product(*(groups.get(table[name], (table[name],)) for name in named)):
-        if len({*names}) == len(names):  # nobody is his own peer
+        if len({*names}) == len(names):  # no host is its own peer
             is_left = True
             yield {**table, **dict(zip(named, names, strict=True))}
     if not is_left:

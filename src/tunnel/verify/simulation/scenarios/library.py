@@ -1,4 +1,4 @@
-"""Where the scenarios are that come with the project, and which files a person means."""
+"""Finds the scenarios that come with the program, and the files that a user names."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def simulations_folder(package: Path = _PACKAGE) -> Path:
 
 
 def scenario_files(wanted: Sequence[Path]) -> list[Path]:
-    """The files that are meant: a file, all of a folder, or the name of a scenario of ours; nothing means all of ours.
+    """The files that are wanted: files, all files of folders, or scenarios of ours by name; none means all of ours.
 
-    Sorted within a folder. Raises SettingsError for what is none of these.
+    Sorted within a folder. Raises SettingsError for anything else.
     """
     ours = simulations_folder() / "scenarios"
     files: list[Path] = []

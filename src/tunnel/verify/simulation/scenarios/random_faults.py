@@ -1,4 +1,4 @@
-"""Trouble that storms draw beside the first kinds: programs that stand still, full disks, lines bad for UDP."""
+"""Faults of random scenarios beside the first kinds: stopped programs, full disks, lines that are bad for UDP."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tunnel.verify.simulation.scenarios.action import Action, ChangeLine, FillDi
 LENGTHS = (2.0, 8.0, 20.0)
 """Seconds."""
 UNPOLICED = 1e9
-"""Bytes a second that no host sends."""
+"""Bytes a second: more than any host sends."""
 
 
 def newer_trouble(
     chance: random.Random, hosts: Sequence[str], stopped: Collection[str], first: float, last: float
 ) -> Iterator[Action]:
-    """One trouble that begins and ends between these moments.
+    """One fault that begins and ends between these moments.
 
-    `stopped` are those who are told to end in this storm: one who stands still could not hear it in time.
+    `stopped` are the hosts that this scenario tells to end: a program that is frozen could not obey in time.
     """
     begin = round(chance.uniform(first, last - 1.0), 2)
     end = round(min(begin + chance.choice(LENGTHS), last), 2)

@@ -1,7 +1,7 @@
-"""Random scenarios: networks, lines, faults and moments drawn from one seed; what must hold is drawn up from RFC 4787.
+"""Random scenarios: networks, lines, faults and moments drawn from one seed; what must hold follows from RFC 4787.
 
-Faults happen for a while, and all of them end. Then there is quiet, and in the last part of it every two nodes that
-want each other must have a way that carries; the invariants hold all the time.
+Faults happen for a while, and all of them end. Then there is quiet, and in its last part any two nodes that want each
+other must have a path that carries data. The invariants hold all the time.
 """
 
 from __future__ import annotations
@@ -51,30 +51,30 @@ from tunnel.verify.simulation.scenarios.random_faults import newer_trouble
 from tunnel.verify.simulation.scenarios.scenario import NodePlan, Scenario
 
 TROUBLE = (6.0, 36.0)
-"""When the faults begin, and when the last one has ended."""
+"""When the faults begin, and when the last one has ended, in seconds."""
 QUIET = 54.0
 """Seconds from the last fault to the end: the backoff after such an outage, registration, introduction, punch."""
 CALM = 5.0
-"""For so long, at the end, everything must hold."""
+"""Seconds at the end in which everything must hold."""
 NEWER = 600_000
-"""From this seed on storms draw newer kinds of trouble too, from another source: those before are what they were."""
+"""From this seed on newer faults are drawn too, from another source: scenarios of lower seeds do not change."""
 HEARD = 5
-"""Of so many datagrams, at least, one must arrive before the end: lines may lose some."""
+"""Of so many datagrams at least one must arrive before the end: lines may lose some."""
 _CLOCKS = (0.0,) * 7 + (-1.8e9,)
-"""Some machine boots in 1970."""
+"""The clock offset of a machine that boots in 1970."""
 _MAPPINGS = (Mapping.ENDPOINT_INDEPENDENT, Mapping.ADDRESS_DEPENDENT, Mapping.ADDRESS_AND_PORT_DEPENDENT)
 _FILTERINGS = (Filtering.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_DEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT)
 _ALLOCATIONS = (Allocation.PRESERVING, Allocation.SEQUENTIAL, Allocation.RANDOM, Allocation.BLOCK)
 
 
 def draw_scenario(seed: int) -> Scenario:
-    """The storm of this seed."""
+    """The random scenario of this seed."""
     newer = random.Random(f"storm/{seed}/newer") if seed >= NEWER else None  # noqa: S311 - repeatable on purpose
     return _Drawing(random.Random(f"storm/{seed}"), newer).scenario(seed)  # noqa: S311
 
 
 class _Drawing:
-    """One storm while it is drawn."""
+    """One scenario while it is drawn."""
 
     def __init__(self, chance: random.Random, newer: random.Random | None) -> None:
         self._chance = chance
@@ -102,7 +102,7 @@ class _Drawing:
         topology = Topology(hosts=hosts, routers=routers, stun_servers=stun, latency=latency)
         return Scenario(
             name=f"storm_{seed}",
-            title=f"The storm of seed {seed}",
+            title=f"The random scenario of seed {seed}",
             topology=topology,
             nodes=nodes,
             actions=actions,
@@ -117,7 +117,7 @@ class _Drawing:
             uppers = [name for name, router in routers.items() if router.behind is None]
             behind = chance.choice(uppers) if uppers and chance.random() < 0.25 else None
             address = f"26.0.{at}.1" if behind is None else f"100.64.{uppers.index(behind)}.{at}"
-            subnet = chance.choice((1, at)) if behind is None else at  # as its own outside no router could use it
+            subnet = chance.choice((1, at)) if behind is None else at  # no router could use it as its own outer network
             routers[f"r{at}"] = Router(
                 address=address,
                 inner=f"192.168.{subnet}.1",
@@ -173,7 +173,7 @@ class _Drawing:
         return hosts
 
     def _draw_pairs(self, hosts: list[str]) -> list[tuple[str, str]]:
-        """Who sends to whom: each host to the next one, and some the other way round."""
+        """Choose senders and receivers: each host sends to the next one, some in the other direction."""
         around = [(host, hosts[(at + 1) % len(hosts)]) for at, host in enumerate(hosts)]
         if len(hosts) == 2 and self._chance.random() < 0.3:
             return around[:1]
@@ -275,7 +275,7 @@ class _Drawing:
             must_be_direct = (
                 not nodes[host].settings.relay_only
                 and not nodes[other].settings.relay_only
-                and not any(map(_looks_blocked, actions))  # UDP is believed blocked until the next survey
+                and not any(map(_looks_blocked, actions))  # the node believes that UDP is blocked until the next survey
                 and _is_clean(afterwards, host)
                 and _is_clean(afterwards, other)
                 and direct_path_possible(*nat_chains(afterwards, host, other)).possibility is Possibility.PLAIN
@@ -298,14 +298,14 @@ class _Drawing:
 
 
 def _looks_blocked(action: Action) -> bool:
-    """Whether nothing that is asked by UDP may be answered from now on."""
+    """Whether requests over UDP may remain unanswered from now on."""
     return isinstance(action, Shut) or (
         isinstance(action, ChangeLine) and 1.0 in (action.udp_loss_up, action.udp_loss_down)
     )
 
 
 def _after_roaming(topology: Topology, actions: Sequence[Action]) -> Topology:
-    """The picture as it is in the end: hosts stand where they roamed to last."""
+    """The topology at the end, with hosts where they roamed to last."""
     hosts = dict(topology.hosts)
     for action in actions:
         if isinstance(action, Roam):
@@ -314,10 +314,9 @@ def _after_roaming(topology: Topology, actions: Sequence[Action]) -> Topology:
 
 
 def _is_clean(topology: Topology, host: str) -> bool:
-    """Whether nothing but NATs is in the way of a host: no loss that swallows proofs, no line too narrow for them.
+    """Whether only NATs can keep a host from a direct path: no lossy line, none with a small MTU or rate.
 
-    Nor a NAT that grows poisonous: one that denies or tracks strangers, or has places for few mappings only. There the
-    RFC promises nothing.
+    Nor a NAT that denies or tracks unsolicited packets or limits mappings: for those the RFC promises nothing.
     """
     lines, nats = [topology.hosts[host].line], []
     name = topology.hosts[host].behind

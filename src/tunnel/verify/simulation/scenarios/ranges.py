@@ -1,4 +1,4 @@
-"""In which range each number of a scenario must be: seconds, bytes a second, shares, ports and counts, all finite."""
+"""The range of each number in a scenario: seconds, bytes a second, shares, ports and counts, all finite."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 DAY = 86400.0
 PORTS = 65535
 MOST_OF_A_KIND = 254
-"""Hosts, and routers: so many addresses a /24 has."""
+"""The most hosts, and the most routers: a /24 has so many addresses."""
 
 
 class Range(NamedTuple):
@@ -17,20 +17,20 @@ class Range(NamedTuple):
     most: float
 
     def __str__(self) -> str:
-        """As a message says it."""
+        """For messages."""
         return f"{_plain(self.least)} and {_plain(self.most)}"
 
 
 TIME = Range(0.0, 1e9)
-"""Of numbers that have no range of their own: most are held to the scenario's length beside it."""
+"""For numbers without a range of their own. Most are also limited by the scenario's length."""
 COUNT = Range(0, PORTS)
-"""Of whole numbers: all are ports, bytes of a datagram, or counts of such."""
+"""For whole numbers: all are ports, bytes of a datagram, or counts of such."""
 _PORT = Range(1, PORTS)
 _RATE = Range(1.0, 1e9)
 _PACKET = Range(68, PORTS)
-"""From the smallest that every link must carry (RFC 791)."""
+"""From the smallest packet that every link must carry (RFC 791)."""
 _CLOCK = Range(-2e9, 2e9)
-"""Of a wall clock, as far as to 1970 and back."""
+"""For offsets of a wall clock: as far as 1970 and back."""
 SHARE = Range(0.0, 1.0)
 _RANGES = {
     "length": Range(0.001, DAY),
@@ -69,7 +69,7 @@ _RANGES = {
 
 
 def range_of(kind: str, key: str, *, is_whole: bool) -> Range:
-    """Of a field of a class; `kind` is the class's name."""
+    """The range of a field of a class; `kind` is the class's name."""
     return _RANGES.get(f"{kind}.{key}") or _RANGES.get(key) or (COUNT if is_whole else TIME)
 
 

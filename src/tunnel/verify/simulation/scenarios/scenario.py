@@ -1,4 +1,4 @@
-"""A scenario: a picture of the network, who does what when, and what must hold. Values only.
+"""A scenario: a topology, programs, actions, and what must hold. Values only.
 
 scenario_file.py reads all of it from TOML. Times are seconds since the run began.
 """
@@ -21,10 +21,10 @@ class NodePlan:
 
     settings: NodeSettings
     start: float | None = 0.0
-    """None: a deed starts it."""
+    """None: an action starts it."""
     network: str = "home"
     clock: float = 0.0
-    """Seconds by which the machine's wall clock is ahead from the beginning; negative: behind."""
+    """Seconds by which the machine's wall clock is ahead at the beginning; negative: behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +34,12 @@ class ServerPlan:
     start: float | None = 0.0
     clock: float = 0.0
     introduction_wait: float | None = None
-    """Another patience for both announcements than the usual 10 s."""
+    """Seconds that the server waits for both announcements, instead of the usual 10."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """All of it. `name` is the file's stem."""
+    """A whole scenario. `name` is the file's stem."""
 
     name: str
     title: str
@@ -49,5 +49,5 @@ class Scenario:
     actions: tuple[Action, ...] = ()
     expectations: tuple[Expectation, ...] = ()
     length: float = DEFAULT_LENGTH
-    """The run ends then."""
+    """Seconds after which the run ends."""
     about: str = ""

@@ -36,7 +36,7 @@ from tunnel.verify.simulation.scenarios.toml_lines import Path as KeyPath
 from tunnel.verify.simulation.scenarios.vetting import Vetting, vet_name, vet_nat
 
 DEEPEST_CHAIN = 8
-"""Routers one behind the other: packets have no more hops to give."""
+"""The most routers behind each other: packets have no more hops."""
 _TOP = ("title", "about", "length", "latency", "server", "routers", "hosts", "stun", "stun_servers", "do", "expect")
 NODE_KEYS = ("relay_only", "udp", "survey", "stun", "external", "udp_port", "port_mapping", "tun")
 _ACTIONS = {action.word: action for action in ANY_ACTION}
@@ -54,7 +54,7 @@ def parse_scenario(text: str, *, name: str, file: str = "scenario") -> Scenario:
 
 
 class _Parsing:
-    """One document on its way to a scenario."""
+    """Parses one document."""
 
     def __init__(self, reader: Reader, document: dict[str, Any], name: str) -> None:
         self._reader = reader
@@ -179,7 +179,7 @@ class _Parsing:
         return routers
 
     def _tables(self, key: str) -> dict[str, Any]:
-        """The hosts or the routers, at most so many that each can be given an address."""
+        """The hosts or the routers, at most as many as can be given an address."""
         tables = self._table(key)
         if len(tables) > MOST_OF_A_KIND:
             self._reader.fail((key,), f"{len(tables)} are too many: at most {MOST_OF_A_KIND} are possible")
@@ -263,7 +263,7 @@ class _Parsing:
         return action
 
     def _expectation(self, value: object, path: KeyPath) -> Expectation:
-        """What kind it is shows by its keys."""
+        """An expectation; its keys tell which kind it is."""
         table = self._reader.table(value, path)
         expectation: Expectation
         if "signal" in table:
@@ -286,7 +286,7 @@ class _Parsing:
         return value
 
     def _claim(self, name: str, path: KeyPath) -> None:
-        """A name that nobody else has."""
+        """Check that a name is valid and not taken."""
         vet_name(self._reader, name, path)
         if name in self._names:
             self._reader.fail(path, f"{shown(name)} is the name of two things")

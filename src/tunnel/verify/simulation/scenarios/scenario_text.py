@@ -1,4 +1,4 @@
-"""A scenario as the text of a file: what `scenario_file.py` reads, written."""
+"""Writes a scenario as the text of a file that `scenario_file.py` reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tunnel.verify.simulation.scenarios.scenario_file import NODE_KEYS
 
 
 def write_scenario(scenario: Scenario) -> str:
-    """A file that reads as this scenario again."""
+    """The text of a file that reads as this scenario again."""
     topology = scenario.topology
     lines = [f"title = {toml_text(scenario.title)}"]
     if scenario.about:
@@ -59,12 +59,12 @@ def _section(header: str, table: Mapping[str, Any]) -> list[str]:
 
 
 def _key(name: str) -> str:
-    """Bare where TOML lets it be."""
+    """A key, bare if TOML allows it."""
     return name if name.isascii() and name.replace("-", "a").replace("_", "a").isalnum() else toml_text(name)
 
 
 def as_table(value: Any) -> dict[str, Any]:
-    """A dataclass as a table of what differs from its defaults."""
+    """The fields of a dataclass that differ from their defaults, as a table."""
     table = {}
     for field in dataclasses.fields(value):
         content = getattr(value, field.name)
@@ -77,7 +77,7 @@ def as_table(value: Any) -> dict[str, Any]:
 
 
 def toml_text(value: Any) -> str:
-    """A value as TOML writes it within a line."""
+    """A value in TOML, on one line."""
     match value:
         case bool():
             return "true" if value else "false"

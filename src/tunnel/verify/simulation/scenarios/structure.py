@@ -1,4 +1,4 @@
-"""Tables of a TOML file to dataclasses, by the types of their fields, with the line and key of each fault."""
+"""Structures tables of a TOML file into dataclasses by the types of their fields; each fault names its line and key."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tunnel.verify.simulation.scenarios.toml_lines import Path, line_of
 
 _Value = TypeVar("_Value")
 _EXACT = 1 << 53
-"""Whole numbers beyond are no floats; those are in no range either."""
+"""Larger whole numbers are not read as floats; no range includes them."""
 
 
 class Reader:
-    """Reads values out of the tables of one file. Everything raises SettingsError: `FILE:LINE: KEY: what is wrong`."""
+    """Reads values from the tables of one file. Every fault raises SettingsError: `FILE:LINE: KEY: what is wrong`."""
 
     def __init__(self, file: str, text: str) -> None:
         self._file = file
@@ -31,17 +31,17 @@ class Reader:
         self._written_as: dict[Path, Path] = {}
 
     def stand_for(self, path: Path, written: Path) -> None:
-        """What is read at this path is written there in the file. The two are of one length."""
+        """Report faults at `path` as faults at `written`, where the file has them. Both paths have the same length."""
         self._written_as[path] = written
 
     def fail(self, path: Path, text: str) -> NoReturn:
-        """Say what is wrong, and where."""
+        """Raise SettingsError with what is wrong, and where."""
         path = self._written_as.get(path[:2], path[:2]) + path[2:]
         key = ".".join(_part(part) for part in path) or "the file"
         raise SettingsError(f"{self._file}:{line_of(self._text, path)}: {key}: {text}")
 
     def check_keys(self, table: Mapping[str, Any], known: Iterable[str], path: Path) -> None:
-        """No key that nobody reads."""
+        """Check that all keys are known."""
         names = list(known)
         for key in table:
             if key not in names:
@@ -49,13 +49,13 @@ class Reader:
                 self.fail((*path, key), f"unknown key: {hint}")
 
     def table(self, value: object, path: Path) -> dict[str, Any]:
-        """A table, or it is a fault."""
+        """Check that the value is a table."""
         if not isinstance(value, dict):
             self.fail(path, f"a table is expected, not {shown(value)}")
         return value
 
     def read(self, kind: type[_Value], table: object, path: Path) -> _Value:
-        """A table as a dataclass: unknown keys and wrong types are faults; what is left out has its default."""
+        """Read a table as a dataclass: unknown keys and wrong types are faults, missing keys have their defaults."""
         fields = self.table(table, path)
         hints = hints_of(typing.cast("type", kind))
         self.check_keys(fields, hints, path)
@@ -69,7 +69,7 @@ class Reader:
         )
 
     def value(self, hint: Any, value: object, path: Path, kind: str = "") -> Any:
-        """One value by its type hint. `kind` is the class that it is for: some have ranges of their own."""
+        """Read a value by its type hint. `kind` is the class that has the field: some have ranges of their own."""
         if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
             return self.value(next(arm for arm in typing.get_args(hint) if arm is not type(None)), value, path, kind)
         if typing.get_origin(hint) is tuple:
@@ -91,7 +91,7 @@ class Reader:
         return value
 
     def _vet_number(self, value: float, kind: str, path: Path) -> None:
-        """Finite, and in its range."""
+        """Check that a number is finite and in its range."""
         key = next(part for part in reversed(path) if isinstance(part, str))
         limits = range_of(kind, key, is_whole=isinstance(value, int))
         if limits is SHARE and not 0.0 <= value <= 1.0:
@@ -116,7 +116,7 @@ class Reader:
 
 
 def meant(word: object, known: Iterable[str]) -> str:
-    """What follows a complaint about a word that is not known: the one that is nearest, if any is near."""
+    """The suffix of a message about an unknown word: the nearest known one, if any is near."""
     if not isinstance(word, str):
         return ""
     near = difflib.get_close_matches(word[:LONGEST_SHOWN], list(known), n=1)
@@ -125,13 +125,13 @@ def meant(word: object, known: Iterable[str]) -> str:
 
 @cache
 def hints_of(kind: type) -> dict[str, Any]:
-    """Field names to types."""
+    """The type of each field of a dataclass, by name."""
     hints = typing.get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def _part(part: str | int) -> str:
-    """Of a key, in a message."""
+    """A part of a key, for messages."""
     text = str(part)
     return text if text.isprintable() and len(text) <= LONGEST_SHOWN else shown(part)
 

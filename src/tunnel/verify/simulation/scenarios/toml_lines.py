@@ -1,4 +1,4 @@
-"""Where in a TOML file a key stands: the standard reader tells the lines of broken syntax only."""
+"""Finds the line of a key in a TOML file: the standard reader reports lines of broken syntax only."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import suppress
 from typing import Any
 
 Path = tuple[str | int, ...]
-"""The way to a value: keys of tables, places in arrays."""
+"""The path to a value: keys of tables, indices of arrays."""
 
 
 def line_of(text: str, path: Path) -> int:
-    """The line of a value, or of the nearest table around it. The text is TOML that the standard reader took."""
+    """The line of a value, or of the nearest table around it. The text must be valid TOML."""
     lines = _lines_of(text)
     while path not in lines:
         path = path[:-1]
@@ -20,11 +20,11 @@ def line_of(text: str, path: Path) -> int:
 
 
 def _lines_of(text: str) -> dict[Path, int]:
-    """The first line of each table and key. What an inline table holds stands where that table begins."""
+    """The first line of each table and key. The content of an inline table is on the line where that begins."""
     lines: dict[Path, int] = {(): 1}
     table: Path = ()
     latest: dict[Path, int] = {}
-    """Of each array of tables, the place of the one that was begun last."""
+    """The index of the current table of each array of tables."""
     for line, is_header, content in _statements(text):
         path = () if is_header else table
         for key, is_array in _keys_of(content):
@@ -48,9 +48,9 @@ def _keys_of(content: Any) -> Iterator[tuple[str, bool]]:
 
 
 def _statements(text: str) -> Iterator[tuple[int, bool, Any]]:
-    """Each header or key: its first line, whether it is a header, and what it says by itself.
+    """Each header or key with its value: its first line, whether it is a header, and what it parses to by itself.
 
-    A statement is the fewest lines that are TOML: a header and a key are, the beginning of either is not.
+    A statement is the smallest number of lines that parse: the beginning of one never does.
     """
     begun: list[str] = []
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):

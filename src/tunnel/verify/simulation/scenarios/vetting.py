@@ -1,4 +1,4 @@
-"""Vets what a scenario says against its picture: names, words, moments and sizes that would make a claim void."""
+"""Checks actions and expectations against the topology: names, words, moments and sizes that could not be meant."""
 
 from __future__ import annotations
 
@@ -75,27 +75,27 @@ WORDS: dict[str, tuple[str, ...]] = {
     "udp": tuple(udp.value for udp in SeenUdp),
     "port_mapping": (*(protocol.value for protocol in PortProtocol), ABSENT),
 }
-"""What an expectation may ask for: any of these, several with spaces between."""
+"""The words of an expectation: any of these, or several with spaces between."""
 
 
 def vet_name(reader: Reader, name: str, path: Path) -> None:
-    """Of a host, router, server or network: as the program would take it from a person."""
+    """Check the name of a host, router, server or network by the program's own rules."""
     if not 0 < len(name.encode()) <= MAX_NAME or not name.isprintable() or name != name.strip():
         reader.fail(path, f"a name has 1 to {MAX_NAME} bytes, all printable, and no space around it")
 
 
 def vet_nat(reader: Reader, nat: Nat, path: Path) -> None:
-    """Words that only a node says of a NAT that it does not know, and port ranges that hold nothing."""
+    """Check that a NAT is fully described, and that its port range is not empty."""
     for key in ("mapping", "filtering", "allocation"):
         if getattr(nat, key).value in ("unknown", "none"):
-            reader.fail((*path, key), "a NAT of a picture is a known one")
+            reader.fail((*path, key), "a NAT of a topology is a known one")
     room = nat.block_size if nat.allocation is Allocation.BLOCK else 1
     if nat.first_port + room > nat.last_port + 1:
         reader.fail(path, f"no room from first_port {nat.first_port} to last_port {nat.last_port}")
 
 
 class Vetting:
-    """Of one file. Everything raises SettingsError, as its reader does."""
+    """Checks one file. Every fault raises SettingsError, as in its reader."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Vetting:
         self._length = length
 
     def vet_action(self, action: Action, path: Path) -> None:
-        """Names in the picture, a moment within the run, values that can be done."""
+        """Check an action: its names exist, its moment is within the run, its values are possible."""
         if not action.at < self._length:
             self._fail(path, "at", f"{action.at:g} is after the end, which is at {self._length:g}")
         match action:
@@ -162,7 +162,7 @@ class Vetting:
                 pass
 
     def vet_expectation(self, expectation: Expectation, path: Path) -> None:
-        """Names in the picture, words that exist, a moment within the run, and something that can fail."""
+        """Check an expectation: its names and words exist, its moment is within the run, and it can fail."""
         match expectation:
             case ExpectPeer() | ExpectNode():
                 self._vet_moment(expectation, path)
@@ -183,7 +183,7 @@ class Vetting:
                     self._fail(path, "after", f"{after:g} is not before {end:g}")
 
     def _are_two(self, one: str, other: str, path: Path, key: str, other_key: str) -> None:
-        """Hosts, and not the same."""
+        """Check that two names are different hosts."""
         self._is_in(self._hosts, one, path, key)
         self._is_in(self._hosts, other, path, other_key)
         if one == other:
@@ -239,7 +239,7 @@ class Vetting:
                 self._is_in(known, word, path, key)
 
     def _asks_for(self, expectation: Expectation, path: Path, *names: str) -> None:
-        """Beside these names at least one more thing is said."""
+        """Check that something is expected beside these keys."""
         asked = [field.name for field in fields(expectation) if field.name not in names]
         if all(getattr(expectation, key) is None for key in asked):
             self._reader.fail(path, f"nothing is expected: name one of {', '.join(asked)}")
