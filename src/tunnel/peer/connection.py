@@ -1,4 +1,4 @@
-"""One peer connection: it composes state, session, probes, paths and activities, and hands on what comes in.
+"""One peer connection: what comes in is handed to its parts (parts.py), and an error costs this peer alone.
 
 What the server says and what datagrams bring is written to `PeerState`, and becomes events of the chart
 (activities.py). Data packets never turn the chart: they read the flow (dataplane/flow.py), and tell the connection once
@@ -12,9 +12,7 @@ from collections.abc import Callable
 
 import trio
 
-from tunnel.dataplane.flow import Flow
-from tunnel.dataplane.key_slots import Keys, KeySlots
-from tunnel.dataplane.waiting_packets import WaitingPackets
+from tunnel.dataplane.key_slots import Keys
 from tunnel.machines.background import bare_errors
 from tunnel.machines.notifier import Notifier
 from tunnel.model.announcement import PeerCard
@@ -24,24 +22,10 @@ from tunnel.model.reasons import Reason
 from tunnel.model.status import Move, PathStatus, PeerStatus
 from tunnel.model.timings import rung
 from tunnel.model.way import Way
-from tunnel.peer.activities import Activities
-from tunnel.peer.circuit_liveness import CircuitLiveness
-from tunnel.peer.connect_states import ConnectStates
 from tunnel.peer.context import PeerContext
-from tunnel.peer.path_liveness import PathLiveness
-from tunnel.peer.peer_report import PeerReport
-from tunnel.peer.peer_state import PeerState
-from tunnel.peer.port_prediction.punch import PortPrediction
+from tunnel.peer.parts import make_activities, make_parts
 from tunnel.peer.ports import NodePorts
 from tunnel.peer.probe_exchange import Answered, Asked
-from tunnel.peer.probes import Probes
-from tunnel.peer.punch_planner import PunchPlanner
-from tunnel.peer.request_states import RequestStates
-from tunnel.peer.routing import Routing
-from tunnel.peer.session import Session
-from tunnel.peer.session_liveness import SessionLiveness
-from tunnel.peer.session_messages import SessionMessages
-from tunnel.peer.transmitter import Transmitter
 from tunnel.wire.frames import Header, Kind
 from tunnel.wire.probes import ProbeHint
 from tunnel.wire.session_packets import Control, Farewell, Tally
@@ -66,65 +50,22 @@ class PeerConnection:
         changed: Callable[[PeerConnection, Move], None],
         probe_counter: int = 0,
     ) -> None:
-        timings, outbound, indices = context.timings, ports.outbound, ports.indices
         self.node = node
         self._context = context
         self._ports = ports
         self._on_change = changed
         self._is_closing = False
         self._failure: Exception | None = None
-        self.flow = Flow(node, self, KeySlots(indices.give_back), WaitingPackets(timings.wanted))
-        peer = self._peer = PeerState(
-            node, context, self.flow, announcement=ports.announcement, server=ports.server, overlays=ports.overlays
-        )
-        self.paths = peer.paths
-        transmitter = Transmitter(node, ports.server, ports.datagrams)
-        self.session = Session(
-            peer, context, transmitter, self, indices=indices, outbound=outbound, limit=ports.handshake_limit
-        )
-        self._routing = Routing(peer, self.session, outbound, mtu=context.mtu)
-        self._probes = Probes(
-            peer,
-            context,
-            transmitter,
-            self,
-            indices=indices,
-            budget=ports.probe_budget,
-            traffic=ports.traffic,
-            counter=probe_counter,
-        )
-        self._prediction = PortPrediction(
-            peer,
-            context,
-            self._probes,
-            datagrams=ports.datagrams,
-            sockets=ports.punch_sockets,
-            budget=ports.probe_budget,
-        )
-        self._planner = PunchPlanner(peer, timings, ports.datagrams, self._prediction)
-        self._liveness = PathLiveness(peer, timings, self._probes, self._routing, self._planner, ports.watch)
-        self._circuit_liveness = CircuitLiveness(peer, timings, ports.circuits, self._probes, self._routing)
-        self._messages = SessionMessages(self.flow, outbound, peer.throughput, context.entropy)
-        self._session_liveness = SessionLiveness(peer, timings, self.session, self._messages)
-        self._report = PeerReport(peer, self._routing, self._session_liveness, context.clock)
-        self._activities = self._make_activities()
-
-    def _make_activities(self) -> Activities:
-        """What lives through the chart as it is now."""
-        requesting = RequestStates(self._peer, self._context, self._ports.server)
-        connecting = ConnectStates(
-            self._peer,
-            self._context,
-            server=self._ports.server,
-            probes=self._probes,
-            routing=self._routing,
-            liveness=self._liveness,
-            planner=self._planner,
-            prediction=self._prediction,
-        )
-        return Activities(
-            self._peer, self._context.timings, self._planner, requesting, connecting, moved=self._note_move
-        )
+        parts = self._parts = make_parts(node, context, ports, self, probe_counter=probe_counter)
+        self.flow = parts.flow
+        self.paths = parts.state.paths
+        self.session = parts.session
+        self._peer = parts.state
+        self._routing = parts.routing
+        self._probes = parts.probes
+        self._liveness = parts.liveness
+        self._report = parts.report
+        self._activities = make_activities(parts, context, ports, self._note_move)
 
     @property
     def notifier(self) -> Notifier:
@@ -227,7 +168,7 @@ class PeerConnection:
     def note_circuit(self, way: Way | None) -> None:
         """A circuit of the UDP relay leads to the peer from now on, or none does."""
         if self.paths.relays.use(way):
-            self._circuit_liveness.note_wanted()
+            self._parts.circuit_liveness.note_wanted()
             self.note_change()
 
     # What its packets mean for it: `FlowPeer`.
@@ -237,7 +178,7 @@ class PeerConnection:
         self._peer.note_wanted()
         if not self.session.is_established:
             self.session.want()
-        self._circuit_liveness.note_wanted()
+        self._parts.circuit_liveness.note_wanted()
         if self.state == "announced":
             self._peer.notifier.notify()
 
@@ -252,7 +193,7 @@ class PeerConnection:
     def note_sent(self, now: float, *, is_data: bool) -> None:
         """A batch went out."""
         if is_data:
-            self._session_liveness.note_sent()
+            self._parts.session_liveness.note_sent()
         self._liveness.note_sent(now)
 
     def note_heard(self, way: Way, now: float) -> None:
@@ -265,7 +206,7 @@ class PeerConnection:
 
     def note_got_data(self, now: float) -> None:
         """Data came in, and the peer may be told how much."""
-        self._messages.note_got_data(now)
+        self._parts.messages.note_got_data(now)
 
     def hear(self, message: Control) -> None:
         """What the peer says inside the session."""
@@ -274,9 +215,9 @@ class PeerConnection:
                 self.note_down("left")
             case Tally():
                 self._routing.note_tally(message)
-                self._messages.tell_news()
+                self._parts.messages.tell_news()
             case _:
-                self._messages.hear(message)
+                self._parts.messages.hear(message)
 
     def send_packet(self, packet: bytes) -> None:
         """Send one packet of data, as the tunnel carries it; without keys or a way it waits, at most 64 do."""
@@ -301,7 +242,7 @@ class PeerConnection:
 
     async def echo(self) -> float:
         """Round trip of one control packet inside the session, in seconds. Never returns if nobody answers."""
-        return await self._session_liveness.echo()
+        return await self._parts.session_liveness.echo()
 
     # Life.
 
@@ -313,8 +254,8 @@ class PeerConnection:
                 with bare_errors():
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self.session.run)
-                        nursery.start_soon(self._session_liveness.run)
-                        nursery.start_soon(self._circuit_liveness.run)
+                        nursery.start_soon(self._parts.session_liveness.run)
+                        nursery.start_soon(self._parts.circuit_liveness.run)
                         nursery.start_soon(self._wait_failure)
                         await self._activities.runner.run()
                         nursery.cancel_scope.cancel()
@@ -322,17 +263,17 @@ class PeerConnection:
                 log.exception("peer failed", extra={"peer": self.node})
                 self._peer.note_crash(error)
                 self.session.close()
-                self._prediction.release()
+                self._parts.prediction.release()
                 await trio.sleep(rung(self._context.timings.crash_backoff, crashes))
                 crashes += 1
                 self._peer.restart_chart()
-                self._activities = self._make_activities()
+                self._activities = make_activities(self._parts, self._context, self._ports, self._note_move)
                 if self.card is not None:
                     self.session.meet(self.card)
         self.session.close()
         self._probes.close()
         self._routing.forget()
-        self._prediction.release()
+        self._parts.prediction.release()
 
     def fail(self, error: Exception) -> None:
         """A call of ours from outside raised what nobody foresaw: `run` treats it as its own."""
@@ -352,7 +293,7 @@ class PeerConnection:
 
     def say_farewell(self) -> None:
         """Tell the peer that we leave, if there is a way to say it."""
-        self._messages.say_farewell()
+        self._parts.messages.say_farewell()
 
     def status(self) -> PeerStatus:
         """A frozen view for people and machines."""
@@ -367,7 +308,7 @@ class PeerConnection:
         move = self._report.note_move(source, event, target)
         if target in ("announced", "closed"):
             self.paths.bury()
-            self._prediction.release()
+            self._parts.prediction.release()
         self._routing.update()
         self._peer.notifier.notify()
         log.info("peer moved", extra={"peer": self.node, "from": source, "event": event, "to": target})
