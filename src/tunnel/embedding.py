@@ -254,7 +254,7 @@ class Node:
         """Survey our NAT now, and classify it by RFC 3489 too. Raises SettingsError if surveys are switched off."""
         if not self.program.settings.udp:
             raise SettingsError(
-                "this node was started with --no-udp: no NAT matters to it, its link to the server is TCP"
+                "this node was started with --no-udp: no NAT affects it, since its link to the server is TCP"
             )
         if not self.program.settings.survey:
             raise SettingsError("this node was started with --no-survey")

@@ -159,7 +159,7 @@ class NotingNode:
         await trio.sleep(2)
 
 
-TWIN = "'desk' is this node; another calls itself so too"
+TWIN = "'desk' is this node; another node calls itself that, too"
 
 
 async def test_a_note_is_warned_of_when_it_is_new(

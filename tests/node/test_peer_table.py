@@ -164,7 +164,9 @@ def test_while_the_server_is_not_reached_nobody_is_said_to_be_away() -> None:
     holders = NameHolders(store, NETWORK)
     holders.take("laptop", ONE)
     holders.save()
-    unknown = f"'laptop' is {ONE}, of which nothing is known yet; the server, which tells who is here, is not reached"
+    unknown = (
+        f"'laptop' is {ONE}, of which nothing more is known yet; the server, which tells who is here, is not reached"
+    )
     with pytest.raises(PeerUnreachable, match=unknown):
         fresh(store).find("laptop", is_told=False)
     with pytest.raises(PeerUnreachable, match=r"no peer 'shed' here; .* the server, .* is not reached"):
@@ -201,7 +203,7 @@ def test_who_calls_itself_like_an_address_or_an_id_is_shown_by_its_id(peer_table
 def test_a_peer_with_our_own_name_is_in_the_notes_until_it_leaves(peer_table: PeerTable) -> None:
     one = announce(peer_table, ONE, "desk")
     remedy = f"use its id ({ONE}), or start one of the two with another --name"
-    assert peer_table.notes == (f"'desk' is this node; another calls itself so too: {remedy}",)
+    assert peer_table.notes == (f"'desk' is this node; another node calls itself that, too: {remedy}",)
     with pytest.raises(PeerUnreachable, match="'desk' is this node"):
         peer_table.find("desk")
     one.is_present = False

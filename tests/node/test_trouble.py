@@ -135,7 +135,7 @@ async def test_two_nodes_with_one_name_are_told_apart_by_id_and_the_notes_tell(
             assert f"use its id ({two.id})" in note
             for node, other in ((one, two), (two, one)):
                 (note,) = node.status().notes
-                assert note.startswith("'twin' is this node; another calls itself so too")
+                assert note.startswith("'twin' is this node; another node calls itself that, too")
                 assert other.id in note
 
 

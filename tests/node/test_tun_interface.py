@@ -70,7 +70,7 @@ async def test_what_somebody_takes_off_is_put_back_at_once_and_told(
     assert bench.device.link.missing == own
     await trio.sleep(SOON)
     assert not bench.device.link.missing
-    assert bench.interface.notes == (f"somebody changed p2pt0 once, and took {own[0]} from it: it was put back",)
+    assert bench.interface.notes == (f"somebody changed p2pt0 once and removed {own[0]}: it was put back",)
     assert [record.message for record in caplog.records] == [
         f"somebody changed the interface, it is put back interface=p2pt0 lost={own[0]} times=1"
     ]

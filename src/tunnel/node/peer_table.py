@@ -210,7 +210,7 @@ class PeerTable:
         if is_own:
             raise PeerUnreachable(f"{wanted!r} is this node itself")
         if (holder := self._names.holder_of(wanted)) is not None and self.at(holder) is None:
-            away = "which is not here" if is_told else f"of which nothing is known yet; {_UNTOLD}"
+            away = "which is not here" if is_told else f"of which nothing more is known yet; {_UNTOLD}"
             raise PeerUnreachable(f"{wanted!r} is {holder}, {away}")
         names = sorted({peer.name for peer in self if peer.name})
         by_folded = {folded(name): name for name in names}
@@ -239,13 +239,13 @@ class PeerTable:
             return f"a node calls itself {name!r}, which reads as an address or an id: use its id ({ids})"
         if folded(name) == folded(self._own_name):
             way = f"use its id ({ids}), or start one of the two with another --name"
-            return f"{name!r} is this node; another calls itself so too: {way}"
+            return f"{name!r} is this node; another node calls itself that, too: {way}"
         holder = self._names.holder_of(name)
         if holder is None:
-            return f"no room for the name {name!r}, since {len(self._names)} others are kept: use the id ({ids})"
+            return f"there is no room for the name {name!r} beside {len(self._names)} others: use the id ({ids})"
         return (
-            f"{name!r} is {holder}, which bore this name first; another node calls itself so too: use its id ({ids}), "
-            f"or set the name free with `p2ptunnel-trio forget {holder}`"
+            f"{name!r} is {holder}, which bore this name first; another node calls itself that, too: "
+            f"use its id ({ids}), or set the name free with `p2ptunnel-trio forget {holder}`"
         )
 
     def _holder_at(self, text: str) -> PeerConnection | None:

@@ -101,9 +101,9 @@ class PortMappingStates:
         left = None if lease.is_permanent else max(0.0, lease.ends - trio.current_time())
         note = ""
         if not lease.is_public:
-            note = "that address is not a public one: another NAT stands before the gateway"
+            note = "that address is not public: the gateway is behind another NAT"
         elif is_contradicted(lease.external, seen):
-            note = "we are seen at another address: another NAT stands before the gateway, or it names a wrong one"
+            note = "we are seen at another address: the gateway is behind another NAT, or names a wrong address"
         return PortMappingStatus(self.family, state, lease.protocol, lease.gateway.address, lease.external, left, note)
 
     def doubt(self) -> None:

@@ -18,49 +18,51 @@ REMEDIES = {
 """What waiting does not cure, by the code of the refusal. The server says these after it has proved its identity."""
 
 _IMPOSTURES = {
-    "wrong_pin": "somebody else answers at the server's address. A network that wants you to log in first does so: "
-    "open a web page. Or the server has a new certificate: ask for a new invite. We try again by ourselves",
-    "wrong_certificate": "a network that wants you to log in first shows its own certificate: open a web page. Else "
-    "give the server a certificate for its name, or make an invite with its pin. We try again by ourselves",
-    "wrong_date": "set this machine's clock, if it is wrong; else the server needs a new certificate, or an invite "
-    "with its pin, where dates do not matter. We try again by ourselves",
+    "wrong_pin": "something else answers at the server's address, as in a network that wants you to log in first: "
+    "open a web page. Or the server has a new certificate: ask for a new invite. The node keeps trying",
+    "wrong_certificate": "a network that wants you to log in first shows its own certificate: open a web page. "
+    "Otherwise give the server a certificate for its name, or make an invite with its pin. The node keeps trying",
+    "wrong_date": "set this machine's clock, if it is wrong. Otherwise the server needs a new certificate, or an "
+    "invite with its pin, with which dates do not matter. The node keeps trying",
 }
 """By code: what anybody on the path can make us see, so no reason to give up."""
 
 TWIN = (
     "another process registers with this node's key: was this state folder copied, or does a second machine use it? "
-    "Each needs a key of its own: on one of the two remove node.key from the state folder and start again"
+    "Each node needs its own key: on one of the two remove node.key from the state folder and start again"
 )
 """For the refusal `replaced`. It is not final: the other process may end."""
 _FULL = {
-    "address_full": "ask the server's operator to raise --max-connections-per-address; we try again by ourselves",
-    "server_full": "ask the server's operator, or wait for a place; we try again by ourselves",
-    "network_full": "stop a node of this network, or use another network; we try again by ourselves",
+    "address_full": "ask the server's operator to raise --max-connections-per-address; the node keeps trying",
+    "server_full": "ask the server's operator, or wait for a place; the node keeps trying",
+    "network_full": "stop a node of this network, or use another network; the node keeps trying",
 }
 """What waiting cures only if somebody else leaves."""
-_ELSE = "the server turned us away for now; we try again by ourselves"
-_UNREACHABLE = "check that the server runs and that its TCP port can be reached from here; we try again by ourselves"
+_ELSE = "the server refused us for now; the node keeps trying"
+_UNREACHABLE = "check that the server runs and that its TCP port can be reached from here; the node keeps trying"
 _HUNG_UP = (
-    "the server, or what stands before it, may limit how often or how many at once come from your address; "
-    "we try again by ourselves"
+    "the server, or something in front of it, may limit how many connections come from your address; "
+    "the node keeps trying"
 )
 _NO_SUCH_NAME = (
-    "check the spelling of the name in the invite, and this machine's DNS; or use an address in the invite. "
-    "We try again by ourselves"
+    "check the spelling of the name in the invite, and this machine's DNS; or use an invite with an address. "
+    "The node keeps trying"
 )
 _NO_TLS = (
-    "what answers there speaks no TLS: a network that wants you to log in first (open a web page), or another program "
-    "at that port. We try again by ourselves"
+    "what answers there does not speak TLS: a network that wants you to log in first (open a web page), or another "
+    "program at that port. The node keeps trying"
 )
 _PROXY = {
-    407: "the proxy wants to know who asks: http://USER:PASSWORD@HOST:PORT (HTTP Basic) is how to say it; we try again "
-    "by ourselves",
-    403: "ask who runs the proxy to allow CONNECT to that host and port (443 is the one that most allow), or name the "
-    "host in NO_PROXY; we try again by ourselves",
+    407: "the proxy requires a user and a password: give them as http://USER:PASSWORD@HOST:PORT (HTTP Basic); the node "
+    "keeps trying",
+    403: "ask whoever runs the proxy to allow CONNECT to that host and port (most proxies allow 443), or name the host "
+    "in NO_PROXY; the node keeps trying",
 }
 """By the status of the proxy's answer."""
-_PROXY_ELSE = "the proxy is asked again; if the server is reached without it, name the server's host in NO_PROXY"
-_STRANGE = "is this a p2ptunnel-trio server of our version? we try again by ourselves"
+_PROXY_ELSE = (
+    "the node keeps trying; if the server can be reached without the proxy, name the server's host in NO_PROXY"
+)
+_STRANGE = "check that a p2ptunnel-trio server of our version answers there; the node keeps trying"
 MAX_KNOWN = 32
 
 

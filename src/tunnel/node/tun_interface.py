@@ -68,7 +68,7 @@ class Interface:
         often = f"; {REMEDY.format(name=self._name)}" if self._disturbances >= OFTEN else ""
         times = "once" if self._disturbances == 1 else f"{self._disturbances} times"
         outcome = self._trouble or "it was put back"
-        return (f"somebody changed {self._name} {times}, and took {self._lost} from it: {outcome}{often}",)
+        return (f"somebody changed {self._name} {times} and removed {self._lost}: {outcome}{often}",)
 
     async def run(self) -> None:
         """Carry its packets until cancelled. Raises DeviceError when it cannot have a new address."""
