@@ -1,1 +1,1 @@
-"""The ports to the world, and the real thing behind each: nothing above imports socket, ssl or a device."""
+"""The ports to the world outside the process (ports.py), the operating system behind them (os/), and links."""

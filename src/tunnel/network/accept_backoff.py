@@ -1,4 +1,4 @@
-"""Accepting connections on a machine that has run out of descriptors or memory: wait, go on, and say so seldom."""
+"""Accepting connections on a machine that is out of descriptors or memory: wait, try again, and log it rarely."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _log = logging.getLogger(__name__)
 
 
 class AcceptBackoff:
-    """Waits out the failures of one listener to accept, and logs the first, second, fourth, eighth ... of them."""
+    """Waits after each failure of one listener to accept, and logs the first, second, fourth, eighth ... of them."""
 
     def __init__(self, what: str) -> None:
-        """`what` is accepted, for the log: "connections of nodes"."""
+        """`what` is accepted, for the log, such as "connections of nodes"."""
         self._what = what
         self._times = 0
         self._latest = -math.inf
 
     async def wait(self, error: Exception) -> None:
-        """Return when it is worth to try again."""
+        """Return when it is worth trying again."""
         now = trio.current_time()
         if now - self._latest > QUIET:
             self._times = 0

@@ -1,17 +1,17 @@
-"""Fair shares of the event loop among connections, however much each of them sends or is told.
+"""Fair shares of the event loop among connections, however much each of them sends or is sent.
 
-    light: has used little lately           goes at once, while all who are light use little together
-    heavy: the others                       one of them a round of the loop, who has used least first
+    light: has used little lately      served at once, while all light ones together use little
+    heavy: all others                  served one at a time, one a round of the event loop, the least used first
 
-A flood on any number of connections then delays the others by one small piece of work a round, not by one of each
-connection. The connections of one source are a group: they are light together, or not, and have one place in the line,
-so that many connections of one source get no more turns than one.
+So a flood on any number of connections delays the others by one small piece of work a round, not by one for each
+connection. The connections of one source are a group: they are light or heavy together and have one place in the queue,
+so many connections of one source get no more turns than one.
 
-Who is next is found by start-time fair queueing, among the groups and then within the group: each has a virtual time up
-to which it was served, and the line serves the earliest. Who rests saves up no more than `CREDIT`, which puts it before
-those who are served in turn.
+The next one is chosen by start-time fair queueing (Goyal, Vin and Cheng 1996), among the groups and then within the
+group: each has a virtual time up to which it was served, and the earliest is next. An idle one saves up no more than
+`CREDIT`, which puts it before those that are served in turn.
 
-Knows no stream and no signal.
+Must not know streams or signals.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ from weakref import WeakValueDictionary
 import trio
 
 LIGHT_RATE = 10.0
-"""Pieces of work a second that a share may use without standing in line. A piece takes some 50 to 150 us."""
+"""Pieces of work a second that a share may use without queueing. A piece takes about 50 to 150 us."""
 LIGHT_BURST = 10.0
 GROUP_RATE = 4 * LIGHT_RATE
-"""What a group may use so."""
+"""The same for a group."""
 GROUP_BURST = 4 * LIGHT_BURST
 LIGHTS_RATE = 40 * LIGHT_RATE
-"""What all may use so together: some 4 % of the loop."""
+"""The same for all together: about 4 % of the event loop."""
 LIGHTS_BURST = 4 * LIGHT_BURST
-"""Some 4 ms of work, which others may find before them."""
+"""About 4 ms of work, by which others may be delayed."""
 LIGHTS_MEMORY = 0.2
 CREDIT = 8.0
-"""Pieces of work that one may be behind its line's own time."""
+"""Pieces of work by which one may be behind its queue's virtual time."""
 DEBT = 64.0
-"""Pieces of work that one may be ahead of its line's own time: what others had it sent starves nobody."""
+"""Pieces of work by which one may be ahead of it, so that no connection starves for what others had it sent."""
 MEMORY = 2.0
-"""Seconds after which who rests is light again, however much it has used."""
+"""Seconds after which an idle one is light again, however much it has used."""
 
 
 class _Meter:
-    """What was used lately: more than `burst` and `rate` a second is much."""
+    """Whether more than `burst`, and then `rate` a second, was used lately."""
 
     __slots__ = ("_memory", "_most", "_rate", "_until")
 
     def __init__(self, rate: float, burst: float, memory: float = MEMORY) -> None:
-        """`memory`: seconds after which nothing is left of it, however much it was."""
+        """`memory`: seconds after which all use is forgotten, however much it was."""
         self._rate = rate
         self._most = burst / rate
         self._memory = memory
         self._until = -math.inf
-        """When the work so far would be paid for, at `rate`."""
+        """When the work so far will be paid for, at `rate`."""
 
     def is_over(self, now: float) -> bool:
         return self._until - now > self._most
@@ -62,33 +62,33 @@ class _Meter:
 
 
 class FairQueue:
-    """The one line in which all who are heavy wait."""
+    """The one queue in which all heavy shares wait."""
 
     def __init__(self) -> None:
         self.time = 0.0
-        """Virtual, in pieces of work: where the group that has the turn began."""
+        """Virtual, in pieces of work: the place at which the group that is being served began."""
         self.lights = _Meter(LIGHTS_RATE, LIGHTS_BURST, LIGHTS_MEMORY)
-        """What all used who did not stand in line."""
-        self._line: list[tuple[float, int, SourceGroup]] = []
-        """Crowds, each once, with the place that it had when it was put there."""
+        """What all used without queueing."""
+        self._waiting: list[tuple[float, int, SourceGroup]] = []
+        """Groups, each once, with the place that each had when it was queued."""
         self._number = 0
         self._is_taken = False
         self._groups: WeakValueDictionary[str, SourceGroup] = WeakValueDictionary()
 
     @property
     def is_contended(self) -> bool:
-        """Whether somebody waits."""
-        return bool(self._line)
+        """Whether any share waits."""
+        return bool(self._waiting)
 
     def group_of(self, source: str) -> SourceGroup:
-        """The group of all shares of this source that there are now."""
+        """The group of all present shares of this source."""
         group = self._groups.get(source)
         if group is None:
             group = self._groups[source] = SourceGroup()
         return group
 
     async def take(self, group: SourceGroup, place: float) -> None:
-        """Return when it is the turn of the caller, whose share was served up to `place` within its group.
+        """Return when it is the caller's turn. Its share was served up to `place` within its group.
 
         The next one's turn comes a round of the loop later.
         """
@@ -100,7 +100,7 @@ class FairQueue:
             try:
                 await waiting[2].wait()
             except BaseException:
-                if waiting[2].is_set():  # it was given the turn as it was cancelled
+                if waiting[2].is_set():  # its turn came as it was cancelled
                     self._pass_on()
                 else:
                     group.waiting.remove(waiting)
@@ -121,15 +121,15 @@ class FairQueue:
     def _enqueue(self, group: SourceGroup) -> None:
         group.is_queued = True
         group.place = max(group.place, self.time - CREDIT)
-        heappush(self._line, (group.place, self._count(), group))
+        heappush(self._waiting, (group.place, self._count(), group))
 
     def _pass_on(self) -> None:
-        while self._line:
-            place, _, group = heappop(self._line)
+        while self._waiting:
+            place, _, group = heappop(self._waiting)
             group.is_queued = False
             if not group.waiting:  # all were cancelled
                 continue
-            if group.place > place:  # it used more since it was put there
+            if group.place > place:  # it has used more since it was queued
                 self._enqueue(group)
                 continue
             heappop(group.waiting)[2].set()
@@ -140,27 +140,27 @@ class FairQueue:
 
 
 class SourceGroup:
-    """The shares of one source, and where they are in the line together."""
+    """The shares of one source, and their common place in the queue."""
 
     __slots__ = ("__weakref__", "is_queued", "meter", "place", "time", "waiting")
 
     def __init__(self) -> None:
         self.meter = _Meter(GROUP_RATE, GROUP_BURST)
         self.place = 0.0
-        """In the time of all groups."""
+        """In the virtual time of all groups."""
         self.time = 0.0
-        """Virtual: where whoever of the group had the last turn began."""
+        """Virtual: the place at which the share of the group that was served last began."""
         self.waiting: list[tuple[float, int, trio.Event]] = []
         self.is_queued = False
 
 
 class Share:
-    """What one connection uses. Await `wait_turn` before a small piece of work, and `charge` it."""
+    """The use of one connection. Await `wait_turn` before a small piece of work, and `charge` it."""
 
     __slots__ = ("_group", "_meter", "_place", "_queue")
 
     def __init__(self, queue: FairQueue, group: SourceGroup | None = None) -> None:
-        """Without a group it is one of its own."""
+        """Without a group the share gets one of its own."""
         self._queue = queue
         self._group = group or SourceGroup()
         self._meter = _Meter(LIGHT_RATE, LIGHT_BURST)
@@ -168,7 +168,7 @@ class Share:
 
     @property
     def is_heavy(self) -> bool:
-        """Whether more was used lately, by it, its group or all who are light, than goes without standing in line."""
+        """Whether it, its group or all light ones together have used more lately than they may without queueing."""
         now = trio.current_time()
         return self._meter.is_over(now) or self._group.meter.is_over(now) or self._queue.lights.is_over(now)
 
@@ -178,23 +178,23 @@ class Share:
             await self.wait_queued()
 
     async def wait_queued(self) -> None:
-        """Return when the turn of this share has come: for larger pieces, and what has time."""
+        """Return when the turn of this share has come: for larger pieces of work, and for work that can wait."""
         await self._queue.take(self._group, max(self._place, self._group.time - CREDIT))
 
     def charge(self, pieces: float) -> None:
-        """Note so much work."""
-        now, line, group = trio.current_time(), self._queue, self._group
+        """Record this much work."""
+        now, queue, group = trio.current_time(), self._queue, self._group
         self._place = _charged(self._place, pieces, group.time, is_contended=bool(group.waiting))
-        group.place = _charged(group.place, pieces, line.time, is_contended=line.is_contended)
+        group.place = _charged(group.place, pieces, queue.time, is_contended=queue.is_contended)
         if not self.is_heavy:
-            line.lights.charge(pieces, now)
+            queue.lights.charge(pieces, now)
         self._meter.charge(pieces, now)
         group.meter.charge(pieces, now)
 
 
 def _charged(place: float, pieces: float, time: float, *, is_contended: bool) -> float:
-    """The place after so much work, in a line that is at `time`.
+    """The place after this much work, in a queue whose virtual time is `time`.
 
-    While nobody waits for the work, nobody goes before us for it later.
+    Work that delayed no other share costs no place.
     """
     return min(max(place, time - CREDIT) + pieces, time + DEBT) if is_contended else time

@@ -1,4 +1,4 @@
-"""A byte stream that says when its peer sends the first bytes: until then a connection has cost next to nothing."""
+"""A byte stream that reports when its peer sends the first bytes: until then a connection costs next to nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import trio
 
 
 class FirstBytesStream(trio.abc.Stream):
-    """Passes a stream through, and calls `on_first` before it hands on the first bytes; what that raises, it raises."""
+    """Wraps a stream; calls `on_first` before it returns the first bytes. What that raises leaves `receive_some`."""
 
     def __init__(self, stream: trio.abc.Stream, on_first: Callable[[], None]) -> None:
         self._stream = stream

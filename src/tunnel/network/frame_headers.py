@@ -1,11 +1,11 @@
-"""The heads of the WebSocket frames in a stream of bytes (RFC 6455, section 5.2): what comes, before it is parsed.
+"""The headers of the WebSocket frames in a byte stream (RFC 6455, section 5.2), read before the frames are parsed.
 
     +---------+-----------+----------------+------+---------+
     | kind 1  | length 1  | length 0, 2, 8 | mask | payload |  ...
     +---------+-----------+----------------+------+---------+
 
 Our sender makes one frame of each message, so a fragment is refused by its first byte. Pings, pongs and closes are
-counted. Everything else about frames is the library's affair.
+counted. The library does everything else.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ _FIRST_CONTROL = 8
 _MASKED = 0x80
 _MASK_BYTES = 4
 _WIDTHS = {126: 2, 127: 8}
-"""How many more bytes of length follow these values of the short one."""
+"""How many bytes of extended length follow these values of the short length."""
 _MAY_COME_FIRST = frozenset({0x81, 0x82, 0x88})
-"""First bytes that a stranger's only frame may have: text (refused later, by its name), binary, close."""
+"""First bytes that a stranger's only frame may have: text (refused later, with a better error), binary, close."""
 
 
 class Overlong(Exception):
-    """The peer sent what costs more than it can be worth: fragments, or more than it may at this point."""
+    """The peer sent fragments, or more than it may at this point."""
 
 
 class FrameHeaders:
-    """Walks along the frames of one side. `controls` counts the control frames that began so far."""
+    """Follows the frames of one side. `controls` counts the control frames that began so far."""
 
     def __init__(self, max_first: int | None = None) -> None:
-        """With `max_first` one frame of at most so many bytes may come, its head included, until `first_done`."""
+        """With `max_first` only one frame may come until `first_done`, of at most so many bytes with its header."""
         self._max_first = max_first
         self._has_begun = False
         self._head = bytearray()
@@ -38,13 +38,14 @@ class FrameHeaders:
         self.controls = 0
 
     def first_done(self) -> None:
-        """The first message came out: from now on any number may come."""
+        """The first message is complete: from now on any number may come."""
         self._max_first = None
 
     def walk_untrusted(self, received: bytes | bytearray, at: int, most: int) -> tuple[int, int]:
-        """Go on from offset `at` until the bytes end or `most` frames have begun: the offset there, and how many began.
+        """Go on from offset `at` until the bytes end or `most` frames have begun. Returns the offset, and how many
+        began.
 
-        Raises Overlong at the head of a frame that may not come.
+        Raises Overlong at the header of a frame that may not come.
         """
         begun = 0
         while at < len(received):
@@ -78,7 +79,7 @@ class FrameHeaders:
         self.controls += kind & _OPCODE >= _FIRST_CONTROL
 
     def _head_bytes(self) -> int:
-        """How many bytes the head has before its mask, as far as that is known."""
+        """How many bytes the header has before its mask, as far as that is known."""
         return 2 if len(self._head) < 2 else 2 + _WIDTHS.get(self._head[1] & ~_MASKED, 0)
 
     def _body_bytes(self) -> int:

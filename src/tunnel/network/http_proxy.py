@@ -1,4 +1,4 @@
-"""The way through an HTTP proxy: CONNECT (RFC 9110 section 9.3.6); from its answer on the stream is the server's."""
+"""Connecting through an HTTP proxy by CONNECT (RFC 9110 section 9.3.6). After its answer the stream is the server's."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ MAX_HEAD = 16 * 1024
 
 
 async def connect_through(stream: trio.abc.Stream, proxy: Proxy, host: str, port: int) -> None:
-    """Ask the proxy at the other end of this stream for the way to a host (a name goes there unresolved).
+    """Ask the proxy at the other end of this stream to connect to a host (a name is sent unresolved).
 
-    Raises ProxyRefused; the stream is closed then. The caller bounds the time.
+    Raises ProxyRefused; the stream is then closed. The caller bounds the time.
     """
     target = str(Endpoint(host, port))
     headers = [("Host", target), ("User-Agent", "p2ptunnel-trio")]
@@ -44,7 +44,7 @@ async def connect_through(stream: trio.abc.Stream, proxy: Proxy, host: str, port
 
 
 async def _answer(stream: trio.abc.Stream, connection: h11.Connection, proxy: Proxy) -> h11.Response | None:
-    """Its final one; 1xx are passed over. None: the stream ended. Raises ProxyRefused after MAX_HEAD bytes."""
+    """The final answer; 1xx are skipped. None: the stream ended. Raises ProxyRefused after MAX_HEAD bytes."""
     left = MAX_HEAD
     while True:
         event = connection.next_event()

@@ -1,4 +1,4 @@
-"""Small files that are kept in memory alone: of a node without a state folder, and of one in a simulation."""
+"""Small files kept in memory only: of a node without a state folder, and of simulated ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tunnel.model.errors import DeviceError
 
 
 class MemoryStore:
-    """Small files in a dict; it outlives the processes of its host. While it `is_full` nothing can be written."""
+    """Small files in a dict. In a simulation it outlives the processes of its host; while it `is_full`, writes fail."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}

@@ -1,10 +1,10 @@
-"""A byte stream that looks at what its peer sends before the WebSocket library parses it.
+"""A byte stream that checks what its peer sends before the WebSocket library parses it.
 
     head of the handshake -> its answer: nothing may come -> frames: a few at a time, each message whole in one of them
 
-The library parses all that one read brought without letting others run, and puts no limit on empty fragments, pings and
-tiny messages. Here each read yields a few frames, and who has sent many waits for his turn (fair_queueing.py) before
-each.
+The library parses all that one read brought without letting other tasks run, and does not limit empty fragments, pings
+and tiny messages. So each read here returns a few frames, and a connection that has sent much waits for its turn
+(fair_queueing.py) before each.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tunnel.network.fair_queueing import Share
 from tunnel.network.frame_headers import FrameHeaders, Overlong
 
 MAX_HEAD = 8192
-"""Bytes of a handshake, or of a whole answer that is none."""
+"""Bytes of a handshake, or of a whole answer that refuses it."""
 FRAMES_AT_ONCE = 4
-"""Handed on by one read: some 0.2 ms of parsing."""
+"""Returned by one read: about 0.2 ms of parsing."""
 BYTES_A_PIECE = 16384
 """Bytes that count as much as a frame."""
 WRITE_PIECES = 0.5
-"""What a frame costs that is sent: it goes with others, and is no more parsed."""
+"""The cost of a frame that is sent: less than one received, since it is not parsed and goes with others."""
 CONTROLS_RATE = 10.0
-"""Pings, pongs and closes a second. Our sides send none but a close; what stands between them may."""
+"""Pings, pongs and closes a second. Our own sides send only a close; proxies between them may send others."""
 CONTROLS_BURST = 50.0
 
 _BLANK_LINE = b"\r\n\r\n"
@@ -41,16 +41,15 @@ class _Phase(Enum):
     """The peer waits for the answer to its handshake, or should."""
     FRAMES = auto()
     FOREIGN = auto()
-    """The server refused the handshake; what follows is the body of its answer."""
+    """The server refused the handshake; the body of its answer follows."""
 
 
 class MeteredStream(trio.abc.Stream):
-    """Passes a stream through, a few frames at a time; raises Overlong for what the peer may not send.
+    """Wraps a stream; returns a few frames at a time, and raises Overlong for what the peer may not send.
 
-    What goes either way is charged to the share, and a share that is heavy waits for its turn before it
-    hands on what it read.
+    Bytes in both directions are charged to the share. A share that is heavy waits for its turn before a read returns.
 
-    With `max_first` the peer is a stranger, who may send the handshake's head and one frame (see `FrameHeaders`).
+    With `max_first` the peer is a stranger: it may send the head of the handshake and one frame (see `FrameHeaders`).
     """
 
     def __init__(self, stream: trio.abc.Stream, share: Share, *, max_first: int | None, is_client: bool) -> None:
@@ -73,7 +72,7 @@ class MeteredStream(trio.abc.Stream):
         self._phase = _Phase.FRAMES
 
     def message_done(self) -> None:
-        """A whole message came out."""
+        """A whole message was received."""
         self._frames.first_done()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
@@ -111,7 +110,7 @@ class MeteredStream(trio.abc.Stream):
 
     @contextmanager
     def gathering(self) -> Iterator[None]:
-        """Keep what is sent in the block; `flush` then sends it by one write."""
+        """Keep what is sent in the block; `flush` then sends it in one write."""
         self._is_gathering = True
         try:
             yield

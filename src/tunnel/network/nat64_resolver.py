@@ -1,10 +1,11 @@
-"""A resolver for hosts that have IPv6 alone: it knows the way through a NAT64 to those that have IPv4 alone.
+"""A resolver for machines that have only IPv6: it translates IPv4 endpoints for the network's NAT64 (RFC 6052, 6146).
 
-    name or literal -> resolver -> IPv4 and IPv6 endpoints, then each IPv4 one as the NAT64 takes it
+    name or literal -> resolver -> IPv4 and IPv6 endpoints, then each IPv4 one behind the NAT64's prefix
 
-DNS64 does this for names; literals, STUN servers and peers' candidates never ask a name server. The prefix is found by
-RFC 7050, once for each network that this machine is in. A machine that has IPv4 asks for nothing. Where the network
-tells none, names and literals are tried at the well-known prefix too: a NAT64 it is once somebody answered there.
+DNS64 does this for names, but literals, STUN servers and peers' candidates never go through DNS. The prefix is
+discovered as in RFC 7050, once for each network that the machine joins. A machine with IPv4 does not ask. If the
+network announces no prefix, names and literals are also tried at the well-known prefix; an answer from there proves
+that there is a NAT64.
 """
 
 from __future__ import annotations
@@ -21,19 +22,18 @@ from tunnel.model.nat64 import WELL_KNOWN_NAME, WELL_KNOWN_PREFIX, Nat64Prefix, 
 from tunnel.network.ports import Interfaces, Resolver
 
 PATIENCE = 2.0
-"""Seconds that the question may take: whoever resolves a name waits for it."""
+"""Seconds that prefix discovery may take: resolving a name waits for it."""
 ASK_AGAIN = 60.0
-"""Seconds after which a network that told no prefix is asked again."""
+"""Seconds after which a network that announced no prefix is asked again."""
 
 log = logging.getLogger(__name__)
 
 
 class Nat64Resolver:
-    """A resolver before another one. `prefixes` is what is known now, `reach` translates by it.
+    """Wraps a resolver. `prefixes` are those known now; `reach` translates by them.
 
-    `note_heard` is told whom this machine has heard from.
-
-    `exclude()` are addresses that lead into a tunnel of ours: they are no IPv4.
+    Call `note_heard` with each address that this machine was answered from. `exclude()` are addresses of our tunnel,
+    which do not count as IPv4 connectivity.
     """
 
     def __init__(
@@ -43,32 +43,32 @@ class Nat64Resolver:
         self._interfaces = interfaces
         self._exclude = exclude
         self._place: object = None
-        """The network that the prefixes are those of."""
+        """Our addresses in the network that the prefixes belong to."""
         self._ask_at = -math.inf
         self._asking = trio.Lock()
         self._guess: Nat64Prefix | None = None
-        """What is tried without a word of the network."""
+        """The prefix that is tried although the network did not announce it."""
         self.prefixes: tuple[Nat64Prefix, ...] = ()
 
     async def resolve(self, host: str, port: int) -> tuple[Endpoint, ...]:
-        """The endpoints of a name or of a numeric address, with the ways to the IPv4 ones. Raises Unreachable."""
+        """The endpoints of a name or a numeric address, with the IPv4 ones translated too. Raises Unreachable."""
         endpoints = await self._resolver.resolve(host, port)
         await self._learn()
         return _with_ways(endpoints, self.prefixes if self._guess is None else (*self.prefixes, self._guess))
 
     def note_heard(self, host: str) -> None:
-        """Somebody at this address answered: if it is one that was guessed, there is a NAT64."""
+        """An answer came from this address: if it is behind the guessed prefix, there is a NAT64."""
         guess = self._guess
         if guess is not None and guess.holds(host):
             self._guess, self.prefixes = None, (guess,)
             log.info("this network has a NAT64 that it does not tell", extra={"prefixes": str(guess)})
 
     def reach(self, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
-        """These, and then how the IPv4 ones are reached from here, each once."""
+        """These, and then the IPv4 ones as they are reached through the NAT64, each once."""
         return _with_ways(tuple(endpoints), self.prefixes)
 
     async def _learn(self) -> None:
-        """Ask, where IPv4 is missing and nobody has asked in this network."""
+        """Discover the prefix if IPv4 is missing and this network has not been asked."""
         near = (Scope.LOOPBACK, Scope.LINK)
         excluded = {host.partition("/")[0] for host in self._exclude()}
         known = self._interfaces.addresses()
@@ -88,7 +88,7 @@ class Nat64Resolver:
             is_confirmed = place == self._place and self.prefixes == (WELL_KNOWN_PREFIX,)
             self._place = place
             self._ask_at = math.inf if found else trio.current_time() + ASK_AGAIN
-            # Who has no IPv4 at all loses nothing by trying the prefix that most networks use.
+            # A machine without any IPv4 loses nothing by trying the prefix that most networks use.
             self.prefixes = found or ((WELL_KNOWN_PREFIX,) if is_confirmed else ())
             self._guess = None if self.prefixes or has_ipv4 else WELL_KNOWN_PREFIX
             if found:

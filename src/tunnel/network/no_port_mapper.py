@@ -12,7 +12,7 @@ from tunnel.network.ports import MappedPort
 
 
 class NoPortMapper:
-    """Nobody speaks UPnP: no gateway does, or this machine cannot. Every question raises Unreachable."""
+    """No gateway speaks UPnP, or this machine cannot. Every call raises Unreachable."""
 
     def __init__(self, *, is_installed: bool = True) -> None:
         self.is_installed = is_installed
@@ -20,21 +20,21 @@ class NoPortMapper:
     async def map_port(self, internal_port: int, lease: float, external_port: int = 0) -> MappedPort:
         """Raises Unreachable."""
         del internal_port, lease, external_port
-        return await self._find_nobody()
+        return await self._fail()
 
     async def unmap_port(self, external_port: int) -> None:
         """Raises Unreachable."""
         del external_port
-        await self._find_nobody()
+        await self._fail()
 
     async def holds_port(self, external: Endpoint, internal_port: int) -> bool:
         """Raises Unreachable."""
         del external, internal_port
-        return await self._find_nobody()
+        return await self._fail()
 
     def forget(self) -> None:
         """There is nothing to forget."""
 
-    async def _find_nobody(self) -> NoReturn:
+    async def _fail(self) -> NoReturn:
         await trio.lowlevel.checkpoint()
         raise Unreachable("no UPnP gateway answers here" if self.is_installed else "miniupnpc is not installed")

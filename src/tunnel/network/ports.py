@@ -1,7 +1,7 @@
-"""Everything outside the process, one small protocol each. A node or a server gets them all as one `World`.
+"""Ports to everything outside the process, one small protocol each. A node or a server gets them all as one `World`.
 
-Real ones: network/real_*.py, in-memory ones: network/memory_*.py. Errors: Unreachable, DeviceError; a closed socket or
-stream raises trio.ClosedResourceError, a broken one trio.BrokenResourceError.
+The real ones are in network/os/, the in-memory ones in verify/memory/. Errors: Unreachable, DeviceError; a closed
+socket or stream raises trio.ClosedResourceError, a broken one trio.BrokenResourceError.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tunnel.model.routes import Gateway, Route
 from tunnel.model.way import Way
 
 BATCH = 64
-"""Datagrams or packets that one call hands over at most; then others get their turn."""
+"""Datagrams or packets that one call returns at most; then other tasks get their turn."""
 
 
 class Transmit(NamedTuple):
@@ -54,7 +54,7 @@ class DatagramSocket(Protocol):
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         """Wait for at least one datagram; at most BATCH. A remote's host is in its shortest numeric form.
 
-        Others always get their turn in between, also where datagrams wait already.
+        Other tasks always get a turn first, even if datagrams are waiting already.
         """
         ...
 
@@ -64,10 +64,10 @@ class DatagramSocket(Protocol):
 
 
 class ServiceSocket(Protocol):
-    """One UDP socket of a server: it tells which address of this machine was asked, and answers from there.
+    """One UDP socket of a server: it tells which address of this machine a datagram came to, and answers from there.
 
-    Whoever asks takes an answer from elsewhere for a stranger's, and so does every NAT and firewall on the way. A plain
-    socket on the wildcard address answers from whichever address the route prefers.
+    Clients, NATs and firewalls on the way reject an answer from another address. A plain socket on the wildcard address
+    answers from whichever address the route prefers.
     """
 
     @property
@@ -76,11 +76,11 @@ class ServiceSocket(Protocol):
         ...
 
     def send_nowait(self, datagram: bytes, remote: Endpoint, source: str) -> bool:
-        """Send from `source`, an address that was asked, at once or not at all. False: the kernel took it not."""
+        """Send from `source`, one of our addresses, at once or not at all. False: the kernel did not take it."""
         ...
 
     async def receive_batch(self) -> list[tuple[bytes, Endpoint, str]]:
-        """Wait for at least one: datagram, remote, and which address of ours it came to. See `DatagramSocket`."""
+        """Wait for at least one: datagram, remote, and the address of ours that it came to. See `DatagramSocket`."""
         ...
 
     def close(self) -> None:
@@ -142,22 +142,22 @@ class Resolver(Protocol):
 
 
 class Interfaces(Protocol):
-    """This machine's own addresses, and the routers that it stands behind."""
+    """This machine's own addresses, its routers and its routes."""
 
     def addresses(self) -> tuple[str, ...]:
         """Numeric unicast addresses of all interfaces that are up, loopback included, without zone index.
 
-        Those at which others reach us most likely come first: on the way out, then of cables; bridges of containers,
-        tunnels and what has no carrier last.
+        Those that peers most likely reach come first: of the default route, then of other hardware. Container bridges,
+        tunnels and interfaces without a link come last.
         """
         ...
 
     def is_nested(self, host: str) -> bool:
-        """Whether what is sent to this address leaves by an interface that wraps it, another VPN's: that is no LAN."""
+        """Whether packets to this address leave by an interface that encapsulates them, such as another VPN: no LAN."""
         ...
 
     def gateways(self) -> tuple[Gateway, ...]:
-        """The routers of the default routes, the preferred one of each family first; at most one a family is used."""
+        """The routers of the default routes, the preferred one of each family first; only one of each is used."""
         ...
 
     def routes(self) -> tuple[Route, ...]:
@@ -181,11 +181,11 @@ class Clock(Protocol):
         ...
 
     async def wait_slept(self) -> float:
-        """Return when this machine has woken from its next sleep: its seconds, for which Trio's clock stood still."""
+        """Return when this machine resumes from its next suspension: for how many seconds Trio's clock stood still."""
         ...
 
     async def wait_copied(self) -> str:
-        """Return when this process may be running from a copy of its memory, as after a snapshot: what shows it."""
+        """Return when this process may be running from a copy of its memory, as from a snapshot: what shows that."""
         ...
 
 
@@ -212,15 +212,15 @@ class Store(Protocol):
         ...
 
     def remove(self, name: str) -> None:
-        """Let there be no such file. Raises DeviceError."""
+        """Remove the file, if there is one. Raises DeviceError."""
         ...
 
 
 class PacketLink(Protocol):
-    """What a TUN interface should have: to be there and up, its addresses, its routes."""
+    """The state of a TUN interface: that it exists and is up, its addresses, its routes."""
 
     async def wait_disturbed(self) -> tuple[str, ...]:
-        """Return when something of that is missing, since somebody took it away: what, in words."""
+        """Return when some of that was removed by another program: what, in words."""
         ...
 
     def restore(self) -> None:
@@ -228,7 +228,7 @@ class PacketLink(Protocol):
         ...
 
     def readdress(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
-        """Have these addresses and routes from now on, and those from before no longer. Raises DeviceError."""
+        """Replace the addresses and routes by these. Raises DeviceError."""
         ...
 
 
@@ -250,7 +250,7 @@ class PacketDevice(Protocol):
         ...
 
     def write_nowait(self, packet: bytes) -> bool:
-        """Hand one packet to the kernel. False: it took it not."""
+        """Hand one packet to the kernel. False: the kernel did not take it."""
         ...
 
     def close(self) -> None:
@@ -288,24 +288,24 @@ class Controls(Protocol):
         ...
 
     def sightings(self) -> tuple[Sighting, ...]:
-        """The control sockets of nodes of this machine, as far as can be seen, whoever's they are."""
+        """The control sockets of all nodes on this machine that can be seen, whoever owns them."""
         ...
 
 
 class MappedPort(NamedTuple):
-    """What a UPnP gateway gave."""
+    """What a UPnP gateway granted."""
 
     external: Endpoint
     lease: float
-    """Seconds; math.inf where the gateway knows only mappings that last until they are taken back."""
+    """Seconds; math.inf if the gateway knows only permanent mappings."""
 
 
 class PortMapper(Protocol):
-    """The gateway's UPnP service (IGD). A gateway that was found once is found faster the next time."""
+    """The gateway's UPnP service (IGD). A gateway that was found is remembered."""
 
     @property
     def is_installed(self) -> bool:
-        """Whether this machine can speak UPnP at all; if not, every question raises Unreachable."""
+        """Whether this machine can speak UPnP at all; if not, every call raises Unreachable."""
         ...
 
     async def map_port(self, internal_port: int, lease: float, external_port: int = 0) -> MappedPort:
@@ -321,7 +321,7 @@ class PortMapper(Protocol):
         ...
 
     def forget(self) -> None:
-        """This machine stands elsewhere now: search for a gateway again."""
+        """This machine is in another network now: search for a gateway again."""
         ...
 
 
@@ -329,15 +329,15 @@ class Privileges(Protocol):
     """What this process may do that an ordinary one may not."""
 
     def lay_down(self, *, keeps_interface: bool) -> None:
-        """Give up for good what is not needed any more, now that all sockets and the interface are open.
+        """Give up for good what is no longer needed once all sockets and the interface are open.
 
-        With `keeps_interface` an interface and its routes can still be made and changed.
+        With `keeps_interface` the interface and its routes can still be changed.
         """
         ...
 
 
 class KeptPrivileges:
-    """Nothing is given up: the process is not ours alone."""
+    """Nothing is given up: the process is not only ours."""
 
     def lay_down(self, *, keeps_interface: bool) -> None:
         """Keep everything."""

@@ -1,13 +1,13 @@
 """The datagrams that wait for one WebSocket link: fair between lanes, bounded, and never old.
 
-A relay that queues is worse than one that drops: the tunnel's own TCP streams slow down when packets are lost, and only
-then. So each lane (each handle) has its own queue; one datagram of each is taken in turn; of a lane that queues,
-what waited too long is dropped when it comes up; and a lane may hold at most as much as is still free of the whole,
-so that the more lanes compete the less each can hoard (Choudhury and Hahne's dynamic thresholds). A lane that
-holds nothing always finds room for one datagram of full size, however many others there are.
+A relay that queues is worse than one that drops: the TCP streams inside the tunnel slow down only when packets are
+lost. So each lane (one for each handle) has its own queue, and one datagram of each is taken in turn. In a lane that
+queues, a datagram that waited too long is dropped when its turn comes. A lane may hold at most as much as is still free
+in the whole queue, so the more lanes compete, the less each can hold (Choudhury and Hahne's dynamic thresholds). An
+empty lane always has room for one full-size datagram, however many others there are.
 
-Queues may share a budget. By the same rule a queue holds at most as much as is still free of that, and a `RESERVE`
-beyond it, so that links which take nothing leave room for those that do.
+Queues may share a budget. By the same rule a queue holds at most as much as is still free in the budget, and a
+`RESERVE` beyond it, so that links which take nothing leave room for those that do.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ import trio
 from tunnel.wire.relay_batch import ENTRY
 
 ENTRY_COST = 96
-"""Bytes that an entry takes in memory beside its datagram: a flood of tiny ones must not escape the bound."""
+"""Bytes that an entry takes in memory besides its datagram: a flood of tiny ones must not escape the bound."""
 
 LANES_WORTH = 4
-"""The whole queue holds so many times what one lane may hold, and a `RESERVE` for each lane."""
+"""The whole queue holds this many times what one lane may hold, and a `RESERVE` for each lane."""
 
 QUEUING = 16 * 1024
-"""Bytes above which a lane queues. One that holds less is merely held up, by a busy machine or a short stall, and
-dropping its few datagrams (a handshake, a ping) would slow nobody's sending down."""
+"""Bytes above which a lane queues. One that holds less is only delayed, by a busy machine or a short stall. To drop its
+few datagrams (a handshake, a ping) would slow no sender down."""
 
 HELD_UP = 1.0
-"""Seconds after which a datagram is worth nothing, however little its lane holds."""
+"""Seconds after which a datagram is dropped, however little its lane holds."""
 
 RESERVE = 1500 + ENTRY_COST
-"""Bytes that each lane has for itself: one datagram of full size."""
+"""Bytes reserved for each lane: one full-size datagram."""
 
 
 class QueueBudget:
@@ -47,20 +47,20 @@ class QueueBudget:
 
     @property
     def free(self) -> int:
-        """Bytes that nobody holds."""
+        """Bytes that no queue holds."""
         return self._total - self.held
 
     def take(self, size: int) -> None:
-        """A queue holds so many bytes more."""
+        """A queue holds this many bytes more."""
         self.held += size
         self._waiters.unpark_all()
 
     def give_back(self, size: int) -> None:
-        """A queue holds so many bytes less."""
+        """A queue holds this many bytes less."""
         self.held -= size
 
     async def wait_held(self) -> None:
-        """Return while anything is held."""
+        """Return when anything is held."""
         if self.held:
             await trio.lowlevel.checkpoint()
         else:
@@ -111,7 +111,7 @@ class RelayQueue:
     def take_batch(self, now: float, max_bytes: int) -> list[tuple[bytes, bytes]]:
         """(handle, datagram) pairs, one of each lane in turn, until the encoded message reaches `max_bytes`.
 
-        Empty when everything was too old. The first pair comes whatever its size.
+        Empty if everything was too old. The first pair is returned whatever its size.
         """
         batch: list[tuple[bytes, bytes]] = []
         room = max_bytes
@@ -133,7 +133,7 @@ class RelayQueue:
         return batch
 
     def forget_old(self, now: float) -> None:
-        """Drop what waited too long, without waiting for it to come up."""
+        """Drop what waited too long now, not when its turn comes."""
         for lane in self._lanes.values():
             self._drop_old(lane, now)
 

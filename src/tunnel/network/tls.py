@@ -1,7 +1,7 @@
-"""TLS over any byte stream, with the server known by its certificate's fingerprint (a pin) or by its authorities.
+"""TLS over any byte stream. The server is authenticated by its certificate's fingerprint (a pin) or by authorities.
 
-A pin is the SHA-256 of the whole certificate (DER). With a pin nothing else about the certificate matters: not its
-name, not its dates, not who signed it. Without one the system's certificate authorities and the host name decide.
+A pin is the SHA-256 of the whole certificate (DER). With a pin nothing else about the certificate matters: neither its
+name, its dates nor its issuer. Without one the system's certificate authorities and the host name decide.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _DATE_ERRORS = (9, 10)
 
 
 def make_certificate(token: Callable[[int], bytes]) -> tuple[bytes, bytes]:
-    """A self-made Ed25519 certificate for ten years, and its private key: both PEM. `token` is the source of chance."""
+    """A self-signed Ed25519 certificate for ten years, and its private key: both PEM. `token` gives random bytes."""
     private_key = Ed25519PrivateKey.from_private_bytes(token(32))
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _NAME)])
     begin = datetime.datetime.fromtimestamp(time.time() // 86400 * 86400, datetime.UTC)
@@ -67,12 +67,12 @@ def fingerprint_of(certificate: bytes) -> bytes:
 
 
 def pin_text(pin: bytes) -> str:
-    """A pin as people pass it on: sha256:BASE64."""
+    """A pin in its text form: sha256:BASE64."""
     return _PIN_PREFIX + base64.b64encode(pin).decode()
 
 
 def parse_pin(text: str) -> bytes:
-    """32 bytes from sha256:BASE64; missing padding and the URL alphabet are fine. Raises SettingsError."""
+    """32 bytes from sha256:BASE64; missing padding and the URL alphabet are accepted. Raises SettingsError."""
     prefix, encoded = text.strip()[: len(_PIN_PREFIX)], text.strip()[len(_PIN_PREFIX) :]
     try:
         padded = encoded.rstrip("=").replace("-", "+").replace("_", "/") + "="
@@ -85,10 +85,10 @@ def parse_pin(text: str) -> bytes:
 
 
 async def client_tls(stream: trio.abc.Stream, host: str, pin: bytes | None) -> trio.abc.Stream:
-    """Speak TLS as the client; `host` is the server's name. The stream is closed if that fails.
+    """TLS as the client; `host` is the server's name. The stream is closed if the handshake fails.
 
-    Raises Refused with `wrong_pin`, `wrong_certificate` or `wrong_date` (by this machine's clock) when it is not the
-    server that we expect, Unreachable when it does not speak TLS. The caller bounds the time.
+    Raises Refused with `wrong_pin`, `wrong_certificate` or `wrong_date` (by this machine's clock) if it is not the
+    expected server, Unreachable if it does not speak TLS. The caller bounds the time.
     """
     context = _pinned_context() if pin is not None else _authority_context()
     secured = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
@@ -103,16 +103,16 @@ async def client_tls(stream: trio.abc.Stream, host: str, pin: bytes | None) -> t
 
 
 def shown_fingerprint(secured: trio.abc.Stream) -> bytes:
-    """SHA-256 of the certificate that the server showed on this stream, of `client_tls`; empty without TLS."""
+    """SHA-256 of the certificate that the server showed on this stream of `client_tls`; empty without TLS."""
     if not isinstance(secured, trio.SSLStream):
         return b""
     return hashlib.sha256(secured.getpeercert(binary_form=True) or b"").digest()
 
 
 async def server_tls(stream: trio.abc.Stream, certificate: bytes, private_key: bytes) -> trio.abc.Stream:
-    """Speak TLS as the server, with a PEM certificate (or chain) and its key. The stream is closed if that fails.
+    """TLS as the server, with a PEM certificate (or chain) and its key. The stream is closed if the handshake fails.
 
-    Raises Unreachable when the client does not speak TLS, SettingsError when certificate and key do not fit.
+    Raises Unreachable if the client does not speak TLS, SettingsError if certificate and key do not match.
     """
     context = _server_context(certificate, private_key)
     secured = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
@@ -125,7 +125,7 @@ async def server_tls(stream: trio.abc.Stream, certificate: bytes, private_key: b
 
 
 def check_certificate(certificate: bytes, private_key: bytes) -> None:
-    """Raise SettingsError unless this PEM certificate and this key go together: to know before a client does."""
+    """Raise SettingsError unless this PEM certificate and key match, so that it is known before a client connects."""
     _server_context(certificate, private_key)
 
 

@@ -2,9 +2,9 @@
 
     stream (TCP, TLS, in memory) -> WebSocket frames -> MessageChannel: whole binary messages, in order
 
-The library's own serving loop dies of one hostile connection, so it is not used: here each connection lives in its own
-context, and whatever its peer sends ends that context alone, with RemoteProtocolError or one of Trio's stream errors.
-Nothing here knows what a message means.
+One hostile connection can end the library's own serving loop, so that is not used. Here each connection has its own
+context, and whatever its peer sends ends only that, with RemoteProtocolError or one of Trio's stream errors. Nothing
+here knows what a message means.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 RECEIVE_BYTES = 16384
-"""Read at once. The library sees a few frames of it at a time (metered_stream.py)."""
+"""Read at once. The library gets a few frames of it at a time (metered_stream.py)."""
 CLOSE_PATIENCE = 1.0
-"""Seconds for the closing handshake; after that the stream is simply closed."""
+"""Seconds for the closing handshake; then the stream is simply closed."""
 
 _NORMAL_CLOSES = frozenset({1000, 1001, 1005})  # RFC 6455, section 7.4.1: done, going away, no code given
 _ABNORMAL_CLOSE = 1006  # the same section: the stream ended without a close frame
 _CLOSED = (ConnectionClosed, ProtocolError, trio.BrokenResourceError, trio.ClosedResourceError)
-"""How the library says that a connection is closed already or closing."""
+"""What the library raises when a connection is closed or closing."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ _log = logging.getLogger(__name__)
 class MessageChannel:
     """Whole binary messages both ways. Made by `open_message_channel` and `accept_message_channel`.
 
-    One task sends and one receives. The other side's polite close raises trio.EndOfChannel from `receive`, a stream
-    that broke trio.BrokenResourceError, a peer that breaks the protocol RemoteProtocolError.
+    One task sends and one receives. `receive` raises trio.EndOfChannel when the other side closes properly,
+    trio.BrokenResourceError when the stream breaks, RemoteProtocolError when the peer breaks the protocol.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class MessageChannel:
         self._broken = False
 
     async def send(self, *messages: bytes) -> None:
-        """Send messages, several by one write of the stream.
+        """Send messages, several in one write of the stream.
 
-        A send that is cancelled may have left half a frame behind, so it breaks the channel.
+        A cancelled send may leave half a frame behind, so it breaks the channel.
         """
         for message in messages:
             if len(message) > self._max_message:
                 raise LocalProtocolError(f"a message of {len(message)} bytes is longer than {self._max_message}")
         try:
-            self._sending.acquire_nowait()  # the library lets others have their turn
+            self._sending.acquire_nowait()  # the library has a checkpoint of its own
         except trio.WouldBlock:
             await self._sending.acquire()
         try:
@@ -108,7 +108,7 @@ class MessageChannel:
             message = await self._connection.get_message()
         except ConnectionClosed as closed:
             self._check_open()
-            if closed.reason is None:  # the library found it broken; its reader says how as it ends
+            if closed.reason is None:  # the library found it broken; its reader reports how when it ends
                 with trio.move_on_after(CLOSE_PATIENCE):
                     await self._reader.ended.wait()
             raise self._ending(closed) from None
@@ -119,7 +119,7 @@ class MessageChannel:
         return message
 
     async def aclose(self) -> None:
-        """Close politely, at most CLOSE_PATIENCE; later calls of anything raise trio.ClosedResourceError."""
+        """Close with the closing handshake, within CLOSE_PATIENCE; later calls raise trio.ClosedResourceError."""
         if self._closed:
             await trio.lowlevel.checkpoint()
             return
@@ -129,7 +129,7 @@ class MessageChannel:
                 with trio.move_on_after(CLOSE_PATIENCE):
                     await self._connection.aclose()
         except _CLOSED:
-            pass  # the aim is reached
+            pass  # it is closed
         finally:
             await trio.aclose_forcefully(self._stream)
 
@@ -144,7 +144,7 @@ class MessageChannel:
         self._reader.scope.cancel()
 
     def _ending(self, closed: ConnectionClosed) -> Exception:
-        """What to raise for a connection that ended by no wish of ours."""
+        """What to raise for a connection that we did not end."""
         if self._reader.failure is not None:
             return self._reader.failure
         if closed.reason is None:
@@ -197,12 +197,12 @@ async def accept_message_channel(
 ) -> AsyncIterator[MessageChannel]:
     """The server's side: waits for the client's handshake, at most `patience` seconds (trio.TooSlowError).
 
-    `share` is for servers of many: connections whose shares are of one `FairQueue` use the loop fairly, however much
-    each sends.
+    `share` is for servers with many connections: those whose shares belong to one `FairQueue` use the event loop
+    fairly, however much each sends.
 
-    `max_first` is for strangers: after the handshake's head nothing may come until it is answered, and then one frame
-    with one whole message of at most so many bytes, the frame's head included, until that came out. It suits protocols
-    in which the client then waits for an answer; nobody can make us parse thousands of frames first.
+    `max_first` is for strangers: after the head of the handshake nothing may come until it is answered, and then one
+    frame with one whole message, of at most so many bytes with the frame's header, until that is received. It suits
+    protocols in which the client then waits for an answer. Nobody can make us parse thousands of frames before that.
 
     Raises RemoteProtocolError for anything that is not a WebSocket handshake with our subprotocol. The stream is closed
     with the block.
@@ -249,7 +249,7 @@ async def _channel(
                 yield channel
             finally:
                 if trio.current_effective_deadline() == -math.inf:
-                    channel._broken = True  # who is cancelled has no time for the closing handshake
+                    channel._broken = True  # a cancelled block has no time for the closing handshake
                 with trio.CancelScope(shield=True):
                     await channel.aclose()
     finally:
@@ -257,9 +257,10 @@ async def _channel(
 
 
 class _Reader:
-    """Runs the library's reader task; keeps its failure instead of letting it bring anybody down.
+    """Runs the library's reader task, and keeps its failure instead of raising it.
 
-    `failure` is what the peer did wrong, in our words. While the handshake runs, the reader's end cancels it.
+    `failure` is what the peer did wrong, as an error of ours. When the reader ends during the handshake, it cancels
+    that.
     """
 
     def __init__(self) -> None:

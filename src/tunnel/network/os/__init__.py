@@ -1,1 +1,1 @@
-"""The operating system behind each port of the network: the one place that knows sockets, devices and netlink."""
+"""The operating system behind the ports of network/ports.py: the one place that knows sockets, devices and netlink."""

@@ -1,8 +1,8 @@
-"""Control sockets: Unix sockets that only their owner (and root) can speak to.
+"""Control sockets: Unix sockets that only their owner and root can use.
 
-The socket file gets mode 0600 before anybody can connect, and the kernel is asked who each caller is all the same. A
-lock file beside it says whether its listener lives: the kernel drops the lock with the process, however it ends, so a
-socket file left behind by a killed process is told from a living one without guessing.
+The socket file gets mode 0600 before anybody can connect, and the kernel is still asked for each caller's user. A lock
+file beside it shows whether its listener is running: the kernel releases the lock with the process, however that ends.
+So a socket file left behind by a killed process is told from one in use.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tunnel.network.ports import Sighting
 
 BACKLOG = 64
 _NAME, _FOLDER = "control.sock", "p2ptunnel-trio"
-"""What a socket is called, and its folder when nobody names another."""
+"""The default name of a socket, and of its folder."""
 _LISTENING = 0x10000
 """__SO_ACCEPTCON in the flags of /proc/net/unix."""
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: process, user, group
@@ -36,7 +36,7 @@ class RealControls:
     """Unix sockets of the kernel."""
 
     async def open_listener(self, path: Path) -> RealControlListener:
-        """Listen at a path. Raises DeviceError if somebody listens there already, or the path cannot be used."""
+        """Listen at a path. Raises DeviceError if another process listens there, or the path cannot be used."""
         await trio.lowlevel.checkpoint()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ class RealControls:
         return trio.SocketStream(opened)
 
     def sightings(self) -> tuple[Sighting, ...]:
-        """Of this network namespace: the kernel tells everybody which paths are listened at."""
+        """Of this network namespace: the kernel tells every user which paths have a listener."""
         try:
             lines = Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines()[1:]
         except OSError:
@@ -112,7 +112,7 @@ class RealControlListener:
 
 
 def _take_lock(path: Path) -> int:
-    """The descriptor that holds the lock of a path."""
+    """A descriptor that holds the lock of a path."""
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,7 +126,7 @@ def _take_lock(path: Path) -> int:
 
 
 def _bind(path: Path) -> socket.socket:
-    """Bind while holding the lock; the mode is right before the first caller can come."""
+    """Bind while holding the lock; the mode is set before the first caller can connect."""
     if os.path.lexists(path):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise DeviceError(f"{path} exists and is no socket: remove it, or choose another path")
@@ -148,7 +148,7 @@ def _is_listener(fields: list[str]) -> bool:
 
 
 def _is_nodes(path: Path) -> bool:
-    """Whether it is a node's by its name: in a folder of ours, or beside a lock of ours."""
+    """Whether the path is a node's: in a folder of ours, or beside a lock of ours."""
     return path.name == _NAME and (path.parent.name == _FOLDER or os.path.lexists(f"{path}.lock"))
 
 
@@ -157,7 +157,7 @@ def _may_speak(path: Path) -> bool:
 
 
 def _owner(path: Path) -> str:
-    """Of the socket, or of the innermost folder that may be seen."""
+    """The owner of the socket, or of the innermost folder that can be seen."""
     for place in (path, *path.parents):
         try:
             user = place.stat().st_uid

@@ -1,4 +1,4 @@
-"""UDP sockets of the kernel: batches, the don't-fragment bit, a TTL for one datagram, and no errors from afar."""
+"""UDP sockets of the kernel: batches, the don't-fragment bit, a TTL for a single datagram, no ICMP errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RealDatagramSocket(RealUdpSocket[tuple[bytes, Endpoint]]):
         )
 
     def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
-        """Send at once. False: the kernel took it not, for whatever reason."""
+        """Send at once. False: the kernel did not take it, for whatever reason."""
         if self._closed:
             raise trio.ClosedResourceError
         try:

@@ -1,7 +1,7 @@
-"""Whether somebody else may change, or read, what a node keeps: its key, its invite, whom a name stands for.
+"""Whether other users may change or read what a node keeps: its key, its invite, its peers' names.
 
-Whoever may write to the folder can put another key or another network there. That everybody may is an error; what may
-be meant so, a group or another owner, is a warning, once, with the remedy.
+A user who may write to the folder can put another key or another network there. If everybody may, that is an error.
+What may be intended, a group or another owner, is a warning, once, with the remedy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 def check_folder(folder: Path) -> None:
-    """Raise DeviceError where everybody may write to it, or replace it; one that is not there yet is made private."""
+    """Raise DeviceError if everybody may write to it or replace it. One that does not exist yet is created private."""
     _check_parents(folder)
     try:
         found = folder.stat()
@@ -47,7 +47,7 @@ def check_folder(folder: Path) -> None:
 
 
 def _check_parents(folder: Path) -> None:
-    """Of the path as written, and of where links in it lead. A sticky bit lets nobody rename what is another's."""
+    """Of the path as written, and with links resolved. In a sticky folder nobody can rename another user's files."""
     for parent in dict.fromkeys((*folder.absolute().parents, *folder.resolve().parents)):
         try:
             mode = parent.stat().st_mode
@@ -61,7 +61,7 @@ def _check_parents(folder: Path) -> None:
 
 
 def check_file(path: Path, found: os.stat_result) -> None:
-    """Raise DeviceError where everybody may write to it; warn where others may read it or own it."""
+    """Raise DeviceError if everybody may write to it; warn if other users may read it or own it."""
     if found.st_mode & stat.S_IWOTH:
         raise DeviceError(
             f"everybody on this machine may write to {path}: run `chmod 600 {path}`, if you trust it still"

@@ -1,4 +1,4 @@
-"""The routers of this machine's default routes, and by which of our addresses each knows us, by rtnetlink."""
+"""The routers of this machine's default routes, and our address towards each, by rtnetlink."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ class _Route(NamedTuple):
 
 
 def read_gateways(kernel: netlink.Netlink) -> tuple[Gateway, ...]:
-    """Those of the main table by metric, IPv4 first. A route without a gateway (a tunnel) and one that we have no
-    address for are left out. Raises OSError.
+    """The gateways of the main table by metric, IPv4 first. Raises OSError.
+
+    Routes without a gateway (tunnels), and those that we have no address for, are left out.
     """
     addresses = list(_addresses(kernel))
     found: dict[Gateway, None] = {}
@@ -45,7 +46,7 @@ def read_gateways(kernel: netlink.Netlink) -> tuple[Gateway, ...]:
 
 
 def _own_address(route: _Route, addresses: list[_Address]) -> str | None:
-    """What the gateway knows us by: what the route says, else of its network, else any; stable ones first."""
+    """Our address towards the gateway: the route's source, else one of its network, else any; stable ones first."""
     if route.source is not None:
         return str(route.source)
     usable = [
@@ -95,7 +96,7 @@ def _default_routes(kernel: netlink.Netlink) -> Iterator[_Route]:
 
 
 def _first_hop(hops: bytes) -> tuple[bytes | None, int]:
-    """Of a route over several gateways."""
+    """The first gateway and interface of a multipath route."""
     if len(hops) < _NEXT_HOP.size:
         return None, 0
     length, _, _, interface = _NEXT_HOP.unpack_from(hops)

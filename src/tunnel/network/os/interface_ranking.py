@@ -1,6 +1,6 @@
-"""Which of this machine's interfaces lead to others most likely: the default route's first, what wraps packets late.
+"""Ranks this machine's interfaces by how likely peers are reached there: default routes first, tunnels late.
 
-A machine may have dozens of addresses: bridges of containers, other VPNs. Peers are told the first two dozen.
+A machine may have dozens of addresses, of container bridges and other VPNs. Peers are told the first two dozen.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _NESTED = frozenset(
         *("vxlan", "geneve", "gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ip6erspan", "ipip", "sit", "ip6tnl"),
     )
 )
-"""Kinds of links that put packets into other packets; TAP devices of virtual machines are called `tun` too."""
+"""Kinds of links that encapsulate packets; TAP devices of virtual machines are called `tun` too."""
 _INSIDE = frozenset(("bridge", "dummy", "ifb", "vrf", "veth"))
-"""Kinds that lead to programs of this machine, unless they are the way out."""
+"""Kinds that lead to programs on this machine, unless a default route uses them."""
 
 
 class Rank(IntEnum):
@@ -34,12 +34,12 @@ class Rank(IntEnum):
     WAY_OUT = 0
     """A default route leads there."""
     CABLE = 1
-    """Hardware, or what divides and joins it."""
+    """Hardware, or a VLAN or bond of it."""
     INSIDE = 2
     NESTED = 3
-    """It wraps what it sends, and may lead anywhere: through ourselves, even."""
+    """It encapsulates packets, and may lead anywhere: even through our own tunnel."""
     UNPLUGGED = 4
-    """It has no carrier."""
+    """It has no link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class Link:
 
     @property
     def is_up(self) -> bool:
-        """Whether somebody switched it on."""
+        """Whether it is administratively up."""
         return bool(self.flags & netlink.IFF_UP)
 
     @property
     def is_nested(self) -> bool:
-        """Whether what is sent there is wrapped, or goes to one other end alone: no LAN."""
+        """Whether it encapsulates packets, or is a point-to-point link: no LAN."""
         return self.kind in _NESTED or bool(self.flags & _IFF_POINTOPOINT)
 
     def rank(self, ways_out: Collection[int]) -> Rank:
@@ -79,7 +79,7 @@ def read_links(kernel: netlink.Netlink) -> dict[int, Link]:
 
 
 def leads_into_nested(kernel: netlink.Netlink, packed: bytes) -> bool:
-    """Whether packets to this address leave by an interface that wraps them. False where no way is known."""
+    """Whether packets to this address leave by an interface that encapsulates them. False if there is no route."""
     family = socket.AF_INET6 if len(packed) == 16 else socket.AF_INET
     question = netlink.ROUTE.pack(family, 8 * len(packed), 0, 0, 0, 0, 0, 0, 0)
     try:

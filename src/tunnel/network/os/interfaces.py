@@ -1,4 +1,4 @@
-"""This machine's addresses and default routes, and word of their changes, from the kernel by rtnetlink."""
+"""This machine's addresses and routes, and notice of their changes, from the kernel by rtnetlink."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tunnel.network.os.interface_ranking import Rank, leads_into_nested, read_li
 from tunnel.network.os.routes import read_resolvers, read_routes
 
 DEBOUNCE = 0.1
-"""Seconds to let a burst of changes pass (an interface that comes up makes a dozen)."""
+"""Seconds to wait for a burst of changes to end (an interface that comes up makes a dozen)."""
 
 LOOK_AGAIN = 15.0
-"""Seconds between two looks where the kernel sends no word of changes."""
+"""Seconds between two looks if the kernel cannot notify us of changes."""
 
 _TENTATIVE, _DUPLICATE = 0x40, 0x08
 _log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ Snapshot = tuple[tuple[str, ...], tuple[tuple[int, bytes, bytes], ...]]
 
 
 class RealInterfaces:
-    """Asks the kernel, by netlink; where that is forbidden, as well as it can be done without."""
+    """Asks the kernel by netlink; if that is forbidden, without it (without_netlink.py), which tells less."""
 
     def __init__(self) -> None:
         self._is_told = False
@@ -44,7 +44,7 @@ class RealInterfaces:
             return without_netlink.read_addresses()
 
     def is_nested(self, host: str) -> bool:
-        """Whether packets to this address leave by an interface that wraps them; False where that cannot be known."""
+        """Whether packets to this address leave by an interface that encapsulates them; False if that is not known."""
         try:
             with netlink.Netlink() as kernel:
                 return leads_into_nested(kernel, packed_host(host))
@@ -62,7 +62,7 @@ class RealInterfaces:
             return without_netlink.read_gateways()
 
     def routes(self) -> tuple[Route, ...]:
-        """All IPv4 routes but default ones; none where netlink is forbidden."""
+        """All IPv4 routes but default ones; none if netlink is forbidden."""
         try:
             with netlink.Netlink() as kernel:
                 return read_routes(kernel)
@@ -71,7 +71,7 @@ class RealInterfaces:
             return ()
 
     def resolvers(self) -> tuple[str, ...]:
-        """Those of /etc/resolv.conf, and of systemd-resolved behind it."""
+        """The resolvers of /etc/resolv.conf, and of systemd-resolved behind it."""
         return read_resolvers()
 
     async def wait_change(self) -> None:
@@ -93,7 +93,7 @@ class RealInterfaces:
 
     async def _look_often(self) -> None:
         before = self.addresses(), self.gateways()
-        while (self.addresses(), self.gateways()) == before:  # noqa: ASYNC110 - nobody tells us
+        while (self.addresses(), self.gateways()) == before:  # noqa: ASYNC110 - there is no event
             await trio.sleep(LOOK_AGAIN)
 
     def _tell(self, error: OSError) -> None:

@@ -1,4 +1,4 @@
-"""The machine's clocks, its randomness, and small private files."""
+"""The machine's clocks, its randomness, its limit of open files, and small private files."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class RealClock:
         return time.time()
 
     async def wait_slept(self) -> float:
-        """Return after the next sleep of the machine: its seconds."""
+        """Return after the next suspension of the machine: its seconds."""
         return await wait_slept(_boot)
 
     async def wait_copied(self) -> str:
-        """Return when this process may be running from a copy of its memory: what shows it."""
+        """Return when this process may be running from a copy of its memory: what shows that."""
         return await self._copies.wait()
 
 
@@ -52,13 +52,13 @@ def _boot() -> float:
 
 
 def _steady() -> float:
-    """The boot clock, but at the pace of the machine's own crystal: the time service bends the other one too."""
+    """The boot clock at the rate of the machine's own crystal: a time service slews CLOCK_BOOTTIME too."""
     asleep = _boot() - time.clock_gettime(time.CLOCK_MONOTONIC)
     return time.clock_gettime(time.CLOCK_MONOTONIC_RAW) + asleep
 
 
 def _boot_id() -> str:
-    """The same for as long as the kernel runs; nothing where it is not to be had."""
+    """Constant while the kernel runs; empty if it cannot be read."""
     try:
         return _BOOT_ID.read_text()
     except OSError:
@@ -66,7 +66,7 @@ def _boot_id() -> str:
 
 
 def raise_descriptor_limit() -> int:
-    """Let this process open as many files as it may at most. How many that is."""
+    """Raise the limit of open files to its maximum, and return that."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -75,15 +75,15 @@ def raise_descriptor_limit() -> int:
 
 
 class RealStore:
-    """Files in one directory, which is made (mode 0700) when the first is written.
+    """Files in one directory, which is created (mode 0700) when the first is written.
 
-    What others may write to is not used, what they may read is told (file_trust.py).
+    Files that others may write are not used; files that others may read are warned of (file_trust.py).
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._looked_at: set[str] = set()
-        """The folder (an empty name) and files that are known to be ours alone, or were told."""
+        """The folder (an empty name) and the files that have been checked."""
 
     def read(self, name: str) -> bytes | None:
         """The content, or None if there is no such file. Raises DeviceError if it cannot be read or trusted."""
@@ -120,7 +120,7 @@ class RealStore:
             raise DeviceError(f"{path} cannot be written: {error.strerror}") from error
 
     def remove(self, name: str) -> None:
-        """Let there be no such file. Raises DeviceError."""
+        """Remove the file, if there is one. Raises DeviceError."""
         path = self._directory / name
         try:
             path.unlink()
@@ -136,7 +136,7 @@ class RealStore:
             self._looked_at.add("")
 
     def _sync_directory(self) -> None:
-        """Else a power cut might undo the renaming."""
+        """Otherwise a power cut might undo the rename."""
         descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)

@@ -1,10 +1,10 @@
-"""rtnetlink, as much of it as we need: addresses, links and routes, asked for and set (man 7 rtnetlink, RFC 3549).
+"""rtnetlink, as much of it as we need: reads and sets addresses, links and routes (man 7 rtnetlink, RFC 3549).
 
     | length (4) | type (2) | flags (2) | sequence (4) | port (4) | body: a fixed struct, then attributes ...
     | length (2) | type (2) | value, padded to 4 bytes |
 
-The kernel answers at once, so requests are plain blocking calls of some ten microseconds. Standard library only, and no
-`ip` command, which would not inherit a capability that was given to our own program.
+The kernel answers at once, so requests are plain blocking calls of about ten microseconds. Standard library only: the
+`ip` command would not inherit a capability that was given to our own program.
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ class Netlink:
         self._socket.close()
 
     def dump(self, kind: int, body: bytes) -> list[Message]:
-        """All that the kernel has of a kind. Raises OSError."""
+        """All objects of a kind. Raises OSError."""
         return list(self._exchange(kind, REQUEST | DUMP, body))
 
     def ask(self, kind: int, body: bytes) -> Message:
-        """One question, one answer. Raises OSError."""
+        """One request, one answer. Raises OSError."""
         return next(self._exchange(kind, REQUEST, body))
 
     def execute(self, kind: int, flags: int, body: bytes) -> None:
@@ -122,14 +122,14 @@ def open_watch() -> socket.socket:
 
 
 def drain(watch: socket.socket) -> None:
-    """Read and forget what a watch has to say."""
+    """Read and discard the notices of a watch."""
     while True:
         try:
             watch.recv(65536)
         except BlockingIOError:
             return
         except OSError:
-            continue  # ENOBUFS: more happened than the socket could hold; whoever looks sees it
+            continue  # ENOBUFS: more happened than the socket could hold; the next look sees it
 
 
 def _messages(answer: bytes) -> Iterator[Message]:

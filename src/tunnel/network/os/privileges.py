@@ -1,4 +1,4 @@
-"""What `up` gives up once its sockets and its interface are open: all capabilities but one, and writing elsewhere."""
+"""What `up` gives up once its sockets and its interface are open: all capabilities but one, and most writing."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _log = logging.getLogger(__name__)
 
 
 class RealPrivileges:
-    """Those of this process, which writes into `folders` only, and opens ports by `port_mapper` (None: by nobody)."""
+    """Those of this process, which writes only into `folders` and maps ports by `port_mapper`, if it has one."""
 
     def __init__(self, folders: Sequence[Path], port_mapper: PortMapper | None) -> None:
         self._folders = folders
         self._port_mapper = port_mapper
 
     def lay_down(self, *, keeps_interface: bool) -> None:
-        """For good, and for all threads that are started from now on."""
+        """For good, and for all threads that start from now on."""
         if isinstance(self._port_mapper, RealPortMapper):
             self._port_mapper.prepare()
         keep = {CAP_NET_ADMIN} if keeps_interface else set()
@@ -42,7 +42,7 @@ class RealPrivileges:
                 foreign[0],
             )
         guard_memory()
-        devices = (Path(os.devnull), *([Path(CLONE_DEVICE)] if keeps_interface else ()))  # output that nobody reads
+        devices = (Path(os.devnull), *([Path(CLONE_DEVICE)] if keeps_interface else ()))  # for discarded output
         is_confined = forbid_writes((*self._folders, *devices))
         drop_capabilities(keep)
         _log.debug("privileges laid down kept=%s is_confined=%s", sorted(keep), is_confined)

@@ -1,7 +1,7 @@
-"""What this process may do, given up for good: capabilities(7), dumps of its memory (prctl(2)), files (landlock(7)).
+"""Gives up for good what this process may do: capabilities(7), memory dumps (prctl(2)), files (landlock(7)).
 
-Linux alone, by libc's own functions. All of it holds for the calling thread and for those that it starts later, so it
-is done before there are others. Nothing here raises where the kernel lacks something: less is given up then.
+Linux only, by libc's own functions. It holds for the calling thread and those that it starts later, so call it before
+there are others. Nothing here raises if the kernel lacks a feature: then less is given up.
 
 Must not know Trio: the UPnP worker process uses it too.
 """
@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 CAP_DAC_OVERRIDE, CAP_SETGID, CAP_SETUID, CAP_NET_ADMIN = 1, 6, 7, 12
-"""To use files whoever's they are; to become another group, another user; to set up interfaces and routes."""
+"""To use any user's files; to change the group and the user; to set up interfaces and routes."""
 NOBODY = 65534
 """The user and group that own nothing."""
 
@@ -28,22 +28,22 @@ _CAPABILITIES = struct.Struct("=6I")
 """Effective, permitted, inheritable, the lower 32 bits of each; then the upper ones."""
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-"""System calls of Landlock; the same numbers on all machines."""
+"""System calls of Landlock; the same numbers on all architectures."""
 _ASK_VERSION = 1
 _PATH_BENEATH = 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_FOLDER = 1, 1 << 1, 1 << 2, 1 << 3
 _CHANGE_FOLDER = sum(1 << bit for bit in range(4, 13))
-"""To remove or make anything in a folder."""
+"""To create or remove anything in a folder."""
 _REFER, _TRUNCATE = 1 << 13, 1 << 14
 _SINCE = {_REFER: 2, _TRUNCATE: 3}
-"""Rights that Landlock has known since that version."""
+"""Rights that Landlock knows only since that ABI version."""
 _WRITES = _WRITE_FILE | _CHANGE_FOLDER | _REFER | _TRUNCATE
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def guard_memory() -> None:
-    """No debugger of this user reads our memory, no core file holds it, and no program that we start gains rights."""
+    """Let no debugger of this user read our memory, no core file hold it, and no program that we start gain rights."""
     _control(_SET_NO_NEW_PRIVILEGES, 1)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -51,11 +51,11 @@ def guard_memory() -> None:
 
 
 def drop_capabilities(keep: Collection[int] = ()) -> None:
-    """Keep these of those that we have, for ourselves alone: no program that we start gets any."""
+    """Drop all capabilities but these, and let programs that we start inherit none."""
     _control(_AMBIENT, _AMBIENT_CLEAR_ALL)
     number = 0
     while _control(_BOUND_READ, number) >= 0:
-        _control(_BOUND_DROP, number)  # refused to who has not CAP_SETPCAP: `guard_memory` leaves him nothing to gain
+        _control(_BOUND_DROP, number)  # fails without CAP_SETPCAP: then `guard_memory` leaves nothing to gain
         number += 1
     header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION, 0))
     found = ctypes.create_string_buffer(_CAPABILITIES.size)
@@ -69,7 +69,7 @@ def drop_capabilities(keep: Collection[int] = ()) -> None:
 
 
 def become_nobody() -> None:
-    """Be nobody, if we are root. Raises OSError where the kernel does not let us."""
+    """Become `nobody` if we are root. Raises OSError if the kernel refuses."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -77,12 +77,12 @@ def become_nobody() -> None:
 
 
 def forbid_files() -> bool:
-    """Open no file any more. False: the kernel cannot hold us to that."""
+    """Forbid this process to open files. False: the kernel cannot enforce it."""
     return _restrict(_EXECUTE | _READ_FILE | _READ_FOLDER | _WRITES, {})
 
 
 def forbid_writes(but: Collection[Path]) -> bool:
-    """Write nowhere but to these files and in these folders, and start no program. False as for `forbid_files`."""
+    """Forbid writing except to these files and in these folders, and starting programs. False as for `forbid_files`."""
     return _restrict(_EXECUTE | _WRITES, dict.fromkeys(but, _WRITES))
 
 

@@ -15,7 +15,7 @@ class RealResolver:
     """Asks getaddrinfo."""
 
     async def resolve(self, host: str, port: int) -> tuple[Endpoint, ...]:
-        """The endpoints of a name or of a numeric address, in the order in which the system would try them."""
+        """The endpoints of a name or a numeric address, in the order in which the system would try them."""
         try:
             numeric = ipaddress.ip_address(host)
         except ValueError:

@@ -1,4 +1,4 @@
-"""This machine's IPv4 routes and the DNS resolvers that it asks: what a tunnel must not take over."""
+"""This machine's IPv4 routes and DNS resolvers: what a tunnel must not take over."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IFF_POINTOPOINT = 0x10
 
 
 def read_routes(kernel: netlink.Netlink) -> tuple[Route, ...]:
-    """Of all tables, for other VPNs have their own. Raises OSError."""
+    """The routes of all tables, since other VPNs have their own. Raises OSError."""
     ends: set[int] = set()
     for message in kernel.dump(netlink.GET_LINK, netlink.LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
         _, _, index, flags, _ = netlink.LINK.unpack_from(message.body)
@@ -38,7 +38,7 @@ def read_routes(kernel: netlink.Netlink) -> tuple[Route, ...]:
 
 
 def read_resolvers(files: tuple[Path, ...] = RESOLVERS) -> tuple[str, ...]:
-    """Those of the first file; where it names loopback alone, of the second too. What cannot be read names none."""
+    """The resolvers of the first file; if it names only loopback, also of the second. Unreadable files name none."""
     found: dict[str, None] = {}
     for file in files:
         with suppress(OSError):

@@ -1,6 +1,7 @@
-"""A UDP socket of a server: on the wildcard address the kernel says which address was asked, and is told to answer so.
+"""A server's UDP sockets: on the wildcard address each datagram tells the address it came to, and answers leave from
+it.
 
-RFC 1122 section 4.1.3.5 wants it of every UDP service. The words are Linux's: ip(7) IP_PKTINFO, RFC 3542 section 6.
+RFC 1122 section 4.1.3.5 requires it of every UDP service. On Linux: ip(7) IP_PKTINFO, RFC 3542 section 6.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ class RealServiceSocket(RealUdpSocket[tuple[bytes, Endpoint, str]]):
                 opened.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
 
     def send_nowait(self, datagram: bytes, remote: Endpoint, source: str) -> bool:
-        """Send from `source` at once. False: the kernel took it not, for whatever reason."""
+        """Send from `source` at once. False: the kernel did not take it, for whatever reason."""
         if self._closed:
             raise trio.ClosedResourceError
         try:
             if self._local.is_wildcard:
-                self._socket.sendmsg([datagram], [_said_of(source)], 0, remote)
+                self._socket.sendmsg([datagram], [_source_message(source)], 0, remote)
             else:
                 self._socket.sendto(datagram, remote)
         except OSError:
@@ -69,13 +70,13 @@ class RealServiceSocket(RealUdpSocket[tuple[bytes, Endpoint, str]]):
         return (
             datagram,
             endpoint_of(address),
-            _asked(ancillary[0][0], ancillary[0][2]) if ancillary else self._local.host,
+            _destination_of(ancillary[0][0], ancillary[0][2]) if ancillary else self._local.host,
         )
 
 
 @lru_cache(256)
-def _asked(level: int, data: bytes) -> str:
-    """Asked for each datagram, and a machine has few addresses."""
+def _destination_of(level: int, data: bytes) -> str:
+    """Cached: it is needed for each datagram, and a machine has few addresses."""
     if level == socket.IPPROTO_IP:
         _, own, _ = _INFO.unpack(data)
         return socket.inet_ntoa(own)
@@ -85,8 +86,8 @@ def _asked(level: int, data: bytes) -> str:
 
 
 @lru_cache(256)
-def _said_of(source: str) -> tuple[int, int, bytes]:
-    """The ancillary message that makes the kernel send from there; the wildcard address leaves it the choice."""
+def _source_message(source: str) -> tuple[int, int, bytes]:
+    """The ancillary message that makes the kernel send from there; for the wildcard address the kernel chooses."""
     if ":" not in source:
         return socket.IPPROTO_IP, _IP_PKTINFO, _INFO.pack(0, packed_host(source), bytes(4))
     _, _, zone = source.partition("%")

@@ -1,4 +1,4 @@
-"""What real UDP sockets and TCP listeners share: making, binding, waiting, and what their errors mean to a person."""
+"""What real UDP sockets and TCP listeners share: opening, binding, waiting, and error texts with remedies."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ BUFFER_BYTES = 4 * 1024 * 1024
 _IP_MTU_DISCOVER = 10
 _IPV6_MTU_DISCOVER = 23
 _PMTUDISC_PROBE = 3
-"""Set the don't-fragment bit and do not believe ICMP about the path's MTU: our probes measure it."""
+"""Set the don't-fragment bit and ignore what ICMP says of the path MTU: our probes measure it."""
 _FORCED = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32}
-"""SO_RCVBUFFORCE and SO_SNDBUFFORCE: the same beyond the system's limit, for root."""
+"""SO_RCVBUFFORCE and SO_SNDBUFFORCE: beyond the system's limit, for root only."""
 
 _Received = TypeVar("_Received")
-"""What a kind of socket tells of a datagram."""
+"""What a kind of socket returns for a datagram."""
 
 
 def open_bound(kind: socket.SocketKind, local: Endpoint) -> socket.socket:
@@ -51,7 +51,7 @@ def open_bound(kind: socket.SocketKind, local: Endpoint) -> socket.socket:
 
 
 def open_udp(local: Endpoint) -> socket.socket:
-    """A bound UDP socket with room for bursts, which never fragments. Raises DeviceError with the remedy."""
+    """A bound UDP socket with large buffers, which never fragments. Raises DeviceError with the remedy."""
     opened = open_bound(socket.SOCK_DGRAM, local)
     if local.is_ipv6:
         opened.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
@@ -65,7 +65,7 @@ def open_udp(local: Endpoint) -> socket.socket:
 
 
 class RealUdpSocket(ABC, Generic[_Received]):
-    """A bound UDP socket of the kernel: waiting, batches and closing. How one sends and reads is its kind's affair.
+    """A bound UDP socket of the kernel: waiting, batches and closing. Subclasses send and read.
 
     Trio's own `recvfrom` costs five times as much per datagram as `wait_readable` and a batch of non-blocking calls.
     """
@@ -90,7 +90,7 @@ class RealUdpSocket(ABC, Generic[_Received]):
             try:
                 self._read_into(batch)
             except OSError:
-                continue  # empty now, or an ICMP error about something sent earlier: no news for a reader
+                continue  # empty now, or an ICMP error about an earlier datagram, which no reader needs
         return batch
 
     def close(self) -> None:
@@ -102,11 +102,11 @@ class RealUdpSocket(ABC, Generic[_Received]):
 
     @abstractmethod
     def _read_into(self, batch: list[_Received]) -> None:
-        """Append what waits, until there are BATCH, or until the kernel has no more, which is an OSError."""
+        """Append waiting datagrams until there are BATCH, or until the kernel has no more and raises OSError."""
 
 
 def describe(error: OSError) -> str:
-    """An operating system's error as a sentence, with a remedy where there is one."""
+    """An error of the operating system as a sentence, with a remedy if there is one."""
     match error.errno:
         case errno.EADDRINUSE:
             return "another program has this port; choose another one, or 0 for any free one"

@@ -1,11 +1,11 @@
-"""Asks the gateway where it describes its UPnP service (SSDP, UPnP Device Architecture 1.0 section 1.2).
+"""Finds the URL of the gateway's UPnP description by SSDP (UPnP Device Architecture 1.0 section 1.2).
 
-    M-SEARCH * HTTP/1.1   ---- to the group 239.255.255.250:1900, out of the interface of the default route -->
-    HTTP/1.1 200 OK       <--- from whoever likes, within a second ---
+    M-SEARCH * HTTP/1.1   ---- to the group 239.255.255.250:1900, by the interface of the default route -->
+    HTTP/1.1 200 OK       <--- from any host, within a second ---
     LOCATION: http://192.168.1.1:5000/igd.xml
 
-Everybody on the LAN hears the question, and anybody may answer. What does not come from the gateway's own address, or
-leads to another host than the gateway, counts for nothing; nor do other answers beyond MAX_NOISE.
+Every host on the LAN receives the search, and any of them may answer. An answer counts only if it comes from the
+gateway's own address and its URL leads there. After MAX_NOISE other answers the search is given up.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from tunnel.network.os.upnp_call import host_of
 
 GROUP = Endpoint("239.255.255.250", 1900)
 WAITS = (1.0, 2.0)
-"""Seconds after the first question and after the second, in which a gateway answers after one at most."""
+"""Seconds after the first search and after the second; a gateway answers within one."""
 MAX_NOISE = 64
-"""Useless datagrams that one search bears."""
+"""Useless datagrams after which a search is given up."""
 MAX_ANSWER = 2048
 
 _TTL = 2
-_QUESTIONS = tuple(
+_SEARCHES = tuple(
     f'M-SEARCH * HTTP/1.1\r\nHOST: {GROUP}\r\nMAN: "ssdp:discover"\r\nMX: 1\r\n'
     f"ST: urn:schemas-upnp-org:device:InternetGatewayDevice:{version}\r\n\r\n".encode()
     for version in (2, 1)
@@ -41,39 +41,39 @@ _LOCATION = re.compile(rb"HTTP/1\.[01] 200\b.*?\nlocation:[ \t]*([!-~]+)[ \t]*\r
 async def find_description(gateway: Gateway, group: Endpoint = GROUP) -> str:
     """The URL of the gateway's description, at the gateway itself. Raises Unreachable."""
     with _open_socket(gateway.own) as searching:
-        ear = _Ear(searching, gateway.address)
+        answers = _AnswerReader(searching, gateway.address)
         for wait in WAITS:
-            for question in _QUESTIONS:
+            for search in _SEARCHES:
                 with suppress(OSError):  # a full buffer, or no route at this moment
-                    await searching.sendto(question, group)
+                    await searching.sendto(search, group)
             with trio.move_on_after(wait):
-                return await ear.hear()
+                return await answers.read()
     raise Unreachable("no UPnP gateway answers")
 
 
 def _open_socket(own: str) -> trio.socket.SocketType:
-    """Its multicast leaves by the interface that has this address. Raises Unreachable."""
+    """A socket whose multicast leaves by the interface that has this address. Raises Unreachable."""
     try:
         opened = open_bound(socket.SOCK_DGRAM, Endpoint(own, 0))
     except DeviceError as error:
         raise Unreachable(str(error)) from error
-    with suppress(OSError):  # the address went this very moment: then the questions go nowhere
+    with suppress(OSError):  # the address has just gone: then the search reaches nobody
         opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(own))
     opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, _TTL)
     return trio.socket.from_stdlib_socket(opened)
 
 
-class _Ear:
-    """Listens to one gateway."""
+class _AnswerReader:
+    """Waits for the answer of one gateway."""
 
     def __init__(self, searching: trio.socket.SocketType, host: str) -> None:
         self._searching = searching
         self._host = host
         self._noise = 0
 
-    async def hear(self) -> str:
+    async def read(self) -> str:
         while self._noise < MAX_NOISE:
-            with suppress(OSError):  # ICMP about an earlier question
+            with suppress(OSError):  # ICMP about an earlier search
                 datagram, source = await self._searching.recvfrom(MAX_ANSWER)
                 url = _location_untrusted(datagram)
                 if source[0] == self._host and url is not None and host_of(url) == self._host:

@@ -14,11 +14,11 @@ from tunnel.network.os.sockets import describe, endpoint_of, open_bound
 
 BACKLOG = 1024
 HUNG_UP = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
-"""What accept(2) says of callers that are gone or that a firewall forbids; the next one may be well."""
+"""Errors of accept(2) for callers that are gone or that a firewall forbids; the next one may succeed."""
 SAFE_MTU = 1280
-"""What every path carries (RFC 8200 section 5). Some carry no more and never say so (RFC 2923 section 2.1)."""
+"""What every path carries (RFC 8200 section 5). Some carry no more and do not report it (RFC 2923 section 2.1)."""
 _SEGMENT = {False: SAFE_MTU - 40, True: SAFE_MTU - 60}
-"""Bytes of TCP in a packet, by whether it is IPv6: told to the other side, so it holds both ways (RFC 9293, 3.7.1)."""
+"""MSS by whether it is IPv6: announced to the other side, so it holds both ways (RFC 9293 section 3.7.1)."""
 
 
 class RealStreams:
@@ -68,7 +68,7 @@ class RealListener:
         return self._local
 
     async def accept(self) -> tuple[trio.abc.Stream, Endpoint]:
-        """The next connection and where it comes from; goes on when the machine is out of file descriptors."""
+        """The next connection and its remote endpoint; retries when the machine is out of file descriptors."""
         accepted, address = await accept_patiently(self._socket, self._backoff)
         return trio.SocketStream(accepted), endpoint_of(address)
 
@@ -81,7 +81,7 @@ class RealListener:
 async def accept_patiently(
     listening: trio.socket.SocketType, backoff: AcceptBackoff
 ) -> tuple[trio.socket.SocketType, object]:
-    """Accept a connection; a caller that hung up already is skipped, backoff is waited out."""
+    """Accept a connection. Callers that hung up are skipped; when the machine has no resources left, it waits."""
     while True:
         try:
             return await listening.accept()

@@ -1,4 +1,4 @@
-"""TUN interfaces of the kernel: made by ioctl, set up by rtnetlink. The one file that knows /dev/net/tun."""
+"""TUN interfaces of the kernel: created by ioctl, set up by rtnetlink (tun_link.py). The one file with /dev/net/tun."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_PRIVILEGE = "run as root, or give Python `setcap cap_net_admin+ep`, or use --
 
 
 class RealDevices:
-    """Makes TUN interfaces of the kernel; they vanish with their last descriptor, so with the process."""
+    """Creates TUN interfaces; the kernel removes them with their last descriptor, so at the latest with the process."""
 
     async def open_device(self, name: str, mtu: int, addresses: Sequence[str], routes: Sequence[str]) -> RealDevice:
         """A TUN interface that is up. Raises DeviceError with the remedy."""
@@ -47,7 +47,7 @@ class RealDevices:
 
 
 class RealDevice:
-    """A TUN interface of the kernel. One that somebody removes is quiet until `link.restore` has made it anew."""
+    """A TUN interface of the kernel. If it is removed, reads wait until `link.restore` has recreated it."""
 
     def __init__(self, descriptor: int, name: str, mtu: int) -> None:
         self._descriptor = descriptor
@@ -72,14 +72,14 @@ class RealDevice:
             except BlockingIOError:
                 pass
             except OSError as error:
-                if not batch and error.errno == errno.EBADFD:  # removed; whoever watches the link hears of it too
+                if not batch and error.errno == errno.EBADFD:  # removed; `link.wait_disturbed` reports it
                     await self._remade.park()
                 elif not batch:
                     raise trio.BrokenResourceError(f"{self._name}: {error.strerror}") from error
         return batch
 
     def write_nowait(self, packet: bytes) -> bool:
-        """Hand one packet to the kernel. False: it took it not (no IP packet, queue full, interface down)."""
+        """Hand one packet to the kernel. False: it did not take it (not an IP packet, queue full, interface down)."""
         self._check_open()
         try:
             os.write(self._descriptor, packet)
@@ -96,7 +96,7 @@ class RealDevice:
             self._remade.unpark_all()
 
     def _attach_again(self) -> None:
-        """The descriptor that is open may have a new interface: nothing needs to be opened for it."""
+        """Attach the open descriptor to a new interface."""
         self._check_open()
         _attach(self._descriptor, self._name)
         self._remade.unpark_all()
@@ -107,7 +107,7 @@ class RealDevice:
 
 
 def _open_tun(name: str) -> tuple[int, str]:
-    """A descriptor and the name that the kernel gave."""
+    """A descriptor, and the name that the kernel assigned."""
     encoded = name.encode()
     if not 0 < len(encoded) <= MAX_NAME_BYTES or "/" in name or any(character.isspace() for character in name):
         raise DeviceError(f"{name!r} is no interface name: at most {MAX_NAME_BYTES} characters, no space, no slash")
@@ -123,7 +123,7 @@ def _open_tun(name: str) -> tuple[int, str]:
 
 
 def _attach(descriptor: int, name: str) -> str:
-    """Make an interface; the name that the kernel gave. Raises DeviceError."""
+    """Create an interface; returns the name that the kernel assigned. Raises DeviceError."""
     try:
         request = struct.pack("16sH22x", name.encode(), _IFF_TUN | _IFF_NO_PI | _IFF_TUN_EXCL)
         granted = fcntl.ioctl(descriptor, _TUNSETIFF, request)

@@ -1,7 +1,7 @@
-"""What a TUN interface of ours should have: set up by rtnetlink, watched, and put back when somebody takes it away.
+"""The addresses and routes of our TUN interface: set up by rtnetlink, watched, and restored when they are removed.
 
-`ip link set down`, `ip address flush` and network managers take addresses and routes off interfaces that they think are
-theirs. What could not be had from the beginning (IPv6 on a machine without it) is not missed later.
+`ip link set down`, `ip address flush` and network managers remove addresses and routes from interfaces that they regard
+as theirs. What could not be set up at first (IPv6 on a machine without it) is not restored later.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tunnel.model.errors import DeviceError
 from tunnel.network.os import netlink
 
 DEBOUNCE = 0.1
-"""Seconds to let a burst of changes pass."""
+"""Seconds to wait for a burst of changes to end."""
 REACHABLE_PATIENCE = 1.0
 REACHABLE_PAUSE = 0.005
 GONE = "the interface itself"
@@ -40,7 +40,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class RealTunLink:
-    """One interface. `remake()` makes it anew after it was removed; it raises DeviceError."""
+    """One interface. `remake()` recreates it after it was removed; it raises DeviceError."""
 
     def __init__(self, name: str, mtu: int, *, remake: Callable[[], None]) -> None:
         self._name = name
@@ -52,15 +52,15 @@ class RealTunLink:
         self._expected: frozenset[str] = frozenset()
 
     async def set_up(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
-        """Bring a new interface up, with these. Raises DeviceError, and OSError where netlink is forbidden."""
+        """Bring a new interface up with these. Raises DeviceError, and OSError if netlink is forbidden."""
         self._change(addresses, routes)
         await self._wait_reachable()
 
     def readdress(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
-        """It has these addresses and routes from now on, and no longer those from before. Raises DeviceError."""
+        """Replace its addresses and routes by these. Raises DeviceError."""
         try:
             self._change(addresses, routes)
-        except OSError:  # it is gone: `restore` gives them to the next one
+        except OSError:  # the interface is gone: `restore` sets them up on the next one
             self._expected = frozenset(self._wanted())
 
     def _change(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
@@ -100,7 +100,7 @@ class RealTunLink:
             raise DeviceError(f"{self._name} cannot be set up again: {error.strerror}") from error
 
     def missing(self) -> tuple[str, ...]:
-        """What it should have and has not, in words."""
+        """What it should have but lacks, in words."""
         with netlink.Netlink() as kernel:
             try:
                 present = self._present(kernel)
@@ -112,11 +112,11 @@ class RealTunLink:
         return (DOWN, *map(str, self._addresses), *(_told(network) for network in self._networks()))
 
     def _networks(self) -> tuple[Network, ...]:
-        """Those that packets should be routed to here."""
+        """The networks that should be routed to this interface."""
         return tuple(dict.fromkeys((*(address.network for address in self._addresses), *self._routes)))
 
     def _present(self, kernel: netlink.Netlink) -> frozenset[str]:
-        """The same for what the kernel has. Raises OSError when the interface is gone."""
+        """What the interface has, in the same words. Raises OSError when it is gone."""
         _, _, _, flags, _ = netlink.LINK.unpack_from(
             kernel.ask(netlink.GET_LINK, netlink.LINK.pack(socket.AF_UNSPEC, 0, self._index, 0, 0)).body
         )
@@ -150,7 +150,7 @@ class RealTunLink:
                 raise DeviceError(f"{self._name} cannot have the address {address}: {error.strerror}") from error
 
     def _lead(self, kernel: netlink.Netlink, network: Network) -> None:
-        """Have packets to it routed to here. A route that another interface has already stays there, and is told."""
+        """Route a network to this interface. A route that another interface has stays there, and is logged."""
         body = _route_body(network, self._index)
         try:
             kernel.execute(netlink.NEW_ROUTE, netlink.CREATE | netlink.EXCLUSIVE, body)
@@ -162,10 +162,10 @@ class RealTunLink:
             _log.warning("%s stays without %s: another interface has it (`ip route`)", self._name, _told(network))
 
     async def _wait_reachable(self) -> None:
-        """The kernel makes an IPv6 address its own a moment after it gave it; packets to it are lost until then."""
+        """Wait until the kernel accepts packets to its IPv6 addresses, a moment after it assigned them."""
         waiting = [address.ip for address in self._addresses if address.version == 6]
         with trio.move_on_after(REACHABLE_PATIENCE), netlink.Netlink() as kernel:
-            while waiting := [ip for ip in waiting if not _is_local(kernel, ip)]:  # noqa: ASYNC110 - the kernel tells nobody
+            while waiting := [ip for ip in waiting if not _is_local(kernel, ip)]:  # noqa: ASYNC110 - there is no event
                 await trio.sleep(REACHABLE_PAUSE)
         if waiting:
             _log.debug("%s: %s is not reachable yet", self._name, waiting)
@@ -217,13 +217,13 @@ def _address_body(address: Address, index: int) -> bytes:
     body = netlink.ADDRESS.pack(family, address.network.prefixlen, 0, _SCOPE_UNIVERSE, index)
     for kind in (netlink.IFA_LOCAL, netlink.IFA_ADDRESS):
         body += netlink.attribute(kind, address.ip.packed)
-    if address.version == 6:  # usable at once; nobody else is there
+    if address.version == 6:  # usable at once; no other host is there
         body += netlink.attribute(netlink.IFA_FLAGS, struct.pack("=I", _IFA_F_NODAD))
     return body
 
 
 def _no_link_local(kernel: netlink.Netlink, index: int) -> None:
-    """The tunnel carries its members' addresses only: no link-local one, no router solicitations."""
+    """No link-local address and no router solicitations: the tunnel carries only its members' addresses."""
     mode = netlink.attribute(_IFLA_INET6_ADDR_GEN_MODE, bytes([_NO_LINK_LOCAL]))
     family = netlink.attribute(socket.AF_INET6 | netlink.NESTED, mode)
     body = netlink.LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + netlink.attribute(

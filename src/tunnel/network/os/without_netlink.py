@@ -1,7 +1,7 @@
-"""This machine's addresses and routers where netlink is forbidden (a sandbox, Android): by ioctl and from /proc.
+"""This machine's addresses and routers if netlink is forbidden (in a sandbox, on Android): by ioctl and from /proc.
 
-Less than netlink tells: no word of changes, so that somebody has to look again, and no IPv6 router. What cannot be read
-is left out: a sandbox may hide /proc too.
+It tells less than netlink: no notice of changes, so the caller has to look again, and no IPv6 router. What cannot be
+read is left out: a sandbox may hide /proc too.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _ipv4() -> Iterator[tuple[str, str]]:
             try:
                 flags = fcntl.ioctl(asking, _SIOCGIFFLAGS, name + bytes(_REQUEST - 16))
             except OSError:
-                continue  # it has gone meanwhile
+                continue  # it has gone in the meantime
             if struct.unpack_from("=H", flags, 16)[0] & _IFF_UP:
                 packed = requests[offset + 20 : offset + 24].tobytes()
                 yield name.partition(b"\0")[0].decode(errors="replace"), str(ipaddress.IPv4Address(packed))

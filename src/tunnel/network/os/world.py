@@ -1,4 +1,4 @@
-"""The real world: every port with the operating system behind it."""
+"""The real `World`: every port with the operating system behind it."""
 
 from __future__ import annotations
 
