@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import pytest
 from tests.journeys.conftest import BUSY, OpenLabPrograms
-from tests.journeys.errand import PATIENCE
+from tests.journeys.host_tool import PATIENCE
 from tests.verify.netlab.conftest import SILENCE, Agent
 
 from tunnel.model.endpoint import Endpoint
@@ -23,7 +23,7 @@ from tunnel.verify.netlab.programs import LabPrograms
 
 pytestmark = pytest.mark.netlab
 
-ERRAND = Path(__file__).with_name("errand.py")
+HOST_TOOL = Path(__file__).with_name("host_tool.py")
 HOSTILE = Path(__file__).with_name("hostile_gateway.py")
 LEASE = 10
 """Seconds; miniupnpd gives no shorter one."""
@@ -74,7 +74,7 @@ class Holding:
 
 
 def hold(lab: Lab, host: Host, *arguments: object) -> Holding:
-    argv = [sys.executable, str(ERRAND), "hold", *map(str, arguments)]
+    argv = [sys.executable, str(HOST_TOOL), "hold", *map(str, arguments)]
     return Holding(lab.popen(host, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE), [])
 
 

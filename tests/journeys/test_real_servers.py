@@ -25,19 +25,19 @@ from tunnel.wire.stun import Change
 
 pytestmark = pytest.mark.netlab
 
-ERRAND = Path(__file__).with_name("errand.py")
+HOST_TOOL = Path(__file__).with_name("host_tool.py")
 OUR_PORTS = (4478, 4479)
 OURS = tuple(Endpoint(address, port) for address, port in product(SERVER_ADDRESSES, OUR_PORTS))
 """Our STUN service, beside coturn on the same host."""
 
 
-def errand(lab: Lab, host: Host, *arguments: object) -> Any:
-    """What `errand.py` prints on a host."""
-    return json.loads(lab.run(host, errand_argv(*arguments)))
+def run_host_tool(lab: Lab, host: Host, *arguments: object) -> Any:
+    """What `host_tool.py` prints on a host."""
+    return json.loads(lab.run(host, host_tool_argv(*arguments)))
 
 
-def errand_argv(*arguments: object) -> Sequence[str]:
-    return [sys.executable, str(ERRAND), *map(str, arguments)]
+def host_tool_argv(*arguments: object) -> Sequence[str]:
+    return [sys.executable, str(HOST_TOOL), *map(str, arguments)]
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_our_survey_hears_the_same_from_coturn_and_from_our_own_service(
     lab = house[0]
     place = lab.sites[site]
     for servers in (COTURN, OURS):
-        said = errand(lab, place.host, "survey", *servers)
+        said = run_host_tool(lab, place.host, "survey", *servers)
         assert said["mapping"] == MAPPINGS[site], said["evidence"]
         if site == "hotel":
             assert len(said["reflexive"]) == said["answers"] > 2
@@ -130,7 +130,7 @@ def test_our_survey_hears_the_same_from_coturn_and_from_our_own_service(
 def test_pystun3_finds_the_same_class_at_coturn(house: tuple[Lab, LabPrograms], site: str) -> None:
     lab = house[0]
     host = lab.sites[site].host
-    assert errand(lab, host, "classic", COTURN[0], host.address) == CLASSES[site]
+    assert run_host_tool(lab, host, "classic", COTURN[0], host.address) == CLASSES[site]
 
 
 @pytest.mark.parametrize("change", [Change.NOTHING, Change.PORT, Change.ADDRESS, Change.PORT | Change.ADDRESS], ids=str)
@@ -141,7 +141,7 @@ def test_our_service_answers_from_where_coturn_does_and_says_the_same(
     lab = house[0]
     host = lab.sites["rented"].host
     for servers in (COTURN, OURS):
-        said = errand(lab, host, "ask", servers[0], int(change))
+        said = run_host_tool(lab, host, "ask", servers[0], int(change))
         speaker = servers[(Change.PORT in change) + 2 * (Change.ADDRESS in change)]
         assert said["from"] == said["origin"] == str(speaker)
         assert said["observed"] == f"{host.address}:{said['local']}"
@@ -161,13 +161,13 @@ class Street:
     lab: Lab
     home: Site
     searching: subprocess.Popen[bytes]
-    """The errand of the one without: it searches for seconds, so it begins before the others."""
+    """The host without one asks first: it searches for seconds, so it begins before the others."""
 
 
 @pytest.fixture(scope="module")
 def street() -> Iterator[Street]:
     with Lab(SiteSpec("home", hosts=2), SiteSpec("office")) as lab:
-        search = errand_argv("map", PORT, LEASE)
+        search = host_tool_argv("map", PORT, LEASE)
         searching = lab.popen(lab.sites["office"].host, search, stdout=subprocess.PIPE)
         lab.open_gateway(lab.sites["home"], *Gateway)
         with searching:
@@ -190,9 +190,9 @@ def test_a_packet_from_outside_arrives_through_a_mapping_and_only_while_it_exist
         return None if heard is None else heard[0]
 
     assert knocks("before") is None
-    assert errand(lab, home.host, "map", PORT, LEASE) == str(outside)
+    assert run_host_tool(lab, home.host, "map", PORT, LEASE) == str(outside)
     assert knocks("while") == "while"
-    assert errand(lab, home.host, "unmap", PORT) is None
+    assert run_host_tool(lab, home.host, "unmap", PORT) is None
     assert knocks("after") is None
     inside.close()
     stranger.close()
@@ -202,16 +202,16 @@ def test_a_packet_from_outside_arrives_through_a_mapping_and_only_while_it_exist
 def test_a_second_host_gets_another_port_and_cannot_take_the_first_ones_away(street: Street) -> None:
     lab, home = street.lab, street.home
     first, second = home.hosts
-    assert errand(lab, first, "map", PORT, LEASE) == f"{home.wan}:{PORT}"
-    assert errand(lab, second, "map", PORT, LEASE) == f"{home.wan}:{PORT + 1}"
-    assert errand(lab, second, "unmap", PORT)["error"] == "Refused"
+    assert run_host_tool(lab, first, "map", PORT, LEASE) == f"{home.wan}:{PORT}"
+    assert run_host_tool(lab, second, "map", PORT, LEASE) == f"{home.wan}:{PORT + 1}"
+    assert run_host_tool(lab, second, "unmap", PORT)["error"] == "Refused"
 
 
 @pytest.mark.upnp
 def test_a_gateway_that_has_no_port_for_us_refuses(street: Street) -> None:
     """Four ports are tried; miniupnpd maps none below 1024 here."""
     lab, home = street.lab, street.home
-    said = errand(lab, home.host, "map", 80, LEASE)
+    said = run_host_tool(lab, home.host, "map", 80, LEASE)
     assert said["error"] == "Refused"
     assert "not_mapped" in said["text"]
 
@@ -250,10 +250,10 @@ def test_a_tcp_stream_of_fifty_megabytes_arrives_unharmed(house: tuple[Lab, LabP
     lab, lab_programs = house
     desk, other = lab_programs.nodes["desk"], lab_programs.nodes[peer]
     address = lab_programs.address(peer)
-    receiver = lab.popen(other.host, errand_argv("receive", address), stdout=subprocess.PIPE)
+    receiver = lab.popen(other.host, host_tool_argv("receive", address), stdout=subprocess.PIPE)
     assert receiver.stdout is not None
     with receiver.stdout as said:
-        digest = errand(lab, desk.host, "send", f"{address}:{int(said.readline())}", SIZE)
+        digest = run_host_tool(lab, desk.host, "send", f"{address}:{int(said.readline())}", SIZE)
         assert json.loads(said.readline()) == [SIZE, digest]
     entry = lab_programs.peer("desk", peer)
     assert entry is not None

@@ -11,7 +11,7 @@ from tests.journeys.conftest import BUSY, ONE_WAY, OpenPair
 
 pytestmark = pytest.mark.netlab
 
-ERRAND = [sys.executable, str(Path(__file__).with_name("errand.py"))]
+HOST_TOOL = [sys.executable, str(Path(__file__).with_name("host_tool.py"))]
 POLICED = 125
 """Kilobytes a second: a megabit."""
 FOUND_OUT = 30.0
@@ -27,11 +27,11 @@ def test_a_pair_whose_udp_is_policed_moves_to_the_server_s_connection_and_says_w
     lab_programs.wait_direct("desk", "laptop")
     lab.police_udp(home, POLICED)
     address = lab_programs.address("laptop")
-    receiver = lab.popen(office.host, [*ERRAND, "receive", address], stdout=subprocess.PIPE)
+    receiver = lab.popen(office.host, [*HOST_TOOL, "receive", address], stdout=subprocess.PIPE)
     assert receiver.stdout is not None
     with receiver.stdout as lines:
         port = int(lines.readline())
-        sender = lab.popen(home.host, [*ERRAND, "send", f"{address}:{port}", ENDLESS], stdout=subprocess.DEVNULL)
+        sender = lab.popen(home.host, [*HOST_TOOL, "send", f"{address}:{port}", ENDLESS], stdout=subprocess.DEVNULL)
         for one, other in (("desk", "laptop"), ("laptop", "desk")):
             entry = lab_programs.wait_peer(
                 one,

@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import itemgetter
 
 import pytest
-from tests.journeys import errand
+from tests.journeys import host_tool
 from tests.verify.netlab.conftest import SILENCE, Agent
 from tests.verify.simulation.lone_router import OUTSIDE, make_router
 
@@ -109,7 +109,7 @@ def home() -> Iterator[tuple[Lab, Site]]:
 
 def exchange_in(lab: Lab, host: Host, asked: Sequence[bytes]) -> list[bytes]:
     gateway = Endpoint(host.address.rpartition(".")[0] + ".1", PORT)
-    argv = [sys.executable, errand.__file__, "exchange", str(gateway), *(datagram.hex() for datagram in asked)]
+    argv = [sys.executable, host_tool.__file__, "exchange", str(gateway), *(datagram.hex() for datagram in asked)]
     return [bytes.fromhex(answer) for answer in json.loads(lab.run(host, argv))]
 
 

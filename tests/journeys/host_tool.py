@@ -1,4 +1,4 @@
-"""A program for the lab's hosts that runs one part of ours alone: `errand.py WORD ARGUMENT...` prints one JSON value.
+"""A program for the lab's hosts that runs one part of ours: `host_tool.py WORD ARGUMENT...` prints one JSON value.
 
     map PORT SECONDS        ask the UPnP gateway for a mapping of this UDP port: ENDPOINT
     unmap PORT              take it back
