@@ -329,7 +329,7 @@ def test_a_broken_file_is_reported_before_anything_runs(folder: Path, capsys: py
 def test_an_impossible_topology_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "bad.toml").write_text('title = "x"\n[hosts.desk]\n[hosts.laptop]\naddresses = ["27.0.0.1"]\n')
     assert run(["simulate", "bad.toml"]) == 2
-    assert "the picture is impossible: 27.0.0.1 belongs to desk" in capsys.readouterr().err
+    assert "the network is impossible: 27.0.0.1 belongs to desk" in capsys.readouterr().err
 
 
 def test_the_whole_library_shows_which_transitions_no_run_took(
