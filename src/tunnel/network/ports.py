@@ -18,6 +18,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.proxies import Proxies
 from tunnel.model.routes import Gateway, Route
 from tunnel.model.way import Way
+from tunnel.network.packet_devices import PacketDevices
 
 BATCH = 64
 """Datagrams or packets that one call returns at most; then other tasks get their turn."""
@@ -213,56 +214,6 @@ class Store(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove the file, if there is one. Raises DeviceError."""
-        ...
-
-
-class PacketLink(Protocol):
-    """The state of a TUN interface: that it exists and is up, its addresses, its routes."""
-
-    async def wait_disturbed(self) -> tuple[str, ...]:
-        """Return when some of that was removed by another program: what, in words."""
-        ...
-
-    def restore(self) -> None:
-        """Put back what is missing, the interface itself too. Raises DeviceError."""
-        ...
-
-    def readdress(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
-        """Replace the addresses and routes by these. Raises DeviceError."""
-        ...
-
-
-class PacketDevice(Protocol):
-    """A TUN interface: whole IP packets."""
-
-    @property
-    def link(self) -> PacketLink:
-        """Its addresses and routes."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """The interface's name."""
-        ...
-
-    async def read_batch(self) -> list[bytes]:
-        """Wait for at least one packet; at most BATCH."""
-        ...
-
-    def write_nowait(self, packet: bytes) -> bool:
-        """Hand one packet to the kernel. False: the kernel did not take it."""
-        ...
-
-    def close(self) -> None:
-        """Remove the interface."""
-        ...
-
-
-class PacketDevices(Protocol):
-    """Makes TUN interfaces."""
-
-    async def open_device(self, name: str, mtu: int, addresses: Sequence[str], routes: Sequence[str]) -> PacketDevice:
-        """A TUN interface that is up, with `addresses` (ADDR/PREFIX) and `routes` (PREFIX). Raises DeviceError."""
         ...
 
 

@@ -13,7 +13,7 @@ import trio
 from tunnel.machines.notifier import Notifier
 from tunnel.model.errors import DeviceError
 from tunnel.model.timings import Timings, rung
-from tunnel.network.ports import PacketDevice, PacketDevices
+from tunnel.network.packet_devices import PacketDevice, PacketDevices
 from tunnel.node.pool_routes import PoolRoutes
 from tunnel.riders.tun_plane import TunPlane
 

@@ -15,7 +15,7 @@ from tunnel.dataplane.flow import Flow
 from tunnel.dataplane.outbound import Outbound
 from tunnel.model.errors import DeviceError, MalformedFrame
 from tunnel.model.rates import TokenBucket
-from tunnel.network.ports import PacketDevice
+from tunnel.network.packet_devices import PacketDevice
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.wire.icmp import encode_unreachable
 from tunnel.wire.ip_packet import addresses_of, destination_of, leads_on, source_of

@@ -26,18 +26,18 @@ def space_of(quiet: Rules, count: int, *steps: tuple[int, int, int]) -> Space:
 def test_a_goal_behind_a_choice_is_reached(quiet: Rules) -> None:
     """0 and 1 go round, but 1 may leave for 2: a fair run does so some day."""
     space = space_of(quiet, 3, (0, 1, Pace.PROMPT), (1, 0, Pace.PROMPT), (1, 2, Pace.SLOW))
-    assert list(Backward(space, FAIR).reaching([2])) == [1, 1, 1]
+    assert list(Backward(space, FAIR).leading_to([2])) == [1, 1, 1]
 
 
 def test_a_cycle_without_a_way_out_is_not(quiet: Rules) -> None:
     space = space_of(quiet, 4, (0, 1, Pace.PROMPT), (1, 0, Pace.PROMPT), (3, 2, Pace.PROMPT), (3, 0, Pace.PROMPT))
-    assert list(Backward(space, FAIR).reaching([2])) == [0, 0, 1, 1]
+    assert list(Backward(space, FAIR).leading_to([2])) == [0, 0, 1, 1]
 
 
 def test_nobody_counts_on_luck(quiet: Rules) -> None:
     space = space_of(quiet, 2, (0, 1, Pace.PERHAPS))
-    assert list(Backward(space, FAIR).reaching([1])) == [0, 1]
-    assert list(Backward(space, FAIR | {Pace.PERHAPS}).reaching([1])) == [1, 1]
+    assert list(Backward(space, FAIR).leading_to([1])) == [0, 1]
+    assert list(Backward(space, FAIR | {Pace.PERHAPS}).leading_to([1])) == [1, 1]
 
 
 def test_a_dead_end_is_told_from_a_cycle(quiet: Rules) -> None:
@@ -62,6 +62,6 @@ def test_a_sum_without_end_is_noticed(quiet: Rules) -> None:
 def test_one_side_is_followed_when_names_are_exchanged(quiet: Rules) -> None:
     """Only A wants: its step leads to a place where it is called B, and there it is the one that wants."""
     steps = ((0, 1, Pace.WANTED_A | MIRRORING), (1, 2, Pace.WANTED_B))
-    reached = OneWants(space_of(quiet, 3, *steps)).reaching([2 * 2 + 1])
+    reached = OneWants(space_of(quiet, 3, *steps)).leading_to([2 * 2 + 1])
     assert [bool(reached[2 * place]) for place in range(3)] == [True, False, False]
     assert [bool(reached[2 * place + 1]) for place in range(3)] == [False, True, True]

@@ -20,7 +20,7 @@ class Graph:
     def __init__(self, count: int) -> None:
         self.before: list[list[int]] = [[] for _ in range(count)]
 
-    def reaching(self, goals: Iterable[int]) -> bytearray:
+    def leading_to(self, goals: Iterable[int]) -> bytearray:
         """For each place: 1 if one of these places can be reached from it."""
         before = self.before
         reached = bytearray(len(before))

@@ -156,7 +156,7 @@ def _missed(space: Space, backward: Backward, goal: Goal) -> Violation | None:
     pairs, states = space.model.pairs, space.states
     holds = [(goal.holds(pair, False), goal.holds(pair, True)) for pair in pairs]
     goals = [at for at, state in enumerate(states) if holds[state // SIZE][state & BOTH_WAYS == BOTH_WAYS]]
-    reached = backward.reaching(goals)
+    reached = backward.leading_to(goals)
     applies = [(goal.applies(pair, False), goal.applies(pair, True)) for pair in pairs]
     missed = [
         at
@@ -176,7 +176,7 @@ def _missed_alone(space: Space) -> Violation | None:
     goals = [
         2 * at + who for at, state in enumerate(states) for who in (0, 1) if _reaches(pairs[state // SIZE].side(who))
     ]
-    reached = OneWants(space).reaching(goals)
+    reached = OneWants(space).leading_to(goals)
     for at, state in enumerate(states):
         if _has_server(pairs[state // SIZE], False) and not (reached[2 * at] and reached[2 * at + 1]):
             return Violation(ALONE, f"it does not come, however long one waits: {ALONE_PROMISE}", at)

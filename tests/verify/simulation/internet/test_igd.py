@@ -20,8 +20,8 @@ from tunnel.verify.reachability.topology import Gateway, Lie
 from tunnel.verify.simulation.internet.gateway import PRIVATE_ADDRESS, WRONG_ADDRESS, GatewayServer
 from tunnel.verify.simulation.internet.igd import (
     BLACK_HOLE_SECONDS,
+    CALL_SECONDS,
     DISCOVERED_SECONDS,
-    ERRAND_SECONDS,
     KNOWN_SECONDS,
     NOBODY_SECONDS,
     NearestGateway,
@@ -215,7 +215,7 @@ async def test_a_gateway_that_hangs_costs_each_errand_its_patience_one_after_the
     assert trio.current_time() == pytest.approx(3.0)
     with pytest.raises(Unreachable, match="takes too long"):
         await home.desk.map_port(PORT, LEASE)
-    assert trio.current_time() == pytest.approx(DISCOVERED_SECONDS + 2 * ERRAND_SECONDS)
+    assert trio.current_time() == pytest.approx(DISCOVERED_SECONDS + 2 * CALL_SECONDS)
     assert home.open_ports() == {}
 
 
@@ -226,5 +226,5 @@ async def test_a_gateway_that_was_known_and_hangs_is_searched_for_again() -> Non
     home.router.spec = replace(home.router.spec, gateway=replace(home.router.spec.gateway, lie=Lie.HANGS))
     with pytest.raises(Unreachable):
         await home.desk.map_port(PORT, LEASE)
-    spent = 2 * ERRAND_SECONDS + KNOWN_SECONDS + DISCOVERED_SECONDS
+    spent = 2 * CALL_SECONDS + KNOWN_SECONDS + DISCOVERED_SECONDS
     assert trio.current_time() - began == pytest.approx(spent)

@@ -14,7 +14,7 @@ from tests.verify.simulation.pairs import do, pair, pair_with_tun
 from tunnel.crypto.sealing import Sealer
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
-from tunnel.network.ports import PacketDevice
+from tunnel.network.packet_devices import PacketDevice
 from tunnel.node.tun_interface import Interface
 from tunnel.peer.port_prediction import listener
 from tunnel.peer.port_prediction.attempt import PacedProbes

@@ -28,7 +28,7 @@ NOBODY_SECONDS = 4.0
 """Seconds until a search without an answer gives up."""
 BLACK_HOLE_SECONDS = 6.1
 """Seconds until it gives up on a gateway that was found and does not answer."""
-ERRAND_SECONDS = 10.0
+CALL_SECONDS = 10.0
 """Seconds until a request that a gateway accepted and never answers is ended, whether or not a caller still waits."""
 PERMANENT = 604_800.0
 """The longest lease in seconds: what a lease of 0, which means permanent, gets (IGD:2)."""
@@ -116,5 +116,5 @@ class VirtualIgd:
     async def _hang(self) -> None:
         """One request at a time: the previous one must have ended, and then this one gets no answer either."""
         await trio.sleep_until(self._busy_until)
-        self._busy_until = trio.current_time() + ERRAND_SECONDS
+        self._busy_until = trio.current_time() + CALL_SECONDS
         await trio.sleep_until(self._busy_until)
