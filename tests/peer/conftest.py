@@ -78,7 +78,7 @@ class Side:
     seen_at: Endpoint | None = None
     """Where its server sees a punch socket just before it sends."""
     hushes: list[bool] = field(default_factory=list)
-    """Of each: whether it was for a peer that somebody sends to."""
+    """For each: whether it was for a peer that is sent to."""
     nested: set[str] = field(default_factory=set)
     circuit_wishes: int = 0
     circuit_doubts: int = 0
@@ -205,7 +205,7 @@ class Vpn:
 
 
 def peer_state_of(side: Side) -> PeerState:
-    """What a side knows of the other one before anything has come: for parts that are tested without a connection."""
+    """What a side knows of the other one before anything has come: for parts tested without a connection."""
     ports = side.ports
     return PeerState(
         side.bench.other(side).keys.id,
@@ -269,7 +269,7 @@ class SideCircuits:
 class Bench:
     """Both sides and the wires between them. `direct`, `relay` and `circuit` may be cut, `drop` looks at each datagram.
 
-    Who wants a circuit gets one where there `has_udp_relay`.
+    A side that wants a circuit gets one if the bench `has_udp_relay`.
     """
 
     def __init__(self, nursery: trio.Nursery) -> None:

@@ -82,8 +82,8 @@ async def test_it_is_told_once_that_somebody_here_sends_to_a_peer(bench: Bench) 
     assert bench.right.spoken == []
 
 
-async def test_quiet_is_asked_for_in_the_name_of_who_is_sent_to(bench: Bench) -> None:
-    """Where many peers ask for it, those that nobody here sends to come last."""
+async def test_quiet_is_asked_for_in_the_name_of_a_peer_that_is_sent_to(bench: Bench) -> None:
+    """Where many peers ask for it, those that this machine does not send to come last."""
 
     def count(side: Side, way: Way, datagram: bytes) -> bool:
         del way
@@ -204,7 +204,7 @@ async def test_the_server_going_away_does_not_touch_a_direct_path(bench: Bench) 
 
 
 async def test_a_path_is_found_again_without_any_server(bench: Bench) -> None:
-    """What we know of the peer may still hold when nobody can introduce us."""
+    """What we know of the peer may still hold when no server can introduce us."""
     await bench.connect()
     for side in (bench.left, bench.right):
         side.is_registered = False
@@ -339,7 +339,7 @@ async def test_an_error_nobody_foresaw_costs_one_peer_a_backoff_and_never_the_no
 
     await bench.connect()
     with monkeypatch.context() as patched:
-        patched.setattr(PathTable, "bury", explode)
+        patched.setattr(PathTable, "abandon", explode)
         bench.left.peer.note_down("left")
         await trio.sleep(0.1)
         reason = bench.left.peer.status().reason
@@ -365,7 +365,7 @@ async def test_many_handshakes_before_an_error_delay_none_after_it(bench: Bench)
 
 
 async def test_an_upgrade_that_fails_is_one_punch_on_each_side(bench: Bench) -> None:
-    """Who begins asks for an introduction, and hears it amidst its own punch: no reason for another."""
+    """The side that begins asks for an introduction, and gets it during its own punch: no reason for another."""
     bench.direct = False
     bench.meet()
     bench.left.peer.want()
@@ -380,7 +380,7 @@ async def test_an_upgrade_that_fails_is_one_punch_on_each_side(bench: Bench) -> 
 
 
 async def test_a_report_amidst_a_punch_ends_it_soon_if_it_speaks_against_it(bench: Bench) -> None:
-    """The other side's survey takes three seconds to find UDP blocked: nobody punches on for ten."""
+    """The other side's survey takes three seconds to find UDP blocked: so no side punches on for ten."""
     bench.direct = False
     bench.meet()
     bench.left.peer.want()
@@ -424,7 +424,7 @@ async def test_a_node_that_allows_the_relay_only_confirms_no_guessed_address(ben
 
 
 async def test_a_node_whose_peer_turned_to_the_relay_alone_asks_it_directly_no_more(bench: Bench) -> None:
-    """It was direct, and starts again with another mind: its old address must not be asked, as a lost path's is."""
+    """It was direct, and starts again with other settings: its old address must not be probed, as a lost path's is."""
     await bench.connect()
     bench.right.restart()
     bench.right.card(relay_only=True)

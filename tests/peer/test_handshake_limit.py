@@ -1,4 +1,4 @@
-"""Who shakes hands too often waits; whoever does so as honest nodes do, never."""
+"""A peer that shakes hands too often waits; one that keeps to the honest ladder never does."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_one_peer_has_a_burst_and_then_a_rate(limit: HandshakeLimit) -> None:
 
 
 def test_every_try_of_an_honest_peer_is_looked_into_for_hours(limit: HandshakeLimit) -> None:
-    """The whole ladder, also where each message comes by two carriers and is whole twice."""
+    """The whole ladder, also where each message arrives by two ways and is whole twice."""
     peer = PeerAllowance()
     steps = (*DEFAULT_TIMINGS.handshake_retries, *[DEFAULT_TIMINGS.handshake_slow_retry] * 1000)
     assert all(limit.take(peer, at) for at in accumulate(steps))
@@ -95,10 +95,10 @@ def test_many_keys_hold_up_no_new_keys_of_a_session(limit: HandshakeLimit, have_
     """They may have sessions as well. Where each is renewed every two minutes, old keys must not run out."""
     crowd = Crowd(limit, is_known=have_sessions)
     crowd.begin_handshakes(180.0)
-    standing = [PeerAllowance() for _ in range(100)]
+    known = [PeerAllowance() for _ in range(100)]
     for _ in range(4):
         crowd.begin_handshakes(DEFAULT_TIMINGS.rekey_after)
-        began, waiting = crowd.now, standing
+        began, waiting = crowd.now, known
         while waiting := [peer for peer in waiting if not limit.take(peer, crowd.now, is_known=True)]:
             crowd.begin_handshakes(2.0)
         assert crowd.now - began < 30.0
@@ -118,7 +118,7 @@ def test_a_message_that_the_node_has_no_turn_for_costs_its_peer_nothing(limit: H
 
 
 def test_requests_to_begin_take_no_credit_from_the_answers_that_follow(limit: HandshakeLimit) -> None:
-    """Who asks is answered with a first message; its second one must be looked into even among many keys."""
+    """A request is answered with a first message; the second one must be processed even among many keys."""
     crowd = Crowd(limit)
     crowd.begin_handshakes(180.0)
     honest = PeerAllowance()

@@ -122,7 +122,7 @@ async def test_an_idle_path_is_asked_as_often_as_our_nat_forgets(bench: Bench) -
 
 
 async def test_a_path_that_is_used_once_is_judged_until_something_is_answered(bench: Bench) -> None:
-    """Who sends one packet and then nothing, or one each seven seconds, has asked as well as who sends all the time."""
+    """One packet, or one each seven seconds, is owed an answer as much as steady traffic."""
     liveness = answered(bench.left).liveness
     await trio.sleep(60.0)
     began = trio.current_time()
@@ -150,7 +150,7 @@ async def test_sending_after_a_pause_does_not_begin_the_judgement_anew(bench: Be
 
 
 async def test_a_peer_that_speaks_over_the_relay_makes_us_judge_the_path(bench: Bench) -> None:
-    """We only receive: without this the peer alone would lose the path, and its punches would find nobody."""
+    """We only receive: without this the peer alone would lose the path, and its punches would meet no answer."""
     liveness = answered(bench.left).liveness
     await trio.sleep(20.0)
     liveness.note_asked(RELAY, trio.current_time())

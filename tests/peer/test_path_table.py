@@ -1,4 +1,4 @@
-"""Which way carries: proofs, costs, hysteresis, and room for a few strangers at a time."""
+"""Which way carries: proofs, costs, hysteresis, and room for a few unverified addresses at a time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def prove(paths: PathTable, way: Way, rtt: float, now: float = 0.0) -> Path:
     return path
 
 
-def stranger(number: int) -> Way:
+def unverified(number: int) -> Way:
     return Way(0, Endpoint(f"66.6.6.{number}", 6))
 
 
@@ -110,7 +110,7 @@ def test_round_trips_are_smoothed() -> None:
 def test_eight_unverified_addresses_are_open_at_most(paths: PathTable) -> None:
     admitted = []
     for number in range(20):
-        path = paths.admit(stranger(number), 100.0)
+        path = paths.admit(unverified(number), 100.0)
         if path is not None:
             path.heard = 100.0
             admitted.append(path)
@@ -119,30 +119,30 @@ def test_eight_unverified_addresses_are_open_at_most(paths: PathTable) -> None:
 
 def test_a_verified_address_makes_room_for_the_next(paths: PathTable) -> None:
     for number in range(8):
-        path = paths.admit(stranger(number), 100.0)
+        path = paths.admit(unverified(number), 100.0)
         assert path is not None
         path.heard = 100.0
-    assert paths.admit(stranger(9), 100.0) is None
-    paths.direct[stranger(0)].note_answer(100.0, 0.1)
-    assert paths.admit(stranger(9), 100.0) is not None
+    assert paths.admit(unverified(9), 100.0) is None
+    paths.direct[unverified(0)].note_answer(100.0, 0.1)
+    assert paths.admit(unverified(9), 100.0) is not None
 
 
 def test_an_address_that_was_not_heard_for_long_keeps_no_room(paths: PathTable) -> None:
     """A peer that moved eight times without ever being answered is followed the ninth time too."""
     for number in range(8):
-        path = paths.admit(stranger(number), 100.0)
+        path = paths.admit(unverified(number), 100.0)
         assert path is not None
         path.heard = 100.0
     later = 100.0 + DEFAULT_TIMINGS.path_burial
-    assert paths.admit(stranger(9), later - 0.1) is None
-    assert paths.admit(stranger(9), later) is not None
+    assert paths.admit(unverified(9), later - 0.1) is None
+    assert paths.admit(unverified(9), later) is not None
 
 
 def test_ways_are_bounded_and_the_chosen_one_is_never_forgotten(paths: PathTable) -> None:
     chosen = prove(paths, WIDE, 0.1)
     paths.promote(0.0)
     for number in range(3 * MAX_DIRECT):
-        paths.expect(stranger(number))
+        paths.expect(unverified(number))
     assert len(paths.direct) == MAX_DIRECT
     assert paths.at(WIDE) is chosen
 

@@ -1,4 +1,4 @@
-"""A node is no means to flood strangers, whatever its members announce."""
+"""A node cannot be used to flood third parties, whatever its members announce."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ async def spend(turn: PredictionTurn, peer: NodeId, host: str, most: int = PREDI
 
 
 async def test_one_address_is_worth_a_few_port_predictions_an_hour(autojump_clock: trio.testing.MockClock) -> None:
-    """It may be a victim's, whom a hostile member announced as itself."""
+    """It may be a victim's, announced by a hostile member as its own."""
     budget = ProbeBudget()
     sent = 0
     while trio.current_time() < 3600.0:
@@ -161,7 +161,7 @@ async def test_one_address_is_worth_a_few_port_predictions_an_hour(autojump_cloc
 
 
 async def test_one_peer_is_worth_as_few_wherever_it_says_that_it_is(autojump_clock: trio.testing.MockClock) -> None:
-    """With a new address each time it would have strangers scanned in turn, and leave no turn to other peers."""
+    """With a new address each time it would have third parties scanned in turn, and leave no turn to other peers."""
     budget = ProbeBudget()
     sent = 0
     while trio.current_time() < 3600.0:

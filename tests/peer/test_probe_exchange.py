@@ -50,7 +50,7 @@ pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 class Budget(ProbeBudget):
-    """One that has an answer left for whoever is not proved, or none."""
+    """One that has an answer left for endpoints that are not proved, or none."""
 
     is_generous = True
 
@@ -125,7 +125,7 @@ def a_pair() -> tuple[End, End]:
 
 
 def read(sender: End, datagram: bytes) -> ProbeRequest | ProbeAnswer:
-    """What a probe says, to somebody who has the key."""
+    """What a probe says to a reader with the key."""
     probe = decode_probe(Opener(sender.probe_keys.send_key).open(datagram, decode_header(datagram).counter))
     assert not isinstance(probe, ProbeHint)
     return probe
@@ -155,7 +155,7 @@ async def test_a_probe_from_an_unknown_address_is_probed_back() -> None:
 
 
 async def test_a_probe_over_the_relay_is_answered_and_not_probed_back() -> None:
-    """There is nothing to find out: the relay is measured by whom it carries for."""
+    """There is nothing to find out: the side that uses the relay measures it."""
     us, them = a_pair()
     them.exchange.ask(RELAY)
     us.hear(them.take(), RELAY)
@@ -228,7 +228,7 @@ async def test_a_path_is_proved_by_a_full_size_answer_to_a_full_size_question() 
 
 
 async def test_a_forged_probe_is_neither_answered_nor_noted() -> None:
-    """A stranger cannot make a dead path look alive, nor move a peer to an address of his own."""
+    """A stranger cannot make a dead path look alive, nor move a peer to another address."""
     us, them = a_pair()
     them.exchange.ask(THEM)
     genuine = them.take()
@@ -359,7 +359,7 @@ async def test_after_a_change_of_routes_a_path_must_answer_what_the_tunnel_did_n
 
 
 async def test_a_small_mtu_of_another_vpn_says_nothing_of_other_ways() -> None:
-    """Its owner would be told to raise an MTU that is not in the way of anything."""
+    """The user would be told to raise an MTU that limits nothing."""
     us, them = a_pair()
     for is_nested in (True, False):
         us.paths.overlays = Vpn({"10.99.0.2"} if is_nested else set())
@@ -387,7 +387,7 @@ async def test_a_proof_that_was_won_gives_the_next_one_its_tries_back() -> None:
 
 
 async def test_no_peer_keeps_applications_waiting_for_much_of_the_time() -> None:
-    """A member that answers late, on way after way, would else stop all that we send to anybody."""
+    """A member that answers late, on way after way, would otherwise stop all that we send to any peer."""
     us, them = a_pair()
     for port in range(5000, 5400):
         way = Way(0, Endpoint("25.2.0.1", port))

@@ -1,4 +1,4 @@
-"""Shots: when they leave, and how far they reach."""
+"""Volleys: when they leave, and how far they reach."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ async def shots(*ways: Way, opening: bool, seconds: float) -> list[tuple[float, 
     return fired
 
 
-async def test_shots_follow_the_ladder_and_then_each_second(autojump_clock: trio.testing.MockClock) -> None:
+async def test_volleys_follow_the_ladder_and_then_each_second(autojump_clock: trio.testing.MockClock) -> None:
     fired = await shots(FAR, opening=False, seconds=3.0)
     assert fired == [(at, FAR, None) for at in (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.8, 2.8)]
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.05, 0.099])
-async def test_no_shot_arrives_before_a_peer_has_opened_that_begins_a_little_later(
+async def test_no_probe_arrives_before_a_peer_that_begins_a_little_later_has_opened_its_nat(
     autojump_clock: trio.testing.MockClock, stall: float
 ) -> None:
-    """Else it poisons a NAT that tracks strangers, and the peer's own mapping moves to another port."""
+    """A NAT may hold an unsolicited packet against its sender, and the peer's own mapping moves to another port."""
     reaching = [at for at, _, ttl in await shots(FAR, opening=True, seconds=1.0) if ttl is None]
     opened = [at + stall for at, _, ttl in await shots(FAR, opening=True, seconds=1.0) if ttl == OPENING_TTL]
     assert min(opened) < min(reaching)

@@ -127,7 +127,7 @@ async def test_what_waits_for_an_absent_peer_does_not_keep_it_wanted_for_ever(be
 
 
 async def test_traffic_does_not_put_off_the_punch_without_a_server(bench: Bench) -> None:
-    """Each packet is a wish, and each wish beats the pulse: the five seconds run on all the same."""
+    """Each packet is a wish, and each wish notifies the waiting activity: the five seconds run on all the same."""
     await bench.connect()
     for side in (bench.left, bench.right):
         side.is_registered = False

@@ -110,7 +110,7 @@ async def test_new_keys_that_come_as_the_old_ones_end_are_not_thrown_away_with_t
 
 
 async def test_old_keys_open_nothing_once_their_time_is_over(bench: Bench) -> None:
-    """What was recorded stays sealed for whoever takes a node later."""
+    """A recording stays sealed even if a node is taken over later."""
     await bench.connect()
     await echo(bench.left)
     held: list[bytes] = []
@@ -145,7 +145,7 @@ async def test_a_peer_that_was_away_for_however_long_agrees_on_keys_again(bench:
 
 
 async def test_a_member_without_the_node_s_key_gets_no_session_in_its_name(bench: Bench) -> None:
-    """All members have the network's psk; that alone makes nobody another node."""
+    """All members have the network's psk; that alone does not let one pose as another."""
     await trio.sleep(1.0)
     bench.right.keys = _ImpostorKeys(bench.right.keys)
     bench.right.peer.close()
@@ -224,7 +224,7 @@ async def test_a_path_without_a_session_is_not_said_to_carry(bench: Bench) -> No
 
 
 async def test_a_flow_that_goes_one_way_keeps_its_keys(bench: Bench) -> None:
-    """Nobody answers it by itself; who is asked does."""
+    """The receiving side sends nothing by itself; when asked it answers."""
     await bench.connect()
     before = bench.left.peer.session.slots.current
     for _ in range(300):
@@ -254,7 +254,7 @@ class _ImpostorKeys(NodeKeys):
         self.public, self.id = victim.public, victim.id
 
 
-# How two agree: who begins, what a loss costs, and what nobody can make them do.
+# How two agree: who begins, what a loss costs, and what no peer can make them do.
 
 
 def initiator_and_responder(bench: Bench) -> tuple[Side, Side]:
@@ -493,8 +493,8 @@ def looked_into(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return times
 
 
-async def test_handshakes_without_end_are_not_looked_into(bench: Bench, looked_into: list[float]) -> None:
-    """Each costs half a millisecond of curves, and nothing but his own time keeps a member from making thousands."""
+async def test_handshakes_without_end_are_not_processed(bench: Bench, looked_into: list[float]) -> None:
+    """Each costs half a millisecond of curves, and a member can make thousands."""
     await bench.connect()
     looked_into.clear()
     hostile, victim = initiator_and_responder(bench)
@@ -514,7 +514,7 @@ async def test_handshakes_without_end_are_not_looked_into(bench: Bench, looked_i
 
 
 async def test_an_error_gives_a_peer_no_new_handshakes(bench: Bench, looked_into: list[float]) -> None:
-    """Whoever knows how to make one would have as many looked into as it likes."""
+    """A peer that could cause one would have as many processed as it likes."""
     await bench.connect()
     looked_into.clear()
     hostile, victim = initiator_and_responder(bench)

@@ -110,7 +110,7 @@ def test_loss_of_a_moment_or_of_little_traffic_or_without_a_relay_tries_nothing(
 
 
 def test_the_peer_is_told_and_told_again_and_its_word_lapses() -> None:
-    """What it says may be lost: neither side stays away from UDP for a word that nobody repeats."""
+    """What it says may be lost: neither side avoids UDP for a message that is not repeated."""
     network = Network()
     network.run(12.0)
     assert network.throughput.has_news(network.now)
@@ -188,7 +188,7 @@ def test_no_tally_divides_by_zero_whatever_a_peer_says_in_it() -> None:
     ],
 )
 def test_any_count_that_falls_begins_anew(fallen: Tally) -> None:
-    """Loss on the far side of it was seen by nobody."""
+    """Loss on its far side was not seen."""
     throughput = Throughput(DEFAULT_TIMINGS, Received())
     said = Tally(1_000_000, 1_000_000, 1000, 100)
     for second in range(4):

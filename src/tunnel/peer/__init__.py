@@ -1,1 +1,1 @@
-"""One peer connection: introduction, session, probing, paths. Knows one peer, never the directory of all."""
+"""One peer connection: introduction, session, probes, paths. It knows one peer, never the table of all."""

@@ -43,7 +43,7 @@ class CircuitLiveness:
         self._woken.notify()
 
     async def run(self) -> None:
-        """For ever: whenever the relay carries and is in use, see that a circuit does."""
+        """For ever: whenever the relay carries and is in use, see that it does so over a circuit."""
         while True:
             await self._peer.notifier.wait_until(self._is_relayed)
             with trio.move_on_after(self._timings.circuit_delay):
@@ -57,7 +57,7 @@ class CircuitLiveness:
             await self._let_go()
 
     async def _let_go(self) -> None:
-        """Without a link to the server the circuit carries on for a while: say so when it no longer does."""
+        """Without a link to the server the circuit carries on for a while; update the route when it no longer does."""
         while not self._is_relayed() and self._relays.ways_alone(trio.current_time()):
             with trio.move_on_after(self._timings.heartbeat):
                 await self._peer.notifier.wait_until(self._is_relayed)
@@ -79,7 +79,7 @@ class CircuitLiveness:
                 await self._watch(circuit)
 
     async def _watch(self, circuit: Path) -> None:
-        """Probe this circuit while it is in use: ever more seldom where nothing answers, often where it carries."""
+        """Probe this circuit while it is in use: often where it carries, more and more seldom where nothing answers."""
         timings, asked_at, tries = self._timings, NEVER, 0
         ways: tuple[Way, ...] = ()
         while self._relays.circuit is circuit and self._is_wanted(now := trio.current_time()):
@@ -112,5 +112,5 @@ class CircuitLiveness:
             await self._woken.wait()
 
     def _is_wanted(self, now: float) -> bool:
-        """Whether we sent, or the peer did over the relay, not long ago."""
+        """Whether we sent not long ago, or the peer did over the relay."""
         return now - max(self._peer.wanted_at, self._relays.carried) < self._timings.circuit_idle

@@ -26,7 +26,7 @@ _PROMOTION_WINDOW = 3.0
 """Seconds after a path was proved in which the other candidates still get volleys: a better one may answer."""
 
 _USED_UP = 1.0
-"""Seconds: an introduction that came so long before a punch ended had its volleys and brings no second punch."""
+"""Seconds. An introduction that came so long before the punch ended had its volleys: it starts no other punch."""
 
 
 class ConnectStates:
@@ -62,8 +62,8 @@ class ConnectStates:
     def next_upgrade(self) -> float:
         """Seconds to stay relayed before the next punch: a ladder that begins anew after each direct path.
 
-        Where the reports speak against a path it is the last rung at once; a changed report does not wait for it. What
-        comes after a port prediction is for that to say.
+        Where the reports speak against a path it is the last rung at once; a changed report does not wait for it. After
+        a port prediction it is what that one says.
         """
         if not self._peer.is_direct_allowed:
             return math.inf
@@ -100,7 +100,7 @@ class ConnectStates:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send_volleys, True)
-                nursery.start_soon(self._bury_in_time)
+                nursery.start_soon(self._abandon_in_time)
                 nursery.start_soon(self._liveness.keep_relay)
                 nursery.start_soon(self._give_up_in_time, nursery.cancel_scope)
                 nursery.start_soon(self._punch_predicted, nursery.cancel_scope)
@@ -128,7 +128,7 @@ class ConnectStates:
     async def stay_relayed(self) -> Outcome:
         """Keep the relay measured; leave when a path is proved, something changed, or the relay is gone."""
         peer = self._peer
-        self._paths.bury()
+        self._paths.abandon()
         self._prediction.release(None if self._lost is None else self._lost[0])
         self._routing.update()
         if peer.introduction is not None and trio.current_time() - peer.introduction[1] > _USED_UP:
@@ -142,13 +142,13 @@ class ConnectStates:
             if peer.has_proof:
                 return Outcome("path_verified")
             if not peer.relay_carries or peer.is_relay_dead:
-                self._paths.relay.asked = NEVER  # the next stay has 15 s of its own
+                self._paths.relay.asked = NEVER  # the next stay in `relayed` has 15 s of its own
                 return Outcome("relay_lost", peer.absence)
             if peer.is_direct_allowed:  # else the news was gone again before all tasks had ended
                 return Outcome("introduced")
 
     def _note_change(self) -> None:
-        """A report, an address or the peer's process is new: what was found before says nothing of now."""
+        """A report, an address or the peer's process is new: earlier results no longer count."""
         self._prediction.note_change()
         if self._locations != self._peer.locations:
             self._locations = self._peer.locations
@@ -173,7 +173,7 @@ class ConnectStates:
             self._tried = peer.punch_inputs
 
     async def _keep_relay(self) -> None:
-        """The relay is a path too: it is measured, and must answer within 15 s."""
+        """The relay is a path, too: it is measured, and must answer within 15 s."""
         peer = self._peer
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._liveness.keep_relay)
@@ -183,7 +183,7 @@ class ConnectStates:
                     peer.notifier.notify()
 
     async def _probe_old_path(self) -> None:
-        """A path that died may come back (a cut that is lifted): ask there now and then for two minutes."""
+        """A path that died may come back, when a cut is lifted: probe it now and then for two minutes."""
         while self._lost is not None:
             way, since = self._lost
             if trio.current_time() - since > self._timings.old_path_patience:
@@ -191,13 +191,13 @@ class ConnectStates:
             self._ask(way)
             await trio.sleep(self._timings.old_path_probe)
 
-    async def _bury_in_time(self) -> None:
+    async def _abandon_in_time(self) -> None:
         """The old path gets data until 15 s after it was last heard, then no more."""
         chosen = self._paths.chosen
         if chosen is not None:
             await trio.sleep_until(chosen.heard + self._timings.path_burial)
             if not chosen.is_proven:
-                self._paths.bury()
+                self._paths.abandon()
                 self._routing.update()
 
     async def _give_up_in_time(self, punch: trio.CancelScope) -> None:

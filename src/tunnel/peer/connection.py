@@ -69,7 +69,7 @@ class PeerConnection:
 
     @property
     def notifier(self) -> Notifier:
-        """Beats when a fact changed."""
+        """Told when something that is known of the peer changed."""
         return self._peer.notifier
 
     @property
@@ -125,7 +125,7 @@ class PeerConnection:
         self._peer.note_name(name)
 
     def renew(self) -> None:
-        """Our own process start is another one now: nothing that was sealed under the old keys may be sealed again."""
+        """We have a new epoch: nothing more may be sealed under the old keys."""
         card = self._peer.card
         if card is not None:
             self._routing.forget()
@@ -151,12 +151,12 @@ class PeerConnection:
         self.note_change()
 
     def note_registered(self) -> None:
-        """The server welcomed us (again), and now it tells who is present."""
+        """The server welcomed us (again), and now tells who is present."""
         self._peer.note_registered()
         self.note_change()
 
     def note_missing(self) -> None:
-        """A while has passed since, and the server has told of whom it has."""
+        """A while has passed since then, and the server has told who is present."""
         if self.state in ("detecting", "announced"):
             self._peer.note_missing()
 
@@ -174,7 +174,7 @@ class PeerConnection:
     # What its packets mean for it: `FlowPeer`.
 
     def want(self) -> None:
-        """Somebody wants this peer: an introduction is asked for, keys are made."""
+        """Somebody wants this peer: ask for an introduction, make keys."""
         self._peer.note_wanted()
         if not self.session.is_established:
             self.session.want()
@@ -241,13 +241,13 @@ class PeerConnection:
                 pass
 
     async def echo(self) -> float:
-        """Round trip of one control packet inside the session, in seconds. Never returns if nobody answers."""
+        """Round trip of one control packet inside the session, in seconds. Never returns without an answer."""
         return await self._parts.session_liveness.echo()
 
     # Life.
 
     async def run(self) -> None:
-        """Live until closed. An error that nobody foresaw costs this peer a backoff, never the node."""
+        """Live until closed. An unforeseen error costs this peer a backoff, never the node."""
         crashes = 0
         while not self._is_closing:
             try:
@@ -276,7 +276,7 @@ class PeerConnection:
         self._parts.prediction.release()
 
     def fail(self, error: Exception) -> None:
-        """A call of ours from outside raised what nobody foresaw: `run` treats it as its own."""
+        """A call from outside raised an unforeseen error: `run` treats it as its own."""
         self._failure = error
         self._peer.notifier.notify()
 
@@ -307,7 +307,7 @@ class PeerConnection:
         self._peer.note_move(target, reason)
         move = self._report.note_move(source, event, target)
         if target in ("announced", "closed"):
-            self.paths.bury()
+            self.paths.abandon()
             self._parts.prediction.release()
         self._routing.update()
         self._peer.notifier.notify()

@@ -1,4 +1,4 @@
-"""What all peer connections of one node have in common: who the node is, its clocks, its chance, its numbers."""
+"""What all peer connections of one node have in common: its identity, clock, entropy and durations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tunnel.network.ports import Clock, Entropy
 
 
 class Identity(Protocol):
-    """Who this node is, and which start of its process this is."""
+    """The node's static keys and its epoch."""
 
     @property
     def keys(self) -> NodeKeys:

@@ -1,17 +1,17 @@
-"""How many handshake messages are looked into: each costs half a millisecond of curves, and any member can make them.
+"""How many handshake messages are processed: each costs half a millisecond of curves, and any member can send them.
 
-All bounds are asked before anything is computed, and a message that is not looked into costs its peer nothing. A peer
+All bounds are checked before anything is computed, and a message that is refused costs its peer nothing. A peer
 has two of its own: a rate far above what an honest one needs (six tries in ten seconds, then one each ten), and a
 *credit* of two messages, one each 90 seconds. The node has a bucket for each kind of message:
 
     known   of a peer that has a session, or with which we shake hands ourselves, and that has its whole credit
     first   of any other that has its whole credit: a newcomer, or one that was silent for a while
-    again   of whoever has credit left
-    spent   of whoever has none
+    again   of a peer with some credit left
+    spent   of a peer with none
 
-Keys cost a member nothing, so many of them that each keep to what one peer may must not keep a bucket empty. The credit
+Keys cost a member nothing, so many keys that each keep within a peer's bounds must not keep a bucket empty. The credit
 of all peers that a node knows comes back more slowly than each of the first three fills. What remains: a thousand keys
-that all speak at once hold the others up for some ten seconds, each 90 seconds.
+that all speak at once delay the others by some ten seconds, every 90 seconds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SPENT_BURST, SPENT_RATE = 40.0, 10.0
 
 
 class PeerAllowance:
-    """What one peer may have looked into; it should live as long as the node knows the peer."""
+    """What one peer may have processed; it should live as long as the node knows the peer."""
 
     __slots__ = ("credit", "tokens")
 
@@ -46,10 +46,10 @@ class HandshakeLimit:
         self._again = TokenBucket(AGAIN_RATE, AGAIN_BURST, 0.0)
         self._spent = TokenBucket(SPENT_RATE, SPENT_BURST, 0.0)
         self.refused = 0
-        """Messages that were not looked into, of all peers."""
+        """Messages of all peers that were refused."""
 
     def take(self, peer: PeerAllowance, now: float, *, is_known: bool = False) -> bool:
-        """Whether one more message of this peer is looked into. `now`: seconds of Trio's clock."""
+        """Whether one more message of this peer may be processed. `now`: seconds of Trio's clock."""
         is_allowed = peer.tokens.left(now) >= 1.0 and self._bucket(peer, now, is_known).take(now)
         if is_allowed:
             peer.tokens.take(now)

@@ -30,13 +30,13 @@ class Path:
     """When the oldest unanswered heartbeat went out; NEVER when none is open."""
     probed_back: float = NEVER
     hushes: int = 0
-    """How often applications were kept waiting for a proof of it in vain in this round: bounded."""
+    """How often in this round applications waited in vain for its proof. Bounded."""
     is_nested: bool = False
-    """It leaves by an interface that wraps what it sends (another VPN): no LAN, however private its address is."""
+    """It leaves by an interface that wraps what it sends (another VPN): it is no LAN, even with a private address."""
     may_ride: bool = False
-    """This machine's addresses or routes changed since it was proved: it may lead through the tunnel itself by now."""
+    """This machine's addresses or routes changed since it was proved: it may lead through the tunnel itself now."""
     probe_backs: int = 0
-    """How often a probe of the peer's made us probe back in this round: bounded, or two sides could go on for ever."""
+    """How often in this round a probe of the peer's made us probe back. Bounded, or two sides could go on for ever."""
 
     def note_answer(self, now: float, rtt: float) -> None:
         """A probe was answered: keep a smoothed round trip (RFC 6298: an eighth of the new)."""
@@ -52,12 +52,12 @@ class Path:
         return now > self.silent_from(timings)
 
     def silent_from(self, timings: Timings) -> float:
-        """From when on it is silent if no answer comes; infinity while no probe waits for one."""
+        """When it becomes silent if no answer comes; infinity while no probe waits for one."""
         return math.inf if self.asked == NEVER else self.asked + max(timings.path_suspect, 4 * (self.rtt or 0.0))
 
     @property
     def cost(self) -> float:
-        """What choosing costs: the round trip, and a handicap for ways that leave the house, wrapped ones too."""
+        """What the choice goes by: the round trip, and a handicap for ways that leave the LAN, wrapped ones too."""
         assert self.way.remote is not None
         rtt = 1.0 if self.rtt is None else self.rtt
         if self.is_nested or scope_of(self.way.remote.host) in (Scope.GLOBAL, Scope.CARRIER):

@@ -15,7 +15,7 @@ from tunnel.peer.relays import Relays
 
 MAX_DIRECT = 32
 HUSH_SHARE, HUSH_BURST = 0.02, 3.0
-"""For how much of the time, and for how many seconds at once, applications are kept waiting for one peer's sake."""
+"""Share of the time, and seconds at once, for which applications may be kept waiting for one peer."""
 _HYSTERESIS_SHARE = 0.2
 _HYSTERESIS_LEAST = 0.010
 
@@ -36,11 +36,11 @@ class PathTable:
     awaited: set[Way] = field(default_factory=set)
     """Ways of a port prediction that we sent to, each within its budget: a packet from there is expected."""
     hushes: TokenBucket = field(default_factory=lambda: TokenBucket(HUSH_SHARE, HUSH_BURST, 0.0))
-    """Seconds in which applications may be kept waiting; a peer's new epoch, and new ways, bring no more of them."""
+    """Seconds in which applications may be kept waiting; neither a new epoch of the peer's nor new ways add any."""
     answered_small: bool = False
     """Some way answered small probes in this round, whatever became of the full-size ones.
 
-    One that leads through another VPN does not count: its small MTU says nothing of the others.
+    A way through another VPN does not count: its small MTU says nothing about the others.
     """
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class PathTable:
         if known is not None:
             return known
         if way.is_relay:
-            return Path(way)  # of a circuit that was in use a moment ago: nobody keeps it
+            return Path(way)  # a circuit that was in use a moment ago: its path is not kept
         if len(self.direct) >= MAX_DIRECT:
             oldest = min(
                 (path for path in self.direct.values() if path is not self.chosen),
@@ -74,7 +74,7 @@ class PathTable:
     def admit(self, way: Way, now: float) -> Path | None:
         """The path of an authenticated packet from `way`; None when too many unverified ones are open already.
 
-        One that was not heard for long is no longer open: it takes nobody's place for ever.
+        One that was not heard for long is no longer open, so it does not take up room for ever.
         """
         known = self.at(way)
         if known is not None or way.is_relay:
@@ -110,35 +110,35 @@ class PathTable:
         return relay if is_doubted and relay is not None else chosen
 
     def begin_round(self) -> None:
-        """A punch begins: old proofs are void, an answer must come again; the old choice goes on carrying.
+        """A punch begins: old proofs are void until an answer comes again; the old choice goes on carrying.
 
-        Unless it is one that may lead through the tunnel itself: what it carries goes in circles.
+        A choice that may lead through the tunnel itself is given up: what it carries goes in circles.
         """
         self.answered_small = False
         if self.chosen is not None and self.chosen.may_ride:
-            self.bury()
+            self.abandon()
         for path in self.direct.values():
             path.is_proven = False
             path.asked = NEVER
             path.probe_backs = path.hushes = 0
 
     def doubt_proofs(self) -> None:
-        """The addresses or routes of this machine changed: a way may lead elsewhere now, through the tunnel even."""
+        """The addresses or routes of this machine changed: a way may lead elsewhere now, even through the tunnel."""
         for path in self.direct.values():
             path.may_ride, path.hushes = path.is_proven, 0
             path.is_nested = self._is_nested(path.way)
 
-    def bury(self) -> None:
+    def abandon(self) -> None:
         """The chosen path gets no more data."""
         self.chosen = None
 
     def forget_socket(self, number: int) -> None:
-        """This socket is closed: its ways lead nowhere."""
+        """This socket is closed, and so are its ways."""
         for way in [way for way in self.direct if way.socket == number]:
             del self.direct[way]
 
     def _is_nested(self, way: Way) -> bool:
-        """Asked where it matters only: an address of the wide area is none of a LAN anyway."""
+        """Asked only where it matters: an address of the wide area is not on a LAN anyway."""
         remote, overlays = way.remote, self.overlays
         if remote is None or overlays is None or scope_of(remote.host) is not Scope.PRIVATE:
             return False

@@ -59,7 +59,7 @@ class PeerReport:
 
     @property
     def _idle(self) -> float | None:
-        """Seconds since data or an echo went either way; None: none ever did."""
+        """Seconds since data or an echo went either way; None if none ever did."""
         return None if self._flow.used == NEVER else trio.current_time() - self._flow.used
 
     @property
@@ -79,7 +79,7 @@ class PeerReport:
 
     @property
     def _shown_since(self) -> float:
-        """Of a peer that is away: since it left, however often it was asked for."""
+        """When the shown state began; for a peer that is away, when it left, however often it was asked for."""
         absent, reason = self._peer.absent_since, self.reason
         is_offline = self._peer.state == "announced" and reason is not None and reason.code is ReasonCode.PEER_OFFLINE
         return absent if is_offline and absent is not None else self._since

@@ -83,12 +83,12 @@ class PeerState:
 
     @property
     def wanted_at(self) -> float:
-        """When somebody last wanted the peer."""
+        """When the peer was last wanted, by us or by itself."""
         return self.flow.wanted_at
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody wanted the peer not long ago."""
+        """Whether the peer was wanted not long ago."""
         return trio.current_time() < self.flow.wanted_at + self._timings.wanted
 
     @property
@@ -118,9 +118,9 @@ class PeerState:
 
     @property
     def relay_ways(self) -> tuple[Way, ...]:
-        """What a datagram over the relay takes now.
+        """The ways that a datagram over the relay takes now.
 
-        Nobody probes a circuit while there is a path, so a fallback to the relay takes what surely carries.
+        A circuit is not probed while there is a path, so a fallback to the relay takes what surely carries.
         """
         if self.state == "connected":
             return (RELAY,) if self.relay_carries else ()
@@ -129,7 +129,7 @@ class PeerState:
 
     @property
     def handshake_ways(self) -> tuple[Way, ...]:
-        """What a handshake datagram takes now: the relay, by both its ways, and the path in use alike."""
+        """The ways that a handshake datagram takes now: both over the relay, and the path in use."""
         ways = dict.fromkeys((*((RELAY,) if self.relay_carries else ()), *self.relay_ways))
         if self.paths.chosen is not None:
             ways[self.paths.chosen.way] = None
@@ -182,7 +182,7 @@ class PeerState:
     # What becomes known.
 
     def note_wanted(self) -> None:
-        """Somebody wants the peer now."""
+        """The peer is wanted now."""
         self.flow.wanted_at = trio.current_time()
 
     def note_name(self, name: str) -> None:
@@ -205,11 +205,11 @@ class PeerState:
         self.reason = Reason(ReasonCode.INTERNAL_ERROR, type(error).__name__)
 
     def note_no_server(self) -> None:
-        """Somebody wants the peer while no server can introduce us."""
+        """The peer is wanted while no server can introduce us."""
         self.reason = Reason(ReasonCode.SERVER_UNREACHABLE, "no link to the server, so nobody introduces us")
 
     def note_absent(self, *, has_left: bool) -> None:
-        """The peer is gone. A request before it comes back would be refused: it waits as if it had been."""
+        """The peer is gone. A request before it is back would be refused, so the next one waits as after a refusal."""
         if self.is_present:
             self._forget_presence()
             self.reason = Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
@@ -219,13 +219,13 @@ class PeerState:
         self.notifier.notify()
 
     def note_registered(self) -> None:
-        """The server welcomed us: who is present we are told now."""
+        """The server welcomed us, and now tells who is present."""
         if self.is_present:
             self._forget_presence()
         self.notifier.notify()
 
     def note_missing(self) -> None:
-        """The server welcomed us a while ago and has not told of the peer: it left while we heard nothing."""
+        """The server welcomed us a while ago and has not told of the peer: it left meanwhile."""
         if not self.is_present and (self.reason is None or self.reason.code is ReasonCode.SERVER_UNREACHABLE):
             self.reason = Reason(ReasonCode.PEER_OFFLINE, "the server has no link to it")
             self.notifier.notify()

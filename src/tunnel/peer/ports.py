@@ -1,6 +1,6 @@
 """What a peer connection uses of its node: one small protocol for each real object. `NodePorts` holds them all.
 
-Only `PeerConnection` and `Activities` take `NodePorts` apart; each part of a connection is handed the ports it uses.
+Only parts.py takes `NodePorts` apart: each part of a connection is handed the ports that it uses.
 """
 
 from __future__ import annotations
@@ -101,13 +101,13 @@ class ApplicationTraffic(Protocol):
 
     @property
     def carried(self) -> int:
-        """Bytes so far, to whomever."""
+        """Bytes so far, to all peers."""
         ...
 
     def hush(self, seconds: float, *, is_wanted: bool) -> bool:
-        """Let nothing of applications into the tunnel for so long. False: not now, it was quiet too much already.
+        """Let no packet of applications into the tunnel for so long. False: not now, they waited too much already.
 
-        Peers that somebody here sends to (`is_wanted`) come before the others.
+        Peers that this machine sends to (`is_wanted`) come before the others.
         """
         ...
 

@@ -62,7 +62,7 @@ class _Question:
 class ProbeExchange:
     """Asks and answers under one pair of probe keys.
 
-    `budget` is asked before an answer goes to where nobody has answered us yet: a source is easily forged, and may be a
+    `budget` bounds the answers to endpoints that have not answered us yet: a source is easily forged and may be a
     victim.
     """
 
@@ -105,7 +105,7 @@ class ProbeExchange:
         self._send_question(way, full, ttl)
 
     def send_untracked(self, way: Way, ttl: int | None = None) -> None:
-        """Send one probe where most likely nobody is: it makes a path only once somebody is heard there."""
+        """Send one probe to a port that is most likely not the peer's: without an answer it makes no path."""
         self._paths.awaited.add(way)
         self._send_question(way, False, ttl)
 

@@ -24,7 +24,7 @@ class Probes:
     """One a peer connection; `owner` answers to the probes' index.
 
     `counter` is where probes begin to count: above what a forgotten connection to the same node has used. It never
-    begins anew: a server may lie and tell an old epoch again, and then the true one, and then the keys are back.
+    begins anew: a server that tells an old epoch and then the true one again brings the old keys back.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class Probes:
         self._indices.claim(Kind.PROBE, keys.receive_index, self._owner)
 
     def ask(self, way: Way, ttl: int | None = None) -> None:
-        """Send one probe. To where nobody has answered yet, only what the node's budget allows.
+        """Send one probe; where none was answered yet, only if the node's budget allows it.
 
-        Where a side forbids direct paths none goes directly.
-        A proven path is asked at full size: one that begins to swallow big packets must not live on by small ones.
+        Where a side forbids direct paths, none goes directly.
+        A proven path gets full-size probes: if it begins to drop big packets, small ones must not keep it alive.
         """
         if self._exchange is None or (way.is_direct and not self._peer.is_direct_allowed):
             return
@@ -93,7 +93,7 @@ class Probes:
         self._exchange.ask(way, full=path is not None and (path.is_proven or bool(way.circuit)), ttl=ttl)
 
     def send_untracked(self, way: Way, ttl: int | None = None) -> None:
-        """Send one probe where most likely nobody is: the budget of a port prediction allowed it."""
+        """Send one probe to a port that is most likely not the peer's; the budget of a port prediction allowed it."""
         if self._exchange is not None:
             self._exchange.send_untracked(way, ttl)
 

@@ -21,7 +21,7 @@ class Relays:
         self.websocket = Path(RELAY)
         self.circuit: Path | None = None
         self.carried = NEVER
-        """When data last came in over a relay: probes alone must not keep a circuit for ever."""
+        """When data last came in over a relay. Probes do not count: they alone must not keep a circuit for ever."""
 
     def use(self, way: Way | None) -> bool:
         """From now on this is the circuit, or there is none. True when that is news."""
@@ -37,7 +37,7 @@ class Relays:
         return self.circuit if self.circuit is not None and self.circuit.way == way else None
 
     def carrier(self, route: Sequence[Way], now: float) -> Path | None:
-        """The relay way of these that gets data through: the circuit, unless both are there since it is silent."""
+        """The relay way of this route that gets data through: the circuit, unless it is silent and both are used."""
         circuit = self.circuit
         if circuit is not None and circuit.way in route:
             return self.websocket if RELAY in route and circuit.is_silent(now, self._timings) else circuit
@@ -51,7 +51,7 @@ class Relays:
         return (circuit.way, RELAY) if circuit.is_silent(now, self._timings) else (circuit.way,)
 
     def ways_alone(self, now: float) -> tuple[Way, ...]:
-        """What still carries while the link to the server is dialled again: a circuit that just did."""
+        """What still carries while the link to the server is dialled again: a circuit that carried just before."""
         circuit = self.circuit
         if circuit is None or not circuit.is_proven:
             return ()
@@ -64,19 +64,19 @@ class Relays:
         return max(self.websocket.heard, NEVER if self.circuit is None else self.circuit.heard)
 
     def doubt(self, now: float) -> None:
-        """Take the proof from a circuit on which no answer came for long."""
+        """A circuit on which no answer came for long is no longer proved."""
         circuit = self.circuit
         if circuit is not None and circuit.is_proven and not self._is_trusted(circuit, now):
             circuit.is_proven = False
 
     def forget(self) -> None:
-        """The peer or its keys are new: a proof under the old ones is none."""
+        """The peer or its keys are new: proofs under the old ones are void."""
         self.websocket = Path(RELAY)
         if self.circuit is not None:
             self.circuit = Path(self.circuit.way)
 
     def _is_trusted(self, circuit: Path, now: float) -> bool:
-        """Whether it was proved, and answered since within what an idle one may take."""
+        """Whether it was proved, and answered lately enough for an idle one."""
         timings = self._timings
         patience = max(timings.path_suspect, 4 * (circuit.rtt or 0.0))
         if not circuit.is_proven or now - circuit.answered > timings.circuit_keepalive + patience:

@@ -1,6 +1,4 @@
-"""What is done until there is an introduction: waiting for our announcement, for somebody to want the peer, for the
-server.
-"""
+"""What is done until there is an introduction: wait for our announcement, for a wish for the peer, for the server."""
 
 from __future__ import annotations
 
@@ -62,7 +60,7 @@ class RequestStates:
         return Outcome("introduced")
 
     async def _is_worth_a_blind_punch(self) -> bool:
-        """Without a server nobody introduces us, but what we know of the peer may still hold."""
+        """Without a server there is no introduction, but what we know of the peer may still hold."""
         peer = self._peer
         with trio.move_on_after(self._timings.blind_punch) as waited:
             await peer.notifier.wait_until(lambda: peer.is_registered or peer.is_introduced)

@@ -33,7 +33,7 @@ from tunnel.wire.session_packets import Keep, encode_control
 FIRST, SECOND, ASK = b"\x01", b"\x02", b"\x03"
 REKEY_PACKETS = 2**32
 _USE_GAP = 1.0
-"""So often an old key that nobody used lately is looked at: use makes it worth a new one."""
+"""Seconds between two looks at an old key that was not used lately: once it is used, it is renewed."""
 _KEEP = Kind.CONTROL, (encode_control(Keep()),)
 
 
@@ -112,13 +112,13 @@ class Session:
         self._want_for_waiting()
 
     def renew(self, card: PeerCard) -> None:
-        """Our own epoch is another one: no key of before seals anything more."""
+        """Our own epoch is new: earlier keys seal nothing more."""
         self._take_handshake_keys(card)
         self._drop_keys()
         self.runner.post("reset")
 
     def doubt(self) -> None:
-        """The peer seems to have these keys no more: new ones are agreed on, and until then these go on."""
+        """The peer seems to have lost these keys: new ones are agreed on, and until then these stay in use."""
         if self.runner.state == "established":
             self.runner.post("rekey_due")
 
@@ -128,7 +128,7 @@ class Session:
             self.runner.post("wanted")
 
     def hasten(self) -> None:
-        """There is a way to the peer again: a handshake that went unheard begins anew, it does not wait its turn."""
+        """There is a way to the peer again: an unanswered handshake begins anew at once."""
         if self.runner.state == "handshaking":
             self._attempts = 0
             self.runner.post("reset")
@@ -144,7 +144,7 @@ class Session:
             raise NotAuthentic("a handshake from a node that has not announced itself")
         now = trio.current_time()
         message = self._reassembly.add_untrusted(header, datagram, now)
-        if message is None or not self._may_look_into(message[:1], now):
+        if message is None or not self._may_process(message[:1], now):
             return
         kind, rest = message[:1], message[1:]
         if kind == FIRST and not self.is_initiator:
@@ -156,7 +156,7 @@ class Session:
         else:
             raise MalformedFrame("a handshake message of no kind that we expect")
 
-    def _may_look_into(self, kind: bytes, now: float) -> bool:
+    def _may_process(self, kind: bytes, now: float) -> bool:
         if kind == ASK:
             return self._limit.take_request(self._allowance, now)
         is_known = self.is_established or self.runner.state == "handshaking"
@@ -204,7 +204,7 @@ class Session:
         if not self.is_initiator:
             await trio.sleep_forever()
         await trio.sleep_until(keys.born + self._timings.rekey_after)  # sooner than REKEY_PACKETS are sent
-        while not self._is_rekey_due(keys):  # noqa: ASYNC110 - the hot path beats no pulse
+        while not self._is_rekey_due(keys):  # noqa: ASYNC110 - the hot path notifies nobody
             await trio.sleep(_USE_GAP)
         return "rekey_due"
 
@@ -309,7 +309,7 @@ class Session:
 
     @staticmethod
     def _rising(last: int) -> int:
-        """A number above the last one, and above those of any earlier session of this process: microseconds."""
+        """A number above the last one and above those of any earlier session of this process: microseconds."""
         return max(last + 1, int(trio.current_time() * 1e6))
 
     # The slots.

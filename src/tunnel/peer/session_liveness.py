@@ -1,9 +1,9 @@
 """Whether the peer still has the session that we seal with.
 
-Probes have keys of their own: an answered one proves a path and no session. A peer may have dropped ours meanwhile (the
-server told it of another process start, a copy of our machine's, and then of ours again), and what we send opens
-nowhere. So data is owed an answer under its own keys. Where none came the peer is asked once, since one that only
-receives says nothing by itself; where that is not answered either, on a way that answers probes, new keys are made.
+Probes have keys of their own: an answered one proves a path, not a session. A peer may have dropped our keys meanwhile
+(the server told it of the epoch of a copy of our machine, and then of ours again), and then it can open nothing that
+we send. So data is owed an answer under its own keys. Where none comes the peer is asked once, since one that only
+receives sends nothing by itself; where that is not answered either, on a way that answers probes, new keys are made.
 """
 
 from __future__ import annotations

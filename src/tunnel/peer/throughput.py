@@ -23,17 +23,17 @@ from tunnel.wire.session_packets import Tally
 
 LOSS = 0.002
 """The share of what is sent by UDP that must be lost before the link is tried. A stream that is held down to a megabit
-loses half a percent of its packets at 80 ms: it sends as much as gets through."""
+loses half a percent of its packets at 80 ms, since it sends only as much as gets through."""
 FAR_MORE = 2.0
-"""The link must carry so many times as much to be used instead."""
+"""The link must carry this many times as much to be used instead."""
 NEARLY = 0.8
-"""UDP must carry such a share of what the link does to be used again: less than it took to leave would be flapping."""
+"""UDP must carry this share of what the link does to be used again; with a lower one it would flap."""
 LEAST = 25_000.0
-"""Bytes a second: who sends less than that is slowed down by nobody."""
+"""Bytes a second: no network slows down a side that sends less than that."""
 WINDOW = 4.0
 """Seconds that are compared, and that a trial lasts."""
 SETTLING = 1.0
-"""Seconds at the begin of a trial that do not count: what was under way arrives, and streams gain speed."""
+"""Seconds at the beginning of a trial that do not count: what was under way arrives, and streams gain speed."""
 PEER_SAYS = 15.0
 """Seconds for which the peer's word holds that UDP is slow."""
 

@@ -95,11 +95,11 @@ def test_where_no_prediction_is_needed_or_none_can_succeed_there_is_no_plan(one:
 
 def test_an_endpoint_that_is_vouched_for_makes_a_hard_nat_easy() -> None:
     """The gateway mapped a port, or the user declared one: that side scans, or no prediction is needed."""
-    door = body(hard(), kind=CandidateKind.MAPPED)
-    tactic = plan_prediction(door, body(hard(), key=2))
+    mapped = body(hard(), kind=CandidateKind.MAPPED)
+    tactic = plan_prediction(mapped, body(hard(), key=2))
     assert tactic is not None
     assert not tactic.we_listen
-    assert plan_prediction(door, body(hard(), key=2, kind=CandidateKind.DECLARED)) is None
+    assert plan_prediction(mapped, body(hard(), key=2, kind=CandidateKind.DECLARED)) is None
 
 
 def test_a_filter_that_lets_the_address_in_needs_one_port_only() -> None:
@@ -130,7 +130,9 @@ def test_two_hard_nats_are_crossed_where_both_ports_are_in_reach(one: NatReport,
     assert tactic is not None
     assert tactic.aim is aim
     if aim is not Aim.AHEAD and one != other:
-        assert tactic.we_listen is (aim is Aim.PICKED and one.allocation is Allocation.SEQUENTIAL), "who is named scans"
+        assert tactic.we_listen is (aim is Aim.PICKED and one.allocation is Allocation.SEQUENTIAL), (
+            "the named side scans"
+        )
 
 
 @pytest.mark.parametrize(
