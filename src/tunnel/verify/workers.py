@@ -1,9 +1,9 @@
-"""Many jobs on all cores: workers are processes of their own, results come in the order of the jobs.
+"""Runs many jobs on all cores: workers are processes, results come in the order of the jobs.
 
-    run_all --job--> worker        one pipe a worker, one job at a time: nobody holds work that nobody asked for yet
-            <--result--            a worker ends when its pipe does, and when its parent does, whatever it is doing
+    run_all --job--> worker        one pipe a worker, one job at a time: no job waits in a worker
+            <--result--            a worker ends when its pipe is closed or its parent ends, whatever it is doing
 
-An interrupt is the parent's alone: workers do not see it, the parent ends them.
+Only the parent sees an interrupt; it ends the workers.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _Result = TypeVar("_Result")
 
 
 class WorkerLost(TunnelError):
-    """A worker died over a job: killed by somebody, or out of memory."""
+    """A worker died during a job: it was killed, or out of memory."""
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -44,11 +44,11 @@ def run_all(
     on_done: Callable[[_Result], None] = lambda _: None,
     on_error: Callable[[_Job, Exception], _Result] | None = None,
 ) -> list[_Result]:
-    """`task` of each job; `task` is a function of a module, jobs and results can be pickled.
+    """The results of `task` for each job; `task` is a function of a module, jobs and results can be pickled.
 
-    `on_done` is called as results come, in any order. `processes`: all cores if left out; with one, or one job,
-    everything happens here. What a task raises, or WorkerLost, becomes what `on_error` makes of it; without one it
-    leaves here, and the jobs not yet begun are dropped.
+    `on_done` is called as results come, in any order. `processes` defaults to all cores; with one process or one job
+    everything runs here. `on_error` turns what a task raises, or WorkerLost, into a result; without it the error is
+    raised here, and the jobs that have not begun are dropped.
     """
     count = min(processes or cores(), len(jobs))
     done: dict[int, _Result] = {}
@@ -65,7 +65,7 @@ def run_all(
 
 
 class _Raised:
-    """Instead of a result. Where it happened is among the error's notes: tracebacks cannot be sent."""
+    """An error in place of a result. Its notes hold the traceback, which cannot be sent itself."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -94,9 +94,9 @@ def _elsewhere(
         if at is None:
             return
         if worker is None:
-            with _uninterrupted():  # a process begins with the signals masked that are masked here
+            with _uninterrupted():  # a process inherits the signal mask
                 workers.append(worker := _Worker(task))
-        with suppress(OSError):  # it is dead: that shows where its answer is awaited
+        with suppress(OSError):  # it is dead: that is noticed where its answer is awaited
             worker.pipe.send(jobs[at])
         busy[worker.pipe] = at, worker
 
@@ -122,7 +122,7 @@ def _elsewhere(
 
 
 class _Worker(Generic[_Job]):
-    """One process. It has nothing to tidy up, so it is killed at the end."""
+    """One process. It has nothing to clean up, so it is killed at the end."""
 
     def __init__(self, task: Callable[[_Job], object]) -> None:
         self.pipe, far = multiprocessing.Pipe()
@@ -133,7 +133,7 @@ class _Worker(Generic[_Job]):
         far.close()
 
     def lost(self) -> WorkerLost:
-        """Why it does not answer."""
+        """The error that says why it does not answer."""
         self._process.join()
         code = self._process.exitcode or 0
         how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
@@ -150,7 +150,7 @@ def _work(task: Callable[[object], object], pipe: Connection) -> None:
     """The life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
-    gc.freeze()  # what is imported by now is never garbage: collecting what a run leaves need not look at it
+    gc.freeze()  # what is imported by now is never garbage: the collector need not look at it
     while True:
         try:
             job = pipe.recv()
@@ -164,11 +164,11 @@ def _work(task: Callable[[object], object], pipe: Connection) -> None:
         try:
             pipe.send_bytes(answer)
         except OSError:
-            return  # nobody asks any more
+            return  # the parent is gone
 
 
 def _sendable(error: Exception) -> Exception:
-    """The same, or its words where it does not survive pickling."""
+    """The error itself, or its text if it cannot be pickled."""
     try:
         ForkingPickler.loads(ForkingPickler.dumps(error))
     except Exception:
@@ -185,7 +185,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """An interrupt waits until the end of this."""
+    """Delay an interrupt until the block ends."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

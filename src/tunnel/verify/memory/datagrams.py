@@ -12,7 +12,7 @@ from tunnel.network.ports import BATCH, Transmit
 from tunnel.verify.memory.packet import DEFAULT_TTL, Fate, MemoryPacket
 
 QUEUE = 2048
-"""Datagrams that a socket keeps for a reader that does not come; a kernel's buffer is of that order."""
+"""The most datagrams that wait in a socket; a kernel's buffer is of that order."""
 MTU = 1500
 _HEADERS = {False: 28, True: 48}
 """IP and UDP header, by whether it is IPv6."""

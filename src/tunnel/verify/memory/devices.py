@@ -11,20 +11,20 @@ from tunnel.model.errors import DeviceError
 from tunnel.network.ports import BATCH
 
 QUEUE = 512
-"""Packets that wait each way; the kernel's default for TUN is of that order."""
+"""The most packets that wait in each direction; the kernel's default for TUN is of that order."""
 DEBOUNCE = 0.1
-"""Seconds after which a kernel's word of changes is heeded."""
+"""Seconds after which a change that the kernel reported is acted on."""
 
 
 class MemoryLink:
-    """What an interface should have, and has. `lose` is what somebody does to it."""
+    """The addresses and routes that an interface should have, and those it has. `lose` removes some."""
 
     def __init__(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
         self.present: tuple[str, ...] = ()
         self.is_stubborn = False
-        """Nothing can be put back: the right to do so is gone."""
+        """Nothing can be restored: the right to do so is gone."""
         self.gaps: list[float] = []
-        """For how long something was missing, each time."""
+        """The seconds for which something was missing, each time."""
         self._lost_at = 0.0
         self._changed = trio.lowlevel.ParkingLot()
         self._set(addresses, routes)
@@ -35,18 +35,18 @@ class MemoryLink:
         return tuple(each for each in (*self.addresses, *self.routes) if each not in self.present)
 
     def lose(self, *lost: str) -> None:
-        """Somebody takes these off; all, where none is named."""
+        """Remove these, or all if none is named."""
         if not self.missing:
             self._lost_at = trio.current_time()
         self.present = tuple(each for each in self.present if lost and each not in lost)
         self._changed.unpark_all()
 
     def gaps_until(self, now: float) -> list[float]:
-        """For how long something was missing, each time; the last one may go on."""
+        """The seconds for which something was missing, each time; the last interval may still be open."""
         return [*self.gaps, now - self._lost_at] if self.missing else self.gaps
 
     async def wait_disturbed(self) -> tuple[str, ...]:
-        """Return when something is missing: what."""
+        """Wait until something is missing, and return it."""
         await trio.lowlevel.checkpoint()
         while not self.missing:
             await self._changed.park()
@@ -54,14 +54,14 @@ class MemoryLink:
         return self.missing
 
     def restore(self) -> None:
-        """Put it back. Raises DeviceError where that is forbidden."""
+        """Restore what is missing. Raises DeviceError if that is forbidden."""
         if self.is_stubborn:
             raise DeviceError("no right to change the interface")
         self.gaps.append(trio.current_time() - self._lost_at)
         self.present = (*self.addresses, *self.routes)
 
     def readdress(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
-        """Have these from now on."""
+        """Have these addresses and routes from now on."""
         self._set(addresses, routes)
 
     def _set(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
@@ -70,7 +70,7 @@ class MemoryLink:
 
 
 class MemoryDevice:
-    """The double of a TUN interface. `inject` is what an application sends; `wait_written` what it receives."""
+    """The double of a TUN interface. An application sends with `inject` and receives with `wait_written`."""
 
     def __init__(
         self, name: str, mtu: int, addresses: Sequence[str], routes: Sequence[str], devices: MemoryDevices
@@ -86,12 +86,12 @@ class MemoryDevice:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Those that it should have, ADDRESS/PREFIX each."""
+        """The addresses that it should have, ADDRESS/PREFIX each."""
         return self.link.addresses
 
     @property
     def routes(self) -> tuple[str, ...]:
-        """Those beyond its addresses' own."""
+        """The routes that it should have, beside those of its addresses."""
         return self.link.routes
 
     async def read_batch(self) -> list[bytes]:
@@ -122,7 +122,7 @@ class MemoryDevice:
             self._changed.unpark_all()
 
     def inject(self, packet: bytes) -> bool:
-        """An application sends this packet. False: it is longer than the MTU, or the queue is full."""
+        """Send a packet as an application does. False: it is longer than the MTU, or the queue is full."""
         self._check_open()
         if len(packet) > self.mtu or len(self._outgoing) >= QUEUE:
             return False
@@ -146,7 +146,7 @@ class MemoryDevice:
 class MemoryDevices:
     """The TUN interfaces of one host; `open` has them by name.
 
-    `takers` are asked with each packet that comes out of the tunnel, and say whether it was theirs.
+    `takers` are called with each packet that comes out of the tunnel, and return whether they took it.
     """
 
     def __init__(self) -> None:

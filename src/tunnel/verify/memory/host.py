@@ -23,7 +23,7 @@ from tunnel.verify.memory.streams import MemoryListener, MemoryStream
 
 FIRST_EPHEMERAL_PORT = 40000
 EPHEMERAL_STARTS = 8192
-"""A host's own ports begin so far above that at most: two hosts behind one NAT do not ask it for the same ones."""
+"""A host's own ports begin at most so far above that, so that two hosts behind one NAT rarely use the same ones."""
 _Bound = TypeVar("_Bound", MemorySocket, MemoryListener)
 
 
@@ -32,8 +32,8 @@ class MemoryHost:
 
     What a machine keeps from one start to the next is kept here: `store`, `clock`, `interfaces`, `devices`. The
     `port_mapper` and the `proxies` of its environment may be replaced before `world` is called. `resolver` can be told
-    to have trouble, and `on_sent` is called with each packet that leaves for the network, `on_arrival` with each that
-    came, and what became of it.
+    to fail. `on_sent` is called with each packet that leaves for the network, `on_arrival` with each that arrives and
+    its fate.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class MemoryHost:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses on the network, without loopback; the first of a family is the source of what it sends."""
+        """The addresses on the network, without loopback; the first of a family is the default source."""
         return self._addresses
 
     def world(self) -> World:
-        """The ports for one process; each call draws other randomness, as each start of a process does."""
+        """The ports for one process. Each call has other randomness, as each start of a process has."""
         seed = f"{self._seed}/{self.name}/{next(self._starts)}"
         return World(
             datagrams=self,
@@ -105,13 +105,13 @@ class MemoryHost:
         self._tell_addresses()
 
     def move(self, network: Network, *addresses: str) -> None:
-        """Be plugged in elsewhere, with these addresses: programs hear of a change even where they are the same."""
+        """Move to another network, with these addresses: programs are told of a change even if they are the same."""
         self.change_addresses()
         self._network = network
         self.change_addresses(*addresses)
 
     def join_overlay(self, own: str, far: str, carry: Callable[[MemoryPacket], None]) -> None:
-        """Be in another VPN: `carry` takes the packets to `far`, which come from our address `own`."""
+        """Join another VPN: `carry` takes the packets to `far`, whose source is the address `own`."""
         self._overlays[far] = own, carry
         self.interfaces.nested.add(far)
         self._tell_addresses()
@@ -175,7 +175,7 @@ class MemoryHost:
         return None
 
     def send(self, packet: MemoryPacket) -> None:
-        """Put a packet on its way: to this host itself at once, to others by the network."""
+        """Send a packet: to this host itself at once, to others by the network."""
         if self._owns(packet.destination.host):
             self.ether.schedule(0.0, lambda: self.deliver(packet))
         elif packet.destination.host in self._overlays:
@@ -205,7 +205,7 @@ class MemoryHost:
         self._streams[stream.local, stream.remote] = stream
 
     def forget_stream(self, stream: MemoryStream) -> None:
-        """It takes no packets any more."""
+        """Deliver no more packets to this stream."""
         if self._streams.get((stream.local, stream.remote)) is stream:
             del self._streams[stream.local, stream.remote]
 
@@ -251,10 +251,10 @@ class MemoryHost:
 
 
 def _is_loopback(host: str) -> bool:
-    """Asked for each packet: no parsing."""
+    """Called for each packet, so without parsing."""
     return host.startswith("127.") or host == "::1"
 
 
 def _bound_to(endpoint: Endpoint, table: dict[Endpoint, _Bound]) -> _Bound | None:
-    """Who is bound to this endpoint, or to its port on all addresses."""
+    """What is bound to this endpoint, or to its port on all addresses."""
     return table.get(endpoint) or table.get(Endpoint("::" if endpoint.is_ipv6 else "0.0.0.0", endpoint.port))

@@ -5,7 +5,7 @@
                           +-- one heap of events, ordered by time and then by sequence number
 
 No file descriptor, no thread, no real clock; all chance comes from one seeded generator, so a run under
-`trio.testing.MockClock` with a seeded scheduler repeats itself to the byte. Hosts are in host.py.
+`trio.testing.MockClock` with a seeded scheduler repeats to the byte. Hosts are in host.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tunnel.verify.memory.packet import Fate, MemoryPacket, Network, Owner
 
 DEFAULT_LATENCY = 0.01
 HOPS = 8
-"""Routers between any two owners of addresses: a packet with no higher TTL dies on the way."""
+"""Routers between any two owners of addresses: a packet whose TTL is not higher expires."""
 
 
 class Agenda(Protocol):
@@ -35,26 +35,26 @@ class Agenda(Protocol):
 
     @property
     def next_due(self) -> float:
-        """When the next one happens; infinity while none is planned."""
+        """When the next event happens; infinity if none is scheduled."""
         ...
 
     def act_without_task(self) -> None:
-        """Let all happen that is due by now. Called between the turns of tasks; never raises."""
+        """Perform all events that are due. Called while no task runs; never raises."""
         ...
 
 
 @runtime_checkable
 class Timekeeper(Protocol):
-    """A clock that jumps, and lets events happen as it goes by: cheaper than a task that sleeps until each."""
+    """A clock that jumps, and performs events on the way: cheaper than a task that sleeps until each."""
 
     agenda: Agenda | None
 
 
 class MemoryInternet:
-    """Where hosts are plugged in. Make one with `open_memory_internet`, or start `run` in a nursery.
+    """The network that hosts are plugged into. Make one with `open_memory_internet`, or start `run` in a nursery.
 
     May be changed at any moment: `names` (what the resolvers of all hosts know), `drop` (True loses a packet: cuts,
-    loss), `watch` (sees each packet's fate, in order), `latency` (seconds one way) and `jitter` (at most so much more).
+    loss), `watch` (called with each packet's fate, in order), `latency` (seconds one way), `jitter` (added, at most).
     """
 
     def __init__(self, *, seed: int = 0, latency: float = DEFAULT_LATENCY, jitter: float = 0.0) -> None:
@@ -80,21 +80,21 @@ class MemoryInternet:
         return host
 
     def set_latency(self, one: str, other: str, latency: float) -> None:
-        """Seconds one way between two owners of addresses, by name, in both directions."""
+        """Set the seconds one way between two owners of addresses, by name, for both directions."""
         self._latencies[one, other] = self._latencies[other, one] = latency
 
     def attach(self, address: str, owner: Owner) -> None:
-        """Give an address to an owner. Raises ValueError if somebody has it."""
+        """Give an address to an owner. Raises ValueError if it is taken."""
         if address in self._owners:
             raise ValueError(f"{address} belongs to {self._owners[address].name}")
         self._owners[address] = owner
 
     def detach(self, address: str) -> None:
-        """Take an address back; what is under way to it is lost."""
+        """Withdraw an address; packets under way to it are lost."""
         del self._owners[address]
 
     def transmit(self, packet: MemoryPacket) -> None:
-        """Route a packet: it arrives after the latency of its way, or is lost."""
+        """Route a packet: it arrives after its latency, or is lost."""
         if self.drop is not None and self.drop(packet):
             self.settle(packet, Fate.DROPPED)
         elif packet.ttl <= HOPS:
@@ -105,7 +105,7 @@ class MemoryInternet:
             self.schedule(self._latency_of(packet), partial(self._arrive, arriving))
 
     def settle(self, packet: MemoryPacket, fate: Fate) -> None:
-        """Note what became of a packet; a lost piece of a stream is sent again by its sender."""
+        """Record a packet's fate; the sender of a lost segment sends it again."""
         if self.watch is not None:
             self.watch(packet, fate)
         segment = packet.segment
@@ -113,14 +113,14 @@ class MemoryInternet:
             segment.sender.retransmit(packet)
 
     def schedule(self, delay: float, action: Callable[[], None]) -> None:
-        """Call `action` in `delay` seconds; of two at the same moment, the one scheduled first comes first."""
+        """Call `action` in `delay` seconds; at equal times, in the order of scheduling."""
         event = (trio.current_time() + delay, next(self._numbers), action)
         heapq.heappush(self._events, event)
         if self._events[0] is event:
             self._sleep.deadline = event[0]
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Let time pass here, until cancelled."""
+        """Perform events as they fall due, until cancelled."""
         task_status.started()
         clock = trio.lowlevel.current_clock()
         if isinstance(clock, Timekeeper):
@@ -132,11 +132,11 @@ class MemoryInternet:
 
     @property
     def next_due(self) -> float:
-        """When the next event happens; infinity while none is planned."""
+        """When the next event happens; infinity if none is scheduled."""
         return self._events[0][0] if self._events else math.inf
 
     def act_without_task(self) -> None:
-        """Let all happen that is due by now; what goes wrong is raised in `run`."""
+        """Perform all events that are due; errors are raised in `run`."""
         try:
             self._act()
         except Exception as error:

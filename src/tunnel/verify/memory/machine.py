@@ -1,4 +1,4 @@
-"""The quiet ports of a machine in memory: clock, entropy, interfaces."""
+"""Clock, entropy and interfaces of a machine in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WALL_AT_ZERO = 1_800_000_000.0
 
 
 class MemoryClock:
-    """Wall time that goes with Trio's clock; `wall_offset` makes it jump, `wake` says that the machine slept."""
+    """A wall clock that follows Trio's clock; `wall_offset` makes it jump, `wake` reports that the machine slept."""
 
     def __init__(self) -> None:
         self._wall_offset = 0.0
@@ -28,14 +28,14 @@ class MemoryClock:
         return WALL_AT_ZERO + self.wall_offset + trio.current_time()
 
     async def wait_slept(self) -> float:
-        """Return after the next sleep: its seconds."""
+        """Wait for the next sleep of the machine, and return its seconds."""
         before = self.slept
         await self._waiters.park()
         return self.slept - before
 
     @property
     def wall_offset(self) -> float:
-        """Seconds by which the wall clock is ahead of what it showed at first."""
+        """Seconds by which the wall clock was set forward since the start."""
         return self._wall_offset
 
     @wall_offset.setter
@@ -69,9 +69,9 @@ class MemoryEntropy:
 
 
 class MemoryInterfaces:
-    """The addresses of a host, and word of their changes. `find_gateways` may be replaced: where it stands now.
+    """The addresses of a host, and notice of their changes. `find_gateways` may be replaced.
 
-    `nested` are the addresses that other VPNs and overlays lead to.
+    `nested` are the addresses that are reached through other VPNs and overlays.
     """
 
     def __init__(self) -> None:
@@ -83,16 +83,16 @@ class MemoryInterfaces:
         self._waiters = trio.lowlevel.ParkingLot()
 
     def addresses(self) -> tuple[str, ...]:
-        """All addresses with loopback, sorted."""
+        """All addresses, including loopback, sorted."""
         loopback = ("127.0.0.1", "::1") if any(":" in address for address in self._addresses) else ("127.0.0.1",)
         return tuple(sorted({*self._addresses, *loopback}))
 
     def is_nested(self, host: str) -> bool:
-        """Whether an overlay leads there."""
+        """Whether this address is reached through an overlay."""
         return host in self.nested
 
     def gateways(self) -> tuple[Gateway, ...]:
-        """The routers that the host stands behind; none unless somebody says otherwise."""
+        """The next hops of the default routes: what `find_gateways` returns."""
         return self.find_gateways()
 
     def routes(self) -> tuple[Route, ...]:
@@ -108,7 +108,7 @@ class MemoryInterfaces:
         await self._waiters.park()
 
     def change(self, addresses: tuple[str, ...]) -> None:
-        """The host's addresses are these now."""
+        """Replace the host's addresses."""
         changed = addresses != self._addresses
         self._addresses = addresses
         if changed and self._waiters:

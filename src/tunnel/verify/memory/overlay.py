@@ -1,4 +1,4 @@
-"""Another VPN in memory, between two hosts: its packets ride in their tunnel interfaces, or take a way of their own.
+"""Another VPN in memory, between two hosts: its packets go through their tunnel interfaces, or by a path of their own.
 
 socket -> host -> overlay -(UDP in IPv4, in pieces that fit)-> TUN ~ tunnel ~> TUN -> overlay -> host -> socket
 """
@@ -20,9 +20,9 @@ from tunnel.verify.memory.packet import Fate, MemoryPacket
 
 PORT = 4789
 PACE = 500
-"""Packets a second that both ends send, at most: what runs in circles must not stop virtual time."""
+"""The most packets a second that both ends send: a loop must not stop virtual time."""
 KEPT = 64
-"""Packets of which some pieces came; the oldest is forgotten."""
+"""The most packets that wait for missing fragments; beyond it the oldest is dropped."""
 _IP = struct.Struct("!BBHHHBBH4s4s")
 _UDP = struct.Struct("!HHHH")
 _PIECE = struct.Struct("!4sIBB")
@@ -33,10 +33,10 @@ _HEADERS = 28
 
 
 class MemoryOverlay:
-    """Joins two hosts. `addresses` are their new ones; `latency` is None for one that rides in the tunnel.
+    """Joins two hosts. `addresses` are their new ones; `latency` is None if it goes through the tunnel.
 
-    One that is `encrypted` shows nothing of what it wraps. `on_encapsulated(host, packet, age)` sees what goes into the
-    tunnel, and for how many seconds the overlay has been there.
+    An `encrypted` one hides what it wraps. `on_encapsulated(host, packet, age)` is called with each packet that goes
+    into the tunnel, and the seconds since the overlay came up.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class MemoryOverlay:
                 host.devices.takers.append(partial(self._take, host))
 
     def _carry(self, packet: MemoryPacket) -> None:
-        """A host sends this to the other one."""
+        """Carry a packet from one host to the other."""
         here, there = self._hosts[packet.source.host], self._hosts[packet.destination.host]
         if len(packet.payload) + _HEADERS > self._mtu:
             here.ether.settle(packet, Fate.OVERSIZE)
@@ -84,7 +84,7 @@ class MemoryOverlay:
         return self._sent <= PACE
 
     def _ride(self, here: MemoryHost, there: MemoryHost, packet: MemoryPacket) -> bool:
-        """Into the tunnel. False: one of the two has none, or its queue is full."""
+        """Send a packet into the tunnel. False: one of the hosts has none, or its queue is full."""
         device, far = _device_of(here), _device_of(there)
         source, destination = _address4(device), _address4(far)
         if device is None or source is None or destination is None:
@@ -102,7 +102,7 @@ class MemoryOverlay:
         )
 
     def _take(self, host: MemoryHost, inner: bytes) -> bool:
-        """Whether what came out of a tunnel is a piece of ours; the last one brings the packet."""
+        """Take a fragment of ours that came out of a tunnel; the last one completes a packet. False: it is not ours."""
         at = _IP.size + _UDP.size
         if len(inner) < at + _PIECE.size or inner[0] != 0x45 or inner[9] != _PROTOCOL_UDP:
             return False
@@ -131,13 +131,13 @@ def _device_of(host: MemoryHost) -> MemoryDevice | None:
 
 
 def _address4(device: MemoryDevice | None) -> bytes | None:
-    """The interface's IPv4 address, if it has it now."""
+    """The interface's IPv4 address, if it has one now."""
     present = () if device is None else map(ipaddress.ip_interface, device.link.present)
     return next((interface.ip.packed for interface in present if interface.version == 4), None)
 
 
 def _datagram(source: bytes, destination: bytes, payload: bytes) -> bytes:
-    """As the kernel would send it; nobody in a simulation looks at checksums."""
+    """A UDP datagram in IPv4, as the kernel would send it. Checksums are not computed."""
     length = _IP.size + _UDP.size + len(payload)
     head = _IP.pack(0x45, 0, length, 0, 0, 64, _PROTOCOL_UDP, 0, source, destination)
     return head + _UDP.pack(PORT, PORT, length - _IP.size, 0) + payload

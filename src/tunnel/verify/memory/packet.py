@@ -1,4 +1,4 @@
-"""What travels in the internet in memory, and what became of it."""
+"""The packets of the internet in memory, their fates, and the interfaces that carry them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class StreamEnd(Protocol):
     """The sender of a segment, as the receiver and the network see it."""
 
     def came_through(self) -> None:
-        """A packet of its own arrived."""
+        """One of its packets arrived."""
         ...
 
     def credit(self, count: int) -> None:
-        """So many bytes of its own were read."""
+        """The receiver has read so many of its bytes."""
         ...
 
     def retransmit(self, lost: MemoryPacket) -> None:
-        """A packet of its own was lost."""
+        """One of its packets was lost."""
         ...
 
 
 class SegmentKind(Enum):
-    """What a packet of a byte stream says (RFC 9293 in a nutshell)."""
+    """The kind of a segment: a simplified RFC 9293."""
 
     CONNECT = "connect"
     ACCEPT = "accept"
@@ -49,7 +49,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPacket:
-    """One packet: a UDP datagram, or a piece of a byte stream if it has a segment.
+    """One packet: a UDP datagram, or part of a byte stream if it has a segment.
 
     A NAT box rewrites the endpoints with `dataclasses.replace` and leaves the rest alone.
     """
@@ -67,13 +67,13 @@ class MemoryPacket:
 
 
 class Fate(Enum):
-    """What became of a packet."""
+    """The fate of a packet."""
 
     DELIVERED = "delivered"
     DROPPED = "dropped"
     """By the internet's `drop` hook, or lost on a line."""
     EXPIRED = "expired"
-    """Its TTL was lower than the hops of the way."""
+    """Its TTL was lower than the number of hops."""
     UNROUTABLE = "unroutable"
     """Nobody has the destination address, or the sender does not have the source address any more."""
     UNWANTED = "unwanted"
@@ -81,11 +81,11 @@ class Fate(Enum):
     OVERFLOW = "overflow"
     """The receiver's queue was full."""
     FILTERED = "filtered"
-    """A NAT box or firewall let it not pass."""
+    """A NAT or firewall dropped it."""
     OVERSIZE = "oversize"
-    """Longer than the line's MTU: a black hole tells nobody."""
+    """Longer than the line's MTU, and dropped in silence."""
     SHED = "shed"
-    """A line of limited rate had too much waiting."""
+    """The queue of a line of limited rate was full."""
 
 
 class Owner(Protocol):
@@ -93,7 +93,7 @@ class Owner(Protocol):
 
     @property
     def name(self) -> str:
-        """For latencies and traces."""
+        """Its name, for latencies and traces."""
         ...
 
     def deliver(self, packet: MemoryPacket) -> None:
@@ -105,15 +105,15 @@ class Network(Protocol):
     """What a host is plugged into: the internet, or a NAT box's inner side."""
 
     def attach(self, address: str, owner: Owner) -> None:
-        """From now on packets to this address go to this owner."""
+        """Deliver packets to this address to this owner from now on."""
         ...
 
     def detach(self, address: str) -> None:
-        """Packets to this address go nowhere."""
+        """Drop packets to this address from now on."""
         ...
 
     def transmit(self, packet: MemoryPacket) -> None:
-        """Take a packet on its way."""
+        """Send a packet on."""
         ...
 
 
@@ -125,5 +125,5 @@ class Ether(Protocol):
         ...
 
     def settle(self, packet: MemoryPacket, fate: Fate) -> None:
-        """Say what became of a packet. A lost piece of a stream is sent again by its sender."""
+        """Record a packet's fate. The sender of a lost segment sends it again."""
         ...

@@ -1,4 +1,4 @@
-"""Names to addresses, from a dict."""
+"""Resolves names from a mapping."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Unreachable
 
 LOOKUP = 0.001
-"""Seconds that a look-up takes."""
+"""Seconds that a lookup takes."""
 
 
 class Trouble(Enum):
-    """How a look-up goes wrong."""
+    """How a lookup fails."""
 
     FAILS = "fails"
     """At once."""
     HANGS = "hangs"
-    """No answer ever comes: the asker must have patience of its own."""
+    """No answer ever comes: the caller must have a timeout."""
 
 
 class MemoryResolver:
     """Looks names up in a mapping that may change.
 
     `trouble` (with every name) and `trouble_with` (with some) may be changed at any moment; numeric addresses need no
-    look-up.
+    lookup.
     """
 
     def __init__(self, names: Mapping[str, tuple[str, ...]]) -> None:

@@ -1,8 +1,8 @@
-"""Byte streams in memory: TCP in a nutshell, over packets that may be lost, delayed or overtaken.
+"""Byte streams in memory: a simplified TCP, over packets that may be lost, delayed or reordered.
 
-A stream is known on each host by its two endpoints as that host sees them, so a NAT box may stand in between. Pieces
-are numbered; a lost one is sent again after a growing delay; a reader that does not read stops the writer (a window).
-What is left out: acknowledgements as packets (the internet tells the sender of a loss) and congestion.
+Each host knows a stream by its two endpoints as that host sees them, so a NAT may be in between. Segments are numbered;
+a lost one is sent again after a growing delay; a reader that does not read stops the writer (a window). There are no
+acknowledgements as packets (the internet tells the sender of a loss), and there is no congestion control.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tunnel.model.errors import Unreachable
 from tunnel.verify.memory.packet import Ether, Fate, MemoryPacket, Segment, SegmentKind, StreamEnd
 
 WINDOW = 256 * 1024
-"""Bytes sent and not yet read, at most."""
+"""The most bytes that are sent and not yet read."""
 PIECE = 16 * 1024
 BACKLOG = 128
 FIRST_RETRANSMIT = 0.2
@@ -44,7 +44,7 @@ class StreamHost(Protocol):
         ...
 
     def forget_stream(self, stream: MemoryStream) -> None:
-        """It takes no packets any more."""
+        """Deliver no more packets to this stream."""
         ...
 
     def forget_listener(self, listener: MemoryListener) -> None:
@@ -76,7 +76,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self._sending = trio.StrictFIFOLock()
 
     async def connect(self) -> None:
-        """Ask the other side. Raises Unreachable."""
+        """Connect to the other side. Raises Unreachable."""
         self._transmit(SegmentKind.CONNECT)
         with trio.move_on_after(CONNECT_PATIENCE):
             await self._established.wait()
@@ -86,7 +86,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             raise Unreachable(f"{self.remote} did not answer in {CONNECT_PATIENCE:.0f} s")
 
     def accepted_from(self, peer: StreamEnd) -> None:
-        """This is the answering end: say so to the other."""
+        """Become the accepting end of `peer`'s connection, and tell it."""
         self._peer = peer
         self._established.set()
         self._transmit(SegmentKind.ACCEPT)
@@ -116,7 +116,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             self._check_sendable()
 
     async def send_eof(self) -> None:
-        """No more from this side."""
+        """End this direction."""
         async with self._sending:
             if not self._ended:
                 self._check_sendable()
@@ -168,7 +168,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         assert segment is not None
         match segment.kind:
             case SegmentKind.CONNECT:
-                pass  # a duplicate: the answer is under way
+                pass  # a duplicate: the answer is on its way
             case SegmentKind.ACCEPT:
                 self._peer = segment.sender
                 self._established.set()
@@ -186,7 +186,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self._arrivals.unpark_all()
 
     def came_through(self) -> None:
-        """A packet of ours arrived."""
+        """One of its packets arrived."""
         self._losing_since = None
 
     def credit(self, count: int) -> None:
@@ -195,7 +195,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self._credits.unpark_all()
 
     def retransmit(self, lost: MemoryPacket) -> None:
-        """The internet lost a packet of ours: try again, after as long as we have been losing by now, or give up."""
+        """Send a lost packet again, after as long as packets have been lost by now, or give up."""
         if lost.segment is not None and lost.segment.kind is SegmentKind.RESET:
             return
         if self._losing_since is None:
@@ -281,7 +281,7 @@ class MemoryListener:
             self._acceptors.unpark_all()
 
     def arrive(self, packet: MemoryPacket) -> Fate:
-        """Somebody connects."""
+        """Accept a connection request."""
         assert packet.segment is not None
         assert packet.segment.sender is not None
         packet.segment.sender.came_through()

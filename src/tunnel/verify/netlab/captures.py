@@ -12,7 +12,7 @@ from typing import Self
 from tunnel.model.errors import DeviceError
 from tunnel.verify.netlab.namespaces import command_in
 
-_DRAIN_PATIENCE = 1.0  # seconds for a tcpdump to write what it has seen
+_DRAIN_PATIENCE = 1.0  # seconds that a tcpdump gets to write what it has seen
 
 
 class Capture:
@@ -61,7 +61,7 @@ class Capture:
 
 
 def _sleeps(pid: int) -> bool:
-    """Whether a process waits for something. A packet wakes tcpdump at its arrival: one that sleeps has read all."""
+    """Whether a process is waiting. A packet wakes tcpdump on arrival: if it sleeps, it has read everything."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:

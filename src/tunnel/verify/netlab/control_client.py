@@ -1,7 +1,7 @@
-"""Asks a node's control socket (docs/control.md), blocking, without starting a command for each question.
+"""A blocking client for a node's control socket (docs/control.md), without a new process for each request.
 
-A Unix socket is found by its path, whatever network namespace its owner lives in. The node's own client stands on Trio
-and a higher floor; this one is for tests and benches, which block anyway.
+A Unix socket is found by its path, whatever network namespace its owner is in. The product's client needs Trio; this
+one is for tests and benches, which block anyway.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from tunnel.model.errors import Unreachable
 
 _PATIENCE = 10.0
-_REFRESH = 0.2  # the shortest that a node accepts: what is no change of a peer's state is seen so late
+_REFRESH = 0.2  # the shortest interval that a node accepts: other changes than a peer's state are seen so late
 
 
 def ask_node(control: Path, word: str, **details: str) -> Any:
@@ -27,7 +27,7 @@ def ask_node(control: Path, word: str, **details: str) -> Any:
 
 
 def watch_node(control: Path, patience: float) -> Iterator[dict[str, Any]]:
-    """The node's status now, after each change of a peer, and every 0.2 s, until patience ends.
+    """The node's status at once, after each change of a peer, and every 0.2 s, for `patience` seconds.
 
     Raises Unreachable when no node answers, or no longer.
     """

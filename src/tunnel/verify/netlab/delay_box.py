@@ -1,10 +1,10 @@
-"""A wire that takes time: carries every Ethernet frame between two interfaces, later. A program, run by its path.
+"""A wire with a delay: carries every Ethernet frame between two interfaces, later. A program, run by its path.
 
     python -I -S delay_box.py INTERFACE INTERFACE MILLISECONDS
 
-It stands on the standard library alone, so that it starts in some ten milliseconds. It prints one line, `ready`, and
-ends when its stdin does: with the lab's owner, however that one dies. Frames keep their order. Offloads survive: each
-frame travels with its virtio header (PACKET_VNET_HDR), so a TCP superpacket of 64 KiB crosses in one piece.
+It uses the standard library alone, so that it starts in some ten milliseconds. It prints one line, `ready`, and ends
+when its stdin does: with the lab's owner, however that ends. Frames keep their order. Offloads survive: each frame
+travels with its virtio header (PACKET_VNET_HDR), so a TCP superpacket of 64 KiB crosses in one piece.
 """
 
 from __future__ import annotations

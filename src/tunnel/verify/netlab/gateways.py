@@ -1,7 +1,7 @@
 """miniupnpd on a site's router: its hosts may ask it for ports, in UPnP IGD, NAT-PMP and PCP.
 
-Made like on any Linux router: mappings are DNAT in chains of miniupnpd's own, which the router's forwarding lets pass.
-It refuses WAN addresses that it takes for private or reserved, the documentation ranges included; the lab's 25.x are
+As on any Linux router, mappings are DNAT rules in chains of miniupnpd, and the router's forwarding lets them pass.
+miniupnpd refuses WAN addresses that look private or reserved, the documentation ranges included; the lab's 25.x are
 fine.
 """
 
@@ -27,9 +27,8 @@ _DISCOVERY = "239.255.255.250"  # SSDP: how UPnP services are found
 class GatewayProgram:
     """One router's miniupnpd. It serves when `start` returns; `stop` it, `kill` it and `start` it again at will.
 
-    Its leases outlive it, as on a router that keeps them in its flash; so do its rules, until it removes them. One
-    mapping belongs to one host of the site. Ask for no port below 1024: it refuses those by UPnP, but a NAT-PMP request
-    for one lets miniupnpd 2.3.1 spin for ever.
+    Its leases outlive it, as on a router that keeps them in flash; so do its rules, until it removes them. Do not ask
+    for ports below 1024: it refuses those by UPnP, but a NAT-PMP request for one makes miniupnpd 2.3.1 spin for ever.
     """
 
     def __init__(self, site: Site, protocols: Collection[Gateway], folder: Path, popen: Popen) -> None:
@@ -53,11 +52,11 @@ class GatewayProgram:
 
     @property
     def is_running(self) -> bool:
-        """Whether it serves, or would if it were not busy."""
+        """Whether its process is running."""
         return self._program is not None and self._program.poll() is None
 
     def start(self) -> None:
-        """Raises DeviceError, with what it said, if it does not come up."""
+        """Start it. Raises DeviceError, with its output, if it does not come up."""
         if not self._is_prepared:
             check_privilege(["miniupnpd"])
             run(command_in(self._namespace, ["nft", "-f", "-"]), _RULES)
@@ -66,20 +65,20 @@ class GatewayProgram:
         wait_said(self._program, self._ready)
 
     def stop(self) -> None:
-        """As when the service is told to end: it takes its mappings back, and says goodbye to UPnP's listeners."""
+        """End it as a service manager does: it removes its mappings, and announces its end by UPnP."""
         assert self._program is not None
         self._program.terminate()
         self._program.wait()
 
     def kill(self) -> None:
-        """As in a power cut, but that the router itself lives on: the mappings' rules stay."""
+        """Kill it, while the router itself lives on: the rules of its mappings stay."""
         assert self._program is not None
         self._program.kill()
         self._program.wait()
 
 
 def wait_said(daemon: subprocess.Popen[bytes], ready: bytes) -> None:
-    """Until a daemon has said this; it may go on talking. Raises DeviceError with what it said if it ends before."""
+    """Wait until its output contains this text. Raises DeviceError, with the output, if it ends before."""
     assert daemon.stdout is not None
     said = b""
     for line in daemon.stdout:
@@ -92,7 +91,7 @@ def wait_said(daemon: subprocess.Popen[bytes], ready: bytes) -> None:
 
 
 def _drain(pipe: IO[bytes]) -> None:
-    """A daemon whose pipe is full stands still."""
+    """Read on: a daemon whose pipe is full stops."""
     with pipe:
         for _ in pipe:
             continue
@@ -102,7 +101,7 @@ def _inside(site: Site) -> str:
     return f"{site.lan if len(site.routers) == 1 else site.between}.0/24"
 
 
-# The router's input drops what is not for its own address, and so discovery.
+# The router's input drops multicast, and so discovery.
 _RULES = f"""
 table inet filter {{
   chain upnp_forward {{

@@ -1,4 +1,4 @@
-"""The kinds of sites: which routers stand in front of their hosts, and what those do. Knows no namespace, runs nothing.
+"""The kinds of sites: the routers in front of their hosts, and what these do. Knows no namespace, runs nothing.
 
 The words are those of RFC 4787: *mapping* (which external port a local one gets), *filtering* (who may send to it).
 
@@ -34,11 +34,11 @@ from tunnel.verify.reachability.topology import Nat, Router, Udp, Unsolicited
 
 
 class Gateway(Enum):
-    """How the hosts of a site may ask its router for a port."""
+    """How the hosts of a site may request ports of its router."""
 
     UPNP = "upnp"
     PCP = "pcp"
-    """And NAT-PMP, which lives on the same port."""
+    """And NAT-PMP, which uses the same port."""
 
 
 class Kind(Enum):
@@ -70,12 +70,12 @@ class Kind(Enum):
 
     @property
     def gateway(self) -> Gateway | None:
-        """Whether the router at the internet can be asked for ports."""
+        """By which protocol the router at the internet grants ports, if it does."""
         return _GATEWAYS.get(self)
 
     @property
     def has_ipv4(self) -> bool:
-        """All but one."""
+        """Whether its hosts have IPv4."""
         return self is not Kind.IPV6_ONLY
 
     @property
@@ -85,12 +85,12 @@ class Kind(Enum):
 
     @property
     def can_hairpin(self) -> bool:
-        """Whether the router at the internet keeps one external port for a local one, to which a way back can lead."""
+        """Whether the router at the internet keeps one external port for a local one, so that a hairpin is possible."""
         return self.hides_hosts and self.truth.mapping is Mapping.ENDPOINT_INDEPENDENT and self is not Kind.SLOPPY
 
     @property
     def chain(self) -> NatChain:
-        """The same routers as the oracle knows them. They have no addresses: a lab gives them some."""
+        """The same routers as the oracle knows them, without addresses: a lab gives them some."""
         routers = tuple(_BEHAVIORS[kind] for kind in reversed(self.routers))
         if self.gateway is not None:
             routers = (replace(routers[0], gateway=_SPEAKS[self.gateway]), *routers[1:])
@@ -143,4 +143,4 @@ _BEHAVIORS = {
     Kind.UDP_BLOCKED: _router(udp=Udp.BLOCKED),
     Kind.WEB_ONLY: _router(udp=Udp.WEB_ONLY),
 }
-"""What each single router does, in the words that the simulation builds routers from."""
+"""The behaviour of each single router, in the words of the simulation."""

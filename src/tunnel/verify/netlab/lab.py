@@ -40,7 +40,7 @@ NAT64_ADDRESS = "25.98.0.1"
 
 
 class Lab:
-    """One lab. `with Lab() as lab:`, then `lab.add_site(...)`; leaving ends its programs and removes everything.
+    """One lab. `with Lab() as lab:`, then `lab.add_site(...)`; leaving the block ends its programs and removes all.
 
     Making one also removes the labs of owners that died. Raises DeviceError, with the remedy, without root or tools.
     """
@@ -56,7 +56,7 @@ class Lab:
         self._has_ipv6 = False
         self.sites: dict[str, Site] = {}
         self.gateways: dict[str, GatewayProgram] = {}
-        """Of the sites whose router may be asked for ports, by the site's name."""
+        """The gateway of each site whose router grants ports, by the site's name."""
         self._cuts: set[frozenset[str]] = set()
         self._programs: list[subprocess.Popen[bytes]] = []
         self._boxes: list[subprocess.Popen[bytes]] = []
@@ -89,11 +89,11 @@ class Lab:
         ipv6: bool = False,
         hairpin: bool = False,
     ) -> Site:
-        """One more site; `delay` is one-way, in milliseconds, between it and the internet. Raises SettingsError."""
+        """Add a site; `delay` is one-way, in milliseconds, between it and the internet. Raises SettingsError."""
         return self.add_sites([SiteSpec(name, kind, hosts, delay, lifetime, ipv6, hairpin)])[0]
 
     def add_sites(self, specs: Iterable[SiteSpec]) -> tuple[Site, ...]:
-        """Several at once, which is faster. Raises SettingsError before anything is made."""
+        """Add several sites at once, which is faster. Raises SettingsError before anything is made."""
         fresh: dict[str, Site] = {}
         for spec in specs:
             spec.check()
@@ -119,7 +119,7 @@ class Lab:
     def open_nat64(self) -> None:
         """Let IPv6 hosts reach the IPv4 internet behind `NAT64_PREFIX`/96, seen at `NAT64_ADDRESS`.
 
-        Needs a site with IPv6. No name server tells of it.
+        Needs a site with IPv6. No name server announces the prefix.
         """
         name = "nat64"
         self._start_boxes(self._middle.internet, [[str(_NAT64_BOX), name, NAT64_PREFIX, NAT64_ADDRESS]])
@@ -138,7 +138,7 @@ class Lab:
         for program in running:
             with suppress(subprocess.TimeoutExpired):
                 program.wait(max(0.0, patience_ends - time.monotonic()))
-        for box in self._boxes:  # last, so that programs can say goodbye over their links
+        for box in self._boxes:  # last, so that programs can take leave over their links
             assert box.stdin is not None
             box.stdin.close()
         self._entry.close()
@@ -179,9 +179,9 @@ class Lab:
     # Trouble
 
     def cut(self, one: Site, other: Site) -> None:
-        """Drop, without a word, all UDP between two sites' public addresses; what goes over the server still works.
+        """Drop silently all UDP between the public addresses of two sites; what goes over the server still works.
 
-        IPv6 too. A cut follows its sites when their addresses change. Raises SettingsError for one site alone.
+        IPv6 too. A cut follows its sites when their addresses change. Raises SettingsError if both are one site.
         """
         if one.name == other.name:
             raise SettingsError(f"site {one.name} cannot be cut from itself: its hosts do not meet at the internet")
@@ -194,15 +194,15 @@ class Lab:
         self._apply_cuts()
 
     def swallow_ipv6_streams(self, longer_than: int) -> None:
-        """Drop, without a word, each IPv6 packet of TCP that is longer than so many bytes, from now on.
+        """Drop silently each IPv6 packet of TCP that is longer than so many bytes, from now on.
 
-        A way that connects and then carries nothing, or small packets alone: a broken tunnel, an MTU that nobody tells.
+        Such a path connects and then carries only small packets, as with a broken tunnel or an unknown MTU.
         """
         rule = f"meta nfproto ipv6 meta l4proto tcp meta length > {longer_than} drop"
         run(command_in(self._middle.internet, ["nft", "add", "rule", "inet", "internet", "forward", *rule.split()]))
 
     def police_udp(self, site: Site, rate: int) -> None:
-        """From now on a site's provider drops UDP beyond so many kilobytes a second, to it and from it, and no TCP."""
+        """Let a site's provider drop UDP, but no TCP, beyond so many kilobytes a second, to it and from it."""
         for way in ("saddr", "daddr"):
             over = f"limit rate over {rate} kbytes/second burst 30 kbytes drop"
             rule = f"meta l4proto udp ip {way} {site.public_network}.0.0/16 {over}"
@@ -210,7 +210,7 @@ class Lab:
             run(command_in(self._middle.internet, argv))
 
     def change_wan(self, site: Site) -> str:
-        """Give a site another public IPv4 address, which is returned. The old one is gone, and with it every mapping.
+        """Give a site another public IPv4 address and return it. The old one is gone, and with it every mapping.
 
         Its IPv6 addresses stay. Needs the command `conntrack`.
         """
@@ -231,12 +231,12 @@ class Lab:
     # Looking
 
     def counters(self) -> dict[str, traffic.LinkCount]:
-        """What each link at the internet carried since it exists: one a site, and `server`."""
+        """What each link at the internet has carried: one for each site, and `server`."""
         text = run(["ip", "-n", self._middle.internet, "-j", "-s", "link", "show"])
         return traffic.link_counts(text, ("server", *self.sites))
 
     def flows(self) -> dict[traffic.Flow, traffic.Count]:
-        """What passed the internet, by source address, destination address and protocol; cut packets do not count."""
+        """What passed the internet, by source address, destination address and protocol; dropped packets excluded."""
         return traffic.flow_counts(
             run(command_in(self._middle.internet, ["nft", "-j", "list", "table", "inet", "internet"]))
         )
@@ -244,7 +244,7 @@ class Lab:
     def capture(self, folder: Path) -> Capture:
         """Record every link at the internet as FOLDER/LINK.pcap, until closed. Needs the command `tcpdump`.
 
-        It records when this returns: every tcpdump has said that it listens.
+        Recording has begun when this returns: every tcpdump has said that it listens.
         """
         check_privilege(["tcpdump"])
         capture = Capture(self._middle.internet, ("server", *self.sites), folder)
@@ -286,7 +286,7 @@ class Lab:
         add_namespaces(names)
 
     def _start_boxes(self, namespace: str, programs: Iterable[Sequence[str]]) -> None:
-        """Programs of ours that stand in the way of packets, until the lab closes."""
+        """Start our programs that forward packets; they run until the lab closes."""
         started = []
         for program in programs:
             command = command_in(namespace, [sys.executable, "-I", "-S", *program])

@@ -21,11 +21,11 @@ from tunnel.verify.netlab.namespaces import named_like, remove_namespaces
 STATE = Path("/run/p2ptunnel-netlab")
 """Where labs are recorded unless the caller names another folder."""
 
-_LAST_WORDS = 0.1  # seconds: an `ip` that a killed owner had just started may still be making namespaces
+_LAST_WORDS = 0.1  # seconds: an `ip` that a killed owner had just started may still make namespaces
 
 
 class Entry:
-    """One lab's line in the ledger."""
+    """One lab's entry in the ledger."""
 
     def __init__(self, state: Path = STATE) -> None:
         self._state = state
@@ -41,16 +41,16 @@ class Entry:
 
     @property
     def namespaces(self) -> Sequence[str]:
-        """What was recorded, in this order."""
+        """The recorded namespaces, in order."""
         return tuple(self._namespaces)
 
     @property
     def folder(self) -> Path:
-        """For files that the lab's programs need; it goes with the lab."""
+        """A folder for files of the lab's programs; it is removed with the lab."""
         return _folder(self._path)
 
     def record(self, namespaces: Sequence[str]) -> None:
-        """Write down namespaces that are about to be made."""
+        """Record namespaces that are about to be made."""
         self._namespaces += namespaces
         self._write()
 

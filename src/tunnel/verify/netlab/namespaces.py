@@ -17,7 +17,7 @@ _NAMED = Path("/run/netns")  # where iproute2 keeps the namespaces that have nam
 _PACKAGES = "iproute2, nftables, conntrack, tcpdump and miniupnpd-nftables"
 PATIENCE = 120.0
 """Seconds that a command gets to its end."""
-_DEATH_PATIENCE = 3.0  # seconds that killed processes get to be gone
+_DEATH_PATIENCE = 3.0  # seconds that killed processes get to end
 
 
 def check_privilege(tools: Iterable[str] = ("ip", "nft")) -> None:
@@ -37,7 +37,7 @@ def command_in(namespace: str, argv: Sequence[str]) -> list[str]:
 
 
 def run(argv: Sequence[str], script: str = "") -> str:
-    """Run to the end with `script` on stdin; returns what it printed. Raises DeviceError with what it complained of.
+    """Run a command with `script` on stdin and return its output. Raises DeviceError with its error output.
 
     A program that has not ended after PATIENCE is killed.
     """
@@ -51,7 +51,7 @@ def run(argv: Sequence[str], script: str = "") -> str:
 
 
 def run_scripts(scripts: Mapping[str, str]) -> None:
-    """Run one shell script in each namespace, all at once. Raises DeviceError with the first complaint."""
+    """Run one shell script in each namespace, all at once. Raises DeviceError with the first error output."""
     started = {}
     for namespace, script in scripts.items():
         process = subprocess.Popen(
@@ -73,7 +73,7 @@ def run_scripts(scripts: Mapping[str, str]) -> None:
 
 
 def ip_batch(*lines: str) -> str:
-    """The lines of shell that hand these commands to one `ip`."""
+    """The lines of shell that pass these commands to one `ip`."""
     return _heredoc("ip -batch -", "\n".join(lines))
 
 
@@ -87,7 +87,7 @@ def _heredoc(command: str, text: str) -> str:
 
 
 def named_like(prefix: str) -> list[str]:
-    """The namespaces of this machine whose names begin so."""
+    """The namespaces of this machine whose names begin with `prefix`."""
     return sorted(path.name for path in _NAMED.glob(f"{prefix}*"))
 
 
@@ -97,7 +97,7 @@ def add_namespaces(names: Sequence[str]) -> None:
 
 
 def remove_namespaces(names: Sequence[str]) -> None:
-    """Kill whatever runs in these namespaces and remove them with all that is in them; absent ones are passed over."""
+    """Kill all processes in these namespaces and remove them with everything in them; missing ones are skipped."""
     present = [name for name in names if (_NAMED / name).exists()]
     _kill_processes_in(present)
     if present:

@@ -4,9 +4,9 @@
 
     host -- IPv6 to PREFIX::a.b.c.d --> TUN INTERFACE | TCP, UDP | TUN INTERFACE -- IPv4 from OUTER --> a.b.c.d
 
-It stands on the standard library alone, as the delay box does. It prints one line, `ready`, when the interface is there
-(whoever started it gives it routes), and ends when its stdin does. Ports are kept where they are free, for all
-destinations; only whom a host has sent to gets in, from that port. Nothing is ever forgotten: labs are short.
+It uses the standard library alone, as the delay box does. It prints one line, `ready`, when the interface exists (the
+caller gives it routes), and ends when its stdin does. Ports are kept if they are free, for all destinations; filtering
+is address and port-dependent. Mappings never expire: labs are short.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Nat64:
         self._spoken_to: set[tuple[int, Host]] = set()
 
     def translate(self, packet: bytes) -> bytes | None:
-        """The same on the other side; None: dropped."""
+        """The translated packet; None: dropped."""
         return self._out(packet) if packet[0] >> 4 == 6 else self._in(packet)
 
     def _out(self, packet: bytes) -> bytes | None:
@@ -113,7 +113,7 @@ def main(interface: str, prefix: str, outer: str) -> None:
             try:
                 os.write(tun, translated)
             except OSError:
-                continue  # no way there: as any router, it drops
+                continue  # no route: as any router, it drops
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The system's own `ping`, running on a host of a lab, and what its answers tell: loss, delay, holes."""
+"""The system's own `ping` on a host of a lab, and what its answers show: loss, delay, holes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Pings:
 
     @property
     def lost(self) -> tuple[int, ...]:
-        """The pings that were never answered, of all but the last: a run that is stopped does not wait for that one."""
+        """The pings that were never answered, except the last: a run that is stopped does not wait for it."""
         answered = {answer.sequence for answer in self.answers}
         return tuple(sequence for sequence in range(1, self.sent) if sequence not in answered)
 
@@ -61,7 +61,7 @@ class Pings:
 
 
 class Pinging:
-    """A running `ping -D`, read as it goes. `finish` it (it has a count) or `stop` it, once."""
+    """A running `ping -D`, whose output is read as it comes. Either `finish` it (with a count) or `stop` it, once."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -84,7 +84,7 @@ class Pinging:
         return found
 
     def finish(self) -> Pings:
-        """Wait for its own end."""
+        """Wait until it ends by itself."""
         self._process.wait()
         ended = time.time()
         self._reader.join()

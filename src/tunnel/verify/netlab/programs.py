@@ -35,11 +35,11 @@ from tunnel.wire.invites import decode_invite, encode_invite
 
 COMMAND = (sys.executable, "-m", "tunnel")
 SERVER_PORT = 443
-"""Where the server listens: what still leaves a network that blocks UDP."""
+"""The port of the server: one that networks without UDP still let out."""
 PATIENCE = 20.0
-"""Seconds that peers get to come where they are waited for."""
+"""Seconds that peers get to reach an expected state."""
 STARTING = 60.0
-"""Seconds that nodes get to start and to survey, all at once on a machine that has other work."""
+"""Seconds that nodes get to start and survey, all at once on a busy machine."""
 _LOOK_AGAIN = 0.05
 _BOTH_FAMILIES = (SERVER_ADDRESSES, SERVER_ADDRESSES_V6)
 
@@ -56,7 +56,7 @@ class Running:
 
 
 class LabPrograms:
-    """Starts, asks and ends. Each program keeps its state in a folder of its own below `folder`."""
+    """Starts, queries and ends programs. Each keeps its state in a folder of its own below `folder`."""
 
     def __init__(self, lab: Lab, folder: Path) -> None:
         self._lab = lab
@@ -84,10 +84,10 @@ class LabPrograms:
     def start_server(
         self, *options: str, stun_ports: Sequence[int] = STUN_PORTS, listen: Sequence[str] = (), url: str | None = None
     ) -> None:
-        """Start the server and read where it serves. Raises DeviceError when it does not come up.
+        """Start the server and read where it serves. Raises DeviceError if it does not come up.
 
-        By itself it names each address of the lab's server; with `listen` (HOST:PORT) it knows no more than that.
-        Invites name `url`, if it is given.
+        By default it is told each address of the lab's server; with `listen` (HOST:PORT) only those. Invites name
+        `url`, if it is given.
         """
         argv = [*COMMAND, "server", "--state", str(self.state("server"))]
         if listen:
@@ -140,9 +140,8 @@ class LabPrograms:
     ) -> Running:
         """Start `up`, with a TUN interface of its own unless `--userspace` is among the options.
 
-        It is not there yet: see the `wait_...` methods. It dials the server over IPv6 where it has nothing else, or as
-        `ipv6` says. `environment` is added to ours, without our proxies: they are
-        not the lab's.
+        It is not up yet: see the `wait_...` methods. It dials the server over IPv6 if it has nothing else, or as `ipv6`
+        says. `environment` is added to that of this process, without its proxies: they are not in the lab.
         """
         tun = f"t-{name}"[:15]
         state = self.state(name)
@@ -159,16 +158,16 @@ class LabPrograms:
         return running
 
     def restart_node(self, name: str) -> Running:
-        """The same node on the same host again, after its end."""
+        """Start the same node on the same host again, after its end."""
         return self.start_node(self.nodes[name].host, name)
 
     def stop_node(self, name: str) -> None:
-        """As a service manager does."""
+        """End a node as a service manager does."""
         self.nodes[name].process.terminate()
         self.nodes[name].process.wait()
 
     def kill_node(self, name: str) -> None:
-        """As `kill -9` does."""
+        """Kill a node as `kill -9` does."""
         self.nodes[name].process.kill()
         self.nodes[name].process.wait()
 
@@ -202,7 +201,7 @@ class LabPrograms:
         return status
 
     def peer(self, name: str, peer: str) -> dict[str, Any] | None:
-        """What one node says of another; None if it does not know it."""
+        """What one node says of another; None if it does not know the other."""
         return peer_in(self.status(name), peer)
 
     def address(self, name: str) -> str:
@@ -225,7 +224,7 @@ class LabPrograms:
     def wait_status(
         self, name: str, holds: Callable[[dict[str, Any]], bool], what: str, patience: float = PATIENCE
     ) -> dict[str, Any]:
-        """The first status of which this holds, told by the node. Raises Unreachable, with the last status and log."""
+        """Wait for the first status for which `holds` is true. Raises Unreachable, with the last status and log."""
         ends = time.monotonic() + patience
         status: dict[str, Any] | None = None
         while (left := ends - time.monotonic()) > 0:
@@ -239,7 +238,7 @@ class LabPrograms:
     def wait_peer(
         self, name: str, peer: str, holds: Callable[[dict[str, Any]], bool], what: str, patience: float = PATIENCE
     ) -> dict[str, Any]:
-        """What a node says of a peer, as soon as this holds of it."""
+        """Wait until `holds` is true of what a node says of a peer, and return that."""
 
         def look(status: dict[str, Any]) -> bool:
             entry = peer_in(status, peer)
@@ -250,18 +249,18 @@ class LabPrograms:
         return found
 
     def wait_state(self, name: str, peer: str, state: str, patience: float = PATIENCE) -> dict[str, Any]:
-        """What a node says of a peer, as soon as it is in this state."""
+        """Wait until a node says that a peer is in this state, and return what it says."""
         return self.wait_peer(name, peer, lambda entry: bool(entry["state"] == state), state, patience)
 
     def wait_ready(self, *names: str, patience: float = STARTING) -> None:
-        """Until each of these nodes knows each other, and has told all it knows of itself (no peer is `detecting`)."""
+        """Wait until these nodes know each other, and have told all about themselves (no peer is `detecting`)."""
         for one, other in permutations(names, 2):
             self.wait_peer(
                 one, other, lambda entry: bool(entry["state"] != "detecting"), "known and surveyed", patience
             )
 
     def wait_direct(self, one: str, other: str, patience: float = PATIENCE) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What both say of each other, as soon as both carry on a direct path."""
+        """Wait until both carry data on a direct path, and return what they say of each other."""
         ends = time.monotonic() + patience
         return (
             self.wait_peer(one, other, is_direct, "direct", patience),

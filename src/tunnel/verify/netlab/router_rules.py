@@ -1,8 +1,8 @@
-"""What one router of a site does to packets, as nftables text. Knows no namespace and runs nothing.
+"""The rules of one router of a site, as nftables text. Knows no namespace and runs nothing.
 
-Why a router drops what comes unasked (`sloppy` does not): an accepted packet becomes a conntrack entry of the router
-itself, and when a host behind it then sends to that remote, its usual port is taken and Linux maps it to a random one.
-A dropped packet's entry is never confirmed.
+Why a router drops unsolicited packets (`sloppy` does not): an accepted packet becomes a conntrack entry of the router
+itself. When a host behind it then sends to that remote, its usual port is taken, and Linux maps it to a random one. The
+entry of a dropped packet is never confirmed.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ OPEN_TCP_PORTS = (443, 8080)
 """What still leaves a site whose kind is `udp_blocked` or `web_only`."""
 
 MAPPING_LIFETIME = 180
-"""Seconds that a learnt mapping lives without traffic, unless the site says otherwise."""
+"""Seconds that a learned mapping lives without traffic, unless the site says otherwise."""
 
 SEQUENTIAL_PORTS = range(40_000, 44_000)
-"""What a `symmetric_sequential` router hands out, one after the other, and from the start again."""
+"""The ports of a `symmetric_sequential` router, used one after the other, then from the start again."""
 
 LEARNT_TABLES = ("map ip nat inside_of", "map ip nat outside_of", "set ip nat permitted")
-"""What a router that `keeps_tables` must forget beside its connections."""
+"""The tables that a router that `keeps_tables` must flush in addition to its connections."""
 
 
 def keeps_tables(kind: Kind, *, hairpin: bool) -> bool:

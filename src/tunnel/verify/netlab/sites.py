@@ -1,4 +1,4 @@
-"""The places of a lab: who is where, under which addresses. Runs nothing; `wiring.py` knows how they are joined."""
+"""The sites and hosts of a lab, and their addresses. Runs nothing; `wiring.py` knows how they are joined."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Host:
     name: str
     namespace: str
     address: str
-    """What its interface has: a private address behind a NAT, else a public one; IPv6 where there is no IPv4."""
+    """The address of its interface: private behind a NAT, else public; IPv6 if there is no IPv4."""
 
     address_v6: str | None = None
     """Global, if the site has IPv6."""
@@ -35,7 +35,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class SiteSpec:
-    """What a site shall be: the arguments of `Lab.add_site`, for building several at once."""
+    """The description of a site: the arguments of `Lab.add_site`, for building several at once."""
 
     name: str
     kind: Kind = Kind.PORT_PRESERVING
@@ -47,14 +47,14 @@ class SiteSpec:
     """Seconds that a UDP mapping lives without traffic; None: the kernel's own 30 s unanswered, 120 s answered."""
 
     ipv6: bool = False
-    """Also routed IPv6, without NAT, behind the routers' stateful filters; a public site has no filter."""
+    """Whether it also has routed IPv6, without NAT, behind stateful filters; a public site has no filter."""
 
     hairpin: bool = False
     """Whether two hosts behind the router at the internet reach each other by its public address, as seen from it."""
 
     @property
     def has_ipv6(self) -> bool:
-        """Asked for, or all it has."""
+        """Whether it has IPv6, by request or because it has nothing else."""
         return self.ipv6 or not self.kind.has_ipv4
 
     @property
@@ -64,7 +64,7 @@ class SiteSpec:
         return truth if self.lifetime is None else replace(truth, lifetime=float(self.lifetime))
 
     def check(self) -> None:
-        """Raises SettingsError for what cannot be built."""
+        """Raise SettingsError if it cannot be built."""
         if not _NAME.fullmatch(self.name) or self.name in _TAKEN_NAMES:
             raise SettingsError(f"site name {self.name!r}: 1 to 10 of a-z and 0-9, a letter first, no reserved name")
         if not 1 <= self.hosts <= (1 if self.kind is Kind.PUBLIC else 100):
@@ -130,7 +130,7 @@ class Site:
 
     @property
     def namespaces(self) -> tuple[str, ...]:
-        """All of this site."""
+        """All namespaces of this site."""
         return (*self.routers, *(host.namespace for host in self.hosts))
 
     @property

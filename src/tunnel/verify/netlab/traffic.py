@@ -1,4 +1,4 @@
-"""What passed a lab's internet, read from the JSON that `ip` and `nft` print."""
+"""The traffic of a lab's internet, read from the JSON that `ip` and `nft` print."""
 
 from __future__ import annotations
 

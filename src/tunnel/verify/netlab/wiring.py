@@ -1,4 +1,4 @@
-"""How the places of a lab are joined, as lines for `ip`, rules for `nft` and shell scripts. Runs nothing.
+"""How the namespaces of a lab are joined, as lines for `ip`, rules for `nft` and shell scripts. Runs nothing.
 
     host eth0 --- lan [nat2] wan --- lan [nat1] wan --- (wires) --- SITE [internet] server --- eth0 [server]
     192.168.N.10   .1   100.64.N.2    .1   25.N.0.1  delay box       25.0.0.254            25.0.0.1, 25.0.0.2
@@ -6,7 +6,7 @@
 `nat2` exists in sites with two routers only; a `public` site has no router, and its host's `wan` is at the internet.
 A `firewall` site's hosts have public addresses, 25.N.1.10, in a network that is routed to its router. Links at
 the internet have fixed MAC addresses and permanent neighbours, so that no ARP round trip disturbs a measured delay.
-IPv6 is off on all links, for the silence in captures and counters, but for those of sites that ask for it.
+IPv6 is off on all links, to keep captures and counters quiet, except at sites that ask for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tunnel.verify.netlab.router_rules import MAPPING_LIFETIME, router_rules
 from tunnel.verify.netlab.sites import SERVER_ADDRESSES, SERVER_ADDRESSES_V6, Site
 
 GATEWAY = "25.0.0.254"
-"""The internet's own address, everybody's next hop there."""
+"""The internet's own address, the next hop of every site."""
 
 GATEWAY_V6 = "2a25::fe"
 
@@ -29,7 +29,7 @@ _SERVER_MAC = "02:00:00:00:00:01"
 
 
 class Middle(NamedTuple):
-    """The namespaces that every lab has: one that routes, one for the server; and one for delay boxes if need be."""
+    """The namespaces of every lab: one that routes, one for the server, and one for delay boxes if needed."""
 
     internet: str
     server: str
@@ -251,7 +251,7 @@ def _bridge_ports(site: Site) -> list[str]:
 
 
 def _reach(site: Site) -> list[str]:
-    """By which the internet finds a site's present IPv4 addresses."""
+    """The routes to a site's present IPv4 addresses."""
     if not site.kind.has_ipv4:
         return []
     lines = [
@@ -284,7 +284,7 @@ def _at_internet_v6(address: str, interface: str) -> list[str]:
 
 
 def _without_ipv6() -> str:
-    """Off on the links that exist. A tunnel that a program makes later has it."""
+    """Turn IPv6 off on the links that exist. A tunnel that a program makes later has it."""
     return (
         "for conf in /proc/sys/net/ipv6/conf/*; do\n"
         "  case $conf in */lo|*/all|*/default) ;; *) echo 1 > $conf/disable_ipv6;; esac\ndone\n"
@@ -292,7 +292,7 @@ def _without_ipv6() -> str:
 
 
 def _with_ipv6(*interfaces: str) -> str:
-    """On, with addresses that hold at once: until its own one does, a router asks nobody for a neighbour."""
+    """Turn IPv6 on, with addresses that are valid at once: before, a router sends no neighbour solicitations."""
     return "".join(
         f"echo 0 > /proc/sys/net/ipv6/conf/{interface}/{setting}\n"
         for interface in interfaces
