@@ -18,9 +18,9 @@ from tunnel.peer.port_prediction.punch import PortPrediction
 from tunnel.peer.ports import ServerPort
 from tunnel.peer.probes import Probes
 from tunnel.peer.punch_planner import PunchPlanner
-from tunnel.peer.punching import send_volleys
 from tunnel.peer.request_states import send_connect
 from tunnel.peer.routing import Routing
+from tunnel.peer.volleys import send_volleys
 
 _PROMOTION_WINDOW = 3.0
 """Seconds after a path was proved in which the other candidates still get volleys: a better one may answer."""
