@@ -46,7 +46,7 @@ def test_a_silent_circuit_gets_the_company_of_the_websocket_and_then_carries_no_
     circuit_of(relays).asked = 1.0
     assert relays.ways(1.4) == (CIRCUIT,)
     assert relays.ways(1.6) == (CIRCUIT, RELAY)
-    assert relays.carrier((CIRCUIT, RELAY), 1.6) is relays.websocket
+    assert relays.path_in_use((CIRCUIT, RELAY), 1.6) is relays.websocket
     assert relays.ways(1.0 + DEFAULT_TIMINGS.path_trust) == (RELAY,)
 
 
@@ -101,11 +101,11 @@ def test_without_a_link_what_is_not_proved_carries_nothing(relays: Relays) -> No
     assert Relays(DEFAULT_TIMINGS).ways_alone(0.1) == ()
 
 
-def test_the_carrier_of_a_route_is_one_of_its_ways(relays: Relays) -> None:
+def test_the_path_in_use_is_one_of_the_route_s_ways(relays: Relays) -> None:
     direct = Way(0, Endpoint("25.2.0.1", 7))
-    assert relays.carrier((direct,), 0.1) is None
-    assert relays.carrier((direct, RELAY), 0.1) is relays.websocket
-    assert relays.carrier((CIRCUIT,), 0.1) is relays.circuit
+    assert relays.path_in_use((direct,), 0.1) is None
+    assert relays.path_in_use((direct, RELAY), 0.1) is relays.websocket
+    assert relays.path_in_use((CIRCUIT,), 0.1) is relays.circuit
 
 
 def test_the_peer_is_heard_over_whatever_relay(relays: Relays) -> None:

@@ -32,7 +32,7 @@ class Activities:
         peer: PeerState,
         timings: Timings,
         planner: PunchPlanner,
-        requesting: RequestStates,
+        request_states: RequestStates,
         connecting: ConnectStates,
         *,
         moved: Callable[[str, str, str, Reason | None], None],
@@ -46,9 +46,9 @@ class Activities:
         self.runner = StateRunner(
             peer.chart,
             {
-                "detecting": self._kept(requesting.detect),
-                "announced": self._kept(requesting.idle),
-                "requested": self._kept(requesting.request),
+                "detecting": self._kept(request_states.detect),
+                "announced": self._kept(request_states.idle),
+                "requested": self._kept(request_states.request),
                 "punching": self._kept(connecting.punch),
                 "connected": self._kept(connecting.stay_connected),
                 "relayed": self._kept(connecting.stay_relayed),

@@ -115,7 +115,7 @@ def make_activities(
     parts: PeerParts, context: PeerContext, ports: NodePorts, moved: Callable[[str, str, str, Reason | None], None]
 ) -> Activities:
     """What lives through the chart as it is now. `moved`: see `Activities`."""
-    requesting = RequestStates(parts.state, context, ports.server)
+    request_states = RequestStates(parts.state, context, ports.server)
     connecting = ConnectStates(
         parts.state,
         context,
@@ -126,4 +126,4 @@ def make_activities(
         planner=parts.planner,
         prediction=parts.prediction,
     )
-    return Activities(parts.state, context.timings, parts.planner, requesting, connecting, moved=moved)
+    return Activities(parts.state, context.timings, parts.planner, request_states, connecting, moved=moved)

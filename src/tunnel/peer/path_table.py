@@ -101,9 +101,9 @@ class PathTable:
         self.chosen = best
         return True
 
-    def carrier(self, route: Sequence[Way], now: float) -> Path:
+    def path_in_use(self, route: Sequence[Way], now: float) -> Path:
         """The path on the route that gets data through: one that merely gets copies, on suspicion, does not."""
-        chosen, relay = self.chosen, self.relays.carrier(route, now)
+        chosen, relay = self.chosen, self.relays.path_in_use(route, now)
         if chosen is None or chosen.way not in route:
             return relay or self.relay
         is_doubted = not chosen.is_proven or chosen.is_silent(now, self.timings)

@@ -36,7 +36,7 @@ class Relays:
             return self.websocket
         return self.circuit if self.circuit is not None and self.circuit.way == way else None
 
-    def carrier(self, route: Sequence[Way], now: float) -> Path | None:
+    def path_in_use(self, route: Sequence[Way], now: float) -> Path | None:
         """The relay way of this route that gets data through: the circuit, unless it is silent and both are used."""
         circuit = self.circuit
         if circuit is not None and circuit.way in route:

@@ -85,7 +85,7 @@ class SessionLiveness:
     @property
     def _answered(self) -> float:
         """When the way that carries last answered a probe."""
-        return self._peer.paths.carrier(self._peer.flow.route, trio.current_time()).answered
+        return self._peer.paths.path_in_use(self._peer.flow.route, trio.current_time()).answered
 
     async def _wait_sent(self) -> None:
         self._is_asleep = True
