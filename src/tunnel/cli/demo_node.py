@@ -6,6 +6,7 @@ import os
 
 import trio
 
+from tunnel.cli import launch
 from tunnel.cli.logs import start_logging
 from tunnel.verify.demo.node import run_node
 
@@ -18,7 +19,7 @@ def main() -> None:
 
 async def _run() -> None:
     async with trio.lowlevel.FdStream(os.dup(0)) as orders, trio.lowlevel.FdStream(os.dup(1)) as reports:
-        await run_node(orders, reports)
+        await run_node(orders, reports, launch.this_machine(None))
 
 
 if __name__ == "__main__":

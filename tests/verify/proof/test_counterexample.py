@@ -18,7 +18,7 @@ def test_a_way_keeps_the_names_of_its_beginning(charts: Charts, explored: Explor
     for at in range(0, len(space.states), 97):
         met: dict[str, list[str]] = {"node A": [], "node B": []}
         for action in actions(space, at):
-            if action.actor in met and action.hearer == "server":
+            if action.actor in met and action.receiver == "server":
                 met[action.actor].append(action.text)
         assert all(not said or said[0] == "hello" for said in met.values())
         assert all(said.count("hello") <= 1 for said in met.values())

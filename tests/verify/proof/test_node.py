@@ -20,28 +20,28 @@ def only(sides: Iterator[Side]) -> Side:
 
 
 def test_a_request_goes_out_as_its_state_begins(quiet: Rules) -> None:
-    asked = only(node.speak(quiet, HELD, "peer_wanted"))
+    asked = only(node.activity_returns(quiet, HELD, "peer_wanted"))
     assert (asked.peer, asked.is_asking) == ("requested", True)
 
 
 def test_a_punch_without_an_introduction_asks_for_one(quiet: Rules) -> None:
     relayed = HELD._replace(peer="relayed")
     assert only(node.end_patience(quiet, relayed)).is_asking
-    introduced = only(node.speak(quiet, relayed._replace(is_introduced=True), "introduced"))
+    introduced = only(node.activity_returns(quiet, relayed._replace(is_introduced=True), "introduced"))
     assert (introduced.peer, introduced.is_asking, introduced.is_introduced) == ("punching", False, False)
 
 
 def test_an_undeclared_event_is_a_fault(quiet: Rules) -> None:
     """As `StateRunner` says."""
     with pytest.raises(Fault, match="the activity of announced may not return refused"):
-        node.speak(quiet, HELD, "refused")
+        node.activity_returns(quiet, HELD, "refused")
 
 
 def test_an_event_that_is_not_enabled_is_a_fault(quiet: Rules) -> None:
     arrows = tuple(arrow for arrow in quiet.peer.arrows if arrow.event != "peer_wanted")
     rules = Rules(quiet.charts._replace(peer=quiet.peer.having(arrows=arrows)), quiet.fault_model)
     with pytest.raises(Fault, match="peer_wanted is not enabled in announced"):
-        node.speak(rules, HELD, "peer_wanted")
+        node.activity_returns(rules, HELD, "peer_wanted")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_what_must_be_true_on_entering_a_state(quiet: Rules, event: str, to: str
     first = {(arrow.source, arrow.event): arrow for arrow in reversed(arrows)}
     rules = Rules(quiet.charts._replace(peer=quiet.peer.having(arrows=tuple(first.values()))), quiet.fault_model)
     with pytest.raises(Fault, match=fault):
-        list(node.speak(rules, start, event))
+        list(node.activity_returns(rules, start, event))
 
 
 def test_no_punch_where_the_policy_forbids_it(quiet: Rules) -> None:
@@ -77,17 +77,17 @@ def test_no_punch_where_the_policy_forbids_it(quiet: Rules) -> None:
 
 def test_a_new_process_of_the_peer_voids_the_proof(quiet: Rules) -> None:
     connected = HELD._replace(peer="connected", is_proven=True, card=Card.OLD, in_flight=(Message.UP,))
-    met = only(node.hear(quiet, connected))
+    met = only(node.receive(quiet, connected))
     assert (met.peer, met.is_proven, met.card) == ("announced", False, Card.CURRENT)
 
 
 def test_an_acknowledgement_may_have_been_of_an_announcement_without_verdict(quiet: Rules) -> None:
     detecting = Side("detecting", "announcing", is_linked=True, seen=Seen.ANNOUNCED, in_flight=(Message.ACK,))
-    assert {side.peer for side in node.hear(quiet, detecting)} == {"detecting", "announced"}
+    assert {side.peer for side in node.receive(quiet, detecting)} == {"detecting", "announced"}
 
 
 def test_a_refusal_that_nobody_waits_for_changes_nothing(quiet: Rules) -> None:
-    assert only(node.hear(quiet, HELD._replace(in_flight=(Message.REFUSED,)))) == HELD
+    assert only(node.receive(quiet, HELD._replace(in_flight=(Message.REFUSED,)))) == HELD
 
 
 def test_nothing_is_announced_to_nobody(quiet: Rules) -> None:

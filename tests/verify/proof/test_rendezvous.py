@@ -20,17 +20,17 @@ def asking(other: Side, mine: Side = KNOWN) -> Pair:
 
 
 def test_two_who_have_announced_are_introduced_at_once(quiet: Rules) -> None:
-    (pair,) = rendezvous.hear_connect(quiet, asking(KNOWN), 0)
+    (pair,) = rendezvous.receive_connect(quiet, asking(KNOWN), 0)
     assert (pair.a.in_flight, pair.b.in_flight, pair.askers) == ((Message.INTRODUCED,), (Message.INTRODUCED,), 0)
 
 
 def test_an_absent_peer_is_refused(quiet: Rules) -> None:
-    (pair,) = rendezvous.hear_connect(quiet, asking(GONE), 0)
+    (pair,) = rendezvous.receive_connect(quiet, asking(GONE), 0)
     assert (pair.a.in_flight, pair.askers) == ((Message.REFUSED,), 0)
 
 
 def test_a_silent_peer_is_waited_for(quiet: Rules) -> None:
-    (pair,) = rendezvous.hear_connect(quiet, asking(SILENT), 0)
+    (pair,) = rendezvous.receive_connect(quiet, asking(SILENT), 0)
     assert (pair.a.in_flight, pair.askers) == ((), 1)
     assert not rendezvous.is_decided(pair)
     (answered,) = rendezvous.lose_patience(quiet, pair)
@@ -60,7 +60,7 @@ def test_a_request_without_pending_is_a_fault(quiet: Rules) -> None:
     nothing = {state: frozenset[str]() for state in quiet.introduction.states}
     rules = Rules(quiet.charts._replace(introduction=quiet.introduction.having(sends_of=nothing)), quiet.fault_model)
     with pytest.raises(Fault, match="not answered by pending"):
-        list(rendezvous.hear_connect(rules, asking(SILENT), 0))
+        list(rendezvous.receive_connect(rules, asking(SILENT), 0))
 
 
 def test_a_later_message_about_a_peer_replaces_an_earlier_one(quiet: Rules) -> None:
@@ -72,7 +72,7 @@ def test_a_later_message_about_a_peer_replaces_an_earlier_one(quiet: Rules) -> N
 def test_without_room_the_server_waits(quiet: Rules) -> None:
     full = KNOWN._replace(in_flight=(Message.UP,))
     assert rendezvous.send(quiet, full, Message.INTRODUCED) is None
-    assert list(rendezvous.hear_connect(quiet, asking(full), 0)) == []
+    assert list(rendezvous.receive_connect(quiet, asking(full), 0)) == []
     roomy = rendezvous.send(Rules(quiet.charts, FaultModel("two words", room=2)), full, Message.INTRODUCED)
     assert roomy is not None
     assert roomy.in_flight == (Message.UP, Message.INTRODUCED)
@@ -86,7 +86,7 @@ def test_a_new_link_hears_who_is_up(quiet: Rules) -> None:
 
 
 def test_an_announcement_is_acknowledged_and_passed_on(quiet: Rules) -> None:
-    (pair,) = rendezvous.hear_announce(quiet, Pair(SILENT, KNOWN), 0)
+    (pair,) = rendezvous.receive_announce(quiet, Pair(SILENT, KNOWN), 0)
     assert (pair.a.in_flight, pair.b.in_flight, pair.a.seen) == ((Message.ACK,), (Message.UP,), Seen.ANNOUNCED)
 
 

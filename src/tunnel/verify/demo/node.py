@@ -21,7 +21,7 @@ from tunnel.embedding import Node, Peer, open_node
 from tunnel.machines.notifier import Notifier
 from tunnel.model.errors import PeerUnreachable, SettingsError, TunnelError
 from tunnel.model.settings import NodeSettings
-from tunnel.network.os.world import real_world
+from tunnel.network.ports import World
 from tunnel.node.control_lines import Lines, decode_line, encode_line, failure_of
 from tunnel.verify.demo.findings import Arrivals
 from tunnel.verify.demo.switch import SwitchedDatagrams
@@ -234,8 +234,8 @@ class DemoNode:
             await trio.sleep(_LOOK_AGAIN)
 
 
-async def run_node(orders: trio.abc.ReceiveStream, reports: trio.abc.SendStream) -> None:
-    """Run the node that the first line describes, until `orders` end."""
+async def run_node(orders: trio.abc.ReceiveStream, reports: trio.abc.SendStream, world: World) -> None:
+    """Run the node that the first line describes, until `orders` end. A switch is put before the UDP of `world`."""
     lines, turn = Lines(orders, MAX_LINE), trio.Lock()
 
     async def report(document: Order) -> None:
@@ -246,12 +246,10 @@ async def run_node(orders: trio.abc.ReceiveStream, reports: trio.abc.SendStream)
     if first is None:
         return
     start = decode_line(first)
-    real = real_world(None)
-    switch = SwitchedDatagrams(real.datagrams)
+    switch = SwitchedDatagrams(world.datagrams)
     settings = NodeSettings(name=start["name"], default_stun=False, port_mapping=False)  # it is all on this machine
-    world = replace(real, datagrams=switch)
     async with (
-        open_node(invite=start["invite"], settings=settings, world=world) as node,
+        open_node(invite=start["invite"], settings=settings, world=replace(world, datagrams=switch)) as node,
         trio.open_nursery() as nursery,
     ):
         demo_node = DemoNode(node, switch, report)

@@ -33,8 +33,8 @@ def draw(space: Space, violation: Violation) -> str:
     """A Mermaid sequence diagram of the way to the violation, which its last note names."""
     diagram = SequenceDiagram((NODES[0], SERVER, NODES[1]))
     for action in actions(space, violation.at):
-        if action.hearer:
-            diagram.message(action.actor, action.hearer, action.text, Arrow.LOST if action.is_lost else Arrow.ARRIVES)
+        if action.receiver:
+            diagram.message(action.actor, action.receiver, action.text, Arrow.LOST if action.is_lost else Arrow.ARRIVES)
         else:
             diagram.note(action.actor, action.text)
     diagram.note((NODES[0], NODES[1]), f"{violation.name}: {violation.what}")

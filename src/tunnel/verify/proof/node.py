@@ -27,7 +27,7 @@ def begin(rules: Rules, seen: str = Seen.ABSENT) -> Side:
 # The peer connection.
 
 
-def speak(rules: Rules, side: Side, event: str) -> Iterator[Side]:
+def activity_returns(rules: Rules, side: Side, event: str) -> Iterator[Side]:
     """The activity of the peer connection's state returns this event. Raises Fault where `StateRunner` would raise."""
     if event not in rules.peer.events_of[side.peer]:
         raise Fault(f"the activity of {side.peer} may not return {event}")
@@ -106,13 +106,13 @@ def _connect(rules: Rules, side: Side) -> Side:
 # The announcement, and the link.
 
 
-def announce(rules: Rules, side: Side, event: str, *, spoken: bool = False) -> Side:
-    """An event of the announcement, from outside or (`spoken`) from its activity."""
-    if spoken and event not in rules.announcement.events_of[side.announcement]:
+def announce(rules: Rules, side: Side, event: str, *, is_returned: bool = False) -> Side:
+    """An event of the announcement, from outside or (`is_returned`) from its activity."""
+    if is_returned and event not in rules.announcement.events_of[side.announcement]:
         raise Fault(f"the activity of {side.announcement} may not return {event}")
     target = rules.announcement.target(side.announcement, event, NO_FACTS)
     if target is None:
-        if spoken:
+        if is_returned:
             raise Fault(f"{event} is not enabled in {side.announcement}")
         return side
     if target == "stale" and not side.is_dirty:
@@ -136,7 +136,7 @@ def move(rules: Rules, side: Side) -> Iterator[Side]:
     """New addresses. A relayed side tries the direct path again: other addresses are another chance."""
     changed = change(rules, side)
     if side.peer == "relayed" and side.has_relay and rules.is_direct_allowed:
-        yield from speak(rules, changed, "introduced")
+        yield from activity_returns(rules, changed, "introduced")
     else:
         yield changed
 
@@ -155,7 +155,7 @@ def unlink(rules: Rules, side: Side) -> Side:
 # What the server says.
 
 
-def hear(rules: Rules, side: Side) -> Iterator[Side]:
+def receive(rules: Rules, side: Side) -> Iterator[Side]:
     """The oldest message in flight arrives."""
     message, side = side.in_flight[0], side._replace(in_flight=side.in_flight[1:])
     match message:
@@ -176,16 +176,18 @@ def hear(rules: Rules, side: Side) -> Iterator[Side]:
         case Message.REFUSED | Message.TIMED_OUT:
             if side.peer == "requested":  # elsewhere it answers a request that is no longer open
                 event = "refused" if message == Message.REFUSED else "peer_info_timeout"
-                yield from speak(rules, side, event)
+                yield from activity_returns(rules, side, event)
             else:
                 yield side
 
 
 def _acknowledged(rules: Rules, side: Side) -> Iterator[Side]:
     """The server holds our announcement, which may have been made before the survey's verdict."""
-    held = announce(rules, side, "acknowledged_by_server", spoken=True) if side.announcement == "announcing" else side
+    held = (
+        announce(rules, side, "acknowledged_by_server", is_returned=True) if side.announcement == "announcing" else side
+    )
     if held.peer == "detecting":
-        yield from speak(rules, held, "announcement_acked")
+        yield from activity_returns(rules, held, "announcement_acked")
     yield held
 
 

@@ -32,7 +32,7 @@ def admit(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:
     yield pair.changed(who, welcomed, other, pair.askers)
 
 
-def hear_announce(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:
+def receive_announce(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:
     """An announcement is kept, acknowledged and passed on."""
     acked = send(rules, pair.side(who)._replace(seen=Seen.ANNOUNCED), Message.ACK)
     informed = send(rules, pair.side(1 - who), Message.UP)
@@ -40,7 +40,7 @@ def hear_announce(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:
         yield pair.changed(who, acked, informed, pair.askers)
 
 
-def hear_connect(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:
+def receive_connect(rules: Rules, pair: Pair, who: int) -> Iterator[Pair]:
     """A request is refused, or answered by `pending` and later by its outcome."""
     side, other = pair.side(who)._replace(is_asking=False), pair.side(1 - who)
     if other.seen == Seen.ABSENT:

@@ -45,10 +45,10 @@ NODES = ("node A", "node B")
 
 
 class Action(NamedTuple):
-    """A step as a reader sees it: a message, or a note where there is no hearer."""
+    """A step as a reader sees it: a message, or a note where there is no receiver."""
 
     actor: str
-    hearer: str
+    receiver: str
     text: str
     is_lost: bool = False
 
@@ -56,7 +56,7 @@ class Action(NamedTuple):
     def mirrored(self) -> Action:
         """The same with the two nodes' names exchanged."""
         names = {NODES[0]: NODES[1], NODES[1]: NODES[0]}
-        return self._replace(actor=names.get(self.actor, self.actor), hearer=names.get(self.hearer, self.hearer))
+        return self._replace(actor=names.get(self.actor, self.actor), receiver=names.get(self.receiver, self.receiver))
 
 
 class Step(NamedTuple):
@@ -78,7 +78,7 @@ class Own(NamedTuple):
 
     pace: Pace
     actor: str
-    hearer: str
+    receiver: str
     text: str
     side: Side | None
     fault: str
@@ -102,7 +102,7 @@ class Stepper:
             steps = [
                 Step(
                     step.pace,
-                    Action(step.actor, step.hearer, step.text),
+                    Action(step.actor, step.receiver, step.text),
                     None if step.side is None else pair.changed(who, step.side, other, pair.askers),
                     step.fault,
                     on_broken_path=step.on_broken_path,
@@ -113,9 +113,9 @@ class Stepper:
                 return steps, True
             found += steps
         for who in (0, 1):
-            heard = self._heard_requests(pair, who)
-            if heard:
-                return heard, True
+            received = self._received_requests(pair, who)
+            if received:
+                return received, True
         return found + list(self._steps_between(pair)), False
 
     def _steps_of_side(self, side: Side, who: int, know: bool, is_peer_linked: bool) -> tuple[list[Own], bool]:
@@ -142,7 +142,7 @@ class Stepper:
             case "relayed" if is_worth_acting:
                 event, because = "introduced", "the server introduced us"
         if event:
-            yield from self._speak(side, who, Pace.PROMPT, event, because)
+            yield from self._activity_returns(side, who, Pace.PROMPT, event, because)
 
     def _patient(self, side: Side, who: int, know: bool, is_peer_linked: bool) -> Iterator[Own]:
         """What may take a while."""
@@ -154,15 +154,15 @@ class Stepper:
                     who, Pace.PROMPT, "the survey has its verdict", lambda: iter((node.change(rules, side),))
                 )
             case "announced" if side.is_linked:
-                yield from self._speak(side, who, wanted, "peer_wanted", "somebody needs the peer")
+                yield from self._activity_returns(side, who, wanted, "peer_wanted", "somebody needs the peer")
             case "announced" if side.card != Card.NONE and rules.is_direct_allowed:
-                yield from self._speak(side, who, blind, "introduced", "no server, but the peer is known")
+                yield from self._activity_returns(side, who, blind, "introduced", "no server, but the peer is known")
             case "punching":
-                yield from self._speak(side, who, Pace.PERHAPS, "paths_exhausted", "nothing is left to try")
+                yield from self._activity_returns(side, who, Pace.PERHAPS, "paths_exhausted", "nothing is left to try")
             case "connected":
-                yield from self._speak(side, who, Pace.SLOW, "path_lost", "no answer", on_broken_path=know)
+                yield from self._activity_returns(side, who, Pace.SLOW, "path_lost", "no answer", on_broken_path=know)
             case "relayed" if not (know and is_peer_linked):
-                yield from self._speak(side, who, Pace.SLOW, "relay_lost", "no answer over the relay")
+                yield from self._activity_returns(side, who, Pace.SLOW, "relay_lost", "no answer over the relay")
         if node.has_patience(rules, side):
             text = f"patience of {side.peer} ends"
             yield from self._do(who, Pace.SLOW, text, lambda: node.end_patience(rules, side))
@@ -171,17 +171,17 @@ class Stepper:
             yield from self._do(who, Pace.SLOW, text, lambda: iter((node.announce(rules, side, "patience_ended"),)))
         if side.in_flight:
             message = side.in_flight[0]
-            yield from self._do(who, Pace.PROMPT, message, lambda: node.hear(rules, side), speaker=SERVER)
+            yield from self._do(who, Pace.PROMPT, message, lambda: node.receive(rules, side), sender=SERVER)
         if side.is_linked and rules.fault_model.is_link_breaking:
             text = "its link to the server breaks"
             yield from self._do(who, Pace.FAULT, text, lambda: iter((node.unlink(rules, side),)))
         if rules.fault_model.is_moving:
             yield from self._do(who, Pace.FAULT, "its addresses change", lambda: node.move(rules, side))
 
-    def _speak(
+    def _activity_returns(
         self, side: Side, who: int, pace: Pace, event: str, because: str, *, on_broken_path: bool = False
     ) -> Iterator[Own]:
-        outcomes = lambda: node.speak(self._rules, side, event)  # noqa: E731 - as the others
+        outcomes = lambda: node.activity_returns(self._rules, side, event)  # noqa: E731 - as the others
         return self._do(who, pace, f"{event}: {because}", outcomes, on_broken_path=on_broken_path)
 
     def _do(
@@ -191,16 +191,16 @@ class Stepper:
         text: str,
         outcomes: Callable[[], Iterator[Side]],
         *,
-        speaker: str = "",
+        sender: str = "",
         on_broken_path: bool = False,
     ) -> Iterator[Own]:
         name = NODES[who]
-        actor, hearer = (speaker, name) if speaker else (name, "")
+        actor, receiver = (sender, name) if sender else (name, "")
         try:
             for outcome in outcomes():
-                yield Own(pace, actor, hearer, text, outcome, "", on_broken_path)
+                yield Own(pace, actor, receiver, text, outcome, "", on_broken_path)
         except (Fault, Ambiguous) as fault:
-            yield Own(pace, actor, hearer, text, None, str(fault), on_broken_path)
+            yield Own(pace, actor, receiver, text, None, str(fault), on_broken_path)
 
     def _steps_between(self, pair: Pair) -> Iterator[Step]:
         """What the server does, and what concerns both sides."""
@@ -230,17 +230,19 @@ class Stepper:
         if rules.fault_model.is_server_stopping:
             yield from _try(Pace.FAULT, Action(SERVER, "", "stops"), rendezvous.stop, rules, pair)
 
-    def _heard_requests(self, pair: Pair, who: int) -> list[Step]:
+    def _received_requests(self, pair: Pair, who: int) -> list[Step]:
         if not pair.side(who).is_asking:
             return []
         return list(
-            _try(Pace.PROMPT, Action(NODES[who], SERVER, "connect"), rendezvous.hear_connect, self._rules, pair, who)
+            _try(Pace.PROMPT, Action(NODES[who], SERVER, "connect"), rendezvous.receive_connect, self._rules, pair, who)
         )
 
     def _serve(self, pair: Pair, who: int) -> Iterator[Step]:
         side, name, rules = pair.side(who), NODES[who], self._rules
         if side.is_announcing:
-            yield from _try(Pace.PROMPT, Action(name, SERVER, "announce"), rendezvous.hear_announce, rules, pair, who)
+            yield from _try(
+                Pace.PROMPT, Action(name, SERVER, "announce"), rendezvous.receive_announce, rules, pair, who
+            )
         if not side.is_linked:
             yield from _try(Pace.PROMPT, Action(name, SERVER, "hello"), rendezvous.admit, rules, pair, who)
             if side.seen != Seen.ABSENT:
