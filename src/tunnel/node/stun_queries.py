@@ -39,7 +39,7 @@ class Sockets(Protocol):
 
 
 class StunQueries:
-    """One a node. Hand what comes in to `handle_untrusted`."""
+    """One for each node. Hand what comes in to `handle_untrusted`."""
 
     def __init__(self, sockets: Sockets, entropy: Entropy) -> None:
         self._sockets = sockets

@@ -20,7 +20,7 @@ _LEAST = 0.01
 
 
 class CircuitLiveness:
-    """One a peer connection; `run` lives as long. Call `note_wanted` when somebody sends after a pause."""
+    """One for each peer connection; `run` lives as long. Call `note_wanted` when somebody sends after a pause."""
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ _SETTLING = 1.0
 
 
 class PathLiveness:
-    """One a peer connection. `keep` runs while the peer is connected; the data plane calls `note_sent`."""
+    """One for each peer connection. `keep` runs while the peer is connected; the data plane calls `note_sent`."""
 
     def __init__(
         self,

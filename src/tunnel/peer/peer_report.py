@@ -18,7 +18,7 @@ HISTORY = 64
 
 
 class PeerReport:
-    """One a peer connection. `note_move` is told of each move."""
+    """One for each peer connection. `note_move` is told of each move."""
 
     def __init__(self, peer: PeerState, routing: Routing, session_liveness: SessionLiveness, clock: Clock) -> None:
         self._peer = peer

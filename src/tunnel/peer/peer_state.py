@@ -29,7 +29,7 @@ _ROUNDING = 0.001
 
 
 class PeerState:
-    """One a peer connection. Everybody reads it; only its own methods write it."""
+    """One for each peer connection. Everybody reads it; only its own methods write it."""
 
     def __init__(
         self,

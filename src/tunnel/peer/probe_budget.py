@@ -50,7 +50,7 @@ PREDICTION_LEAST = 200.0
 
 
 class ProbeBudget:
-    """One a node."""
+    """One for each node."""
 
     def __init__(self) -> None:
         self._node = TokenBucket(NODE_RATE, NODE_BURST, 0.0)

@@ -21,7 +21,7 @@ from tunnel.wire.probes import ProbeHint
 
 
 class Probes:
-    """One a peer connection; `owner` answers to the probes' index.
+    """One for each peer connection; `owner` answers to the probes' index.
 
     `counter` is where probes begin to count: above what a forgotten connection to the same node has used. It never
     begins anew: a server that tells an old epoch and then the true one again brings the old keys back.

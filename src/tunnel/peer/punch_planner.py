@@ -19,7 +19,7 @@ _Basis: TypeAlias = tuple[Announcement, Announcement, tuple[tuple[int, bool], ..
 
 
 class PunchPlanner:
-    """One a peer connection."""
+    """One for each peer connection."""
 
     def __init__(
         self, peer: PeerState, timings: Timings, datagrams: DatagramSockets, prediction: PortPrediction

@@ -14,7 +14,7 @@ from tunnel.peer.path import NEVER, Path
 
 
 class Relays:
-    """One a peer. `use` says which circuit there is; `ways` which relay ways carry now."""
+    """One for each peer. `use` says which circuit there is; `ways` which relay ways carry now."""
 
     def __init__(self, timings: Timings) -> None:
         self._timings = timings

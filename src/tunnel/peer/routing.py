@@ -17,7 +17,7 @@ from tunnel.wire.session_packets import Tally
 
 
 class Routing:
-    """One a peer connection. Call `update` when a fact, a doubt or the state changed, `note_...` for what comes in."""
+    """One for each peer connection. Call `update` when a fact, a doubt or the state changed, `note_...` for input."""
 
     def __init__(self, peer: PeerState, session: Session, outbound: Outbound, *, mtu: int) -> None:
         self._peer = peer

@@ -21,7 +21,7 @@ from tunnel.peer.session_messages import SessionMessages
 
 
 class SessionLiveness:
-    """One a peer connection; `run` lives as long. The data plane calls `note_sent`."""
+    """One for each peer connection; `run` lives as long. The data plane calls `note_sent`."""
 
     def __init__(
         self,

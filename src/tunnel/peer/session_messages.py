@@ -21,7 +21,7 @@ from tunnel.wire.session_packets import (
 
 
 class SessionMessages:
-    """One a peer connection."""
+    """One for each peer connection."""
 
     def __init__(self, flow: Flow, outbound: Outbound, throughput: Throughput, entropy: Entropy) -> None:
         self._flow = flow

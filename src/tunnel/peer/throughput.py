@@ -55,7 +55,7 @@ class _Sample(NamedTuple):
 
 
 class Throughput:
-    """One a peer connection: counts, and the phase that follows from them."""
+    """One for each peer connection: counts, and the phase that follows from them."""
 
     def __init__(self, timings: Timings, received: Received) -> None:
         self._timings = timings

@@ -8,7 +8,7 @@ from tunnel.peer.ports import DatagramSockets, ServerPort
 
 
 class Transmitter:
-    """One a peer connection."""
+    """One for each peer connection."""
 
     def __init__(self, node: NodeId, server: ServerPort, datagrams: DatagramSockets) -> None:
         self._handle = node.handle

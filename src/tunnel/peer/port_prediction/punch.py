@@ -33,7 +33,7 @@ _BUSY_HERE = Reason(ReasonCode.PUNCH_BUSY, "here: another port prediction is und
 
 
 class PortPrediction:
-    """One a peer connection. `begin` with each punch, `run` once in it, `release` after it."""
+    """One for each peer connection. `begin` with each punch, `run` once in it, `release` after it."""
 
     def __init__(
         self,
