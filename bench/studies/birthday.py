@@ -2,7 +2,7 @@
 
     python -m bench.studies.birthday --punches 10000
 
-Not the nodes but their schedule is run: steps, sockets, order of ports, knocks and their repeats, with the constants of
+Not the nodes but their schedule is run: steps, sockets, order of ports, probes and their repeats, with the constants of
 peer/port_prediction/ and peer/probe_budget.py, over lines that delay and lose. A punch costs a few milliseconds so,
 where two whole nodes cost most of a second; whole nodes agree (tests/bench/studies/test_birthday.py).
 """
@@ -79,20 +79,20 @@ def punch(conditions: Conditions, chance: random.Random) -> Punch:
 def _meeting(conditions: Conditions, chance: random.Random, number: int, asked: float, begin: float) -> float | None:
     """When the first packet passes both NATs, for a socket of the listener whose port is asked at this moment.
 
-    The guess passes if the socket's NAT was open when it came; else a later knock of the socket does, since the guess
+    The guess passes if the socket's NAT was open when it came; else a later probe of the socket does, since the guess
     has opened the scanner's own NAT.
     """
     opened = begin + number // BATCH * TICK
     ttl = OPENING_TTLS[number // BATCH % len(OPENING_TTLS)]
     passes_routers = ttl > conditions.routers
-    knocks = [opened + FIRST_REPEAT + round_ * REPEAT for round_ in range(4)]
-    is_open_from = opened if passes_routers else knocks[0]
+    repeats = [opened + FIRST_REPEAT + round_ * REPEAT for round_ in range(4)]
+    is_open_from = opened if passes_routers else repeats[0]
     if asked + conditions.latency >= is_open_from and chance.random() >= conditions.loss:
         return asked + conditions.latency
     end = begin + PREDICTION_FLOWS / PREDICTION_FLOW_RATE + GRACE
-    for knock in knocks:
-        if asked < knock + conditions.latency and knock < end and chance.random() >= conditions.loss:
-            return knock + conditions.latency
+    for again in repeats:
+        if asked < again + conditions.latency and again < end and chance.random() >= conditions.loss:
+            return again + conditions.latency
     return None
 
 
