@@ -6,7 +6,7 @@ CONTROL  by its kind (wire/session_packets.py)   -> its taker, else the peer con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, TypeAlias
 
@@ -34,10 +34,11 @@ class Mux:
         """Register a taker for control messages of this kind."""
         self._control[kind] = taker
 
-    def split(self, packets: Sequence[bytes]) -> Iterator[tuple[DataTaker, Sequence[bytes]]]:
+    def split(self, packets: Sequence[bytes]) -> Sequence[tuple[DataTaker, Sequence[bytes]]]:
         """Takers and what each gets, in order. Almost always one taker gets the whole batch."""
-        for taker, taken in groupby(packets, key=self._taker_of):
-            yield taker, list(taken)
+        if len(packets) == 1:
+            return ((self._taker_of(packets[0]), packets),)
+        return [(taker, list(taken)) for taker, taken in groupby(packets, key=self._taker_of)]
 
     def hear(self, flow: Flow, plaintext: bytes) -> None:
         """Hand over a control packet of this flow. Raises MalformedFrame."""

@@ -20,6 +20,7 @@ from tunnel.wire.frames import Kind
 WANT_GAP = 1.0
 """Seconds between two calls of `FlowPeer.want`, at least."""
 
+_DATA = Kind.DATA
 Exit: TypeAlias = Callable[[Transmit], int]
 """Sends at once what can be sent, and returns the number of datagrams that it sent."""
 
@@ -49,7 +50,7 @@ class Outbound:
             flow.peer.want_keys()
             return
         keys.used = now
-        is_data = kind is Kind.DATA
+        is_data = kind is _DATA
         if is_data:
             flow.used = now
             if now < keys.owed:
@@ -66,7 +67,7 @@ class Outbound:
         if not flow.has_sent_data:
             flow.has_sent_data = True
             flow.peer.note_first_data()
-        self.send(flow, Kind.DATA, packets, now)
+        self.send(flow, _DATA, packets, now)
 
     def flush(self, flow: Flow, now: float) -> None:
         """Send what waited, oldest first."""
@@ -79,5 +80,5 @@ class Outbound:
         if way.circuit:
             datagrams = [encode_passed(way.circuit, datagram) for datagram in datagrams]
         send = self._exits.get(way.socket)
-        sent = 0 if send is None else send(Transmit(way, datagrams, handle=handle))
+        sent = 0 if send is None else send(Transmit(way, datagrams, 0, handle))
         self.unsent += len(datagrams) - sent

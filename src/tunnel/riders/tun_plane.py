@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import trio
 
@@ -113,11 +112,17 @@ class TunPlane:
     def _send(self, packets: Sequence[bytes]) -> None:
         """Send what one read brought. Packets in a row to one peer leave as one batch."""
         now = trio.current_time()
-        for flow, group in groupby(packets, self._accept):
-            if flow is not None:
-                accepted = list(group)
-                self._outbound.send_data(flow, accepted, now)
-                self.counts.out += len(accepted)
+        flow: Flow | None = None
+        row: list[bytes] = []
+        for packet in packets:
+            accepted = self._accept(packet)
+            if accepted is not flow:
+                if flow is not None:
+                    self._outbound.send_data(flow, row, now)
+                flow, row = accepted, []
+            row.append(packet)
+        if flow is not None:
+            self._outbound.send_data(flow, row, now)
 
     def _accept(self, packet: bytes) -> Flow | None:
         """The flow that a packet goes to; None if it is dropped, which is counted."""
@@ -133,6 +138,7 @@ class TunPlane:
         elif not flow.takes_ip:
             self._refuse(packet)
         else:
+            self.counts.out += 1
             return flow
         return None
 
