@@ -1,1 +1,1 @@
-"""Asking the gateway for a port: NAT-PMP, PCP and UPnP, raced."""
+"""Port mappings from the gateway, by NAT-PMP, PCP and UPnP at once."""

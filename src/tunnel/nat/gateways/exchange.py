@@ -1,8 +1,8 @@
-"""One question to a gateway over UDP, and its answer (RFC 6886 section 3.1, RFC 6887 section 8.1.1).
+"""One request to a gateway over UDP, and its answer (RFC 6886 section 3.1, RFC 6887 section 8.1.1).
 
-Sent again after 250 ms, then after twice as long each time, for some two seconds in all. What does not come from the
-gateway's own port, is no answer, or answers something else, counts for nothing; so do the first few dozen bytes of
-nonsense, and after that the gateway is not listened to any more.
+It is sent again after 250 ms, then after twice as long each time, for some two seconds in all. Datagrams that do not
+come from the gateway's own port, or do not answer this request, are ignored. After a few dozen useless ones
+the request is given up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tunnel.network.ports import Datagrams, DatagramSocket
 from tunnel.wire.port_control import PORT, PortAnswer, PortRequest, decode_port_answer, encode_port_request
 
 MAX_NOISE = 64
-"""Useless datagrams that one question bears."""
+"""Useless datagrams after which a request is given up."""
 
 Answer = TypeVar("Answer")
 
@@ -32,9 +32,9 @@ async def ask_gateway(
     *,
     waits: Sequence[float],
 ) -> Answer:
-    """What `pick` makes of the first answer that is one to this request. It may raise Refused. Raises Unreachable.
+    """The result of `pick` for the first answer to this request; it may raise Refused. Raises Unreachable.
 
-    The question leaves from the address by which the gateway knows us: PCP demands it.
+    The request leaves from the address by which the gateway knows us, as PCP demands.
     """
     try:
         socket = await datagrams.open_socket(Endpoint(gateway.own, 0))

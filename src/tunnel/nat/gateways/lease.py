@@ -14,23 +14,23 @@ from tunnel.model.port_mapping import PortProtocol
 from tunnel.model.routes import Gateway
 
 LOWEST_PORT = 1024
-"""Below are ports of system services: gateways refuse them, and one hangs when it is asked in NAT-PMP."""
+"""Lower ports belong to system services: gateways refuse them, and one kind hangs when asked by NAT-PMP."""
 
 
 @dataclass(frozen=True, slots=True)
 class PortLease:
-    """The external port that leads to `internal_port` of ours until the lease ends."""
+    """The external port that leads to our `internal_port` until the lease ends."""
 
     protocol: PortProtocol
     gateway: Gateway
     internal_port: int
     external: Endpoint
     since: float
-    """Trio's time when it was granted, or granted anew."""
+    """Trio's time when it was granted or last renewed."""
     lifetime: float
-    """Seconds; math.inf: until it is taken back."""
+    """Seconds; math.inf: until it is deleted."""
     epoch: int | None = None
-    """The gateway's age at that moment, where the protocol tells it."""
+    """The gateway's age at that moment, if the protocol tells it."""
 
     @property
     def ends(self) -> float:
@@ -39,18 +39,18 @@ class PortLease:
 
     @property
     def is_permanent(self) -> bool:
-        """Whether it lasts until it is taken back."""
+        """Whether it lasts until it is deleted."""
         return self.lifetime == math.inf
 
     @property
     def is_public(self) -> bool:
-        """Whether the whole internet can send there: else another NAT stands before the gateway, or it lies."""
+        """Whether the whole internet can send there. If not, the gateway is behind another NAT, or it lies."""
         address = ipaddress.ip_address(self.external.host)
         return scope_of(self.external.host) is Scope.GLOBAL and not (address.is_reserved or address.is_unspecified)
 
 
 def check_outside(external: Endpoint) -> None:
-    """Whatever protocol names it: raises Refused where nobody but this machine could send, or nobody at all.
+    """Raise Refused if nobody but this machine, or nobody at all, could send there, whatever protocol named it.
 
     A private address is no such one: who is within the same network may use it.
     """
@@ -76,7 +76,7 @@ class PortClient(Protocol):
         ...
 
     async def unmap_port(self, lease: PortLease) -> None:
-        """Take it back."""
+        """Delete the mapping."""
         ...
 
     async def holds_port(self, lease: PortLease) -> bool:

@@ -1,4 +1,4 @@
-"""NAT-PMP, the asking side (RFC 6886): two questions, the outer address and the mapping. IPv4 alone."""
+"""The NAT-PMP client (RFC 6886): it requests the external address and the mapping. IPv4 only."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from tunnel.wire.port_control import PortAnswer
 
 
 class NatPmpClient:
-    """`waits`: seconds between sending a question again, the last until it is given up."""
+    """`waits`: seconds between retransmits of a request; after the last one it is given up."""
 
     def __init__(self, datagrams: Datagrams, waits: Sequence[float]) -> None:
         self._datagrams = datagrams
         self._waits = waits
 
     async def ask_address(self, gateway: Gateway) -> PmpAddress:
-        """The outer address, and by that whether the gateway speaks NAT-PMP. Asking changes nothing there.
+        """The external address; an answer shows that the gateway speaks NAT-PMP. The request changes nothing there.
 
         Raises Unreachable or Refused: one that is not connected itself names 0.0.0.0.
         """
@@ -64,11 +64,11 @@ class NatPmpClient:
         )
 
     async def unmap_port(self, lease: PortLease) -> None:
-        """Take it back. Raises Unreachable or Refused."""
+        """Delete the mapping. Raises Unreachable or Refused."""
         await self._ask_mapping(lease.gateway, PmpMapRequest(Transport.UDP, lease.internal_port, 0, 0))
 
     async def holds_port(self, lease: PortLease) -> bool:
-        """By the gateway's age and outer address, and by asking for the very same mapping. Raises Unreachable.
+        """Check the gateway's age and external address, and request the very same mapping. Raises Unreachable.
 
         Age and address alone would not tell of a lease that ended while this machine slept.
         """

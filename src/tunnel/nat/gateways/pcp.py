@@ -1,4 +1,4 @@
-"""PCP, the asking side (RFC 6887): maps a port of an IPv4 NAT, or opens a pinhole in an IPv6 firewall.
+"""The PCP client (RFC 6887): it maps a port of an IPv4 NAT, or opens a pinhole in an IPv6 firewall.
 
 One nonce for all mappings of a node, the same after each restart: a gateway lets nobody without it touch a mapping, not
 even the node that was killed and comes back to its old port.
@@ -24,7 +24,7 @@ from tunnel.wire.port_control import PortAnswer
 
 
 class PcpClient:
-    """`nonce`: 12 unguessable bytes. `waits`: seconds between sending a question again, the last until giving up."""
+    """`nonce`: 12 unguessable bytes. `waits`: seconds between retransmits; after the last one a request is given up."""
 
     def __init__(self, datagrams: Datagrams, nonce: bytes, waits: Sequence[float]) -> None:
         self._datagrams = datagrams
@@ -51,11 +51,11 @@ class PcpClient:
         )
 
     async def unmap_port(self, lease: PortLease) -> None:
-        """Take it back. Raises Unreachable or Refused."""
+        """Delete the mapping. Raises Unreachable or Refused."""
         await self._ask(lease.gateway, lease.internal_port, Endpoint(_anywhere(lease.gateway), 0), 0)
 
     async def holds_port(self, lease: PortLease) -> bool:
-        """By asking for the very same mapping: the answer tells the gateway's age and the outer endpoint."""
+        """Request the very same mapping: the answer tells the gateway's age and the external endpoint."""
         lifetime = lease.ends - trio.current_time()
         try:
             said = await self.map_port(lease.gateway, lease.internal_port, max(lifetime, 1.0), lease)
@@ -85,5 +85,5 @@ class PcpClient:
 
 
 def _anywhere(gateway: Gateway) -> str:
-    """The address of a wish for none (section 11.1)."""
+    """The address that suggests none (section 11.1)."""
     return "::" if gateway.is_ipv6 else "0.0.0.0"

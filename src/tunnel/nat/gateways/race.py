@@ -4,8 +4,8 @@
     NAT-PMP  outer address --(PCP said no)--> map ---> granted     the same port of the same gateway: in turn
     UPnP     search for a second ------------> map --> granted     in a process of its own
 
-PCP and NAT-PMP speak to one service with one table, so NAT-PMP asks for a port only when PCP has failed, or has had its
-time. A loser is cancelled; a UPnP search that is cancelled maps nothing, or takes it back.
+PCP and NAT-PMP use one service with one table, so NAT-PMP requests a port only when PCP has failed, or has had its
+time. A loser is cancelled; a UPnP search that is cancelled maps nothing, or deletes its mapping.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ PCP_LEAD = 0.25
 
 @dataclass(slots=True)
 class PortClients:
-    """The three, and their race."""
+    """The clients of the three protocols, and their race."""
 
     pcp: PcpClient
     nat_pmp: NatPmpClient
     upnp: UpnpClient
 
     def of(self, protocol: PortProtocol) -> PortClient:
-        """The client that speaks it."""
+        """The client of this protocol."""
         match protocol:
             case PortProtocol.PCP:
                 return self.pcp
@@ -49,9 +49,9 @@ class PortClients:
     async def map_first(
         self, gateway: Gateway, internal_port: int, lifetime: float, held: PortLease | None = None
     ) -> PortLease:
-        """A lease by whichever protocol grants one first. A firewall before a public address is asked in PCP alone.
+        """A lease by the protocol that grants one first. For a public address PCP alone is used, for a pinhole.
 
-        `held` is one that may be over: its external port is wished for. Raises Refused: what each of them said.
+        `held` is one that may have ended: its external port is suggested. Raises Refused with what each of them said.
         """
         if internal_port < LOWEST_PORT:
             raise Refused("port_too_low", f"gateways open no ports below {LOWEST_PORT}")
@@ -79,7 +79,7 @@ class PortClients:
 
 @dataclass(slots=True)
 class _Race:
-    """Who has won, and what the others said."""
+    """Which protocol has won, and what the others said."""
 
     won: PortLease | None = None
     failures: dict[PortProtocol, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""UPnP, the asking side: the machine's `PortMapper`, and a memory for mappings that would never end.
+"""The UPnP client: the machine's `PortMapper`, and a memory for mappings that would never end.
 
 A gateway that knows only permanent mappings would keep ours for ever where this process is killed. So its port is kept
 in the store until it has been taken back, by this process or by the next one.
@@ -49,24 +49,24 @@ class UpnpClient:
         return lease
 
     async def unmap_port(self, lease: PortLease) -> None:
-        """Take it back. Raises Unreachable or Refused."""
+        """Delete the mapping. Raises Unreachable or Refused."""
         await self._mapper.unmap_port(lease.external.port)
         if lease.is_permanent:
             self._remember(None)
 
     async def holds_port(self, lease: PortLease) -> bool:
-        """By looking it up in the gateway's table. Raises Unreachable."""
+        """Look it up in the gateway's table. Raises Unreachable."""
         try:
             return await self._mapper.holds_port(lease.external, lease.internal_port)
         except Refused:
             return False
 
     def forget(self) -> None:
-        """This machine stands elsewhere now: search for a gateway again."""
+        """This machine is in another network now: search for a gateway again."""
         self._mapper.forget()
 
     async def _sweep(self, port: int) -> None:
-        """A process before us was killed: what it left open is closed, where it still leads to this machine."""
+        """Close what an earlier process left open when it was killed, if it still leads to this machine."""
         if await self._take_back(port):
             log.info("took back a port mapping that an earlier process left", extra={"port": port})
 
