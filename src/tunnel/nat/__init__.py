@@ -1,1 +1,1 @@
-"""What stands between this machine and the internet: survey, classification, candidates."""
+"""The NAT between this machine and the internet: survey, behaviour discovery, candidates, gateways."""

@@ -1,9 +1,9 @@
-"""The survey: asks all STUN servers at once where we come from, from the sockets that also punch and carry data.
+"""The survey: asks all STUN servers at once for our endpoint, from the sockets that also punch and carry data.
 
-    names -> resolver -> one destination a family -> shots at 0, 250, 750, 1750 ms -> answers -> verdict
+    names -> resolver -> one destination a family -> requests at 0, 250, 750, 1750 ms -> answers -> verdict
 
-The socket belongs to the node: it reads, and hands what looks like STUN to `receive_untrusted`. Each shot is a
-transaction of its own, so an answer tells its true round trip, and a repeated answer is known.
+The socket belongs to the node, which reads it and passes what looks like STUN to `receive_untrusted`. Each request is a
+transaction of its own, so an answer shows its true round trip, and a repeated answer is recognised.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ _HIDDEN = (
 
 @dataclass(frozen=True, slots=True)
 class SurveyResult:
-    """What the STUN servers said, and what it means."""
+    """What the STUN servers answered, and what it means."""
 
     report: NatReport
     reflexive: tuple[Endpoint, ...] = ()
-    """Our endpoints as they were seen, each once, the most seen first."""
+    """Our endpoints as servers saw them, each once, the most frequent first."""
     answers: tuple[StunAnswer, ...] = ()
-    """In the order of their coming."""
+    """In the order of arrival."""
     silent: tuple[str, ...] = ()
     """Servers (HOST:PORT) that did not answer before the verdict, those of `unresolved` left out."""
     unresolved: tuple[str, ...] = ()
     """Servers whose name did not resolve."""
     worthless: tuple[StunAnswer, ...] = ()
-    """What was said by those that saw us inside their own network: see `_is_worthless`. It counts for nothing."""
+    """Answers of servers that saw us inside their own network: see `_is_worthless`. They do not count."""
     unnamed: tuple[str, ...] = ()
-    """Those of `silent` that nobody could ask: DNS had not answered before the verdict."""
+    """Servers of `silent` that could not be asked: DNS had not answered before the verdict."""
 
     @property
     def observers(self) -> int:
-        """From how many addresses the telling answers came: from one alone the mapping is known only in part."""
+        """From how many addresses the answers that count came: one alone shows the mapping only in part."""
         return len({answer.remote.host for answer in telling(self.answers)})
 
     @property
     def hidden(self) -> str:
-        """What the worthless answers mean and what helps, in one line for people; empty where there are none."""
+        """What the worthless answers mean and the remedy, in one line for people; empty if there are none."""
         told = dict.fromkeys(f"{answer.server} sees us at {answer.mapped.host}" for answer in self.worthless)
         return "" if not told else f"{', '.join(told)}: {_HIDDEN}"
 
@@ -76,12 +76,11 @@ class SurveyResult:
 
 
 class Survey:
-    """One round of questions. Make it, feed `receive_untrusted` while `run` runs, once.
+    """One survey. Call `run` once, and `receive_untrusted` meanwhile.
 
-    `own` are the endpoints that our sockets have on our interfaces (address and bound port), `own_servers` the STUN
-    endpoints that our own server told us (the host may be its name). Of several sockets of a family the first one asks.
-    Servers of `unresponsive` (HOST:PORT), which hardly ever answer, are asked once more only.
-    Raises SettingsError if a server is not HOST:PORT.
+    `own` are the endpoints of our sockets on our interfaces (address and bound port), `own_servers` the STUN endpoints
+    of our own server (the host may be its name). Of several sockets of one family the first is used. Servers in
+    `unresponsive` (HOST:PORT) get one retransmission only. Raises SettingsError if a server is not HOST:PORT.
     """
 
     def __init__(
@@ -115,15 +114,15 @@ class Survey:
         self._unresolved: set[str] = set()
         self._resolving = set(self._servers)
         self._settled_at = math.inf
-        self._news = trio.Event()
+        self._progress = trio.Event()
 
     async def run(self) -> SurveyResult:
         """Ask until there is a verdict; `survey_cap` seconds at most.
 
-        A verdict: two server addresses of one family agree (IPv4 goes first, if we can ask over it), or three
-        destinations disagree, or all have answered, or `survey_settle` seconds have passed since the first answer. Two
-        ports of one address may agree before an address-dependent NAT, so they wait for somebody elsewhere. A server
-        inside our site does not end the survey while others may still answer.
+        It ends when two server addresses of one family agree (IPv4 comes first, if we have it), or three destinations
+        disagree, or all have answered, or `survey_settle` seconds have passed since the first answer. Two ports of one
+        address may agree behind an address-dependent NAT, so they wait for another address. A server inside our site
+        does not end the survey while others may still answer.
         """
         with trio.move_on_after(self._timings.survey_cap):
             async with trio.open_nursery() as nursery:
@@ -135,29 +134,29 @@ class Survey:
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """Whom it asks (HOST:PORT)."""
+        """The servers that it asks (HOST:PORT)."""
         return tuple(self._servers)
 
     @property
     def unresolved(self) -> frozenset[str]:
-        """Those whose name led nowhere, by now."""
+        """The servers whose names have not resolved by now."""
         return frozenset(self._unresolved | self._resolving)
 
     def heard(self) -> dict[str, float]:
-        """The round trips (seconds) of those that have answered by now, also after the verdict."""
+        """The round trips (seconds) of the servers that have answered by now, also after the verdict."""
         answers = (*self._answers, *self._worthless)
         return {server: answer.rtt for answer in answers for server in self._destinations[answer.remote].servers}
 
     def receive_untrusted(self, socket: DatagramSocket, datagram: bytes, remote: Endpoint) -> None:
-        """Take what may be an answer. What does not answer a question of ours, from whom we asked, changes nothing."""
+        """Take what may be an answer. Anything but an answer to a request, from where that went, changes nothing."""
         try:
             message = decode_stun(datagram)
         except MalformedFrame:
             return
-        shot = self._transactions.get(message.transaction)
-        if shot is None or shot.destination.remote != remote or shot.destination.socket is not socket:
+        sent = self._transactions.get(message.transaction)
+        if sent is None or sent.destination.remote != remote or sent.destination.socket is not socket:
             return
-        destination, mapped = shot.destination, message.observed
+        destination, mapped = sent.destination, message.observed
         if destination.settled.is_set() or message.method != BINDING or message.not_understood:
             return
         if message.kind is StunClass.ERROR:
@@ -165,7 +164,7 @@ class Survey:
         elif message.kind is StunClass.SUCCESS and mapped is not None and _is_possible(mapped, remote):
             now = trio.current_time()
             is_own = not self._own_servers.isdisjoint(destination.servers)
-            answer = StunAnswer(destination.servers[0], remote, mapped, now - shot.sent_at, is_own, message.other)
+            answer = StunAnswer(destination.servers[0], remote, mapped, now - sent.sent_at, is_own, message.other)
             if self._is_worthless(answer):
                 self._worthless.append(answer)
             else:
@@ -174,12 +173,12 @@ class Survey:
         else:
             return
         destination.settled.set()
-        self._news.set()
+        self._progress.set()
 
     def _is_worthless(self, answer: StunAnswer) -> bool:
-        """Whether somebody before the server put an address of their own network in the place of ours.
+        """Whether a translator in front of the server replaced our address by one of its own network.
 
-        As containers and some port forwards do. An address that is ours is true: the way has no translator.
+        Containers and some port forwards do so. An address of ours is genuine: nothing on the way translates.
         """
         seen, asked = scope_of(answer.mapped.host), scope_of(answer.remote.host)
         if seen is Scope.PRIVATE:
@@ -202,7 +201,7 @@ class Survey:
                     self._send(destination)
                     nursery.start_soon(self._repeat, destination)
             self._resolving.discard(server)
-            self._news.set()
+            self._progress.set()
 
     async def _repeat(self, destination: _Destination) -> None:
         waits = self._timings.stun_retransmits
@@ -213,17 +212,17 @@ class Survey:
             self._send(destination)
 
     def _send(self, destination: _Destination) -> None:
-        transaction = self._token(TRANSACTION_BYTES)
-        self._transactions[transaction] = _Transaction(destination, trio.current_time())
-        request = encode_stun(binding_request(transaction))
+        identifier = self._token(TRANSACTION_BYTES)
+        self._transactions[identifier] = _Transaction(destination, trio.current_time())
+        request = encode_stun(binding_request(identifier))
         if destination.socket.send_nowait(request, destination.remote):
             destination.sent = True
 
     async def _wait_verdict(self) -> None:
         while not self._is_decided():
             with trio.move_on_at(self._settled_at) as patience:
-                await self._news.wait()
-                self._news = trio.Event()
+                await self._progress.wait()
+                self._progress = trio.Event()
             if patience.cancelled_caught:
                 return
 
@@ -271,7 +270,7 @@ class _Destination:
     remote: Endpoint
     socket: DatagramSocket
     servers: list[str]
-    """The names that led here."""
+    """The names that resolve to it."""
     sent: bool = False
     refused: bool = False
     settled: trio.Event = field(default_factory=trio.Event)
@@ -284,5 +283,5 @@ class _Transaction:
 
 
 def _is_possible(mapped: Endpoint, remote: Endpoint) -> bool:
-    """Whether a server there can have seen us so: over IPv6 at an IPv4 address too, behind a NAT64 (RFC 6146)."""
+    """Whether that server can have seen us so: over IPv6 also at an IPv4 address, behind a NAT64 (RFC 6146)."""
     return is_usable(mapped) and (remote.is_ipv6 or not mapped.is_ipv6)

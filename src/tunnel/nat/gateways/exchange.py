@@ -40,29 +40,29 @@ async def ask_gateway(
         socket = await datagrams.open_socket(Endpoint(gateway.own, 0))
     except DeviceError as error:
         raise Unreachable(str(error)) from error
-    ear = _Ear(socket, Endpoint(gateway.address, PORT))
+    answers = _AnswerReader(socket, Endpoint(gateway.address, PORT))
     datagram = encode_port_request(request)
     try:
         for wait in waits:
-            socket.send_nowait(datagram, ear.remote)
+            socket.send_nowait(datagram, answers.remote)
             with trio.move_on_after(wait):
-                return await ear.hear(pick)
+                return await answers.read(pick)
     except trio.ClosedResourceError as error:
         raise Unreachable("this machine took our socket away") from error
     finally:
         socket.close()
-    raise Unreachable(f"{gateway.address} {'talks nonsense' if ear.noise else 'does not answer'}")
+    raise Unreachable(f"{gateway.address} {'talks nonsense' if answers.noise else 'does not answer'}")
 
 
-class _Ear:
-    """Listens to one gateway."""
+class _AnswerReader:
+    """Waits for the answer of one gateway."""
 
     def __init__(self, socket: DatagramSocket, remote: Endpoint) -> None:
         self.remote = remote
         self.noise = 0
         self._socket = socket
 
-    async def hear(self, pick: Callable[[PortAnswer], Answer | None]) -> Answer:
+    async def read(self, pick: Callable[[PortAnswer], Answer | None]) -> Answer:
         while True:
             for datagram, source in await self._socket.receive_batch():
                 if source == self.remote:

@@ -59,20 +59,21 @@ def check_outside(external: Endpoint) -> None:
 
 
 def is_contradicted(external: Endpoint, seen: Iterable[Endpoint]) -> bool:
-    """Whether STUN servers see us, but none at the address that a gateway names: another NAT stands before it, or it
-    lies. Nothing translates IPv6.
+    """Whether STUN servers see us, but none at the address that a gateway names: it is behind another NAT, or lies.
+
+    IPv6 is not translated, so it is never contradicted.
     """
     hosts = {endpoint.host for endpoint in seen if not endpoint.is_ipv6}
     return not external.is_ipv6 and bool(hosts) and external.host not in hosts
 
 
 class PortClient(Protocol):
-    """One protocol. Every method raises Unreachable (no answer) or Refused."""
+    """The client of one protocol. Each method raises Unreachable (no answer) or Refused."""
 
     async def map_port(
         self, gateway: Gateway, internal_port: int, lifetime: float, held: PortLease | None = None
     ) -> PortLease:
-        """Map a UDP port, or renew the lease that is `held`, at the same external port if that can be had."""
+        """Map a UDP port, or renew the lease that is `held`, at the same external port if possible."""
         ...
 
     async def unmap_port(self, lease: PortLease) -> None:
@@ -80,5 +81,5 @@ class PortClient(Protocol):
         ...
 
     async def holds_port(self, lease: PortLease) -> bool:
-        """Whether the gateway still knows it, at the same external endpoint. Raises Unreachable, never Refused."""
+        """Whether the gateway still has it, at the same external endpoint. Raises Unreachable, never Refused."""
         ...

@@ -37,7 +37,7 @@ class NatPmpClient:
     async def ask_address(self, gateway: Gateway) -> PmpAddress:
         """The external address; an answer shows that the gateway speaks NAT-PMP. The request changes nothing there.
 
-        Raises Unreachable or Refused: one that is not connected itself names 0.0.0.0.
+        Raises Unreachable or Refused: a gateway that is offline itself names 0.0.0.0.
         """
         answer = await ask_gateway(self._datagrams, gateway, PmpAddressRequest(), _pick_address, waits=self._waits)
         check_outside(Endpoint(answer.address, LOWEST_PORT))
@@ -70,7 +70,7 @@ class NatPmpClient:
     async def holds_port(self, lease: PortLease) -> bool:
         """Check the gateway's age and external address, and request the very same mapping. Raises Unreachable.
 
-        Age and address alone would not tell of a lease that ended while this machine slept.
+        Epoch and address alone would not show that a lease ended while this machine was suspended.
         """
         now = trio.current_time()
         lifetime = max(1, round(lease.ends - now))

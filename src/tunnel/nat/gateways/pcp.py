@@ -1,7 +1,7 @@
 """The PCP client (RFC 6887): it maps a port of an IPv4 NAT, or opens a pinhole in an IPv6 firewall.
 
-One nonce for all mappings of a node, the same after each restart: a gateway lets nobody without it touch a mapping, not
-even the node that was killed and comes back to its old port.
+One nonce serves all mappings of a node, and stays the same across restarts: a gateway changes a mapping only for its
+nonce, even for a node that was killed and comes back to its old port.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""All protocols at once: the first that maps wins.
+"""All protocols at once: the first that maps a port wins.
 
     PCP      map ------------------------------------> granted     one round trip
-    NAT-PMP  outer address --(PCP said no)--> map ---> granted     the same port of the same gateway: in turn
+    NAT-PMP  external address --(PCP failed)--> map -> granted     the same service of the same gateway: in turn
     UPnP     search for a second ------------> map --> granted     in a process of its own
 
 PCP and NAT-PMP use one service with one table, so NAT-PMP requests a port only when PCP has failed, or has had its
@@ -25,7 +25,7 @@ from tunnel.nat.gateways.pcp import PcpClient
 from tunnel.nat.gateways.upnp import UpnpClient
 
 PCP_LEAD = 0.25
-"""Seconds that NAT-PMP, once answered, leaves to PCP: it is the better of the two."""
+"""Seconds for which NAT-PMP, once answered, waits for PCP, the better of the two."""
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """The UPnP client: the machine's `PortMapper`, and a memory for mappings that would never end.
 
-A gateway that knows only permanent mappings would keep ours for ever where this process is killed. So its port is kept
-in the store until it has been taken back, by this process or by the next one.
+A gateway that knows only permanent mappings would keep ours for ever if this process is killed. So the port is kept in
+the store until it has been taken back, by this process or the next one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class UpnpClient:
-    """Asks the gateway that the mapper finds."""
+    """Maps ports at the gateway that the mapper finds."""
 
     def __init__(self, mapper: PortMapper, store: Store) -> None:
         self._mapper = mapper
