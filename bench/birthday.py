@@ -1,13 +1,13 @@
-"""How often, how soon and at what cost birthday punching opens a path behind real kernel NATs. Needs root.
+"""How often, how soon and at what cost birthday punching opens a path between real kernel NATs. Needs root.
 
     python bench/birthday.py               # ten runs
     python bench/birthday.py --runs 50     # what is promised: 47 of them direct within 15 s
     python bench/birthday.py --easy double --hard cgnat_symmetric
 
-A port-restricted NAT against one that gives each flow a random port. Each run has nodes that were started just before
-and routers that know nothing; its clock starts with the first ping. What it cost is what the routers saw: entries of
-their connection tables between the two public addresses (flows), and the local ports among them (sockets). Ends with 1
-if fewer than 94 % were direct in time, or a side went beyond the budget of a punch.
+A port-restricted NAT against one that gives each flow a random port. Each run has freshly started nodes and routers
+with empty tables; its clock starts with the first ping. The cost is what the routers saw: entries of their connection
+tables between the two public addresses (flows), and the local ports among them (sockets). Exits with 1 if fewer than
+94 % were direct in time, or a side exceeded the budget of a punch.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main() -> int:
 
 
 def measure(easy: Kind, hard: Kind, count: int, together: int) -> list[Run]:
-    """So many runs, in the order in which they ended."""
+    """The results of so many runs, in the order in which they ended."""
     specs = [
         SiteSpec(f"{side}{lane}", kind, delay=ONE_WAY)
         for lane in range(together)
@@ -161,14 +161,14 @@ def punch(lab: Lab, lab_programs: LabPrograms, easy: Site, hard: Site) -> Run:
 
 
 def cost(lab: Lab, site: Site, peer: Site) -> Cost:
-    """What the outer router of a site has in its table towards the peer's public address."""
+    """The entries of the outer router of a site towards the peer's public address."""
     table = lab.run(Host("router", site.edge, site.wan), ["conntrack", "-L", "-p", "udp"])
     flows = [(source, port) for source, target, port in _ENTRY.findall(table) if target == peer.wan]
     return Cost(len(set(flows)), len(flows))
 
 
 def describe(runs: Sequence[Run]) -> str:
-    """A few lines for people."""
+    """A summary of a few lines."""
     times = sorted(run.direct_after for run in runs if run.direct_after is not None)
     in_time = sum(run.is_in_time for run in runs)
     lines = [f"{in_time} of {len(runs)} direct within {IN_TIME:g} s, {len(times)} within {INSISTING:g} s"]

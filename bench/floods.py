@@ -1,6 +1,6 @@
-"""What an honest pair on the WebSocket relay feels while members of another network flood the server, on loopback.
+"""How an honest pair on the WebSocket relay fares while members of another network flood the server, on loopback.
 
-Prints, for each kind of flood, the pings that were lost and their round trips. Nobody else's machine is touched.
+Prints, for each kind of flood, the lost pings and the round trips. No other machine is touched.
 
     python bench/floods.py [--connections N] [--seconds S] [KIND]...
 """
@@ -90,7 +90,7 @@ class Flooder:
         return flooder
 
     async def flood(self, kind: str, until: float) -> None:
-        """Send without end, and take what comes; whatever ends the connection ends this."""
+        """Send without end and read what comes, until the connection ends."""
         with trio.move_on_at(until):
             try:
                 async with trio.open_nursery() as nursery:
@@ -132,7 +132,7 @@ class Flooder:
 
 @asynccontextmanager
 async def running_server(state: Path) -> AsyncIterator[tuple[str, str, int]]:
-    """A server of its own; its URL, its pin and its process id."""
+    """Start a server; yields its URL, its pin and its process id."""
     command = Path(sys.executable).parent / "p2ptunnel-trio"
     argv = [str(command), "server", "--listen", f"127.0.0.1:{PORT}", "--http", f"127.0.0.1:{HTTP_PORT}"]
     argv += ["--udp", f"127.0.0.1:{UDP_PORT}", "--udp", f"127.0.0.1:{UDP_PORT + 1}", "--no-udp-relay"]
@@ -147,7 +147,7 @@ async def running_server(state: Path) -> AsyncIterator[tuple[str, str, int]]:
 
 
 async def ping_honestly(invite: str, seconds: float, asked: str) -> None:
-    """Ping over the relay for so long; print `lost`, and the sorted round trips in ms."""
+    """Ping over the relay for so many seconds; print `lost`, and the sorted round trips in ms."""
     settings = {"default_stun": False, "port_mapping": False, "relay_only": True}
     async with (
         tunnel.open_node(invite=invite, settings=NodeSettings(name="desk", **settings)) as desk,
@@ -176,13 +176,13 @@ async def ping_honestly(invite: str, seconds: float, asked: str) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process used so far."""
+    """The CPU seconds of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def measure(kind: str, url: str, pin: str, pid: int, connections: int, seconds: float) -> None:
-    """One flood, and what was felt of it."""
+    """Measure the pings during one flood."""
     invite = encode_invite(make_invite(url, pin, "honest"))
     argv = [sys.executable, __file__, "--pair", "--seconds", str(seconds)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as pair:  # noqa: ASYNC220 - nothing runs yet

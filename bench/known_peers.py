@@ -1,6 +1,6 @@
-"""What a peer costs in memory that a node knows and has nothing to do with.
+"""The memory that a node needs for each peer that it knows but does not talk to.
 
-Run it as `python bench/known_peers.py [--peers N]`. It tells a node of N members, lets a virtual minute pass, and
+Run it as `python bench/known_peers.py [--peers N]`. It announces N members to a node, lets a virtual minute pass, and
 prints the resident memory (kernel) and the Python objects (tracemalloc) that each of them added.
 """
 
@@ -31,13 +31,13 @@ from tunnel.wire.signals import PeerUp
 
 SECRET = bytes(32)
 WARM_UP = 16
-"""Peers before the measurement: what is made once is made by then."""
+"""Peers before the measurement, so that everything that is made once exists."""
 BOUND = 50_000
 """Bytes of Python objects."""
 
 
 def peer_up(network: NetworkKeys, number: int) -> PeerUp:
-    """What the server says of one member: four candidates, and a key and a name of its own."""
+    """The server's message about one member: four candidates, a key and a name of its own."""
     keys, epoch = NodeKeys(number.to_bytes(16, "big") * 2), number.to_bytes(16, "big")
     candidates = tuple(Candidate(Endpoint(f"192.168.{net}.7", 4242), CandidateKind.LAN) for net in range(4))
     body = encode_announcement(Announcement(f"node {number}", keys.public, (), candidates, NatReport()))
@@ -48,12 +48,12 @@ def peer_up(network: NetworkKeys, number: int) -> PeerUp:
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """The resident memory of this process, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def measure(peers: int, trace: bool) -> float:
-    """Bytes that each of so many peers costs."""
+    """The bytes that each of so many peers costs."""
     network = derive_network_keys("bench", SECRET)
     invite = Invite("ws://25.0.0.1:8443", None, "bench", network.network_id, SECRET)
     settings = NodeSettings(name="desk", survey=False, default_stun=False, port_mapping=False)
@@ -80,7 +80,7 @@ async def measure(peers: int, trace: bool) -> float:
 
 
 def main() -> int:
-    """Measure and judge."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", type=int, default=500)
     peers = parser.parse_args().peers

@@ -1,13 +1,13 @@
-"""What every pair of hosts reaches behind real kernel NATs, and how soon. Needs root; about ten minutes.
+"""Which path each pair of hosts behind real kernel NATs gets, and how soon. Needs root; takes about ten minutes.
 
     python bench/pairs.py                                   # all kinds; prints the page
     python bench/pairs.py --kinds symmetric,upnp_symmetric  # only these, each with each
     python bench/pairs.py --write                           # also writes docs/reach.md
 
-One lab with two sites of each kind, one server. Each pair meets with freshly started nodes: pings through the tunnel,
-then both are asked what they came to, for as long as a direct path is promised and not there. Some pairs meet at once,
-on sites of their own. Ends with 1 if a pair that is promised a direct path (tunnel.verify.netlab.promises) has none, or
-one has no path at all; how long it took is told, never judged.
+One lab with two sites of each kind and one server. Each pair has freshly started nodes. They ping each other through
+the tunnel, and then both are asked for their path, again and again if a promised direct path is missing. Some pairs run
+at once, on sites of their own. Exits with 1 if a pair that is promised a direct path (tunnel.verify.netlab.promises)
+has none, or if one has no path at all; times are reported, but not judged.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ ONE_WAY = 10.0
 PINGS = 10
 INTERVAL = 0.2
 SETTLING = 40.0
-"""Seconds that a pair gets to make up its mind."""
+"""Seconds that a pair gets to settle."""
 INSISTING = 60.0
-"""Seconds that one gets that is promised a direct path: the ladder of retries has 5, 10 and 30 s steps."""
+"""Seconds that a pair gets that is promised a direct path: retries come after 5, 10 and 30 s."""
 TOGETHER = 3
-"""Pairs that meet at the same time."""
+"""Pairs that run at the same time."""
 UNDECIDED = ("detecting", "announced", "requested", "punching")
 
 KINDS = (
@@ -58,7 +58,7 @@ KINDS = (
     Kind.SLOPPY,
     Kind.WEB_ONLY,
 )
-"""What is measured unless told otherwise. The gateways stand on symmetric NATs: there it is them or nothing."""
+"""The kinds that are measured by default. The gateways are on symmetric NATs, where only they help."""
 SEVEN = (
     Kind.PUBLIC,
     Kind.FULL_CONE,
@@ -68,7 +68,7 @@ SEVEN = (
     Kind.UDP_BLOCKED,
     Kind.UPNP_SYMMETRIC,
 )
-"""On these, each with each (49 cells), other tools were measured too."""
+"""Other tools were measured on these, each with each (49 cells)."""
 ONE_NAT = (Kind.PORT_PRESERVING, Kind.SYMMETRIC)
 """The kinds with a second host at the first site."""
 
@@ -125,7 +125,7 @@ class Meeting:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one meeting. Times are seconds from the first ping on."""
+    """The result of one meeting. Times are seconds since the first ping."""
 
     meeting: Meeting
     path_kind: str
@@ -134,12 +134,12 @@ class Outcome:
     evidence: str
     first_answer: float | None
     direct_after: float | None
-    """Until both ends were on a direct path."""
+    """Seconds until both ends were on a direct path."""
     lost: int
 
     @property
     def is_missed(self) -> bool:
-        """Less than promised."""
+        """Whether it got less than promised."""
         return self.path_kind != "direct" if self.meeting.is_direct_promised else not self.path_kind.startswith("relay")
 
     @property
@@ -235,7 +235,7 @@ def _meeting(one: SiteSpec, other: SiteSpec) -> Meeting:
 
 
 def _in_turns(meetings: Sequence[Meeting], meet: Callable[[Meeting], Outcome], together: int) -> list[Outcome]:
-    """So many at a time, none of which share a site; the first failure ends all."""
+    """Run so many at a time, none of which share a site; the first failure ends all."""
     waiting = list(meetings)
     busy: set[str] = set()
     outcomes: dict[str, Outcome] = {}
@@ -243,7 +243,7 @@ def _in_turns(meetings: Sequence[Meeting], meet: Callable[[Meeting], Outcome], t
     turn = threading.Condition()
 
     def next_meeting() -> Meeting | None:
-        """The first one whose sites are free; None when there is nothing left to do."""
+        """The first meeting whose sites are free; None if none is left."""
         while waiting and not failures:
             for meeting in waiting:
                 sites = {spec.name for spec in meeting.specs}
@@ -315,7 +315,7 @@ def _outcome(lab_programs: LabPrograms, meeting: Meeting, names: tuple[str, str]
 
 
 def _settle(lab_programs: LabPrograms, names: tuple[str, str], insist: bool) -> list[dict[str, Any]]:
-    """What both say of each other once they have made up their minds, or, insisting, once both are direct."""
+    """What both say of each other once they have settled, or, with `insist`, once both are direct."""
     try:
         if insist:
             return list(lab_programs.wait_direct(*names, INSISTING))

@@ -1,7 +1,7 @@
-"""How fast virtual time passes: an idle hour of two connected nodes, and all scenarios on twenty seeds.
+"""How fast virtual time passes: an idle hour of two connected nodes, and all scenarios with twenty seeds.
 
-Run it as `python bench/simulation.py [--seeds N]`. It prints the seconds that each took on this machine, beside what
-bare turns of Trio's loop take in the same run, so that a slow machine shows as one.
+Run it as `python bench/simulation.py [--seeds N]`. It prints the seconds that each took on this machine, and what bare
+turns of Trio's loop take in the same run, so that a slow machine shows.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def bare_turns() -> float:
 
 
 def main() -> int:
-    """Measure and judge."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     seeds = parser.parse_args().seeds

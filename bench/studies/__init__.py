@@ -1,1 +1,1 @@
-"""What many runs tell: every pair of NATs, whole populations, and the oracle beside them."""
+"""Studies of many simulated runs, compared with the oracle: pairs of NATs, a whole population, another tool."""

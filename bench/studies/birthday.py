@@ -1,10 +1,10 @@
-"""Ten thousand birthday punches: an easy NAT against one that gives any port, by the very schedule of the nodes.
+"""Ten thousand birthday punches: an easy NAT against one with random ports, by the schedule of the nodes.
 
     python -m bench.studies.birthday --punches 10000
 
-Not the nodes but their schedule is run: steps, sockets, order of ports, probes and their repeats, with the constants of
-peer/port_prediction/ and peer/probe_budget.py, over lines that delay and lose. A punch costs a few milliseconds so,
-where two whole nodes cost most of a second; whole nodes agree (tests/bench/studies/test_birthday.py).
+Only the schedule of the nodes is run: steps, sockets, order of ports, probes and their repeats, with the constants of
+peer/port_prediction/ and peer/probe_budget.py, over lines with delay and loss. So a punch costs a few milliseconds, and
+two whole nodes would cost most of a second; whole nodes agree (tests/bench/studies/test_birthday.py).
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from tunnel.peer.probe_budget import PREDICTION_FLOW_RATE, PREDICTION_FLOWS, SOC
 
 EVERYWHERE = (FIRST_PORT, LAST_PORT)
 AGREEMENT = 2
-"""One way times over the relay until both know that both begin."""
+"""One-way times over the relay until both know that both begin."""
 PROOF = 3
-"""One way times from the hit until both have proved the way: answer, full-size question, its answer."""
+"""One-way times from the hit until both have proved the path: answer, full-size probe, its answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """Between whom the punch is. Seconds and shares."""
+    """The conditions of a punch. Times are seconds, losses shares."""
 
     span: Span = EVERYWHERE
     """The ports that the hard NAT draws from, and that the scanner knows."""
     latency: float = 0.05
     """One way."""
     loss: float = 0.0
-    """Of each packet on its way."""
+    """The loss of each packet."""
     routers: int = 1
     """Before the hard side: first packets of a low TTL may not pass them all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Punch:
-    """What became of one."""
+    """The result of one punch."""
 
     seconds: float | None
-    """From the introduction to the proof; None: it failed."""
+    """Seconds from the introduction to the proof; None: it failed."""
     guesses: int
     """Made until then."""
     sockets: int
@@ -79,32 +79,32 @@ def punch(conditions: Conditions, chance: random.Random) -> Punch:
 def _meeting(conditions: Conditions, chance: random.Random, number: int, asked: float, begin: float) -> float | None:
     """When the first packet passes both NATs, for a socket of the listener whose port is asked at this moment.
 
-    The guess passes if the socket's NAT was open when it came; else a later probe of the socket does, since the guess
+    The guess passes if the socket's NAT was open when it came; else a later probe from the socket does, since the guess
     has opened the scanner's own NAT.
     """
     opened = begin + number // BATCH * TICK
     ttl = OPENING_TTLS[number // BATCH % len(OPENING_TTLS)]
     passes_routers = ttl > conditions.routers
-    repeats = [opened + FIRST_REPEAT + round_ * REPEAT for round_ in range(4)]
-    is_open_from = opened if passes_routers else repeats[0]
+    knocks = [opened + FIRST_REPEAT + round_ * REPEAT for round_ in range(4)]
+    is_open_from = opened if passes_routers else knocks[0]
     if asked + conditions.latency >= is_open_from and chance.random() >= conditions.loss:
         return asked + conditions.latency
     end = begin + PREDICTION_FLOWS / PREDICTION_FLOW_RATE + GRACE
-    for again in repeats:
-        if asked < again + conditions.latency and again < end and chance.random() >= conditions.loss:
-            return again + conditions.latency
+    for knock in knocks:
+        if asked < knock + conditions.latency and knock < end and chance.random() >= conditions.loss:
+            return knock + conditions.latency
     return None
 
 
 def _moment_of(index: int, begin: float) -> float:
-    """When the guess of this number is made: some in each step, no more than the pace lets through."""
+    """When the guess with this number is sent: several in each step, no more than the pace allows."""
     by_steps = begin + index // FLOWS_A_TICK * TICK
     saved = PREDICTION_FLOW_RATE / 10
     return max(by_steps, begin + (index - saved) / PREDICTION_FLOW_RATE)
 
 
 def run_punches(conditions: Conditions, count: int, seed: int = 0) -> list[Punch]:
-    """Many, each with a chance of its own: the same number and seed give the same punch."""
+    """Run many punches, each with its own random source: the same number and seed give the same punch."""
     return [punch(conditions, random.Random(f"{seed}/{number}/birthday")) for number in range(count)]
 
 
@@ -123,7 +123,7 @@ WITHIN = 15.0
 
 
 def table(count: int, seed: int = 0) -> str:
-    """Markdown: how many punches win, how soon, and with how many guesses (their median)."""
+    """A Markdown table: how many punches win, how soon, and with how many guesses (medians)."""
     lines = [
         f"| the hard NAT gives | sockets | won in {WITHIN:g} s | 95 % interval | p50, s | p95, s | p99, s | guesses |",
         "|---|---|---|---|---|---|---|---|",

@@ -1,6 +1,6 @@
-"""One draw, by chance or in all ways: whoever draws asks a chooser, and does not know which.
+"""A draw at random, or in all possible ways: the caller asks a chooser and does not know which.
 
-`pick` is for what decides, `vary` for what only colours: drawing in all ways leaves the colours as they come first.
+`pick` is for choices that matter, `vary` for the others: a draw in all ways takes the first option of those.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ class Chooser(Protocol):
     """Takes one of several."""
 
     def pick(self, *options: tuple[_Value, float]) -> _Value:
-        """One of the values, by their weights, which add up to 1."""
+        """Choose one of the values by their weights, which add up to 1."""
         ...
 
     def vary(self, *options: tuple[_Value, float]) -> _Value:
-        """The same, of what decides nothing."""
+        """The same, for choices that do not matter."""
         ...
 
 
 def evenly(values: Sequence[_Value]) -> tuple[tuple[_Value, float], ...]:
-    """Options that are all as likely."""
+    """Options that are equally likely."""
     return tuple((value, 1.0 / len(values)) for value in values)
 
 
 def whether(share: float) -> tuple[tuple[bool, float], ...]:
-    """The options of what is so in this share of all cases."""
+    """The options of something that is true in this share of all cases."""
     return (True, share), (False, 1.0 - share)
 
 
 class Dice:
-    """Takes by chance."""
+    """Chooses at random."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
 
     def pick(self, *options: tuple[_Value, float]) -> _Value:
-        """One of the values, by their weights."""
+        """Choose one of the values by their weights."""
         mark = self._chance.random()
         for value, weight in options:
             mark -= weight
@@ -51,14 +51,14 @@ class Dice:
         return [value for value, weight in options if weight > 0.0][-1]  # rounding
 
     def vary(self, *options: tuple[_Value, float]) -> _Value:
-        """One of the values, by their weights."""
+        """Choose one of the values by their weights."""
         return self.pick(*options)
 
 
 def every_draw(draw: Callable[[Chooser], _Value]) -> Iterator[tuple[float, _Value]]:
-    """Each thing that a draw can come to, with its probability; they add up to 1. What only colours stays the first.
+    """Each possible result of a draw with its probability; they add up to 1. For `vary` the first option is taken.
 
-    `draw` is called once for each, and must ask the same when it is answered the same.
+    `draw` is called once for each, and must ask the same questions when it gets the same answers.
     """
     turns: list[int] | None = []
     while turns is not None:
@@ -74,7 +74,7 @@ class _Replay:
     def __init__(self, turns: Sequence[int]) -> None:
         self._turns = turns
         self._taken: list[tuple[int, int]] = []
-        """At each pick: which one, of how many possible ones."""
+        """For each pick: the index, and the number of options."""
         self.weights: list[float] = []
 
     def pick(self, *options: tuple[_Value, float]) -> _Value:

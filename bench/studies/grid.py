@@ -1,8 +1,8 @@
-"""Every pair of NATs, each judged by the oracle: what it says must be, is; what it says cannot be, is not.
+"""Every pair of NATs, each compared with the oracle: a path that must be direct is, and one that cannot be is not.
 
 A kind is mapping x filtering x allocation, 36 in all. Cells are all unordered pairs of kinds, and each kind in the
-positions that a pair alone does not show: against a public host, behind a second NAT, around both hosts, as a carrier
-around two homes, and with UDP blocked.
+positions that a pair alone does not show: against a public host, behind a second NAT, in front of both hosts, as a
+carrier's NAT in front of two homes, and with UDP blocked.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FILTERINGS = {
 }
 ALLOCATIONS = (Allocation.PRESERVING, Allocation.SEQUENTIAL, Allocation.RANDOM, Allocation.BLOCK)
 FOREIGN_LOAD = 5.0
-"""Of the sequential ones."""
+"""Foreign mappings a second at sequential NATs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Kind:
 
     @property
     def family(self) -> str:
-        """Without the allocation."""
+        """The kind without its allocation."""
         return f"{self.mapping} {self.filtering}"
 
     def __str__(self) -> str:
@@ -73,11 +73,11 @@ KINDS = tuple(Kind(*one) for one in product(MAPPINGS, FILTERINGS, ALLOCATIONS))
 SERVER = Server(stun=tuple(Endpoint(host, port) for host in ("25.0.0.1", "25.0.0.2") for port in STUN_PORTS))
 """With two addresses its STUN service tells how NATs filter (RFC 5780)."""
 COMMON = Kind("EIM", "APDF", Allocation.PRESERVING)
-"""What most homes have."""
+"""The NAT of most homes."""
 
 
 class Position(Enum):
-    """Where the kinds of a cell stand."""
+    """The positions of the kinds of a cell."""
 
     PAIR = "each behind one"
     PUBLIC = "one behind it, the other public"
@@ -95,7 +95,7 @@ class Cell:
     position: Position
     one: Kind
     other: Kind
-    """The same as `one` where there is only one kind."""
+    """The same as `one` if there is only one kind."""
 
     def __str__(self) -> str:
         return f"{self.one} x {self.other}" if self.position is Position.PAIR else f"{self.position.value}: {self.one}"
@@ -131,7 +131,7 @@ class Cell:
 
 
 class Agreement(Enum):
-    """How a run and the oracle go together."""
+    """Whether a run agrees with the oracle."""
 
     PLAIN = "direct, as it must be"
     WON_BY_TACTICS = "direct, by tactics"
@@ -139,7 +139,7 @@ class Agreement(Enum):
     RELAYED = "relayed, as it must be"
     OTHER_REASON = "relayed, but for another reason than the node says"
     WRONG = "wrong"
-    """Direct or not where it must be the other way round, or an invariant broke."""
+    """Direct although it cannot be, relayed although it must not be, or an invariant broke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ REASONS: dict[Cause, tuple[ReasonCode, ...]] = {
     Cause.PORTS_IN_REACH: _GUESSED,
     Cause.BOTH_HARD: (ReasonCode.BOTH_HARD_NATS,),
 }
-"""What a node may say where there is no direct path. Two hard NATs are told by that name where nothing can be done."""
+"""Whether a node may give this reason for having no direct path. `both_hard_nats` is right if nothing can be done."""
 
 
 def all_cells() -> tuple[Cell, ...]:

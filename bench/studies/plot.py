@@ -21,7 +21,7 @@ WIDTH = 860
 LEFT, RIGHT, TOP, BOTTOM = 250, 170, 56, 48
 ROW = 26
 DOTS = 200
-"""Of one strip at most, evenly taken from all."""
+"""The most dots of one strip, taken evenly from all."""
 
 _STYLE = """
 svg { --ink: #1f2328; --faint: #59636e; --grid: #d1d9e0; --mark: #0969da; --box: #ddf4ff; background: #ffffff; }
@@ -39,7 +39,7 @@ text { fill: var(--ink); font: 13px system-ui, sans-serif; }
 
 
 class Scale(Enum):
-    """How seconds lie on the axis."""
+    """The scale of the axis."""
 
     LINEAR = "linear"
     LOGARITHMIC = "logarithmic"
@@ -47,7 +47,7 @@ class Scale(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """One row: a label, seconds, and a word at its end. Without seconds there is the word alone."""
+    """One row: a label, seconds, and a note at its end. Without seconds there is only the note."""
 
     label: str
     seconds: tuple[float, ...]
@@ -62,7 +62,7 @@ class _Axis:
     ticks: tuple[float, ...]
 
     def place(self, seconds: float) -> float:
-        """Where on the axis, in pixels."""
+        """The position on the axis, in pixels."""
         if self.scale is Scale.LOGARITHMIC:
             share = math.log(max(seconds, self.low) / self.low) / math.log(self.high / self.low)
         else:

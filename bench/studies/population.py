@@ -1,7 +1,7 @@
 """Many pairs of the frozen population, run one by one: how many get a direct path, how soon, and at what cost.
 
-The same pairs are run by our nodes and by the tool of the mission's report, as it was before and after its fixes, in a
-region where everything is reached and in ones where public STUN servers are not.
+The same pairs are run by our nodes and by another tool, as it was before and after its fixes, in a region where every
+STUN server is reached and in regions where public ones are not.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Region(Enum):
 
 
 class Program(Enum):
-    """Who tries."""
+    """The program that runs."""
 
     BEFORE = "the tool before its fixes"
     AFTER = "the tool after its fixes"
@@ -74,9 +74,9 @@ class Job:
     region: Region = Region.OPEN
     moment: Moment = Moment.AT_ONCE
     ipv6: bool = True
-    """Else nobody has it: what punching alone can do."""
+    """False: no host has IPv6, which shows what punching alone can do."""
     guesses: bool = True
-    """Of our nodes: else they punch plainly, and leave hard NATs to the relay."""
+    """False: our nodes punch plainly, and leave hard NATs to the relay."""
 
     @property
     def topology(self) -> Topology:
@@ -88,30 +88,30 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class PairRun:
-    """What became of one pair. Seconds count from the user's first packet."""
+    """The result of one pair. Seconds count from the user's first packet."""
 
     job: Job
     verdict: Verdict
     detected: int
-    """Of the two, how many a STUN server told something."""
+    """How many of the two got an answer of a STUN server."""
     is_introduced: bool
     """Whether the first request for the peer led to an introduction."""
     first_byte: float | None
-    """Over whatever way; the tool's is not measured."""
+    """Over any path; not measured for the other tool."""
     direct: float | None
-    """When both had a direct path that carries both ways."""
+    """When both had a direct path that carries data in both directions."""
     is_claimed: bool
     """Whether both believed that they had."""
     reason: str
     """Why not, if the program says so."""
     probes: int | None
     flows: int | None
-    """Pairs of socket and remote endpoint that probes made routers remember."""
+    """Pairs of socket and remote endpoint that probes opened in routers."""
     failures: tuple[str, ...] = ()
     relay_rtt: float | None = None
     """Seconds of a round trip by way of the server."""
     is_hard: bool = False
-    """Whether a node of ours found itself behind a hard NAT: else nobody guesses in any case."""
+    """Whether one of our nodes found itself behind a hard NAT; only then are ports guessed."""
 
 
 def without_ipv6(topology: Topology) -> Topology:
@@ -134,7 +134,7 @@ def run_population(
 
 
 def run_plainly(runs: Sequence[PairRun], *, processes: int | None = None) -> list[PairRun]:
-    """The same pairs with the same chance by plain punching. Where no NAT is hard the run would be the same one."""
+    """Run the same pairs with the same seeds by plain punching. If no NAT is hard, the earlier run is taken."""
     jobs = [replace(run.job, guesses=False) for run in runs if run.is_hard]
     plain = {run.job: run for run in run_population(jobs, processes=processes)}
     return [plain[replace(run.job, guesses=False)] if run.is_hard else run for run in runs]
@@ -191,7 +191,7 @@ def _run_tool(job: Job, topology: Topology, verdict: Verdict, strategy: Strategy
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What many runs amount to."""
+    """The sums of many runs."""
 
     detected: Share
     """Of endpoints."""
@@ -202,15 +202,15 @@ class Tally:
     first_byte_trips: Spread | None
     """The same in round trips by way of the server."""
     seconds: Spread | None
-    """To a direct path, of those that got one."""
+    """Seconds to a direct path, of those that got one."""
     easy_seconds: Spread | None
-    """The same of those that need no tactics."""
+    """The same for those that need no tactics."""
     probes: Spread | None
     flows: Spread | None
     reasons: dict[str, int]
     """Of those that got none, the most frequent first."""
     verdicts: dict[Verdict, Share]
-    """Direct paths by what the oracle had said, the most frequent verdict first."""
+    """Direct paths by the oracle's verdict, the most frequent verdict first."""
     failures: tuple[str, ...]
 
 

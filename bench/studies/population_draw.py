@@ -32,13 +32,13 @@ from tunnel.verify.reachability.topology import (
 )
 
 INDOORS = Line(latency=0.001)
-"""From a host to the router in the same house."""
+"""The line from a host to the router at home."""
 SIDES = ("one", "other")
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One host with all that stands before it, the nearest router first."""
+    """One host with all routers in front of it, the nearest first."""
 
     host: Host
     routers: dict[str, Router]
@@ -66,7 +66,7 @@ def draw_pair(mix: Mix, chance: random.Random, *, blocked: Sequence[str] = ()) -
 
 
 def public_stun_servers() -> tuple[StunServer, ...]:
-    """Those that nodes ask by default, all alive and honest."""
+    """The servers that nodes ask by default, all alive and honest."""
     named = [known.rpartition(":") for known in PUBLIC_STUN]
     return tuple(
         StunServer(name=name, address=f"24.0.{number}.1", port=int(port))
@@ -141,7 +141,7 @@ def _draw_public(mix: Mix, choose: Chooser, name: str, number: int) -> Site:
 
 
 def _draw_carrier(mix: Mix, choose: Chooser, number: int, dependent: float, lifetimes: Sequence[float]) -> Router:
-    """It leaves IPv6 to the routers of its customers, where they have one."""
+    """It leaves IPv6 to the routers of its customers, if they have any."""
     return Router(
         address=f"26.0.{number}.1",
         inner=f"100.64.{number}.1",

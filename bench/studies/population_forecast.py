@@ -20,12 +20,12 @@ class Forecast:
     verdicts: dict[Verdict, float]
 
     def share(self, what: Possibility | Cause) -> float:
-        """Of all pairs with this possibility, or this cause."""
+        """The share of all pairs with this possibility, or this cause."""
         return sum(share for verdict, share in self.verdicts.items() if what in (verdict.possibility, verdict.cause))
 
 
 def forecast(mix: Mix, *, ipv6: bool = True, maps_port: bool = False) -> Forecast:
-    """What independent pairs of this population can have. Without `ipv6` nobody has it."""
+    """The verdicts of independent pairs of this population. Without `ipv6` no host has it."""
     kinds = _kinds_of(mix, ipv6=ipv6, maps_port=maps_port)
     verdicts: dict[Verdict, float] = {}
     for place, (share, one) in enumerate(kinds):

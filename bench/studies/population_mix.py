@@ -1,4 +1,4 @@
-"""Who runs a tunnel, as shares: the mix and its TOML file, where each number has its source beside it.
+"""The population as shares, read from a TOML file that gives the source of each number.
 
 population_draw.py makes topologies of it. Neither knows of nodes or tactics.
 """
@@ -18,7 +18,7 @@ FILE = "population.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """By what line endpoints are on the internet; the rest of each share is the other kind."""
+    """How endpoints are connected to the internet; the rest of each share is the other kind."""
 
     fixed: float
     fixed_behind_carrier: float
@@ -63,7 +63,7 @@ class DependentAllocations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """What allocators differ in, each value as likely."""
+    """Parameters of allocators; all values are equally likely."""
 
     block_sizes: tuple[int, ...]
     foreign_loads: tuple[float, ...]
@@ -72,7 +72,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifetimes:
-    """Seconds, each as likely."""
+    """Seconds; all values are equally likely."""
 
     home: tuple[float, ...]
     fixed_carrier: tuple[float, ...]
@@ -91,7 +91,7 @@ class Habits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ipv6:
-    """The share of endpoints that have it, and of firewalls before it that let strangers in."""
+    """The share of endpoints that have it, and of firewalls for it that let unsolicited packets in."""
 
     endpoints: float
     open: float
@@ -99,7 +99,7 @@ class Ipv6:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Seconds one way, each as likely."""
+    """Seconds one way; all values are equally likely."""
 
     fixed: tuple[float, ...]
     mobile: tuple[float, ...]

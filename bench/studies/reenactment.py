@@ -1,11 +1,11 @@
-"""The tool whose report the mission began with, acted again on the virtual internet, to hold its figures against runs.
+"""Another tool, re-enacted on the virtual internet, to compare the figures of a report about it with runs.
 
-The report claims success rates that nobody measured. Hub and client are written anew, small, from a description of what
-the tool does: its order of servers, timeouts, volleys, and what it counts as connected. Where its doings before the
-fixes are not known the kinder reading is taken; it is given public STUN servers that are all alive, a hub and lines
-that lose nothing, and traffic in both directions, which makes both sides announce themselves.
+The report claims success rates that were never measured. Hub and client are small re-implementations from a description
+of the tool: its order of servers, timeouts, volleys, and what it counts as connected. Where its behaviour before the
+fixes is not known, the more favourable reading is taken. It gets public STUN servers that are all alive, a hub and
+lines without loss, and traffic in both directions, which makes both sides announce themselves.
 
-What a direct path is worth shows by data: besides what the clients believe, a run tells when data of both had arrived.
+A run reports what the clients believe, and also when data had arrived in both directions.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ANSWER = 0.1
 
 
 class Strategy(Enum):
-    """Of what time the tool is."""
+    """The version of the tool."""
 
     BEFORE = "before"
     """Announces on demand, asks its own server and three of Google's; the hub refuses at once what it does not know."""
@@ -47,18 +47,18 @@ _HABITS = {
     Strategy.BEFORE: (Habits(announces_by_itself=False, stun=PUBLIC_STUN[:3]), 0),
     Strategy.AFTER: (Habits(announces_by_itself=True, stun=PUBLIC_STUN), 10),
 }
-"""And how often the hub looks again."""
+"""The habits of each version, and how often its hub polls."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reenacted:
-    """What became of a pair. Seconds count from the first packet of the user, those of detection from the start."""
+    """The result of a pair. Seconds count from the user's first packet, those of detection from the start."""
 
     detected: tuple[bool, bool]
-    """Whether a STUN server told each side something."""
+    """Whether each side got an answer of a STUN server."""
     detection_seconds: tuple[float | None, float | None]
     is_first_request_served: bool
-    """Whether peer info was available, in the hub's patience, at the very first request."""
+    """Whether peer info was available within the hub's timeout at the first request."""
     requests: int
     claimed: tuple[float | None, float | None]
     """When each side first counted the other as connected."""
@@ -67,7 +67,7 @@ class Reenacted:
 
     @property
     def is_claimed(self) -> bool:
-        """Whether both believed in it."""
+        """Whether both believed that they were connected."""
         return None not in self.claimed
 
     @property

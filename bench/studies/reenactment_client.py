@@ -23,10 +23,10 @@ REQUEST_GAP = 5.0
 TRAFFIC = 1.0
 """Seconds between two packets of the user."""
 ANNOUNCE_RETRIES = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Where the announcement could not be sent; that it was lost on the way, nobody would notice."""
+"""After an announcement that could not be sent; one that was lost on the way goes unnoticed."""
 HELLO, HELLO_BACK, DATA = b"hello", b"hello back", b"data"
-"""The tool has one word for the first two and answers each with the same, so that they bounce for ever. That floods,
-but decides nothing, so here an answer is not answered."""
+"""The tool has one word for the first two and answers each with the same, so that they bounce for ever. That only
+floods, so here an answer is not answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class Habits:
     """What the tool did before and after its fixes."""
 
     announces_by_itself: bool
-    """After detection; else only when it wants a peer, right behind the request."""
+    """After detection; else only when it wants a peer, right after the request."""
     stun: tuple[str, ...]
-    """In this order."""
+    """The servers, in the order in which they are asked."""
 
 
 def punch_schedule(info: PeerInfo) -> Iterator[tuple[Endpoint | None, float]]:
-    """Where each hello goes to, if anywhere, and how long to wait after it."""
+    """The destination of each hello, if any, and the seconds to wait after it."""
     for endpoint in (info.local, info.public):
         yield from ((endpoint, 0.1) for _ in range(20))
     for _ in range(3):
@@ -72,11 +72,11 @@ class Client:
 
     @property
     def is_connected(self) -> bool:
-        """What it believes."""
+        """Whether it believes that it is connected."""
         return self._path is not None
 
     async def run(self) -> None:
-        """Connect to the hub and live, until cancelled."""
+        """Connect to the hub and serve, until cancelled."""
         self._started_at = trio.current_time()
         self._stream = await self._world.streams.open_stream(self._hub)
         await send_line(self._stream, ["name", self.name])
@@ -131,7 +131,7 @@ class Client:
                 self._public = fields[0]
             elif word == "meet":
                 self._peer = PeerInfo.from_json(fields[1])
-                self._path = None  # also where there was a path that worked
+                self._path = None  # also if there was a path that worked
                 both_symmetric = self._kind is self._peer.kind is NatKind.SYMMETRIC
                 if not self._is_punching and not both_symmetric:
                     self._is_punching = True
@@ -154,7 +154,7 @@ class Client:
                     self.heard_at = now if self.heard_at is None else self.heard_at
                     self.heard.set()
                 elif self._peer is not None and remote in (self._peer.public, self._peer.local):
-                    # Only a hello from exactly the published endpoint counts; but one is enough, whatever came of ours.
+                    # Only a hello from exactly the published endpoint counts; one is enough, whatever happened to ours.
                     self._path = remote
                     self.claimed_at = now if self.claimed_at is None else self.claimed_at
                     if datagram == HELLO:

@@ -1,7 +1,7 @@
-"""How the re-enacted tool finds out about its NAT: one STUN server after the other, three questions to the first alive.
+"""The NAT detection of the re-enacted tool: one STUN server after the other, three requests to the first that answers.
 
-Each question has a socket of its own and is asked once. That is why it takes so long and why what it learns, an outer
-endpoint of a socket that is closed by then, is of no use to anybody.
+Each request has a socket of its own and is sent once. So it takes long, and the result, the outer endpoint of a socket
+that is closed by then, is of no use.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tunnel.wire.stun import (
 )
 
 QUESTION = 5.0
-"""Seconds that a question waits for its answer."""
+"""Seconds that a request waits for its answer."""
 
 
 class NatKind(IntEnum):
@@ -42,11 +42,11 @@ class NatKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """What came out."""
+    """The result of the detection."""
 
     kind: NatKind
     is_told: bool
-    """Whether any STUN server answered; else the kind is a guess from the own addresses."""
+    """Whether any STUN server answered; else the kind is guessed from the local addresses."""
 
 
 async def detect(world: World, servers: Sequence[str]) -> Detection:
@@ -67,7 +67,7 @@ async def detect(world: World, servers: Sequence[str]) -> Detection:
             return Detection(NatKind.FULL_CONE, is_told=True)
         if await _ask(world, remote, Change.PORT):
             return Detection(NatKind.RESTRICTED, is_told=True)
-        # The last question, for a second address of the server, is not asked: none of its servers names one.
+        # The last request, to a second address of the server, is never sent: none of its servers names one.
         return Detection(NatKind.PORT_RESTRICTED, is_told=True)
     if any(scope_of(host) in (Scope.GLOBAL, Scope.CARRIER) for host in addresses):
         return Detection(NatKind.NONE, is_told=False)  # a carrier's inner address passes for a public one
@@ -91,7 +91,7 @@ async def _ask(world: World, remote: Endpoint, change: Change | None) -> Endpoin
 
 
 async def serve_public_stun(socket: DatagramSocket) -> None:
-    """A public STUN server as they are: it tells what it saw, and leaves wishes for another source unanswered."""
+    """A typical public STUN server: it reports what it saw, and does not answer requests for another source."""
     while True:
         for datagram, remote in await socket.receive_batch():
             try:

@@ -1,4 +1,4 @@
-"""The hub of the re-enacted tool: keeps what clients published, and tells two of them to meet.
+"""The hub of the re-enacted tool: keeps what clients published, and introduces two of them.
 
 Client and hub speak lines of JSON: ["name", NAME], ["seen", ADDRESS], ["info", PEER_INFO], ["want", NAME],
 ["meet", NAME, PEER_INFO].
@@ -18,12 +18,12 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.network.ports import StreamListener
 
 POLL = 1.0
-"""Seconds between two looks at what is known."""
+"""Seconds between two polls."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerInfo:
-    """What a client publishes of itself."""
+    """What a client publishes about itself."""
 
     public: Endpoint
     """The address that the hub sees, with the *local* port."""
@@ -41,7 +41,7 @@ class PeerInfo:
 
 
 class Hub:
-    """One hub. `polls`: how often it looks again, a second apart, where a client's info is missing at a request."""
+    """One hub. `polls`: how often it looks again, a second apart, if a client's info is missing at a request."""
 
     def __init__(self, polls: int) -> None:
         self._polls = polls
@@ -49,7 +49,7 @@ class Hub:
         self._infos: dict[str, PeerInfo] = {}
         self.requests = 0
         self.served: list[int] = []
-        """Which requests led to a meeting, the first is 1."""
+        """The requests that led to an introduction; the first is 1."""
 
     async def serve(self, listener: StreamListener) -> None:
         """Serve clients until cancelled."""
@@ -75,7 +75,7 @@ class Hub:
                     nursery.start_soon(self._introduce_later, name, fields[0], self.requests)
 
     async def _introduce_later(self, one: str, other: str, request: int) -> None:
-        """Nobody is told when it does not work out, and nothing keeps two of these from running at once."""
+        """If it fails, no client is told, and nothing keeps two of these from running at once."""
         for _ in range(self._polls):
             await trio.sleep(POLL)
             if self._knows(one, other):

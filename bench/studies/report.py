@@ -118,7 +118,7 @@ def _comparison(mix: Mix, count: int, seed: int, processes: int) -> str:
 
 
 def _counter(what: str, total: int) -> Callable[[object], None]:
-    """Tells whoever looks on how far it is, at each percent."""
+    """Print the progress on a terminal, at each percent."""
     done = 0
     is_seen = sys.stderr.isatty()
 

@@ -59,7 +59,7 @@ def _matrix(results: Iterable[CellResult]) -> str:
 
 
 def _square(found: Sequence[CellResult]) -> str:
-    """Of all allocations of two families: the median seconds to direct, or the relay, and how far tactics got."""
+    """For all allocations of two families: the median seconds to direct, or the relay, and how often tactics won."""
     if not found:
         return ""
     if any(result.agreement is Agreement.WRONG for result in found):

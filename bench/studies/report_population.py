@@ -15,7 +15,7 @@ from tunnel.verify.reachability.oracle import Possibility
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What the mission's report says of itself, in its own figures."""
+    """The figures of the report on the other tool."""
 
     detected: str
     introduced: str
@@ -32,7 +32,7 @@ CLAIMS: dict[tuple[Program, bool], Claim] = {
 
 
 def summary_text(rows: Sequence[tuple[str, Sequence[PairRun], Forecast]]) -> str:
-    """What our nodes got under each condition, beside what the oracle expects of the whole population there."""
+    """The results of our nodes under each condition, and what the oracle expects of the whole population."""
     lines = [
         "| | pairs | direct | 95 % interval | the oracle: plain | and by tactics |",
         "|---|---|---|---|---|---|",
@@ -53,7 +53,7 @@ def summary_text(rows: Sequence[tuple[str, Sequence[PairRun], Forecast]]) -> str
 
 
 def population_text(runs: Sequence[PairRun]) -> str:
-    """What our nodes got, in detail."""
+    """The results of our nodes in detail."""
     found = tally(runs)
     lines = [
         "| what the oracle says | cause | pairs | direct | 95 % interval |",
@@ -80,7 +80,7 @@ def population_text(runs: Sequence[PairRun]) -> str:
 
 
 def population_strips(runs: Iterable[PairRun]) -> list[Strip]:
-    """Seconds to a direct path, by what the oracle had said."""
+    """Seconds to a direct path, by the oracle's verdict."""
     found: dict[str, list[PairRun]] = {}
     for run in runs:
         verdict = run.verdict
@@ -93,7 +93,7 @@ def population_strips(runs: Iterable[PairRun]) -> list[Strip]:
 
 
 def comparison_text(runs: Sequence[PairRun]) -> str:
-    """The tool of the report, as it claims to be and as it is, beside our nodes: one table for each region."""
+    """The other tool, as claimed and as run, and our nodes: one table for each region."""
     parts = []
     for region in Region:
         at_once, settled = (

@@ -1,4 +1,4 @@
-"""What many runs amount to: shares with their uncertainty, and percentiles. Pure."""
+"""Statistics of many runs: shares with their uncertainty, and percentiles. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many, with the interval that holds the true share in 95 % of all studies."""
+    """A share of a count, with the interval that contains the true share in 95 % of all studies."""
 
     count: int
     total: int
@@ -24,7 +24,7 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's score interval (Wilson 1927): honest near 0 and 1 and for small numbers too."""
+        """Wilson's score interval (Wilson 1927): accurate also near 0 and 1 and for small numbers."""
         return wilson_interval(self.count, self.total)
 
 

@@ -1,4 +1,4 @@
-"""One pair of nodes, from the first packet to the verdict: what the grid and the population are made of."""
+"""One run of a pair of nodes, from the first packet to the verdict: the grid and the population consist of these."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ READY = 4.0
 PATIENCE = 15.0
 """Seconds after the first packet for which a direct path is waited for; the punch itself gives up after ten."""
 STEP = 0.02
-"""Seconds between two looks, and so the grain of the times."""
+"""Seconds between two polls, and so the resolution of the times."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairResult:
-    """What became of a pair. Times are seconds after the first packet."""
+    """The result of a pair. Times are seconds after the first packet."""
 
     state: str
-    """Of `one`, in the end."""
+    """The state of `one` at the end."""
     path: str
     """direct, relay-udp, relay-websocket, or none."""
     reason: str
-    """Why not direct; none where it is."""
+    """Why it is not direct; none if it is."""
     first_byte: float | None
     """When the first packet came through the tunnel; None if none did."""
     direct: float | None
     """When both sides had a direct path; None if they never had."""
     probes: int
-    """Sent by both together."""
+    """Probes sent by both together."""
     flows: int
-    """What both together made routers remember."""
+    """Flows that both together opened in routers."""
     nats: tuple[NatReport | None, ...]
-    """What each of the two knew of its NAT in the end; None of a node that did not run."""
+    """What each of the two knew of its NAT at the end; None for a node that did not run."""
     relay_rtt: float
-    """Of packets from one to the other by way of the server, on lines without load."""
+    """The round trip by way of the server, on lines without load."""
     failures: tuple[str, ...]
     """Invariants that did not hold."""
 
@@ -98,7 +98,7 @@ def _seconds_to_server(topology: Topology, host: str) -> float:
 
 
 class _Watch:
-    """What is seen of one pair while it runs."""
+    """Observes one pair while it runs."""
 
     def __init__(self, patience: float, ready: float) -> None:
         self._patience = patience
