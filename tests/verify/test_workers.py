@@ -1,4 +1,4 @@
-"""Many runs on all cores give what one after the other would give."""
+"""Many runs on all cores give the same as one after the other."""
 
 from __future__ import annotations
 

@@ -33,13 +33,13 @@ def test_where_every_packet_is_lost_nobody_meets() -> None:
 
 
 def test_later_knocks_serve_a_socket_behind_more_routers_than_its_first_one_passes() -> None:
-    """With a low TTL no first knock comes through three routers: those that are to arrive open all of them."""
+    """With a low TTL no first probe passes three routers: those that are to arrive open all of them."""
     near, far = (median_of(Conditions(routers=routers)) for routers in (1, 9))
     assert near < far < near + 1.5
 
 
 def test_whole_nodes_take_as_long_as_the_schedule() -> None:
-    """Their seconds count from the user's first packet: a request to the server, and a round of plain probes more."""
+    """Their seconds count from the user's first packet: they include a request to the server and plain probes."""
     topology = Cell(Position.PAIR, COMMON, Kind("APDM", "APDF", Allocation.RANDOM)).topology
     results = [study_pair(topology, seed) for seed in range(5)]
     seconds = [result.direct for result in results if result.direct is not None]

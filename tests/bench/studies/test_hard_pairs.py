@@ -1,4 +1,4 @@
-"""Real nodes behind hard NATs: each hard tactic wins, within its budget and its time."""
+"""Real nodes behind hard NATs: each tactic of port prediction wins, within its budget and its time."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_two_homes_behind_one_counting_nat_meet_at_its_outer_address() -> None:
 
 
 def test_the_socket_that_won_stays_with_its_path_and_all_others_are_closed() -> None:
-    """For as long as the path does: here until the listener's peer has left."""
+    """It lives as long as the path: here until the listener's peer has left."""
     cell = Cell(Position.PAIR, HOME, Kind("APDM", "APDF", BLOCK))
     plans = {host: NodePlan(settings=NodeSettings(name=host, default_stun=False)) for host in (ONE, OTHER)}
     opened: list[tuple[int, ...]] = []

@@ -23,7 +23,7 @@ def topologies() -> list[Topology]:
 
 
 def share_of(topologies: list[Topology], kind: str) -> float:
-    """Of endpoints, by what their nearest router is called."""
+    """The share of endpoints whose nearest router has such a name."""
     names = Counter(topology.hosts[side].behind for topology in topologies for side in SIDES)
     return sum(count for name, count in names.items() if name is not None and name.endswith(kind)) / 2 / PAIRS
 
@@ -80,7 +80,7 @@ def test_the_same_chance_draws_the_same_pair_whatever_is_blocked() -> None:
 
 
 def test_every_topology_can_be_built(topologies: list[Topology]) -> None:
-    """Routers come after those that they stand behind, and no address is given twice."""
+    """Each router comes after the one in front of it, and no address is given twice."""
     for topology in topologies[:200]:
         seen: list[str] = []
         for name, router in topology.routers.items():

@@ -35,7 +35,7 @@ def two_homes(one: Nat | None, other: Nat | None, **more: object) -> Topology:
 
 
 def test_detection_takes_fifteen_seconds_where_all_servers_answer() -> None:
-    """Its own server is a TCP port, and nobody answers wishes for another source: three times five seconds."""
+    """Its own server is a TCP port, and no server answers from another source: three times five seconds."""
     result = reenact(two_homes(KEEPS_PORT, KEEPS_PORT), 1, Strategy.AFTER)
     assert result.detected == (True, True)
     assert result.detection_seconds == pytest.approx((15.0, 15.0), abs=1.0)
@@ -114,9 +114,9 @@ def test_blocked_udp_and_hard_nats_leave_the_relay() -> None:
 
 
 def test_one_side_may_believe_in_a_path_that_carries_nothing_back() -> None:
-    """One hello is enough to count as connected; nobody asks whether answers arrive (fault B7).
+    """One hello is enough to count as connected; whether answers arrive is not checked (fault B7).
 
-    The NAT of `other` shuts out who comes before it was opened, and `other` is late.
+    The NAT of `other` denies remotes that send before it was opened, and `other` is late.
     """
     shy = replace(KEEPS_PORT, unsolicited=Unsolicited.DENY, deny_time=1000.0)
     topology = two_homes(KEEPS_PORT, shy)

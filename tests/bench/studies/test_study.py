@@ -1,4 +1,4 @@
-"""A pair that is studied shows what the same pair of real programs does."""
+"""A study of a pair reports what the same pair of real programs does."""
 
 from __future__ import annotations
 

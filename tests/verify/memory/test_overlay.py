@@ -1,4 +1,4 @@
-"""Another VPN in memory: what it wraps, how it rides, and that one which runs in circles does not stop time."""
+"""Another VPN in memory: what it wraps, how it is carried, and that a loop does not stop time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lab for each test, and agents to speak with on its hosts."""
+"""A lab for each test, and agents on its hosts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SILENCE = 0.3
 
 
 class Behaviour(NamedTuple):
-    """What RFC 5780 finds out about a NAT, and how it chose ports meanwhile."""
+    """The mapping and filtering that RFC 5780 finds, and the allocation of ports meanwhile."""
 
     mapping: Mapping
     filtering: Filtering
@@ -40,14 +40,14 @@ class Behaviour(NamedTuple):
 
 
 class Agent:
-    """A program on a host that does what it is told."""
+    """A program on a host that executes commands."""
 
     def __init__(self, lab: Lab, host: Host) -> None:
         self._host = host
         self._program = lab.popen(host, [*_PROBE, "agent"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def open(self, port: int = 0, *, ipv6: bool = False) -> int:
-        """A fresh UDP socket instead of the one before; its port."""
+        """Open a new UDP socket in place of the last one; returns its port."""
         return int(self._do("open", port=port, ipv6=ipv6))
 
     def seen_by(self, server: Endpoint, *, after: float = 0.0, within: float = SOON) -> Endpoint | None:
@@ -56,7 +56,7 @@ class Agent:
         return answer and Endpoint(answer[0], answer[1])
 
     def admits(self, stranger: Endpoint, *, after_asking: Endpoint) -> bool:
-        """Whether an answer passes that comes from one whom we did not ask."""
+        """Whether an answer from an endpoint that was not asked comes in."""
         return bool(self._do("admits", to=after_asking, answer_from=stranger))
 
     def round_trip(self, server: Endpoint) -> float:
@@ -139,7 +139,7 @@ def open_echoing_lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
-    """An echoing lab of the test's own. A module whose tests leave each other alone has one for all of them instead."""
+    """An echoing lab for this test. A module whose tests do not disturb each other has one for all of them instead."""
     with open_echoing_lab() as lab:
         yield lab
 

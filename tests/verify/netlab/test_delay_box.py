@@ -38,7 +38,7 @@ def test_delays_of_two_sites_add_up(lab: Lab, agent_on: Callable[[Host], Agent])
 
 
 def test_a_delayed_link_carries_a_long_stream_whole(lab: Lab, agent_on: Callable[[Host], Agent]) -> None:
-    """Superpackets and checksums that the kernel left open cross it unharmed."""
+    """Superpackets and checksums that the kernel left incomplete pass unharmed."""
     agent = agent_on(lab.add_site("home", Kind.FULL_CONE, delay=2).host)
     assert agent.pump(STREAMS, 8 << 20)
     assert lab.counters()["home"].sent.bytes > 8 << 20

@@ -1,4 +1,4 @@
-"""Routers that open ports on request, judged by what a stranger's packet does then."""
+"""Routers that open ports on request, judged by whether an unsolicited packet comes in."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _mapped(address: str) -> bytes:
 
 
 def knock(stranger: Agent, inside: Agent, site: Site) -> bool:
-    """Whether a packet from somebody new comes in, from a fresh port: the router goes on passing a flow it knows."""
+    """Whether a packet from a fresh port comes in: the router goes on passing a flow that it knows."""
     stranger.open()
     stranger.send(Endpoint(site.wan, PORT), "knock")
     heard = inside.hear(SILENCE)

@@ -27,7 +27,7 @@ HAIRPIN = [kind for kind in Kind if kind.can_hairpin]
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """One for all tests here: each has sites of its own, or asks what leaves no trace."""
+    """One for all tests here: each has sites of its own, or leaves no state behind."""
     with open_echoing_lab() as lab:
         yield lab
 
@@ -118,7 +118,7 @@ def test_hosts_behind_a_firewall_have_addresses_of_their_own_even_when_their_rou
 def test_an_unsolicited_packet_breaks_the_mapping_of_a_sloppy_router_only(
     lab: Lab, agent_on: Callable[[Host], Agent], kind: Kind, survives: bool
 ) -> None:
-    """Who punches first at a router that accepts WAN input loses the port for that remote."""
+    """The side that punches first at a router that accepts WAN input loses the port for that remote."""
     agent = agent_on(fresh_site(lab, kind).host)
     port = agent.open()
     assert not agent.admits(OTHER_BOTH, after_asking=PRIMARY)

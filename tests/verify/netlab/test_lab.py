@@ -1,4 +1,4 @@
-"""A lab as a whole: it stands alone, it goes away, and it says what it cannot do."""
+"""A lab as a whole: it is isolated, it is removed, and it says what it cannot do."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_closing_twice_is_closing_once() -> None:
 
 @pytest.mark.netlab
 def test_a_lab_whose_owner_was_killed_is_swept_by_the_next_start(tmp_path: Path) -> None:
-    """Namespaces, the programs in them and the delay box all go; the lab of a living owner stays."""
+    """Namespaces, the programs in them and the delay box all go; the lab of a running owner stays."""
     program = (
         "import pathlib, sys, time\n"
         "from tunnel.verify.netlab import Lab, SiteSpec\n"
@@ -179,7 +179,7 @@ def test_a_tunnel_on_a_host_may_have_an_ipv6_address() -> None:
 
 
 def test_a_command_that_does_not_end_is_killed_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One program that waits for ever must not have a whole run of tests wait with it."""
+    """One program that waits for ever must not keep a whole run of tests waiting."""
     monkeypatch.setattr(namespaces, "PATIENCE", 0.1)
     with pytest.raises(DeviceError, match=r"`sleep 1000` did not end within 0.1 s"):
         namespaces.run(["sleep", "1000"])

@@ -1,4 +1,4 @@
-"""What pairs of sites are promised, held against counts that others made."""
+"""What pairs of sites are promised, compared with the counts of others."""
 
 from __future__ import annotations
 

@@ -12,20 +12,20 @@ from tunnel.verify.simulation.internet.router import RouterBox
 
 OUTSIDE = "25.1.0.1"
 STRANGER = Endpoint("192.168.1.99", 99)
-"""Who holds ports that nobody else can have."""
+"""A host that holds ports, so that no other can have them."""
 FOR_EVER = 1e9
 LOOKED_AT = (1024, *range(5000, 5100), *range(6000, 6100), *range(7000, 7100), *range(40_000, 40_100), 65_535)
 
 
 def make_router(gateway: Gateway, nat: Nat | None = None) -> RouterBox:
-    """A router to whose outside nobody is plugged in."""
+    """A router with nothing on its outside."""
     internet = MemoryInternet(seed=0)
     spec = Router(address=OUTSIDE, inner="192.168.1.1", gateway=gateway, nat=nat or Nat())
     return RouterBox("router", spec, outside=internet, ether=internet, chance=random.Random("router"), names={})
 
 
 def take_ports(router: RouterBox, *ports: int) -> None:
-    """Let a stranger have these UDP ports."""
+    """Let another host hold these UDP ports."""
     for port in ports:
         assert router.statics.add_static(Transport.UDP, port, STRANGER, FOR_EVER)
 

@@ -51,7 +51,7 @@ MAPPINGS = (Mapping.ENDPOINT_INDEPENDENT, Mapping.ADDRESS_DEPENDENT, Mapping.ADD
 FILTERINGS = (Filtering.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_DEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT)
 ALLOCATIONS = (Allocation.PRESERVING, Allocation.SEQUENTIAL, Allocation.RANDOM, Allocation.BLOCK)
 DISCOVERED = 5.0
-"""Seconds from the wish to the end of the inspection, amply."""
+"""Seconds from the request to the end of behaviour discovery, amply."""
 DESK = Host(addresses=("192.168.1.2",), behind="home")
 
 
@@ -219,7 +219,7 @@ def test_a_counters_step_and_load_are_told() -> None:
 
 @pytest.mark.parametrize("mapping", MAPPINGS, ids=lambda word: word.value)
 def test_a_counter_that_serves_us_alone_bears_no_load(mapping: Mapping) -> None:
-    """Our own tests take ports, too; up to two of them a second may pass for others'."""
+    """Our own tests take ports too; up to two of them a second may be counted as those of others."""
     report = look(home(Nat(mapping=mapping, allocation=Allocation.SEQUENTIAL))).report
     assert (report.allocation, report.step) == (Allocation.SEQUENTIAL, 1)
     assert report.load <= 2.0
@@ -262,7 +262,7 @@ def test_without_an_answer_there_are_no_samples() -> None:
 def test_a_public_machine_learns_whether_a_firewall_stands_before_it(
     filtering: Filtering | None, told: Filtering
 ) -> None:
-    """Without a firewall it is as with one that lets in everybody whom we have opened for."""
+    """Without a firewall it is as with one that lets in every remote that we have sent to."""
     address = "26.0.0.7"
     host = Host(addresses=(address,), behind="home" if filtering else None)
     routers = home(None, filtering6=filtering) if filtering else {}

@@ -35,7 +35,7 @@ def test_a_scenario_of_the_library_passes(file: Path, seed: int) -> None:
 
 
 class Elsewhere(NamedTuple):
-    """Why no scenario can take an arrow, and the test that does."""
+    """Why no scenario can take a transition, and the test that does."""
 
     reason: str
     test: str
@@ -51,7 +51,7 @@ NEVER: dict[tuple[str, str, str], Elsewhere] = {
         "peer/test_session.py::test_an_agreement_whose_keys_are_gone_again_is_an_end_and_not_a_session",
     ),
 }
-"""Arrows that no scenario takes; `*` is every state."""
+"""Transitions that no scenario takes; `*` is every state."""
 
 
 def is_explained(arrow: Arrow) -> bool:
@@ -82,7 +82,7 @@ def test_an_arrow_that_no_scenario_takes_is_one_and_the_test_that_takes_it_is_th
 
 
 ONCE_BROKEN = (
-    ("server_stops_amid_hello", 1002),  # its patience was shorter than the longest backoff
+    ("server_stops_amid_hello", 1002),  # its timeout was shorter than the longest backoff
 )
 
 

@@ -54,7 +54,7 @@ pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 class Scene:
-    """A gateway_server and its router."""
+    """A gateway server and its router."""
 
     def __init__(self, spec: Gateway = BOTH) -> None:
         self.router = make_router(spec)

@@ -208,7 +208,7 @@ async def test_the_port_that_is_wished_for_is_tried_first() -> None:
 
 
 async def test_a_gateway_that_hangs_costs_each_errand_its_patience_one_after_the_other() -> None:
-    """One that nobody waits for any more still lasts: its process has the call until its time is over."""
+    """A request that no caller waits for any more still lasts: its process is busy until its time is over."""
     home = street(Lie.HANGS)
     with trio.move_on_after(3.0):
         await home.desk.map_port(PORT, LEASE)

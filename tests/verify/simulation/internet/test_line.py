@@ -177,7 +177,7 @@ async def test_ipv6_headers_are_twenty_bytes_longer(lay: Lay) -> None:
 
 
 async def test_a_rate_spaces_packets_and_sheds_what_would_wait_too_long(lay: Lay) -> None:
-    """1,000 bytes at 10,000 a second are 0.1 s each; who would wait more than 0.2 s is lost."""
+    """1,000 bytes at 10,000 a second are 0.1 s each; a packet that would wait more than 0.2 s is lost."""
     ends = lay(Line(rate_up=10_000.0, queue=0.2, latency=1.0))
     for number in range(6):
         ends.send_up(number, 972)

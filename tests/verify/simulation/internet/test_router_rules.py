@@ -143,7 +143,7 @@ async def test_without_a_nat_a_router_only_filters(scene: Scene, is_passed: Pass
 
 
 class Echo:
-    """A gateway_server that says what it was asked."""
+    """A gateway server that repeats what it was asked."""
 
     def handle_untrusted(self, payload: bytes, source: Endpoint) -> bytes | None:
         return None if payload == b"quiet" else payload + str(source).encode()

@@ -1,4 +1,4 @@
-"""Ports that were asked for."""
+"""Ports that hosts have requested."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_one_side_alone_connected_for_long_is_a_fault() -> None:
 
 
 def test_nobody_can_find_out_without_talk_or_without_a_server() -> None:
-    """Silence proves nothing, and who lost the path has nobody to tell the other by."""
+    """Silence proves nothing, and without the server the side that lost the path cannot tell the other."""
     lost: list[Record] = [*BOTH, moved(30.0, "desk", "relayed")]
     assert faults(lost, [float(second) for second in range(0, 100, 20)]) == []
     assert faults([*lost, linked(40.0, "work", "backing_off")]) == []

@@ -1,4 +1,4 @@
-"""The law of the charts, held against traces: what no chart allows is refused."""
+"""Traces are compared with the charts: what no chart allows is a fault."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_real_trace_is_what_the_charts_allow(records: list[Record]) -> None:
 
 
 def test_leaving_out_any_move_is_noticed(records: list[Record]) -> None:
-    """Unless it is the last one of its chart, or the chart stands at its beginning before it and after it."""
+    """Unless it is the last one of its chart, or the chart is in its initial state before it and after it."""
     noticed = 0
     for at, record in enumerate(records):
         if isinstance(record, Moved) and record.source != record.target:

@@ -1,4 +1,4 @@
-"""A run is drawn as people can follow it: who said what to whom, when, with repetitions folded."""
+"""A run is drawn so that it can be followed: which host said what to which one, when, with repetitions folded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each expectation can be met and can fail, and says in words what was otherwise."""
+"""Each expectation can be met and can fail, and says in words what differed."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_node_that_has_ended_is_not_what_is_expected() -> None:
 
 
 def test_by_counts_from_after_on_and_not_before() -> None:
-    """Else what held before the trouble would pass for what came back after it."""
+    """Else what held before the fault would count as what came back after it."""
     cut = do(2.0, "stop", who="laptop")
     held = expect(by=4.0, node="desk", peer="laptop", state="connected")
     again = expect(by=4.0, after=3.0, node="desk", peer="laptop", state="connected")

@@ -1,4 +1,4 @@
-"""A program that is stopped takes no step, its machine goes on, and nobody else notices more than that."""
+"""A program that is stopped takes no step, its machine runs on, and nothing else is affected."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_what_a_stopped_program_s_users_would_send_is_not_sent() -> None:
 
 @pytest.mark.parametrize("word", ["kill", "stop"])
 def test_a_stopped_program_can_be_ended_and_started_again(word: str) -> None:
-    """A kill ends it at once, a farewell is said when it goes on."""
+    """A kill ends it at once; a stop takes effect when it is resumed."""
     end = do(6.0, word, who="laptop")
     again = do(12.0, "start", who="laptop")
     back = expect(after=12.0, by=20.0, node="laptop", peer="desk", state="connected")

@@ -174,7 +174,7 @@ def test_a_datagram_that_comes_out_otherwise_is_a_fault(
 
 
 def test_a_copied_host_is_proved_by_a_probe_at_either_of_the_two() -> None:
-    """Both bear the peer's id, and one of them is there."""
+    """Both bear the peer's id, and the probes have reached one of them."""
 
     async def judge() -> list[str]:
         watch = InvariantMonitor()

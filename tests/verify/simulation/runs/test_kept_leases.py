@@ -1,4 +1,4 @@
-"""What a simulated server keeps of its leases: everything, as long as its disk has room."""
+"""A simulated server keeps all its leases as long as its disk has room."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_full_disk_takes_nothing_and_still_gives_what_it_has() -> None:
 
 
 def test_a_server_that_starts_again_knows_its_leases_unless_they_could_not_be_written() -> None:
-    """Nodes lease in their first second; they are told the address that they had, by the time at which they got it."""
+    """Nodes get a lease in their first second; later they are told the same address."""
     begun: dict[bool, float] = {}
     for is_full in (False, True):
         full = do(0.0, "fill_disk", host="server") if is_full else ""

@@ -1,4 +1,4 @@
-"""What led to a failure: the last steps of those whom it is about, their routers, and the server by itself."""
+"""What led to a failure: the last steps of the hosts concerned, of their routers, and of the server by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of traffic is what became of it: lost, late, damaged, repeated."""
+"""Traffic is reported as it was: lost, late, damaged, repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of equal hosts: what `count` stands for, and every fault told where it stands in the file."""
+"""Groups of equal hosts: what `count` stands for, and each fault reported at its place in the file."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ NEWER_SEEDS = range(NEWER, NEWER + 200)
 
 
 ONCE_BROKEN = (400133, 400165, 400979, 501157, 700225)
-"""Hard punches that met another one, a restart, or a router with a new address; and two lost datagrams that were all
+"""Port predictions beside another one, a restart, or a router with a new address; and two lost datagrams, which were all
 (docs/simulation.md)."""
 
 
@@ -89,7 +89,7 @@ def test_newer_trouble_is_drawn_from_a_seed_on_and_ends_like_all_other() -> None
 
 
 def test_nobody_is_told_to_end_while_he_stands_still() -> None:
-    """The start that follows would find him running, and then he ends."""
+    """The start that follows would find the program running, and then it ends."""
     for seed in NEWER_SEEDS:
         actions = draw_scenario(seed).actions
         assert not {d.who for d in actions if isinstance(d, Stop)} & {d.who for d in actions if isinstance(d, Freeze)}

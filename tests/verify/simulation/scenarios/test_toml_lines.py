@@ -1,4 +1,4 @@
-"""Where keys stand in a file, whatever stands around them."""
+"""The lines of keys in a file, whatever surrounds them."""
 
 from __future__ import annotations
 
