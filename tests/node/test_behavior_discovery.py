@@ -161,7 +161,7 @@ async def test_where_no_datagram_passes_the_verdict_is_all(desk: Desk) -> None:
     assert len(desk.sent) == before
 
 
-async def test_an_inspection_now_is_one_that_begins_now(desk: Desk) -> None:
+async def test_a_discovery_now_is_one_that_begins_now(desk: Desk) -> None:
     """One that is under way does not count: what somebody just changed may have come too late for it."""
     desk.behavior.note(seen_at(HERE), OWN)
     await trio.sleep(0.01)

@@ -265,7 +265,7 @@ class CutOff(Laptop):
 
 
 async def test_why_tells_what_the_server_said_to_us() -> None:
-    """Of the 65th node of an office, whose peers were `server_unreachable` and no word more."""
+    """The 65th node of an office saw its peers as `server_unreachable`, without another word."""
     async with served(Outcast()) as socket:
         peer = await ask(socket, SOCKET, {"do": "why", "peer": "laptop"})
     assert peer["reason"]["evidence"] == f"no link to the server ({Outcast.refusal})"
@@ -377,7 +377,7 @@ async def test_the_invite_comes_back_whole() -> None:
     ],
     ids=lambda trouble: type(trouble).__name__,
 )
-async def test_an_error_of_the_node_is_the_same_error_for_the_asker(trouble: TunnelError) -> None:
+async def test_an_error_of_the_node_is_the_same_error_for_the_client(trouble: TunnelError) -> None:
     """Exit codes of the commands follow from the error's type."""
     async with served(FakeNode(trouble)) as socket:
         with pytest.raises(type(trouble)) as caught:
@@ -492,7 +492,7 @@ async def test_watch_with_every_also_tells_when_nothing_changes(autojump_clock: 
     assert times == pytest.approx([2, 4, 6])
 
 
-async def test_a_watch_ends_when_the_asker_hangs_up() -> None:
+async def test_a_watch_ends_when_the_client_hangs_up() -> None:
     node = FakeNode()
     async with served(node) as socket:
         async with open_control(socket, SOCKET) as channel:
@@ -503,7 +503,7 @@ async def test_a_watch_ends_when_the_asker_hangs_up() -> None:
         assert node.watchers == 0
 
 
-async def test_another_word_ends_the_watch_and_is_answered() -> None:
+async def test_another_command_ends_the_watch_and_is_answered() -> None:
     node = FakeNode()
     async with served(node) as socket:
         raw = Raw(await socket.open_stream(SOCKET))

@@ -146,7 +146,7 @@ async def test_state_and_lease_change_at_once(open_home: OpenHome, speaks: Gatew
 
 @each_protocol
 async def test_a_port_that_is_granted_at_the_very_end_is_given_back(open_home: OpenHome, speaks: Gateway) -> None:
-    """Else it would stay open for two hours."""
+    """Otherwise it would stay open for two hours."""
     async with open_home(speaks) as home:
         while home.open_port is None:
             await trio.lowlevel.checkpoint()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 from tests.node.conftest import OpenNode
-from tests.node.conftest import SimulatedNetwork as NodeTown
+from tests.node.conftest import SimulatedNetwork as NodeNetwork
 from trio.testing import MockClock
 
 from tunnel.embedding import Node
@@ -113,7 +113,7 @@ async def announced(node: Node) -> set[tuple[Endpoint, CandidateKind]]:
 
 
 async def test_a_mapped_endpoint_is_announced_and_reported_and_taken_back_with_the_farewell(
-    net: NodeTown, open_in: OpenNode
+    net: NodeNetwork, open_in: OpenNode
 ) -> None:
     topology = Topology(
         routers={"home": Router(address="27.0.0.1", inner="192.168.1.1", gateway=Gateway(pcp=True))},

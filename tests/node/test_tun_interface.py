@@ -78,8 +78,8 @@ async def test_what_somebody_takes_off_is_put_back_at_once_and_told(
     assert not bench.interface.notes, "what is long over is no news"
 
 
-async def test_who_does_it_again_and_again_is_opposed_ever_more_seldom_and_the_remedy_is_named(bench: Bench) -> None:
-    """Two programs that want other things would else keep a core busy."""
+async def test_what_happens_again_and_again_is_undone_after_longer_waits_and_the_remedy_is_named(bench: Bench) -> None:
+    """Otherwise two programs that want different things would keep a core busy."""
     restored = []
     for _ in range(5):
         bench.device.link.lose()

@@ -1,4 +1,11 @@
-"""The node program: composes survey, server link, announcement, peers and the data plane. It decides nothing itself."""
+"""The node program: makes the parts of a node, each after those that it uses, and runs them. It decides nothing.
+
+    addresses, peer table -> link -> sockets, TUN -> NAT discovery, port mappings -> announcer, circuits -> data plane
+    -> peer connections -> server signals
+
+Two circles are closed when the parts run: the link is given `server_signals`, the sockets are given `inbound`. The
+facts that we announce share one notifier (`news`), for which the announcer waits.
+"""
 
 from __future__ import annotations
 
