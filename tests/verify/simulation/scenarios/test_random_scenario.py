@@ -31,7 +31,7 @@ NEWER_SEEDS = range(NEWER, NEWER + 200)
 
 
 ONCE_BROKEN = (400133, 400165, 400979, 501157, 700225)
-"""Port predictions beside another one, a restart, or a router with a new address; and two lost datagrams, which were all
+"""Port predictions beside another one, a restart, or a router with a new address; and two lost datagrams, all there were
 (docs/simulation.md)."""
 
 
