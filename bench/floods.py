@@ -212,7 +212,7 @@ async def main(arguments: argparse.Namespace) -> None:
     if arguments.pair:
         await ping_honestly(sys.stdin.readline().strip(), arguments.seconds, "go")
         return
-    print(f"{'flood':<28}{'lost':>5}{'median ms':>10}{'max ms':>10}{'CPU':>8}{'standing':>8}")
+    print(f"{'flood':<28}{'lost':>5}{'median ms':>10}{'max ms':>10}{'CPU':>8}{'left':>8}")
     for kind in arguments.kinds or FLOODS:
         with tempfile.TemporaryDirectory() as folder:
             async with running_server(Path(folder) / "state") as (url, pin, pid):

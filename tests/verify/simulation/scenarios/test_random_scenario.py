@@ -31,8 +31,8 @@ NEWER_SEEDS = range(NEWER, NEWER + 200)
 
 
 ONCE_BROKEN = (400133, 400165, 400979, 501157, 700225)
-"""Port predictions beside another one, a restart, or a router with a new address; and two lost datagrams, all there were
-(docs/simulation.md)."""
+"""Port predictions beside another one, a restart, or a router with a new address; and a scenario in which two lost
+datagrams were all (docs/simulation.md)."""
 
 
 @pytest.mark.parametrize("seed", [*range(8), *ONCE_BROKEN, *range(NEWER, NEWER + 6), 600078, 600084])
