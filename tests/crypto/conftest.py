@@ -14,7 +14,7 @@ Token = Callable[[int], bytes]
 
 @pytest.fixture
 def token() -> Token:
-    """Entropy that is none: seeded."""
+    """Seeded entropy, for tests that repeat."""
     return random.Random(1).randbytes
 
 

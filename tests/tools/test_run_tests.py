@@ -24,7 +24,7 @@ read -r never < "$NEVER"
 
 @pytest.fixture
 def surroundings(tmp_path: Path) -> dict[str, str]:
-    """A python that is none, and an `id` that says that we are not root."""
+    """A fake python, and an `id` that says that we are not root."""
     for name, script in (("python", PYTHON), ("id", "#!/bin/sh\necho 1000\n")):
         (tmp_path / name).write_text(script)
         (tmp_path / name).chmod(0o755)

@@ -253,11 +253,11 @@ FAULTS = {
         pair_text(expect(by=2.0, after=3.0, node="desk", server="registered")),
         "scenario:16: expect.0.after: 3 is after by = 2",
     ),
-    "a state that is none": (
+    "an unknown state": (
         pair_text(expect(by=2.0, node="desk", peer="laptop", state="connected relaid")),
         "scenario:18: expect.0.state: 'relaid' is none of detecting, announced",
     ),
-    "a reason that is none": (
+    "an unknown reason": (
         pair_text(expect(by=2.0, node="desk", peer="laptop", reason="bad_luck")),
         "scenario:18: expect.0.reason: 'bad_luck' is none of udp_blocked, both_hard_nats",
     ),
@@ -269,7 +269,7 @@ FAULTS = {
         pair_text(expect(who="desk", to="laptop")),
         "scenario:14: expect.0: nothing is expected: name one of lost_at_most",
     ),
-    "a signal that is none": (
+    "an unknown signal": (
         pair_text(expect(host="desk", signal="anounce", at_most=0)),
         "scenario:16: expect.0.signal: 'anounce' is none of ",
     ),
@@ -426,7 +426,7 @@ FAULTS = {
         'title = "x"\n[routers.home.nat]\npreset = "block"\nlast_port = 1200\n' + HOST,
         "scenario:2: routers.home.nat: no room from first_port 1024 to last_port 1200",
     ),
-    "a STUN server to ask that is none": (
+    "an unknown STUN server to ask": (
         'title = "x"\n[hosts.desk]\nstun = ["stun.example:x"]\n',
         "scenario:3: hosts.desk.stun.0: NAME:PORT is expected, not 'stun.example:x'",
     ),
