@@ -1,4 +1,4 @@
-"""Whom an inspection asks, and how its findings join a verdict. What it finds: verify/simulation/test_nat_report.py."""
+"""Which servers are asked, and how findings join a report. What is found: verify/simulation/test_nat_report.py."""
 
 from __future__ import annotations
 

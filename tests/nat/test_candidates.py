@@ -102,7 +102,7 @@ def test_outer_endpoints_come_first_and_each_endpoint_once() -> None:
 def test_a_mapped_endpoint_is_told_to_those_whom_it_helps(
     mapped: str, seen: list[str], kind: CandidateKind | None
 ) -> None:
-    """An open door for the world must be one: another NAT may stand before the gateway, and gateways lie."""
+    """An open port must really be open: the gateway may be behind another NAT, and gateways lie."""
     found = gather(["192.168.1.5"], [ANY4], survey=surveyed(*seen) if seen else None, mapped=[Endpoint(mapped, 4500)])
     assert [one.kind for one in found if one.endpoint == Endpoint(mapped, 4500)] == [kind] * (kind is not None)
 

@@ -1,4 +1,4 @@
-"""Hairpins: what a try means, and a try on a machine that hears itself."""
+"""Hairpinning: what a test shows, and a test on a machine that reaches itself."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_what_a_try_means(is_heard: bool | None, is_steady: bool, filtering: Fil
 async def test_a_shot_counts_at_the_socket_that_it_was_meant_for(
     autojump_clock: trio.testing.MockClock, is_right: bool
 ) -> None:
-    """Two sockets of one host reach each other; a shot that comes back to its own sender is no hairpin."""
+    """Two sockets of one host reach each other; a packet that comes back to its own sender is not hairpinned."""
     async with open_memory_internet() as internet:
         host = internet.add_host("home", "26.0.0.1")
         async with open_stun_client(host, MemoryEntropy(random.Random(1))) as stun_client:

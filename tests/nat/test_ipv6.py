@@ -1,4 +1,4 @@
-"""IPv6 as it is seen: no address, nobody to ask, no answer, and whom a firewall lets in."""
+"""IPv6 connectivity: no address, no server to ask, no answer, and what a firewall lets in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pystun3 behind a duck: against a classic server with two addresses, and a NAT of four questions."""
+"""pystun3 on a socket that only looks like one, against a classic server with two addresses and several NATs."""
 
 from __future__ import annotations
 

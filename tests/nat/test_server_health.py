@@ -1,4 +1,4 @@
-"""The memory of STUN servers: who is unresponsive, who is cleared, and that an outage blames nobody."""
+"""The records of STUN servers: which are unresponsive, which are cleared, and that an outage blames nobody."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def after(*surveys: dict[str, float], unresolved: tuple[str, ...] = ()) -> Serve
     return records
 
 
-def test_who_is_silent_while_others_answer_becomes_faint() -> None:
+def test_who_is_silent_while_others_answer_becomes_unresponsive() -> None:
     assert after(*[{"a.test:3478": 0.02}] * (UNRESPONSIVE_AFTER - 1)).unresponsive() == frozenset()
     assert after(*[{"a.test:3478": 0.02}] * UNRESPONSIVE_AFTER).unresponsive() == {"b.test:3478", "c.test:3478"}
 

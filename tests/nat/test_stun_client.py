@@ -1,4 +1,4 @@
-"""Questions from sockets of their own: which sockets, and what counts as a reply."""
+"""Requests from fresh sockets: which sockets, and what counts as a reply."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import trio
 import trio.testing
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.nat.port_sampling import GAP, sample_ports
 from tunnel.nat.stun_client import MAX_SOCKETS, open_stun_client
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.host import FIRST_EPHEMERAL_PORT, MemoryHost
@@ -111,28 +110,3 @@ async def test_what_is_lost_is_counted_where_it_was_sent(autojump_clock: trio.te
             assert stun_client.lost("25.0.0.7") == 2
             assert stun_client.lost(SERVER.host) == 0
         nursery.cancel_scope.cancel()
-
-
-async def test_samples_are_paced_and_in_order_and_a_lost_one_is_left_out(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    """When the port of a lost one was allocated is not known; a punch may open 100 sockets a second, so may we."""
-    async with open_memory_internet() as internet, trio.open_nursery() as nursery:
-        home = await serve(internet, nursery)
-        sent, route = 0, internet.transmit
-
-        def lose_the_third(packet: MemoryPacket) -> None:
-            nonlocal sent
-            sent += packet.source.host == HOME
-            if packet.source.host != HOME or sent != 3:
-                route(packet)
-
-        internet.transmit = lose_the_third  # type: ignore[method-assign]
-        async with open_stun_client(home, entropy()) as stun_client:
-            began = trio.current_time()
-            found = await sample_ports(stun_client, SERVER, 6, 0.4)
-        nursery.cancel_scope.cancel()
-    times = [one.sample.at - began for one in found]
-    assert times == pytest.approx([turn * GAP for turn in (0, 1, 3, 4, 5)])
-    assert GAP >= 0.01
-    assert [one.sample.local for one in found] == [one.sample.mapped.port for one in found]

@@ -595,7 +595,7 @@ async def test_two_names_of_one_server_are_one_destination(internet: Internet) -
 
 
 async def test_a_name_that_leads_nowhere_is_not_asked(internet: Internet) -> None:
-    """A hijacked name must not make us shoot at broadcast addresses."""
+    """A hijacked name must not make us send to broadcast addresses."""
     internet.names = {"bad.test": ("255.255.255.255", "224.0.0.1", "0.0.0.0")}
     result, _ = await internet.run("bad.test:3478")
     assert internet.sent == []

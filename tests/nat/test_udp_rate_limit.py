@@ -23,7 +23,7 @@ HOME = "26.0.0.1"
 
 
 async def told(lets: Callable[[], bool]) -> tuple[bool, int]:
-    """Whether a line that lets out what this says is called shaped, and how many packets that took."""
+    """Whether a line that passes what this says is judged rate-limited, and how many packets that took."""
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         server = internet.add_host("server", SERVER.host)
         nursery.start_soon(partial(serve_stun, [await server.open_service_socket(SERVER)], rate_per_source=200.0))

@@ -1,4 +1,4 @@
-"""Who has used much waits in line; who has used little does not stand in it."""
+"""A connection that has used much waits in the queue; one that has used little does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walking along the heads of frames: however they are cut, the walk is where the frames are."""
+"""Following the headers of frames: wherever the bytes are cut, the frames are found where they are."""
 
 from __future__ import annotations
 

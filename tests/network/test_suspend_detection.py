@@ -1,4 +1,4 @@
-"""A machine that slept looks again at where it is."""
+"""A machine that was suspended looks again at where it is."""
 
 from __future__ import annotations
 

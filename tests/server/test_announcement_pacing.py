@@ -1,4 +1,4 @@
-"""A node that announces without end is told to the others at a pace that its network's size allows."""
+"""A node that announces endlessly is passed on at a pace that fits the size of its network."""
 
 from __future__ import annotations
 

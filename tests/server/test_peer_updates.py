@@ -1,4 +1,4 @@
-"""What a slow reader misses: nothing but what is out of date; and what it costs: a note for each peer, no more."""
+"""What a slow reader misses: only what is out of date; and what it costs: at most a note for each peer."""
 
 from __future__ import annotations
 

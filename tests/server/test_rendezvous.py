@@ -1,4 +1,4 @@
-"""The door: who is let in, and what a stranger's bytes can do (nothing)."""
+"""Which connections are served, and that a stranger's bytes can do nothing."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ async def test_one_address_has_so_many_members_and_the_next_one_hears_why(run_se
             await again.register()
 
 
-async def test_when_strangers_crowd_the_door_the_oldest_goes_and_members_stay(
+async def test_when_too_many_strangers_connect_the_oldest_goes_and_members_stay(
     run_server: Serve, dial: Dial, fetch: Callable[..., Awaitable[tuple[int, bytes]]]
 ) -> None:
     async with run_server(max_strangers=3), AsyncExitStack() as stack:
@@ -293,7 +293,7 @@ async def is_let_in(dial: Dial, host: str) -> bool:
     """Whether a new connection from this host gets as far as a challenge."""
 
     try:
-        async with dial("knocking", host=host) as node:
+        async with dial("newcomer", host=host) as node:
             await node.hear(Challenge)
             return True
     except (trio.BrokenResourceError, trio.EndOfChannel, RemoteProtocolError):

@@ -1,4 +1,4 @@
-"""The UDP relay passes on between the bound ends of a circuit, answers holders of its keys, and counts the rest."""
+"""The UDP relay passes on between the bound sides of a circuit, answers holders of its keys, and counts the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A state folder that others may write to is not used, and what they may read is told."""
+"""A state folder that other users may write to is not used; files that they may read are warned of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which interfaces lead to others: on real kernels, with what real machines have beside their cable."""
+"""Ranks of interfaces, on real kernels, with the interfaces that real machines have besides their network card."""
 
 from __future__ import annotations
 

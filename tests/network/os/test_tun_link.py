@@ -1,4 +1,4 @@
-"""Somebody changes our interface in the kernel: what is missing is seen, and put back."""
+"""Another program changes our interface in the kernel: what is missing is noticed and restored."""
 
 from __future__ import annotations
 
