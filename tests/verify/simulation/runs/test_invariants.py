@@ -27,8 +27,8 @@ from tunnel.verify.memory.packet import Fate, MemoryPacket
 from tunnel.verify.simulation.runs.invariants import (
     FLOW_BURST,
     FLOWS_A_SECOND,
-    HARD,
     OVERLAY_UNNOTICED,
+    PLAIN_FLOWS,
     PUNCH,
     SOCKETS,
     SOCKETS_A_SECOND,
@@ -94,10 +94,10 @@ def test_sockets_opened_all_at_once_are_a_fault() -> None:
     assert told(watch) == ["at 0.112 s desk begins to probe from 113 sockets within a second"]
 
 
-def test_two_hard_punches_at_once_are_a_fault() -> None:
-    run_watched(watch := InvariantMonitor(), 2 * HARD + 1, hosts=2, gap=0.01)
+def test_two_port_predictions_at_once_are_a_fault() -> None:
+    run_watched(watch := InvariantMonitor(), 2 * PLAIN_FLOWS + 1, hosts=2, gap=0.01)
     assert watch.faults == []
-    run_watched(watch := InvariantMonitor(), 2 * HARD + 2, hosts=2, gap=0.01)
+    run_watched(watch := InvariantMonitor(), 2 * PLAIN_FLOWS + 2, hosts=2, gap=0.01)
     assert told(watch) == ["at 2.010 s desk guesses ports at 2 addresses at once"]
 
 
@@ -105,7 +105,7 @@ def test_two_hard_punches_at_once_are_a_fault() -> None:
     ("limit", "fault"),
     [("take_flow", "flows within a second"), ("take_socket", "sockets within a second")],
 )
-def test_a_hard_punch_without_its_pace_is_found_out(monkeypatch: pytest.MonkeyPatch, limit: str, fault: str) -> None:
+def test_port_prediction_without_its_pace_is_found_out(monkeypatch: pytest.MonkeyPatch, limit: str, fault: str) -> None:
     """As many flows, or sockets, as it likes: nothing else holds it back."""
     monkeypatch.setattr(listener, "BATCH", 60)
     monkeypatch.setattr(PacedProbes.send, "__defaults__", (None, 60))
@@ -269,7 +269,7 @@ def test_who_answers_opens_nothing() -> None:
     watch = InvariantMonitor()
 
     async def answer() -> None:
-        for number in range(4 * HARD):
+        for number in range(4 * PLAIN_FLOWS):
             here, there = Endpoint("192.168.1.2", 5000), Endpoint(f"25.0.0.{9 + number % 2}", 1024 + number)
             watch.see_arrival("desk", MemoryPacket(there, here, PROBE), Fate.DELIVERED)
             watch.see_sent("desk", MemoryPacket(here, there, PROBE))

@@ -25,7 +25,7 @@ PUNCH = 20.0
 SOCKETS = 256
 SOCKETS_A_SECOND = 112
 """A hundred, those that stay open, and what a token bucket had saved."""
-HARD = 100
+PLAIN_FLOWS = 100
 """Flows to one address during one punch: more means that ports are guessed, which is done for one peer at a time."""
 FLOW_MEMORY = 120.0
 """Seconds for which a router remembers a flow: probing it again costs no new entry."""
@@ -85,7 +85,7 @@ class _Flows:
 
     def guessed_hosts(self) -> int:
         """At how many addresses the host guesses ports."""
-        return sum(count > HARD for count in self.to_host.values())
+        return sum(count > PLAIN_FLOWS for count in self.to_host.values())
 
 
 class InvariantMonitor:
@@ -160,7 +160,7 @@ class InvariantMonitor:
             self._report(host, f"probes from {len(flows.ports)} sockets")
         if len(flows.new_ports) > SOCKETS_A_SECOND:
             self._report(host, f"begins to probe from {len(flows.new_ports)} sockets within a second")
-        if flows.to_host[flow[1]] == HARD + 1 and flows.guessed_hosts() > 1:
+        if flows.to_host[flow[1]] == PLAIN_FLOWS + 1 and flows.guessed_hosts() > 1:
             self._report(host, f"guesses ports at {flows.guessed_hosts()} addresses at once")
 
     def _report(self, host: str, what: str) -> None:
