@@ -78,7 +78,7 @@ def test_an_arrow_that_no_scenario_takes_is_one_and_the_test_that_takes_it_is_th
         if (arrow.chart, arrow.event) == (chart, event) and source in ("*", arrow.source)
     ]
     file, _, name = NEVER[key].test.partition("::")
-    assert f"async def {name}(" in (Path(__file__).parents[3] / file).read_text()
+    assert f"async def {name}(" in (Path(__file__).parents[2] / file).read_text()
 
 
 ONCE_BROKEN = (
