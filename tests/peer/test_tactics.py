@@ -81,6 +81,33 @@ def test_an_endpoint_that_is_vouched_for_makes_two_hard_nats_worth_the_full_pati
     assert plan(replace(OWN, nat=HARD), theirs).patience == DEFAULT_TIMINGS.punch_patience
 
 
+LAN, NEIGHBOUR, ELSEWHERE = (Endpoint(host, 7) for host in ("192.168.1.31", "192.168.1.12", "192.168.7.12"))
+
+
+def behind(nat: NatReport, outer: str | None, inner: Endpoint) -> Announcement:
+    seen = () if outer is None else (Candidate(Endpoint(outer, 7), CandidateKind.REFLEXIVE),)
+    return replace(THEIRS, nat=nat, candidates=(*seen, Candidate(inner, CandidateKind.LAN)))
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "is_hopeless"),
+    [
+        (behind(HARD, "25.1.1.1", LAN), behind(HARD, "25.1.1.1", NEIGHBOUR), False),
+        (behind(HARD, "25.1.1.1", LAN), behind(HARD, "25.1.1.2", NEIGHBOUR), True),
+        (behind(BLOCKED, None, LAN), behind(BLOCKED, None, NEIGHBOUR), False),
+        (behind(BLOCKED, None, LAN), behind(HARD, "25.1.1.2", NEIGHBOUR), False),
+        (behind(BLOCKED, None, LAN), behind(BLOCKED, None, ELSEWHERE), True),
+    ],
+    ids=["one NAT", "equal homes", "one firewall", "one may be inside", "two firewalls"],
+)
+def test_no_report_speaks_against_a_path_within_a_lan(
+    own: Announcement, theirs: Announcement, is_hopeless: bool
+) -> None:
+    """A pair behind one router whose Wi-Fi failed during a punch would stay relayed for an hour."""
+    assert plan(own, theirs).is_hopeless is is_hopeless
+    assert plan(theirs, own).is_hopeless is is_hopeless
+
+
 def test_both_sides_come_to_the_same_reason() -> None:
     for own, theirs in ((HARD, HARD), (BLOCKED, HARD), (HARD, BLOCKED), (HARD, NatReport())):
         ours = plan(replace(OWN, nat=own), replace(THEIRS, nat=theirs))

@@ -1,4 +1,4 @@
-"""TOML files of this machine: at most 1 MiB each, read by `tomllib`. Every error names the file."""
+"""TOML files of this machine: at most 128 KiB each, read by `tomllib`. Every error names the file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 
 from tunnel.model.errors import SettingsError
 
-MOST_BYTES = 1 << 20
+MOST_BYTES = 128 << 10
+"""`tomllib` needs seconds for this much of the worst: its time grows with the square of a key of many parts."""
 LONGEST_SHOWN = 80
 """Characters of a value in a message."""
 
 
 def read_text(file: Path) -> str:
-    """The text of a regular file of at most 1 MiB, without its byte order mark. Raises SettingsError that names it."""
+    """The text of a regular file of at most 128 KiB, without its byte order mark. Raises SettingsError that names it."""
     try:
         with open(file, "rb", opener=_open_at_once) as opened:
             if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):

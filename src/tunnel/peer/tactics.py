@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from tunnel.model.announcement import Announcement
 from tunnel.model.candidate import Candidate, CandidateKind
@@ -66,10 +67,11 @@ def plan_punch(
         who = "this node" if own.relay_only else theirs.name
         evidence = f"{who} was started with --relay-only or --no-udp"
         return PunchPlan((), 0.0, Reason(ReasonCode.RELAY_ONLY_BY_POLICY, evidence))
+    is_near = may_share_a_lan(own, theirs)
     blocked = [name for name, body in (("us", own), (theirs.name, theirs)) if body.nat.udp is Udp.BLOCKED]
     if blocked:
         evidence = f"no STUN server answered {' and '.join(blocked)}"
-        return PunchPlan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.UDP_BLOCKED, evidence), is_hopeless=True)
+        return PunchPlan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.UDP_BLOCKED, evidence), is_hopeless=not is_near)
     if not ways:
         return PunchPlan(
             (), 0.0, Reason(ReasonCode.NO_CANDIDATES, f"{len(theirs.candidates)} candidates, none of our family")
@@ -81,8 +83,29 @@ def plan_punch(
             ways, timings.prediction_patience, Reason(ReasonCode.GUESSING_FAILED, evidence), prediction=prediction
         )
     if is_hard(own) and is_hard(theirs):
-        return PunchPlan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.BOTH_HARD_NATS, evidence), is_hopeless=True)
+        return PunchPlan(ways, HOPELESS_PATIENCE, Reason(ReasonCode.BOTH_HARD_NATS, evidence), is_hopeless=not is_near)
     return PunchPlan(ways, timings.punch_patience, Reason(ReasonCode.PROBES_UNANSWERED, evidence))
+
+
+def may_share_a_lan(own: Announcement, theirs: Announcement) -> bool:
+    """Whether the two may be behind one router: what its NAT and firewall do stands between them as little as it does.
+
+    They have an outer address in common; or one of them knows none, and both have addresses of one private /24 or /64.
+    """
+    here, there = (_hosts(each, CandidateKind.REFLEXIVE) for each in (own, theirs))
+    if here and there:
+        return not here.isdisjoint(there)
+    here, there = ({_network(host) for host in _hosts(each, CandidateKind.LAN)} for each in (own, theirs))
+    return not here.isdisjoint(there)
+
+
+def _hosts(body: Announcement, kind: CandidateKind) -> set[str]:
+    return {candidate.endpoint.host for candidate in body.candidates if candidate.kind is kind}
+
+
+def _network(host: str) -> IPv4Network | IPv6Network:
+    address = ip_address(host)
+    return ip_network((address, 24 if address.version == 4 else 64), strict=False)
 
 
 def _few_of_each_host(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
