@@ -55,7 +55,7 @@ def _make_fifo(file: Path) -> None:
         (_make_fifo, "no regular file"),
         (lambda file: file.symlink_to("/dev/zero"), "no regular file"),
         (Path.mkdir, "Is a directory"),
-        (lambda file: file.write_bytes(b"#" * (MOST_BYTES + 1)), "more than 1,048,576 bytes"),
+        (lambda file: file.write_bytes(b"#" * (MOST_BYTES + 1)), "more than 131,072 bytes"),
         (lambda file: file.write_bytes(b"\xff\xff"), "'utf-8' codec can't decode"),
         (lambda _: None, "No such file or directory"),
     ],
@@ -68,3 +68,10 @@ def test_what_is_no_text_file_of_modest_size_is_refused_by_name(
     with pytest.raises(SettingsError) as caught:
         read_text(file)
     assert str(caught.value).startswith(f"{file}: cannot be read: {told}")
+
+
+@pytest.mark.parametrize("line", ["a{}=1", "[a{}]", 'x = {{ "a"{} = 1 }}'])
+def test_a_key_of_many_parts_costs_no_time(line: str) -> None:
+    """A reader that took it apart would need minutes for what a small file holds."""
+    with pytest.raises(SettingsError, match="odd.toml: line 2 has more than 1,000 dots"):
+        parse_toml("\n" + line.format(".a" * 60_000), "odd.toml")

@@ -12,13 +12,14 @@ from typing import Any
 from tunnel.model.errors import SettingsError
 
 MOST_BYTES = 128 << 10
-"""`tomllib` needs seconds for this much of the worst: its time grows with the square of a key of many parts."""
+MOST_DOTS = 1000
+"""In one line. `tomllib` takes time with the square of a key's parts: two minutes for a key of 60,000."""
 LONGEST_SHOWN = 80
 """Characters of a value in a message."""
 
 
 def read_text(file: Path) -> str:
-    """The text of a regular file of at most 128 KiB, without its byte order mark. Raises SettingsError that names it."""
+    """The text of a regular file of at most 128 KiB, without byte order mark. Raises SettingsError that names it."""
     try:
         with open(file, "rb", opener=_open_at_once) as opened:
             if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
@@ -42,6 +43,9 @@ def _open_at_once(file: str, flags: int) -> int:
 
 def parse_toml(text: str, file: str) -> dict[str, Any]:
     """A whole document. Raises SettingsError that names the file, and the line where the syntax is broken."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > MOST_DOTS:
+            raise SettingsError(f"{file}: line {number} has more than {MOST_DOTS:,} dots")
     try:
         return tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError is one; so is what a number of 5,000 digits ends in
