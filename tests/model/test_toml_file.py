@@ -73,5 +73,5 @@ def test_what_is_no_text_file_of_modest_size_is_refused_by_name(
 @pytest.mark.parametrize("line", ["a{}=1", "[a{}]", 'x = {{ "a"{} = 1 }}'])
 def test_a_key_of_many_parts_costs_no_time(line: str) -> None:
     """A reader that took it apart would need minutes for what a small file holds."""
-    with pytest.raises(SettingsError, match="odd.toml: line 2 has more than 1,000 dots"):
+    with pytest.raises(SettingsError, match="line 2 has more than 1,000 dots"):
         parse_toml("\n" + line.format(".a" * 60_000), "odd.toml")
