@@ -92,9 +92,9 @@ def may_share_a_lan(own: Announcement, theirs: Announcement) -> bool:
 
     They have an outer address in common; or one of them knows none, and both have addresses of one private /24 or /64.
     """
-    here, there = (_hosts(each, CandidateKind.REFLEXIVE) for each in (own, theirs))
-    if here and there:
-        return not here.isdisjoint(there)
+    seen, seen_there = (_hosts(each, CandidateKind.REFLEXIVE) for each in (own, theirs))
+    if seen and seen_there:
+        return not seen.isdisjoint(seen_there)
     here, there = ({_network(host) for host in _hosts(each, CandidateKind.LAN)} for each in (own, theirs))
     return not here.isdisjoint(there)
 
