@@ -17,9 +17,10 @@ from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NodeId
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import PathStatus, PeerStatus
+from tunnel.model.way import PathKind
 
-RELAY = PathStatus("relay-websocket", None, None, 1360)
-DIRECT = PathStatus("direct", None, None, 1360)
+RELAY = PathStatus(PathKind.RELAY_WEBSOCKET, None, None, 1360)
+DIRECT = PathStatus(PathKind.DIRECT, None, None, 1360)
 LOST = Reason(ReasonCode.PATH_LOST)
 OFFLINE = Reason(ReasonCode.PEER_OFFLINE)
 

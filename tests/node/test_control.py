@@ -32,6 +32,7 @@ from tunnel.model.nat import Allocation, Mapping, NatReport, Udp
 from tunnel.model.port_mapping import PortMappingStatus, PortProtocol
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import Move, NodeStatus, PathStatus, PeerStatus, ServerStatus
+from tunnel.model.way import PathKind
 from tunnel.nat.behavior_discovery import BehaviorReport
 from tunnel.nat.captive_portal import CaptivePortal
 from tunnel.nat.classification import StunAnswer
@@ -50,7 +51,7 @@ from tunnel.wire.invites import decode_invite
 
 SOCKET = Path("/run/test/control.sock")
 REACHED = {"url": "wss://192.0.2.1:8443", "state": "registered", "rtt_ms": 20.0, "reason": None, "remedy": None}
-PATH = PathStatus("direct", Endpoint("192.0.2.7", 4242), 0.0125, 1360)
+PATH = PathStatus(PathKind.DIRECT, Endpoint("192.0.2.7", 4242), 0.0125, 1360)
 
 
 def peer_status(state: str = "connected") -> PeerStatus:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from tunnel.cli.layout import Trimmed
 from tunnel.model.safe_text import printable
+from tunnel.model.way import PathKind
 from tunnel.verify.demo.findings import Finding
 
 _STYLES = {
@@ -23,9 +24,9 @@ _STYLES = {
     "relayed": "yellow",
     "punching": "magenta",
     "requested": "cyan",
-    "direct": "green",
-    "relay-udp": "yellow",
-    "relay-websocket": "yellow",
+    PathKind.DIRECT: "green",
+    PathKind.RELAY_UDP: "yellow",
+    PathKind.RELAY_WEBSOCKET: "yellow",
 }
 _PIPE_WIDTH = 200
 

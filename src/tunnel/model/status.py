@@ -9,6 +9,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import NatReport
 from tunnel.model.port_mapping import PortMappingStatus
 from tunnel.model.reasons import REMEDIES, Reason
+from tunnel.model.way import PathKind
 
 STATUS_VERSION = 1
 
@@ -17,8 +18,7 @@ STATUS_VERSION = 1
 class PathStatus:
     """The path that carries data now."""
 
-    kind: str
-    """direct, relay-udp or relay-websocket."""
+    kind: PathKind
     endpoint: Endpoint | None
     rtt: float | None
     """Seconds."""

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import NamedTuple
 
 from tunnel.model.endpoint import Endpoint
+
+
+class PathKind(StrEnum):
+    """The kinds of paths, by the names that `status` and scenarios know them by."""
+
+    DIRECT = "direct"
+    RELAY_UDP = "relay-udp"
+    RELAY_WEBSOCKET = "relay-websocket"
 
 
 class Way(NamedTuple):
@@ -17,6 +26,13 @@ class Way(NamedTuple):
     socket: int
     remote: Endpoint | None
     circuit: int = 0
+
+    @property
+    def kind(self) -> PathKind:
+        """Of which kind a path on this way is."""
+        if self.remote is None:
+            return PathKind.RELAY_WEBSOCKET
+        return PathKind.RELAY_UDP if self.circuit else PathKind.DIRECT
 
     @property
     def is_direct(self) -> bool:

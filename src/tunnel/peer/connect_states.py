@@ -122,7 +122,7 @@ class ConnectStates:
             nursery.cancel_scope.cancel()
         if self._paths.chosen is not None:
             self._lost = (self._paths.chosen.way, trio.current_time())
-        silence = f"no authenticated packet for {self._timings.path_trust:g} s"
+        silence = f"no probe was answered for {self._timings.path_trust:g} s"
         return Outcome("path_lost", Reason(ReasonCode.PATH_LOST, silence))
 
     async def stay_relayed(self) -> Outcome:

@@ -68,8 +68,7 @@ class Routing:
     def path_status(self) -> PathStatus:
         """The path that carries now."""
         path = self._paths.path_in_use(self._flow.route, trio.current_time())
-        kind = "direct" if path.way.is_direct else "relay-udp" if path.way.circuit else "relay-websocket"
-        return PathStatus(kind, path.way.remote, path.rtt, self._mtu)
+        return PathStatus(path.way.kind, path.way.remote, path.rtt, self._mtu)
 
     def _ways(self) -> tuple[Way, ...]:
         chosen, relay = self._paths.chosen, self._peer.relay_ways

@@ -29,7 +29,7 @@ class ExpectPeer(Moment):
     peer: str
     state: str | None = None
     path: str | None = None
-    """direct, relay-websocket, relay-udp, or none."""
+    """A `PathKind` (`model/way.py`), or none."""
     reason: str | None = None
     """A reason's code, or none."""
     rtt_at_most: float | None = None

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from tunnel.model.nat import Allocation, Filtering, Mapping
 from tunnel.model.settings import NodeSettings
+from tunnel.model.way import PathKind
 from tunnel.verify.reachability.nat_chain import nat_chains
 from tunnel.verify.reachability.oracle import Possibility, direct_path_possible
 from tunnel.verify.reachability.topology import (
@@ -284,7 +285,7 @@ class _Drawing:
                 node=host,
                 peer=other,
                 state="connected" if must_be_direct else "connected relayed punching",
-                path="direct" if must_be_direct else "direct relay-udp relay-websocket",
+                path=PathKind.DIRECT if must_be_direct else " ".join(PathKind),
                 by=length,
                 after=length - CALM,
             )

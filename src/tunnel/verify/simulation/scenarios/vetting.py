@@ -15,10 +15,12 @@ from tunnel.model.port_mapping import PortProtocol
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.settings import TUNNEL_MTU
 from tunnel.model.toml_file import shown
+from tunnel.model.way import PathKind
 from tunnel.verify.reachability.topology import SERVER, Lie, Nat, Router, Udp
 from tunnel.verify.simulation.scenarios.action import (
     LEAST_SIZE,
     Action,
+    ChangeLine,
     Clone,
     Connect,
     Cut,
@@ -67,7 +69,7 @@ def _states_of(chart: str) -> tuple[str, ...]:
 
 WORDS: dict[str, tuple[str, ...]] = {
     "state": _states_of("peer_connection"),
-    "path": ("direct", "relay-websocket", "relay-udp", ABSENT),
+    "path": (*(kind.value for kind in PathKind), ABSENT),
     "reason": (*(code.value for code in ReasonCode), ABSENT),
     "server": _states_of("server_link"),
     "announcement": _states_of("announcement"),
@@ -146,8 +148,10 @@ class Vetting:
                 self._has_tun(host, path, "host")
             case Overlay():
                 self._vet_overlay(action, path)
-            case _:  # a line
-                self._is_in(self._places, getattr(action, "of", ""), path, "of")
+            case ChangeLine(of=of):
+                self._is_in(self._places, of, path, "of")
+            case _:
+                raise NotImplementedError(f"nothing here says what a {type(action).__name__} may be")
         match action:
             case Shut(udp=udp):
                 self._is_in([each.value for each in Udp], udp, path, "udp")
