@@ -12,7 +12,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused
-from tunnel.node.refusals import TWIN
+from tunnel.node.refusals import KEY_IN_USE
 from tunnel.wire.signals import ErrorSignal, Ping, Pong, Welcome, Withdraw
 
 if TYPE_CHECKING:
@@ -136,10 +136,10 @@ async def test_a_node_that_was_replaced_by_its_twin_comes_back_slowly(puppet: Pu
         await trio.sleep(20.0)
         assert len(puppet.hellos) == 1
         assert desk.status().server.reason == "replaced: the same node has registered again"
-        assert desk.status().notes == (TWIN,)
+        assert desk.status().notes == (KEY_IN_USE,)
         await trio.sleep(20.0)
         assert len(puppet.hellos) == 2
-        assert desk.status().notes == (TWIN,), "it is registered, and will be replaced again"
+        assert desk.status().notes == (KEY_IN_USE,), "it is registered, and will be replaced again"
         await trio.sleep(600.0)
         assert desk.status().notes == ()
 
@@ -172,7 +172,7 @@ async def test_a_state_folder_on_two_machines_is_named_as_that_on_both(
             await trio.sleep(45.0)
             assert desk.id == copy.id
             for node in (desk, copy):
-                assert TWIN in node.status().notes
+                assert KEY_IN_USE in node.status().notes
 
 
 async def test_a_farewell_reaches_the_server(puppet: PuppetServer, open_in: OpenNode) -> None:

@@ -27,7 +27,7 @@ _IMPOSTURES = {
 }
 """By code: what anybody on the path can make us see, so no reason to give up."""
 
-TWIN = (
+KEY_IN_USE = (
     "another process registers with this node's key: was this state folder copied, or does a second machine use it? "
     "Each node needs its own key: on one of the two remove node.key from the state folder and start again"
 )
@@ -75,7 +75,7 @@ def remedy_for(failure: Exception | None) -> str:
     """What a person can do about a failed attempt; None stands for one that broke off or stayed silent."""
     match failure:
         case Refused(code="replaced"):
-            return TWIN
+            return KEY_IN_USE
         case Refused(code=code):
             return REMEDIES.get(code) or _IMPOSTURES.get(code) or _FULL.get(code, _ELSE)
         case Unreachable(__cause__=socket.gaierror() | UnicodeError()):

@@ -17,7 +17,7 @@ from tunnel.machines.state_runner import StateRunner
 from tunnel.model.errors import Refused, ServerUnreachable, TunnelError
 from tunnel.model.timings import Timings, rung
 from tunnel.network.ports import Entropy, Transmit
-from tunnel.node.refusals import REMEDIES, TWIN, Complaints, is_final
+from tunnel.node.refusals import KEY_IN_USE, REMEDIES, Complaints, is_final
 from tunnel.node.server_admission import Connection, ServerAdmission
 from tunnel.wire.signals import ErrorSignal, Ping, Pong, Signal, Withdraw, tag_of
 
@@ -98,7 +98,7 @@ class ServerLink:
     @property
     def notes(self) -> tuple[str, ...]:
         """That another process has our key, while it may come back and take our place again."""
-        return (TWIN,) if trio.current_time() - self._replaced_at < REPLACED_FOR else ()
+        return (KEY_IN_USE,) if trio.current_time() - self._replaced_at < REPLACED_FOR else ()
 
     @property
     def failure(self) -> Exception | None:
