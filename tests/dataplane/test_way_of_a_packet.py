@@ -1,7 +1,7 @@
 """The way of a packet, traced: the files of the program that it passes, and what is done only once a batch.
 
 In memory, so the socket is verify/memory/datagrams.py in the place of network/os/datagrams.py, and the interface
-verify/memory/devices.py in that of network/os/devices.py.
+verify/memory/devices.py in that of network/os/tun_devices.py.
 """
 
 from __future__ import annotations
