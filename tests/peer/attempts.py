@@ -72,15 +72,15 @@ class Solo:
 
 
 async def go_solo(side: Side, plan: PredictionPlan, *, own: NatReport = COUNTS, theirs: NatReport = COUNTS) -> Solo:
-    """Begin an attempt of this side, with a turn of its node's."""
-    turn = await side.budget.wait_turn(1.0)
-    assert turn is not None
+    """Begin an attempt of this side, with the slot of its node."""
+    slot = await side.budget.wait_slot(1.0)
+    assert slot is not None
     peer = peer_state_of(side)
     sent = Sent()
     attempt = Attempt(
         peer,
         plan,
-        turn,
+        slot,
         sent,
         side.ports.punch_sockets,
         [],

@@ -24,7 +24,7 @@ from tunnel.peer.probe_budget import (
     PREDICTION_REST,
     PREDICTION_SOCKETS,
     SOCKET_RATE,
-    PredictionTurn,
+    PredictionSlot,
     ProbeBudget,
 )
 from tunnel.peer.probe_exchange import MAX_PROBE_BACKS
@@ -68,58 +68,58 @@ def node(number: int) -> NodeId:
     return NodeId(bytes([number]) * ID_BYTES)
 
 
-async def turn_of(budget: ProbeBudget, patience: float = 1.0) -> PredictionTurn:
-    turn = await budget.wait_turn(patience)
-    assert turn is not None
-    return turn
+async def slot_of(budget: ProbeBudget, patience: float = 1.0) -> PredictionSlot:
+    slot = await budget.wait_slot(patience)
+    assert slot is not None
+    return slot
 
 
 async def test_one_port_prediction_goes_on_at_a_time(autojump_clock: trio.testing.MockClock) -> None:
     budget = ProbeBudget()
-    first = await turn_of(budget)
-    assert await budget.wait_turn(3.0) is None
+    first = await slot_of(budget)
+    assert await budget.wait_slot(3.0) is None
     assert trio.current_time() == 3.0
     first.end()
-    (await turn_of(budget)).end()
+    (await slot_of(budget)).end()
 
 
 async def test_after_a_costly_punch_the_next_one_waits_until_routers_have_forgotten(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     budget = ProbeBudget()
-    turn = await turn_of(budget)
-    while turn.flows <= FEW_FLOWS:
-        turn.take_flow()
+    slot = await slot_of(budget)
+    while slot.flows <= FEW_FLOWS:
+        slot.take_flow()
         await trio.sleep(0.01)
-    turn.end()
+    slot.end()
     ended = trio.current_time()
-    assert await budget.wait_turn(3.0) is None
-    (await turn_of(budget, 60.0)).end()
+    assert await budget.wait_slot(3.0) is None
+    (await slot_of(budget, 60.0)).end()
     assert trio.current_time() == ended + PREDICTION_REST
 
 
 async def test_who_gives_up_waiting_leaves_the_turn_to_others(autojump_clock: trio.testing.MockClock) -> None:
     budget = ProbeBudget()
     budget._rests_until = 10.0
-    assert await budget.wait_turn(1.0) is None
-    (await turn_of(budget, 10.0)).end()
+    assert await budget.wait_slot(1.0) is None
+    (await slot_of(budget, 10.0)).end()
     assert trio.current_time() == 10.0
 
 
 async def test_flows_and_sockets_of_a_port_prediction_keep_their_pace_and_end(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    turn = await turn_of(ProbeBudget())
+    slot = await slot_of(ProbeBudget())
     for _ in range(200):
-        while turn.take_flow():
+        while slot.take_flow():
             pass
-        while turn.take_socket():
+        while slot.take_socket():
             pass
         seconds = trio.current_time()
-        assert turn.flows <= min(PREDICTION_FLOWS, PREDICTION_FLOW_RATE * (seconds + 0.1) + 1)
-        assert turn.sockets <= min(PREDICTION_SOCKETS, SOCKET_RATE * (seconds + 0.1) + 1)
+        assert slot.flows <= min(PREDICTION_FLOWS, PREDICTION_FLOW_RATE * (seconds + 0.1) + 1)
+        assert slot.sockets <= min(PREDICTION_SOCKETS, SOCKET_RATE * (seconds + 0.1) + 1)
         await trio.sleep(0.1)
-    assert (turn.flows, turn.sockets, turn.is_spent) == (PREDICTION_FLOWS, PREDICTION_SOCKETS, True)
+    assert (slot.flows, slot.sockets, slot.is_spent) == (PREDICTION_FLOWS, PREDICTION_SOCKETS, True)
 
 
 async def test_a_port_prediction_leaves_the_other_peers_some_of_the_node_s_rate(
@@ -127,27 +127,27 @@ async def test_a_port_prediction_leaves_the_other_peers_some_of_the_node_s_rate(
 ) -> None:
     """All flows come out of one bucket: 200 a second in the node, whoever opens them."""
     budget = ProbeBudget()
-    turn = await turn_of(budget)
+    slot = await slot_of(budget)
     others = 0
     for step in range(500):
-        while turn.take_flow():
+        while slot.take_flow():
             pass
         others += budget.take(f"25.0.{step % 200}.9", trio.current_time())
         await trio.sleep(0.01)
     assert others > NODE_BURST
-    assert others + turn.flows <= NODE_BURST + 5 * NODE_RATE
+    assert others + slot.flows <= NODE_BURST + 5 * NODE_RATE
 
 
-async def spend(turn: PredictionTurn, peer: NodeId, host: str, most: int = PREDICTION_PACKETS) -> int:
+async def spend(slot: PredictionSlot, peer: NodeId, host: str, most: int = PREDICTION_PACKETS) -> int:
     """Send as much as is allowed, or so many packets; return how many were sent."""
-    if turn.may_punch(peer, host):
-        while turn.packets < most and not turn.is_spent:
-            if not turn.take_flow():
+    if slot.may_punch(peer, host):
+        while slot.packets < most and not slot.is_spent:
+            if not slot.take_flow():
                 await trio.sleep(0.05)
-        while turn.packets < most and turn.take_repeat():
+        while slot.packets < most and slot.take_repeat():
             pass
-    turn.end()
-    return turn.packets
+    slot.end()
+    return slot.packets
 
 
 async def test_one_address_is_worth_a_few_port_predictions_an_hour(autojump_clock: trio.testing.MockClock) -> None:
@@ -155,28 +155,28 @@ async def test_one_address_is_worth_a_few_port_predictions_an_hour(autojump_cloc
     budget = ProbeBudget()
     sent = 0
     while trio.current_time() < 3600.0:
-        sent += await spend(await turn_of(budget, 60.0), node(int(trio.current_time()) % 200), "66.6.6.6")
+        sent += await spend(await slot_of(budget, 60.0), node(int(trio.current_time()) % 200), "66.6.6.6")
         await trio.sleep(20.0)
     assert PREDICTION_HOST_BURST < sent <= PREDICTION_HOST_BURST + 3600.0 * PREDICTION_HOST_RATE
 
 
 async def test_one_peer_is_worth_as_few_wherever_it_says_that_it_is(autojump_clock: trio.testing.MockClock) -> None:
-    """With a new address each time it would have third parties scanned in turn, and leave no turn to other peers."""
+    """With a new address each time it would have third parties scanned in turn, and leave no slot to other peers."""
     budget = ProbeBudget()
     sent = 0
     while trio.current_time() < 3600.0:
-        sent += await spend(await turn_of(budget, 60.0), node(1), f"66.6.6.{int(trio.current_time()) % 200}")
+        sent += await spend(await slot_of(budget, 60.0), node(1), f"66.6.6.{int(trio.current_time()) % 200}")
         await trio.sleep(20.0)
     assert PREDICTION_HOST_BURST < sent <= PREDICTION_HOST_BURST + 3600.0 * PREDICTION_HOST_RATE
-    turn = await turn_of(budget, 60.0)
-    assert turn.may_punch(node(2), "66.7.7.7"), "what one has used up is not another's"
+    slot = await slot_of(budget, 60.0)
+    assert slot.may_punch(node(2), "66.7.7.7"), "what one has used up is not another's"
 
 
 async def test_a_punch_costs_what_it_sent(autojump_clock: trio.testing.MockClock) -> None:
     """A peer that starts again and again, and is found soon each time, is punched at each time."""
     budget = ProbeBudget()
     for _ in range(20):
-        assert await spend(await turn_of(budget, 60.0), node(1), "66.6.6.6", most=700) == 700
+        assert await spend(await slot_of(budget, 60.0), node(1), "66.6.6.6", most=700) == 700
 
 
 def test_answers_have_a_rate_of_their_own() -> None:
@@ -217,16 +217,16 @@ async def test_punches_with_no_rest_between_them_open_no_more_than_one(
     """Else a small one just before a big one would make 256 sockets 272."""
     budget, sockets, flows = ProbeBudget(), list[float](), list[float]()
     for wanted in (16, PREDICTION_SOCKETS, 40):
-        turn = await budget.wait_turn(60.0)
-        assert turn is not None
+        slot = await budget.wait_slot(60.0)
+        assert slot is not None
         ends = trio.current_time() + PREDICTION_REST
         while trio.current_time() < ends and len(sockets) < 1000:
-            sockets += [trio.current_time()] * (turn.sockets < wanted and turn.take_socket())
-            flows += [trio.current_time()] * (turn.flows < FEW_FLOWS * wanted // 16 and turn.take_flow())
+            sockets += [trio.current_time()] * (slot.sockets < wanted and slot.take_socket())
+            flows += [trio.current_time()] * (slot.flows < FEW_FLOWS * wanted // 16 and slot.take_flow())
             await trio.sleep(0.002)
-            if turn.flows == FEW_FLOWS and wanted == 16:
+            if slot.flows == FEW_FLOWS and wanted == 16:
                 break
-        turn.end()
+        slot.end()
     for begin in sockets:
         assert sum(begin <= at < begin + PREDICTION_REST for at in sockets) <= PREDICTION_SOCKETS
     for begin in flows[::20]:

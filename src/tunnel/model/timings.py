@@ -74,10 +74,10 @@ class Timings:
     """For a punch in which a port must be guessed."""
     prediction_after: float = 1.2
     """Plain probes come first, for this long: a STUN server may have lied, and then no guess is needed."""
-    prediction_turn: float = 3.0
+    prediction_slot: float = 3.0
     """How long a port prediction waits for another one of this node to end."""
     prediction_agreement: float = 5.0
-    """How long it waits for the peer to join: longer than the peer may wait for its turn."""
+    """How long it waits for the peer to join: longer than the peer may wait for its slot."""
     prediction_busy: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0, 60.0, 300.0, 3600.0)
     """To the next punch after a port prediction that did not begin: the two missed each other, or a node was busy with
     another peer. The first four together are longer than the rest after a costly one."""

@@ -59,8 +59,8 @@ class ProbeBudget:
         self._prediction_hosts = RateTable(PREDICTION_HOST_RATE, PREDICTION_HOST_BURST, MAX_HOSTS)
         self._prediction_peers = RateTable(PREDICTION_HOST_RATE, PREDICTION_HOST_BURST, MAX_HOSTS)
         self._rests_until = -math.inf
-        self._lately: list[tuple[float, int, int]] = []  # end, flows and sockets of the last turns
-        self._turn = trio.Semaphore(1, max_value=1)
+        self._lately: list[tuple[float, int, int]] = []  # end, flows and sockets of the last slots
+        self._slot = trio.Semaphore(1, max_value=1)
         self.refused = 0
 
     def take(self, host: str, now: float) -> bool:
@@ -80,39 +80,39 @@ class ProbeBudget:
         self.refused += 1
         return False
 
-    async def wait_turn(self, patience: float) -> PredictionTurn | None:
+    async def wait_slot(self, patience: float) -> PredictionSlot | None:
         """The right to predict ports, alone in this node; None when it is not available within `patience` seconds."""
         with trio.move_on_after(patience):
-            await self._turn.acquire()
+            await self._slot.acquire()
             try:
                 await trio.sleep_until(self._rests_until)
             except trio.Cancelled:
-                self._turn.release()
+                self._slot.release()
                 raise
-            return self._begin_turn(trio.current_time())
+            return self._begin_slot(trio.current_time())
         return None
 
-    def _begin_turn(self, now: float) -> PredictionTurn:
-        """What turns without a rest after them have just opened is taken off this one."""
+    def _begin_slot(self, now: float) -> PredictionSlot:
+        """What the last slots, if no rest followed them, have opened is subtracted from this one."""
         self._lately = [(end, flows, sockets) for end, flows, sockets in self._lately if now - end < PREDICTION_REST]
-        return PredictionTurn(
+        return PredictionSlot(
             self._node,
             self._prediction_hosts,
             self._prediction_peers,
-            self._end_turn,
+            self._end_slot,
             most_flows=PREDICTION_FLOWS - sum(flows for _, flows, _ in self._lately),
             most_sockets=PREDICTION_SOCKETS - sum(sockets for _, _, sockets in self._lately),
         )
 
-    def _end_turn(self, turn: PredictionTurn) -> None:
+    def _end_slot(self, slot: PredictionSlot) -> None:
         now = trio.current_time()
-        self._lately.append((now, turn.flows, turn.sockets))
-        if turn.flows > FEW_FLOWS:
+        self._lately.append((now, slot.flows, slot.sockets))
+        if slot.flows > FEW_FLOWS:
             self._rests_until = now + PREDICTION_REST
-        self._turn.release()
+        self._slot.release()
 
 
-class PredictionTurn:
+class PredictionSlot:
     """The budget of one attempt. Call `end` once, whatever happened."""
 
     def __init__(
@@ -120,7 +120,7 @@ class PredictionTurn:
         node: TokenBucket,
         hosts: RateTable,
         peers: RateTable,
-        on_end: Callable[[PredictionTurn], None],
+        on_end: Callable[[PredictionSlot], None],
         *,
         most_flows: int = PREDICTION_FLOWS,
         most_sockets: int = PREDICTION_SOCKETS,
@@ -150,8 +150,8 @@ class PredictionTurn:
     def may_punch(self, peer: NodeId, host: str) -> bool:
         """Whether this peer, and this address of its, may have one more attempt. Ask once an attempt.
 
-        The address may be a victim's, and a peer with a new one each time would leave no turn to the others. What is
-        left for the two bounds the attempt, and what it has sent when it ends is taken off.
+        The address may be a victim's, and a peer with a new one each time would leave no slot to the others. What is
+        left for the two limits the attempt; what it has sent is subtracted when it ends.
         """
         now = trio.current_time()
         left = int(min(self._peers.left(str(peer), now), self._hosts.left(host, now)))
@@ -185,7 +185,7 @@ class PredictionTurn:
         return True
 
     def end(self) -> None:
-        """Give the turn back."""
+        """Give the slot back."""
         if self._target is not None:
             peer, host = self._target
             now = trio.current_time()

@@ -8,7 +8,7 @@ import pytest
 from tests.peer.attempts import THEIRS, go_solo
 
 from tunnel.model.way import Way
-from tunnel.peer.port_prediction.attempt import MOST_TOLD
+from tunnel.peer.port_prediction.attempt import MAX_REPORTED_PORTS
 from tunnel.peer.port_prediction.plan import FIRST_PORT, PredictionPlan, Span, TacticName
 from tunnel.peer.probe_budget import PREDICTION_PACKETS
 from tunnel.wire.probes import MAX_SPANS, PunchPhase
@@ -29,7 +29,7 @@ async def test_honest_spans_are_heeded_as_they_were_told(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("spans", "heeded"),
     [
-        ([(1, 65535)] * MAX_SPANS, ((FIRST_PORT, FIRST_PORT + MOST_TOLD - 1),)),
+        ([(1, 65535)] * MAX_SPANS, ((FIRST_PORT, FIRST_PORT + MAX_REPORTED_PORTS - 1),)),
         ([(2000, 3999), (5000, 9999), (20_000, 20_001)], ((2000, 3999), (5000, 5047))),
         ([(22, 25), (1000, 1030), (443, 443)], ((1024, 1030),)),
     ],
@@ -57,8 +57,8 @@ async def test_a_port_that_cannot_be_is_not_told(bench: Bench, span: Span) -> No
 
 async def test_an_attempt_has_so_many_packets_and_no_more(bench: Bench) -> None:
     solo = await go_solo(bench.left, TACTIC)
-    assert solo.attempt.turn.take_flow()
+    assert solo.attempt.slot.take_flow()
     sent = sum(solo.attempt.send_again(Way(0, THEIRS)) for _ in range(2 * PREDICTION_PACKETS))
     assert sent == len(solo.probes) == PREDICTION_PACKETS - 1
-    assert solo.attempt.turn.is_spent
-    assert not solo.attempt.turn.take_flow()
+    assert solo.attempt.slot.is_spent
+    assert not solo.attempt.slot.take_flow()

@@ -118,19 +118,19 @@ def test_two_who_could_both_open_take_turns() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "aim"),
     [
-        (hard(Allocation.SEQUENTIAL, ADM), hard(), Aim.TOLD),
-        (hard(Allocation.BLOCK, ADM), hard(Allocation.BLOCK), Aim.SWEPT),
-        (hard(Allocation.BLOCK), hard(Allocation.SEQUENTIAL), Aim.PICKED),
-        (hard(Allocation.BLOCK), hard(Allocation.BLOCK), Aim.PICKED),
-        (hard(Allocation.SEQUENTIAL), hard(Allocation.PRESERVING), Aim.AHEAD),
+        (hard(Allocation.SEQUENTIAL, ADM), hard(), Aim.REPORTED_PORT),
+        (hard(Allocation.BLOCK, ADM), hard(Allocation.BLOCK), Aim.WHOLE_BLOCK),
+        (hard(Allocation.BLOCK), hard(Allocation.SEQUENTIAL), Aim.SOME_OF_BLOCK),
+        (hard(Allocation.BLOCK), hard(Allocation.BLOCK), Aim.SOME_OF_BLOCK),
+        (hard(Allocation.SEQUENTIAL), hard(Allocation.PRESERVING), Aim.NEXT_PORTS),
     ],
 )
 def test_two_hard_nats_are_crossed_where_both_ports_are_in_reach(one: NatReport, other: NatReport, aim: Aim) -> None:
     tactic = plan_prediction(body(one), body(other, key=2))
     assert tactic is not None
     assert tactic.aim is aim
-    if aim is not Aim.AHEAD and one != other:
-        assert tactic.we_listen is (aim is Aim.PICKED and one.allocation is Allocation.SEQUENTIAL), (
+    if aim is not Aim.NEXT_PORTS and one != other:
+        assert tactic.we_listen is (aim is Aim.SOME_OF_BLOCK and one.allocation is Allocation.SEQUENTIAL), (
             "the named side scans"
         )
 
@@ -145,10 +145,8 @@ def test_no_port_of_a_service_is_aimed_at_whatever_block_was_announced(
     guessed = plan_prediction(body(EASY), body(hard(Allocation.BLOCK, block=announced), key=2))
     assert guessed is not None
     assert guessed.spans == (aimed,)
-    swept = plan_prediction(
-        body(hard(Allocation.SEQUENTIAL)), body(hard(Allocation.BLOCK, ADM, block=announced), key=2)
-    )
-    assert (None if swept is None else swept.aim_block) == (aimed if aimed[1] < 65535 else None)
+    plan = plan_prediction(body(hard(Allocation.SEQUENTIAL)), body(hard(Allocation.BLOCK, ADM, block=announced), key=2))
+    assert (None if plan is None else plan.aim_block) == (aimed if aimed[1] < 65535 else None)
 
 
 def test_a_block_of_services_alone_is_no_block() -> None:

@@ -143,15 +143,15 @@ async def test_a_lost_hint_is_said_again(bench: Bench) -> None:
 @pytest.mark.parametrize("busy", ["left", "right"])
 async def test_who_is_busy_says_so_and_both_go_on_with_the_relay(bench: Bench, busy: str) -> None:
     side = bench.left if busy == "left" else bench.right
-    turn = await side.budget.wait_turn(1.0)
-    assert turn is not None
+    slot = await side.budget.wait_slot(1.0)
+    assert slot is not None
     await begin(bench)
     await wait_relayed(bench)
     reasons = [each.peer.status().reason for each in (bench.left, bench.right)]
     assert [reason.code for reason in reasons if reason is not None] == [ReasonCode.PUNCH_BUSY] * 2
     assert probes(bench.left, bench.right) == set()
     assert bench.right.opened == 0
-    turn.end()
+    slot.end()
     await bench.wait_state(bench.left, "punching", 20.0)
 
 

@@ -16,13 +16,13 @@ from tunnel.peer.path import NEVER
 from tunnel.peer.peer_state import PeerState
 from tunnel.peer.port_prediction.plan import FIRST_PORT, LAST_PORT, PredictionPlan, Span
 from tunnel.peer.ports import PunchSockets
-from tunnel.peer.probe_budget import PredictionTurn
+from tunnel.peer.probe_budget import PredictionSlot
 from tunnel.wire.probes import MAX_SPANS, ProbeHint, PunchPhase
 
 TICK = 0.05
 """Seconds between two steps: a few flows and sockets each."""
 FLOWS_A_TICK = 9
-MOST_TOLD = 2048
+MAX_REPORTED_PORTS = 2048
 """Ports of the peer's that are heeded: there are flows for fewer. A span is four bytes, and may be of all ports."""
 HEARD_BEFORE = 2.0
 """Seconds before an attempt in which the peer, in the plain punch, counts as heard."""
@@ -47,7 +47,7 @@ class Attempt:
         self,
         peer: PeerState,
         plan: PredictionPlan,
-        turn: PredictionTurn,
+        slot: PredictionSlot,
         probes: ProbeSender,
         sockets: PunchSockets,
         numbers: list[int],
@@ -64,7 +64,7 @@ class Attempt:
         `lasting` is the IPv4 socket that stays open after the attempt.
         """
         self.plan = plan
-        self.turn = turn
+        self.slot = slot
         self.numbers = numbers
         self.endpoints = endpoints
         self.own, self.theirs = own, theirs
@@ -93,12 +93,12 @@ class Attempt:
     def told(self) -> tuple[Span, ...]:
         """Spans in which the peer says that its ports are; empty if they are about an address that it did not announce.
 
-        They hold `MOST_TOLD` ports at most, and none below `FIRST_PORT`: a victim may have services there.
+        They hold `MAX_REPORTED_PORTS` ports at most, and none below `FIRST_PORT`: a victim may have services there.
         """
         hint = self.hint
         if hint is None or hint.place is None or hint.place.host != self.host:
             return ()
-        return tuple(_first_of(hint.spans, MOST_TOLD))
+        return tuple(_first_of(hint.spans, MAX_REPORTED_PORTS))
 
     def heard(self) -> list[Endpoint]:
         """Endpoints at the peer's address, not announced, from which it was heard and has answered nothing yet."""
@@ -131,8 +131,8 @@ class Attempt:
                 place=self._seen_at,
                 spans=tuple(self._spans),
                 step=self.step,
-                sockets=self.turn.sockets,
-                flows=self.turn.flows,
+                sockets=self.slot.sockets,
+                flows=self.slot.flows,
             )
         )
 
@@ -158,7 +158,7 @@ class Attempt:
     async def open_sockets(self, wanted: int) -> list[int]:
         """Open as many as the pace allows now and the machine gives."""
         opened: list[int] = []
-        while len(opened) < wanted and self.turn.take_socket():
+        while len(opened) < wanted and self.slot.take_socket():
             number = await self._sockets.open()
             if number is None:
                 break
@@ -168,7 +168,7 @@ class Attempt:
 
     def send_again(self, way: Way) -> bool:
         """Send once more on a flow that is open, so as to arrive; False when the budget has no packet left."""
-        if not self.turn.take_repeat():
+        if not self.slot.take_repeat():
             return False
         self._probes.send_untracked(way)
         return True
@@ -199,7 +199,7 @@ class PacedProbes:
     def send(self, ttl: int | None = None, most: int = FLOWS_A_TICK) -> list[tuple[int, Endpoint]]:
         """Send what the pace allows, `most` at a time; return what was sent."""
         sent: list[tuple[int, Endpoint]] = []
-        while self._waiting and len(sent) < most and self._attempt.turn.take_flow():
+        while self._waiting and len(sent) < most and self._attempt.slot.take_flow():
             number, endpoint = self._waiting.popleft()
             self._attempt.send(Way(number, endpoint), ttl)
             sent.append((number, endpoint))

@@ -12,26 +12,26 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
 from tunnel.model.way import Way
 from tunnel.peer.port_prediction.attempt import FLOWS_A_TICK, Attempt, PacedProbes, tick
-from tunnel.peer.port_prediction.plan import AHEAD, FIRST_PORT, LAST_PORT, Aim, counts
+from tunnel.peer.port_prediction.plan import FIRST_PORT, LAST_PORT, NEXT_PORTS, Aim, counts
 
 OPENING_TTLS = (2, 4)
-"""Of first probes, in turn: enough for our own NAT, or for a second one behind it; too little to reach theirs."""
+"""Of first probes, alternately: enough for our own NAT, or for a second one behind it; too little to reach theirs."""
 CROSSED_TTL = 4
 """Where each first probe must open all of our NATs."""
 BATCH = 5
 """Sockets opened in one step."""
 MAX_AIMS = 2
 """Announced endpoints to which each socket sends: a NAT with a known port shows one, seldom two."""
-MAX_TOLD = 4
-MAX_SWEPT = 1800
+MAX_REPORTED_AIMS = 4
+MAX_BLOCK_PORTS = 1800
 """Flows of the 1,900 in the budget."""
 FIRST_REPEAT = 1.0
 REPEAT = 4.0
 """Seconds after the first probe of a socket, and after each later one, at which it sends again, so as to arrive."""
-AHEAD_SECONDS = 2.0
+NEXT_PORTS_SECONDS = 2.0
 """Until the scanner's NAT has counted to where we aim, other flows take ports there, too."""
-AHEAD_GAP = 8
-AHEAD_GAP_PRESERVING = 4
+NEXT_PORTS_GAP = 8
+NEXT_PORTS_GAP_PRESERVING = 4
 MOST_STRANGERS = 8
 """A span that is this many times as wide as our own flows make it says nothing."""
 
@@ -68,7 +68,7 @@ class Listener:
     @property
     def _is_told_alone(self) -> bool:
         """Whether each socket is told by itself: the ports of one do not give those of the next."""
-        return self._plan.aim is Aim.SWEPT or self._attempt.own.allocation is Allocation.PRESERVING
+        return self._plan.aim is Aim.WHOLE_BLOCK or self._attempt.own.allocation is Allocation.PRESERVING
 
     # Where to.
 
@@ -77,47 +77,51 @@ class Listener:
         match plan.aim:
             case Aim.ANNOUNCED:
                 return attempt.endpoints[:MAX_AIMS]
-            case Aim.TOLD:
+            case Aim.REPORTED_PORT:
                 await attempt.wait_hint(lambda: bool(attempt.told) or attempt.is_peer_done)
-                return self._at([port for first, last in attempt.told for port in range(first, last + 1)][:MAX_TOLD])
-            case Aim.AHEAD:
+                return self._at(
+                    [port for first, last in attempt.told for port in range(first, last + 1)][:MAX_REPORTED_AIMS]
+                )
+            case Aim.NEXT_PORTS:
                 await attempt.wait_hint(lambda: bool(attempt.told) or attempt.is_peer_done)
-                return self._at([] if not attempt.told else ports_ahead(attempt.told[0][0], attempt))
-            case Aim.PICKED | Aim.SWEPT:
+                return self._at([] if not attempt.told else next_ports(attempt.told[0][0], attempt))
+            case Aim.SOME_OF_BLOCK | Aim.WHOLE_BLOCK:
                 assert plan.aim_block is not None
                 first, last = plan.aim_block
-                count = min(MAX_SWEPT, last - first + 1) if plan.aim is Aim.SWEPT else self._picks()
+                count = (
+                    min(MAX_BLOCK_PORTS, last - first + 1) if plan.aim is Aim.WHOLE_BLOCK else self._aims_per_socket()
+                )
                 return self._at(attempt.chance.sample(range(first, last + 1), count))
 
-    def _picks(self) -> int:
+    def _aims_per_socket(self) -> int:
         """Ports that each socket aims at: one where the scanner learns our ports, else enough to fill our block."""
         block = self._attempt.own.block
         if self._tells or block is None:
             return 1
-        return max(1, min(MAX_SWEPT, (block[1] - block[0] + 1) * 15 // 16) // self._plan.sockets)
+        return max(1, min(MAX_BLOCK_PORTS, (block[1] - block[0] + 1) * 15 // 16) // self._plan.sockets)
 
     def _at(self, ports: Sequence[int]) -> list[Endpoint]:
         return [Endpoint(self._attempt.host, port) for port in ports if FIRST_PORT <= port <= LAST_PORT]
 
     def _sockets_now(self, aims: deque[Endpoint]) -> int:
         """How many to open in this step."""
-        left = self._plan.sockets - self._attempt.turn.sockets
+        left = self._plan.sockets - self._attempt.slot.sockets
         if not aims or left <= 0 or len(self._fresh):
             return 0
         if self._is_told_alone:
             return 1
-        each = 1 if self._plan.aim is Aim.AHEAD else len(aims)
+        each = 1 if self._plan.aim is Aim.NEXT_PORTS else len(aims)
         return min(BATCH, left, max(1, FLOWS_A_TICK // each))
 
     def _aims_of_next(self, aims: deque[Endpoint]) -> list[Endpoint]:
         """What the next socket aims at. Where the scanner was heard from is better than what it announced."""
         match self._plan.aim:
-            case Aim.SWEPT:
+            case Aim.WHOLE_BLOCK:
                 most = FLOWS_A_TICK if self._tells and self._plan.sockets > 1 else len(aims)
                 return [aims.popleft() for _ in range(min(most, len(aims)))]
-            case Aim.AHEAD:
-                each = math.ceil(self._plan.sockets / AHEAD)
-                return [aims[min(len(aims) - 1, (self._attempt.turn.sockets - 1) // each)]]
+            case Aim.NEXT_PORTS:
+                each = math.ceil(self._plan.sockets / NEXT_PORTS)
+                return [aims[min(len(aims) - 1, (self._attempt.slot.sockets - 1) // each)]]
             case _:
                 return self._heard or list(aims)
 
@@ -175,14 +179,14 @@ class Listener:
             self._due.append((now + REPEAT, number, aim))
 
 
-def ports_ahead(counted: int, attempt: Attempt) -> list[int]:
+def next_ports(counted: int, attempt: Attempt) -> list[int]:
     """Ports that the scanner's NAT will come to after it gave `counted`. The scanner computes the same ones."""
     nat = attempt.own if not attempt.plan.we_listen else attempt.theirs
     if nat.allocation is Allocation.PRESERVING:
-        first, gap, step = AHEAD_GAP_PRESERVING, AHEAD_GAP_PRESERVING, 1
+        first, gap, step = NEXT_PORTS_GAP_PRESERVING, NEXT_PORTS_GAP_PRESERVING, 1
     else:
-        first, gap, step = AHEAD_GAP + math.ceil(nat.load * AHEAD_SECONDS), AHEAD_GAP, nat.step or 1
-    return [counted + step * (first + gap * index) for index in range(AHEAD)]
+        first, gap, step = NEXT_PORTS_GAP + math.ceil(nat.load * NEXT_PORTS_SECONDS), NEXT_PORTS_GAP, nat.step or 1
+    return [counted + step * (first + gap * index) for index in range(NEXT_PORTS)]
 
 
 def spans_told(attempt: Attempt) -> int:

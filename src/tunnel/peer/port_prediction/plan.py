@@ -31,8 +31,8 @@ WANTED_HITS = 8.0
 """Hits expected within half of the flows: with so many, all miss once in 3,000 attempts."""
 CROSSED_SOCKETS = 40
 """Of a listener whose NAT allocates in sequence, where the scanner's port must be met, too."""
-AHEAD = 8
-"""How many ports that the scanner's NAT will come to are aimed at."""
+NEXT_PORTS = 8
+"""How many of the next ports of the scanner's NAT the listener aims at."""
 
 Span = tuple[int, int]
 
@@ -53,14 +53,14 @@ class Aim(Enum):
 
     ANNOUNCED = "announced"
     """The endpoints that it announced: these ports hold, or the listener's NAT lets in any port of the address."""
-    TOLD = "told"
-    """The port of the socket from which it scans, which it tells: its NAT allocates in sequence."""
-    SWEPT = "swept"
+    REPORTED_PORT = "reported_port"
+    """The one port from which it scans, which it reports: its NAT allocates in sequence."""
+    WHOLE_BLOCK = "whole_block"
     """Every port of its block, from few sockets."""
-    PICKED = "picked"
-    """A few ports of its block, from many sockets; the scanner's own flows fill the block."""
-    AHEAD = "ahead"
-    """A few ports that its NAT will come to; the scanner's own flows lead it there."""
+    SOME_OF_BLOCK = "some_of_block"
+    """Some ports of its block, from many sockets; the scanner's own flows fill the block."""
+    NEXT_PORTS = "next_ports"
+    """The ports that its NAT allocates soon; the scanner's own flows bring it there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +136,10 @@ def _alone(nat: NatReport, *, we_listen: bool) -> PredictionPlan:
 
 def _crossed(own: NatReport, theirs: NatReport, *, is_our_turn: bool) -> PredictionPlan | None:
     """Both ports are unknown. What is known of the scanner's ports decides who scans and where the listener aims."""
-    for can_scan, aim in ((_tells_one_port, Aim.TOLD), (_has_one_port_in_block, Aim.SWEPT)):
-        may_scan = [can_scan(nat) and (aim is Aim.TOLD or in_reach(other)) for nat, other in _both(own, theirs)]
+    for can_scan, aim in ((_tells_one_port, Aim.REPORTED_PORT), (_has_one_port_in_block, Aim.WHOLE_BLOCK)):
+        may_scan = [
+            can_scan(nat) and (aim is Aim.REPORTED_PORT or in_reach(other)) for nat, other in _both(own, theirs)
+        ]
         if any(may_scan):
             we_listen = is_our_turn if all(may_scan) else may_scan[1]
             return _aimed(own, theirs, aim, we_listen=we_listen)
@@ -146,7 +148,9 @@ def _crossed(own: NatReport, theirs: NatReport, *, is_our_turn: bool) -> Predict
     # Of two that have a new port for each flow, the one whose ports are known best listens.
     rank_own, rank_theirs = _width(own), _width(theirs)
     we_listen = is_our_turn if rank_own == rank_theirs else rank_own < rank_theirs
-    return _aimed(own, theirs, Aim.AHEAD if counts(theirs if we_listen else own) else Aim.PICKED, we_listen=we_listen)
+    return _aimed(
+        own, theirs, Aim.NEXT_PORTS if counts(theirs if we_listen else own) else Aim.SOME_OF_BLOCK, we_listen=we_listen
+    )
 
 
 def _aimed(own: NatReport, theirs: NatReport, aim: Aim, *, we_listen: bool) -> PredictionPlan:
@@ -154,10 +158,10 @@ def _aimed(own: NatReport, theirs: NatReport, aim: Aim, *, we_listen: bool) -> P
     alone = _alone(listener, we_listen=we_listen)
     sockets, block, scan_sockets = alone.sockets, _block(scanner), 1
     match aim:
-        case Aim.SWEPT:
+        case Aim.WHOLE_BLOCK:
             sockets = PREDICTION_SOCKETS if counts(listener) else 1
             scan_sockets = 0
-        case Aim.PICKED:
+        case Aim.SOME_OF_BLOCK:
             assert block is not None
             if counts(listener):
                 sockets = PRESERVING_SOCKETS if not _is_counter(listener) else CROSSED_SOCKETS
@@ -165,7 +169,7 @@ def _aimed(own: NatReport, theirs: NatReport, aim: Aim, *, we_listen: bool) -> P
             else:
                 sockets = min(PREDICTION_SOCKETS, _width(listener) * 7 // 16)
                 scan_sockets = FEWEST_SOCKETS
-        case Aim.AHEAD:
+        case Aim.NEXT_PORTS:
             sockets = PRESERVING_SOCKETS if not _is_counter(listener) else CROSSED_SOCKETS
             scan_sockets = PREDICTION_SOCKETS
         case _:

@@ -1,4 +1,4 @@
-"""Port prediction with one peer: wait for the node's turn, agree over the relay, then open sockets or probe ports.
+"""Port prediction with one peer: wait for the node's slot, agree over the relay, then open sockets or probe ports.
 
     both      --ready--> <--ready--     sealed hints; without one from the peer nothing is sent to its address
     listener  opens many sockets and sends from each to the scanner: first with a low TTL, later so as to arrive
@@ -22,7 +22,7 @@ from tunnel.peer.port_prediction.listener import Listener
 from tunnel.peer.port_prediction.plan import PredictionPlan
 from tunnel.peer.port_prediction.scanner import Scanner
 from tunnel.peer.ports import DatagramSockets, PunchSockets
-from tunnel.peer.probe_budget import PredictionTurn, ProbeBudget
+from tunnel.peer.probe_budget import PredictionSlot, ProbeBudget
 from tunnel.peer.tactics import outer_endpoints
 from tunnel.wire.probes import ProbeHint, PunchPhase
 
@@ -72,7 +72,7 @@ class PortPrediction:
         self._failures = self._misses = 0
 
     async def run(self, plan: PredictionPlan) -> None:
-        """Wait for our turn, then make one attempt. Returns when nothing is left to try; `failure` says why."""
+        """Wait for the slot, then make one attempt. Returns when nothing is left to try; `failure` says why."""
         own, card = self._peer.own_card, self._peer.card
         assert own is not None
         assert card is not None
@@ -81,18 +81,18 @@ class PortPrediction:
         if not endpoints or lasting is None:
             self.failure = _NOWHERE
             return
-        turn = await self._budget.wait_turn(self._timings.prediction_turn)
-        if turn is None:
+        slot = await self._budget.wait_slot(self._timings.prediction_slot)
+        if slot is None:
             self._probes.tell(ProbeHint(PunchPhase.BUSY))
             self._note_miss(_BUSY_HERE)
             return
         try:
-            if not self._may_begin(turn, endpoints[0].host):
+            if not self._may_begin(slot, endpoints[0].host):
                 return
             attempt = Attempt(
                 self._peer,
                 plan,
-                turn,
+                slot,
                 self._probes,
                 self._sockets,
                 self._open,
@@ -106,7 +106,7 @@ class PortPrediction:
             self._note_end(attempt, await _punch(attempt, self._timings.prediction_agreement))
         finally:
             self._peer.paths.awaited.clear()
-            turn.end()
+            slot.end()
 
     def release(self, keep: Way | None = None) -> None:
         """Close all sockets but those of the chosen way and of `keep`."""
@@ -117,8 +117,8 @@ class PortPrediction:
             self._sockets.close(number)
             paths.forget_socket(number)
 
-    def _may_begin(self, turn: PredictionTurn, host: str) -> bool:
-        if not turn.may_punch(self._peer.node, host):
+    def _may_begin(self, slot: PredictionSlot, host: str) -> bool:
+        if not slot.may_punch(self._peer.node, host):
             self._probes.tell(ProbeHint(PunchPhase.BUSY))
             spent = f"here: the packets that it, or {host}, is worth within an hour are used up"
             self.failure = Reason(ReasonCode.PUNCH_BUSY, spent)
@@ -184,7 +184,7 @@ def _reason(attempt: Attempt, code: ReasonCode, more: str = "") -> Reason:
     """With the evidence of both sides."""
     plan, hint = attempt.plan, attempt.hint
     doing, told = ("opened", "guessed") if plan.we_listen else ("guessed", "opened")
-    here = f"we {doing} with {attempt.turn.sockets} sockets and {attempt.turn.flows} flows"
+    here = f"we {doing} with {attempt.slot.sockets} sockets and {attempt.slot.flows} flows"
     there = f"the peer {told} with {hint.sockets} and {hint.flows}" if hint is not None else "the peer said nothing"
     nats = "; ".join(
         f"{where} mapping {nat.mapping.value}, allocation {nat.allocation.value}"

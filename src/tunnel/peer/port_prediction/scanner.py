@@ -10,8 +10,14 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
 from tunnel.model.way import Way
-from tunnel.peer.port_prediction.attempt import FLOWS_A_TICK, MOST_TOLD, Attempt, PacedProbes, tick
-from tunnel.peer.port_prediction.listener import AHEAD_GAP, AHEAD_GAP_PRESERVING, CROSSED_TTL, ports_ahead, spans_told
+from tunnel.peer.port_prediction.attempt import FLOWS_A_TICK, MAX_REPORTED_PORTS, Attempt, PacedProbes, tick
+from tunnel.peer.port_prediction.listener import (
+    CROSSED_TTL,
+    NEXT_PORTS_GAP,
+    NEXT_PORTS_GAP_PRESERVING,
+    next_ports,
+    spans_told,
+)
 from tunnel.peer.port_prediction.plan import FEWEST_SOCKETS, FIRST_PORT, LAST_PORT, Aim, Span
 from tunnel.peer.probe_budget import PREDICTION_FLOWS
 
@@ -25,7 +31,7 @@ MOST_PAIRS = FEWEST_SOCKETS * PREDICTION_FLOWS
 """Pairs of a socket of ours and a port that was told: what two blocks make. To shuffle more takes too long."""
 GRACE = 2.0
 """Seconds for late answers, when all ports have been probed."""
-ALL_TOLD = 1.2
+ALL_REPORTED = 1.2
 """Seconds for the listener to tell of all its ports, before we make our own NAT count on."""
 DRY = 8.0
 """Seconds without a new port to probe after which none will come."""
@@ -45,15 +51,15 @@ class Scanner:
     async def run(self) -> None:
         """Probe as the plan says."""
         match self._plan.aim:
-            case Aim.ANNOUNCED | Aim.SWEPT:
+            case Aim.ANNOUNCED | Aim.WHOLE_BLOCK:
                 self._sources = [self._attempt.lasting]
                 await self._ask_all()
-            case Aim.TOLD:
+            case Aim.REPORTED_PORT:
                 await self._tell_port()
                 await self._ask_all()
-            case Aim.PICKED:
+            case Aim.SOME_OF_BLOCK:
                 await self._fill()
-            case Aim.AHEAD:
+            case Aim.NEXT_PORTS:
                 await self._count()
 
     # One port of ours.
@@ -71,7 +77,7 @@ class Scanner:
             if attempt.told and now >= repeat_at:
                 repeat_at = now + REPEAT
                 self._ask_again()
-            patience = GRACE if self._plan.spans or attempt.turn.is_spent else DRY
+            patience = GRACE if self._plan.spans or attempt.slot.is_spent else DRY
             if now - idle_since >= patience:
                 return
             await tick()
@@ -93,7 +99,7 @@ class Scanner:
         way, step = Way(self._sources[0], attempt.endpoints[0]), attempt.step
 
         def act() -> None:
-            if attempt.turn.take_flow():
+            if attempt.slot.take_flow():
                 attempt.send(way, CROSSED_TTL)
 
         before, after = await attempt.enclose(way.socket, act)
@@ -123,7 +129,7 @@ class Scanner:
             self._waiting.add(attempt.chance.sample(pairs, len(pairs)))
             if self._waiting.send():
                 idle_since = trio.current_time()
-            if trio.current_time() - idle_since >= (GRACE if attempt.turn.is_spent else DRY / 2):
+            if trio.current_time() - idle_since >= (GRACE if attempt.slot.is_spent else DRY / 2):
                 return
             await tick()
 
@@ -134,10 +140,10 @@ class Scanner:
         async with trio.open_nursery() as nursery:
             await count.begin()
             await attempt.wait_hint(lambda: bool(attempt.told) or attempt.is_peer_done)
-            with trio.move_on_after(ALL_TOLD):
+            with trio.move_on_after(ALL_REPORTED):
                 await attempt.wait_hint(lambda: len(attempt.told) >= spans_told(attempt) or attempt.is_peer_done)
             ends = trio.current_time() + DRY
-            while not attempt.is_peer_done and not attempt.turn.is_spent and trio.current_time() < ends:
+            while not attempt.is_peer_done and not attempt.slot.is_spent and trio.current_time() < ends:
                 await count.step(nursery)
                 await tick()
             nursery.cancel_scope.cancel()
@@ -158,12 +164,12 @@ class Scanner:
     def _told(self) -> Iterator[int]:
         told = self._attempt.told if not self._plan.spans else ()
         yield from _ports(told)
-        for first, last in told if self._plan.aim in (Aim.ANNOUNCED, Aim.TOLD) else ():
+        for first, last in told if self._plan.aim in (Aim.ANNOUNCED, Aim.REPORTED_PORT) else ():
             yield from (port for port in range(last + 1, last + 1 + MARGIN) if port <= LAST_PORT)
             yield from (port for port in range(first - MARGIN, first) if port >= FIRST_PORT)
 
     def _learn(self, ports: Iterable[int]) -> None:
-        news = list(islice((port for port in ports if port not in self._known), MOST_TOLD - len(self._known)))
+        news = list(islice((port for port in ports if port not in self._known), MAX_REPORTED_PORTS - len(self._known)))
         self._known.update(dict.fromkeys(news))
         self._waiting.add([(source, self._at(port)) for port in dict.fromkeys(news) for source in self._sources])
 
@@ -177,13 +183,13 @@ class _Count:
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
         self._keeps = attempt.own.allocation is Allocation.PRESERVING
-        self._gap = AHEAD_GAP_PRESERVING if self._keeps else AHEAD_GAP
+        self._gap = NEXT_PORTS_GAP_PRESERVING if self._keeps else NEXT_PORTS_GAP
         self._source = -1
         self._port, self._at = 0, 0.0
         """The last port that was seen or estimated, and when."""
         self._corrected = 0
         """The sum of all corrections of the estimate: each answer under way was asked before the later ones."""
-        self._ahead: list[int] = []
+        self._next_ports: list[int] = []
         self._used: dict[tuple[int, int], None] = {}
 
     async def begin(self) -> None:
@@ -197,7 +203,7 @@ class _Count:
         seen = after or before
         if seen is not None:
             self._port, self._at = seen.port, trio.current_time()
-            self._ahead = ports_ahead(seen.port, attempt)
+            self._next_ports = next_ports(seen.port, attempt)
             attempt.note_span(seen, (seen.port, seen.port))
 
     async def step(self, nursery: trio.Nursery) -> None:
@@ -229,7 +235,7 @@ class _Count:
     def _flow(self, count: int) -> None:
         attempt = self._attempt
         for _ in range(count):
-            if not attempt.turn.take_flow():
+            if not attempt.slot.take_flow():
                 return
             self._estimate(1)
             port = self._target()
@@ -239,9 +245,14 @@ class _Count:
     def _target(self) -> int:
         """A port of the listener's that was aimed at the port of ours that comes next; else a random one."""
         told = self._attempt.told
-        nearest = min(range(len(self._ahead)), key=lambda index: abs(self._ahead[index] - self._port), default=0)
-        if self._ahead and abs(self._ahead[nearest] - self._port) <= self._gap * abs(self._attempt.step) // 2 + 1:
-            share = max(1, len(told) // len(self._ahead))
+        nearest = min(
+            range(len(self._next_ports)), key=lambda index: abs(self._next_ports[index] - self._port), default=0
+        )
+        if (
+            self._next_ports
+            and abs(self._next_ports[nearest] - self._port) <= self._gap * abs(self._attempt.step) // 2 + 1
+        ):
+            share = max(1, len(told) // len(self._next_ports))
             for port in _ports(told[nearest * share : (nearest + 1) * share]):
                 if (self._source, port) not in self._used:
                     return port

@@ -18,7 +18,7 @@ from tunnel.network.packet_devices import PacketDevice
 from tunnel.node.tun_interface import Interface
 from tunnel.peer.port_prediction import listener
 from tunnel.peer.port_prediction.attempt import PacedProbes
-from tunnel.peer.probe_budget import PredictionTurn, ProbeBudget
+from tunnel.peer.probe_budget import PredictionSlot, ProbeBudget
 from tunnel.peer.probe_exchange import ProbeExchange
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.server.presence import Member
@@ -110,14 +110,14 @@ def test_port_prediction_without_its_pace_is_found_out(monkeypatch: pytest.Monke
     monkeypatch.setattr(listener, "BATCH", 60)
     monkeypatch.setattr(PacedProbes.send, "__defaults__", (None, 60))
 
-    def take(self: PredictionTurn) -> bool:
+    def take(self: PredictionSlot) -> bool:
         name = limit.removeprefix("take_") + "s"
         setattr(self, name, getattr(self, name) + 1)
         return True
 
     topology = Cell(Position.PAIR, COMMON, NatKind("APDM", "APDF", Allocation.RANDOM)).topology
     assert study_pair(topology, 0).failures == ()
-    monkeypatch.setattr(PredictionTurn, limit, take)
+    monkeypatch.setattr(PredictionSlot, limit, take)
     assert any(fault in failure for failure in study_pair(topology, 0).failures)
 
 
