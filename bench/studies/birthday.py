@@ -18,10 +18,10 @@ from bench.studies.statistics import Share, Spread
 
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.peer.port_prediction.attempt import FLOWS_A_TICK, TICK
+from tunnel.peer.port_prediction.limits import PREDICTION_FLOW_RATE, PREDICTION_FLOWS, SOCKET_RATE
 from tunnel.peer.port_prediction.listener import BATCH, FIRST_REPEAT, OPENING_TTLS, REPEAT
 from tunnel.peer.port_prediction.plan import FIRST_PORT, LAST_PORT, Span, sockets_for
 from tunnel.peer.port_prediction.scanner import GRACE
-from tunnel.peer.probe_budget import PREDICTION_FLOW_RATE, PREDICTION_FLOWS, SOCKET_RATE
 
 EVERYWHERE = (FIRST_PORT, LAST_PORT)
 AGREEMENT = 2

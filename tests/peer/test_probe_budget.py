@@ -10,12 +10,8 @@ from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import ID_BYTES, NodeId
 from tunnel.model.way import Way
-from tunnel.peer.probe_budget import (
+from tunnel.peer.port_prediction.limits import (
     FEW_FLOWS,
-    HOST_BURST,
-    HOST_RATE,
-    NODE_BURST,
-    NODE_RATE,
     PREDICTION_FLOW_RATE,
     PREDICTION_FLOWS,
     PREDICTION_HOST_BURST,
@@ -24,9 +20,8 @@ from tunnel.peer.probe_budget import (
     PREDICTION_REST,
     PREDICTION_SOCKETS,
     SOCKET_RATE,
-    PredictionSlot,
-    ProbeBudget,
 )
+from tunnel.peer.probe_budget import HOST_BURST, HOST_RATE, NODE_BURST, NODE_RATE, PredictionSlot, ProbeBudget
 from tunnel.peer.probe_exchange import MAX_PROBE_BACKS
 from tunnel.peer.tactics import PORTS_OF_A_HOST
 from tunnel.peer.transmitter import Transmitter

@@ -20,33 +20,24 @@ import trio
 
 from tunnel.model.identity import NodeId
 from tunnel.model.rates import RateTable, TokenBucket
+from tunnel.peer.port_prediction.limits import (
+    FEW_FLOWS,
+    PREDICTION_FLOW_RATE,
+    PREDICTION_FLOWS,
+    PREDICTION_HOST_BURST,
+    PREDICTION_HOST_RATE,
+    PREDICTION_LEAST,
+    PREDICTION_PACKETS,
+    PREDICTION_REST,
+    PREDICTION_SOCKETS,
+    SOCKET_RATE,
+)
 
 NODE_RATE, NODE_BURST = 200.0, 400.0
 """Probes a second to unproved ways, over all peers."""
 HOST_RATE, HOST_BURST = 20.0, 48.0
 """The same to one address. A punch at four candidates of one host asks 28 times within its first second."""
 MAX_HOSTS = 4096
-PREDICTION_FLOWS = 1900
-"""Of one attempt; the node may open 2,048 in all meanwhile."""
-PREDICTION_PACKETS = 2 * PREDICTION_FLOWS
-"""Of one attempt, those on flows that are open already among them."""
-PREDICTION_SOCKETS = 240
-"""Of one attempt; the node may have 256 open in all."""
-SOCKET_RATE = 100.0
-"""Sockets opened a second."""
-PREDICTION_FLOW_RATE = 180.0
-"""Flows opened a second; the rest of the node's rate is for its other peers."""
-PREDICTION_REST = 20.0
-"""Seconds from the end of an attempt that has opened many flows to the next one: routers forget slowly."""
-FEW_FLOWS = 40
-"""An attempt that opened no more needs no rest after it; the next ones may open so many fewer.
-
-With the volleys of other punches that is fewer than a hundred at one address: only an attempt may open more.
-"""
-PREDICTION_HOST_BURST, PREDICTION_HOST_RATE = 4.0 * PREDICTION_PACKETS, 4.0 * PREDICTION_PACKETS / 3600.0
-"""Packets of attempts towards one address, and one peer: so many at once, so many a second."""
-PREDICTION_LEAST = 200.0
-"""With fewer packets an attempt is not worth making."""
 
 
 class ProbeBudget:

@@ -9,8 +9,8 @@ from tests.peer.attempts import THEIRS, go_solo
 
 from tunnel.model.way import Way
 from tunnel.peer.port_prediction.attempt import MAX_REPORTED_PORTS
+from tunnel.peer.port_prediction.limits import PREDICTION_PACKETS
 from tunnel.peer.port_prediction.plan import FIRST_PORT, PredictionPlan, Span, TacticName
-from tunnel.peer.probe_budget import PREDICTION_PACKETS
 from tunnel.wire.probes import MAX_SPANS, PunchPhase
 
 if TYPE_CHECKING:

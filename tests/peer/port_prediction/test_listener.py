@@ -9,9 +9,9 @@ import pytest
 import trio
 from tests.peer.attempts import COUNTS, THEIRS, Solo, go_solo
 
+from tunnel.peer.port_prediction.limits import PREDICTION_PACKETS
 from tunnel.peer.port_prediction.listener import FIRST_REPEAT, MAX_BLOCK_PORTS, REPEAT, Listener
 from tunnel.peer.port_prediction.plan import FIRST_PORT, Aim, PredictionPlan, TacticName
-from tunnel.peer.probe_budget import PREDICTION_PACKETS
 from tunnel.wire.probes import PunchPhase
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from tunnel.model.announcement import Announcement
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation, Filtering, Mapping, NatReport, Udp
+from tunnel.peer.port_prediction.limits import PREDICTION_FLOWS, PREDICTION_SOCKETS
 from tunnel.peer.port_prediction.plan import Aim, TacticName, plan_prediction, sockets_for
-from tunnel.peer.probe_budget import PREDICTION_FLOWS, PREDICTION_SOCKETS
 
 EASY = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT)
 APDM, ADM = Mapping.ADDRESS_AND_PORT_DEPENDENT, Mapping.ADDRESS_DEPENDENT

@@ -12,7 +12,7 @@ from tunnel.model.nat import Allocation, Filtering, Mapping, NatReport, Udp
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.model.way import RELAY
-from tunnel.peer.probe_budget import PREDICTION_FLOWS, PREDICTION_SOCKETS
+from tunnel.peer.port_prediction.limits import PREDICTION_FLOWS, PREDICTION_SOCKETS
 from tunnel.wire.frames import Kind
 
 if TYPE_CHECKING:

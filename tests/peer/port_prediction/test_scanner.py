@@ -12,9 +12,9 @@ from tests.peer.attempts import COUNTS, THEIRS, Solo, go_solo
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Mapping
 from tunnel.peer.port_prediction.attempt import MAX_REPORTED_PORTS
+from tunnel.peer.port_prediction.limits import PREDICTION_FLOWS, PREDICTION_PACKETS
 from tunnel.peer.port_prediction.plan import FIRST_PORT, Aim, PredictionPlan, TacticName
 from tunnel.peer.port_prediction.scanner import MARGIN, MOST_PAIRS, REPEAT, Scanner
-from tunnel.peer.probe_budget import PREDICTION_FLOWS, PREDICTION_PACKETS
 from tunnel.wire.probes import MAX_SPANS, PunchPhase
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from enum import Enum
 from tunnel.model.announcement import Announcement
 from tunnel.model.candidate import CandidateKind
 from tunnel.model.nat import Allocation, Filtering, Mapping, NatReport, Udp
-from tunnel.peer.probe_budget import PREDICTION_FLOWS, PREDICTION_SOCKETS
+from tunnel.peer.port_prediction.limits import PREDICTION_FLOWS, PREDICTION_SOCKETS
 
 FIRST_PORT, LAST_PORT = 1024, 65535
 """The range from which NATs take random ports (RFC 4787, section 4.2.1, leaves the lower ones alone)."""

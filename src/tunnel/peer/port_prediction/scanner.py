@@ -11,6 +11,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
 from tunnel.model.way import Way
 from tunnel.peer.port_prediction.attempt import FLOWS_A_TICK, MAX_REPORTED_PORTS, Attempt, PacedProbes, tick
+from tunnel.peer.port_prediction.limits import PREDICTION_FLOWS
 from tunnel.peer.port_prediction.listener import (
     CROSSED_TTL,
     NEXT_PORTS_GAP,
@@ -19,7 +20,6 @@ from tunnel.peer.port_prediction.listener import (
     spans_told,
 )
 from tunnel.peer.port_prediction.plan import FEWEST_SOCKETS, FIRST_PORT, LAST_PORT, Aim, Span
-from tunnel.peer.probe_budget import PREDICTION_FLOWS
 
 MARGIN = 4
 """Ports beyond each end of a span that was told that are probed, too."""

@@ -47,7 +47,7 @@ async def perform(programs: Programs, actions: Sequence[Action], nursery: trio.N
     for action in sorted(actions, key=lambda action: action.at):
         await trio.sleep_until(action.at)
         programs.trace.happen(str(action))
-        _ACTS[type(action)](programs, action, nursery)
+        ACTS[type(action)](programs, action, nursery)
 
 
 def _send(programs: Programs, action: Send, nursery: trio.Nursery) -> None:
@@ -149,7 +149,7 @@ def _at_once(act: Callable[[Programs, Any], None]) -> Callable[[Programs, Any, t
     return lambda programs, action, _: act(programs, action)
 
 
-_ACTS: dict[type[Action], Callable[[Programs, Any, trio.Nursery], None]] = {
+ACTS: dict[type[Action], Callable[[Programs, Any, trio.Nursery], None]] = {
     Start: _at_once(lambda programs, action: programs.start(action.who)),
     Stop: _at_once(lambda programs, action: programs.stop(action.who)),
     Kill: _at_once(lambda programs, action: programs.kill(action.who)),
