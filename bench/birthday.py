@@ -161,7 +161,7 @@ def punch(lab: Lab, lab_programs: LabPrograms, easy: Site, hard: Site) -> Run:
 
 
 def cost(lab: Lab, site: Site, peer: Site) -> Cost:
-    """The entries of the outer router of a site towards the peer's public address."""
+    """The entries of the outer router of a site toward the peer's public address."""
     table = lab.run(Host("router", site.edge, site.wan), ["conntrack", "-L", "-p", "udp"])
     flows = [(source, port) for source, target, port in _ENTRY.findall(table) if target == peer.wan]
     return Cost(len(set(flows)), len(flows))

@@ -22,7 +22,7 @@ SOURCE = ROOT / "src" / "tunnel"
 PAGE = (ROOT / "docs" / "protocol.md").read_text()
 
 NUMBER = re.compile(r"^\| (?P<what>[^|]+) \| (?P<value>[^|]+) \| `(?P<file>[a-z_/0-9]+\.py): (?P<name>\w+)` \|$", re.M)
-LABELS_OF = {"derive_key": 1, "labelled": 0, "_key_and_index": 1}
+LABELS_OF = {"derive_key": 1, "labeled": 0, "_key_and_index": 1}
 """Functions that take a purpose, and which of their arguments it is."""
 
 

@@ -3,7 +3,7 @@
     label        |   .  ..:::[==|====]---..   .         note
                  0.1        1         10 s
 
-Dots are single runs, the box spans the quarter to the three quarters of them, the line in it is the median. Colours
+Dots are single runs, the box spans the quarter to the three quarters of them, the line in it is the median. Colors
 follow the reader's light or dark setting; all words are text, so that they can be searched, read aloud and copied.
 """
 

@@ -1,8 +1,8 @@
 """Another tool, re-enacted on the virtual internet, to compare the figures of a report about it with runs.
 
 The report claims success rates that were never measured. Hub and client are small re-implementations from a description
-of the tool: its order of servers, timeouts, volleys, and what it counts as connected. Where its behaviour before the
-fixes is not known, the more favourable reading is taken. It gets public STUN servers that are all alive, a hub and
+of the tool: its order of servers, timeouts, volleys, and what it counts as connected. Where its behavior before the
+fixes is not known, the more favorable reading is taken. It gets public STUN servers that are all alive, a hub and
 lines without loss, and traffic in both directions, which makes both sides announce themselves.
 
 A run reports what the clients believe, and also when data had arrived in both directions.

@@ -41,7 +41,7 @@ def wilson_interval(count: int, total: int, z: float = Z_95) -> tuple[float, flo
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` (0 to 1) of the values lie, linear between neighbours. Raises ValueError.
+    """The value below which `share` (0 to 1) of the values lie, linear between neighbors. Raises ValueError.
 
     Hyndman and Fan's seventh definition: 0 is the smallest, 1 the largest.
     """

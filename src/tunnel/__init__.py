@@ -1,4 +1,4 @@
-"""A peer-to-peer tunnel on Trio: relay first, direct when proven, and it says why.
+"""A peer-to-peer tunnel on Trio: relay first, direct once proved, and it says why.
 
     async with tunnel.open_node(invite=invite, name="desk") as node:
         peer = await node.connect("laptop")
@@ -68,7 +68,7 @@ _HOMES = {
 }
 
 
-if not TYPE_CHECKING:  # else every misspelt name would pass type checks
+if not TYPE_CHECKING:  # else every misspelled name would pass type checks
 
     def __getattr__(name: str) -> Any:
         if name not in __all__:

@@ -25,7 +25,7 @@ PATIENCE = 58.0
 
 
 def plain_environment(folder: Path) -> dict[str, str]:
-    """Ours, with temporary files in a folder that can be looked at, and no wish for colours."""
+    """Ours, with temporary files in a folder that can be looked at, and no wish for colors."""
     kept = {key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "TTY_COMPATIBLE")}
     return {**kept, "TMPDIR": str(folder)}
 

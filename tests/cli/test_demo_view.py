@@ -35,7 +35,7 @@ def test_without_a_terminal_every_line_is_plain_and_nothing_is_redrawn() -> None
     assert "\x1b" not in told
 
 
-def test_a_terminal_gets_colours() -> None:
+def test_a_terminal_gets_colors() -> None:
     text = io.StringIO()
     view = DemoView(Console(file=text, width=80, force_terminal=True, _environ={"TERM": "xterm-256color"}))
     with view.waiting("the direct path"):

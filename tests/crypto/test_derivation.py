@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel.crypto.derivation import derive_key, hkdf, labelled
+from tunnel.crypto.derivation import derive_key, hkdf, labeled
 
 FACTS = st.lists(st.binary(max_size=8), max_size=4).map(tuple)
 
@@ -40,12 +40,12 @@ def test_hkdf_gives_what_rfc_5869_gives(secret: bytes, salt: bytes, info: bytes,
 
 
 def test_a_label_is_these_bytes() -> None:
-    assert labelled("use", b"", b"\x01\x02") == b"\x00\x0cp2ptunnel v1\x00\x03use\x00\x00\x00\x02\x01\x02"
+    assert labeled("use", b"", b"\x01\x02") == b"\x00\x0cp2ptunnel v1\x00\x03use\x00\x00\x00\x02\x01\x02"
 
 
 @given(FACTS, FACTS)
 def test_different_facts_never_give_the_same_label(one: tuple[bytes, ...], other: tuple[bytes, ...]) -> None:
-    assert (labelled("use", *one) == labelled("use", *other)) == (one == other)
+    assert (labeled("use", *one) == labeled("use", *other)) == (one == other)
 
 
 def test_purpose_facts_salt_and_secret_all_change_the_key() -> None:

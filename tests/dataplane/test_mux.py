@@ -19,7 +19,7 @@ def rest(flow: Flow, packets: Sequence[bytes]) -> None: ...
 def inbox(flow: Flow, packets: Sequence[bytes]) -> None: ...
 
 
-def test_neighbours_of_one_taker_are_handed_over_together_and_the_order_is_kept() -> None:
+def test_neighbors_of_one_taker_are_handed_over_together_and_the_order_is_kept() -> None:
     mux = Mux(rest)
     mux.take_data(b"\x00", inbox)
     packets = [b"\x45a", b"\x60b", b"\x00c", b"\x00d", b"", b"\x45e"]

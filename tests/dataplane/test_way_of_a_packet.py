@@ -81,7 +81,7 @@ def _module(frame: FrameType) -> str | None:
 
 
 def _chain(end: FrameType) -> tuple[str, ...]:
-    """From the task that read the packet to here; neighbours in one file are one stop."""
+    """From the task that read the packet to here; neighbors in one file are one stop."""
     modules = []
     frame: FrameType | None = end
     while frame is not None and (module := _module(frame)) is not None:

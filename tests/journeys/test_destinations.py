@@ -52,11 +52,11 @@ def pair(open_lab_programs: OpenLabPrograms) -> Pair:
     lab, lab_programs = open_lab_programs(SiteSpec("home", ipv6=True), SiteSpec("office", ipv6=True))
     laptop = lab.sites["office"].host
     for argv in (
-        ["ip", "link", "add", "lan", "type", "veth", "peer", "name", "neighbour"],
+        ["ip", "link", "add", "lan", "type", "veth", "peer", "name", "neighbor"],
         ["ip", "addr", "add", f"{LAN}.1/24", "dev", "lan"],
         ["ip", "addr", "add", f"{LAN6}1/64", "dev", "lan", "nodad"],
         ["ip", "link", "set", "lan", "up"],
-        ["ip", "link", "set", "neighbour", "up"],
+        ["ip", "link", "set", "neighbor", "up"],
         ["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"],
         ["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.icmp_echo_ignore_broadcasts=0"],
         ["nft", "add table inet watch; add chain inet watch lan { type filter hook postrouting priority 0; };"],

@@ -56,7 +56,7 @@ def vxlan(lab: Lab, lab_programs: LabPrograms) -> Iterator[None]:
 
 @contextmanager
 def masking_vpn(lab: Lab, lab_programs: LabPrograms) -> Iterator[None]:
-    """A program's overlay: what it wraps cannot be recognised."""
+    """A program's overlay: what it wraps cannot be recognized."""
     addresses = {name: lab_programs.address(name) for name in INNER}
     ends = [
         (lab_programs.nodes[name].host, INNER[name], addresses[name], addresses[other])

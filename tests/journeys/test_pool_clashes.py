@@ -143,7 +143,7 @@ def test_whoever_answers_dns_takes_no_peer_s_packets_from_the_tunnel(open_lab_pr
         hosts.write_text(f"{theirs} rendezvous.test\n{true}")
         lab_programs.kill_server()
         lab_programs.start_server()
-        told = f"leads to {theirs}, which is laptop's in the tunnel: not dialled"
+        told = f"leads to {theirs}, which is laptop's in the tunnel: not dialed"
         lab_programs.wait_status(
             "desk",
             lambda status: status["server"]["state"] == "registered" and told in " ".join(status["node"]["notes"]),

@@ -1,4 +1,4 @@
-"""What an eavesdropper, the server's owner, and a neighbour on the machine get to see: nothing that is secret.
+"""What an eavesdropper, the server's owner, and a neighbor on the machine get to see: nothing that is secret.
 
 Each claim that something is nowhere stands beside one that the same search finds what is there.
 """

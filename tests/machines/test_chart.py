@@ -104,7 +104,7 @@ def test_close_ends_every_state_of_a_chart_that_has_it(chart_class: type[Chart])
 
 @every_chart
 def test_the_tables_are_total_and_name_only_what_exists(chart_class: type[Chart]) -> None:
-    """The runner looks a state up without a default, and a misspelt event would never be allowed."""
+    """The runner looks a state up without a default, and a misspelled event would never be allowed."""
     states = {state.id for state in chart_class.states}
     assert set(chart_class.events_of) == states
     assert set(chart_class.sends_of) == states
@@ -117,7 +117,7 @@ def test_the_tables_are_total_and_name_only_what_exists(chart_class: type[Chart]
 
 @every_chart
 def test_the_messages_are_signals_or_what_peers_and_gateways_are_told(chart_class: type[Chart]) -> None:
-    """With a misspelt message every attempt to send it would be a bug at run time."""
+    """With a misspelled message every attempt to send it would be a bug at run time."""
     sent = {message for messages in chart_class.sends_of.values() for message in messages}
     assert sent <= set(signals.TAGS) | {"probe", "handshake", "control"} | GATEWAY_WORDS
 
@@ -145,7 +145,7 @@ def test_a_fact_that_is_not_given_is_false(chart_class: type[Chart]) -> None:
 
 @every_chart
 def test_a_chart_has_no_hooks(chart_class: type[Chart]) -> None:
-    """A misspelt hook is never called, and each one costs every construction: what a state does is its activity."""
+    """A misspelled hook is never called, and each one costs every construction: what a state does is its activity."""
     own = {name for kind in chart_class.__mro__[: chart_class.__mro__.index(Chart) + 1] for name in vars(kind)}
     assert not [name for name in own if name.startswith(HOOK_PREFIXES)]
     assert not chart_class._class_listeners

@@ -569,7 +569,7 @@ async def test_an_event_that_its_guards_forbid_is_a_bug(autojump_clock: MockCloc
 
 
 async def test_a_fact_that_no_guard_asks_for_is_a_bug(autojump_clock: MockClock) -> None:
-    """It was misspelt, and the guard would have used its default."""
+    """It was misspelled, and the guard would have used its default."""
     recording = Recording(punching(), {"punching": after(1, "path_verified")}, facts={"realy": True})
     with pytest.raises(LocalProtocolError, match="PeerConnectionChart asks for no such facts: realy"):
         await recording.run()
@@ -600,14 +600,14 @@ async def post_after(runner: StateRunner, seconds: float, event: str) -> None:
 
 
 def test_an_activity_for_a_state_that_does_not_exist_is_a_bug() -> None:
-    """It was misspelt, and would never have run."""
+    """It was misspelled, and would never have run."""
     with pytest.raises(LocalProtocolError, match="PeerConnectionChart has no such states: pnuching"):
         StateRunner(punching(), {"pnuching": after(1, "x")}, patience=lambda _: 1, facts=dict, on_move=print)
 
 
 @pytest.mark.parametrize("event", ["intorduced", "wanted", PATIENCE_ENDED, ""])
 async def test_posting_what_the_chart_never_takes_from_outside_is_a_bug(event: str) -> None:
-    """A misspelt event would always be ignored, and patience belongs to the runner alone."""
+    """A misspelled event would always be ignored, and patience belongs to the runner alone."""
     with pytest.raises(LocalProtocolError, match="is no event that PeerConnectionChart takes from outside"):
         Recording(punching()).runner.post(event)
 

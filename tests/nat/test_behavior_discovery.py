@@ -48,7 +48,7 @@ def test_with_one_address_our_own_servers_other_port_is_known_from_the_welcome()
 
 
 def test_a_server_whose_name_we_were_told_has_the_same_ports() -> None:
-    """A wildcard server is known by the host that we dialled, which may be a name."""
+    """A wildcard server is known by the host that we dialed, which may be a name."""
     own = Endpoint("our.test", 3478), Endpoint("our.test", 3479)
     assert stun_addresses_of(survey(answer(A1, is_own=True)), own) == (StunAddresses(A1, A2),)
 
@@ -109,7 +109,9 @@ VERDICT = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT, allocation=Allocation.
         ),
     ],
 )
-def test_what_was_learnt_joins_the_verdict_and_what_was_not_leaves_it(found: BehaviorReport, report: NatReport) -> None:
+def test_what_was_learned_joins_the_verdict_and_what_was_not_leaves_it(
+    found: BehaviorReport, report: NatReport
+) -> None:
     assert found.applied_to(VERDICT) == report
 
 

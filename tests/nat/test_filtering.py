@@ -148,7 +148,7 @@ async def test_a_server_that_cannot_answer_from_elsewhere_proves_nothing(
 async def test_a_server_that_is_alone_in_truth_proves_nothing(
     autojump_clock: trio.testing.MockClock, is_steady: bool
 ) -> None:
-    """It claims another address that nobody answers at, and is silent about wishes that it cannot fulfil."""
+    """It claims another address that nobody answers at, and is silent about wishes that it cannot fulfill."""
 
     def lets(packet: MemoryPacket, _: int) -> bool:
         return decode_stun(packet.payload).kind is StunClass.SUCCESS
@@ -188,7 +188,7 @@ async def test_one_lost_answer_does_not_make_a_filter(autojump_clock: trio.testi
         assert both is YES
 
 
-async def test_an_answer_from_where_we_asked_fulfils_no_wish(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_answer_from_where_we_asked_fulfills_no_wish(autojump_clock: trio.testing.MockClock) -> None:
     """Some servers ignore CHANGE-REQUEST."""
     async with open_memory_internet() as internet, trio.open_nursery() as nursery:
         server = internet.add_host("server", "25.0.0.1", "25.0.0.2")

@@ -158,7 +158,7 @@ async def test_a_server_that_answers_at_no_other_port_measures_nothing(autojump_
 
 
 async def answer_anywhere(socket: DatagramSocket) -> None:
-    """As servers that honour RESPONSE-PORT whoever listens there."""
+    """As servers that honor RESPONSE-PORT whoever listens there."""
     while True:
         for datagram, remote in await socket.receive_batch():
             request = decode_stun(datagram)

@@ -25,7 +25,7 @@ OWN = "25.5.5.5"
 
 
 def test_every_class_of_pystun3_has_its_term_of_rfc_3489() -> None:
-    """Its own words are misspelt: `Restric NAT`."""
+    """Its own words are misspelled: `Restric NAT`."""
     classes = (
         stun.Blocked,
         stun.OpenInternet,

@@ -51,7 +51,7 @@ async def test_the_right_pin_opens_whatever_the_name_is(autojump_clock: MockCloc
 
 
 async def test_both_ends_know_the_same_fingerprint(autojump_clock: MockClock) -> None:
-    """What a node proves towards the server covers it."""
+    """What a node proves toward the server covers it."""
     async with open_streams() as (stream, served, _), trio.open_nursery() as nursery:
         nursery.start_soon(server_tls, served, CERTIFICATE, KEY)
         secured = await client_tls(stream, "server", fingerprint_of(CERTIFICATE))

@@ -234,7 +234,7 @@ async def test_that_our_server_falls_silent_is_news_once(autojump_clock: MockClo
 async def test_a_server_that_welcomes_us_all_the_time_aims_few_questions_at_others(
     autojump_clock: MockClock, servers: tuple[Endpoint, ...], most: int
 ) -> None:
-    """Whom it names as its STUN service need not be its own, and a link that it drops is dialled again at once."""
+    """Whom it names as its STUN service need not be its own, and a link that it drops is dialed again at once."""
     async with open_aimed(*servers) as (home, elsewhere, asked):
         for _ in range(300):
             home.nat_discovery.note_welcome(elsewhere)

@@ -58,7 +58,7 @@ async def test_a_wish_that_cannot_be_met_is_in_the_status(net: SimulatedNetwork,
             assert "is not in 10.86.0.0/16" in phone.status().notes[0]
 
 
-async def test_a_server_whose_name_leads_into_the_prefix_from_now_on_is_dialled_outside_the_tunnel(
+async def test_a_server_whose_name_leads_into_the_prefix_from_now_on_is_dialed_outside_the_tunnel(
     net: SimulatedNetwork, open_in: OpenNode, home: Invite
 ) -> None:
     """Else the node would look for it in its own tunnel, and never find it again."""
@@ -94,5 +94,5 @@ async def test_whoever_answers_dns_has_no_peer_s_packets_outside_the_tunnel(
             await trio.sleep(120)
             assert desk.status().server.state == ("backing_off" if is_alone else "registered")
             assert device.routes == (f"{theirs}/32",)
-            assert f"leads to {theirs}, which is laptop's in the tunnel: not dialled" in desk.status().notes[0]
+            assert f"leads to {theirs}, which is laptop's in the tunnel: not dialed" in desk.status().notes[0]
             assert (f"leads to {theirs}" in str(desk.status().server.reason)) is is_alone

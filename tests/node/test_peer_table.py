@@ -304,7 +304,7 @@ def test_nobody_is_found_under_another_s_id_or_address(peer_table: PeerTable) ->
     assert peer_table.find(SHARED) is cast("PeerConnection", bob)
 
 
-def test_a_misspelt_name_brings_the_nearest_one(peer_table: PeerTable) -> None:
+def test_a_misspelled_name_brings_the_nearest_one(peer_table: PeerTable) -> None:
     announce(peer_table, ONE, "laptop")
     announce(peer_table, TWO, "phone")
     for wanted in ("LAPTOP", "Labtop"):

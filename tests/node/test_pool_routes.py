@@ -216,7 +216,7 @@ def test_a_server_s_name_takes_no_address_that_a_peer_or_we_hold() -> None:
     assert "10.86.5.5, which is phone's, and the server 10.86.5.5" in " ".join(pool.notes)
 
 
-def test_a_server_whose_address_the_invite_says_is_dialled_whoever_claims_it() -> None:
+def test_a_server_whose_address_the_invite_says_is_dialed_whoever_claims_it() -> None:
     """Else a member could cut a node from its server by a claim."""
     pool, _, _ = bench()
     pool.note_configured(["10.86.5.5"])

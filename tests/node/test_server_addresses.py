@@ -21,17 +21,17 @@ WILD = Endpoint("0.0.0.0", 8443)
 PORTS = (Endpoint("0.0.0.0", 3478), Endpoint("0.0.0.0", 3479))
 
 
-@pytest.mark.parametrize("dialled", ["25.0.0.1", "25.0.0.2"])
+@pytest.mark.parametrize("dialed", ["25.0.0.1", "25.0.0.2"])
 async def test_a_server_on_the_wildcard_address_is_a_stun_server_at_each_of_its_addresses(
-    net: SimulatedNetwork, open_in: OpenNode, dialled: str
+    net: SimulatedNetwork, open_in: OpenNode, dialed: str
 ) -> None:
     """Its answer comes from the address that was asked, or the node calls UDP blocked."""
     net.server_host.change_addresses("25.0.0.1", "25.0.0.2")
-    invite = replace(invite_to(), server=f"ws://{dialled}:8443")
+    invite = replace(invite_to(), server=f"ws://{dialed}:8443")
     async with net.server(listen=WILD, udp=PORTS), open_in("desk", invite=invite) as desk:
         await desk.wait_registered()
         await trio.sleep(2.0)
-        assert desk.program.nat_discovery.own == (Endpoint(dialled, 3478), Endpoint(dialled, 3479))
+        assert desk.program.nat_discovery.own == (Endpoint(dialed, 3478), Endpoint(dialed, 3479))
         assert desk.status().nat.udp is Udp.OPEN
         assert desk.status().nat.mapping is Mapping.NONE
 
@@ -80,7 +80,7 @@ async def test_a_node_that_is_seen_at_an_address_of_the_servers_network_says_so(
         assert [note for note in notes if "172.17.0.1" in note]
 
 
-async def test_a_server_behind_a_port_forward_is_asked_at_the_address_that_was_dialled(
+async def test_a_server_behind_a_port_forward_is_asked_at_the_address_that_was_dialed(
     net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
     """It knows its private address alone, and a node that believed it would call UDP blocked."""

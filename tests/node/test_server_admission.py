@@ -46,7 +46,7 @@ async def test_the_pin_of_the_invite_opens_the_right_server(
             await desk.wait_registered()
 
 
-async def test_who_does_not_fit_the_pin_hears_nothing_of_the_node_and_is_dialled_again(
+async def test_who_does_not_fit_the_pin_hears_nothing_of_the_node_and_is_dialed_again(
     net: SimulatedNetwork, open_in: OpenNode, invite: Invite
 ) -> None:
     sent: list[bytes] = []

@@ -155,7 +155,7 @@ async def test_a_proxy_that_does_not_answer_is_named(
         assert desk.status().server.reason == f"through the proxy {PROXY} (HTTPS_PROXY): {PROXY}: refused"
 
 
-async def test_a_socks_proxy_is_said_to_be_not_spoken_and_the_server_is_dialled_directly(
+async def test_a_socks_proxy_is_said_to_be_not_spoken_and_the_server_is_dialed_directly(
     net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
     net.host("desk").proxies = Proxies({"ALL_PROXY": "socks5://127.0.0.1:9050"})

@@ -1,4 +1,4 @@
-"""The link to the server: dialled again and again, never trusted, and not missed by a direct path."""
+"""The link to the server: dialed again and again, never trusted, and not missed by a direct path."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def dials_of(node: Node, count: int) -> list[float]:
     return dials()
 
 
-async def test_an_unreachable_server_is_dialled_after_1_2_4_8_16_and_then_32_seconds(
+async def test_an_unreachable_server_is_dialed_after_1_2_4_8_16_and_then_32_seconds(
     net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
     async with open_in("desk") as desk:

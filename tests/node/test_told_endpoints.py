@@ -15,9 +15,7 @@ def endpoints(*texts: str) -> tuple[Endpoint, ...]:
 @pytest.mark.parametrize(
     ("told", "reached", "placed"),
     [
-        pytest.param(
-            ("0.0.0.0:3478", "0.0.0.0:3479"), "25.0.0.2:443", ("25.0.0.2:3478", "25.0.0.2:3479"), id="dialled"
-        ),
+        pytest.param(("0.0.0.0:3478", "0.0.0.0:3479"), "25.0.0.2:443", ("25.0.0.2:3478", "25.0.0.2:3479"), id="dialed"),
         pytest.param(
             ("25.0.0.1:3478", "25.0.0.2:3478"), "25.0.0.2:443", ("25.0.0.1:3478", "25.0.0.2:3478"), id="named"
         ),
@@ -37,7 +35,7 @@ def test_a_port_without_a_host_stands_where_the_server_was_reached(
 
 
 def test_a_name_with_one_address_of_the_other_family_tells_where_those_ports_are() -> None:
-    """A node that dialled IPv6 still wants to know how its IPv4 NAT maps."""
+    """A node that dialed IPv6 still wants to know how its IPv4 NAT maps."""
     told = endpoints("0.0.0.0:3478", "[::]:3478")
     reached, *others = endpoints("[2a25::1]:443", "25.0.0.1:443")
     assert place(told, reached, (reached, *others)) == endpoints("25.0.0.1:3478", "[2a25::1]:3478")

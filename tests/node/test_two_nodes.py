@@ -1,4 +1,4 @@
-"""Two nodes and a server, from the first packet on: relay first, direct when proven, healed when it dies."""
+"""Two nodes and a server, from the first packet on: relay first, direct once proved, healed when it dies."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_data_flows_over_the_relay_at_once_and_directly_soon_after(
 
 
 async def test_a_ping_to_nobody_fails_at_once(net: SimulatedNetwork, open_in: OpenNode) -> None:
-    """Nobody waits half a minute for a misspelt name, or for a peer that is known to be away."""
+    """Nobody waits half a minute for a misspelled name, or for a peer that is known to be away."""
     async with net.server(), open_in("desk") as desk:
         await desk.wait_registered()
         async with open_in("laptop") as laptop:

@@ -133,7 +133,7 @@ async def test_an_idle_pair_lets_its_circuit_go_and_probes_it_no_more(bench: Ben
         assert bench.right.received[-1] == PACKET
 
 
-async def test_the_circuit_carries_on_while_the_link_to_the_server_is_dialled_again(bench: Bench) -> None:
+async def test_the_circuit_carries_on_while_the_link_to_the_server_is_dialed_again(bench: Bench) -> None:
     async with relayed(bench):
         await trio.sleep(2.0)
         bench.relay = False

@@ -1,4 +1,4 @@
-"""Two peer connections talk: relay first, direct when proven, healed when it dies; in virtual time."""
+"""Two peer connections talk: relay first, direct once proved, healed when it dies; in virtual time."""
 
 from __future__ import annotations
 

@@ -56,13 +56,13 @@ class WatchedRouting(Routing):
 
 
 class Kept:
-    """One proven path in use, of a peer that is connected, and what keeps it."""
+    """One proved path in use, of a peer that is connected, and what keeps it."""
 
     def __init__(self, side: Side, *, marks_asked: bool = True) -> None:
         context, ports = side.context, side.ports
         self.side = side
         self.peer = peer_state_of(side)
-        self.path = self.peer.paths.chosen = Path(WAY, rtt=0.04, is_proven=True)
+        self.path = self.peer.paths.chosen = Path(WAY, rtt=0.04, is_proved=True)
         facts = {"relay": True, "direct_allowed": True}
         for event in ("announcement_acked", "introduced", "path_verified"):
             self.peer.chart.take(event, facts)
@@ -132,7 +132,7 @@ async def test_a_path_that_is_used_once_is_judged_until_something_is_answered(be
     assert trio.current_time() - began == pytest.approx(DEFAULT_TIMINGS.path_trust, abs=0.3)
 
 
-async def test_sending_after_a_pause_does_not_begin_the_judgement_anew(bench: Bench) -> None:
+async def test_sending_after_a_pause_does_not_begin_the_judgment_anew(bench: Bench) -> None:
     liveness = answered(bench.left).liveness
 
     async def send_now_and_then() -> None:

@@ -25,7 +25,7 @@ def paths() -> PathTable:
 def prove(paths: PathTable, way: Way, rtt: float, now: float = 0.0) -> Path:
     path = paths.expect(way)
     path.note_answer(now, rtt)
-    path.is_proven = True
+    path.is_proved = True
     return path
 
 
@@ -153,7 +153,7 @@ def test_a_new_round_voids_the_proofs_and_keeps_the_choice(paths: PathTable) -> 
     chosen.probe_backs = 5
     paths.begin_round()
     assert paths.chosen is chosen
-    assert (chosen.is_proven, chosen.probe_backs, chosen.asked) == (False, 0, NEVER)
+    assert (chosen.is_proved, chosen.probe_backs, chosen.asked) == (False, 0, NEVER)
 
 
 def test_a_new_process_of_the_peer_forgets_everything(paths: PathTable) -> None:
@@ -173,9 +173,9 @@ def test_a_private_address_behind_another_vpn_is_no_lan() -> None:
     vpn, outside = (paths.expect(Way(0, Endpoint(host, 5000))) for host in ("10.99.0.2", "25.0.0.2"))
     for path, rtt in ((vpn, 0.033), (outside, 0.012)):
         path.note_answer(1.0, rtt)
-    vpn.is_proven = True
+    vpn.is_proved = True
     assert paths.promote(1.0)
-    outside.is_proven = True
+    outside.is_proved = True
     assert paths.promote(1.0)
     assert paths.chosen is outside
 
@@ -197,7 +197,7 @@ def test_a_path_that_may_lead_through_the_tunnel_carries_no_more_once_it_is_dist
         paths = PathTable(DEFAULT_TIMINGS)
         path = paths.expect(Way(0, Endpoint("25.0.0.2", 5000)))
         path.note_answer(1.0, 0.01)
-        path.is_proven = True
+        path.is_proved = True
         paths.promote(1.0)
         if may_ride:
             paths.doubt_proofs()

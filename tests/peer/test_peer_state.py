@@ -201,7 +201,7 @@ async def test_the_relay_is_the_circuit_where_it_is_proved_and_the_websocket_bes
     move(peer, "announcement_acked", "introduced")
     assert list(peer.relay_ways) == [RELAY]
     circuit.note_answer(trio.current_time(), 0.04)
-    circuit.is_proven = True
+    circuit.is_proved = True
     assert list(peer.relay_ways) == [CIRCUIT]
     move(peer, "path_verified")
     assert list(peer.relay_ways) == [RELAY]
@@ -214,7 +214,7 @@ async def test_without_a_server_only_a_circuit_that_just_carried_is_left(bench: 
     circuit = peer.paths.relays.circuit
     assert circuit is not None
     circuit.note_answer(trio.current_time(), 0.04)
-    circuit.is_proven = True
+    circuit.is_proved = True
     assert list(peer.relay_ways) == [CIRCUIT]
     await trio.sleep(DEFAULT_TIMINGS.circuit_alone + 0.1)
     assert list(peer.relay_ways) == []
@@ -226,8 +226,8 @@ async def test_a_handshake_takes_each_relay_way_and_the_path_once(bench: Bench, 
     circuit = peer.paths.relays.circuit
     assert circuit is not None
     circuit.note_answer(trio.current_time(), 0.04)
-    circuit.is_proven = True
-    peer.paths.chosen = Path(WAY, is_proven=True)
+    circuit.is_proved = True
+    peer.paths.chosen = Path(WAY, is_proved=True)
     assert list(peer.handshake_ways) == [RELAY, CIRCUIT, WAY]
     bench.left.is_registered = False
     peer.paths.relays.use(None)

@@ -184,7 +184,7 @@ async def test_who_has_answered_us_is_answered_whatever_the_budget_says() -> Non
 async def test_an_answer_never_triggers_an_answer() -> None:
     """Two ends that answer answers would never fall silent."""
     us, them = a_pair()
-    us.paths.expect(THEM).is_proven = them.paths.expect(THEM).is_proven = True
+    us.paths.expect(THEM).is_proved = them.paths.expect(THEM).is_proved = True
     us.exchange.ask(THEM)
     them.hear(us.take(), THEM)
     us.hear(them.take(), THEM)
@@ -216,7 +216,7 @@ async def test_a_path_is_proved_by_a_full_size_answer_to_a_full_size_question() 
     us.hear(them.take(), THEM)
     path = us.paths.at(THEM)
     assert path is not None
-    assert not path.is_proven
+    assert not path.is_proved
     full = us.take()
     assert len(full) == FULL_SIZE
     them.sent.clear()
@@ -224,7 +224,7 @@ async def test_a_path_is_proved_by_a_full_size_answer_to_a_full_size_question() 
     answer = them.take()
     assert len(answer) == FULL_SIZE
     us.hear(answer, THEM)
-    assert path.is_proven
+    assert path.is_proved
 
 
 async def test_a_forged_probe_is_neither_answered_nor_noted() -> None:
@@ -315,11 +315,11 @@ async def test_an_answer_to_what_the_tunnel_may_have_carried_proves_nothing() ->
     us.is_patient = False
     us.exchange.ask(THEM, full=True)
     path = await answered(us, them, carrying=FULL_SIZE)
-    assert not path.is_proven
+    assert not path.is_proved
     assert path.answered == NEVER
     assert not us.sent
     us.exchange.ask(THEM, full=True)
-    assert (await answered(us, them, carrying=FULL_SIZE - 1)).is_proven, "less than the question cannot have been it"
+    assert (await answered(us, them, carrying=FULL_SIZE - 1)).is_proved, "less than the question cannot have been it"
 
 
 async def test_where_applications_always_send_a_proof_is_asked_for_while_they_wait() -> None:
@@ -327,7 +327,7 @@ async def test_where_applications_always_send_a_proof_is_asked_for_while_they_wa
     us.exchange.ask(THEM, full=True)
     await answered(us, them, carrying=10**6)
     assert us.hushes == [pytest.approx(2 * 0.05 + LEAST_HUSH)]
-    assert (await answered(us, them, carrying=0)).is_proven
+    assert (await answered(us, them, carrying=0)).is_proved
 
 
 async def test_applications_are_kept_waiting_so_often_and_no_more() -> None:
@@ -337,7 +337,7 @@ async def test_applications_are_kept_waiting_so_often_and_no_more() -> None:
     for _ in range(MAX_HUSHES):
         await answered(us, them, carrying=FULL_SIZE)
     path = await answered(us, them, carrying=FULL_SIZE)
-    assert (len(us.hushes), us.sent, path.is_proven) == (MAX_HUSHES, deque(), False)
+    assert (len(us.hushes), us.sent, path.is_proved) == (MAX_HUSHES, deque(), False)
 
 
 async def test_after_a_change_of_routes_a_path_must_answer_what_the_tunnel_did_not_carry() -> None:
@@ -379,8 +379,8 @@ async def test_a_proof_that_was_won_gives_the_next_one_its_tries_back() -> None:
         us.exchange.ask(THEM, full=True)
         await answered(us, them, carrying=FULL_SIZE)
         path = await answered(us, them, carrying=0)
-        assert path.is_proven
-        path.is_proven = False
+        assert path.is_proved
+        path.is_proved = False
         us.sent.clear()
         await trio.sleep(20.0)
     assert len(us.hushes) == 2 * MAX_HUSHES

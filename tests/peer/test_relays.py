@@ -23,7 +23,7 @@ def relays() -> Relays:
     circuit = made.circuit
     assert circuit is not None
     circuit.note_answer(0.0, 0.04)
-    circuit.is_proven = True
+    circuit.is_proved = True
     return made
 
 
@@ -38,7 +38,7 @@ def test_the_websocket_carries_until_a_circuit_is_proved() -> None:
     relays.use(CIRCUIT)
     circuit_of(relays).note_answer(0.0, 0.04)
     assert relays.ways(0.0) == (RELAY,)
-    circuit_of(relays).is_proven = True
+    circuit_of(relays).is_proved = True
     assert relays.ways(0.0) == (CIRCUIT,)
 
 
@@ -70,9 +70,9 @@ def test_a_slow_circuit_has_the_time_that_it_takes(relays: Relays) -> None:
 
 def test_what_is_no_longer_believed_must_be_proved_anew(relays: Relays) -> None:
     relays.doubt(KEEPALIVE)
-    assert circuit_of(relays).is_proven
+    assert circuit_of(relays).is_proved
     relays.doubt(KEEPALIVE + 1.0)
-    assert not circuit_of(relays).is_proven
+    assert not circuit_of(relays).is_proved
 
 
 def test_a_new_circuit_is_proved_for_itself(relays: Relays) -> None:
@@ -96,7 +96,7 @@ def test_without_a_link_a_circuit_carries_on_for_a_while_after_it_was_heard(rela
 
 
 def test_without_a_link_what_is_not_proved_carries_nothing(relays: Relays) -> None:
-    circuit_of(relays).is_proven = False
+    circuit_of(relays).is_proved = False
     assert relays.ways_alone(0.1) == ()
     assert Relays(DEFAULT_TIMINGS).ways_alone(0.1) == ()
 

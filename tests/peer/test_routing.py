@@ -56,7 +56,7 @@ class Routed:
         """A full-size probe on this way was answered."""
         path = self.peer.paths.expect(way)
         path.note_answer(trio.current_time(), 0.04)
-        path.is_proven = True
+        path.is_proved = True
         return path
 
     def connect(self) -> Path:
@@ -152,7 +152,7 @@ async def test_a_circuit_that_is_proved_takes_the_websockets_place(routed: Route
     circuit = routed.peer.paths.relays.circuit
     assert circuit is not None
     circuit.note_answer(trio.current_time(), 0.04)
-    circuit.is_proven = True
+    circuit.is_proved = True
     routed.routing.note_answer(circuit)
     assert routed.route() == [CIRCUIT]
 

@@ -81,7 +81,7 @@ def test_an_endpoint_that_is_vouched_for_makes_two_hard_nats_worth_the_full_pati
     assert plan(replace(OWN, nat=HARD), theirs).patience == DEFAULT_TIMINGS.punch_patience
 
 
-LAN, NEIGHBOUR, ELSEWHERE = (Endpoint(host, 7) for host in ("192.168.1.31", "192.168.1.12", "192.168.7.12"))
+LAN, NEIGHBOR, ELSEWHERE = (Endpoint(host, 7) for host in ("192.168.1.31", "192.168.1.12", "192.168.7.12"))
 
 
 def behind(nat: NatReport, outer: str | None, inner: Endpoint) -> Announcement:
@@ -92,10 +92,10 @@ def behind(nat: NatReport, outer: str | None, inner: Endpoint) -> Announcement:
 @pytest.mark.parametrize(
     ("own", "theirs", "is_hopeless"),
     [
-        (behind(HARD, "25.1.1.1", LAN), behind(HARD, "25.1.1.1", NEIGHBOUR), False),
-        (behind(HARD, "25.1.1.1", LAN), behind(HARD, "25.1.1.2", NEIGHBOUR), True),
-        (behind(BLOCKED, None, LAN), behind(BLOCKED, None, NEIGHBOUR), False),
-        (behind(BLOCKED, None, LAN), behind(HARD, "25.1.1.2", NEIGHBOUR), False),
+        (behind(HARD, "25.1.1.1", LAN), behind(HARD, "25.1.1.1", NEIGHBOR), False),
+        (behind(HARD, "25.1.1.1", LAN), behind(HARD, "25.1.1.2", NEIGHBOR), True),
+        (behind(BLOCKED, None, LAN), behind(BLOCKED, None, NEIGHBOR), False),
+        (behind(BLOCKED, None, LAN), behind(HARD, "25.1.1.2", NEIGHBOR), False),
         (behind(BLOCKED, None, LAN), behind(BLOCKED, None, ELSEWHERE), True),
     ],
     ids=["one NAT", "equal homes", "one firewall", "one may be inside", "two firewalls"],

@@ -89,7 +89,7 @@ async def test_a_packet_goes_to_the_holder_of_its_destination(
     assert plane.counts.out == 1
 
 
-async def test_neighbours_for_one_peer_go_together_and_nothing_is_reordered(
+async def test_neighbors_for_one_peer_go_together_and_nothing_is_reordered(
     device: MemoryDevice, plane: TunPlane, friend: Peer
 ) -> None:
     for destination in (FRIEND, FRIEND6, OTHER, FRIEND):

@@ -99,7 +99,7 @@ async def test_a_server_without_udp_relay_says_so_and_passes_nothing_on(
         assert json.loads((await fetch("/status"))[1])["udp_relay"] is None
 
 
-async def test_nodes_meet_whichever_of_the_addresses_they_dialled(run_server: Serve, dial: Dial) -> None:
+async def test_nodes_meet_whichever_of_the_addresses_they_dialed(run_server: Serve, dial: Dial) -> None:
     """One with IPv4 alone and one with IPv6 alone have no address of the server in common."""
     other = Endpoint("25.0.0.1", 9000)
     async with run_server(also_listen=(other,)), dial("desk") as desk, dial("laptop", at=other) as laptop:

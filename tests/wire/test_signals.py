@@ -133,7 +133,7 @@ def test_a_signal_of_a_newer_peer_is_skipped() -> None:
 
 
 def test_a_field_of_a_newer_peer_is_ignored() -> None:
-    assert decode_signal(msgpack.packb(["ping", {"token": 7, "colour": "red"}])) == Ping(7)
+    assert decode_signal(msgpack.packb(["ping", {"token": 7, "color": "red"}])) == Ping(7)
 
 
 def test_a_field_that_has_a_default_may_be_missing() -> None:

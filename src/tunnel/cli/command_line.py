@@ -53,7 +53,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     (
         "demo",
         "tunnel.cli.demo:demo",
-        "Show on this machine how it works: a server and two nodes, relay first, direct when proven.",
+        "Show on this machine how it works: a server and two nodes, relay first, direct once proved.",
     ),
 )
 """Name, function, one sentence. A function is loaded when it runs."""
@@ -63,7 +63,7 @@ def build_app() -> App:
     """The command line, not yet run."""
     app = App(
         name=NAME,
-        help="A peer-to-peer tunnel: relay first, direct when proven, and it says why.",
+        help="A peer-to-peer tunnel: relay first, direct once proved, and it says why.",
         version=_version,
         backend="trio",
         default_parameter=Parameter(negative=(), show_default=_shown_default),

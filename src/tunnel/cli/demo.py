@@ -37,7 +37,7 @@ async def demo(
     ] = False,
     config: ConfigOption = None,  # noqa: ARG001 - settings_file.py reads it
 ) -> int:
-    """Show on this machine how it works: a server and two nodes, relay first, direct when proven.
+    """Show on this machine how it works: a server and two nodes, relay first, direct once proved.
 
     The direct path is cut, and comes back.
     """

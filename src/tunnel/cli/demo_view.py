@@ -1,6 +1,6 @@
 """What a person sees of a demo: a line for each thing that happens, what it waits for, and a summary at the end.
 
-On a terminal there are colours and a spinner; elsewhere there are plain lines, and nothing is redrawn.
+On a terminal there are colors and a spinner; elsewhere there are plain lines, and nothing is redrawn.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def colored(words: str, state: str) -> Text:
-    """Words for a state, in the colour of that state."""
+    """Words for a state, in the color of that state."""
     return Text(printable(words), style=_STYLES.get(state, ""))
 
 

@@ -19,8 +19,8 @@ from tunnel.cli.pasted_invite import is_pasted
 from tunnel.cli.settings_file import options_of
 from tunnel.cli.suggestions import nearest
 
-_MISSPELT = 0.7
-"""The likeness from which on a word counts as a misspelt option. Below it is perhaps one of another command."""
+_MISSPELLED = 0.7
+"""The likeness from which on a word counts as a misspelled option. Below it is perhaps one of another command."""
 
 
 def usage_text(error: CycloptsError, program: str, commands: Iterable[str]) -> str:
@@ -57,7 +57,7 @@ def usage_text(error: CycloptsError, program: str, commands: Iterable[str]) -> s
 
 def _unknown_option(word: str, known: Iterable[str], see: str) -> str:
     option = word.partition("=")[0]
-    near = nearest(option, [*known, "--config", "--help"] if known else ["--help", "--version"], _MISSPELT)
+    near = nearest(option, [*known, "--config", "--help"] if known else ["--help", "--version"], _MISSPELLED)
     return f"unknown option {option}" + (see if near is None else f": the nearest known one is {near}")
 
 

@@ -17,7 +17,7 @@ import hmac
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from tunnel.crypto.derivation import derive_key, labelled
+from tunnel.crypto.derivation import derive_key, labeled
 from tunnel.crypto.network_keys import NetworkKeys, network_id_of, network_name_digest
 from tunnel.crypto.node_keys import NodeKeys, node_id_of
 from tunnel.model.errors import NotAuthentic
@@ -91,7 +91,7 @@ def _transcript(
     version: int,
     software: str,
 ) -> bytes:
-    return labelled(
+    return labeled(
         "hello",
         challenge.nonce,
         challenge.server_key,

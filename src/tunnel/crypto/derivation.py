@@ -15,10 +15,10 @@ _PROTOCOL = "p2ptunnel v1"
 
 def derive_key(secret: bytes, purpose: str, *facts: bytes, salt: bytes = b"", size: int = KEY_BYTES) -> bytes:
     """`size` bytes (at most 8160) for one purpose, bound to the facts. The salt may be a second secret."""
-    return hkdf(secret, salt=salt, info=labelled(purpose, *facts), size=size)
+    return hkdf(secret, salt=salt, info=labeled(purpose, *facts), size=size)
 
 
-def labelled(purpose: str, *facts: bytes) -> bytes:
+def labeled(purpose: str, *facts: bytes) -> bytes:
     """One unambiguous byte string for a purpose and its facts (each below 64 KiB): to hash, sign or expand."""
     parts = [_PROTOCOL.encode(), purpose.encode(), *facts]
     return b"".join(len(part).to_bytes(2, "big") + part for part in parts)

@@ -16,7 +16,7 @@ from ipaddress import IPv6Address
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tunnel.crypto.derivation import KEY_BYTES, derive_key, labelled
+from tunnel.crypto.derivation import KEY_BYTES, derive_key, labeled
 from tunnel.model.errors import SettingsError
 from tunnel.model.identity import ID_BYTES, NetworkId, NodeId
 from tunnel.model.invite import Invite
@@ -61,8 +61,8 @@ def derive_network_keys(name: str, secret: bytes) -> NetworkKeys:
 
 
 def network_id_of(public_key: bytes, name_digest: bytes) -> NetworkId:
-    """The id of the network with this Ed25519 key and name digest: 128 bits of their labelled SHA-256."""
-    return NetworkId(sha256(labelled("network id", public_key, name_digest)).digest()[:ID_BYTES])
+    """The id of the network with this Ed25519 key and name digest: 128 bits of their labeled SHA-256."""
+    return NetworkId(sha256(labeled("network id", public_key, name_digest)).digest()[:ID_BYTES])
 
 
 def network_name_digest(name: str) -> bytes:

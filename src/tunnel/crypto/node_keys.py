@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from tunnel.crypto.derivation import derive_key, labelled
+from tunnel.crypto.derivation import derive_key, labeled
 from tunnel.model.errors import NotAuthentic
 from tunnel.model.identity import ID_BYTES, NodeId
 
@@ -42,5 +42,5 @@ class NodeKeys:
 
 
 def node_id_of(public: bytes) -> NodeId:
-    """The id of the node with this static public key: 128 bits of its labelled SHA-256."""
-    return NodeId(sha256(labelled("node id", public)).digest()[:ID_BYTES])
+    """The id of the node with this static public key: 128 bits of its labeled SHA-256."""
+    return NodeId(sha256(labeled("node id", public)).digest()[:ID_BYTES])

@@ -10,7 +10,7 @@ import trio
 
 @asynccontextmanager
 async def run_beside(task: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Run `task` while the block runs and cancel it afterwards.
+    """Run `task` while the block runs and cancel it afterward.
 
     The block's own error leaves as it is, not wrapped in a group; so a caller can write `except EndOfChannel`. An error
     of the task cancels the block and leaves in a group, as from any nursery.

@@ -1,4 +1,4 @@
-"""One node's link to its server: dialled, registered, lost, dialled again after a backoff."""
+"""One node's link to its server: dialed, registered, lost, dialed again after a backoff."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ HARD_MAPPINGS = frozenset({Mapping.ADDRESS_DEPENDENT, Mapping.ADDRESS_AND_PORT_D
 
 @dataclass(frozen=True, slots=True)
 class NatReport:
-    """One node's NAT behaviour, as far as it was observed."""
+    """One node's NAT behavior, as far as it was observed."""
 
     mapping: Mapping = Mapping.UNKNOWN
     filtering: Filtering = Filtering.UNKNOWN

@@ -48,7 +48,7 @@ class UnsupportedProxy:
 
     def __str__(self) -> str:
         return (
-            f"{self.variable} names a {self.scheme} proxy, which is not supported: the server is dialled directly. "
+            f"{self.variable} names a {self.scheme} proxy, which is not supported: the server is dialed directly. "
             f"Name an HTTP proxy (http://HOST:PORT) in HTTPS_PROXY, or the server's host in NO_PROXY"
         )
 

@@ -55,7 +55,7 @@ class Timings:
     server_ping: float = 15.0
     server_ping_patience: float = 10.0
     server_suspect_patience: float = 1.0
-    """When a path is suspect and the server does not answer a ping for this long, the link is dialled again."""
+    """When a path is suspect and the server does not answer a ping for this long, the link is dialed again."""
 
     # Introduction.
     introduction_wait: float = 10.0

@@ -1,1 +1,1 @@
-"""The NAT between this machine and the internet: survey, behaviour discovery, candidates, gateways."""
+"""The NAT between this machine and the internet: survey, behavior discovery, candidates, gateways."""

@@ -29,7 +29,7 @@ LARGEST_BLOCK = 16384
 FALSE_BLOCKS = 1e-5
 """The probability at which a NAT that draws from all ports may be taken for one with a block."""
 FEWEST = 4
-"""Samples for any judgement; a NAT that preserves ports shows it in four."""
+"""Samples for any judgment; a NAT that preserves ports shows it in four."""
 FEWEST_TO_JUDGE = 8
 """Samples to judge it sequential, block or random."""
 ENOUGH_FOR_A_STRAY = 11

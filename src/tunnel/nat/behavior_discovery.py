@@ -1,4 +1,4 @@
-"""NAT behaviour discovery (RFC 5780): what a survey leaves open, learnt after it from fresh sockets.
+"""NAT behavior discovery (RFC 5780): what a survey leaves open, learned after it from fresh sockets.
 
     mapping (survey.py) --> port samples    --> allocation (allocation.py)
                             filtering tests --> filtering  (filtering.py)
@@ -32,7 +32,7 @@ CAP = 5.0
 """Seconds for all of it; where much is lost, five more to test for a rate limit."""
 SAMPLE_PATIENCE = 0.4
 FIRST_SAMPLES = 6
-"""Enough to recognise a NAT that preserves ports."""
+"""Enough to recognize a NAT that preserves ports."""
 MORE_SAMPLES = 6
 PAUSE = 0.7
 """Seconds from the first samples to the others: the ports that others take meanwhile are the load."""
@@ -45,7 +45,7 @@ STEADY = (Mapping.NONE, Mapping.ENDPOINT_INDEPENDENT)
 
 @dataclass(frozen=True, slots=True)
 class BehaviorReport:
-    """What was learnt, in the terms of RFC 4787; what could not be is unknown."""
+    """What was learned, in the terms of RFC 4787; what could not be is unknown."""
 
     filtering: Filtering = Filtering.UNKNOWN
     port_allocation: PortAllocation = PortAllocation()
@@ -61,7 +61,7 @@ class BehaviorReport:
     """Something on the way limits the rate of UDP datagrams."""
 
     def applied_to(self, report: NatReport) -> NatReport:
-        """A survey's report with what was learnt since."""
+        """A survey's report with what was learned since."""
         found = self.port_allocation
         if found.allocation is Allocation.UNKNOWN:
             found = PortAllocation(report.allocation)
@@ -86,8 +86,8 @@ def stun_addresses_of(result: SurveyResult, own_servers: Sequence[Endpoint]) -> 
     if result.report.udp is Udp.BLOCKED or not answers:
         return ()
     if result.report.mapping in STEADY:
-        favourite = ranked(answers)[0]
-        answers = [answer for answer in answers if answer.mapped == favourite]
+        favorite = ranked(answers)[0]
+        answers = [answer for answer in answers if answer.mapped == favorite]
     found = [(answer, _addresses(answer, own_servers)) for answer in answers]
     found.sort(key=lambda pair: (not pair[0].is_own, pair[1].alternate is None))
     return tuple(addresses for _, addresses in found)
@@ -106,7 +106,7 @@ def _addresses(answer: StunAnswer, own_servers: Sequence[Endpoint]) -> StunAddre
 async def discover_behavior(
     datagrams: Datagrams, entropy: Entropy, servers: Sequence[StunAddresses], mapping: Mapping, *, is_sure: bool = True
 ) -> BehaviorReport:
-    """Learn what a survey, which found `mapping`, leaves open; `CAP` seconds at most. What cannot be learnt is unknown.
+    """Learn what a survey, which found `mapping`, leaves open, in `CAP` seconds at most. What stays open is unknown.
 
     `servers` (at least one) are asked in this order. `is_sure`: servers at several addresses observed the mapping; else
     it may be address-dependent after all.

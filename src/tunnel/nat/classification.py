@@ -1,4 +1,4 @@
-"""The mapping behaviour (RFC 4787) from what STUN servers saw. Pure, and prepared for a server that lies.
+"""The mapping behavior (RFC 4787) from what STUN servers saw. Pure, and prepared for a server that lies.
 
 Each answer is one observation: a destination (address and port of a server) and the endpoint it saw us at. The rules:
 
@@ -61,16 +61,16 @@ def telling(answers: Sequence[StunAnswer]) -> Sequence[StunAnswer]:
 
 
 def mapping_of(answers: Sequence[StunAnswer], own: Collection[Endpoint]) -> Mapping:
-    """The mapping behaviour (RFC 4787 section 4.1) that the telling answers show; `own` are our bound endpoints."""
+    """The mapping behavior (RFC 4787 section 4.1) that the telling answers show; `own` are our bound endpoints."""
     answers = telling(answers)
     if not answers:
         return Mapping.UNKNOWN
-    favourite = ranked(answers)[0]
-    agreeing = [answer for answer in answers if answer.mapped == favourite]
+    favorite = ranked(answers)[0]
+    agreeing = [answer for answer in answers if answer.mapped == favorite]
     if len(agreeing) == len(answers):
-        return _constant(favourite, own, len(answers))
+        return _constant(favorite, own, len(answers))
     if 2 * len(agreeing) > len(answers):
-        return _constant(favourite, own, len(answers)) if _addresses(agreeing) > 1 else Mapping.UNKNOWN
+        return _constant(favorite, own, len(answers)) if _addresses(agreeing) > 1 else Mapping.UNKNOWN
     if _addresses(answers) == 1:
         return Mapping.DEPENDENT
     if len(answers) == 2 and not all(answer.is_own for answer in answers):

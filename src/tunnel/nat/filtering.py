@@ -1,4 +1,4 @@
-"""Filtering behaviour of a NAT or firewall (RFC 4787 section 5), discovered as in RFC 5780 section 4.4.
+"""Filtering behavior of a NAT or firewall (RFC 4787 section 5), discovered as in RFC 5780 section 4.4.
 
     fresh socket --change both--> A:p   an answer from B:q: endpoint-independent
                  --change port--> A:p   an answer from A:q: address-dependent at most
@@ -52,7 +52,7 @@ class StunAddresses:
 
 
 def filtering_of(both: Heard, port: Heard) -> Filtering:
-    """The filtering behaviour that the two tests show together."""
+    """The filtering behavior that the two tests show together."""
     match both, port:
         case Heard.YES, _:
             return Filtering.ENDPOINT_INDEPENDENT

@@ -1,4 +1,4 @@
-"""What `netcheck` reports: survey, behaviour discovery, the RFC 3489 class beside them, and the rest of the network."""
+"""What `netcheck` reports: survey, behavior discovery, the RFC 3489 class beside them, and the rest of the network."""
 
 from __future__ import annotations
 

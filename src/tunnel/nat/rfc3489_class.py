@@ -80,7 +80,7 @@ async def classify_rfc3489(
 ) -> Rfc3489Verdict:
     """Run the tests of RFC 3489 from a fresh socket, against an IPv4 server that has two addresses, as ours may have.
 
-    `source` is our address towards the server; without it a machine without NAT is taken for a full cone. All tests
+    `source` is our address toward the server; without it a machine without NAT is taken for a full cone. All tests
     together may take `patience` seconds. Raises DeviceError if no socket can be had; everything else is a note.
     """
     socket = await datagrams.open_socket(Endpoint("0.0.0.0", 0))

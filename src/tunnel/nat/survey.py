@@ -3,7 +3,7 @@
     names -> resolver -> one destination a family -> requests at 0, 250, 750, 1750 ms -> answers -> verdict
 
 The socket belongs to the node, which reads it and passes what looks like STUN to `receive_untrusted`. Each request is a
-transaction of its own, so an answer shows its true round trip, and a repeated answer is recognised.
+transaction of its own, so an answer shows its true round trip, and a repeated answer is recognized.
 """
 
 from __future__ import annotations

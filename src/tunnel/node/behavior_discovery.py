@@ -1,4 +1,4 @@
-"""What a survey leaves open about our NAT (RFC 5780), learnt in the background, and again where we are elsewhere.
+"""What a survey leaves open about our NAT (RFC 5780), learned in the background, and again where we are elsewhere.
 
 verdict --> place (where we are seen, behind what) --> discovery --> news       at once if the NAT is hard, since peers
                                                    |                            need it; else once the node has started
@@ -76,7 +76,7 @@ class BehaviorDiscovery:
         self._notifier.notify()
 
     def report_of(self, verdict: NatReport) -> NatReport:
-        """The verdict, completed by what was learnt since in this place."""
+        """The verdict, completed by what was learned since in this place."""
         if self._place is None:
             return verdict
         return replace(self.behavior_report.applied_to(verdict), lifetime=self.lifetime)

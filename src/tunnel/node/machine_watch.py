@@ -76,7 +76,7 @@ class MachineWatch:
         self._peer_table.note_change()
 
     async def _watch_surveys(self) -> None:
-        """A link that was dialled from another public address is dead: dial again without waiting for a ping."""
+        """A link that was dialed from another public address is dead: dial again without waiting for a ping."""
         known = await self._nat_discovery.wait_survey(None)
         while True:
             before, known = known, await self._nat_discovery.wait_survey(known)

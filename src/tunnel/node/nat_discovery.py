@@ -76,7 +76,7 @@ class NatDiscovery:
 
     @property
     def result(self) -> SurveyResult | None:
-        """The last survey, and in its report what was learnt since."""
+        """The last survey, and in its report what was learned since."""
         last = self.verdict
         return None if last is None else replace(last, report=self.behavior.report_of(last.report))
 

@@ -62,8 +62,8 @@ class OwnAddresses:
             self._pool.look()
         self._peer_table.claim_own(self._lease.interfaces, self._lease.since)
 
-    def choose_dialled(self, endpoints: Collection[Endpoint]) -> Collection[Endpoint]:
-        """Those that may be dialled: no tunnel address is among them. Raises ServerUnreachable if none is left."""
+    def choose_dialed(self, endpoints: Collection[Endpoint]) -> Collection[Endpoint]:
+        """Those that may be dialed: no tunnel address is among them. Raises ServerUnreachable if none is left."""
         if self._pool is None:
             return endpoints
         chosen = self._pool.choose([endpoint.host for endpoint in endpoints])

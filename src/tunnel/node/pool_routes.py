@@ -126,7 +126,7 @@ class PoolRoutes:
         self._peers = peers
         self._configured: frozenset[str] = frozenset()
         self._server: frozenset[str] = frozenset()
-        self._dialled: frozenset[str] = frozenset()
+        self._dialed: frozenset[str] = frozenset()
         self._shunned: tuple[str, ...] = ()
         self._at_start: frozenset[Route | str] | None = None
         self._routes: tuple[Route, ...] = ()
@@ -141,16 +141,16 @@ class PoolRoutes:
         self._configured = frozenset(filter(_is_numeric, hosts))
 
     def choose(self, hosts: Collection[str]) -> tuple[str, ...]:
-        """Which addresses of the server, or of a proxy, may be dialled: not ours, and none that a peer holds."""
+        """Which addresses of the server, or of a proxy, may be dialed: not ours, and none that a peer holds."""
         ours = {*self._peers.ipv4_held(), self._lease.leased_host} - self._configured
         self._shunned = tuple(host for host in hosts if host in ours)
-        self._dialled = frozenset(hosts) - ours
-        return tuple(host for host in hosts if host in self._dialled)
+        self._dialed = frozenset(hosts) - ours
+        return tuple(host for host in hosts if host in self._dialed)
 
     def note_reached(self, host: str | None) -> None:
         """The address at which TLS proved the server. The others no longer matter."""
         self._server = frozenset(() if host is None else (host,))
-        self._dialled = frozenset()
+        self._dialed = frozenset()
 
     def look(self) -> None:
         """See what the machine has now. What is there at the first look was there before the node."""
@@ -163,7 +163,7 @@ class PoolRoutes:
             self._at_start = frozenset(there)
         self._needed = {}
         for what, hosts in (
-            ("the server", sorted(self._configured | self._server | self._dialled)),
+            ("the server", sorted(self._configured | self._server | self._dialed)),
             ("the gateway", gateways),
             ("the DNS resolver", resolvers),
             ("this machine's address", own),
@@ -186,7 +186,7 @@ class PoolRoutes:
         address = self._lease.address
         if address is None:
             return PoolPlan()
-        is_careful = not (self._configured or self._server or self._dialled)
+        is_careful = not (self._configured or self._server or self._dialed)
         basis = address, tuple(self._peers.ipv4_held()), is_careful
         if basis != self._basis:
             self._basis = basis
@@ -207,13 +207,13 @@ class PoolRoutes:
 
     @property
     def shunned(self) -> str | None:
-        """Which addresses of the server are not dialled, and why; None if all are."""
+        """Which addresses of the server are not dialed, and why; None if all are."""
         if not self._shunned:
             return None
         names = self._peers.ipv4_names()
         whose = [f"{host}, which is {names.get(host, 'this node')}'s in the tunnel" for host in self._shunned]
         return (
-            f"the name of the server, or of the proxy, leads to {_listed(whose)}: not dialled, because whoever answers "
+            f"the name of the server, or of the proxy, leads to {_listed(whose)}: not dialed, because whoever answers "
             "DNS could make the packets for that address leave the tunnel. If the server is there, use an invite with "
             f"its address instead of its name, or another prefix: {REMEDY}"
         )

@@ -112,7 +112,7 @@ class PortMappingStates:
         self._doubt.notify()
 
     def note_network(self) -> None:
-        """Addresses or routes changed. With another gateway, or another address towards it, begin anew. If there was no
+        """Addresses or routes changed. With another gateway, or another address toward it, begin anew. If there was no
         port so far, ask again. Else `doubt` is enough.
         """
         is_elsewhere = self._find_gateway() != self._gateway

@@ -62,12 +62,12 @@ async def open_server_stream(
     proxy = world.proxies.find(url.host, url.port, is_tls=url.is_tls)
     if not isinstance(proxy, Proxy):
         addresses = await world.resolver.resolve(url.host, url.port)
-        stream, via = await _open_first(world, memory.ordered(own.choose_dialled(addresses)), secure, memory)
+        stream, via = await _open_first(world, memory.ordered(own.choose_dialed(addresses)), secure, memory)
         return ServerStream(stream, via, via, addresses)
     log.info("dialling through an HTTP proxy", extra={"proxy": proxy})
     try:
         addresses = await world.resolver.resolve(proxy.host, proxy.port)
-        stream, via = await _open_first(world, memory.ordered(own.choose_dialled(addresses)), tunnel, memory)
+        stream, via = await _open_first(world, memory.ordered(own.choose_dialed(addresses)), tunnel, memory)
     except Unreachable as error:
         raise _named(error, proxy) from error
     addresses = await _look_up(world, url)

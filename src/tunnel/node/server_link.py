@@ -1,4 +1,4 @@
-"""The link to the server: dialled, held, pinged, lost and dialled again. Knows no signal but ping, pong and error."""
+"""The link to the server: dialed, held, pinged, lost and dialed again. Knows no signal but ping, pong and error."""
 
 from __future__ import annotations
 

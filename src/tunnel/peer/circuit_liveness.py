@@ -88,20 +88,20 @@ class CircuitLiveness:
             if ways != (ways := self._relays.ways(now)):
                 self._routing.update()
             if now >= asked_at + self._gap(circuit, tries, now):
-                tries = 0 if circuit.is_proven else tries + 1
+                tries = 0 if circuit.is_proved else tries + 1
                 if circuit.asked != NEVER and now - circuit.asked >= timings.path_suspect:
                     self._circuits.doubt(self._peer.node)
                 asked_at = now
                 self._probes.ask(circuit.way)
             due = asked_at + self._gap(circuit, tries, now)
-            if circuit.is_proven and circuit.asked != NEVER:
+            if circuit.is_proved and circuit.asked != NEVER:
                 turns = (circuit.silent_from(timings) + _LEAST, circuit.asked + timings.path_trust)
                 due = min((due, *(turn for turn in turns if turn > now)))
             await self._doze_until(max(due, now + _LEAST))
 
     def _gap(self, circuit: Path, tries: int, now: float) -> float:
         timings = self._timings
-        if not circuit.is_proven:
+        if not circuit.is_proved:
             return rung(timings.circuit_probes, max(tries - 1, 0))
         if now - self._peer.wanted_at >= timings.path_in_use:
             return timings.circuit_keepalive

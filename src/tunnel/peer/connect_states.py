@@ -196,7 +196,7 @@ class ConnectStates:
         chosen = self._paths.chosen
         if chosen is not None:
             await trio.sleep_until(chosen.heard + self._timings.path_burial)
-            if not chosen.is_proven:
+            if not chosen.is_proved:
                 self._paths.abandon()
                 self._routing.update()
 

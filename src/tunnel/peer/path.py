@@ -24,7 +24,7 @@ class Path:
     """When an authenticated packet last came in on it."""
     answered: float = NEVER
     """When a probe of ours was last answered on it."""
-    is_proven: bool = False
+    is_proved: bool = False
     """A full-size probe of ours was answered at full size since the keys were made."""
     asked: float = NEVER
     """When the oldest unanswered heartbeat went out; NEVER when none is open."""

@@ -65,7 +65,7 @@ class PathTable:
         if len(self.direct) >= MAX_DIRECT:
             oldest = min(
                 (path for path in self.direct.values() if path is not self.chosen),
-                key=lambda path: (path.is_proven, path.heard),
+                key=lambda path: (path.is_proved, path.heard),
             )
             del self.direct[oldest.way]
         path = self.direct[way] = Path(way, is_nested=self._is_nested(way))
@@ -86,13 +86,13 @@ class PathTable:
         return None if unverified >= self.timings.unverified_addresses else self.expect(way)
 
     def promote(self, now: float) -> bool:
-        """Choose the best proven path, with hysteresis; a silent one yields at once. True when the choice changed."""
-        proven = [path for path in self.direct.values() if path.is_proven and not path.is_silent(now, self.timings)]
-        if not proven:
+        """Choose the best proved path, with hysteresis; a silent one yields at once. True when the choice changed."""
+        proved = [path for path in self.direct.values() if path.is_proved and not path.is_silent(now, self.timings)]
+        if not proved:
             return False
-        best = min(proven, key=lambda path: path.cost)
+        best = min(proved, key=lambda path: path.cost)
         current = self.chosen
-        if current is not None and current in proven:
+        if current is not None and current in proved:
             margin = max(_HYSTERESIS_LEAST, _HYSTERESIS_SHARE * current.cost)
             if best is current or best.cost > current.cost - margin:
                 return False
@@ -106,7 +106,7 @@ class PathTable:
         chosen, relay = self.chosen, self.relays.path_in_use(route, now)
         if chosen is None or chosen.way not in route:
             return relay or self.relay
-        is_doubted = not chosen.is_proven or chosen.is_silent(now, self.timings)
+        is_doubted = not chosen.is_proved or chosen.is_silent(now, self.timings)
         return relay if is_doubted and relay is not None else chosen
 
     def begin_round(self) -> None:
@@ -118,14 +118,14 @@ class PathTable:
         if self.chosen is not None and self.chosen.may_ride:
             self.abandon()
         for path in self.direct.values():
-            path.is_proven = False
+            path.is_proved = False
             path.asked = NEVER
             path.probe_backs = path.hushes = 0
 
     def doubt_proofs(self) -> None:
         """The addresses or routes of this machine changed: a way may lead elsewhere now, even through the tunnel."""
         for path in self.direct.values():
-            path.may_ride, path.hushes = path.is_proven, 0
+            path.may_ride, path.hushes = path.is_proved, 0
             path.is_nested = self._is_nested(path.way)
 
     def abandon(self) -> None:

@@ -149,7 +149,7 @@ class PeerState:
     @property
     def has_proof(self) -> bool:
         """Whether the chosen path is proved."""
-        return self.paths.chosen is not None and self.paths.chosen.is_proven
+        return self.paths.chosen is not None and self.paths.chosen.is_proved
 
     @property
     def is_relay_dead(self) -> bool:
@@ -293,5 +293,5 @@ def _inputs_of(card: PeerCard) -> tuple[object, ...]:
         (one.kind, one.endpoint.host, 0 if nat.is_hard and one.kind is CandidateKind.REFLEXIVE else one.endpoint.port)
         for one in card.body.candidates
     )
-    behaviour = replace(nat, step=0, load=0.0, lifetime=None)
-    return card.epoch, tuple(dict.fromkeys(candidates)), behaviour
+    behavior = replace(nat, step=0, load=0.0, lifetime=None)
+    return card.epoch, tuple(dict.fromkeys(candidates)), behavior

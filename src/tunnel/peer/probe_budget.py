@@ -1,7 +1,7 @@
 """How many probes a node sends where nothing is proved: candidates are what a peer claims, and may name a victim.
 
-    any punch         200 a second in the node (burst 400), 20 a second towards one address (burst 48)
-    an answer         20 a second towards one address (burst 48), until a probe of ours was answered from there
+    any punch         200 a second in the node (burst 400), 20 a second toward one address (burst 48)
+    an answer         20 a second toward one address (burst 48), until a probe of ours was answered from there
     port prediction   one attempt at a time in the node, with 1,900 flows and 240 sockets at most; the flows count in
                       the node's 200, too. Repeated probes count in the attempt's 3,800 packets. One address gets the
                       packets of four attempts, and as many an hour, whoever asks for them, and so does one peer,

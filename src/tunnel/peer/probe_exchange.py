@@ -1,7 +1,7 @@
 """Probes under one pair of keys: sealed questions and answers that prove a way both ways, measure it, and tell what the
 peer sees.
 
-What may have travelled through the tunnel itself proves nothing (riders/loop_guard.py): where the tunnel carried at
+What may have traveled through the tunnel itself proves nothing (riders/loop_guard.py): where the tunnel carried at
 least as many bytes as the question has until its answer came, it is asked again while applications wait. An answer
 never triggers an answer. A probe on an unknown way is probed back, a few ways at a time (docs/protocol.md).
 """
@@ -142,7 +142,7 @@ class ProbeExchange:
         path.heard = now
         if self._may_answer(path, now):
             self._send(way, ProbeAnswer(request.transaction, _remote_told(way)), request.size)
-        if way != RELAY and not path.is_proven and self._may_probe_back(path, now):
+        if way != RELAY and not path.is_proved and self._may_probe_back(path, now):
             path.probed_back = now
             path.probe_backs += 1
             self.ask(way, full=path.answered != NEVER or bool(way.circuit))
@@ -170,14 +170,14 @@ class ProbeExchange:
         is_full = question.is_full and answer.size >= FULL_PLAINTEXT
         if not may_have_ridden:
             path.may_ride = False
-        elif path.may_ride or (is_full and not path.is_proven):
+        elif path.may_ride or (is_full and not path.is_proved):
             self._ask_in_quiet(path, now - question.at)
             return None
         path.note_answer(now, now - question.at)
         if is_full:
-            path.is_proven = True
+            path.is_proved = True
             path.hushes = 0
-        elif way.is_direct and not path.is_proven:
+        elif way.is_direct and not path.is_proved:
             self._paths.answered_small |= not may_have_ridden and not path.is_nested
             self.ask(way, full=True)
         return Answered(path)

@@ -83,14 +83,14 @@ class Probes:
         """Send one probe; where none was answered yet, only if the node's budget allows it.
 
         Where a side forbids direct paths, none goes directly.
-        A proven path gets full-size probes: if it begins to drop big packets, small ones must not keep it alive.
+        A proved path gets full-size probes: if it begins to drop big packets, small ones must not keep it alive.
         """
         if self._exchange is None or (way.is_direct and not self._peer.is_direct_allowed):
             return
         path = self._peer.paths.at(way)
         if way.is_direct and (path is None or path.answered == NEVER) and not self._has_budget(way):
             return
-        self._exchange.ask(way, full=path is not None and (path.is_proven or bool(way.circuit)), ttl=ttl)
+        self._exchange.ask(way, full=path is not None and (path.is_proved or bool(way.circuit)), ttl=ttl)
 
     def send_untracked(self, way: Way, ttl: int | None = None) -> None:
         """Send one probe to a port that is most likely not the peer's; the budget of a port prediction allowed it."""

@@ -51,9 +51,9 @@ class Relays:
         return (circuit.way, RELAY) if circuit.is_silent(now, self._timings) else (circuit.way,)
 
     def ways_alone(self, now: float) -> tuple[Way, ...]:
-        """What still carries while the link to the server is dialled again: a circuit that carried just before."""
+        """What still carries while the link to the server is dialed again: a circuit that carried just before."""
         circuit = self.circuit
-        if circuit is None or not circuit.is_proven:
+        if circuit is None or not circuit.is_proved:
             return ()
         is_fresh = now - max(circuit.answered, circuit.heard) < self._timings.circuit_alone
         return (circuit.way,) if is_fresh else ()
@@ -66,8 +66,8 @@ class Relays:
     def doubt(self, now: float) -> None:
         """A circuit on which no answer came for long is no longer proved."""
         circuit = self.circuit
-        if circuit is not None and circuit.is_proven and not self._is_trusted(circuit, now):
-            circuit.is_proven = False
+        if circuit is not None and circuit.is_proved and not self._is_trusted(circuit, now):
+            circuit.is_proved = False
 
     def forget(self) -> None:
         """The peer or its keys are new: proofs under the old ones are void."""
@@ -79,6 +79,6 @@ class Relays:
         """Whether it was proved, and answered lately enough for an idle one."""
         timings = self._timings
         patience = max(timings.path_suspect, 4 * (circuit.rtt or 0.0))
-        if not circuit.is_proven or now - circuit.answered > timings.circuit_keepalive + patience:
+        if not circuit.is_proved or now - circuit.answered > timings.circuit_keepalive + patience:
             return False
         return circuit.asked == NEVER or now - circuit.asked < timings.path_trust

@@ -48,7 +48,7 @@ class Routing:
         if path.way.is_relay:
             self.update()
             return
-        if not path.is_proven:
+        if not path.is_proved:
             return
         if self._flow.route == (RELAY,) and not self._is_udp_avoided():
             self.update()  # the peer's word has lapsed

@@ -19,7 +19,7 @@ async def send_volleys(plan: Callable[[], PunchPlan], ask: Ask, timings: Timings
     """Volleys at 0, 50, 100, 200, 400, 800 ms, then each second, until cancelled.
 
     The plan is asked for each volley, so late candidates join. With `opening` the first volleys
-    towards the wide area have a low TTL: they open our NAT and never reach theirs.
+    toward the wide area have a low TTL: they open our NAT and never reach theirs.
     """
     began = trio.current_time()
     volley = 0

@@ -143,7 +143,7 @@ class Connection:
         return member
 
     def _told(self, endpoint: Endpoint) -> Endpoint:
-        """A port of the host that this node dialled, as the wildcard address: only the node knows the server's address.
+        """A port of the host that this node dialed, as the wildcard address: only the node knows the server's address.
 
         A router between them may forward ports, or a NAT64 translate the address.
         """

@@ -7,7 +7,7 @@
 The smallest request, 20 bytes, gets 56 bytes over IPv4 and 92 over IPv6 (with IP and UDP headers: 48 gets 84, 68 gets
 140), since RFC 5780 requires OTHER-ADDRESS and RESPONSE-ORIGIN in every response. So a forged source amplifies by 1.8
 or 2.1, at most `rate_per_source` times a second. RESPONSE-PORT, by which a client measures the lifetime of a mapping,
-is honoured for a port that lately sent a request to the same socket, at a low rate. Responses and indications are never
+is honored for a port that lately sent a request to the same socket, at a low rate. Responses and indications are never
 answered, so two servers cannot talk to each other for ever. It must not know networks or nodes.
 """
 

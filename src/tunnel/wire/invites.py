@@ -74,7 +74,7 @@ def decode_invite(text: str) -> Invite:
 
 
 def check_invite(invite: Invite) -> None:
-    """Raise SettingsError unless every field has its shape. The server's URL is parsed later, when it is dialled."""
+    """Raise SettingsError unless every field has its shape. The server's URL is parsed later, when it is dialed."""
     if not invite.server.startswith(_SCHEMES) or len(invite.server) > MAX_SERVER or not _is_plain(invite.server):
         raise SettingsError("the server of an invite is wss://HOST:PORT")
     if invite.pin is not None and len(invite.pin) != PIN_BYTES:

@@ -67,7 +67,7 @@ class Welcome:
     observed: Endpoint
     """The TCP endpoint that the server sees."""
     stun: tuple[Endpoint, ...]
-    """STUN endpoints of the server; a host of 0.0.0.0 or :: means the host that the node dialled."""
+    """STUN endpoints of the server; a host of 0.0.0.0 or :: means the host that the node dialed."""
     relay: tuple[Endpoint, ...] = ()
     """Where its UDP relay listens, in the same form; empty if it has none."""
 

@@ -48,9 +48,9 @@ def test_the_median_is_where_the_axis_says() -> None:
 def test_it_can_be_read_in_the_light_and_in_the_dark() -> None:
     svg = draw_strips("t", STRIPS)
     light, dark = svg.split("@media (prefers-color-scheme: dark)")
-    colours = [set(re.findall(r"(--\w+): #", part.partition("text {")[0])) for part in (light, dark)]
-    assert colours[0] == colours[1] == {"--ink", "--faint", "--grid", "--mark", "--box"}
-    assert not re.search(r'(fill|stroke)="#', svg), "no colour stands outside the two sets"
+    colors = [set(re.findall(r"(--\w+): #", part.partition("text {")[0])) for part in (light, dark)]
+    assert colors[0] == colors[1] == {"--ink", "--faint", "--grid", "--mark", "--box"}
+    assert not re.search(r'(fill|stroke)="#', svg), "no color stands outside the two sets"
 
 
 def test_words_cannot_break_the_document() -> None:

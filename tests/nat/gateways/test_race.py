@@ -182,7 +182,7 @@ async def test_an_ipv6_firewall_is_asked_in_pcp_alone(open_home: OpenHome) -> No
 
 
 async def test_before_a_public_address_only_a_firewall_can_stand(open_home: OpenHome) -> None:
-    """A server in a data centre does not search its network for a home router."""
+    """A server in a data center does not search its network for a home router."""
     async with open_home(Speaks()) as home:
         home.gateways = (Gateway(INNER, "25.7.7.7"),)
         with pytest.raises(Refused, match=r"25\.7\.7\.7") as refused:

@@ -106,7 +106,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> type[Gateway]:
     return scene
 
 
-async def test_a_port_is_mapped_towards_this_machine_and_unmapped(gateway: type[Gateway]) -> None:
+async def test_a_port_is_mapped_toward_this_machine_and_unmapped(gateway: type[Gateway]) -> None:
     mapper = gateway.mapper()
     assert await mapper.map_port(40000, 7200.0) == MappedPort(Endpoint("25.0.0.9", 40000), 7200.0)
     assert gateway.mapped == {40000: ("192.168.1.7", 40000, 7200)}

@@ -14,7 +14,7 @@ from tunnel.model.routes import Gateway
 from tunnel.network.os import ssdp as real_ssdp
 from tunnel.network.os.ssdp import MAX_NOISE, find_description
 
-ROUTER, NEIGHBOUR = "127.0.0.1", "127.0.0.2"
+ROUTER, NEIGHBOR = "127.0.0.1", "127.0.0.2"
 GATEWAY = Gateway(ROUTER, "127.0.0.3")
 AT_HOME = f"http://{ROUTER}:5000/igd.xml"
 
@@ -24,10 +24,10 @@ def answer(location: str, status: str = "200 OK", name: str = "LOCATION") -> byt
 
 
 class Lan:
-    """A router and a neighbour: what each says to the first question, before the others are looked at."""
+    """A router and a neighbor: what each says to the first question, before the others are looked at."""
 
-    def __init__(self, router: socket.socket, neighbour: socket.socket) -> None:
-        self._voices = {ROUTER: router, NEIGHBOUR: neighbour}
+    def __init__(self, router: socket.socket, neighbor: socket.socket) -> None:
+        self._voices = {ROUTER: router, NEIGHBOR: neighbor}
         self._group = Endpoint(*router.getsockname())
         self.questions: list[bytes] = []
 
@@ -53,11 +53,11 @@ def lan(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lan]:
     monkeypatch.setattr(real_ssdp, "WAITS", (0.1, 0.1))
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as router,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as neighbour,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as neighbor,
     ):
         router.bind((ROUTER, 0))
-        neighbour.bind((NEIGHBOUR, 0))
-        yield Lan(router, neighbour)
+        neighbor.bind((NEIGHBOR, 0))
+        yield Lan(router, neighbor)
 
 
 @pytest.mark.parametrize("name", ["LOCATION", "Location", "location"])
@@ -66,10 +66,10 @@ async def test_the_gateway_says_where_it_describes_itself(lan: Lan, name: str) -
     assert lan.questions[0].startswith(b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n")
 
 
-async def test_a_neighbour_that_answers_first_is_not_believed(lan: Lan) -> None:
+async def test_a_neighbor_that_answers_first_is_not_believed(lan: Lan) -> None:
     """Whatever it names: itself, or the gateway."""
-    others = [answer(f"http://{NEIGHBOUR}:5000/igd.xml"), answer(f"http://{ROUTER}:7777/reboot")]
-    assert await lan.find(*((NEIGHBOUR, other) for other in others), (ROUTER, answer(AT_HOME))) == AT_HOME
+    others = [answer(f"http://{NEIGHBOR}:5000/igd.xml"), answer(f"http://{ROUTER}:7777/reboot")]
+    assert await lan.find(*((NEIGHBOR, other) for other in others), (ROUTER, answer(AT_HOME))) == AT_HOME
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ async def test_junk_before_the_answer_is_passed_over(lan: Lan) -> None:
 
 
 async def test_a_flood_of_answers_ends_the_search(lan: Lan) -> None:
-    flood = [(NEIGHBOUR, answer(AT_HOME))] * MAX_NOISE
+    flood = [(NEIGHBOR, answer(AT_HOME))] * MAX_NOISE
     with pytest.RaisesGroup(pytest.RaisesExc(Unreachable, match="too many")):
         await lan.find(*flood, (ROUTER, answer(AT_HOME)))
 

@@ -31,7 +31,7 @@ SILENCE = 0.3
 """Seconds for what must not come."""
 
 
-class Behaviour(NamedTuple):
+class Behavior(NamedTuple):
     """The mapping and filtering that RFC 5780 finds, and the allocation of ports meanwhile."""
 
     mapping: Mapping
@@ -84,7 +84,7 @@ class Agent:
         """Over TCP: whether `size` bytes came back whole."""
         return bool(self._do("pump", to=to, size=size))
 
-    def behaviour(self) -> Behaviour:
+    def behavior(self) -> Behavior:
         """RFC 5780 4.3 and 4.4, a fresh socket for each."""
         local = Endpoint(self._host.address, self.open())
         seen = [self.seen_by(server) for server in (PRIMARY, OTHER_ADDRESS, OTHER_BOTH)]
@@ -109,7 +109,7 @@ class Agent:
             filtering = Filtering.ADDRESS_DEPENDENT
         else:
             filtering = Filtering.ADDRESS_AND_PORT_DEPENDENT
-        return Behaviour(mapping, filtering, allocation)
+        return Behavior(mapping, filtering, allocation)
 
     def close(self) -> None:
         assert self._program.stdin is not None

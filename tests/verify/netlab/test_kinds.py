@@ -42,7 +42,7 @@ def test_a_site_behaves_as_its_truth_says(lab: Lab, agent_on: Callable[[Host], A
     """Mapping, filtering and allocation, found the way RFC 5780 does; and the address under which it is seen."""
     site = fresh_site(lab, kind)
     agent = agent_on(site.host)
-    assert agent.behaviour() == (kind.truth.mapping, kind.truth.filtering, kind.truth.allocation)
+    assert agent.behavior() == (kind.truth.mapping, kind.truth.filtering, kind.truth.allocation)
     agent.open()
     seen = agent.seen_by(PRIMARY)
     assert seen is not None
@@ -72,7 +72,7 @@ def test_two_hosts_meet_at_the_public_address_only_with_hairpin(
 @pytest.mark.parametrize("kind", HAIRPIN, ids=lambda kind: kind.value)
 def test_hairpin_changes_nothing_else(lab: Lab, agent_on: Callable[[Host], Agent], kind: Kind) -> None:
     site = fresh_site(lab, kind, hairpin=True)
-    assert agent_on(site.host).behaviour() == (kind.truth.mapping, kind.truth.filtering, kind.truth.allocation)
+    assert agent_on(site.host).behavior() == (kind.truth.mapping, kind.truth.filtering, kind.truth.allocation)
 
 
 def test_a_counting_router_counts_for_all_its_hosts_and_lets_streams_be(
@@ -158,7 +158,7 @@ def test_two_hosts_with_one_local_port_keep_a_mapping_each(
     assert second.seen_by(OTHER_BOTH) == other
 
 
-def test_a_learnt_mapping_ends_with_its_lifetime(lab: Lab, agent_on: Callable[[Host], Agent]) -> None:
+def test_a_learned_mapping_ends_with_its_lifetime(lab: Lab, agent_on: Callable[[Host], Agent]) -> None:
     agent = agent_on(fresh_site(lab, Kind.FULL_CONE, lifetime=1).host)
     agent.open()
     assert agent.seen_by(PRIMARY, after=0.2, within=1.0) is not None

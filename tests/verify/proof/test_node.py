@@ -76,9 +76,9 @@ def test_no_punch_where_the_policy_forbids_it(quiet: Rules) -> None:
 
 
 def test_a_new_process_of_the_peer_voids_the_proof(quiet: Rules) -> None:
-    connected = HELD._replace(peer="connected", is_proven=True, card=Card.OLD, in_flight=(Message.UP,))
+    connected = HELD._replace(peer="connected", is_proved=True, card=Card.OLD, in_flight=(Message.UP,))
     met = only(node.receive(quiet, connected))
-    assert (met.peer, met.is_proven, met.card) == ("announced", False, Card.CURRENT)
+    assert (met.peer, met.is_proved, met.card) == ("announced", False, Card.CURRENT)
 
 
 def test_an_acknowledgement_may_have_been_of_an_announcement_without_verdict(quiet: Rules) -> None:

@@ -24,8 +24,8 @@ def test_two_that_begin_can_only_register(quiet: Rules) -> None:
 
 
 def test_what_a_node_does_at_once_goes_first(quiet: Rules) -> None:
-    proven = HELD._replace(peer="punching", is_proven=True, in_flight=(Message.UP,))
-    found, is_urgent = Stepper(quiet).steps(Pair(proven, HELD))
+    proved = HELD._replace(peer="punching", is_proved=True, in_flight=(Message.UP,))
+    found, is_urgent = Stepper(quiet).steps(Pair(proved, HELD))
     assert is_urgent
     assert texts(found) == {"path_verified: the path is proved"}
 
@@ -39,7 +39,7 @@ def test_an_application_that_still_wants_the_peer_has_a_pace_of_its_own(quiet: R
 
 
 def test_a_path_is_lost_only_where_it_is_broken(quiet: Rules) -> None:
-    connected = HELD._replace(peer="connected", is_proven=True)
+    connected = HELD._replace(peer="connected", is_proved=True)
     lost = [step for step in steps(quiet, Pair(connected, connected)) if step.action.text.startswith("path_lost")]
     assert [step.on_broken_path for step in lost] == [True, True]
     stranger = connected._replace(card=Card.OLD)

@@ -51,7 +51,7 @@ MAPPINGS = (Mapping.ENDPOINT_INDEPENDENT, Mapping.ADDRESS_DEPENDENT, Mapping.ADD
 FILTERINGS = (Filtering.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_DEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT)
 ALLOCATIONS = (Allocation.PRESERVING, Allocation.SEQUENTIAL, Allocation.RANDOM, Allocation.BLOCK)
 DISCOVERED = 5.0
-"""Seconds from the request to the end of behaviour discovery, amply."""
+"""Seconds from the request to the end of behavior discovery, amply."""
 DESK = Host(addresses=("192.168.1.2",), behind="home")
 
 
@@ -62,7 +62,7 @@ class Look:
     report: NatReport
     keepalive: float
     news: list[float]
-    """When it learnt more than the verdict, seconds after the start."""
+    """When it learned more than the verdict, seconds after the start."""
     packets: int
     verdict_after: float
     samples: tuple[PortSample, ...] = ()
@@ -95,7 +95,7 @@ def look(
                 packets += 1
 
             class News(Notifier):
-                """Tells a verdict from what is learnt after it."""
+                """Tells a verdict from what is learned after it."""
 
                 known: SurveyResult | None = None
 

@@ -1,4 +1,4 @@
-"""The routers of this machine's default routes, and our address towards each, by rtnetlink."""
+"""The routers of this machine's default routes, and our address toward each, by rtnetlink."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read_gateways(kernel: netlink.Netlink) -> tuple[Gateway, ...]:
 
 
 def _own_address(route: _Route, addresses: list[_Address]) -> str | None:
-    """Our address towards the gateway: the route's source, else one of its network, else any; stable ones first."""
+    """Our address toward the gateway: the route's source, else one of its network, else any; stable ones first."""
     if route.source is not None:
         return str(route.source)
     usable = [

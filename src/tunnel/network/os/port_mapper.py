@@ -72,7 +72,7 @@ class RealPortMapper:
             self._worker.start()
 
     async def map_port(self, internal_port: int, lease: float, external_port: int = 0) -> MappedPort:
-        """Map a UDP port towards this machine for `lease` seconds. Raises Unreachable or Refused."""
+        """Map a UDP port toward this machine for `lease` seconds. Raises Unreachable or Refused."""
         first = external_port or internal_port
         service, mapped = await self._ask("map", internal_port=internal_port, first_port=first, lease=round(lease))
         service.tells_entries = mapped["tells_entries"]

@@ -20,6 +20,6 @@ FEW_FLOWS = 40
 With the volleys of other punches that is fewer than a hundred at one address: only an attempt may open more.
 """
 PREDICTION_HOST_BURST, PREDICTION_HOST_RATE = 4.0 * PREDICTION_PACKETS, 4.0 * PREDICTION_PACKETS / 3600.0
-"""Packets of attempts towards one address, and one peer: so many at once, so many a second."""
+"""Packets of attempts toward one address, and one peer: so many at once, so many a second."""
 PREDICTION_LEAST = 200.0
 """With fewer packets an attempt is not worth making."""

@@ -91,7 +91,7 @@ class Scanner:
                         return
 
     async def _tell_port(self) -> None:
-        """Open the one socket to probe from, and find out which outer port it has towards the listener."""
+        """Open the one socket to probe from, and find out which outer port it has toward the listener."""
         attempt = self._attempt
         while not self._sources:
             self._sources = await attempt.open_sockets(1)

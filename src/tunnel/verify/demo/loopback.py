@@ -78,7 +78,7 @@ async def _meet(console: DemoConsole, node: NodeHandle, peer: str) -> None:
 
 
 async def _connect(console: DemoConsole, findings: Findings, desk: NodeHandle, laptop: NodeHandle) -> bool:
-    console.heading("The first datagram: relay first, direct when proven")
+    console.heading("The first datagram: relay first, direct once proved")
     began = time.time()
     with console.waiting("greeting both ways"):
         greeting = await desk.ask("greet", text="hello, laptop")

@@ -138,7 +138,7 @@ class _NetnsDemo:
     async def _connect(self) -> bool:
         console, findings = self._console, self._findings
         target = self._addresses["laptop"]
-        console.heading(f"ping {target}: relay first, direct when proven")
+        console.heading(f"ping {target}: relay first, direct once proved")
         began = time.time()
         self._nursery.start_soon(self._ping, target)
         with console.waiting("the first answer"), trio.move_on_after(DIRECT_PATIENCE):

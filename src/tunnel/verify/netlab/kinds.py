@@ -5,7 +5,7 @@ The words are those of RFC 4787: *mapping* (which external port a local one gets
     kind                  mapping                      filtering                    made by
     public                none                         open                         no router at all
     firewall              none                         address and port-dependent   a router that only filters by state
-    full_cone             endpoint-independent         endpoint-independent         a learnt map, DNAT through it
+    full_cone             endpoint-independent         endpoint-independent         a learned map, DNAT through it
     addr_restricted       endpoint-independent         address-dependent            the map, for remotes spoken to
     port_preserving       endpoint-independent         address and port-dependent   masquerade, WAN input dropped
     sloppy                as above, until poisoned     address and port-dependent   masquerade, WAN input accepted
@@ -42,7 +42,7 @@ class Gateway(Enum):
 
 
 class Kind(Enum):
-    """The behaviour of a site's routers."""
+    """The behavior of a site's routers."""
 
     PUBLIC = "public"
     FIREWALL = "firewall"
@@ -143,4 +143,4 @@ _BEHAVIORS = {
     Kind.UDP_BLOCKED: _router(udp=Udp.BLOCKED),
     Kind.WEB_ONLY: _router(udp=Udp.WEB_ONLY),
 }
-"""The behaviour of each single router, in the words of the simulation."""
+"""The behavior of each single router, in the words of the simulation."""

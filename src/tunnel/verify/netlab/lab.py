@@ -29,7 +29,7 @@ from tunnel.verify.netlab.namespaces import (
     run,
     run_scripts,
 )
-from tunnel.verify.netlab.router_rules import LEARNT_TABLES, keeps_tables
+from tunnel.verify.netlab.router_rules import LEARNED_TABLES, keeps_tables
 from tunnel.verify.netlab.sites import MAX_SITES, SERVER_ADDRESSES, SERVER_ADDRESSES_V6, Host, Site, SiteSpec
 
 _TERM_PATIENCE = 2.0  # seconds that programs get after SIGTERM when the lab closes
@@ -225,7 +225,7 @@ class Lab:
         check_privilege(["conntrack"])
         for depth, (namespace, kind) in enumerate(zip(site.routers, site.kind.routers, strict=True)):
             if keeps_tables(kind, hairpin=site.spec.hairpin and depth == 0):
-                run(command_in(namespace, ["nft", "-f", "-"]), "".join(f"flush {table}\n" for table in LEARNT_TABLES))
+                run(command_in(namespace, ["nft", "-f", "-"]), "".join(f"flush {table}\n" for table in LEARNED_TABLES))
             run(command_in(namespace, ["conntrack", "-F"]))
 
     # Looking

@@ -18,7 +18,7 @@ MAPPING_LIFETIME = 180
 SEQUENTIAL_PORTS = range(40_000, 44_000)
 """The ports of a `symmetric_sequential` router, used one after the other, then from the start again."""
 
-LEARNT_TABLES = ("map ip nat inside_of", "map ip nat outside_of", "set ip nat permitted")
+LEARNED_TABLES = ("map ip nat inside_of", "map ip nat outside_of", "set ip nat permitted")
 """The tables that a router that `keeps_tables` must flush in addition to its connections."""
 
 
@@ -30,7 +30,7 @@ def keeps_tables(kind: Kind, *, hairpin: bool) -> bool:
 def router_rules(kind: Kind, *, gateway: str | None, lifetime: int = MAPPING_LIFETIME, hairpin: bool = False) -> str:
     """The whole nftables ruleset of one router with the interfaces `wan` and `lan`.
 
-    `gateway` is its IPv4 address on `lan`, if it has one, `lifetime` in seconds that of a learnt mapping. Without
+    `gateway` is its IPv4 address on `lan`, if it has one, `lifetime` in seconds that of a learned mapping. Without
     `hairpin` a packet from `lan` to the router's own WAN address dies in silence. `kind` is that of one router.
     """
     return _nat(kind, gateway, lifetime, hairpin) + _FILTER.format(

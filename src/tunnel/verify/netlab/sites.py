@@ -110,7 +110,7 @@ class Site:
 
     @property
     def kind(self) -> Kind:
-        """The behaviour of its router."""
+        """The behavior of its router."""
         return self.spec.kind
 
     @property

@@ -5,7 +5,7 @@
 
 `nat2` exists in sites with two routers only; a `public` site has no router, and its host's `wan` is at the internet.
 A `firewall` site's hosts have public addresses, 25.N.1.10, in a network that is routed to its router. Links at
-the internet have fixed MAC addresses and permanent neighbours, so that no ARP round trip disturbs a measured delay.
+the internet have fixed MAC addresses and permanent neighbors, so that no ARP round trip disturbs a measured delay.
 IPv6 is off on all links, to keep captures and counters quiet, except at sites that ask for it.
 """
 
@@ -292,7 +292,7 @@ def _without_ipv6() -> str:
 
 
 def _with_ipv6(*interfaces: str) -> str:
-    """Turn IPv6 on, with addresses that are valid at once: before, a router sends no neighbour solicitations."""
+    """Turn IPv6 on, with addresses that are valid at once: before, a router sends no neighbor solicitations."""
     return "".join(
         f"echo 0 > /proc/sys/net/ipv6/conf/{interface}/{setting}\n"
         for interface in interfaces

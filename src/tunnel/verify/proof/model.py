@@ -134,7 +134,7 @@ class Model:
         known = self._proofs.get((pair, who))
         if known is None:
             sides = self.pairs[pair]
-            side, other = sides.side(who)._replace(is_proven=True), sides.side(1 - who)
+            side, other = sides.side(who)._replace(is_proved=True), sides.side(1 - who)
             proved = sides.changed(who, side, other, sides.askers)
             known = self._proofs[pair, who] = self._move(Step(Pace.PROMPT, Action("", "", ""), proved))
         return known
@@ -148,7 +148,7 @@ def _kept_paths(keeps: int, is_mirrored: bool) -> bytes:
 def fault_of(pair: Pair) -> str:
     """What is wrong with this pair as it stands; empty where nothing is."""
     for side in (pair.a, pair.b):
-        if side.peer == "connected" and not side.is_proven:
+        if side.peer == "connected" and not side.is_proved:
             return "connected although the proof of the path is void"
         if side.announcement == "acknowledged" and not (side.is_linked and side.seen == Seen.ANNOUNCED):
             return "acknowledged although the server holds no announcement"

@@ -70,7 +70,7 @@ def _enter(rules: Rules, side: Side, event: str, target: str) -> Iterator[Side]:
         case "announced":
             if event in FALLS and side.has_relay:
                 raise Fault(f"{event} passes over a relay that carries")
-            yield moved._replace(is_proven=False)
+            yield moved._replace(is_proved=False)
         case "requested":
             if event != "peer_wanted":
                 raise Fault(f"requested by {event}, and nobody wants the peer")
@@ -81,17 +81,17 @@ def _enter(rules: Rules, side: Side, event: str, target: str) -> Iterator[Side]:
             if side.peer == target:
                 raise Fault("a punch spends its budget twice")
             asking = moved if side.is_introduced else _connect(rules, moved)
-            yield asking._replace(is_introduced=False, is_proven=False)
+            yield asking._replace(is_introduced=False, is_proved=False)
         case "connected":
-            if not side.is_proven:
+            if not side.is_proved:
                 raise Fault("connected without a proof of the path")
             yield moved._replace(is_introduced=False)
         case "relayed":
             if not side.has_relay:
                 raise Fault("relayed although the relay does not carry")
-            yield moved._replace(is_introduced=False, is_proven=False)
+            yield moved._replace(is_introduced=False, is_proved=False)
             if side.is_introduced and rules.is_direct_allowed:  # it came only just now: not used up
-                yield moved._replace(is_proven=False)
+                yield moved._replace(is_proved=False)
         case _:
             yield moved
 
@@ -197,7 +197,7 @@ def _meet(rules: Rules, side: Side, card: str) -> Iterator[Side]:
     if side.card == card:
         yield met
         return
-    met = met._replace(is_proven=False)
+    met = met._replace(is_proved=False)
     if side.card == Card.NONE:
         yield met
     else:

@@ -1,4 +1,4 @@
-"""What is proved. What must never happen is found during exploration; what must always happen again, afterwards."""
+"""What is proved. What must never happen is found during exploration; what must always happen again, afterward."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Side(NamedTuple):
     """Whether this side believes that the server has a link to the peer."""
     is_introduced: bool = False
     """An introduction that no punch has used."""
-    is_proven: bool = False
+    is_proved: bool = False
     """A probe of ours was answered over the direct path by the process that we know, since the last punch began."""
     is_linked: bool = False
     is_dirty: bool = False

@@ -135,7 +135,7 @@ class Stepper:
         match side.peer:
             case "announced" | "requested" if is_worth_acting:
                 event, because = "introduced", "the server introduced us"
-            case "punching" | "relayed" if side.is_proven:
+            case "punching" | "relayed" if side.is_proved:
                 event, because = "path_verified", "the path is proved"
             case "relayed" if not side.has_relay:
                 event, because = "relay_lost", "the relay does not carry"

@@ -202,13 +202,13 @@ def _close(sides: _Sides, announced: tuple[bool, ...], known: int | None, mirror
     """By side, where it has sent something to, in that order."""
     for side in (0, 1):
         if announced[1 - side]:
-            seen = _port_towards(_STUN_SERVER, sides[1 - side])
+            seen = _port_toward(_STUN_SERVER, sides[1 - side])
             asked[side][_Place(_MIRROR if mirrored else 1 - side, seen)] = None
     for _ in range(_ROUNDS):
         for side in (0, 1):
             peer = 1 - side
             for place in list(asked[side]):
-                source = _Place(side, _port_towards(place, sides[side]))
+                source = _Place(side, _port_toward(place, sides[side]))
                 is_received = place.address in (peer, _MIRROR) and _passes(source, place.port, sides[peer], asked[peer])
                 if is_received or known == side:
                     asked[peer][source] = None
@@ -217,17 +217,17 @@ def _close(sides: _Sides, announced: tuple[bool, ...], known: int | None, mirror
 
 def _is_path(place: _Place, sides: _Sides, asked: Sequence[dict[_Place, None]]) -> bool:
     """Whether what side 0 sends to this place arrives, and the answer comes from it and arrives too."""
-    source = _Place(0, _port_towards(place, sides[0]))
+    source = _Place(0, _port_toward(place, sides[0]))
     return (
         place.address == 1
         and source in asked[1]
-        and _port_towards(source, sides[1]) == place.port
+        and _port_toward(source, sides[1]) == place.port
         and _passes(source, place.port, sides[1], asked[1])
         and _passes(place, source.port, sides[0], asked[0])
     )
 
 
-def _port_towards(place: _Place, side: Side) -> _Port:
+def _port_toward(place: _Place, side: Side) -> _Port:
     """The outer port by which a packet leaves (RFC 4787, section 4.1)."""
     return tuple(_part_of(place, hop.mapping) for hop in side)
 
@@ -244,7 +244,7 @@ def _part_of(place: _Place, mapping: Mapping) -> object:
 
 def _passes(source: _Place, port: _Port, side: Side, asked: Iterable[_Place]) -> bool:
     """Whether a packet to this outer port of a side comes in through each hop (RFC 4787, section 5)."""
-    through = [(place, _port_towards(place, side)) for place in asked]
+    through = [(place, _port_toward(place, side)) for place in asked]
     if not any(made == port for _, made in through):
         return False  # there is no such mapping
     for depth, hop in enumerate(side, start=1):

@@ -14,7 +14,7 @@ from tunnel.model.nat import Allocation
 from tunnel.verify.reachability.topology import Nat
 from tunnel.verify.simulation.internet.allocation import Allocator, allocator_of, poisson
 
-INNER, NEIGHBOUR = Endpoint("192.168.1.2", 5000), Endpoint("192.168.1.3", 5000)
+INNER, NEIGHBOR = Endpoint("192.168.1.2", 5000), Endpoint("192.168.1.3", 5000)
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
@@ -41,7 +41,7 @@ class Ports:
 async def test_preserving_keeps_the_inner_port_and_else_takes_the_next_free_one_above() -> None:
     ports = Ports(Nat(allocation=Allocation.PRESERVING))
     assert ports.some(2, INNER) == [5000, 5001]
-    assert ports.some(1, NEIGHBOUR) == [5002]
+    assert ports.some(1, NEIGHBOR) == [5002]
 
 
 async def test_preserving_wraps_round_at_the_end_of_the_range() -> None:
@@ -60,7 +60,7 @@ async def test_preserving_keeps_no_port_outside_its_range() -> None:
 @pytest.mark.parametrize("step", [1, 2, 7])
 async def test_sequential_goes_up_by_its_step_whoever_asks(step: int) -> None:
     ports = Ports(Nat(allocation=Allocation.SEQUENTIAL, step=step))
-    one, two, three = (ports.take(inner) or 0 for inner in (INNER, NEIGHBOUR, INNER))
+    one, two, three = (ports.take(inner) or 0 for inner in (INNER, NEIGHBOR, INNER))
     assert (two - one, three - two) == (step, step)
 
 
@@ -113,7 +113,7 @@ async def test_random_finds_the_last_free_port() -> None:
 
 async def test_each_subscriber_stays_in_a_block_of_its_own() -> None:
     ports = Ports(Nat(allocation=Allocation.BLOCK, block_size=64))
-    mine, theirs = ports.some(40, INNER), ports.some(40, NEIGHBOUR)
+    mine, theirs = ports.some(40, INNER), ports.some(40, NEIGHBOR)
     assert max(mine) - min(mine) < 64
     assert max(theirs) - min(theirs) < 64
     assert {(port - 1024) // 64 for port in mine}.isdisjoint((port - 1024) // 64 for port in theirs)
@@ -124,7 +124,7 @@ async def test_a_block_is_used_up_though_others_have_room() -> None:
     ports = Ports(Nat(allocation=Allocation.BLOCK, block_size=64))
     ports.some(64, INNER)
     assert ports.take(INNER) is None
-    assert ports.take(NEIGHBOUR) is not None
+    assert ports.take(NEIGHBOR) is not None
 
 
 async def test_there_are_only_so_many_blocks() -> None:

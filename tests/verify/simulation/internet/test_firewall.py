@@ -9,7 +9,7 @@ from tunnel.model.nat import Filtering
 from tunnel.verify.simulation.internet.firewall import Firewall
 from tunnel.verify.simulation.internet.openings import Policy
 
-INNER, NEIGHBOUR = Endpoint("2001:db8::2", 5000), Endpoint("2001:db8::3", 5000)
+INNER, NEIGHBOR = Endpoint("2001:db8::2", 5000), Endpoint("2001:db8::3", 5000)
 REMOTES = (Endpoint("2001:db8:1::1", 1), Endpoint("2001:db8:1::1", 2), Endpoint("2001:db8:2::1", 1))
 
 
@@ -31,7 +31,7 @@ def test_whoever_sent_out_is_open_to_those_whom_the_filtering_names(filtering: F
 @pytest.mark.parametrize("filtering", [each for each in Filtering if each not in (Filtering.UNKNOWN, Filtering.NONE)])
 def test_who_never_sent_is_shut(filtering: Filtering) -> None:
     wall = Firewall(Policy(filtering=filtering))
-    wall.leave(NEIGHBOUR, REMOTES[0], 0.0)
+    wall.leave(NEIGHBOR, REMOTES[0], 0.0)
     assert not wall.enter(INNER, REMOTES[0], 0.0)
 
 
@@ -42,13 +42,13 @@ def test_without_filtering_all_come_in() -> None:
 def test_an_opening_closes_after_its_lifetime() -> None:
     wall = Firewall(Policy(filtering=Filtering.ENDPOINT_INDEPENDENT, lifetime=120.0, unanswered_lifetime=30.0))
     wall.leave(INNER, REMOTES[0], 0.0)
-    wall.leave(NEIGHBOUR, REMOTES[0], 0.0)
+    wall.leave(NEIGHBOR, REMOTES[0], 0.0)
     assert wall.enter(INNER, REMOTES[0], 29.0)
     assert wall.enter(INNER, REMOTES[0], 148.0)
     assert not wall.enter(INNER, REMOTES[0], 268.0)
-    assert not wall.enter(NEIGHBOUR, REMOTES[0], 30.0)
-    wall.leave(NEIGHBOUR, REMOTES[0], 300.0)
-    assert wall.enter(NEIGHBOUR, REMOTES[0], 301.0)
+    assert not wall.enter(NEIGHBOR, REMOTES[0], 30.0)
+    wall.leave(NEIGHBOR, REMOTES[0], 300.0)
+    assert wall.enter(NEIGHBOR, REMOTES[0], 301.0)
 
 
 def test_what_goes_to_others_takes_nothing_from_those_who_were_asked_before() -> None:

@@ -97,7 +97,7 @@ async def test_nat_pmp_tells_the_outer_address() -> None:
     assert scene.ask(PmpAddressRequest()) == PmpAddress(BORN, "25.1.0.2")
 
 
-async def test_nat_pmp_maps_a_port_towards_who_asked() -> None:
+async def test_nat_pmp_maps_a_port_toward_who_asked() -> None:
     scene = Scene()
     assert scene.ask(pmp_map()) == PmpMapped(BORN, UDP, 5000, 5000, 600)
     assert scene.ask(pmp_map(external_port=7000), LAPTOP) == PmpMapped(BORN, UDP, 5000, 7000, 600)

@@ -51,7 +51,7 @@ def street(lie: Lie = Lie.NONE, *, max_lease: float = 7200.0) -> Street:
     return Street(Gateway(upnp=True, lie=lie, max_lease=max_lease))
 
 
-async def test_a_port_is_mapped_towards_the_host_and_unmapped() -> None:
+async def test_a_port_is_mapped_toward_the_host_and_unmapped() -> None:
     home = street()
     assert (await home.desk.map_port(PORT, LEASE)).external == Endpoint(OUTSIDE, PORT)
     assert trio.current_time() == pytest.approx(DISCOVERED_SECONDS)

@@ -1,4 +1,4 @@
-"""A router among hosts: one claim for each behaviour of RFC 4787, and for those that break it."""
+"""A router among hosts: one claim for each behavior of RFC 4787, and for those that break it."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def test_a_mapping_lives_as_long_as_it_is_used_and_no_longer(scene: Scene,
     assert scene.fates_of(b"passes?")[-1] is Fate.FILTERED
 
 
-# --- neighbours, hairpinning, double NAT ---
+# --- neighbors, hairpinning, double NAT ---
 
 
 async def test_hosts_of_one_lan_talk_without_their_router(scene: Scene) -> None:

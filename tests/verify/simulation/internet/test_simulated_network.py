@@ -256,12 +256,12 @@ async def test_a_cut_goes_where_its_host_goes(scene: Scene, is_passed: Passes) -
     assert await is_passed(a, SERVER, server)
 
 
-async def test_neighbours_can_be_cut_apart_within_their_lan(scene: Scene, is_passed: Passes) -> None:
-    neighbour = Host(addresses=("192.168.1.3",), behind="router-a")
-    net = scene.build(replace(TWO_HOMES, hosts={**TWO_HOMES.hosts, "neighbour": neighbour}))
-    a, mate = await scene.mailbox("a"), await scene.mailbox("neighbour")
+async def test_neighbors_can_be_cut_apart_within_their_lan(scene: Scene, is_passed: Passes) -> None:
+    neighbor = Host(addresses=("192.168.1.3",), behind="router-a")
+    net = scene.build(replace(TWO_HOMES, hosts={**TWO_HOMES.hosts, "neighbor": neighbor}))
+    a, mate = await scene.mailbox("a"), await scene.mailbox("neighbor")
     assert await is_passed(a, Endpoint("192.168.1.3", 5000), mate)
-    net.cut("neighbour", "a")
+    net.cut("neighbor", "a")
     assert not await is_passed(a, Endpoint("192.168.1.3", 5000), mate)
 
 

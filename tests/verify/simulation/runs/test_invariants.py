@@ -312,7 +312,7 @@ def test_an_interface_with_addresses_that_are_not_the_node_s_is_a_fault(monkeypa
 
 
 def test_data_on_a_way_that_leads_through_the_tunnel_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken are both: what recognises our own datagrams, and what counts the bytes that the tunnel carried."""
+    """Broken are both: what recognizes our own datagrams, and what counts the bytes that the tunnel carried."""
     overlay = do(4.0, "overlay", one="desk", other="laptop", encrypted=True)
     talk = do(1.0, "send", who="desk", to="laptop", every=0.2, until=19.0)
     scenario = pair_with_tun(overlay, talk, nat="symmetric", length=20.0)

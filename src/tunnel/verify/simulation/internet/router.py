@@ -79,7 +79,7 @@ class RouterBox:
 
     @property
     def spec(self) -> Router:
-        """Its present behaviour."""
+        """Its present behavior."""
         return self._spec
 
     @spec.setter
@@ -268,7 +268,7 @@ class Lan:
         self._cover(address)
 
     def transmit(self, packet: MemoryPacket) -> None:
-        """A packet from a host inside: to a neighbour, or out."""
+        """A packet from a host inside: to a neighbor, or out."""
         host = packet.destination.host
         owner = self._owners.get(host)
         if owner is not None:

@@ -90,7 +90,7 @@ class SimulatedNetwork:
 
         Each is a host, a router or the server. It happens on the line of whichever of the two stands behind a router
         (`one`, if both do). There the other side is known by the addresses that it shows: its own, and those of the
-        routers in front of it. So its neighbours behind the same NAT are cut off as well.
+        routers in front of it. So its neighbors behind the same NAT are cut off as well.
         """
         near_is_one = self._behind.get(one) is not None or self._behind.get(other) is None
         near, far = (one, other) if near_is_one else (other, one)

@@ -1,1 +1,1 @@
-"""One run of a scenario: programs, actions, trace and judgement."""
+"""One run of a scenario: programs, actions, trace and judgment."""

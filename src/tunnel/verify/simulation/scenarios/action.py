@@ -193,7 +193,7 @@ class Plug(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sleep(Action):
-    """Suspend a host: nothing reaches it or leaves it, and its boot clock shows it afterwards.
+    """Suspend a host: nothing reaches it or leaves it, and its boot clock shows it afterward.
 
     Its program's timers run on, unlike those of a suspended machine: what ends meanwhile ends a little early.
     """
@@ -252,7 +252,7 @@ class Clone(Action):
 class Overlay(Action):
     """Set up another VPN between two hosts, inside their tunnel; with a `latency` it takes a path of its own.
 
-    Inside the tunnel it needs a TUN interface (`tun`) on both hosts. Its content can be recognised unless `encrypted`.
+    Inside the tunnel it needs a TUN interface (`tun`) on both hosts. Its content can be recognized unless `encrypted`.
     """
 
     word: ClassVar[str] = "overlay"

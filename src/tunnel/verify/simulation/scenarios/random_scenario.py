@@ -271,15 +271,15 @@ class _Drawing:
     def _expectations(
         self, topology: Topology, nodes: dict[str, NodePlan], actions: Sequence[Action], length: float
     ) -> Iterator[Expectation]:
-        afterwards = _after_roaming(topology, actions)
+        afterward = _after_roaming(topology, actions)
         for host, other in self._pairs:
             must_be_direct = (
                 not nodes[host].settings.relay_only
                 and not nodes[other].settings.relay_only
                 and not any(map(_looks_blocked, actions))  # the node believes that UDP is blocked until the next survey
-                and _is_clean(afterwards, host)
-                and _is_clean(afterwards, other)
-                and direct_path_possible(*nat_chains(afterwards, host, other)).possibility is Possibility.PLAIN
+                and _is_clean(afterward, host)
+                and _is_clean(afterward, other)
+                and direct_path_possible(*nat_chains(afterward, host, other)).possibility is Possibility.PLAIN
             )
             yield ExpectPeer(
                 node=host,
