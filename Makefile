@@ -9,7 +9,7 @@ STORM ?= 2000
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: .venv/runs ## A server and two nodes on this machine: relay first, direct when proven, cut and healed
+demo: .venv/runs ## A server and two nodes on this machine: relay first, direct once proved, cut and healed
 	$(BIN)/p2ptunnel-trio demo
 
 test: .venv/ready ## All tests; as root on Debian also those on real NATs in namespaces
