@@ -5,8 +5,8 @@ The proof fails if one is missing here, or if one is here that breaks a property
 
 from __future__ import annotations
 
-_ACTIVITY = "the activity says `introduced` only where it can be acted on, so the guard is a second lock on that door"
-_LADDER = "without a direct path to hope for, the patience of `relayed` has no end: the guard is a second lock"
+_ACTIVITY = "the activity says `introduced` only where it can be acted on, so the guard is only a second check"
+_LADDER = "if no direct path is possible, the patience of `relayed` never ends: the guard is only a second check"
 
 REASONS: dict[str, str] = {
     "peer_connection: announced --introduced [relay_carries and not may_go_direct]--> relayed forgets relay_carries": (
@@ -18,17 +18,17 @@ REASONS: dict[str, str] = {
     "peer_connection: relayed --introduced [may_go_direct]--> punching forgets may_go_direct": _ACTIVITY,
     "peer_connection: relayed --patience_ended [may_go_direct]--> punching forgets may_go_direct": _LADDER,
     "peer_connection: requested --patience_ended [relay_carries]--> relayed is removed": (
-        "a server that has a link to us answers each request: this patience is for one that breaks its word"
+        "a server that has a link to us answers each request: this patience is for one that does not"
     ),
     "announcement: announcing --changed--> announcing leads to stale": "it announces all the same, 50 ms later",
     "announcement: acknowledged --changed--> stale leads to announcing": (
         "it announces at once instead of waiting 50 ms for more to change"
     ),
     "announcement: announcing --patience_ended--> announcing is removed": (
-        "TCP loses nothing: announcing again is for a server that forgets what it was told"
+        "TCP loses nothing: repeating an announcement is for a server that has forgotten it"
     ),
     "introduction: waiting --patience_ended--> timed_out is removed": (
-        "every node of the model announces or is gone some day: this patience is for one that never does"
+        "in the model every node announces or leaves at some time: this patience is for one that never does"
     ),
 }
 """By the name of a mutant, or by what the names of several begin with."""
