@@ -67,7 +67,7 @@ class Listener:
 
     @property
     def _is_told_alone(self) -> bool:
-        """Whether each socket is told by itself: the ports of one do not give those of the next."""
+        """Whether each socket's port is reported separately: the port of one does not show that of the next."""
         return self._plan.aim is Aim.WHOLE_BLOCK or self._attempt.own.allocation is Allocation.PRESERVING
 
     # Where to.
@@ -190,6 +190,6 @@ def next_ports(counted: int, attempt: Attempt) -> list[int]:
 
 
 def spans_told(attempt: Attempt) -> int:
-    """How many spans the listener has told when all its sockets that aim ahead are open."""
+    """How many spans the listener has reported when all its sockets that aim at the next ports are open."""
     nat = attempt.own if attempt.plan.we_listen else attempt.theirs
     return attempt.plan.sockets if nat.allocation is Allocation.PRESERVING else math.ceil(attempt.plan.sockets / BATCH)

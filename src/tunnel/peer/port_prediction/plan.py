@@ -25,7 +25,7 @@ FIRST_PORT, LAST_PORT = 1024, 65535
 PREDICTED_SOCKETS = 20
 """Of a listener whose NAT allocates ports in sequence."""
 PRESERVING_SOCKETS = 16
-"""Of a listener whose NAT preserves ports where it can: each is told by itself."""
+"""Of a listener whose NAT preserves ports where it can: each port is reported separately."""
 FEWEST_SOCKETS = 16
 WANTED_HITS = 8.0
 """Hits expected within half of the flows: with so many, all miss once in 3,000 attempts."""
@@ -41,7 +41,7 @@ class TacticName(Enum):
     """How a port is found. People see the values."""
 
     PREDICTED = "predicted"
-    """The listener's NAT allocates in sequence: it samples ports while it opens sockets, and tells where they are."""
+    """The listener's NAT allocates in sequence: it samples ports while it opens sockets, and reports where they are."""
     BLOCK = "block"
     """The listener's ports come from a range that was learned: few sockets are enough."""
     BIRTHDAY = "birthday"
@@ -73,7 +73,7 @@ class PredictionPlan:
     sockets: int
     """That the listener opens."""
     spans: tuple[Span, ...] = ()
-    """Ports, first and last, that the scanner probes; empty: those that the listener tells."""
+    """Ports, first and last, that the scanner probes; empty: those that the listener reports."""
     aim: Aim = Aim.ANNOUNCED
     aim_block: Span | None = None
     """The scanner's block, where the listener aims at ports of it."""

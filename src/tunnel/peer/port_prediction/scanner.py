@@ -22,13 +22,13 @@ from tunnel.peer.port_prediction.listener import (
 from tunnel.peer.port_prediction.plan import FEWEST_SOCKETS, FIRST_PORT, LAST_PORT, Aim, Span
 
 MARGIN = 4
-"""Ports beyond each end of a span that was told that are probed, too."""
+"""How many ports beyond each end of a reported span are probed, too."""
 REPEAT = 1.0
-"""Seconds after which ports that were told are probed again, where that costs no flow."""
+"""Seconds after which reported ports are probed again, if that costs no flow."""
 MOST_REPEATED = 90
 """Ports that are probed again at a time."""
 MOST_PAIRS = FEWEST_SOCKETS * PREDICTION_FLOWS
-"""Pairs of a socket of ours and a port that was told: what two blocks make. To shuffle more takes too long."""
+"""Pairs of a socket of ours and a reported port: as many as two blocks make. To shuffle more takes too long."""
 GRACE = 2.0
 """Seconds for late answers, when all ports have been probed."""
 ALL_REPORTED = 1.2
@@ -65,7 +65,7 @@ class Scanner:
     # One port of ours.
 
     async def _ask_all(self) -> None:
-        """Probe all ports of the spans, or those that are told: these again and again."""
+        """Probe all ports of the spans, or, again and again, those that are reported."""
         attempt = self._attempt
         self._learn(self._drawn())
         repeat_at = idle_since = trio.current_time()
@@ -83,7 +83,7 @@ class Scanner:
             await tick()
 
     def _ask_again(self) -> None:
-        """Probe what was told and probed already: a probe may have been lost, or have come too early."""
+        """Probe reported ports again: a probe may have been lost, or have come too early."""
         if not len(self._waiting):
             for port in list(dict.fromkeys(self._told()))[:MOST_REPEATED]:
                 for source in self._sources:
@@ -134,7 +134,7 @@ class Scanner:
             await tick()
 
     async def _count(self) -> None:
-        """Probe in the order in which our NAT counts: the listener aims at ports ahead, and told us from where."""
+        """Probe in the order in which our NAT counts: the listener aims at the next ports, and has reported its own."""
         attempt = self._attempt
         count = _Count(attempt)
         async with trio.open_nursery() as nursery:
