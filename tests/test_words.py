@@ -73,6 +73,15 @@ def test_no_sentence_has_a_word_of_ours_alone() -> None:
     assert set().union(*(found(file, iter([file.read_text()]), RIDDLES) for file in texts)) == set()
 
 
+def test_spelling_is_american() -> None:
+    """As in the names of files and of the interface, `behavior` for one. A logged text that scripts may know stays."""
+    british = re.compile(
+        r"behaviour|learnt\b|licence|\bcentre|colour|honour|neighbour|favour|labelled|dialled|\bproven\b", re.I
+    )
+    texts = [*SOURCES, *PAGES]
+    assert [f"{file.name}: {word}" for file in texts for word in british.findall(file.read_text())] == []
+
+
 def test_hard_is_said_of_nats_and_not_of_punches() -> None:
     """What is done at hard NATs is called port prediction."""
     wrong = re.compile(r"hard[ _]?(punch|tactic)", re.I)
