@@ -256,6 +256,18 @@ async def test_a_cut_goes_where_its_host_goes(scene: Scene, is_passed: Passes) -
     assert await is_passed(a, SERVER, server)
 
 
+async def test_a_second_cut_after_a_move_replaces_the_first(scene: Scene, is_passed: Passes) -> None:
+    """The first stood at the line of the host behind a router; out there it stands at the other's."""
+    net = scene.build(TWO_HOMES)
+    a, _, server = await opened(scene)
+    net.cut("server", "a", both_ways=False)
+    net.move("a", None, "27.0.0.9")
+    net.cut("server", "a", both_ways=False)
+    assert not await is_passed(server, Endpoint("27.0.0.9", 5000), a)
+    net.lift("server", "a")
+    assert await is_passed(server, Endpoint("27.0.0.9", 5000), a)
+
+
 async def test_neighbors_can_be_cut_apart_within_their_lan(scene: Scene, is_passed: Passes) -> None:
     neighbor = Host(addresses=("192.168.1.3",), behind="router-a")
     net = scene.build(replace(TWO_HOMES, hosts={**TWO_HOMES.hosts, "neighbor": neighbor}))

@@ -95,8 +95,11 @@ class SimulatedNetwork:
         near_is_one = self._behind.get(one) is not None or self._behind.get(other) is None
         near, far = (one, other) if near_is_one else (other, one)
         up, down = both_ways or near_is_one, both_ways or not near_is_one
+        before = self._cuts.get((one, other))
         self._cuts[one, other] = _Cut(near, far, udp, tcp, up, down)
         self._enforce_cuts(near)
+        if before is not None and before.near != near:  # it has moved since
+            self._enforce_cuts(before.near)
 
     def lift(self, one: str, other: str) -> None:
         """End the cuts between these two, whichever was named first."""

@@ -285,7 +285,7 @@ class _Drawing:
                 node=host,
                 peer=other,
                 state="connected" if must_be_direct else "connected relayed punching",
-                path=PathKind.DIRECT if must_be_direct else " ".join(PathKind),
+                path=" ".join([PathKind.DIRECT] if must_be_direct else PathKind),
                 by=length,
                 after=length - CALM,
             )
