@@ -31,8 +31,9 @@ NEWER_SEEDS = range(NEWER, NEWER + 200)
 
 
 ONCE_BROKEN = (7027, 400133, 400165, 400979, 501157, 700225, 810506)
-"""A pair in one LAN that was cut during its punch; a cut that stayed when its host had moved; port predictions beside another one, a restart, or a router with a
-new address; and a scenario in which two lost datagrams were all (docs/simulation.md)."""
+"""A pair in one LAN that was cut during its punch; a cut that stayed when its host had moved; port predictions beside
+another one, a restart, or a router with a new address; and a scenario in which two lost datagrams were all
+(docs/simulation.md)."""
 
 
 @pytest.mark.parametrize("seed", [*range(8), *ONCE_BROKEN, *range(NEWER, NEWER + 6), 600078, 600084])
