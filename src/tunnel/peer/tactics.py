@@ -88,9 +88,9 @@ def plan_punch(
 
 
 def may_share_a_lan(own: Announcement, theirs: Announcement) -> bool:
-    """Whether the two may be behind one router: what its NAT and firewall do stands between them as little as it does.
+    """Whether the two may be in one LAN: then the NAT or firewall in front of it is not between them.
 
-    They have an outer address in common; or one of them knows none, and both have addresses of one private /24 or /64.
+    They have an outer address in common; or one of them knows none, and both have addresses of one /24 (IPv6: /64).
     """
     seen, seen_there = (_hosts(each, CandidateKind.REFLEXIVE) for each in (own, theirs))
     if seen and seen_there:
