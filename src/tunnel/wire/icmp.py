@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 
+from tunnel.wire.checksum import checksum_of, sum_of
 from tunnel.wire.ip_packet import IPV6_HEADER_BYTES, destination_of, ip_version, source_of
 
 _ICMP, _ICMPV6 = 1, 58
@@ -37,7 +38,7 @@ def _unreachable4(packet: bytes) -> bytes | None:
     message = _with_checksum(struct.pack("!BBHI", 3, 1, 0, 0) + packet[: header + 8])
     total = 20 + len(message)
     start = struct.pack("!BBHHHBBH", 0x45, 0, total, 0, 0, _TTL, _ICMP, 0) + destination_of(packet) + source_of(packet)
-    return start[:10] + _checksum(start).to_bytes(2) + start[12:] + message
+    return start[:10] + _checksum(start) + start[12:] + message
 
 
 def _unreachable6(packet: bytes) -> bytes | None:
@@ -53,12 +54,8 @@ def _unreachable6(packet: bytes) -> bytes | None:
 
 
 def _with_checksum(message: bytes, pseudo_header: bytes = b"") -> bytes:
-    return message[:2] + _checksum(pseudo_header + message).to_bytes(2) + message[4:]
+    return message[:2] + _checksum(pseudo_header + message) + message[4:]
 
 
-def _checksum(covered: bytes) -> int:
-    """RFC 1071."""
-    total: int = sum(struct.unpack(f"!{(len(covered) + 1) // 2}H", covered + bytes(len(covered) % 2)))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+def _checksum(covered: bytes) -> bytes:
+    return checksum_of(sum_of(covered)).to_bytes(2, "little")
