@@ -100,10 +100,14 @@ class Peer:
         return self._program.peer_status(self._connection)
 
     async def wait_carried(self, patience: float) -> bool:
-        """Want this peer, and wait until data can flow, at most `patience` seconds."""
+        """Want this peer, and wait until data can flow, at most `patience` seconds.
+
+        Raises PeerUnreachable at once if it is here and speaks another version.
+        """
         self._connection.want()
         with trio.move_on_after(patience):
-            await self._connection.notifier.wait_until(lambda: self._connection.can_carry)
+            await self._connection.notifier.wait_until(lambda: self.can_carry or self._is_foreign)
+        self._check_version()
         return self.can_carry
 
     async def wait_settled(self, patience: float = SETTLE_PATIENCE) -> str:
@@ -113,11 +117,23 @@ class Peer:
         """
         self._connection.want()
         with trio.move_on_after(patience):
-            await self._connection.notifier.wait_until(lambda: self.state in _SETTLED)
+            await self._connection.notifier.wait_until(lambda: self.state in _SETTLED or self._is_foreign)
         return self.state
 
+    @property
+    def _is_foreign(self) -> bool:
+        """Whether it is here and speaks another version: then nothing can be sent, however long we wait."""
+        return self.is_present and self._connection.version_mismatch is not None
+
+    def _check_version(self) -> None:
+        if self._is_foreign:
+            raise PeerUnreachable(f"no way to {self.name or self.id!r}{_because(self.reason)}")
+
     async def send_datagram(self, datagram: bytes) -> None:
-        """Send up to 1279 bytes, unreliably and sealed. Raises SettingsError when it is longer."""
+        """Send up to 1279 bytes, unreliably and sealed. Raises SettingsError when it is longer.
+
+        A peer of another version gets nothing: `reason` says so.
+        """
         self.send_datagram_nowait(datagram)
         await trio.lowlevel.checkpoint()
 
@@ -133,7 +149,8 @@ class Peer:
         return await self._inboxes.take(self._connection.node)
 
     async def ping(self) -> PingResult:
-        """One round trip inside the session. Raises PeerUnreachable after 5 s."""
+        """One round trip inside the session. Raises PeerUnreachable after 5 s, at once for another version."""
+        self._check_version()
         with trio.move_on_after(PING_PATIENCE):
             return PingResult(await self._connection.echo(), self.path, self.id)
         reason = self.reason
@@ -177,7 +194,7 @@ class Node:
     async def connect(self, wanted: str) -> Peer:
         """The peer, as soon as data can flow to it: relayed or direct. Raises PeerUnreachable after 30 s.
 
-        A name that nobody has yet is waited for, too. Our own raises at once.
+        A name that nobody has yet is waited for, too. Our own raises at once, and so does a peer of another version.
         """
         self._refuse_ourselves(wanted)
         with trio.move_on_after(CONNECT_PATIENCE):
@@ -192,7 +209,10 @@ class Node:
         raise self._no_way(wanted, f" within {CONNECT_PATIENCE:g} s")
 
     async def ping(self, wanted: str) -> PingResult:
-        """Measure one round trip. Raises PeerUnreachable, at once if there is no such peer."""
+        """Measure one round trip.
+
+        Raises PeerUnreachable; at once if there is no such peer, or if it is of another version.
+        """
         self._refuse_ourselves(wanted)
         with trio.move_on_after(NEWS_PATIENCE if self.program.is_registered else CONNECT_PATIENCE):
             while not self._knows(wanted):

@@ -11,6 +11,7 @@ from tunnel.crypto.admission import prove, verify_hello
 from tunnel.crypto.network_keys import derive_network_keys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.model.errors import NotAuthentic
+from tunnel.model.protocol_version import FIRST_VERSION, PROTOCOL_VERSION
 from tunnel.wire.signals import Challenge, Hello, decode_signal, encode_signal
 
 BINDING = bytes([8]) * 32
@@ -82,9 +83,16 @@ def test_every_field_of_a_hello_is_covered(change: dict[str, object]) -> None:
         verify_hello(replace(hello(), **change), CHALLENGE, SERVER_PRIVATE, binding=BINDING)  # type: ignore[arg-type]
 
 
-def test_every_field_of_a_hello_was_tried_above() -> None:
+def test_every_field_of_a_hello_was_tried_above_but_the_one_that_old_servers_do_not_know() -> None:
     tried = {"network_key", "network_name", "node_key", "signature", "proof", "wanted_address", "version", "software"}
-    assert {field.name for field in dataclasses.fields(Hello)} == tried
+    assert {field.name for field in dataclasses.fields(Hello)} == tried | {"protocol_version"}
+
+
+def test_a_server_of_before_admits_a_node_of_now() -> None:
+    """It skips the field, so what it verifies is a hello without it."""
+    assert hello().protocol_version == PROTOCOL_VERSION
+    skipped = replace(hello(), protocol_version=FIRST_VERSION)
+    assert verify_hello(skipped, CHALLENGE, SERVER_PRIVATE, binding=BINDING)[1] == NODE.id
 
 
 def test_a_member_cannot_enter_as_another_node() -> None:

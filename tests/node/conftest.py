@@ -22,6 +22,7 @@ from tunnel.model.errors import TunnelError
 from tunnel.model.identity import NodeId
 from tunnel.model.invite import Invite
 from tunnel.model.nat import NatReport
+from tunnel.model.protocol_version import PROTOCOL_VERSION
 from tunnel.model.settings import NodeSettings, ServerSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.link import Link
@@ -111,7 +112,13 @@ def open_in(net: SimulatedNetwork) -> OpenNode:
     return run
 
 
-WELCOME = Welcome("10.86.0.7/16", 1.0, Endpoint("26.0.0.1", 5), (Endpoint(SERVER_ADDRESS, 3478),))
+WELCOME = Welcome(
+    "10.86.0.7/16",
+    1.0,
+    Endpoint("26.0.0.1", 5),
+    (Endpoint(SERVER_ADDRESS, 3478),),
+    protocol_version=PROTOCOL_VERSION,
+)
 
 
 @dataclass

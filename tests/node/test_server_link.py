@@ -305,7 +305,9 @@ async def test_a_lease_that_no_tunnel_may_have_is_refused(
         assert desk.status().server.state != "registered"
 
 
-async def test_a_server_of_another_version_is_refused_by_us(puppet: PuppetServer, open_in: OpenNode) -> None:
+async def test_a_server_whose_signals_are_of_another_version_is_refused_by_us(
+    puppet: PuppetServer, open_in: OpenNode
+) -> None:
     from tunnel.wire.signals import Challenge
 
     puppet.first = lambda: Challenge(bytes(32), bytes(31) + b"\x09", version=2)
@@ -314,7 +316,7 @@ async def test_a_server_of_another_version_is_refused_by_us(puppet: PuppetServer
         async with open_in("desk"):
             await trio.sleep(60.0)
 
-    with pytest.raises(Refused, match="version"):
+    with pytest.raises(Refused, match="signals are of version 2, ours of 1: update p2ptunnel-trio here"):
         await wait_for_it()
     assert puppet.hellos == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from tunnel.crypto.network_keys import derive_network_keys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NodeId
+from tunnel.model.protocol_version import PROTOCOL_VERSION
 from tunnel.model.rates import TokenBucket
 from tunnel.model.settings import ServerSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
@@ -99,6 +101,41 @@ async def test_a_hello_that_proves_nothing_is_refused(
         challenge = await desk.hear(Challenge)
         desk.say(damage(prove(challenge, desk.network, desk.keys, binding=b"")))
         assert refused(await end_of(desk)) == code
+
+
+async def test_a_node_whose_signals_are_of_another_version_is_told_where_to_update(
+    run_server: Serve, dial: Dial
+) -> None:
+    async with run_server(), dial("desk") as desk:
+        challenge = await desk.hear(Challenge)
+        desk.say(damaged(version=2)(prove(challenge, desk.network, desk.keys, binding=b"")))
+        (error,) = await end_of(desk)
+        assert isinstance(error, ErrorSignal)
+        assert error.text.endswith("version 1, the node's of 2: update p2ptunnel-trio on the server")
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+async def test_a_node_of_any_version_is_welcomed_and_its_version_logged_where_it_is_another(
+    run_server: Serve, dial: Dial, caplog: pytest.LogCaptureFixture, version: int
+) -> None:
+    """The server passes on sealed bytes: only nodes need to be of one version, among themselves."""
+    caplog.set_level(logging.INFO)
+    async with run_server(), dial("desk") as desk:
+        welcome = await desk.register(protocol_version=version)
+        assert welcome.protocol_version == PROTOCOL_VERSION
+    (record,) = [record for record in caplog.records if record.message == "node registered"]
+    assert record.__dict__.get("version") == (None if version == PROTOCOL_VERSION else version)
+
+
+async def test_a_node_of_before_is_not_introduced_to_one_of_now(run_server: Serve, dial: Dial) -> None:
+    async with run_server(), dial("desk") as desk, dial("laptop") as laptop:
+        await desk.register(protocol_version=1)
+        await laptop.register()
+        await desk.announce()
+        await laptop.announce()
+        desk.connect(7, laptop)
+        refusal = await desk.hear(Refusal)
+        assert (refusal.id, refusal.peer, refusal.code) == (7, laptop.raw, "version_mismatch")
 
 
 async def test_a_hello_for_another_challenge_is_refused(run_server: Serve, dial: Dial) -> None:

@@ -10,6 +10,7 @@ import trio
 from tests.server.counting_entropy import CountingEntropy
 
 from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.protocol_version import PROTOCOL_VERSION
 from tunnel.model.rates import TokenBucket
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.server import introductions as module
@@ -44,10 +45,19 @@ class Table:
         self.members: dict[str, Member] = {}
         self.boxes: dict[str, Box] = {}
 
-    def join(self, name: str, *, network: NetworkId = HOME, announced: bool = True, rtt: float | None = None) -> None:
+    def join(
+        self,
+        name: str,
+        *,
+        network: NetworkId = HOME,
+        announced: bool = True,
+        rtt: float | None = None,
+        version: int = PROTOCOL_VERSION,
+    ) -> None:
         box = self.boxes[name] = Box()
         node = NodeId(name.encode().ljust(16, b"."))
         member = self.members[name] = Member(network, node, box, lambda code, text: None, TokenBucket(1e6, 1e6, 0.0))
+        member.protocol_version = version
         if rtt is not None:
             member.add_rtt(rtt)
         self.presence.join(member)
@@ -395,3 +405,31 @@ async def test_a_bug_in_one_introduction_is_an_answer_and_ends_no_other(
     assert [signal.code for signal in heard if isinstance(signal, Refusal)] == ["internal_error"]
     assert [signal.peer for signal in heard if isinstance(signal, Introduced)] == [table.peer_of("c")]
     assert "an introduction failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("asker", "peer", "evidence"),
+    [
+        (1, 2, "the peer speaks version 2, this node 1: update p2ptunnel-trio here"),
+        (2, 1, "the peer speaks version 1, this node 2: update p2ptunnel-trio there"),
+    ],
+)
+async def test_nodes_of_different_versions_are_not_introduced_and_the_asker_hears_why(
+    table: Table, asker: int, peer: int, evidence: str
+) -> None:
+    """A node of before asks, since it takes no notice of versions, and shows this to its user."""
+    table.join("desk", version=asker)
+    table.join("laptop", version=peer)
+    table.connect("desk", "laptop")
+    await settle()
+    assert table.told("desk") == [Refusal(1, table.peer_of("laptop"), "version_mismatch", evidence)]
+    assert table.told("laptop") == []
+    assert (table.introductions.waiting, table.introductions.statistics.refused) == (0, 1)
+
+
+async def test_two_nodes_of_before_are_introduced_by_a_server_of_now(table: Table) -> None:
+    table.join("desk", version=1)
+    table.join("laptop", version=1)
+    table.connect("desk", "laptop")
+    await settle()
+    assert [type(signal) for signal in table.told("laptop")] == [Introduced]

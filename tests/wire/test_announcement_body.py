@@ -58,6 +58,7 @@ ANNOUNCEMENTS = st.builds(
     relay_only=st.booleans(),
     claimed_since=st.floats(0, 1e11),
     takes_ip=st.booleans(),
+    protocol_version=st.integers(1, 65535),
 )
 
 
@@ -74,6 +75,7 @@ def packed(**changes: Any) -> bytes:
         "nat": {"mapping": "endpoint_independent", "udp": "open"},
         "relay_only": False,
         "since": 1_700_000_000.5,
+        "version": 2,
     }
     document.update(changes)
     body: bytes = msgpack.packb(document)
@@ -87,9 +89,9 @@ def test_a_map_from_elsewhere_is_read() -> None:
 def test_the_bytes_of_a_small_announcement_are_these() -> None:
     small = Announcement("a", bytes(32), (), (), NatReport())
     assert encode_announcement(small) == (
-        b"\x87\xa4name\xa1a\xa3key\xc4\x20" + bytes(32) + b"\xa9addresses\x90\xaacandidates\x90\xa3nat\x86"
+        b"\x88\xa4name\xa1a\xa3key\xc4\x20" + bytes(32) + b"\xa9addresses\x90\xaacandidates\x90\xa3nat\x86"
         b"\xa7mapping\xa7unknown\xa9filtering\xa7unknown\xaaallocation\xa7unknown\xa7hairpin\xa7unknown"
-        b"\xa3udp\xa7unknown\xacport_mapping\xa4none\xaarelay_only\xc2\xa5since\xcb" + bytes(8)
+        b"\xa3udp\xa7unknown\xacport_mapping\xa4none\xaarelay_only\xc2\xa5since\xcb" + bytes(8) + b"\xa7version\x02"
     )
 
 
@@ -117,15 +119,31 @@ def test_the_largest_announcement_fits() -> None:
         ),
         claimed_since=1e11,
         takes_ip=False,
+        protocol_version=65535,
     )
     assert len(encode_announcement(largest)) <= MAX_ANNOUNCEMENT
 
 
 def test_a_node_that_takes_ip_says_nothing_of_it_as_nodes_of_before_do() -> None:
     assert b"\xa2ip" not in encode_announcement(DESK)
-    assert encode_announcement(replace(DESK, takes_ip=False)).endswith(b"\xa2ip\xc2")
+    assert b"\xa2ip\xc2" in encode_announcement(replace(DESK, takes_ip=False))
     assert decode_announcement(packed()).takes_ip
     assert not decode_announcement(packed(ip=False)).takes_ip
+
+
+def test_a_node_that_tells_no_version_is_of_the_first() -> None:
+    """Nodes of before do not know the key."""
+    document = msgpack.unpackb(packed())
+    del document["version"]
+    old = decode_announcement(msgpack.packb(document))
+    assert old == replace(DESK, protocol_version=1)
+    assert b"version" not in encode_announcement(old)
+
+
+@pytest.mark.parametrize("version", [0, -1, 65536, True, 2.0, "2", None, [2]], ids=repr)
+def test_an_impossible_version_makes_the_announcement_invalid(version: object) -> None:
+    with pytest.raises(MalformedFrame):
+        decode_announcement(packed(version=version))
 
 
 def test_what_a_newer_node_adds_is_ignored() -> None:

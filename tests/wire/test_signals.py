@@ -75,9 +75,10 @@ PEER = bytes(range(16))
         ),
         (ErrorSignal("replaced"), b"\x92\xa5error\x82\xa4code\xa8replaced\xa4text\xa0"),
         (
-            Welcome("10.86.0.7/16", 1.0, Endpoint("192.0.2.1", 80), (Endpoint("::", 3478),)),
-            b"\x92\xa7welcome\x85\xa7address\xac10.86.0.7/16\xacleased_since\xcb\x3f\xf0\x00\x00\x00\x00\x00\x00"
-            b"\xa8observed\x92\xa9192.0.2.1\x50\xa4stun\x91\x92\xa2::\xcd\x0d\x96\xa5relay\x90",
+            Welcome("10.86.0.7/16", 1.0, Endpoint("192.0.2.1", 80), (Endpoint("::", 3478),), (), 2),
+            b"\x92\xa7welcome\x86\xa7address\xac10.86.0.7/16\xacleased_since\xcb\x3f\xf0\x00\x00\x00\x00\x00\x00"
+            b"\xa8observed\x92\xa9192.0.2.1\x50\xa4stun\x91\x92\xa2::\xcd\x0d\x96\xa5relay\x90"
+            b"\xb0protocol_version\x02",
         ),
     ],
     ids=lambda value: tag_of(value) if not isinstance(value, bytes) else "",

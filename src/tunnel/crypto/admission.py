@@ -22,7 +22,8 @@ from tunnel.crypto.network_keys import NetworkKeys, network_id_of, network_name_
 from tunnel.crypto.node_keys import NodeKeys, node_id_of
 from tunnel.model.errors import NotAuthentic
 from tunnel.model.identity import NetworkId, NodeId
-from tunnel.wire.signals import PROTOCOL_VERSION, Challenge, Hello
+from tunnel.model.protocol_version import PROTOCOL_VERSION
+from tunnel.wire.signals import SIGNALS_VERSION, Challenge, Hello
 
 
 def prove(
@@ -33,13 +34,14 @@ def prove(
     binding: bytes,
     wanted_address: str = "",
     software: str = "",
+    protocol_version: int = PROTOCOL_VERSION,
 ) -> Hello:
     """The answer to a challenge. `binding`: SHA-256 of the certificate that the server showed, empty without TLS.
 
     Raises NotAuthentic if no honest server would send such a key."""
     name_digest = network_name_digest(network.name)
     transcript = _transcript(
-        challenge, binding, network.public_key, name_digest, node.public, wanted_address, PROTOCOL_VERSION, software
+        challenge, binding, network.public_key, name_digest, node.public, wanted_address, SIGNALS_VERSION, software
     )
     return Hello(
         network_key=network.public_key,
@@ -48,8 +50,9 @@ def prove(
         signature=Ed25519PrivateKey.from_private_bytes(network.private_key).sign(transcript),
         proof=_proof(node.exchange(challenge.server_key), transcript),
         wanted_address=wanted_address,
-        version=PROTOCOL_VERSION,
+        version=SIGNALS_VERSION,
         software=software,
+        protocol_version=protocol_version,
     )
 
 

@@ -122,7 +122,7 @@ class Flow:
         self.is_direct_allowed = True
         """Whether packets without a relay are accepted; written by the routing."""
         self.takes_ip = True
-        """Whether the peer accepts IP packets; written with its announcement."""
+        """Whether the peer accepts IP packets of ours; written with its announcement."""
         self.wanted_at = NEVER
         """When somebody last wanted the peer; written by the peer connection."""
         self.has_sent_data = False

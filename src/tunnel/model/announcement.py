@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tunnel.model.candidate import Candidate
 from tunnel.model.nat import NatReport
+from tunnel.model.protocol_version import PROTOCOL_VERSION
 
 MAX_NAME = 63
 MAX_CANDIDATES = 24
@@ -28,6 +29,8 @@ class Announcement:
     """Unix time since which the node holds its IPv4 address: of two claims the older holds."""
     takes_ip: bool = True
     """Whether it accepts IP packets: False without an interface. A node that does not say accepts them."""
+    protocol_version: int = PROTOCOL_VERSION
+    """What it speaks with its peers. A node that does not say speaks version 1."""
 
 
 @dataclass(frozen=True, slots=True)

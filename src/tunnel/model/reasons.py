@@ -24,6 +24,7 @@ class ReasonCode(Enum):
     NO_CANDIDATES = "no_candidates"
     REFUSED = "refused"
     NO_SESSION = "no_session"
+    VERSION_MISMATCH = "version_mismatch"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -76,5 +77,9 @@ REMEDIES: dict[ReasonCode, str] = {
     ReasonCode.NO_CANDIDATES: "No address of ours or theirs can reach the other (IPv4 against IPv6, or no interface is up).",
     ReasonCode.REFUSED: "The server refused the introduction; the evidence says why.",
     ReasonCode.NO_SESSION: "The peers are agreeing on keys, which takes seconds. If it stays so, see `status` on the other machine.",
+    ReasonCode.VERSION_MISMATCH: (
+        "Install the same version of p2ptunnel-trio on both machines and start it again: the evidence says which one is "
+        "older. Until then they exchange no data."
+    ),
     ReasonCode.INTERNAL_ERROR: "This is a bug in p2ptunnel-trio. The log holds a traceback: please report it.",
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.protocol_version import PROTOCOL_VERSION
 from tunnel.model.timings import DEFAULT_TIMINGS, Timings
 
 SERVER_PORT = 8443
@@ -54,6 +55,8 @@ class NodeSettings:
     keep_datagrams: bool = True
     """Keep what peers send by `send_datagram` until the program reads it. `up` never reads it."""
     mtu: int = TUNNEL_MTU
+    protocol_version: int = PROTOCOL_VERSION
+    """What this node tells others that it speaks. Only tests and simulations tell another."""
     timings: Timings = DEFAULT_TIMINGS
 
 

@@ -70,5 +70,6 @@ class LocalAnnouncement:
             relay_only=settings.relay_only,
             claimed_since=self._lease.since,
             takes_ip=settings.tun is not None,
+            protocol_version=settings.protocol_version,
         )
         return body, survey is not None or not settings.survey

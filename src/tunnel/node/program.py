@@ -99,7 +99,16 @@ class NodeProgram:
             pool.note_configured(configured_hosts(world, url))
         self._own = OwnAddresses(settings.address, lease, self.peer_table, pool, self.notifier)
         memory = AddressMemory()
-        admission = ServerAdmission(invite, network, self.identity, world, settings.timings, self._own, memory)
+        admission = ServerAdmission(
+            invite,
+            network,
+            self.identity,
+            world,
+            settings.timings,
+            self._own,
+            memory,
+            protocol_version=settings.protocol_version,
+        )
         self.link = ServerLink(admission, settings.timings, world.entropy)
 
         exits: dict[int, Exit] = {RELAY.socket: self.link.send_batch}
@@ -202,6 +211,7 @@ class NodeProgram:
             clock=world.clock,
             entropy=world.entropy,
             mtu=settings.mtu,
+            protocol_version=settings.protocol_version,
         )
         ports = NodePorts(
             server=self.link,

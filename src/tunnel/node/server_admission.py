@@ -14,6 +14,7 @@ from tunnel.crypto.network_keys import NetworkKeys
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import Refused, RemoteProtocolError, UnexpectedSignal
 from tunnel.model.invite import Invite
+from tunnel.model.protocol_version import PROTOCOL_VERSION
 from tunnel.model.timings import Timings
 from tunnel.network.link import Link
 from tunnel.network.ports import World
@@ -25,7 +26,7 @@ from tunnel.node.identity import Identity
 from tunnel.node.lease import check_lease
 from tunnel.node.own_addresses import OwnAddresses
 from tunnel.node.server_dial import open_server_stream
-from tunnel.wire.signals import PROTOCOL_VERSION, Challenge, ErrorSignal, Welcome
+from tunnel.wire.signals import SIGNALS_VERSION, Challenge, ErrorSignal, Welcome
 
 Expected = TypeVar("Expected")
 
@@ -59,7 +60,10 @@ class ServerAdmission:
         timings: Timings,
         own: OwnAddresses,
         memory: AddressMemory,
+        *,
+        protocol_version: int = PROTOCOL_VERSION,
     ) -> None:
+        """`protocol_version`: what we tell the server that we speak with our peers."""
         self._invite = invite
         self._url = ServerUrl.parse(invite.server)
         self._network = network
@@ -68,6 +72,7 @@ class ServerAdmission:
         self._timings = timings
         self._own = own
         self._memory = memory
+        self._protocol_version = protocol_version
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Connection]:
@@ -85,11 +90,20 @@ class ServerAdmission:
             ) as channel:
                 link = Link(channel, timings=timings, relay_queue=RELAY_QUEUE)
                 challenge = await _expect(link, Challenge)
-                if challenge.version != PROTOCOL_VERSION:
-                    told = f"the server speaks version {challenge.version}, we speak {PROTOCOL_VERSION}"
-                    raise Refused("version", told)
+                if challenge.version != SIGNALS_VERSION:
+                    where = "on the server" if challenge.version < SIGNALS_VERSION else "here"
+                    told = f"the server's signals are of version {challenge.version}, ours of {SIGNALS_VERSION}"
+                    raise Refused("version", f"{told}: update p2ptunnel-trio {where}")
                 keys = self._identity.keys
-                link.send_signal(prove(challenge, self._network, keys, binding=binding, wanted_address=wanted))
+                hello = prove(
+                    challenge,
+                    self._network,
+                    keys,
+                    binding=binding,
+                    wanted_address=wanted,
+                    protocol_version=self._protocol_version,
+                )
+                link.send_signal(hello)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(link.run_writer)
                     welcome = await _expect(link, Welcome)

@@ -15,6 +15,7 @@ from tunnel.machines.notifier import Notifier
 from tunnel.machines.server_link import ServerLinkChart
 from tunnel.machines.state_runner import StateRunner
 from tunnel.model.errors import Refused, ServerUnreachable, TunnelError
+from tunnel.model.protocol_version import server_note
 from tunnel.model.timings import Timings, rung
 from tunnel.network.ports import Entropy, Transmit
 from tunnel.node.refusals import KEY_IN_USE, REMEDIES, Complaints, is_final
@@ -74,6 +75,7 @@ class ServerLink:
         self._failures = 0
         self._replaced_at = -math.inf
         self._replacements = 0
+        self._version_note = ""
         self.observed = ""
         """The host that the server saw our last link come from."""
         self.registrations = 0
@@ -97,8 +99,12 @@ class ServerLink:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """That another process has our key, while it may come back and take our place again."""
-        return (KEY_IN_USE,) if trio.current_time() - self._replaced_at < REPLACED_FOR else ()
+        """That another process has our key, while it may come back; that the server is of another version."""
+        return tuple(filter(None, (KEY_IN_USE if self._is_key_in_use else "", self._version_note)))
+
+    @property
+    def _is_key_in_use(self) -> bool:
+        return trio.current_time() - self._replaced_at < REPLACED_FOR
 
     @property
     def failure(self) -> Exception | None:
@@ -212,6 +218,7 @@ class ServerLink:
         self.registrations += 1
         self._has_answered = False
         self.observed = connection.welcome.observed.host
+        self._note_version(connection.welcome.protocol_version)
         self._user.note_welcome(connection)
         outcome = "lost"
         try:
@@ -249,7 +256,7 @@ class ServerLink:
                     case ErrorSignal(code, text):
                         self._note_failure(Refused(code, text))
                         if code == "replaced":
-                            self._replacements += not self.notes
+                            self._replacements += not self._is_key_in_use
                             self._replaced_at = trio.current_time()
                             self._news.notify()
                             self._failures = len(self._timings.server_backoff)
@@ -290,6 +297,12 @@ class ServerLink:
             with trio.move_on_at(deadline):
                 await self._news.wait()
         return True
+
+    def _note_version(self, version: int) -> None:
+        """What the server says of itself; logged when it is news."""
+        before, self._version_note = self._version_note, server_note(version)
+        if self._version_note not in ("", before):
+            log.warning("server of another version", extra={"evidence": self._version_note})
 
     def _note_failure(self, failure: Exception) -> None:
         self._failure, self.reason = failure, str(failure) or "the connection ended"

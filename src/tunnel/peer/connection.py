@@ -98,6 +98,11 @@ class PeerConnection:
         return self._probes.counter
 
     @property
+    def version_mismatch(self) -> Reason | None:
+        """That the peer speaks another version, so that nothing can be sent to it; None if it speaks ours."""
+        return self._peer.version_mismatch
+
+    @property
     def can_carry(self) -> bool:
         """Whether a datagram sent now has keys and a way."""
         return self.flow.is_ready
@@ -110,13 +115,17 @@ class PeerConnection:
         if known is not None and known.epoch == card.epoch and card.seq < known.seq:
             return
         is_new_epoch = known is None or known.epoch != card.epoch
+        is_new_version = known is None or known.body.protocol_version != card.body.protocol_version
         probe_keys = self._probes.derive(card) if is_new_epoch else None
         self._peer.note_card(card)
+        mismatch = self._peer.version_mismatch
+        if mismatch is not None and is_new_version:
+            log.warning("peer of another version", extra={"peer": self.node, "evidence": mismatch.evidence})
         if probe_keys is not None:
             self._routing.forget()
             self._probes.renew(probe_keys)
-            if known is not None:
-                self._activities.runner.post("peer_left")
+        if known is not None and (is_new_epoch or is_new_version):
+            self._activities.runner.post("peer_left")
         self.session.meet(card)
         self._routing.update()
 
@@ -220,11 +229,18 @@ class PeerConnection:
                 self._parts.messages.hear(message)
 
     def send_packet(self, packet: bytes) -> None:
-        """Send one packet of data, as the tunnel carries it; without keys or a way it waits, at most 64 do."""
+        """Send one packet of data, as the tunnel carries it; without keys or a way it waits, at most 64 do.
+
+        For a peer of another version it is dropped.
+        """
+        if self._peer.version_mismatch is not None:
+            return
         self._ports.outbound.send_data(self.flow, (packet,), trio.current_time())
 
     def handle_untrusted(self, header: Header, datagram: bytes, way: Way) -> None:
         """A probe or a handshake for us. Raises MalformedFrame or NotAuthentic; then nothing happened."""
+        if self._peer.version_mismatch is not None:
+            raise NotAuthentic("a datagram of a peer that speaks another version")
         if way.is_direct and not self._peer.is_direct_allowed:
             raise NotAuthentic("a datagram that came directly where only the relay is allowed")
         if header.kind != Kind.PROBE:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.model.identity import NetworkId
+from tunnel.model.protocol_version import PROTOCOL_VERSION
 from tunnel.model.timings import Timings
 from tunnel.network.ports import Clock, Entropy
 
@@ -39,6 +40,8 @@ class PeerContext:
     entropy: Entropy
     mtu: int
     """Largest inner packet, in bytes."""
+    protocol_version: int = PROTOCOL_VERSION
+    """What we tell our peers that we speak."""
 
     @property
     def keys(self) -> NodeKeys:

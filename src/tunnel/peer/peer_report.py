@@ -54,7 +54,7 @@ class PeerReport:
             claimed_name=card.body.name if card is not None and not name else "",
             idle=self._idle,
             kept_path=self._routing.path_status() if self._keeps_path else None,
-            takes_ip=self._flow.takes_ip,
+            takes_ip=card is None or card.body.takes_ip,
         )
 
     @property
@@ -65,6 +65,9 @@ class PeerReport:
     @property
     def reason(self) -> Reason | None:
         """Why data does not go directly; None where it does."""
+        mismatch = self._peer.version_mismatch
+        if mismatch is not None and not self._is_away:
+            return mismatch
         if self._peer.state != "connected":
             return self._peer.reason
         if self._session_liveness.is_doubted:
@@ -80,9 +83,12 @@ class PeerReport:
     @property
     def _shown_since(self) -> float:
         """When the shown state began; for a peer that is away, when it left, however often it was asked for."""
-        absent, reason = self._peer.absent_since, self.reason
-        is_offline = self._peer.state == "announced" and reason is not None and reason.code is ReasonCode.PEER_OFFLINE
-        return absent if is_offline and absent is not None else self._since
+        absent = self._peer.absent_since
+        return absent if self._peer.state == "announced" and self._is_away and absent is not None else self._since
+
+    @property
+    def _is_away(self) -> bool:
+        return self._peer.reason is not None and self._peer.reason.code is ReasonCode.PEER_OFFLINE
 
     @property
     def _keeps_path(self) -> bool:

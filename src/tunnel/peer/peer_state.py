@@ -13,6 +13,7 @@ from tunnel.model.announcement import PeerCard
 from tunnel.model.candidate import CandidateKind
 from tunnel.model.errors import LocalProtocolError
 from tunnel.model.identity import NodeId
+from tunnel.model.protocol_version import PROTOCOL_VERSION, mismatch_evidence
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import rung
 from tunnel.model.way import RELAY, Way
@@ -171,6 +172,14 @@ class PeerState:
         return tuple(_inputs_of(card)[:2] for card in (own, self.card) if card is not None)
 
     @property
+    def version_mismatch(self) -> Reason | None:
+        """That the peer speaks another version, so that no session with it is possible; None if it speaks ours."""
+        if self.card is None or self.card.body.protocol_version == PROTOCOL_VERSION:
+            return None
+        evidence = mismatch_evidence(self.name or str(self.node), self.card.body.protocol_version)
+        return Reason(ReasonCode.VERSION_MISMATCH, evidence)
+
+    @property
     def absence(self) -> Reason:
         """Why not even the relay carries."""
         if not self.is_registered:
@@ -237,7 +246,11 @@ class PeerState:
     def note_card(self, card: PeerCard) -> None:
         """A newer announcement."""
         self.card = card
-        self.flow.takes_ip = card.body.takes_ip
+        is_understood = self.version_mismatch is None
+        self.flow.takes_ip = card.body.takes_ip and is_understood
+        if not is_understood:
+            self.introduction = None
+            self.flow.waiting.clear()
         self.is_present = True
         self.absent_since = None
         if self.reason is not None and self.reason.code is ReasonCode.PEER_OFFLINE:
@@ -246,7 +259,9 @@ class PeerState:
         self.notifier.notify()
 
     def note_introduced(self, introduction: Introduced) -> None:
-        """The server introduced us."""
+        """The server introduced us. With a peer of another version that is of no use."""
+        if self.version_mismatch is not None:
+            return
         self.introduction = (introduction, trio.current_time())
         self.refusal = None
         self._refusals = 0

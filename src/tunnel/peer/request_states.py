@@ -31,7 +31,7 @@ class RequestStates:
         peer = self._peer
         while not peer.is_introduced:
             now = trio.current_time()
-            if now >= peer.wanted_at + self._timings.wanted:
+            if now >= peer.wanted_at + self._timings.wanted or peer.version_mismatch is not None:
                 await peer.notifier.wait()
             elif not peer.is_registered:
                 peer.note_no_server()

@@ -62,7 +62,8 @@ class Session:
         self._timings = context.timings
         self.is_initiator = context.keys.id < peer.node
         lower, higher = sorted((context.keys.id.raw, peer.node.raw))
-        self._prologue = b"p2ptunnel.v1 session" + context.network.raw + lower + higher
+        version = b"%d" % context.protocol_version
+        self._prologue = b"p2ptunnel.v" + version + b" session" + context.network.raw + lower + higher
         self._handshake_keys: HandshakeKeys | None = None
         self._reassembly: Reassembly | None = None
         self._card: PeerCard | None = None
@@ -101,12 +102,14 @@ class Session:
         return self.slots.current is not None
 
     def meet(self, card: PeerCard) -> None:
-        """The peer's latest announcement. A new epoch voids all keys and counters."""
+        """The peer's latest announcement. A new epoch voids all keys and counters, another version all keys."""
         known, self._card = self._card, card
-        if known is None or known.epoch != card.epoch:
+        is_new = known is not None and known.epoch != card.epoch
+        if known is None or is_new:
             self._take_handshake_keys(card)
-        if known is not None and known.epoch != card.epoch:
+        if is_new:
             self._highest_attempt = 0
+        if is_new or (known is not None and known.body.protocol_version != card.body.protocol_version):
             self._drop_keys()
             self.runner.post("reset")
         self._want_for_waiting()
@@ -123,8 +126,8 @@ class Session:
             self.runner.post("rekey_due")
 
     def want(self) -> None:
-        """Somebody needs keys."""
-        if self._card is not None:
+        """Somebody needs keys. A peer of another version has none for us."""
+        if self._card is not None and self._peer.version_mismatch is None:
             self.runner.post("wanted")
 
     def hasten(self) -> None:

@@ -25,6 +25,7 @@ from tunnel.model.errors import (
     RemoteProtocolError,
     UnexpectedSignal,
 )
+from tunnel.model.protocol_version import PROTOCOL_VERSION
 from tunnel.model.settings import ServerSettings
 from tunnel.network.fair_queueing import Share
 from tunnel.network.link import Link
@@ -32,7 +33,7 @@ from tunnel.server.context import ServerContext
 from tunnel.server.conversation import Conversation
 from tunnel.server.limits import Slot
 from tunnel.server.presence import Member
-from tunnel.wire.signals import MAX_TEXT, PROTOCOL_VERSION, Challenge, ErrorSignal, Hello, Welcome
+from tunnel.wire.signals import MAX_TEXT, SIGNALS_VERSION, Challenge, ErrorSignal, Hello, Welcome
 
 FAREWELL = 1.0
 """Seconds that the last word may take."""
@@ -118,8 +119,10 @@ class Connection:
         hello = await self._link.receive()
         if not isinstance(hello, Hello):
             raise UnexpectedSignal("the first signal must be hello")
-        if hello.version != PROTOCOL_VERSION:
-            raise Refused("version", f"this server speaks version {PROTOCOL_VERSION}, you speak {hello.version}")
+        if hello.version != SIGNALS_VERSION:
+            where = "on the node" if hello.version < SIGNALS_VERSION else "on the server"
+            told = f"the server's signals are of version {SIGNALS_VERSION}, the node's of {hello.version}"
+            raise Refused("version", f"{told}: update p2ptunnel-trio {where}")
         network, node = verify_hello(hello, challenge, private, binding=context.binding)
         context.presence.check_room(network, node)
         returns = context.presence.find(network, node) is not None
@@ -134,12 +137,15 @@ class Connection:
             lambda: context.presence.members_of(network),
         )
         allowance = context.relay.open_allowance(trio.current_time())
-        member = self._member = Member(network, node, self._link, self.end, allowance)
+        member = self._member = Member(
+            network, node, self._link, self.end, allowance, protocol_version=hello.protocol_version
+        )
         context.presence.join(member)
         stun = tuple(self._told(endpoint) for endpoint in context.stun)
         relay = stun if context.udp_relay is not None else ()
-        member.tell(Welcome(lease.address, lease.since, self._remote, stun, relay))
-        _log.info("node registered", extra={**_facts(member), "lease": lease.address})
+        member.tell(Welcome(lease.address, lease.since, self._remote, stun, relay, PROTOCOL_VERSION))
+        version = {} if hello.protocol_version == PROTOCOL_VERSION else {"version": hello.protocol_version}
+        _log.info("node registered", extra={**_facts(member), "lease": lease.address, **version})
         return member
 
     def _told(self, endpoint: Endpoint) -> Endpoint:

@@ -1,7 +1,7 @@
 """Introductions of two nodes of one network. At most one introduction of a pair waits at any time.
 
     connect(id, peer) -> pending, at once
-                      -> introduced to both | refused (peer_offline, peer_info_timeout, refused)
+                      -> introduced to both | refused (peer_offline, peer_info_timeout, version_mismatch, refused)
 
 No request is dropped in silence. Two nodes that have announced themselves are introduced at once. Otherwise the
 introduction waits until both have, for `timings.introduction_wait` at most (`IntroductionChart`). Both are then told to
@@ -23,6 +23,7 @@ import trio
 from tunnel.machines.introduction import IntroductionChart
 from tunnel.machines.state_runner import StateRunner
 from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.protocol_version import refusal_evidence
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import Timings
 from tunnel.network.ports import Entropy
@@ -111,6 +112,10 @@ class Introductions:
         peer = self._present(asker.network, peer_id)
         if peer is None:
             self._refuse(asker, connect.id, peer_id, ReasonCode.PEER_OFFLINE, "not registered at the server")
+            return
+        if asker.protocol_version != peer.protocol_version:
+            evidence = refusal_evidence(peer.protocol_version, asker.protocol_version)
+            self._refuse(asker, connect.id, peer_id, ReasonCode.VERSION_MISMATCH, evidence)
             return
         pair = Pair.of(asker.network, asker.node, peer_id)
         if self._repeat(pair, asker, peer, connect):

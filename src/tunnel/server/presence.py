@@ -17,6 +17,7 @@ from typing import Protocol
 
 from tunnel.model.errors import Refused
 from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.protocol_version import PROTOCOL_VERSION
 from tunnel.model.rates import TokenBucket
 from tunnel.server.peer_updates import PeerUpdates
 from tunnel.wire.signals import Announce, PeerUp, Signal
@@ -47,6 +48,8 @@ class Member:
     """Ends the link, with this error (code, text) as its last word."""
     allowance: TokenBucket
     """What the node may send through the relays, in bytes."""
+    protocol_version: int = PROTOCOL_VERSION
+    """What the node speaks with its peers."""
     announcement: Announce | None = None
     leaving: bool = False
     """Whether the node withdrew."""

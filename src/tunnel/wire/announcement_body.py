@@ -18,6 +18,7 @@ from tunnel.model.announcement import MAX_ADDRESSES, MAX_CANDIDATES, MAX_NAME, A
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.errors import LocalProtocolError, MalformedFrame
 from tunnel.model.nat import Allocation, Filtering, Hairpin, Mapping, NatReport, Udp
+from tunnel.model.protocol_version import FIRST_VERSION, LAST_VERSION
 from tunnel.wire.packed_endpoint import decode_endpoint, encode_endpoint
 
 MAX_ANNOUNCEMENT = 2048
@@ -43,6 +44,7 @@ def encode_announcement(announcement: Announcement) -> bytes:
             "since": announcement.claimed_since,
         }
         | ({} if announcement.takes_ip else {"ip": False})
+        | ({} if announcement.protocol_version == FIRST_VERSION else {"version": announcement.protocol_version})
     )
     try:
         decode_announcement(packed)
@@ -89,11 +91,18 @@ def decode_announcement(body: bytes) -> Announcement:
         relay_only=relay_only,
         claimed_since=float(since),
         takes_ip=document.get("ip") is not False,
+        protocol_version=_version(document.get("version", FIRST_VERSION)),
     )
 
 
 def _is_name(name: str) -> bool:
     return 0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip()
+
+
+def _version(value: Any) -> int:
+    if type(value) is not int or not FIRST_VERSION <= value <= LAST_VERSION:
+        raise MalformedFrame("an impossible version")
+    return value
 
 
 def _tunnel_address(text: Any) -> str:

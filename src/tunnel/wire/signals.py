@@ -18,9 +18,10 @@ from cattrs.errors import BaseValidationError
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame
 from tunnel.model.identity import EPOCH_BYTES, ID_BYTES
+from tunnel.model.protocol_version import FIRST_VERSION
 
 SUBPROTOCOL = "p2ptunnel.v1"
-PROTOCOL_VERSION = 1
+SIGNALS_VERSION = 1
 MAX_SIGNAL = 8192
 MAX_BODY = 4096
 MAX_TEXT = 512
@@ -34,7 +35,7 @@ class Challenge:
     """32 random bytes."""
     server_key: bytes
     """An X25519 public key of this connection only, 32 bytes."""
-    version: int = PROTOCOL_VERSION
+    version: int = SIGNALS_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,10 @@ class Hello:
     proof: bytes
     """HMAC under DH(node key, server key), 32 bytes."""
     wanted_address: str = ""
-    version: int = PROTOCOL_VERSION
+    version: int = SIGNALS_VERSION
     software: str = ""
+    protocol_version: int = FIRST_VERSION
+    """What the node speaks with its peers (model/protocol_version.py). Not in the proofs: older servers skip it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Welcome:
     """STUN endpoints of the server; a host of 0.0.0.0 or :: means the host that the node dialed."""
     relay: tuple[Endpoint, ...] = ()
     """Where its UDP relay listens, in the same form; empty if it has none."""
+    protocol_version: int = FIRST_VERSION
+    """What nodes of the server's version speak with their peers."""
 
 
 @dataclass(frozen=True, slots=True)
