@@ -210,6 +210,13 @@ def test_a_disk_is_copied_and_both_machines_are_one_node() -> None:
     assert len(ids) == 1  # type: ignore[arg-type]
 
 
+def test_an_installed_version_is_spoken_from_the_next_start_on() -> None:
+    install = do(0.5, "install", host="laptop", protocol_version=1)
+    spoken = lambda programs: programs.nodes["laptop"].program.settings.protocol_version  # noqa: E731
+    assert look(install, at=1.0, see=spoken) == 2
+    assert look(install, do(0.6, "kill", who="laptop"), do(0.7, "start", who="laptop"), at=1.0, see=spoken) == 1
+
+
 def test_a_full_disk_keeps_nothing_and_costs_a_known_node_nothing() -> None:
     full = do(2.0, "fill_disk", host="laptop")
     restart = (do(3.0, "kill", who="laptop"), do(4.0, "start", who="laptop"))

@@ -133,6 +133,10 @@ FAULTS = {
         'title = "x"\n[hosts.desk]\nudp_port = 70000\n',
         "scenario:3: hosts.desk.udp_port: 70000 is not between 0 and 65535",
     ),
+    "a version that cannot be told": (
+        'title = "x"\n[hosts.desk]\nprotocol_version = 0\n',
+        "scenario:3: hosts.desk.protocol_version: 0 is not between 1 and 65535",
+    ),
     "no address": (
         'title = "x"\n[hosts.desk]\naddresses = ["desk.example"]\n',
         "scenario:3: hosts.desk.addresses: 'desk.example' is no IP address",

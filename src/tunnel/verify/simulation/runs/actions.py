@@ -20,6 +20,7 @@ from tunnel.verify.simulation.scenarios.action import (
     FillDisk,
     Flush,
     Freeze,
+    Install,
     JumpClock,
     Kill,
     Lift,
@@ -134,6 +135,11 @@ def _clone(programs: Programs, action: Clone, _: trio.Nursery) -> None:
     hosts[action.host].store.files = dict(hosts[action.of].store.files)
 
 
+def _install(programs: Programs, action: Install, _: trio.Nursery) -> None:
+    settings = programs.settings[action.host]
+    programs.settings[action.host] = replace(settings, protocol_version=action.protocol_version)
+
+
 def _overlay(programs: Programs, action: Overlay, _: trio.Nursery) -> None:
     programs.net.overlay(
         action.one, action.other, action.addresses, latency=action.latency, mtu=action.mtu, encrypted=action.encrypted
@@ -172,6 +178,7 @@ ACTS: dict[type[Action], Callable[[Programs, Any, trio.Nursery], None]] = {
     LoseNames: _at_once(lambda programs, action: programs.net.lose_names(action.host, lost=action.lost)),
     MapPort: _map_port,
     Clone: _clone,
+    Install: _install,
     Overlay: _overlay,
     Flush: _flush,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -163,7 +164,8 @@ class Programs:
         """Ask for a connection to a peer once, as soon as it is known."""
         while (peer := self.peer(who, to)) is None:
             await self._wait_news(who)
-        await peer.wait_carried(WANTED)
+        with suppress(PeerUnreachable):
+            await peer.wait_carried(WANTED)
 
     async def send(self, who: str, to: str, every: float, until: float, size: int) -> None:
         """Send numbered datagrams through the tunnel until a moment. While no node runs they are lost."""

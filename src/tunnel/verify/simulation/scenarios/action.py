@@ -249,6 +249,15 @@ class Clone(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Install(Action):
+    """Install another version on a host: its node speaks it from its next start on."""
+
+    word: ClassVar[str] = "install"
+    host: str
+    protocol_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overlay(Action):
     """Set up another VPN between two hosts, inside their tunnel; with a `latency` it takes a path of its own.
 
@@ -295,6 +304,7 @@ ANY_ACTION: tuple[type[Action], ...] = (
     LoseNames,
     MapPort,
     Clone,
+    Install,
     Overlay,
     Flush,
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tunnel.model.protocol_version import FIRST_VERSION, LAST_VERSION
+
 DAY = 86400.0
 PORTS = 65535
 MOST_OF_A_KIND = 254
@@ -65,6 +67,7 @@ _RANGES = {
     "JumpClock.seconds": _CLOCK,
     "clock": _CLOCK,
     "arrived_at_least": _PORT,
+    "protocol_version": Range(FIRST_VERSION, LAST_VERSION),
 }
 
 

@@ -38,7 +38,17 @@ from tunnel.verify.simulation.scenarios.vetting import Vetting, vet_name, vet_na
 DEEPEST_CHAIN = 8
 """The most routers behind each other: packets have no more hops."""
 _TOP = ("title", "about", "length", "latency", "server", "routers", "hosts", "stun", "stun_servers", "do", "expect")
-NODE_KEYS = ("relay_only", "udp", "survey", "stun", "external", "udp_port", "port_mapping", "tun")
+NODE_KEYS = (
+    "relay_only",
+    "udp",
+    "survey",
+    "stun",
+    "external",
+    "udp_port",
+    "port_mapping",
+    "tun",
+    "protocol_version",
+)
 _ACTIONS = {action.word: action for action in ANY_ACTION}
 
 

@@ -27,6 +27,7 @@ from tunnel.verify.simulation.scenarios.action import (
     FillDisk,
     Flush,
     Freeze,
+    Install,
     JumpClock,
     Kill,
     Lift,
@@ -140,6 +141,8 @@ class Vetting:
             case JumpClock(host=host) | FillDisk(host=host):
                 self._is_in(self._programs, host, path, "host")
             case Unplug(host=host) | Plug(host=host) | Sleep(host=host) | LoseNames(host=host) | MapPort(host=host):
+                self._is_in(self._hosts, host, path, "host")
+            case Install(host=host):
                 self._is_in(self._hosts, host, path, "host")
             case Clone(host=host, of=of):
                 self._is_in(self._hosts, host, path, "host")
