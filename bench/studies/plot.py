@@ -1,4 +1,4 @@
-"""A plot of how long things took, as an SVG text: one strip for each kind of pair. Pure: data in, `str` out.
+"""A plot of values of one unit, as an SVG text: one strip for each thing measured. Pure: data in, `str` out.
 
     label        |   .  ..:::[==|====]---..   .         note
                  0.1        1         10 s
@@ -47,10 +47,10 @@ class Scale(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """One row: a label, seconds, and a note at its end. Without seconds there is only the note."""
+    """One row: a label, values, and a note at its end. Without values there is only the note."""
 
     label: str
-    seconds: tuple[float, ...]
+    values: tuple[float, ...]
     note: str = ""
 
 
@@ -61,51 +61,59 @@ class _Axis:
     high: float
     ticks: tuple[float, ...]
 
-    def place(self, seconds: float) -> float:
+    def place(self, value: float) -> float:
         """The position on the axis, in pixels."""
         if self.scale is Scale.LOGARITHMIC:
-            share = math.log(max(seconds, self.low) / self.low) / math.log(self.high / self.low)
+            share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
         else:
-            share = (seconds - self.low) / (self.high - self.low)
+            share = (value - self.low) / (self.high - self.low)
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
 
-def draw_strips(title: str, strips: Sequence[Strip], *, scale: Scale = Scale.LOGARITHMIC) -> str:
-    """The whole SVG document. Seconds must not be negative."""
-    axis = _axis_for([value for strip in strips for value in strip.seconds], scale)
+def draw_strips(
+    title: str,
+    strips: Sequence[Strip],
+    *,
+    scale: Scale = Scale.LOGARITHMIC,
+    unit: str = "s",
+    unit_name: str = "seconds",
+) -> str:
+    """The whole SVG document. Values must not be negative; all have one unit, which `unit_name` spells out."""
+    axis = _axis_for([value for strip in strips for value in strip.values], scale)
     height = TOP + ROW * len(strips) + BOTTOM
-    description = f"{title}: seconds, {scale.value} axis, {len(strips)} rows"
+    description = f"{title}: {unit_name}, {scale.value} axis, {len(strips)} rows"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
         f' role="img" aria-label="{escape(description, {chr(34): "&quot;"})}">',
         f"<style>\n{_STYLE}\n</style>",
         f'<text class="title" x="16" y="28">{escape(title)}</text>',
-        *_grid(axis, TOP + ROW * len(strips)),
+        *_grid(axis, unit, TOP + ROW * len(strips)),
     ]
     for number, strip in enumerate(strips):
         lines.extend(_row(strip, axis, TOP + ROW * number + ROW / 2))
     return "\n".join([*lines, "</svg>", ""])
 
 
-def _axis_for(seconds: Sequence[float], scale: Scale) -> _Axis:
-    largest = max(seconds, default=0.0) or 1.0
+def _axis_for(values: Sequence[float], scale: Scale) -> _Axis:
+    largest = max(values, default=0.0) or 1.0
     if scale is Scale.LINEAR:
         step = 10.0 ** math.floor(math.log10(largest))
         step = next(step * part for part in (0.2, 0.5, 1.0, 2.0) if largest <= step * part * 6)
         count = max(1, math.ceil(largest / step - 1e-9))
         return _Axis(scale, 0.0, step * count, tuple(step * number for number in range(count + 1)))
-    smallest = min((value for value in seconds if value > 0.0), default=0.1)
+    smallest = min((value for value in values if value > 0.0), default=0.1)
     first, last = math.floor(math.log10(smallest) + 1e-9), math.ceil(math.log10(largest) - 1e-9)
     last = max(last, first + 1)
     ticks = tuple(10.0**power for power in range(first, last + 1))
     return _Axis(scale, ticks[0], ticks[-1], ticks)
 
 
-def _grid(axis: _Axis, bottom: float) -> Iterator[str]:
+def _grid(axis: _Axis, unit: str, bottom: float) -> Iterator[str]:
     for tick in axis.ticks:
         x = _number(axis.place(tick))
         yield f'<line class="grid" x1="{x}" y1="{TOP}" x2="{x}" y2="{_number(bottom)}"/>'
-        yield f'<text class="tick" x="{x}" y="{_number(bottom + 18)}" text-anchor="middle">{tick:g} s</text>'
+        label = f"{tick:g} {escape(unit)}"
+        yield f'<text class="tick" x="{x}" y="{_number(bottom + 18)}" text-anchor="middle">{label}</text>'
 
 
 def _row(strip: Strip, axis: _Axis, middle: float) -> Iterator[str]:
@@ -113,9 +121,9 @@ def _row(strip: Strip, axis: _Axis, middle: float) -> Iterator[str]:
     yield f'<text x="{LEFT - 12}" y="{baseline}" text-anchor="end">{escape(strip.label)}</text>'
     if strip.note:
         yield f'<text class="note" x="{WIDTH - RIGHT + 12}" y="{baseline}">{escape(strip.note)}</text>'
-    if not strip.seconds:
+    if not strip.values:
         return
-    ordered = sorted(strip.seconds)
+    ordered = sorted(strip.values)
     quarter, median, three = (axis.place(percentile(ordered, share)) for share in (0.25, 0.5, 0.75))
     yield (
         f'<rect class="box" x="{_number(quarter)}" y="{_number(middle - 7)}" width="{_number(max(three - quarter, 1))}"'

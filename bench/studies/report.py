@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.studies.grid import all_cells, run_grid
+from bench.studies.page_parts import replace_part
 from bench.studies.plot import draw_strips
 from bench.studies.population import Job, Moment, Program, Region, run_plainly, run_population
 from bench.studies.population_forecast import forecast
@@ -27,22 +28,11 @@ from bench.studies.report_population import (
     summary_text,
 )
 
-from tunnel.model.errors import SettingsError
 from tunnel.verify.simulation.scenarios.library import simulations_folder
 from tunnel.verify.workers import cores
 
 PAGE = "simulation.md"
 COMMAND = "python -m bench.studies.report"
-
-
-def replace_part(page: str, name: str, text: str) -> str:
-    """The page with another text between the markers of a part. Raises SettingsError if it has no such part."""
-    begin, end = f"<!-- {name} begin -->", f"<!-- {name} end -->"
-    before, found, rest = page.partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not found or not found_end:
-        raise SettingsError(f"{PAGE} has no part {name!r}: write {begin} and {end} where it belongs")
-    return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

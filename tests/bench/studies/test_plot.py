@@ -39,6 +39,12 @@ def test_the_axis_holds_every_run() -> None:
         assert dots == sorted(dots)
 
 
+def test_the_axis_tells_the_unit() -> None:
+    svg = draw_strips("t", STRIPS, scale=Scale.LINEAR, unit="Gbit/s", unit_name="gigabits per second")
+    assert "1.5 Gbit/s" in texts(svg)
+    assert "t: gigabits per second, linear axis" in svg
+
+
 def test_the_median_is_where_the_axis_says() -> None:
     svg = draw_strips("t", (Strip("one", (0.1, 1.0, 10.0)),))
     medians = [line for line in Xml.fromstring(svg).iter(f"{SPACE}line") if line.attrib["class"] == "median"]

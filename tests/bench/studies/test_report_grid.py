@@ -73,6 +73,6 @@ def test_another_reason_than_the_true_one_is_listed_and_the_path_counts_all_the_
 
 def test_a_pair_that_was_never_direct_has_no_strip() -> None:
     strips = grid_strips([EASY_PAIR, MIXED_PAIR, AROUND])
-    assert [(strip.label, strip.seconds, strip.note) for strip in strips] == [
+    assert [(strip.label, strip.values, strip.note) for strip in strips] == [
         ("EIM APDF x EIM APDF", (0.3,), "1 of 1 direct")
     ]

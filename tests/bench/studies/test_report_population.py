@@ -51,7 +51,7 @@ def test_a_broken_invariant_is_told() -> None:
 
 def test_strips_are_by_what_the_oracle_said() -> None:
     strips = population_strips([RUN, RELAYED, RUN])
-    assert [(strip.label, strip.seconds, strip.note) for strip in strips] == [
+    assert [(strip.label, strip.values, strip.note) for strip in strips] == [
         ("impossible: udp blocked", (), "0 of 1 direct"),
         ("plain: known ports", (0.25, 0.25), "2 of 2 direct"),
     ]
