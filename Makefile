@@ -4,7 +4,7 @@ BIN := .venv/bin
 TESTS ?= tests
 STORM ?= 2000
 
-.PHONY: help demo test test-fast lint format bench storm simulate prove pythons charts pins clean
+.PHONY: help demo test test-fast lint format bench performance storm simulate prove pythons charts pins clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -31,6 +31,9 @@ format: .venv/ready ## Bring the code into its form
 bench: .venv/ready ## Measure
 	@command -v iperf3 >/dev/null || tools/system-packages iperf3 || true
 	@for script in bench/[a-z]*.py; do [ -e "$$script" ] || continue; echo "== $$script"; $(BIN)/python "$$script"; done
+
+performance: .venv/ready ## As root: how fast we and other tunnels are, five rounds (docs/performance.md)
+	$(BIN)/python -m bench.performance
 
 simulate: .venv/ready ## All scenarios, each with twenty seeds
 	$(BIN)/p2ptunnel-trio simulate --seeds 0..19

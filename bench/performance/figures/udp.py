@@ -1,0 +1,32 @@
+"""A flood of datagrams through a tunnel: how many arrive.
+
+Values: `delivered` and `offered`, datagrams a second, and `cpu_share`, the cores that both ends use meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.performance.iperf import offered_datagrams, received_datagrams, run_transfer
+from bench.performance.peers.tunnel import Tunnel
+from bench.performance.processes import cpu_seconds
+from bench.performance.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Udp:
+    """Datagrams of `size` bytes, as many as one sender can send."""
+
+    name: str
+    size: int
+
+    def measure(self, stage: Stage, tunnel: Tunnel, seconds: float) -> dict[str, float]:
+        """One run. Raises DeviceError."""
+        before = cpu_seconds(tunnel.end_pids)
+        options = ("-u", "-b", "0", "-l", str(self.size))
+        report = run_transfer(stage.lab, stage.home, stage.office, tunnel.address, seconds, *options)
+        return {
+            "delivered": received_datagrams(report, self.size),
+            "offered": offered_datagrams(report),
+            "cpu_share": (cpu_seconds(tunnel.end_pids) - before) / seconds,
+        }

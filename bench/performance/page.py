@@ -1,0 +1,67 @@
+"""Writes the results of a run between the markers of docs/performance.md, and draws its plots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.performance.goals import markdown_goals
+from bench.performance.results import Results, write_results
+from bench.performance.tables import TABLES, markdown_table
+from bench.studies.page_parts import replace_part
+from bench.studies.plot import Scale, Strip, draw_strips
+
+PAGE = "performance.md"
+RAW = "performance.json"
+
+PLOTS: Sequence[tuple[str, str, str, str, float, str]] = (
+    ("performance-tcp.svg", "One TCP stream", "tcp-1", "gbit", 1.0, "Gbit/s"),
+    ("performance-udp.svg", "UDP, 64 bytes: thousands of datagrams a second", "udp-64", "delivered", 1e3, "k/s"),
+    ("performance-rtt.svg", "Round trip beside a TCP stream, p99", "latency", "load_p99", 1.0, "ms"),
+    ("performance-cpu.svg", "CPU seconds of both ends for 10^9 bytes", "tcp-1", "cpu_per_gb", 1.0, "s"),
+    ("performance-loss.svg", "One TCP stream, 20 ms, 1 % loss", "loss", "gbit_1", 1.0, "Gbit/s"),
+)
+"""File, title, figure, value, divisor, unit."""
+
+
+def write_page(docs: Path, results: Results) -> None:
+    """Bring the page, its plots and its raw values up to date. Raises SettingsError if the page lacks a marker."""
+    page = docs / PAGE
+    text = page.read_text(encoding="utf-8")
+    for name, part in parts(results).items():
+        text = replace_part(text, name, part)
+    for file, svg in plots(results).items():
+        (docs / file).write_text(svg, encoding="utf-8")
+    write_results(docs / RAW, results)
+    page.write_text(text, encoding="utf-8")
+
+
+def parts(results: Results) -> dict[str, str]:
+    """What stands between the markers of the page, by their names."""
+    tables = {table.name: f"{table.title}.\n\n{markdown_table(results, table)}" for table in TABLES}
+    return {"conditions": _conditions(results), "goals": markdown_goals(results), **tables}
+
+
+def plots(results: Results) -> dict[str, str]:
+    """The SVG documents, by their file names; none of a figure that was not measured."""
+    drawn = {}
+    for file, title, figure, value, divisor, unit in PLOTS:
+        strips = []
+        for peer in results.peers((figure,)):
+            values = tuple(one / divisor for one in results.values(peer, figure, value))
+            if values:
+                strips.append(Strip(peer, values, f"{sorted(values)[len(values) // 2]:.3g} {unit}"))
+        if strips:
+            drawn[file] = draw_strips(title, strips, scale=Scale.LOGARITHMIC, unit=unit, unit_name=unit)
+    return drawn
+
+
+def _conditions(results: Results) -> str:
+    run = results.run
+    if not run:
+        return "Not measured yet."
+    versions = dict.fromkeys(run["versions"].values())
+    return (
+        f"Medians of {run['rounds']} interleaved rounds, {run['seconds']:g} s each, on one machine with {run['cores']}"
+        f" cores; {run['kernel']}, Python {run['python']}, TCP with {run['congestion']}. {', '.join(versions)}."
+    )

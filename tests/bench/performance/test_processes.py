@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from bench.performance.processes import cpu_seconds, memory, status_bytes, with_descendants
+
+STATUS = "Name:\tpython\nVmHWM:\t   72000 kB\nVmRSS:\t   70000 kB\nThreads:\t1\n"
+
+
+def test_sizes_are_told_in_bytes() -> None:
+    assert status_bytes(STATUS, "VmRSS") == 70_000 * 1024
+    assert status_bytes(STATUS, "VmHWM") == 72_000 * 1024
+    assert status_bytes(STATUS, "VmSwap") == 0
+
+
+def test_descendants_belong_to_their_process() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        try:
+            assert {os.getpid(), child.pid} <= set(with_descendants([os.getpid()]))
+        finally:
+            child.kill()
+
+
+def test_what_has_ended_uses_nothing() -> None:
+    with subprocess.Popen(["true"]) as child:
+        child.wait()
+    assert cpu_seconds([child.pid]) == 0.0
+    assert memory([child.pid]).now == 0
+
+
+def test_this_process_uses_something() -> None:
+    used = memory([os.getpid()])
+    assert 0 < used.now <= used.peak
