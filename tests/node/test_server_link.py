@@ -128,6 +128,27 @@ async def test_a_pong_that_is_older_than_any_round_trip_measures_nothing(
         assert len(puppet.hellos) == 1
 
 
+async def test_a_node_that_had_no_turn_reads_its_pong_before_it_dials_again(
+    puppet: PuppetServer, open_in: OpenNode, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A doubted link has a second, and the answer came in it. When it is read says nothing of the round trip."""
+    async with open_in("desk") as desk:
+        await desk.wait_registered()
+        for _ in range(10):  # whose turn is first after a stall is chance
+            await trio.sleep(3.0)
+            desk.program.link.check()
+            await trio.sleep(0.01)
+            autojump_clock.jump(2.0)
+        await trio.sleep(3.0)
+        assert len(puppet.hellos) == 1
+        assert desk.status().server.rtt == pytest.approx(0.04, abs=0.001)
+        puppet.answers_pings = False
+        desk.program.link.check()
+        autojump_clock.jump(2.0)
+        await trio.sleep(1.3)
+        assert len(puppet.hellos) == 2
+
+
 async def test_a_node_that_was_replaced_by_its_twin_comes_back_slowly(puppet: PuppetServer, open_in: OpenNode) -> None:
     """Two processes with one key would otherwise throw each other out once a second."""
     async with open_in("desk") as desk:

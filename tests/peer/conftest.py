@@ -23,6 +23,7 @@ from tunnel.dataplane.inbound import Inbound
 from tunnel.dataplane.mux import Mux
 from tunnel.dataplane.outbound import Outbound
 from tunnel.machines.notifier import Notifier
+from tunnel.machines.stalls import Stalls
 from tunnel.model.announcement import Announcement, PeerCard
 from tunnel.model.candidate import Candidate, CandidateKind
 from tunnel.model.endpoint import Endpoint
@@ -69,6 +70,8 @@ class Side:
     entropy: MemoryEntropy
     own_card: PeerCard | None = None
     timings: Timings = DEFAULT_TIMINGS
+    stalls: Stalls = field(default_factory=Stalls)
+    """None are noticed unless a test runs it."""
     is_announced: bool = True
     registrations: int = 1
     is_registered: bool = True
@@ -109,7 +112,7 @@ class Side:
 
     @property
     def context(self) -> PeerContext:
-        return PeerContext(self, NETWORK, bytes(32), self.timings, self.clock, self.entropy, 1280)
+        return PeerContext(self, NETWORK, bytes(32), self.timings, self.stalls, self.clock, self.entropy, 1280)
 
     @property
     def ports(self) -> NodePorts:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 from tests.peer.conftest import EASY, peer_state_of
+from trio.testing import MockClock
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
@@ -171,3 +175,79 @@ async def test_an_idle_path_is_in_doubt_while_a_keepalive_is_unanswered_and_not_
 
             await kept.liveness.keep()
     assert minute.cancelled_caught
+
+
+async def use(kept: Kept, *, answers: bool) -> None:
+    """Send ten times a second. The peer answers what is asked after 40 ms, or nothing."""
+    while True:
+        kept.liveness.note_sent(trio.current_time())
+        await trio.sleep(0.04)
+        if answers and kept.path.asked != NEVER:
+            kept.path.note_answer(trio.current_time(), 0.04)
+        await trio.sleep(0.06)
+
+
+@asynccontextmanager
+async def kept_in_use(side: Side) -> AsyncIterator[Kept]:
+    """By a program that notices its stalls."""
+    kept = answered(side)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(side.stalls.run)
+        nursery.start_soon(kept.liveness.keep)
+        nursery.start_soon(partial(use, kept, answers=True))
+        yield kept
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("seconds", [0.5, 0.6, 2.0, 4.9])
+async def test_a_program_without_a_turn_doubts_no_path(bench: Bench, autojump_clock: MockClock, seconds: float) -> None:
+    """The answer to what it asked before lies in its socket: whether that is read first is chance."""
+    for step in range(20):  # before, while and after a question is open
+        async with kept_in_use(bench.left) as kept:
+            await trio.sleep(3.0 + step / 20)
+            autojump_clock.jump(seconds)
+            await trio.sleep(2.0)
+            assert kept.routing.doubts == []
+    assert bench.left.suspicions == 0
+
+
+async def test_a_path_that_dies_in_a_stall_is_doubted_and_given_up_as_soon_as_ever(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    kept = answered(bench.left)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.left.stalls.run)
+        await trio.sleep(1.0)
+        nursery.start_soon(partial(use, kept, answers=False))
+        doubts = kept.routing.doubts
+
+        @nursery.start_soon
+        async def stall() -> None:
+            await trio.sleep(0.05)
+            autojump_clock.jump(2.0)
+            ended = trio.current_time()
+            await trio.sleep(DEFAULT_TIMINGS.heartbeat + DEFAULT_TIMINGS.path_suspect + 0.1)
+            assert doubts == [True]
+            await trio.sleep_until(ended + DEFAULT_TIMINGS.path_trust + 0.3)
+            nursery.cancel_scope.cancel()
+            pytest.fail("it is still trusted")
+
+        await kept.liveness.keep()
+        nursery.cancel_scope.cancel()
+
+
+async def test_that_the_peer_used_the_relay_while_we_had_no_turn_says_nothing_of_the_path(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    """It heard nothing of us. If it goes on after that, it does not hear us on the path."""
+    async with kept_in_use(bench.left) as kept:
+        await trio.sleep(3.0)
+        autojump_clock.jump(2.0)
+        for _ in range(9):
+            kept.liveness.note_asked(RELAY, trio.current_time())
+            await trio.sleep(0.1)
+        assert kept.routing.doubts == []
+        await trio.sleep(0.2)
+        kept.liveness.note_asked(RELAY, trio.current_time())
+        await trio.sleep(DEFAULT_TIMINGS.heartbeat)
+        assert kept.routing.doubts == [True]

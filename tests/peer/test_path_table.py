@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.peer.conftest import Vpn
 
+from tunnel.machines.stalls import Stalls
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.model.way import RELAY, Way
@@ -19,7 +20,7 @@ WIDE6 = Way(1, Endpoint("2001:db8::8", 7))
 
 @pytest.fixture
 def paths() -> PathTable:
-    return PathTable(DEFAULT_TIMINGS)
+    return PathTable(DEFAULT_TIMINGS, Stalls())
 
 
 def prove(paths: PathTable, way: Way, rtt: float, now: float = 0.0) -> Path:
@@ -86,8 +87,8 @@ def test_silence_is_measured_by_the_round_trips_of_a_long_way() -> None:
     path = Path(WIDE)
     path.note_answer(0.0, 0.3)
     path.asked = 1.0
-    assert not path.is_silent(2.1, DEFAULT_TIMINGS)
-    assert path.is_silent(2.3, DEFAULT_TIMINGS)
+    assert not path.is_silent(2.1, DEFAULT_TIMINGS, Stalls())
+    assert path.is_silent(2.3, DEFAULT_TIMINGS, Stalls())
 
 
 def test_what_is_merely_heard_does_not_break_a_silence() -> None:
@@ -95,9 +96,9 @@ def test_what_is_merely_heard_does_not_break_a_silence() -> None:
     path = Path(WIDE)
     path.asked = 0.0
     path.heard = 10.0
-    assert path.is_silent(10.0, DEFAULT_TIMINGS)
+    assert path.is_silent(10.0, DEFAULT_TIMINGS, Stalls())
     path.note_answer(10.0, 0.1)
-    assert not path.is_silent(11.0, DEFAULT_TIMINGS)
+    assert not path.is_silent(11.0, DEFAULT_TIMINGS, Stalls())
 
 
 def test_round_trips_are_smoothed() -> None:
@@ -169,7 +170,7 @@ def test_a_new_process_of_the_peer_forgets_everything(paths: PathTable) -> None:
 
 def test_a_private_address_behind_another_vpn_is_no_lan() -> None:
     """33 ms over it were kept against 12 ms outside, since private addresses have no handicap."""
-    paths = PathTable(DEFAULT_TIMINGS, Vpn({"10.99.0.2"}))
+    paths = PathTable(DEFAULT_TIMINGS, Stalls(), Vpn({"10.99.0.2"}))
     vpn, outside = (paths.expect(Way(0, Endpoint(host, 5000))) for host in ("10.99.0.2", "25.0.0.2"))
     for path, rtt in ((vpn, 0.033), (outside, 0.012)):
         path.note_answer(1.0, rtt)
@@ -182,7 +183,7 @@ def test_a_private_address_behind_another_vpn_is_no_lan() -> None:
 
 def test_where_a_way_leads_is_asked_anew_when_the_routes_changed() -> None:
     vpn = Vpn()
-    paths = PathTable(DEFAULT_TIMINGS, vpn)
+    paths = PathTable(DEFAULT_TIMINGS, Stalls(), vpn)
     path = paths.expect(Way(0, Endpoint("10.99.0.2", 5000)))
     path.note_answer(1.0, 0.01)
     cost = path.cost
@@ -194,7 +195,7 @@ def test_where_a_way_leads_is_asked_anew_when_the_routes_changed() -> None:
 def test_a_path_that_may_lead_through_the_tunnel_carries_no_more_once_it_is_distrusted() -> None:
     """Another one carries while a new path is looked for; this one would carry in circles."""
     for may_ride in (False, True):
-        paths = PathTable(DEFAULT_TIMINGS)
+        paths = PathTable(DEFAULT_TIMINGS, Stalls())
         path = paths.expect(Way(0, Endpoint("25.0.0.2", 5000)))
         path.note_answer(1.0, 0.01)
         path.is_proved = True
@@ -203,3 +204,17 @@ def test_a_path_that_may_lead_through_the_tunnel_carries_no_more_once_it_is_dist
             paths.doubt_proofs()
         paths.begin_round()
         assert (paths.chosen is None) is may_ride
+
+
+def test_of_answers_that_come_at_once_the_quickest_measures_the_path() -> None:
+    """Their sender had no turn for a while. Taken one by one they made the path look as slow as that for minutes."""
+    path = Path(RELAY, rtt=0.04)
+    for rtt in (1.64, 1.39, 1.14, 0.89, 0.64, 0.39):
+        path.note_answer(10.0, rtt)
+    assert path.rtt == pytest.approx(0.04 + 0.35 / 8)
+    path.note_answer(10.25, 0.14)
+    assert path.rtt == pytest.approx((0.04 + 0.35 / 8) * 7 / 8 + 0.14 / 8)
+    new = Path(RELAY)
+    new.note_answer(10.0, 0.6)
+    new.note_answer(10.05, 0.2)
+    assert new.rtt == 0.2

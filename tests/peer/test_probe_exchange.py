@@ -16,6 +16,7 @@ from tests.peer.conftest import NETWORK, Vpn
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.crypto.pair_keys import ProbeKeys
 from tunnel.crypto.sealing import Opener
+from tunnel.machines.stalls import Stalls
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import NotAuthentic
 from tunnel.model.timings import DEFAULT_TIMINGS
@@ -78,9 +79,9 @@ class End:
         self.is_patient = True
         """Whether applications may be kept waiting."""
         self.budget = Budget()
-        context = PeerContext(
-            self, NETWORK, bytes(32), DEFAULT_TIMINGS, MemoryClock(), MemoryEntropy(random.Random(seed)), 1280
-        )
+        self.stalls = Stalls()
+        entropy = MemoryEntropy(random.Random(seed))
+        context = PeerContext(self, NETWORK, bytes(32), DEFAULT_TIMINGS, self.stalls, MemoryClock(), entropy, 1280)
         node = NodeKeys(bytes(32)).id
         peer = PeerState(node, context, open_flow()[0], announcement=self, server=self, overlays=Vpn())
         self.paths = peer.paths
@@ -272,6 +273,26 @@ async def test_an_answer_that_is_older_than_any_round_trip_is_none() -> None:
     assert path is not None
     assert (path.rtt, path.answered) == (None, NEVER)
     assert us.answered == []
+
+
+async def test_an_answer_that_was_read_after_a_stall_is_one_and_measures_nothing() -> None:
+    """It may have lain in the socket for as long as the stall lasted."""
+    us, them = a_pair()
+    for took in (0.04, 2.0):
+        await trio.sleep(1.0)
+        us.sent.clear()
+        them.sent.clear()
+        us.exchange.ask(THEM)
+        them.hear(us.take(), THEM)
+        answer = them.take()
+        await trio.sleep(took)
+        if took > 1.0:
+            us.stalls.note(trio.current_time() - took + 0.01, trio.current_time())
+        us.hear(answer, THEM)
+    path = us.paths.at(THEM)
+    assert path is not None
+    assert path.rtt == pytest.approx(0.04)
+    assert path.answered == trio.current_time()
 
 
 async def test_an_answer_to_no_question_of_ours_changes_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tunnel.machines.stalls import Stalls
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.model.way import RELAY, Way
@@ -18,7 +19,7 @@ KEEPALIVE = DEFAULT_TIMINGS.circuit_keepalive
 @pytest.fixture
 def relays() -> Relays:
     """With a circuit that was proved at 0."""
-    made = Relays(DEFAULT_TIMINGS)
+    made = Relays(DEFAULT_TIMINGS, Stalls())
     made.use(CIRCUIT)
     circuit = made.circuit
     assert circuit is not None
@@ -33,7 +34,7 @@ def circuit_of(relays: Relays) -> Path:
 
 
 def test_the_websocket_carries_until_a_circuit_is_proved() -> None:
-    relays = Relays(DEFAULT_TIMINGS)
+    relays = Relays(DEFAULT_TIMINGS, Stalls())
     assert relays.ways(0.0) == (RELAY,)
     relays.use(CIRCUIT)
     circuit_of(relays).note_answer(0.0, 0.04)
@@ -98,7 +99,7 @@ def test_without_a_link_a_circuit_carries_on_for_a_while_after_it_was_heard(rela
 def test_without_a_link_what_is_not_proved_carries_nothing(relays: Relays) -> None:
     circuit_of(relays).is_proved = False
     assert relays.ways_alone(0.1) == ()
-    assert Relays(DEFAULT_TIMINGS).ways_alone(0.1) == ()
+    assert Relays(DEFAULT_TIMINGS, Stalls()).ways_alone(0.1) == ()
 
 
 def test_the_path_in_use_is_one_of_the_route_s_ways(relays: Relays) -> None:
@@ -122,3 +123,19 @@ def test_with_new_keys_no_proof_is_left(relays: Relays) -> None:
     assert relays.ways(0.1) == (RELAY,)
     assert relays.websocket.heard == NEVER
     assert relays.at(CIRCUIT) is not None
+
+
+def test_a_stall_of_ours_is_no_silence_of_a_circuit(relays: Relays) -> None:
+    stalled = Stalls()
+    stalled.note(1.1, 3.1)
+    awake, circuit = Relays(DEFAULT_TIMINGS, stalled), circuit_of(relays)
+    awake.circuit = circuit
+    circuit.asked = 1.0
+    assert relays.ways(3.2) == (CIRCUIT, RELAY)
+    assert awake.ways(3.2) == (CIRCUIT,)
+    assert awake.ways(3.6) == (CIRCUIT, RELAY)
+    assert awake.path_in_use((CIRCUIT, RELAY), 3.2) is circuit
+    assert awake.ways(1.0 + DEFAULT_TIMINGS.path_trust) == (CIRCUIT, RELAY)
+    assert awake.ways(3.0 + DEFAULT_TIMINGS.path_trust) == (RELAY,)
+    assert relays.ways_alone(DEFAULT_TIMINGS.circuit_alone + 1.0) == ()
+    assert awake.ways_alone(DEFAULT_TIMINGS.circuit_alone + 1.0) == (CIRCUIT,)

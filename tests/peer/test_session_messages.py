@@ -9,6 +9,7 @@ import trio
 from tests.dataplane.flows import DIRECT, agree, open_flow
 
 from tunnel.dataplane.outbound import Outbound
+from tunnel.machines.stalls import Stalls
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.ports import Transmit
 from tunnel.peer.session_messages import SessionMessages
@@ -30,7 +31,7 @@ class Said:
             self.flow.route = (DIRECT,)
         self.keys = agree(self.theirs, 2, 1, is_initiator=False)
         self.heard: list[Control] = []
-        self.throughput = Throughput(DEFAULT_TIMINGS, self.flow.received)
+        self.throughput = Throughput(DEFAULT_TIMINGS, Stalls(), self.flow.received)
         outbound = Outbound({DIRECT.socket: self.send})
         self.messages = SessionMessages(self.flow, outbound, self.throughput, MemoryEntropy(random.Random(1)))
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from tunnel.dataplane.flow import Received
+from tunnel.machines.stalls import Stalls
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.peer.throughput import LEAST, PEER_SAYS, WINDOW, Phase, Throughput
@@ -24,7 +25,11 @@ class Network:
     now: float = 0.0
     got: Tally = field(default_factory=lambda: Tally(0, 0))
     phases: list[tuple[float, Phase]] = field(default_factory=list)
-    throughput: Throughput = field(default_factory=lambda: Throughput(DEFAULT_TIMINGS, Received()))
+    stalls: Stalls = field(default_factory=Stalls)
+    throughput: Throughput = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.throughput = Throughput(DEFAULT_TIMINGS, self.stalls, Received())
 
     def run(self, seconds: float, *, may_try: bool = True) -> Phase:
         """A tally each second."""
@@ -82,6 +87,20 @@ def test_udp_is_taken_up_again_when_it_carries_as_much() -> None:
     assert network.throughput.reason(network.now) is None
 
 
+def test_a_trial_in_which_we_had_no_turn_begins_anew() -> None:
+    """We sent nothing meanwhile, whatever UDP would have carried."""
+    network = Network()
+    network.run(12.0)
+    network.udp = network.wanted
+    while network.throughput.phase is Phase.LINK:
+        network.run(1.0)
+    network.run(1.0)
+    network.stalls.note(network.now, network.now + 3.0)
+    network.now += 3.0
+    assert network.run(2 * WINDOW) is Phase.UDP
+    assert [phase for _, phase in network.phases].count(Phase.TRYING_UDP) == 1
+
+
 def test_somewhat_better_is_not_good_enough_to_come_back() -> None:
     """It would be left again at once: half of what the link carries is where it was given up."""
     network = Network()
@@ -116,7 +135,7 @@ def test_the_peer_is_told_and_told_again_and_its_word_lapses() -> None:
     assert network.throughput.has_news(network.now)
     assert not network.throughput.has_news(network.now + 1.0)
     assert network.throughput.has_news(network.now + PEER_SAYS / 3)
-    told = Throughput(DEFAULT_TIMINGS, Received())
+    told = Throughput(DEFAULT_TIMINGS, Stalls(), Received())
     assert told.note_tally(network.throughput.tally(), 0.0, may_try=True)
     reason = told.reason(1.0)
     assert reason is not None
@@ -136,7 +155,7 @@ def test_a_peer_that_counts_anew_is_no_loss() -> None:
 
 def test_a_tally_is_due_once_a_second_while_much_comes_in_and_never_for_little() -> None:
     busy, quiet = Received(), Received()
-    told = {received: Throughput(DEFAULT_TIMINGS, received) for received in (busy, quiet)}
+    told = {received: Throughput(DEFAULT_TIMINGS, Stalls(), received) for received in (busy, quiet)}
 
     def is_due(received: Received, size: int, now: float) -> bool:
         received.by_udp += size
@@ -159,7 +178,7 @@ def test_another_network_begins_anew() -> None:
 def test_what_is_missing_is_told_by_the_counters_of_what_came() -> None:
     """Not by the bytes that were sent: those under way would look lost whenever a stream gains speed."""
     received = Received()
-    throughput = Throughput(DEFAULT_TIMINGS, received)
+    throughput = Throughput(DEFAULT_TIMINGS, Stalls(), received)
     for counter in (0, 1, 2, 5, 4, 9):
         received.note(7, counter, is_udp=True)
     received.note(7, 10, is_udp=False)
@@ -171,7 +190,7 @@ def test_what_is_missing_is_told_by_the_counters_of_what_came() -> None:
 
 def test_no_tally_divides_by_zero_whatever_a_peer_says_in_it() -> None:
     """What came may fall in it while what was counted stands still: no share of that was lost."""
-    throughput = Throughput(DEFAULT_TIMINGS, Received())
+    throughput = Throughput(DEFAULT_TIMINGS, Stalls(), Received())
     for second in range(1, 60):
         said = Tally(second * 1_000_000, 0, 1000, max(0, 1_000_000 - second * 1000))
         throughput.note_tally(said, float(second), may_try=True)
@@ -189,7 +208,7 @@ def test_no_tally_divides_by_zero_whatever_a_peer_says_in_it() -> None:
 )
 def test_any_count_that_falls_begins_anew(fallen: Tally) -> None:
     """Loss on its far side was not seen."""
-    throughput = Throughput(DEFAULT_TIMINGS, Received())
+    throughput = Throughput(DEFAULT_TIMINGS, Stalls(), Received())
     said = Tally(1_000_000, 1_000_000, 1000, 100)
     for second in range(4):
         throughput.note_tally(said, float(second), may_try=True)
@@ -199,7 +218,7 @@ def test_any_count_that_falls_begins_anew(fallen: Tally) -> None:
 
 def test_tallies_without_end_keep_no_more_than_a_few() -> None:
     """A second needs two at most, or each peer could fill the memory of this one."""
-    throughput = Throughput(DEFAULT_TIMINGS, Received())
+    throughput = Throughput(DEFAULT_TIMINGS, Stalls(), Received())
     for number in range(20_000):
         throughput.note_tally(Tally(number, number, number, number), number / 2000, may_try=True)
     assert len(throughput._samples) <= 2 * (WINDOW + DEFAULT_TIMINGS.tally) + 1

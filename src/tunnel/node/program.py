@@ -23,6 +23,7 @@ from tunnel.dataplane.mux import Mux
 from tunnel.dataplane.outbound import Exit, Outbound
 from tunnel.machines.background import bare_errors
 from tunnel.machines.notifier import Notifier
+from tunnel.machines.stalls import Stalls
 from tunnel.model.invite import Invite
 from tunnel.model.settings import NodeSettings
 from tunnel.model.status import NodeStatus, PeerStatus
@@ -109,7 +110,8 @@ class NodeProgram:
             memory,
             protocol_version=settings.protocol_version,
         )
-        self.link = ServerLink(admission, settings.timings, world.entropy)
+        self._stalls = stalls = Stalls()
+        self.link = ServerLink(admission, settings.timings, stalls, world.entropy)
 
         exits: dict[int, Exit] = {RELAY.socket: self.link.send_batch}
         self.datagrams = UdpSockets(exits, guard if settings.tun is not None else None)
@@ -208,6 +210,7 @@ class NodeProgram:
             network=network.network_id,
             psk=network.psk,
             timings=settings.timings,
+            stalls=stalls,
             clock=world.clock,
             entropy=world.entropy,
             mtu=settings.mtu,
@@ -306,6 +309,7 @@ class NodeProgram:
                 nursery.start_soon(self.announcer.run)
                 nursery.start_soon(self.link.run, self.server_signals)
                 nursery.start_soon(self.circuits.run)
+                nursery.start_soon(self._stalls.run)
                 nursery.start_soon(self.name_holders.run)
                 nursery.start_soon(self._machine.run)
                 if self._interface is not None:

@@ -13,6 +13,7 @@ import trio
 from tunnel.machines.background import only_error
 from tunnel.machines.notifier import Notifier
 from tunnel.machines.server_link import ServerLinkChart
+from tunnel.machines.stalls import Stalls
 from tunnel.machines.state_runner import StateRunner
 from tunnel.model.errors import Refused, ServerUnreachable, TunnelError
 from tunnel.model.protocol_version import server_note
@@ -59,9 +60,10 @@ class LinkUser(Protocol):
 class ServerLink:
     """Send at any time; `run` dials again and again. `reason` says why there is no link."""
 
-    def __init__(self, admission: ServerAdmission, timings: Timings, entropy: Entropy) -> None:
+    def __init__(self, admission: ServerAdmission, timings: Timings, stalls: Stalls, entropy: Entropy) -> None:
         self._admission = admission
         self._timings = timings
+        self._stalls = stalls
         self._entropy = entropy
         self._connection: Connection | None = None
         self._held: trio.CancelScope | None = None
@@ -279,7 +281,7 @@ class ServerLink:
                 self._admission.note_silent(connection)
                 return "redial"
             took = trio.current_time() - began
-            if took <= self._timings.round_trip_most:
+            if took <= self._timings.round_trip_most and not self._stalls.lost(began):
                 self.rtt = took
             self._doubted_since = None
             with trio.move_on_after(self._timings.server_ping):
@@ -288,10 +290,10 @@ class ServerLink:
     async def _is_answered(self, began: float) -> bool:
         """Whether the pending ping is answered in time. A doubted link has a second for anything to come."""
         while self._awaited is not None:
-            deadline = began + self._timings.server_ping_patience
+            deadline = self._stalls.deadline(began, self._timings.server_ping_patience)
             if self._doubted_since is not None:
                 heard = max(self._doubted_since, self._heard)
-                deadline = min(deadline, heard + self._timings.server_suspect_patience)
+                deadline = min(deadline, self._stalls.deadline(heard, self._timings.server_suspect_patience))
             if trio.current_time() >= deadline:
                 return False
             with trio.move_on_at(deadline):

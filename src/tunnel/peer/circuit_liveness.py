@@ -34,6 +34,7 @@ class CircuitLiveness:
         self._circuits = circuits
         self._timings = timings
         self._relays = peer.paths.relays
+        self._stalls = peer.paths.stalls
         self._probes = probes
         self._routing = routing
         self._woken = Notifier()
@@ -89,13 +90,14 @@ class CircuitLiveness:
                 self._routing.update()
             if now >= asked_at + self._gap(circuit, tries, now):
                 tries = 0 if circuit.is_proved else tries + 1
-                if circuit.asked != NEVER and now - circuit.asked >= timings.path_suspect:
+                if circuit.asked != NEVER and now >= self._stalls.deadline(circuit.asked, timings.path_suspect):
                     self._circuits.doubt(self._peer.node)
                 asked_at = now
                 self._probes.ask(circuit.way)
             due = asked_at + self._gap(circuit, tries, now)
             if circuit.is_proved and circuit.asked != NEVER:
-                turns = (circuit.silent_from(timings) + _LEAST, circuit.asked + timings.path_trust)
+                silent_from = circuit.silent_from(timings, self._stalls)
+                turns = (silent_from + _LEAST, self._stalls.deadline(circuit.asked, timings.path_trust))
                 due = min((due, *(turn for turn in turns if turn > now)))
             await self._doze_until(max(due, now + _LEAST))
 
@@ -105,7 +107,8 @@ class CircuitLiveness:
             return rung(timings.circuit_probes, max(tries - 1, 0))
         if now - self._peer.wanted_at >= timings.path_in_use:
             return timings.circuit_keepalive
-        return timings.path_suspect_probe if circuit.is_silent(now, timings) else timings.heartbeat
+        is_silent = circuit.is_silent(now, timings, self._stalls)
+        return timings.path_suspect_probe if is_silent else timings.heartbeat
 
     async def _doze_until(self, deadline: float) -> None:
         with trio.move_on_at(deadline):

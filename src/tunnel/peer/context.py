@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tunnel.crypto.node_keys import NodeKeys
+from tunnel.machines.stalls import Stalls
 from tunnel.model.identity import NetworkId
 from tunnel.model.protocol_version import PROTOCOL_VERSION
 from tunnel.model.timings import Timings
@@ -28,13 +29,15 @@ class Identity(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PeerContext:
-    """Values alone: nothing here acts, and nothing changes but the identity's epoch."""
+    """Nothing here acts. The identity's epoch may change, and there may be more stalls."""
 
     identity: Identity
     network: NetworkId
     psk: bytes
     """The network's pre-shared key, 32 bytes."""
     timings: Timings
+    stalls: Stalls
+    """When this program got no turn."""
     clock: Clock
     """Wall clock, for history only."""
     entropy: Entropy

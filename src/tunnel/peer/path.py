@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from tunnel.machines.stalls import Stalls
 from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.timings import Timings
 from tunnel.model.way import Way
@@ -12,6 +14,16 @@ from tunnel.model.way import Way
 NEVER = float("-inf")
 _WIDE_AREA_COST = 0.020
 _IPV6_COST = 0.015
+_BURST = 0.1
+"""Answers that come within so many seconds were held up together, as by a peer without a turn: the least counts."""
+
+
+class _Burst(NamedTuple):
+    """When the first of some answers came, the smoothed round trip before it, and the least round trip of them."""
+
+    began: float
+    before: float | None
+    least: float
 
 
 @dataclass(slots=True, eq=False)
@@ -37,23 +49,34 @@ class Path:
     """This machine's addresses or routes changed since it was proved: it may lead through the tunnel itself now."""
     probe_backs: int = 0
     """How often in this round a probe of the peer's made us probe back. Bounded, or two sides could go on for ever."""
+    _burst: _Burst = _Burst(NEVER, None, 0.0)
 
-    def note_answer(self, now: float, rtt: float) -> None:
-        """A probe was answered: keep a smoothed round trip (RFC 6298: an eighth of the new)."""
-        self.rtt = rtt if self.rtt is None else self.rtt + (rtt - self.rtt) / 8
+    def note_answer(self, now: float, rtt: float | None) -> None:
+        """A probe was answered: keep a smoothed round trip (RFC 6298: an eighth of the new). None: no measurement."""
+        if rtt is not None:
+            if now - self._burst.began > _BURST:
+                self._burst = _Burst(now, self.rtt, rtt)
+            _, before, least = self._burst = self._burst._replace(least=min(self._burst.least, rtt))
+            self.rtt = least if before is None else before + (least - before) / 8
         self.heard = self.answered = now
         self.asked = NEVER
 
-    def is_silent(self, now: float, timings: Timings) -> bool:
+    def is_silent(self, now: float, timings: Timings, stalls: Stalls) -> bool:
         """Whether a probe has waited for its answer for longer than a healthy path takes.
 
         What we merely hear proves nothing: a path that works inwards only must be found out.
         """
-        return now > self.silent_from(timings)
+        return now > self.silent_from(timings, stalls)
 
-    def silent_from(self, timings: Timings) -> float:
+    def silent_from(self, timings: Timings, stalls: Stalls) -> float:
         """When it becomes silent if no answer comes; infinity while no probe waits for one."""
-        return math.inf if self.asked == NEVER else self.asked + max(timings.path_suspect, 4 * (self.rtt or 0.0))
+        if self.asked == NEVER:
+            return math.inf
+        return stalls.deadline(self.asked, self.patience(timings))
+
+    def patience(self, timings: Timings) -> float:
+        """Seconds in which a healthy path has answered."""
+        return max(timings.path_suspect, 4 * (self.rtt or 0.0))
 
     @property
     def cost(self) -> float:

@@ -2,6 +2,8 @@
 
 A path is in use while we send, and while the peer speaks to us over the relay instead: it may not hear us on the path,
 or we may not hear it. What was sent is owed an answer: until one has come the path is judged, however seldom we send.
+
+A stall of this program is no silence of the peer's, and that the peer used the relay meanwhile was our fault.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ _TICK = 0.1
 _LEAST = 0.01
 """Seconds between two looks, at least."""
 _SETTLING = 1.0
-"""Seconds after a path was proved in which the peer may still send over the relay although it hears us."""
+"""Seconds after a path was proved, or we had a stall, in which the peer may use the relay although it hears us."""
 
 
 class PathLiveness:
@@ -41,6 +43,7 @@ class PathLiveness:
     ) -> None:
         self._peer = peer
         self._paths = peer.paths
+        self._stalls = peer.paths.stalls
         self._timings = timings
         self._probes = probes
         self._routing = routing
@@ -78,7 +81,8 @@ class PathLiveness:
 
         So we judge the path, too: a side that only receives would find out nothing, and a punch needs both.
         """
-        if way.is_relay and self._peer.state == "connected" and now - self._kept_since > _SETTLING:
+        settled_from = max(self._kept_since, self._stalls.last_ended) + _SETTLING
+        if way.is_relay and self._peer.state == "connected" and now > settled_from:
             self._echo_until = now + self._timings.relay_echo
             self.note_sent(now)
 
@@ -91,9 +95,9 @@ class PathLiveness:
             while (path := self._paths.chosen) is not None:
                 now = trio.current_time()
                 is_used = self._is_used(now) or self._is_owed()
-                is_silent = path.is_silent(now, timings)
-                unanswered_for = now - max(path.answered, self._used_since, began)
-                if is_used and unanswered_for >= timings.path_trust:
+                is_silent = self._paths.is_silent(path, now)
+                answered = max(path.answered, self._used_since, began)
+                if is_used and now >= self._stalls.deadline(answered, timings.path_trust):
                     return
                 self._doubt(is_silent or (is_used and now < self._echo_until))
                 if is_used and is_silent and now - last_suspicion >= timings.heartbeat:
@@ -104,11 +108,11 @@ class PathLiveness:
                     self._ask(path.way)
                 if not is_used:
                     due = last_probe + self._probe_gap(is_used, path, now)
-                    await self._doze_until(due if is_silent else min(due, path.silent_from(timings) + _LEAST))
+                    await self._doze_until(due if is_silent else min(due, self._paths.silent_from(path) + _LEAST))
                 elif is_silent or self._paths.is_doubted:
                     await trio.sleep(_TICK)
                 else:
-                    due = min(last_probe + timings.heartbeat, path.silent_from(timings))
+                    due = min(last_probe + timings.heartbeat, self._paths.silent_from(path))
                     await trio.sleep_until(max(due, now + _LEAST))
         finally:
             self._paths.is_doubted = False  # the move that follows makes the route anew; until then the relay stays
@@ -124,7 +128,8 @@ class PathLiveness:
             now = trio.current_time()
             relay = self._paths.relay
             is_used = self._is_used(now) and self._peer.relay_carries
-            if is_used and relay.is_silent(now, timings) and now - last_suspicion >= timings.heartbeat:
+            is_silent = self._paths.is_silent(relay, now)
+            if is_used and is_silent and now - last_suspicion >= timings.heartbeat:
                 last_suspicion = now
                 self._suspect()
             is_needed = RELAY in self._peer.flow.route  # else a circuit carries what we send
@@ -134,11 +139,11 @@ class PathLiveness:
                 self._ask(RELAY)
             if not is_used:
                 await self._doze_until(last_probe + timings.relay_heartbeat)
-            elif relay.is_silent(now, timings):
+            elif is_silent:
                 await trio.sleep(_TICK)
             else:
                 quiet_from = max(relay.heard, last_probe, NEVER if is_needed else now) + timings.path_suspect
-                await trio.sleep_until(max(min(quiet_from, relay.silent_from(timings)), now + _LEAST))
+                await trio.sleep_until(max(min(quiet_from, self._paths.silent_from(relay)), now + _LEAST))
 
     def _is_used(self, now: float) -> bool:
         return now - self._used < self._timings.path_in_use
@@ -150,7 +155,7 @@ class PathLiveness:
 
     def _probe_gap(self, is_used: bool, path: Path, now: float) -> float:
         timings = self._timings
-        is_silent = path.is_silent(now, timings)
+        is_silent = self._paths.is_silent(path, now)
         if is_used:
             return timings.path_suspect_probe if is_silent else timings.heartbeat
         if is_silent and now - path.asked < timings.path_trust:

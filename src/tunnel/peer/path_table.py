@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tunnel.machines.stalls import Stalls
 from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.rates import TokenBucket
 from tunnel.model.timings import Timings
@@ -25,6 +26,7 @@ class PathTable:
     """All ways to one peer."""
 
     timings: Timings
+    stalls: Stalls
     overlays: Overlays | None = None
     """None: there are none."""
     relays: Relays = field(init=False)
@@ -44,7 +46,7 @@ class PathTable:
     """
 
     def __post_init__(self) -> None:
-        self.relays = Relays(self.timings)
+        self.relays = Relays(self.timings, self.stalls)
 
     @property
     def relay(self) -> Path:
@@ -87,7 +89,7 @@ class PathTable:
 
     def promote(self, now: float) -> bool:
         """Choose the best proved path, with hysteresis; a silent one yields at once. True when the choice changed."""
-        proved = [path for path in self.direct.values() if path.is_proved and not path.is_silent(now, self.timings)]
+        proved = [path for path in self.direct.values() if path.is_proved and not self.is_silent(path, now)]
         if not proved:
             return False
         best = min(proved, key=lambda path: path.cost)
@@ -106,8 +108,16 @@ class PathTable:
         chosen, relay = self.chosen, self.relays.path_in_use(route, now)
         if chosen is None or chosen.way not in route:
             return relay or self.relay
-        is_doubted = not chosen.is_proved or chosen.is_silent(now, self.timings)
+        is_doubted = not chosen.is_proved or self.is_silent(chosen, now)
         return relay if is_doubted and relay is not None else chosen
+
+    def is_silent(self, path: Path, now: float) -> bool:
+        """Whether a probe on this path has waited for its answer for too long."""
+        return path.is_silent(now, self.timings, self.stalls)
+
+    def silent_from(self, path: Path) -> float:
+        """When it becomes silent if no answer comes."""
+        return path.silent_from(self.timings, self.stalls)
 
     def begin_round(self) -> None:
         """A punch begins: old proofs are void until an answer comes again; the old choice goes on carrying.

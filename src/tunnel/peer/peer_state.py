@@ -50,8 +50,8 @@ class PeerState:
         self._timings = context.timings
         self.chart = PeerConnectionChart()
         self.notifier = Notifier()
-        self.paths = PathTable(context.timings, overlays)
-        self.throughput = Throughput(context.timings, flow.received)
+        self.paths = PathTable(context.timings, context.stalls, overlays)
+        self.throughput = Throughput(context.timings, context.stalls, flow.received)
         self.card: PeerCard | None = None
         """The peer's latest announcement."""
         self.name = ""
@@ -155,9 +155,9 @@ class PeerState:
     @property
     def is_relay_dead(self) -> bool:
         """Whether the peer has not answered over the relay for 15 s although we asked."""
-        relay, trust = self.paths.relay, self._timings.relay_trust
-        now = trio.current_time()
-        return relay.asked != NEVER and now - max(relay.asked, self.paths.relays.heard) > trust - _ROUNDING
+        relay, stalls = self.paths.relay, self.paths.stalls
+        trusted_until = stalls.deadline(max(relay.asked, self.paths.relays.heard), self._timings.relay_trust)
+        return relay.asked != NEVER and trio.current_time() > trusted_until - _ROUNDING
 
     @property
     def punch_inputs(self) -> tuple[object, ...]:

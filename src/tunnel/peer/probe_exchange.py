@@ -86,6 +86,7 @@ class ProbeExchange:
         self._peer = peer
         self._paths = peer.paths
         self._timings = context.timings
+        self._stalls = context.stalls
         self._entropy = context.entropy
         self._transmitter = transmitter
         self._budget = budget
@@ -163,7 +164,8 @@ class ProbeExchange:
             return None
         del self._open[answer.transaction]
         now = trio.current_time()
-        if now - question.at > self._timings.round_trip_most:
+        took = now - question.at
+        if took > self._timings.round_trip_most:
             return None  # what a machine that stood still finds in its socket says nothing of now
         path = self._paths.at(way) or self._paths.expect(way)
         may_have_ridden = way != RELAY and self._traffic.carried - question.carried >= question.size
@@ -171,9 +173,9 @@ class ProbeExchange:
         if not may_have_ridden:
             path.may_ride = False
         elif path.may_ride or (is_full and not path.is_proved):
-            self._ask_in_quiet(path, now - question.at)
+            self._ask_in_quiet(path, took)
             return None
-        path.note_answer(now, now - question.at)
+        path.note_answer(now, None if self._stalls.lost(question.at) else took)
         if is_full:
             path.is_proved = True
             path.hushes = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tunnel.machines.stalls import Stalls
 from tunnel.model.timings import Timings
 from tunnel.model.way import RELAY, Way
 from tunnel.peer.path import NEVER, Path
@@ -16,8 +17,9 @@ from tunnel.peer.path import NEVER, Path
 class Relays:
     """One for each peer. `use` says which circuit there is; `ways` which relay ways carry now."""
 
-    def __init__(self, timings: Timings) -> None:
+    def __init__(self, timings: Timings, stalls: Stalls) -> None:
         self._timings = timings
+        self._stalls = stalls
         self.websocket = Path(RELAY)
         self.circuit: Path | None = None
         self.carried = NEVER
@@ -40,7 +42,7 @@ class Relays:
         """The relay way of this route that gets data through: the circuit, unless it is silent and both are used."""
         circuit = self.circuit
         if circuit is not None and circuit.way in route:
-            return self.websocket if RELAY in route and circuit.is_silent(now, self._timings) else circuit
+            return self.websocket if RELAY in route and self._is_silent(circuit, now) else circuit
         return self.websocket if RELAY in route else None
 
     def ways(self, now: float) -> tuple[Way, ...]:
@@ -48,15 +50,15 @@ class Relays:
         circuit = self.circuit
         if circuit is None or not self._is_trusted(circuit, now):
             return (RELAY,)
-        return (circuit.way, RELAY) if circuit.is_silent(now, self._timings) else (circuit.way,)
+        return (circuit.way, RELAY) if self._is_silent(circuit, now) else (circuit.way,)
 
     def ways_alone(self, now: float) -> tuple[Way, ...]:
         """What still carries while the link to the server is dialed again: a circuit that carried just before."""
         circuit = self.circuit
         if circuit is None or not circuit.is_proved:
             return ()
-        is_fresh = now - max(circuit.answered, circuit.heard) < self._timings.circuit_alone
-        return (circuit.way,) if is_fresh else ()
+        stale_from = self._stalls.deadline(max(circuit.answered, circuit.heard), self._timings.circuit_alone)
+        return (circuit.way,) if now < stale_from else ()
 
     @property
     def heard(self) -> float:
@@ -77,8 +79,11 @@ class Relays:
 
     def _is_trusted(self, circuit: Path, now: float) -> bool:
         """Whether it was proved, and answered lately enough for an idle one."""
-        timings = self._timings
-        patience = max(timings.path_suspect, 4 * (circuit.rtt or 0.0))
-        if not circuit.is_proved or now - circuit.answered > timings.circuit_keepalive + patience:
+        timings, deadline = self._timings, self._stalls.deadline
+        patience = timings.circuit_keepalive + circuit.patience(timings)
+        if not circuit.is_proved or now > deadline(circuit.answered, patience):
             return False
-        return circuit.asked == NEVER or now - circuit.asked < timings.path_trust
+        return circuit.asked == NEVER or now < deadline(circuit.asked, timings.path_trust)
+
+    def _is_silent(self, circuit: Path, now: float) -> bool:
+        return circuit.is_silent(now, self._timings, self._stalls)

@@ -31,6 +31,7 @@ class SessionLiveness:
         messages: SessionMessages,
     ) -> None:
         self._peer = peer
+        self._stalls = peer.paths.stalls
         self._timings = timings
         self._session = session
         self._messages = messages
@@ -67,7 +68,7 @@ class SessionLiveness:
             if (keys := self._session.slots.current) is None or keys.owed == math.inf:
                 await self._wait_sent()
                 continue
-            await trio.sleep_until(keys.owed + trust)
+            await trio.sleep_until(self._stalls.deadline(keys.owed, trust))
             if not self._is_owed(keys, trust):
                 doubts = 0
                 continue
@@ -93,5 +94,6 @@ class SessionLiveness:
         self._is_asleep = False
 
     def _is_owed(self, keys: Keys, seconds: float) -> bool:
-        """Whether these are still the keys, and nothing came for so long."""
-        return keys is self._session.slots.current and trio.current_time() >= keys.owed + seconds
+        """Whether these are still the keys, and nothing came for so long, stalls not counted."""
+        now = trio.current_time()
+        return keys is self._session.slots.current and now >= self._stalls.deadline(keys.owed, seconds)

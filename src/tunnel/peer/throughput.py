@@ -17,6 +17,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from tunnel.dataplane.flow import Received
+from tunnel.machines.stalls import Stalls
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import Timings, rung
 from tunnel.wire.session_packets import Tally
@@ -57,8 +58,9 @@ class _Sample(NamedTuple):
 class Throughput:
     """One for each peer connection: counts, and the phase that follows from them."""
 
-    def __init__(self, timings: Timings, received: Received) -> None:
+    def __init__(self, timings: Timings, stalls: Stalls, received: Received) -> None:
         self._timings = timings
+        self._stalls = stalls
         self.phase = Phase.UDP
         self._received = received
         self._told = 0
@@ -125,6 +127,9 @@ class Throughput:
         """Whether it is worth a look: a peer may say as many tallies as it likes, and whatever it likes in them."""
         if self._samples and not _may_follow(tally, self._samples[-1].tally):
             self._samples.clear()  # the peer has begun anew
+        if self._samples and self._stalls.lost(self._samples[-1].at):
+            self._samples.clear()  # we sent nothing for a while: that measures no way
+            self._since = now
         if self._samples and now - self._samples[-1].at < self._timings.tally / 2:
             return False
         self._samples.append(_Sample(now, tally))

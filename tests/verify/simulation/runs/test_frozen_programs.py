@@ -13,7 +13,7 @@ from trio._core import _run
 from tunnel.machines.trace_hook import TRACE_HOOK
 from tunnel.verify.simulation.runs.frozen_programs import FrozenPrograms
 from tunnel.verify.simulation.runs.run import run_scenario
-from tunnel.verify.simulation.runs.trace import Frozen, HostTraceHook, Passed, Signalled, Trace
+from tunnel.verify.simulation.runs.trace import Frozen, HostTraceHook, Moved, Passed, Signalled, Trace
 
 TALK = do(1.0, "send", who="desk", to="laptop", until=29.0)
 STOPPED = do(5.0, "freeze", who="laptop", seconds=4.0)
@@ -117,3 +117,19 @@ def test_a_program_that_is_stopped_until_the_end_ends_all_the_same() -> None:
 def test_stopping_a_program_repeats_itself() -> None:
     scenario = pair(TALK, STOPPED, do(7.0, "freeze", who="server", seconds=9.0), length=30.0)
     assert run_scenario(scenario, 4).digest == run_scenario(scenario, 4).digest
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
+def test_a_program_that_was_stopped_for_a_moment_doubts_nothing_when_it_goes_on(seconds: float) -> None:
+    """It takes no step of a chart, makes no keys, and sends nothing over the relay for fear that it is not heard."""
+    talk_back = do(1.0, "send", who="laptop", to="desk", until=29.0)
+    stops = [do(6.0 + 4.53 * step, "freeze", who="laptop", seconds=seconds) for step in range(5)]
+    outcome = run_scenario(pair(TALK, talk_back, *stops, length=30.0), 0, keep_trace=True)
+    assert outcome.trace is not None
+    records = [record for record in outcome.trace.records if 6.0 < record.at < 29.0]
+    moves = [record for record in records if isinstance(record, Moved) and record.host == "laptop"]
+    assert [move for move in moves if move.chart != "PortMappingChart"] == []
+    passed = [record for record in records if isinstance(record, Passed) and record.source.startswith("26.0.2.1:")]
+    assert [record for record in passed if record.what == "handshake"] == []
+    relayed = [record for record in passed if record.what == "data" and record.destination.startswith("25.0.0.1:")]
+    assert len(relayed) < 25  # probes and pings; a doubt would add ten a second
