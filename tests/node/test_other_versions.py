@@ -15,7 +15,9 @@ from tunnel.model.reasons import ReasonCode
 from tunnel.wire.signals import Welcome
 
 if TYPE_CHECKING:
-    from tests.node.conftest import OpenNode, PuppetServer, SimulatedNetwork
+    from collections.abc import Callable
+
+    from tests.node.conftest import OpenNode, PuppetServer, ScriptedPeer, SimulatedNetwork
 
     from tunnel.embedding import Node
 
@@ -57,6 +59,19 @@ async def test_status_and_why_name_the_version_before_anything_is_sent(
             ReasonCode.VERSION_MISMATCH,
             OLD,
         )
+
+
+async def test_it_is_logged_once_a_version_by_the_peer_s_name_and_not_with_each_announcement(
+    puppet: PuppetServer, open_in: OpenNode, member: Callable[[str], ScriptedPeer], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_in("desk") as desk:
+        await desk.wait_registered()
+        laptop = member("laptop")
+        for version in (1, 1, 1, 2, 1):
+            puppet.say(laptop.up(name="laptop", protocol_version=version))
+        await trio.sleep(1.0)
+    told = [record for record in caplog.records if record.message == "peer of another version"]
+    assert [(record.levelno, record.__dict__["evidence"]) for record in told] == [(logging.WARNING, OLD)] * 2
 
 
 async def test_a_node_of_before_hears_from_the_server_why_it_is_refused(

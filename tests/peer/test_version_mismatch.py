@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,15 +50,6 @@ async def test_the_reason_is_there_with_the_announcement_and_calls_the_peer_by_i
     reason = bench.left.peer.status().reason
     assert reason is not None
     assert reason.evidence == "laptop speaks version 1, this node 2: update p2ptunnel-trio there"
-
-
-async def test_it_is_logged_once_a_version_and_not_with_each_announcement(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
-    for version in (OLD, OLD, OLD, PROTOCOL_VERSION, OLD):
-        bench.left.peer.meet(bench.right.card(protocol_version=version))
-    told = [record for record in caplog.records if record.message == "peer of another version"]
-    assert [record.levelno for record in told] == [logging.WARNING] * 2
 
 
 async def test_a_peer_of_before_that_asks_is_neither_answered_nor_believed(bench: Bench) -> None:

@@ -126,6 +126,7 @@ class PeerSignals:
             if node_id_of(body.static_key) != node:
                 raise NotAuthentic("an announcement with another node's key")
             known = self._peer_table.at(node)
+            spoken = None if known is None or known.card is None else known.card.body.protocol_version
             if known is None:
                 self._context.keys.exchange(body.static_key)  # no honest node has a key that this refuses
                 known = self._admit(node)
@@ -138,6 +139,9 @@ class PeerSignals:
             return None
         if known.card is card:
             self._peer_table.settle(card)
+            mismatch = known.version_mismatch
+            if mismatch is not None and card.body.protocol_version != spoken:
+                log.warning("peer of another version", extra={"peer": node, "evidence": mismatch.evidence})
         return known
 
     def _reached(self, body: Announcement) -> Announcement:

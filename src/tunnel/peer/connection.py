@@ -118,9 +118,6 @@ class PeerConnection:
         is_new_version = known is None or known.body.protocol_version != card.body.protocol_version
         probe_keys = self._probes.derive(card) if is_new_epoch else None
         self._peer.note_card(card)
-        mismatch = self._peer.version_mismatch
-        if mismatch is not None and is_new_version:
-            log.warning("peer of another version", extra={"peer": self.node, "evidence": mismatch.evidence})
         if probe_keys is not None:
             self._routing.forget()
             self._probes.renew(probe_keys)
