@@ -30,8 +30,8 @@ NO_PORT = {
     "lease_s": None,
     "note": "upnp: no UPnP gateway answers",
 }
-DIRECT = {"kind": "direct", "endpoint": "192.0.2.7:4242", "rtt_ms": 12.5, "mtu": 1360}
-RELAYED: dict[str, Any] = {"kind": "relay-websocket", "endpoint": None, "rtt_ms": None, "mtu": 1360}
+DIRECT = {"kind": "direct", "endpoint": "192.0.2.7:4242", "rtt_ms": 12.5, "mtu": 1400, "path_mtu": 1500}
+RELAYED: dict[str, Any] = {"kind": "relay-websocket", "endpoint": None, "rtt_ms": None, "mtu": 1400, "path_mtu": None}
 
 
 def peer(name: str = "laptop", **changed: Any) -> dict[str, Any]:

@@ -12,8 +12,14 @@ from tunnel.cli.layout import Trimmed
 from tunnel.cli.status_view import status_view
 
 IPV6 = "fd9a:3306:da8b:d769:29d4:7d91:8475:139c"
-LONG = {"kind": "direct", "endpoint": "[2001:db8:1111:2222:3333:4444:5555:6666]:65535", "rtt_ms": 1234.5, "mtu": 1360}
-UDP_RELAY = {"kind": "relay-udp", "endpoint": "203.0.113.5:3478", "rtt_ms": 43.0, "mtu": 1360}
+LONG = {
+    "kind": "direct",
+    "endpoint": "[2001:db8:1111:2222:3333:4444:5555:6666]:65535",
+    "rtt_ms": 1234.5,
+    "mtu": 1400,
+    "path_mtu": 1500,
+}
+UDP_RELAY = {"kind": "relay-udp", "endpoint": "203.0.113.5:3478", "rtt_ms": 43.0, "mtu": 1400, "path_mtu": 1500}
 
 
 def shown(width: int, *peers: dict[str, Any]) -> list[str]:
@@ -50,6 +56,8 @@ def test_few_words_make_a_line_a_peer() -> None:
 def test_a_wide_terminal_gets_more() -> None:
     assert "chart" not in shown(80, peer())[-2].split()
     assert "ipv6 address" in shown(200, peer())[-2]
+    assert "path mtu" in shown(240, peer())[-2]
+    assert "1500" in shown(240, peer())[-1]
     assert shown(200, peer())[-2].split()[-1] == "chart"
 
 

@@ -19,8 +19,8 @@ from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import PathStatus, PeerStatus
 from tunnel.model.way import PathKind
 
-RELAY = PathStatus(PathKind.RELAY_WEBSOCKET, None, None, 1360)
-DIRECT = PathStatus(PathKind.DIRECT, None, None, 1360)
+RELAY = PathStatus(PathKind.RELAY_WEBSOCKET, None, None, 1400, None)
+DIRECT = PathStatus(PathKind.DIRECT, None, None, 1400, None)
 LOST = Reason(ReasonCode.PATH_LOST)
 OFFLINE = Reason(ReasonCode.PEER_OFFLINE)
 

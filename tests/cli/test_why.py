@@ -28,6 +28,13 @@ def test_why_of_a_direct_peer_needs_no_reason(machine: Machine, command: Command
     assert "none needed" in command("why", "laptop").out
 
 
+def test_why_shows_the_size_of_packets_inside_and_outside(machine: Machine, command: Command) -> None:
+    for path, said in ((DIRECT, "1400 inside, 1500 on the path"), (RELAYED, "1400 inside\n")):
+        machine.answers["why"] = [peer(path=path)]
+        shown = command("why", "laptop").out
+        assert said in "".join(f"{line.rstrip()}\n" for line in shown.splitlines())
+
+
 def test_why_of_an_idle_direct_peer_says_that_its_path_is_kept(machine: Machine, command: Command) -> None:
     machine.answers["why"] = [peer(path=None, kept_path=DIRECT, idle_s=600.0)]
     said = command("why", "laptop").out

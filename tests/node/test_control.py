@@ -51,7 +51,7 @@ from tunnel.wire.invites import decode_invite
 
 SOCKET = Path("/run/test/control.sock")
 REACHED = {"url": "wss://192.0.2.1:8443", "state": "registered", "rtt_ms": 20.0, "reason": None, "remedy": None}
-PATH = PathStatus(PathKind.DIRECT, Endpoint("192.0.2.7", 4242), 0.0125, 1360)
+PATH = PathStatus(PathKind.DIRECT, Endpoint("192.0.2.7", 4242), 0.0125, 1400, 1500)
 
 
 def peer_status(state: str = "connected") -> PeerStatus:
@@ -233,7 +233,8 @@ async def test_status_is_the_documented_json() -> None:
         "kind": "direct",
         "endpoint": "192.0.2.7:4242",
         "rtt_ms": 12.5,
-        "mtu": 1360,
+        "mtu": 1400,
+        "path_mtu": 1500,
     }
 
 

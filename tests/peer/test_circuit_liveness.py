@@ -10,7 +10,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.way import RELAY, Way
-from tunnel.wire.frames import FULL_SIZE, Kind
+from tunnel.wire.frames import BASE_SIZE, Kind
 
 if TYPE_CHECKING:
     from tests.peer.conftest import Bench, Side
@@ -80,7 +80,7 @@ async def test_a_pair_with_a_direct_path_wants_no_circuit(bench: Bench) -> None:
 
 async def test_a_circuit_that_carries_no_full_size_packets_carries_none(bench: Bench) -> None:
     bench.direct, bench.has_udp_relay = False, True
-    bench.drop = lambda side, way, datagram: bool(way.circuit) and len(datagram) >= FULL_SIZE
+    bench.drop = lambda side, way, datagram: bool(way.circuit) and len(datagram) >= BASE_SIZE
     bench.meet()
     for _ in range(100):
         bench.left.peer.send_packet(PACKET)

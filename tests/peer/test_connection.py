@@ -13,7 +13,7 @@ from tunnel.model.reasons import ReasonCode
 from tunnel.model.way import RELAY, Way
 from tunnel.peer.path import NEVER
 from tunnel.peer.path_table import PathTable
-from tunnel.wire.frames import FULL_SIZE, Kind
+from tunnel.wire.frames import BASE_SIZE, Kind
 from tunnel.wire.signals import Connect, Introduced, Refusal
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ async def test_quiet_is_asked_for_in_the_name_of_a_peer_that_is_sent_to(bench: B
 
 async def test_a_path_counts_only_after_full_size_probes_went_both_ways(bench: Bench) -> None:
     """One that passes pings and drops data is no path (tailscale#19457, #311)."""
-    bench.drop = lambda side, way, datagram: way != RELAY and len(datagram) >= FULL_SIZE
+    bench.drop = lambda side, way, datagram: way != RELAY and len(datagram) >= BASE_SIZE
     bench.meet()
     bench.left.peer.want()
     await bench.wait_state(bench.left, "relayed")
@@ -112,7 +112,7 @@ async def test_a_path_counts_only_after_full_size_probes_went_both_ways(bench: B
 async def test_a_path_in_use_that_begins_to_swallow_big_packets_is_lost(bench: Bench) -> None:
     """A detour with a smaller MTU: small heartbeats would keep a path alive that carries no data."""
     await bench.connect()
-    bench.drop = lambda side, way, datagram: way != RELAY and len(datagram) >= FULL_SIZE
+    bench.drop = lambda side, way, datagram: way != RELAY and len(datagram) >= BASE_SIZE
     assert await longest_hole(bench.left, 8.0) < 2.0
     assert await bench.wait_state(bench.left, "relayed", 30.0) > 0
     reason = bench.left.peer.status().reason
@@ -304,7 +304,7 @@ async def test_an_idle_path_is_kept_alive_and_not_judged(bench: Bench) -> None:
 
 async def test_probes_never_bounce_for_ever(bench: Bench) -> None:
     """Upstream's B9: an answer that is answered. Here full-size probes are lost, so no path is ever proved."""
-    bench.drop = lambda side, way, datagram: way != RELAY and len(datagram) >= FULL_SIZE
+    bench.drop = lambda side, way, datagram: way != RELAY and len(datagram) >= BASE_SIZE
     bench.meet()
     bench.left.peer.want()
     await bench.wait_state(bench.left, "relayed")
@@ -327,7 +327,7 @@ async def test_recorded_datagrams_change_nothing(bench: Bench) -> None:
     assert len(bench.tape) == sent
     assert bench.right.received == received
     assert (bench.left.peer.flow.route, bench.right.peer.flow.route) == routes
-    fragments_that_only_wait = 1
+    fragments_that_only_wait = 2  # of the two handshake messages
     assert bench.left.rejected + bench.right.rejected == len(tape) - fragments_that_only_wait
 
 

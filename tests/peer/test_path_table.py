@@ -11,6 +11,7 @@ from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.model.way import RELAY, Way
 from tunnel.peer.path import NEVER, Path
 from tunnel.peer.path_table import MAX_DIRECT, PathTable
+from tunnel.wire.frames import BASE_SIZE
 
 LAN = Way(0, Endpoint("192.168.1.9", 7))
 HAIRPIN = Way(0, Endpoint("25.9.9.9", 7))
@@ -152,9 +153,11 @@ def test_a_new_round_voids_the_proofs_and_keeps_the_choice(paths: PathTable) -> 
     chosen = prove(paths, WIDE, 0.1)
     paths.promote(0.0)
     chosen.probe_backs = 5
-    paths.begin_round()
+    chosen.note_size(1472, 0.0)
+    paths.begin_round(0.0)
     assert paths.chosen is chosen
     assert (chosen.is_proved, chosen.probe_backs, chosen.asked) == (False, 0, NEVER)
+    assert chosen.datagram_size == BASE_SIZE
 
 
 def test_a_new_process_of_the_peer_forgets_everything(paths: PathTable) -> None:
@@ -188,7 +191,7 @@ def test_where_a_way_leads_is_asked_anew_when_the_routes_changed() -> None:
     path.note_answer(1.0, 0.01)
     cost = path.cost
     vpn.hosts.add("10.99.0.2")
-    paths.doubt_proofs()
+    paths.doubt_proofs(0.0)
     assert path.cost > cost
 
 
@@ -201,8 +204,8 @@ def test_a_path_that_may_lead_through_the_tunnel_carries_no_more_once_it_is_dist
         path.is_proved = True
         paths.promote(1.0)
         if may_ride:
-            paths.doubt_proofs()
-        paths.begin_round()
+            paths.doubt_proofs(0.0)
+        paths.begin_round(0.0)
         assert (paths.chosen is None) is may_ride
 
 

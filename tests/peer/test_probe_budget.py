@@ -25,6 +25,7 @@ from tunnel.peer.probe_budget import HOST_BURST, HOST_RATE, NODE_BURST, NODE_RAT
 from tunnel.peer.probe_exchange import MAX_PROBE_BACKS
 from tunnel.peer.tactics import PORTS_OF_A_HOST
 from tunnel.peer.transmitter import Transmitter
+from tunnel.wire.frames import BASE_SIZE
 
 if TYPE_CHECKING:
     from tests.peer.conftest import Bench
@@ -199,7 +200,7 @@ async def test_a_victim_in_whose_name_a_member_asks_gets_few_answers(bench: Benc
 
     exchange._transmitter = Forger(bench.left.keys.id, bench.right, bench.right)
     for _ in range(3000):
-        exchange.ask(victim, full=True)
+        exchange.ask(victim, size=BASE_SIZE)
         bench.left.receive(forged.pop(), victim)
         await trio.sleep(0.001)
     heard = [way for _, way, _, _ in bench.left.sent[before:] if way == victim]

@@ -36,7 +36,7 @@ from tunnel.peer.probe_exchange import (
 )
 from tunnel.peer.transmitter import Transmitter
 from tunnel.verify.memory.machine import MemoryClock, MemoryEntropy
-from tunnel.wire.frames import FULL_SIZE, HEADER_BYTES, Kind, decode_header
+from tunnel.wire.frames import BASE_SIZE, HEADER_BYTES, Kind, decode_header
 from tunnel.wire.probes import ProbeAnswer, ProbeHint, ProbeRequest, decode_probe
 from tunnel.wire.signals import Signal
 
@@ -219,11 +219,11 @@ async def test_a_path_is_proved_by_a_full_size_answer_to_a_full_size_question() 
     assert path is not None
     assert not path.is_proved
     full = us.take()
-    assert len(full) == FULL_SIZE
+    assert len(full) == BASE_SIZE
     them.sent.clear()
     them.hear(full, THEM)
     answer = them.take()
-    assert len(answer) == FULL_SIZE
+    assert len(answer) == BASE_SIZE
     us.hear(answer, THEM)
     assert path.is_proved
 
@@ -334,18 +334,18 @@ async def test_an_answer_to_what_the_tunnel_may_have_carried_proves_nothing() ->
     """An overlay that rides in the tunnel shows at least as many bytes: it would be a way of the tunnel's to itself."""
     us, them = a_pair()
     us.is_patient = False
-    us.exchange.ask(THEM, full=True)
-    path = await answered(us, them, carrying=FULL_SIZE)
+    us.exchange.ask(THEM, size=BASE_SIZE)
+    path = await answered(us, them, carrying=BASE_SIZE)
     assert not path.is_proved
     assert path.answered == NEVER
     assert not us.sent
-    us.exchange.ask(THEM, full=True)
-    assert (await answered(us, them, carrying=FULL_SIZE - 1)).is_proved, "less than the question cannot have been it"
+    us.exchange.ask(THEM, size=BASE_SIZE)
+    assert (await answered(us, them, carrying=BASE_SIZE - 1)).is_proved, "less than the question cannot have been it"
 
 
 async def test_where_applications_always_send_a_proof_is_asked_for_while_they_wait() -> None:
     us, them = a_pair()
-    us.exchange.ask(THEM, full=True)
+    us.exchange.ask(THEM, size=BASE_SIZE)
     await answered(us, them, carrying=10**6)
     assert us.hushes == [pytest.approx(2 * 0.05 + LEAST_HUSH)]
     assert (await answered(us, them, carrying=0)).is_proved
@@ -354,27 +354,27 @@ async def test_where_applications_always_send_a_proof_is_asked_for_while_they_wa
 async def test_applications_are_kept_waiting_so_often_and_no_more() -> None:
     """A way that rides in the tunnel never answers in quiet."""
     us, them = a_pair()
-    us.exchange.ask(THEM, full=True)
+    us.exchange.ask(THEM, size=BASE_SIZE)
     for _ in range(MAX_HUSHES):
-        await answered(us, them, carrying=FULL_SIZE)
-    path = await answered(us, them, carrying=FULL_SIZE)
+        await answered(us, them, carrying=BASE_SIZE)
+    path = await answered(us, them, carrying=BASE_SIZE)
     assert (len(us.hushes), us.sent, path.is_proved) == (MAX_HUSHES, deque(), False)
 
 
 async def test_after_a_change_of_routes_a_path_must_answer_what_the_tunnel_did_not_carry() -> None:
     """Another VPN may have come up that takes our datagrams into the tunnel: then its answers are no sign of life."""
     us, them = a_pair()
-    us.exchange.ask(THEM, full=True)
+    us.exchange.ask(THEM, size=BASE_SIZE)
     path = await answered(us, them, carrying=0)
-    us.exchange.ask(THEM, full=True)
-    await answered(us, them, carrying=FULL_SIZE)
+    us.exchange.ask(THEM, size=BASE_SIZE)
+    await answered(us, them, carrying=BASE_SIZE)
     assert path.asked == NEVER, "proved, and nothing changed: busy applications are no suspicion"
-    us.paths.doubt_proofs()
+    us.paths.doubt_proofs(trio.current_time())
     us.is_patient = False
-    us.exchange.ask(THEM, full=True)
-    await answered(us, them, carrying=FULL_SIZE)
+    us.exchange.ask(THEM, size=BASE_SIZE)
+    await answered(us, them, carrying=BASE_SIZE)
     assert path.asked != NEVER
-    us.exchange.ask(THEM, full=True)
+    us.exchange.ask(THEM, size=BASE_SIZE)
     await answered(us, them, carrying=0)
     assert path.asked == NEVER
 
@@ -397,8 +397,8 @@ async def test_a_proof_that_was_won_gives_the_next_one_its_tries_back() -> None:
     """A circuit under load is proved again and again."""
     us, them = a_pair()
     for _ in range(2 * MAX_HUSHES):
-        us.exchange.ask(THEM, full=True)
-        await answered(us, them, carrying=FULL_SIZE)
+        us.exchange.ask(THEM, size=BASE_SIZE)
+        await answered(us, them, carrying=BASE_SIZE)
         path = await answered(us, them, carrying=0)
         assert path.is_proved
         path.is_proved = False
@@ -412,11 +412,11 @@ async def test_no_peer_keeps_applications_waiting_for_much_of_the_time() -> None
     us, them = a_pair()
     for port in range(5000, 5400):
         way = Way(0, Endpoint("25.2.0.1", port))
-        us.exchange.ask(way, full=True)
+        us.exchange.ask(way, size=BASE_SIZE)
         question = us.take()
         them.hear(question, THEM)
         await trio.sleep(0.5)
-        us.carried += FULL_SIZE
+        us.carried += BASE_SIZE
         us.hear(them.take(), way)
         us.sent.clear()
         them.sent.clear()

@@ -36,6 +36,12 @@ def path_words(path: Json | None) -> str:
     return " ".join(part for part in (path["kind"], path["endpoint"] or "", milliseconds(path["rtt_ms"])) if part)
 
 
+def path_mtu_words(path: Json | None) -> str:
+    """The largest packet outside; empty where it is not known. Nodes of older versions do not tell it."""
+    mtu = None if path is None else path.get("path_mtu")
+    return "" if mtu is None else f"{mtu}"
+
+
 def age(seconds: float) -> str:
     """A duration in the largest unit that fits twice."""
     whole = max(0, int(seconds))

@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from tunnel.cli.formatting import age, colored, path_of, plain
+from tunnel.cli.formatting import age, colored, path_mtu_words, path_of, plain
 from tunnel.cli.status_words import idle_words, peer_words, reason_words
 from tunnel.model.safe_text import printable
 
@@ -28,6 +28,9 @@ def peer_view(peer: Json, now: float) -> Group:
     )
     facts.add_row("chart", Text(printable(peer["state"]), style="dim"))
     facts.add_row("path", plain(path_of(peer)))
+    if peer["path"] is not None:
+        outside = path_mtu_words(peer["path"])
+        facts.add_row("mtu", plain(f"{peer['path']['mtu']} inside{outside and f', {outside} on the path'}"))
     if not peer.get("takes_ip", True):
         facts.add_row("ip", Text("none: no interface there (--userspace); ping of this program and the library only"))
     for note in peer.get("notes", ()):

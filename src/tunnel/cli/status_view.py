@@ -12,13 +12,24 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tunnel.cli.formatting import age, amount, colored, milliseconds, nat_words, path_of, plain, port_mapping_words
+from tunnel.cli.formatting import (
+    age,
+    amount,
+    colored,
+    milliseconds,
+    nat_words,
+    path_mtu_words,
+    path_of,
+    plain,
+    port_mapping_words,
+)
 from tunnel.cli.layout import FirstFitting, table_of
 from tunnel.cli.status_words import announcement_words, idle_words, ip_words, is_offline, peer_words, server_words
 
 LONG_OFFLINE = 3600.0
 """Seconds after which an offline peer is only counted."""
 _COLUMNS = (
+    ("peer", "address", "ipv6 address", "reached", "since", "path", "path mtu", "sent", "received", "chart"),
     ("peer", "address", "ipv6 address", "reached", "since", "path", "sent", "received", "chart"),
     ("peer", "address", "reached", "since", "path", "sent", "received", "chart"),
     ("peer", "address", "reached", "since", "path", "sent", "received"),
@@ -87,6 +98,7 @@ def _row(peer: Json, now: float) -> dict[str, Text]:
         "reached": colored(peer_words(peer) + idle_words(peer) + ip_words(peer), peer["state"]),
         "since": plain(age(now - peer["since"])),
         "path": plain(path_of(peer).removeprefix("direct ")),
+        "path mtu": plain(path_mtu_words(peer["path"])),
         "sent": plain(amount(peer["tx_bytes"])),
         "received": plain(amount(peer["rx_bytes"])),
         "chart": Text(plain(peer["state"]).plain, style="dim"),

@@ -1,6 +1,6 @@
 """Handshake messages in datagrams: up to four, each with a MAC that is checked before a byte of it is kept.
 
-    | header (16): HANDSHAKE, segment i, count n, receiver index, counter = message id | chunk (1..1200) | MAC (16) |
+    | header (16): HANDSHAKE, segment i, count n, receiver index, counter = message id | chunk (1..1168) | MAC (16) |
 
 MAC = HMAC-SHA256 over header and chunk, cut to 16 bytes (RFC 2104, section 5), under a key of this pair and direction
 (pair_keys.py). It keeps strangers out. It does not keep replays out: each may cost the reading of a handshake message.
@@ -11,15 +11,16 @@ from __future__ import annotations
 import hmac
 
 from tunnel.model.errors import LocalProtocolError, MalformedFrame, NotAuthentic
-from tunnel.wire.frames import HEADER, HEADER_BYTES, Header, Kind
+from tunnel.wire.frames import BASE_SIZE, HEADER, HEADER_BYTES, Header, Kind
 
 MAX_FRAGMENTS = 4
-MAX_CHUNK = 1200
 MAC_BYTES = 16
+MAX_CHUNK = BASE_SIZE - HEADER_BYTES - MAC_BYTES
+"""Bytes: a datagram with it fits every path."""
 
 
 def encode_fragments(message: bytes, *, mac: bytes, index: int, message_id: int) -> list[bytes]:
-    """The datagrams of one message of 1 to 4800 bytes. `message_id`: 64 bits, different for each message of a pair.
+    """The datagrams of one message of 1 to 4672 bytes. `message_id`: 64 bits, different for each message of a pair.
 
     Ids must rise, also across restarts: of two messages that arrive at once the higher id wins.
     """

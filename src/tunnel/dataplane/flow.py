@@ -16,6 +16,7 @@ from tunnel.dataplane.key_slots import Keys, KeySlots
 from tunnel.dataplane.waiting_packets import WaitingPackets
 from tunnel.model.identity import NodeId
 from tunnel.model.way import Way
+from tunnel.wire.frames import BASE_SIZE
 from tunnel.wire.session_packets import Control
 
 NEVER = float("-inf")
@@ -92,6 +93,7 @@ class Flow:
     """One for each peer connection, as long as it lives."""
 
     __slots__ = (
+        "datagram_size",
         "handle",
         "has_sent_data",
         "is_direct_allowed",
@@ -119,6 +121,9 @@ class Flow:
         """What waits for keys or a route."""
         self.route: tuple[Way, ...] = ()
         """The ways that each packet takes; written by the routing."""
+        self.datagram_size = BASE_SIZE
+        """Bytes of UDP payload that a datagram may have on each of these ways; written by the routing. The head of a
+        circuit comes on top. The link to the server has no such limit."""
         self.is_direct_allowed = True
         """Whether packets without a relay are accepted; written by the routing."""
         self.takes_ip = True

@@ -63,7 +63,7 @@ REMEDIES: dict[ReasonCode, str] = {
         "is tried again by itself: within seconds, or within the hour if the packets are used up."
     ),
     ReasonCode.PATH_TOO_SMALL: (
-        "The direct path answers small packets but drops full-size ones. Raise the MTU on the way to at least 1360 bytes, "
+        "The direct path answers small packets but drops those of 1200 bytes. Raise the MTU on the way to at least 1248 bytes, "
         "or let ICMP 'fragmentation needed' pass."
     ),
     ReasonCode.PATH_LOST: "The direct path stopped answering; the relay carries the data, and it is tried again by itself.",

@@ -23,6 +23,10 @@ class PathStatus:
     rtt: float | None
     """Seconds."""
     mtu: int
+    """Bytes of the largest IP packet inside the tunnel."""
+    path_mtu: int | None
+    """Bytes of the largest IP packet that is known to pass outside, headers included; None over the link to the server.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,7 @@ def path_to_json(path: PathStatus) -> dict[str, Any]:
         "endpoint": None if path.endpoint is None else str(path.endpoint),
         "rtt_ms": _milliseconds(path.rtt),
         "mtu": path.mtu,
+        "path_mtu": path.path_mtu,
     }
 
 

@@ -117,6 +117,14 @@ class Timings:
     old_path_patience: float = 120.0
     """The endpoint of a lost path is still probed for this long, once every `old_path_probe`."""
 
+    # Path MTU (RFC 8899, section 5.1).
+    mtu_watch: float = 1.0
+    """Between two probes of the size in use, while the path is used."""
+    mtu_patience: float = 0.15
+    """How long one is waited for, or two round trips, if longer; then it is asked again."""
+    mtu_raise: float = 600.0
+    """PMTU_RAISE_TIMER: from one search for a larger MTU to the next."""
+
     # Throughput.
     tally: float = 1.0
     """Between two reports to the peer of what came in, while much does."""

@@ -93,7 +93,7 @@ class MachineWatch:
             log.info("addresses or routes of this machine changed")
             self._memory.forget()
             for peer in self._peer_table:
-                peer.paths.doubt_proofs()
+                peer.note_network()
             self._own.look()
             self._link.hasten()
             self._port_mappings.note_network()

@@ -21,6 +21,7 @@ from tunnel.peer.punch_planner import PunchPlanner
 from tunnel.peer.request_states import send_connect
 from tunnel.peer.routing import Routing
 from tunnel.peer.volleys import send_volleys
+from tunnel.wire.frames import BASE_SIZE
 
 _PROMOTION_WINDOW = 3.0
 """Seconds after a path was proved in which the other candidates still get volleys: a better one may answer."""
@@ -79,7 +80,7 @@ class ConnectStates:
     def failure(self) -> Reason:
         """Why the punch that just ended proved nothing."""
         if self._paths.answered_small:
-            return Reason(ReasonCode.PATH_TOO_SMALL, "small probes were answered, full-size ones were not")
+            return Reason(ReasonCode.PATH_TOO_SMALL, f"small probes were answered, those of {BASE_SIZE} bytes were not")
         return self._prediction.failure or self._planner.last.otherwise
 
     async def punch(self) -> Outcome:
@@ -91,7 +92,8 @@ class ConnectStates:
         if self._tried != peer.punch_inputs:
             self._note_change()
         self._tried = peer.punch_inputs
-        self._paths.begin_round()
+        self._paths.begin_round(trio.current_time())
+        self._routing.resize()
         self._prediction.begin()
         if self._planner.plan().is_empty:
             return Outcome("paths_exhausted", self._planner.last.otherwise)

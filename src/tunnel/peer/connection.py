@@ -171,6 +171,12 @@ class PeerConnection:
         self._routing.update()
         self._peer.notifier.notify()
 
+    def note_network(self) -> None:
+        """The addresses or routes of this machine changed: the ways to the peer may lead elsewhere now."""
+        self.paths.doubt_proofs(trio.current_time())
+        self._routing.resize()
+        self._parts.path_mtu.note_wanted()
+
     def note_circuit(self, way: Way | None) -> None:
         """A circuit of the UDP relay leads to the peer from now on, or none does."""
         if self.paths.relays.use(way):
@@ -185,6 +191,7 @@ class PeerConnection:
         if not self.session.is_established:
             self.session.want()
         self._parts.circuit_liveness.note_wanted()
+        self._parts.path_mtu.note_wanted()
         if self.state == "announced":
             self._peer.notifier.notify()
 
@@ -244,8 +251,9 @@ class PeerConnection:
             self.session.handle_handshake_untrusted(header, datagram)
             return
         match self._probes.handle_untrusted(header, datagram, way):
-            case Answered(path):
-                self._routing.note_answer(path)
+            case Answered() as answered:
+                self._routing.note_answer(answered.path)
+                self._parts.path_mtu.note_answer(answered)
             case Asked(asked):
                 self._liveness.note_asked(asked, trio.current_time())
             case ProbeHint() as hint:
@@ -269,6 +277,7 @@ class PeerConnection:
                         nursery.start_soon(self.session.run)
                         nursery.start_soon(self._parts.session_liveness.run)
                         nursery.start_soon(self._parts.circuit_liveness.run)
+                        nursery.start_soon(self._parts.path_mtu.run)
                         nursery.start_soon(self._wait_failure)
                         await self._activities.runner.run()
                         nursery.cancel_scope.cancel()

@@ -8,6 +8,7 @@ PortPrediction   of Probes
 PunchPlanner     of PortPrediction
 PathLiveness     of Probes, Routing, PunchPlanner
 CircuitLiveness  of Probes, Routing
+PathMtu          of Probes, Routing
 SessionMessages                 what the peers tell each other inside the session
 SessionLiveness  of Session, SessionMessages
 PeerReport       of Routing, SessionLiveness
@@ -32,6 +33,7 @@ from tunnel.peer.circuit_liveness import CircuitLiveness
 from tunnel.peer.connect_states import ConnectStates
 from tunnel.peer.context import PeerContext
 from tunnel.peer.path_liveness import PathLiveness
+from tunnel.peer.path_mtu import PathMtu
 from tunnel.peer.peer_report import PeerReport
 from tunnel.peer.peer_state import PeerState
 from tunnel.peer.port_prediction.punch import PortPrediction
@@ -63,6 +65,7 @@ class PeerParts:
     planner: PunchPlanner
     liveness: PathLiveness
     circuit_liveness: CircuitLiveness
+    path_mtu: PathMtu
     messages: SessionMessages
     session_liveness: SessionLiveness
     report: PeerReport
@@ -105,6 +108,7 @@ def make_parts(
         planner=planner,
         liveness=PathLiveness(peer, timings, probes, routing, planner, ports.watch),
         circuit_liveness=CircuitLiveness(peer, timings, ports.circuits, probes, routing),
+        path_mtu=PathMtu(peer, timings, probes, routing),
         messages=messages,
         session_liveness=session_liveness,
         report=PeerReport(peer, routing, session_liveness, context.clock),

@@ -10,6 +10,7 @@ from tunnel.machines.stalls import Stalls
 from tunnel.model.endpoint import Scope, scope_of
 from tunnel.model.timings import Timings
 from tunnel.model.way import Way
+from tunnel.wire.frames import BASE_SIZE
 
 NEVER = float("-inf")
 _WIDE_AREA_COST = 0.020
@@ -37,7 +38,15 @@ class Path:
     answered: float = NEVER
     """When a probe of ours was last answered on it."""
     is_proved: bool = False
-    """A full-size probe of ours was answered at full size since the keys were made."""
+    """A probe of ours of BASE_SIZE bytes was answered at that size since the keys were made."""
+    datagram_size: int = BASE_SIZE
+    """The most bytes of UDP payload that were answered at their size: what a datagram may have (RFC 8899: PLPMTU).
+
+    On a circuit its head comes on top."""
+    shrunk: float = NEVER
+    """When larger datagrams were last found to be lost: answers to earlier probes do not count."""
+    search_due: float = NEVER
+    """When its MTU is searched next."""
     asked: float = NEVER
     """When the oldest unanswered heartbeat went out; NEVER when none is open."""
     probed_back: float = NEVER
@@ -50,6 +59,17 @@ class Path:
     probe_backs: int = 0
     """How often in this round a probe of the peer's made us probe back. Bounded, or two sides could go on for ever."""
     _burst: _Burst = _Burst(NEVER, None, 0.0)
+
+    def forget_size(self, now: float) -> None:
+        """Large datagrams are lost, or it may lead elsewhere now: be content with the base size, and search anew."""
+        self.datagram_size, self.shrunk, self.search_due = BASE_SIZE, now, NEVER
+
+    def note_size(self, size: int, asked: float) -> bool:
+        """A probe of this size, asked at that time, was answered at its size. True when it is the largest so far."""
+        if size <= self.datagram_size or asked < self.shrunk:
+            return False
+        self.datagram_size = size
+        return True
 
     def note_answer(self, now: float, rtt: float | None) -> None:
         """A probe was answered: keep a smoothed round trip (RFC 6298: an eighth of the new). None: no measurement."""

@@ -119,7 +119,7 @@ class PathTable:
         """When it becomes silent if no answer comes."""
         return path.silent_from(self.timings, self.stalls)
 
-    def begin_round(self) -> None:
+    def begin_round(self, now: float) -> None:
         """A punch begins: old proofs are void until an answer comes again; the old choice goes on carrying.
 
         A choice that may lead through the tunnel itself is given up: what it carries goes in circles.
@@ -129,14 +129,18 @@ class PathTable:
             self.abandon()
         for path in self.direct.values():
             path.is_proved = False
+            path.forget_size(now)
             path.asked = NEVER
             path.probe_backs = path.hushes = 0
 
-    def doubt_proofs(self) -> None:
+    def doubt_proofs(self, now: float) -> None:
         """The addresses or routes of this machine changed: a way may lead elsewhere now, even through the tunnel."""
         for path in self.direct.values():
             path.may_ride, path.hushes = path.is_proved, 0
             path.is_nested = self._is_nested(path.way)
+            path.forget_size(now)
+        if self.relays.circuit is not None:
+            self.relays.circuit.forget_size(now)
 
     def abandon(self) -> None:
         """The chosen path gets no more data."""

@@ -22,7 +22,7 @@ from tunnel.peer.peer_state import PeerState
 from tunnel.peer.ports import ApplicationTraffic
 from tunnel.peer.probe_budget import ProbeBudget
 from tunnel.peer.transmitter import Transmitter
-from tunnel.wire.frames import FULL_SIZE, SEALED_OVERHEAD, Header, Kind
+from tunnel.wire.frames import BASE_SIZE, SEALED_OVERHEAD, Header, Kind
 from tunnel.wire.probes import Probe, ProbeAnswer, ProbeHint, ProbeRequest, decode_probe, encode_probe
 
 MAX_OPEN = 1024
@@ -31,7 +31,6 @@ MAX_HUSHES = 3
 LEAST_HUSH, MOST_HUSH = 0.1, 1.0
 """Seconds beyond the round trip, and in all, for which applications wait."""
 TRANSACTION_BYTES = 8
-FULL_PLAINTEXT = FULL_SIZE - SEALED_OVERHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,9 @@ class Answered:
     """A probe of ours was answered."""
 
     path: Path
+    size: int
+    """Bytes of a datagram that the path carried both ways."""
+    asked: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,6 @@ class _Question:
     at: float
     size: int
     """Bytes of its datagram."""
-    is_full: bool
     carried: int
     """Bytes that the tunnel had carried by then."""
 
@@ -98,17 +99,24 @@ class ProbeExchange:
         """That of the next probe."""
         return self._sealer.counter
 
-    def ask(self, way: Way, *, full: bool = False, ttl: int | None = None) -> None:
-        """Send one probe on this way."""
+    def ask(self, way: Way, *, size: int = 0, ttl: int | None = None) -> None:
+        """Send one probe on this way, a datagram of at least `size` bytes."""
         path = self._paths.expect(way)
         if path.asked == NEVER:
             path.asked = trio.current_time()
-        self._send_question(way, full, ttl)
+        self._send_question(way, size, ttl)
+
+    def ask_size(self, way: Way, size: int) -> bool:
+        """Send one probe that asks whether a datagram of this size passes; its loss is no silence of the path.
+
+        False: it did not leave this machine.
+        """
+        return self._send_question(way, size, None)
 
     def send_untracked(self, way: Way, ttl: int | None = None) -> None:
         """Send one probe to a port that is most likely not the peer's: without an answer it makes no path."""
         self._paths.awaited.add(way)
-        self._send_question(way, False, ttl)
+        self._send_question(way, 0, ttl)
 
     def tell(self, hint: ProbeHint) -> None:
         """Send a hint, over the relay: it may be lost."""
@@ -127,13 +135,13 @@ class ProbeExchange:
             case ProbeHint() as hint:
                 return hint
 
-    def _send_question(self, way: Way, full: bool, ttl: int | None) -> None:
+    def _send_question(self, way: Way, size: int, ttl: int | None) -> bool:
         transaction = self._entropy.token(TRANSACTION_BYTES)
         while len(self._open) >= MAX_OPEN:
             del self._open[next(iter(self._open))]
-        datagram = self._seal(ProbeRequest(transaction, _remote_told(way)), FULL_PLAINTEXT if full else 0)
-        self._open[transaction] = _Question(way, trio.current_time(), len(datagram), full, self._traffic.carried)
-        self._transmitter.send(way, datagram, ttl)
+        datagram = self._seal(ProbeRequest(transaction, _remote_told(way)), size)
+        self._open[transaction] = _Question(way, trio.current_time(), len(datagram), self._traffic.carried)
+        return self._transmitter.send(way, datagram, ttl)
 
     def _answer(self, request: ProbeRequest, way: Way) -> Asked | None:
         now = trio.current_time()
@@ -142,11 +150,11 @@ class ProbeExchange:
             return None
         path.heard = now
         if self._may_answer(path, now):
-            self._send(way, ProbeAnswer(request.transaction, _remote_told(way)), request.size)
+            self._send(way, ProbeAnswer(request.transaction, _remote_told(way)), request.size + SEALED_OVERHEAD)
         if way != RELAY and not path.is_proved and self._may_probe_back(path, now):
             path.probed_back = now
             path.probe_backs += 1
-            self.ask(way, full=path.answered != NEVER or bool(way.circuit))
+            self.ask(way, size=BASE_SIZE if path.answered != NEVER or way.circuit else 0)
         return Asked(way)
 
     def _may_answer(self, path: Path, now: float) -> bool:
@@ -169,7 +177,8 @@ class ProbeExchange:
             return None  # what a machine that stood still finds in its socket says nothing of now
         path = self._paths.at(way) or self._paths.expect(way)
         may_have_ridden = way != RELAY and self._traffic.carried - question.carried >= question.size
-        is_full = question.is_full and answer.size >= FULL_PLAINTEXT
+        size = min(question.size, answer.size + SEALED_OVERHEAD)
+        is_full = size >= BASE_SIZE
         if not may_have_ridden:
             path.may_ride = False
         elif path.may_ride or (is_full and not path.is_proved):
@@ -181,8 +190,8 @@ class ProbeExchange:
             path.hushes = 0
         elif way.is_direct and not path.is_proved:
             self._paths.answered_small |= not may_have_ridden and not path.is_nested
-            self.ask(way, full=True)
-        return Answered(path)
+            self.ask(way, size=BASE_SIZE)
+        return Answered(path, size, question.at)
 
     def _ask_in_quiet(self, path: Path, took: float) -> None:
         """The tunnel may have carried the question: one that rides in it is not answered while applications wait."""
@@ -192,13 +201,14 @@ class ProbeExchange:
         if is_allowed and self._traffic.hush(seconds, is_wanted=self._peer.is_wanted):
             self._paths.hushes.take(now, seconds)
             path.hushes += 1
-            self.ask(path.way, full=True)
+            self.ask(path.way, size=BASE_SIZE)
 
     def _send(self, way: Way, probe: Probe, size: int) -> None:
         self._transmitter.send(way, self._seal(probe, size))
 
     def _seal(self, probe: Probe, size: int) -> bytes:
-        return self._sealer.seal(Kind.PROBE, self._send_index, encode_probe(probe, size))
+        """`size`: bytes of the datagram, at least."""
+        return self._sealer.seal(Kind.PROBE, self._send_index, encode_probe(probe, size - SEALED_OVERHEAD))
 
 
 def _remote_told(way: Way) -> Endpoint | None:

@@ -16,7 +16,7 @@ from tunnel.peer.ports import ApplicationTraffic
 from tunnel.peer.probe_budget import ProbeBudget
 from tunnel.peer.probe_exchange import Answered, Asked, ProbeExchange
 from tunnel.peer.transmitter import Transmitter
-from tunnel.wire.frames import Header, Kind
+from tunnel.wire.frames import BASE_SIZE, Header, Kind
 from tunnel.wire.probes import ProbeHint
 
 
@@ -83,14 +83,19 @@ class Probes:
         """Send one probe; where none was answered yet, only if the node's budget allows it.
 
         Where a side forbids direct paths, none goes directly.
-        A proved path gets full-size probes: if it begins to drop big packets, small ones must not keep it alive.
+        A proved path gets probes of the base size: if it begins to drop them, small ones must not keep it alive.
         """
         if self._exchange is None or (way.is_direct and not self._peer.is_direct_allowed):
             return
         path = self._peer.paths.at(way)
         if way.is_direct and (path is None or path.answered == NEVER) and not self._has_budget(way):
             return
-        self._exchange.ask(way, full=path is not None and (path.is_proved or bool(way.circuit)), ttl=ttl)
+        is_full = path is not None and (path.is_proved or bool(way.circuit))
+        self._exchange.ask(way, size=BASE_SIZE if is_full else 0, ttl=ttl)
+
+    def ask_size(self, way: Way, size: int) -> bool:
+        """Ask, on a way that has answered, whether a datagram of this size passes. False: it did not leave."""
+        return self._exchange is not None and self._exchange.ask_size(way, size)
 
     def send_untracked(self, way: Way, ttl: int | None = None) -> None:
         """Send one probe to a port that is most likely not the peer's; the budget of a port prediction allowed it."""

@@ -10,9 +10,11 @@ import trio
 from tunnel.dataplane.outbound import Outbound
 from tunnel.model.status import PathStatus
 from tunnel.model.way import RELAY, Way
+from tunnel.peer.mtu_search import link_mtu_of
 from tunnel.peer.path import NEVER, Path
 from tunnel.peer.peer_state import PeerState
 from tunnel.peer.session import Session
+from tunnel.wire.frames import BASE_SIZE
 from tunnel.wire.session_packets import Tally
 
 
@@ -32,11 +34,17 @@ class Routing:
         had_route = bool(self._flow.route)
         self._flow.is_direct_allowed = self._peer.is_direct_allowed
         self._flow.route = self._ways()
+        self.resize()
         if self._flow.route and not had_route:
             self._paths.relay.asked = NEVER  # what went unanswered before says nothing of now
             self._session.hasten()
         if self._flow.route:
             self._outbound.flush(self._flow, trio.current_time())
+
+    def resize(self) -> None:
+        """The size that datagrams may have on some path changed."""
+        sizes = [self._size_on(way) for way in self._flow.route if way.remote is not None]
+        self._flow.datagram_size = min(sizes, default=BASE_SIZE)
 
     def forget(self) -> None:
         """The peer or its keys are new: nothing is known of any way."""
@@ -68,7 +76,13 @@ class Routing:
     def path_status(self) -> PathStatus:
         """The path that carries now."""
         path = self._paths.path_in_use(self._flow.route, trio.current_time())
-        return PathStatus(path.way.kind, path.way.remote, path.rtt, self._mtu)
+        return PathStatus(
+            path.way.kind, path.way.remote, path.rtt, self._mtu, link_mtu_of(path.way, path.datagram_size)
+        )
+
+    def _size_on(self, way: Way) -> int:
+        path = self._paths.at(way)
+        return BASE_SIZE if path is None else path.datagram_size
 
     def _ways(self) -> tuple[Way, ...]:
         chosen, relay = self._paths.chosen, self._peer.relay_ways

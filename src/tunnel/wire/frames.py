@@ -16,8 +16,8 @@ HEADER = struct.Struct("!BBHIQ")
 HEADER_BYTES = HEADER.size
 TAG_BYTES = 16
 SEALED_OVERHEAD = HEADER_BYTES + TAG_BYTES
-FULL_SIZE = 1280 + SEALED_OVERHEAD
-"""UDP payload of a full-size packet. A path that cannot carry it is not used."""
+BASE_SIZE = 1200
+"""Bytes of UDP payload that every path must carry (BASE_PLPMTU of RFC 8899, section 5.1.2); else it is not used."""
 
 
 class Kind(IntEnum):

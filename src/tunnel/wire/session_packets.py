@@ -12,7 +12,7 @@ from tunnel.model.errors import MalformedFrame
 
 APPLICATION = b"\x00"
 MAX_APPLICATION_DATAGRAM = 1279
-"""Bytes: with the zero byte it is as large as the largest inner packet."""
+"""Bytes. IPv6's least MTU with the zero byte: less than the largest inner packet, so that any peer takes it."""
 ECHO_TOKEN_BYTES = 8
 _ECHO, _ECHO_REPLY, _FAREWELL, _TALLY = 1, 2, 3, 4
 _TALLY_FIELDS = struct.Struct("!QQQQB")

@@ -39,7 +39,7 @@ def test_the_way_to_a_direct_path_can_be_read_off(seen: Outcome, easy: Scenario)
         " connect\n",
         " introduced\n",
         "probe 48 B",
-        "probe 1312 B",
+        "probe 1200 B",
         "punching -path_verified-#gt; connected",
     ]
     places = [drawn.index(word) for word in story]

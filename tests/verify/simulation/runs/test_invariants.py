@@ -37,7 +37,7 @@ from tunnel.verify.simulation.runs.invariants import (
 from tunnel.verify.simulation.runs.run import run_scenario
 from tunnel.verify.simulation.runs.schedule import run_seeded
 from tunnel.verify.simulation.runs.traffic import Traffic
-from tunnel.wire.frames import FULL_SIZE, Kind
+from tunnel.wire.frames import BASE_SIZE, Kind
 from tunnel.wire.signals import Pending, Signal
 
 PROBE = bytes([Kind.PROBE])
@@ -125,8 +125,8 @@ def test_a_node_without_a_budget_is_found_out(monkeypatch: pytest.MonkeyPatch) -
     """With nothing to hold it back, and probes that scan ports as a birthday tactic without bounds would."""
     ask = ProbeExchange.ask
 
-    def scan(self: ProbeExchange, way: object, *, full: bool = False, ttl: int | None = None) -> None:
-        ask(self, way, full=full, ttl=ttl)  # type: ignore[arg-type]
+    def scan(self: ProbeExchange, way: object, *, size: int = 0, ttl: int | None = None) -> None:
+        ask(self, way, size=size, ttl=ttl)  # type: ignore[arg-type]
         if way.remote is not None and scans[0] < 4000:  # type: ignore[attr-defined]
             for port in range(20_000, 20_400):
                 elsewhere = way._replace(remote=way.remote._replace(port=port + scans[0]))  # type: ignore[attr-defined]
@@ -178,7 +178,7 @@ def test_a_copied_host_is_proved_by_a_probe_at_either_of_the_two() -> None:
 
     async def judge() -> list[str]:
         watch = InvariantMonitor()
-        probe = MemoryPacket(Endpoint("25.0.0.1", 1), Endpoint("25.0.0.2", 2), PROBE + bytes(FULL_SIZE - 1))
+        probe = MemoryPacket(Endpoint("25.0.0.1", 1), Endpoint("25.0.0.2", 2), PROBE + bytes(BASE_SIZE - 1))
         for host in ("desk", "laptop"):
             watch.see_arrival(host, probe, Fate.DELIVERED)
         watch.judge_connected("desk", "laptop", "copy")
@@ -194,12 +194,12 @@ def test_a_path_that_no_full_size_probe_has_proved_is_a_fault() -> None:
     async def judge() -> list[str]:
         watch = InvariantMonitor()
         watch.judge_connected("desk", "laptop")
-        probe = MemoryPacket(Endpoint("25.0.0.1", 1), Endpoint("25.0.0.2", 2), PROBE + bytes(FULL_SIZE - 1))
+        probe = MemoryPacket(Endpoint("25.0.0.1", 1), Endpoint("25.0.0.2", 2), PROBE + bytes(BASE_SIZE - 1))
         watch.see_arrival("desk", probe, Fate.DELIVERED)
         watch.see_arrival("laptop", replace_payload(probe, PROBE + bytes(40)), Fate.DELIVERED)
         watch.judge_connected("desk", "laptop")
         watch.see_arrival("laptop", probe, Fate.OVERSIZE)
-        watch.see_arrival("laptop", replace_payload(probe, bytes(FULL_SIZE)), Fate.DELIVERED)
+        watch.see_arrival("laptop", replace_payload(probe, bytes(BASE_SIZE)), Fate.DELIVERED)
         watch.judge_connected("desk", "laptop")
         watch.see_arrival("laptop", probe, Fate.DELIVERED)
         watch.judge_connected("desk", "laptop")

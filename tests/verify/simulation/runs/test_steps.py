@@ -39,7 +39,7 @@ def test_actions_moves_signals_and_packets_are_steps_in_order(steps: list[Step])
     assert ("", None, "kill who='laptop'") in {(step.place, step.target, step.text) for step in steps}
     assert ("desk", None, "link: offline -dial-> connecting") in {(s.place, s.target, s.text) for s in steps}
     assert ("desk", "server", "announce") in {(step.place, step.target, step.text) for step in steps}
-    assert ("home", "laptop", "probe 1312 B") in {(step.place, step.target, step.text) for step in steps}
+    assert ("home", "laptop", "probe 1200 B") in {(step.place, step.target, step.text) for step in steps}
 
 
 def test_the_server_is_one_place_at_all_of_its_addresses(scenario: Scenario) -> None:

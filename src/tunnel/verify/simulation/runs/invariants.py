@@ -14,7 +14,7 @@ from tunnel.verify.simulation.runs.failure import Failure
 from tunnel.verify.simulation.runs.programs import Programs
 from tunnel.verify.simulation.runs.trace import Signalled
 from tunnel.verify.simulation.runs.traffic import MARK
-from tunnel.wire.frames import FULL_SIZE, Kind
+from tunnel.wire.frames import BASE_SIZE, Kind
 
 FLOWS_A_SECOND = 200
 FLOW_BURST = 400
@@ -117,7 +117,7 @@ class InvariantMonitor:
         is_probe = fate is Fate.DELIVERED and packet.segment is None and packet.payload[:1] == _PROBE
         if not is_probe:
             return
-        if len(packet.payload) >= FULL_SIZE:
+        if len(packet.payload) >= BASE_SIZE:
             self._full_probes[host] = trio.current_time()
         flow = (packet.destination.port, packet.source.host, packet.source.port)
         self._flows.setdefault(host, _Flows()).note_answerable(flow, trio.current_time())

@@ -13,7 +13,6 @@ from tunnel.model.nat import Mapping as NatMapping
 from tunnel.model.nat import Udp as SeenUdp
 from tunnel.model.port_mapping import PortProtocol
 from tunnel.model.reasons import ReasonCode
-from tunnel.model.settings import TUNNEL_MTU
 from tunnel.model.toml_file import shown
 from tunnel.model.way import PathKind
 from tunnel.verify.reachability.topology import SERVER, Lie, Nat, Router, Udp
@@ -57,10 +56,11 @@ from tunnel.verify.simulation.scenarios.expectation import (
 )
 from tunnel.verify.simulation.scenarios.structure import Reader, meant
 from tunnel.verify.simulation.scenarios.toml_lines import Path
+from tunnel.wire.session_packets import MAX_APPLICATION_DATAGRAM
 from tunnel.wire.signals import TAGS
 
 ABSENT = "none"
-MOST_SIZE = TUNNEL_MTU - 1
+MOST_SIZE = MAX_APPLICATION_DATAGRAM
 LEAST_GAP = 0.001
 
 
