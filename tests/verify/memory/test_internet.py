@@ -56,6 +56,9 @@ async def test_a_datagram_that_is_too_big_or_of_the_wrong_family_is_not_taken(
     socket = await a.open_socket(Endpoint("0.0.0.0", 0))
     assert socket.send_nowait(b"x" * 1472, Endpoint("25.0.0.2", 1))
     assert not socket.send_nowait(b"x" * 1473, Endpoint("25.0.0.2", 1))
+    a.mtu = 9000
+    assert socket.send_nowait(b"x" * 8972, Endpoint("25.0.0.2", 1))
+    assert not socket.send_nowait(b"x" * 8973, Endpoint("25.0.0.2", 1))
     assert not socket.send_nowait(b"x", Endpoint("2001:db8::1", 1))
 
 

@@ -13,13 +13,17 @@ from tunnel.verify.memory.packet import DEFAULT_TTL, Fate, MemoryPacket
 
 QUEUE = 2048
 """The most datagrams that wait in a socket; a kernel's buffer is of that order."""
-MTU = 1500
 _HEADERS = {False: 28, True: 48}
 """IP and UDP header, by whether it is IPv6."""
 
 
 class SocketHost(Protocol):
     """The host of sockets, as they see it."""
+
+    @property
+    def mtu(self) -> int:
+        """Of its interface: longer packets are not sent."""
+        ...
 
     def send(self, packet: MemoryPacket) -> None:
         """Put a packet on its way."""
@@ -66,7 +70,7 @@ class MemorySocket:
         return Fate.DELIVERED
 
     def _send(self, datagram: bytes, remote: Endpoint, source: Endpoint | None, ttl: int | None) -> bool:
-        if source is None or len(datagram) + _HEADERS[remote.is_ipv6] > MTU:
+        if source is None or len(datagram) + _HEADERS[remote.is_ipv6] > self._host.mtu:
             return False
         self._host.send(MemoryPacket(source, remote, bytes(datagram), DEFAULT_TTL if ttl is None else ttl))
         return True

@@ -21,6 +21,7 @@ from tunnel.verify.memory.packet import Ether, Fate, MemoryPacket, Network, Segm
 from tunnel.verify.memory.resolver import MemoryResolver
 from tunnel.verify.memory.streams import MemoryListener, MemoryStream
 
+ETHERNET_MTU = 1500
 FIRST_EPHEMERAL_PORT = 40000
 EPHEMERAL_STARTS = 8192
 """A host's own ports begin at most so far above that, so that two hosts behind one NAT rarely use the same ones."""
@@ -48,6 +49,8 @@ class MemoryHost:
     ) -> None:
         self.name = name
         self.ether = ether
+        self.mtu = ETHERNET_MTU
+        """Of its interface."""
         self.interfaces = MemoryInterfaces()
         self.store = MemoryStore()
         self.clock = MemoryClock()

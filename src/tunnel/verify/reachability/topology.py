@@ -183,6 +183,8 @@ class Host:
 
     addresses: tuple[str, ...]
     behind: str | None = None
+    mtu: int = 1500
+    """Of its interface: the machine itself refuses to send longer packets."""
     line: Line = Line()
 
 

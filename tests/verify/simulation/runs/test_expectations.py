@@ -24,6 +24,7 @@ MET = {
     "since": expect(since=2.0, node="desk", peer="laptop", state="connected"),
     "until": expect(since=0.05, until=0.9, node="desk", server="connecting registered"),
     "rtt": expect(at=2.5, node="desk", peer="laptop", rtt_at_most=0.041),
+    "path MTU": expect(by=2.0, node="desk", peer="laptop", path_mtu=1500),
     "server": expect(by=0.5, node="desk", server="registered", announcement="acknowledged"),
     "nat": expect(at=2.0, node="desk", mapping="endpoint_independent", udp="open"),
     "no note": expect(at=2.0, node="desk", note="none"),
@@ -55,6 +56,14 @@ OTHERWISE = {
     "rtt of no path": (
         expect(at=0.9, node="desk", peer="laptop", rtt_at_most=0.039),
         "at 0.900 s round trip is not known",
+    ),
+    "path MTU": (
+        expect(at=2.5, node="desk", peer="laptop", path_mtu=1400),
+        "at 2.500 s path MTU is 1500",
+    ),
+    "path MTU of no path": (
+        expect(at=0.9, node="desk", peer="laptop", path_mtu=1500),
+        "at 0.900 s path MTU is not known",
     ),
     "nat": (
         expect(at=2.0, node="desk", mapping="dependent", udp="blocked"),

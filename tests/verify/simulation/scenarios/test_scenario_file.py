@@ -267,7 +267,7 @@ FAULTS = {
     ),
     "nothing that could fail": (
         pair_text(expect(by=2.0, node="desk", peer="laptop")),
-        "scenario:14: expect.0: nothing is expected: name one of state, path, reason, rtt_at_most",
+        "scenario:14: expect.0: nothing is expected: name one of state, path, reason, rtt_at_most, path_mtu",
     ),
     "traffic of which nothing is said": (
         pair_text(expect(who="desk", to="laptop")),

@@ -240,6 +240,7 @@ def build_network(
             net.add_host(stun.name, (stun.address,), None, Line())
         for name, host in topology.hosts.items():
             net.add_host(name, host.addresses, host.behind, host.line)
+            net.hosts[name].mtu = host.mtu
     except ValueError as error:
         raise SettingsError(f"the network is impossible: {error}") from error
     return net

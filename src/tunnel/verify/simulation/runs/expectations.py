@@ -126,6 +126,10 @@ class Judge:
             rtt = None if path is None else path.rtt
             if rtt is None or rtt > expected.rtt_at_most + ROUNDING:
                 return "round trip is " + ("not known" if rtt is None else f"{rtt:.4f} s")
+        if different is None and expected.path_mtu is not None:
+            mtu = None if path is None else path.path_mtu
+            if mtu != expected.path_mtu:
+                return "path MTU is " + ("not known" if mtu is None else f"{mtu}")
         return different
 
     def _node_difference(self, expected: ExpectNode) -> str | None:

@@ -34,6 +34,8 @@ class ExpectPeer(Moment):
     """A reason's code, or none."""
     rtt_at_most: float | None = None
     """Seconds: round trip of the path that carries."""
+    path_mtu: int | None = None
+    """Bytes that packets outside may have, as far as the node knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

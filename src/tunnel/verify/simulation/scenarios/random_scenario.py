@@ -55,6 +55,8 @@ TROUBLE = (6.0, 36.0)
 """When the faults begin, and when the last one has ended, in seconds."""
 QUIET = 54.0
 """Seconds from the last fault to the end: the backoff after such an outage, registration, introduction, punch."""
+ROOMY = 1258
+"""The least MTU of a line on which the NATs alone decide: a datagram of the base size, by a circuit and IPv6."""
 CALM = 5.0
 """Seconds at the end in which everything must hold."""
 NEWER = 600_000
@@ -327,7 +329,8 @@ def _is_clean(topology: Topology, host: str) -> bool:
         nats.append(router.nat)
         name = router.behind
     return all(
-        line.mtu_up is None and line.mtu_down is None and max(line.loss_up, line.loss_down) <= 0.01 for line in lines
+        min(line.mtu_up or ROOMY, line.mtu_down or ROOMY) >= ROOMY and max(line.loss_up, line.loss_down) <= 0.01
+        for line in lines
     ) and all(
         nat is None or (nat.unsolicited in (Unsolicited.DROP, Unsolicited.RESET) and nat.max_mappings is None)
         for nat in nats

@@ -54,6 +54,7 @@ _RANGES = {
     "mtu_up": _PACKET,
     "mtu_down": _PACKET,
     "mtu": _PACKET,
+    "path_mtu": _PACKET,
     "foreign_load": Range(0.0, 1e5),
     "step": _PORT,
     "first_port": _PORT,
