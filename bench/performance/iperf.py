@@ -21,12 +21,14 @@ from tunnel.verify.netlab.sites import Host
 
 PORT = 5201
 _PATIENCE = 10.0
+_PARTING = 1.0
+"""Seconds that a server gets to end after its client."""
 _CLOSING = 40.0
 """Seconds beyond its duration that a run gets: its last messages pass a full path."""
 
 
 class Run:
-    """A running client. Either `finish` it, or leave the block that started it."""
+    """A running client. Either `finish` it, or leave the block that started it, which ends both sides."""
 
     def __init__(self, client: subprocess.Popen[bytes], seconds: float) -> None:
         self._client = client
@@ -58,9 +60,10 @@ def transfer(
         client = lab.popen(sender, argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         yield Run(client, seconds)
     finally:
+        is_finished = client is not None and client.poll() is not None
         for process in (client, server):
             if process is not None:
-                _end(process)
+                _end(process, _PARTING if is_finished else 0.0)
 
 
 def run_transfer(lab: Lab, sender: Host, receiver: Host, address: str, seconds: float, *options: str) -> dict[str, Any]:
@@ -106,10 +109,10 @@ def _wait_listening(lab: Lab, host: Host, port: int, server: subprocess.Popen[by
         time.sleep(0.02)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], patience: float) -> None:
     if process.poll() is None:
         try:
-            process.wait(timeout=1.0)
+            process.wait(timeout=patience)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 
-from tunnel.model.errors import DeviceError
+from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.verify.netlab import Lab
 from tunnel.verify.netlab.sites import Host
 
@@ -32,3 +34,14 @@ def ping(lab: Lab, host: Host, address: str, seconds: float, interval: float = I
     if not trips:
         raise DeviceError(f"no answer from {address}: {done.stdout.strip()[-300:]} {done.stderr.strip()}")
     return trips
+
+
+def wait_answer(lab: Lab, host: Host, address: str, patience: float) -> None:
+    """Ping until there is an answer. Raises Unreachable."""
+    ends = time.monotonic() + patience
+    while time.monotonic() < ends:
+        with suppress(DeviceError):
+            lab.run(host, ["ping", "-n", "-c", "1", "-W", "1", address])
+            return
+        time.sleep(0.1)
+    raise Unreachable(f"{address} did not answer within {patience:g} s")

@@ -66,6 +66,20 @@ def status_bytes(status: str, field: str) -> int:
     return 0
 
 
+def received_bytes(pid: int, interface: str) -> int:
+    """What an interface in the network namespace of a process has received: of a TUN, what the process wrote to it."""
+    return interface_bytes(Path(f"/proc/{pid}/net/dev").read_text(), interface)
+
+
+def interface_bytes(table: str, interface: str) -> int:
+    """Received bytes from the text of /proc/PID/net/dev. Raises LookupError if there is no such interface."""
+    for line in table.splitlines():
+        name, _, fields = line.partition(":")
+        if name.strip() == interface:
+            return int(fields.split()[0])
+    raise LookupError(f"no interface {interface}")
+
+
 def _stat(pid: int) -> list[str] | None:
     """The fields of /proc/PID/stat after the command's name, the state first (proc(5) counts it as the third)."""
     try:

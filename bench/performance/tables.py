@@ -129,6 +129,7 @@ TABLES = (
         (
             Column("Jain", "many-pairs", "jain", digits=3),
             Column("slowest", "many-pairs", "least"),
+            Column("by UDP", "many-pairs", "circuits"),
             Column("Gbit/s", "many-pairs", "gbit", digits=3),
             Column("CPU/GB", "many-pairs", "server_cpu_per_gb"),
             Column("MB", "many-pairs", "server_rss", MEGA, 1),

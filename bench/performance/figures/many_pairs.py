@@ -1,7 +1,9 @@
 """Many pairs through one relay at once, one TCP stream each: whether the server gives all of them as much.
 
-Values: `jain` (Jain's index of the streams' speeds), `gbit` (of all together), `least` (the slowest through the mean),
-`server_cpu_per_gb` and `server_rss`. The nodes share the machine's cores with the server.
+All streams run before and after the seconds that are measured; what each receiver's TUN interface took in these
+counts. Values: `jain` (Jain's index of the streams), `gbit` (all together), `least` (the slowest through the mean),
+`server_cpu_per_gb`, `server_rss` and `circuits` (the share of the pairs whose sender was on the UDP relay at the
+end). The nodes share the machine's cores with the server.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.performance.iperf import received_gbit, received_gigabytes, transfer
+from bench.performance.iperf import transfer
 from bench.performance.peers.ours import Ours
-from bench.performance.pings import ping
-from bench.performance.processes import cpu_seconds, memory
+from bench.performance.pings import wait_answer
+from bench.performance.processes import cpu_seconds, memory, received_bytes
 from bench.performance.summary import jain_index
 
 from tunnel.verify.netlab import Kind, Lab, SiteSpec
@@ -22,8 +24,12 @@ from tunnel.verify.netlab.programs import LabPrograms
 
 _STARTING = 300.0
 """Seconds that a hundred nodes get to start at once on two cores."""
+_WARM_UP = 5.0
+"""Seconds from the start of the last stream on."""
+_LONGEST = 600.0
+"""Seconds after which a stream would end by itself."""
 _LEAST_SECONDS = 10.0
-"""A shorter run shows the order of the starts rather than the shares."""
+"""A shorter run shows chance rather than shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,35 +43,42 @@ class ManyPairs:
         """One run. Raises DeviceError or Unreachable."""
         folder = folder / f"{self.name}-{time.monotonic_ns()}"
         folder.mkdir()
-        seconds = max(seconds, _LEAST_SECONDS)
         names = [(f"a{number}", f"b{number}") for number in range(self.pairs)]
         sites = [SiteSpec(name, Kind.PUBLIC) for pair in names for name in pair]
         with Lab(*sites) as lab, LabPrograms(lab, folder) as programs, ExitStack() as transfers:
             programs.start_server(*ours.server_options)
             assert programs.server is not None
-            server = (programs.server.pid,)
             for pair in names:
                 for name in pair:
                     programs.start_node(lab.sites[name].host, name, "--relay-only", *ours.home_options)
-            places = []
             for one, other in names:
                 for near, far in ((one, other), (other, one)):
                     programs.wait_peer(near, far, lambda entry: entry["state"] != "detecting", "known", _STARTING)
-                places.append((lab.sites[one].host, lab.sites[other].host, programs.address(other)))
-            for home, _, address in places:
-                ping(lab, home, address, 1.0, interval=0.5)
-            before = cpu_seconds(server)
-            runs = [
-                transfers.enter_context(transfer(lab, home, office, address, seconds))
-                for home, office, address in places
-            ]
-            reports = [run.finish() for run in runs]
-            used = cpu_seconds(server) - before
-            speeds = [received_gbit(report) for report in reports]
-            return {
-                "jain": jain_index(speeds),
-                "gbit": sum(speeds),
-                "least": min(speeds) * len(speeds) / sum(speeds),
-                "server_cpu_per_gb": used / sum(received_gigabytes(report) for report in reports),
-                "server_rss": memory(server).now,
-            }
+                wait_answer(lab, lab.sites[one].host, programs.address(other), _STARTING)
+            for one, other in names:
+                way = (lab, lab.sites[one].host, lab.sites[other].host, programs.address(other))
+                transfers.enter_context(transfer(*way, _LONGEST))
+            time.sleep(_WARM_UP)
+            values = _measure(programs, [other for _, other in names], max(seconds, _LEAST_SECONDS))
+            kinds = [programs.wait_peer(*pair, lambda entry: entry["path"] is not None, "on a path") for pair in names]
+            return values | {"circuits": sum(entry["path"]["kind"] == "relay-udp" for entry in kinds) / len(kinds)}
+
+
+def _measure(programs: LabPrograms, receivers: list[str], seconds: float) -> dict[str, float]:
+    assert programs.server is not None
+    server = (programs.server.pid,)
+    nodes = [programs.nodes[name] for name in receivers]
+    began, used = time.monotonic(), cpu_seconds(server)
+    before = [received_bytes(node.process.pid, node.tun) for node in nodes]
+    time.sleep(seconds)
+    took, used = time.monotonic() - began, cpu_seconds(server) - used
+    after = [received_bytes(node.process.pid, node.tun) for node in nodes]
+    shares = [later - earlier for earlier, later in zip(before, after, strict=True)]
+    total = max(1, sum(shares))
+    return {
+        "jain": jain_index(shares),
+        "gbit": total * 8 / took / 1e9,
+        "least": min(shares) * len(shares) / total,
+        "server_cpu_per_gb": used * 1e9 / total,
+        "server_rss": memory(server).now,
+    }

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from bench.performance.pings import wait_answer
 from bench.performance.stage import Stage
 
 from tunnel.model.errors import DeviceError, Unreachable
@@ -104,13 +105,10 @@ class Programs:
 
     def wait_answer(self, address: str) -> None:
         """Wait until home's ping of the office is answered. Raises Unreachable with the ends of the logs."""
-        ends = time.monotonic() + STARTING
-        while time.monotonic() < ends:
-            with suppress(DeviceError):
-                self._stage.lab.run(self._stage.home, ["ping", "-n", "-c", "1", "-W", "1", address])
-                return
-            time.sleep(0.2)
-        raise Unreachable(f"{address} did not answer within {STARTING:g} s\n{self._told()}")
+        try:
+            wait_answer(self._stage.lab, self._stage.home, address, STARTING)
+        except Unreachable as error:
+            raise Unreachable(f"{error}\n{self._told()}") from None
 
     def wait_interface(self, host: Host, name: str) -> None:
         """Wait until a program has made its interface. Raises Unreachable."""

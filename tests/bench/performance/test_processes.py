@@ -4,9 +4,16 @@ import os
 import subprocess
 import sys
 
-from bench.performance.processes import cpu_seconds, memory, status_bytes, with_descendants
+import pytest
+from bench.performance.processes import cpu_seconds, interface_bytes, memory, status_bytes, with_descendants
 
 STATUS = "Name:\tpython\nVmHWM:\t   72000 kB\nVmRSS:\t   70000 kB\nThreads:\t1\n"
+DEVICES = """\
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop
+    lo:     120       2    0    0    0     0          0         0      120       2    0    0
+t-b0:123456789    1000    0    0    0     0          0         0     4321      60    0    0
+"""
 
 
 def test_sizes_are_told_in_bytes() -> None:
@@ -33,3 +40,11 @@ def test_what_has_ended_uses_nothing() -> None:
 def test_this_process_uses_something() -> None:
     used = memory([os.getpid()])
     assert 0 < used.now <= used.peak
+
+
+def test_an_interface_tells_what_it_has_received() -> None:
+    """The kernel leaves no blank after the colon where a number is long."""
+    assert interface_bytes(DEVICES, "t-b0") == 123_456_789
+    assert interface_bytes(DEVICES, "lo") == 120
+    with pytest.raises(LookupError):
+        interface_bytes(DEVICES, "t-b1")
