@@ -55,7 +55,8 @@ class Flow:
         """A plain packet with complete checksums."""
         packet = self._packet(payload, sequence, ident, flags)
         pseudo = self._pseudo_header(len(packet) - self.start)
-        return self._with_sum(packet, complement(sum_of(pseudo + packet[self.start :])))
+        checksum = complement(sum_of(pseudo + packet[self.start :]))
+        return self._with_sum(packet, checksum or (0xFFFF if self.protocol == UDP else 0))
 
     def frame(self, payload: bytes, *, sequence: int = 0, ident: int = 0, flags: int = ACK) -> bytes:
         """A frame with a partial checksum that is no superpacket."""
@@ -89,7 +90,7 @@ class Flow:
 
     def _with_sum(self, packet: bytes, total: int) -> bytes:
         at = self.start + self.place
-        return packet[:at] + (total or 0xFFFF).to_bytes(2) + packet[at + 2 :]
+        return packet[:at] + total.to_bytes(2) + packet[at + 2 :]
 
     def _pseudo_header(self, length: int) -> bytes:
         return self.addresses + struct.pack("!HH" if self.is_ipv4 else "!II", length, self.protocol)

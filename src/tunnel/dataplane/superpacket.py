@@ -32,7 +32,7 @@ LEAST_TCP_SEGMENT = 8
 
 _TCP, _UDP = 6, 17
 _HOP_BY_HOP, _ROUTING, _DESTINATION = 0, 43, 60
-_UDP_HEADER_BYTES = 8
+_UDP_HEADER_BYTES, _UDP_CHECKSUM = 8, 6
 _LEAST_FRAME = VIRTIO_BYTES + 20
 _FIN_PSH, _CWR = 0x09, 0x80
 
@@ -164,14 +164,15 @@ def to_plain(frame: Buffer) -> list[Buffer]:
     _, gso_type, _, gso_size, csum_start, csum_offset = VIRTIO.unpack_from(frame)
     transport = VIRTIO_BYTES + csum_start
     field = transport + csum_offset
+    zero = MODULUS if csum_offset == _UDP_CHECKSUM else 0  # a UDP checksum of 0 would say that there is none (RFC 768)
     if gso_type == GSO_NONE:
         packet = bytearray(frame[VIRTIO_BYTES:])
-        checksum = checksum_of(sum_of(frame[transport:])) or MODULUS
+        checksum = checksum_of(sum_of(frame[transport:])) or zero
         packet[csum_start + csum_offset : csum_start + csum_offset + 2] = checksum.to_bytes(2, "little")
         return [packet]
     packets: list[Buffer] = []
     for header, payload in _cut(frame, _header_bytes(frame, gso_type, csum_start), gso_size):
-        checksum = checksum_of(sum_of(payload) + int.from_bytes(header[transport:], "little")) or MODULUS
+        checksum = checksum_of(sum_of(payload) + int.from_bytes(header[transport:], "little")) or zero
         header[field : field + 2] = checksum.to_bytes(2, "little")
         packets.append(b"".join((memoryview(header)[VIRTIO_BYTES:], payload)))
     return packets
