@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tunnel.model.errors import DeviceError, Refused, SettingsError, Unreachable
+from tunnel.network.tls_stream import TlsStream
 
 PIN_BYTES = 32
 _PIN_PREFIX = "sha256:"
@@ -91,7 +92,7 @@ async def client_tls(stream: trio.abc.Stream, host: str, pin: bytes | None) -> t
     expected server, Unreachable if it does not speak TLS. The caller bounds the time.
     """
     context = _pinned_context() if pin is not None else _authority_context()
-    secured = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+    secured = TlsStream(stream, context, server_hostname=host)
     try:
         await _handshake(secured)
         if pin is not None:
@@ -104,9 +105,9 @@ async def client_tls(stream: trio.abc.Stream, host: str, pin: bytes | None) -> t
 
 def shown_fingerprint(secured: trio.abc.Stream) -> bytes:
     """SHA-256 of the certificate that the server showed on this stream of `client_tls`; empty without TLS."""
-    if not isinstance(secured, trio.SSLStream):
+    if not isinstance(secured, TlsStream):
         return b""
-    return hashlib.sha256(secured.getpeercert(binary_form=True) or b"").digest()
+    return hashlib.sha256(secured.peer_certificate).digest()
 
 
 async def server_tls(stream: trio.abc.Stream, certificate: bytes, private_key: bytes) -> trio.abc.Stream:
@@ -115,7 +116,7 @@ async def server_tls(stream: trio.abc.Stream, certificate: bytes, private_key: b
     Raises Unreachable if the client does not speak TLS, SettingsError if certificate and key do not match.
     """
     context = _server_context(certificate, private_key)
-    secured = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+    secured = TlsStream(stream, context)
     try:
         await _handshake(secured)
     except BaseException:
@@ -129,7 +130,7 @@ def check_certificate(certificate: bytes, private_key: bytes) -> None:
     _server_context(certificate, private_key)
 
 
-async def _handshake(secured: trio.SSLStream[trio.abc.Stream]) -> None:
+async def _handshake(secured: TlsStream) -> None:
     try:
         await secured.do_handshake()
     except trio.BrokenResourceError as error:
@@ -147,7 +148,7 @@ async def _handshake(secured: trio.SSLStream[trio.abc.Stream]) -> None:
         raise Refused("wrong_certificate", str(error)) from error
 
 
-def _check_pin(secured: trio.SSLStream[trio.abc.Stream], pin: bytes) -> None:
+def _check_pin(secured: TlsStream, pin: bytes) -> None:
     found = shown_fingerprint(secured)
     if not hmac.compare_digest(found, pin):
         raise Refused("wrong_pin", f"the invite expects {pin_text(pin)}, the server shows {pin_text(found)}")
@@ -172,6 +173,8 @@ def _authority_context() -> ssl.SSLContext:
 def _server_context(certificate: bytes, private_key: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # else a write might have to read first
+    context.num_tickets = 0  # nobody resumes
     # The ssl module reads keys from files only; this one exists in memory alone.
     with open(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb") as file:
         file.write(private_key.rstrip() + b"\n" + certificate)
