@@ -1,18 +1,21 @@
-"""What a peer sends reaches the library a few frames at a time, whatever one read brought."""
+"""What a peer sends is passed on a few frames at a time, whatever one read brought: messages to the inbox."""
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from tunnel.network.fair_queueing import LIGHTS_BURST, FairQueue, Share
-from tunnel.network.frame_headers import Overlong
+from tunnel.network.frame_reader import FrameReader, Overlong
+from tunnel.network.message_inbox import MessageInbox
 from tunnel.network.metered_stream import CONTROLS_BURST, CONTROLS_RATE, FRAMES_AT_ONCE, MeteredStream
 
 TINY = b"\x82\x80" + bytes(4)
+FROM_SERVER = b"\x82\x02hi"
 PING = b"\x89\x80" + bytes(4)
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 
@@ -37,39 +40,81 @@ class Script(trio.abc.Stream):
         raise AssertionError
 
 
-def metered(*reads: bytes, is_client: bool = False) -> MeteredStream:
-    return MeteredStream(Script(*reads), Share(FairQueue()), max_first=None, is_client=is_client)
+class Metered:
+    """A metered stream over a script, with its inbox."""
+
+    def __init__(self, stream: trio.abc.Stream, queue: FairQueue | None = None, *, is_client: bool = False) -> None:
+        self.inbox = MessageInbox()
+        frames = FrameReader(is_masked=not is_client, max_message=65536)
+        share = Share(queue or FairQueue())
+        self.stream = MeteredStream(stream, share, frames, self.inbox, is_strict=False, is_client=is_client)
+
+    async def drain(self) -> list[list[bytes]]:
+        """Read to the end; the messages, as they came together."""
+        pieces: list[list[bytes]] = []
+
+        async def take() -> None:
+            while True:
+                pieces.append([])
+                while (message := self.inbox.take_nowait()) is not None:
+                    pieces[-1].append(message)
+                await self.inbox.wait_news()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take)
+            while await self.stream.receive_some():
+                pass
+            nursery.cancel_scope.cancel()
+        return [piece for piece in pieces if piece]
 
 
-def frames_of(*reads: bytes) -> MeteredStream:
-    stream = metered(*reads)
-    stream.handshake_done()
-    return stream
+def frames_of(*reads: bytes) -> Metered:
+    metered = Metered(Script(*reads))
+    metered.stream.handshake_done()
+    return metered
 
 
 async def pieces_of(stream: MeteredStream) -> list[bytes]:
     pieces = []
     while piece := await stream.receive_some():
-        pieces.append(bytes(piece))
+        pieces.append(piece)
     return pieces
 
 
 async def test_a_read_of_thousands_of_tiny_frames_is_handed_on_in_small_pieces(autojump_clock: MockClock) -> None:
-    """The library would parse all 2,700 of a read before anybody else has his turn: 75 ms."""
-    pieces = await pieces_of(frames_of(TINY * 2700))
-    assert b"".join(pieces) == TINY * 2700
-    assert max(map(len, pieces)) == FRAMES_AT_ONCE * len(TINY)
+    """All 2,700 would be read before anybody else has a turn."""
+    pieces = await frames_of(TINY * 2700).drain()
+    assert list(chain(*pieces)) == [b""] * 2700
+    assert max(map(len, pieces)) == FRAMES_AT_ONCE
 
 
-async def test_a_large_frame_is_not_cut_smaller_than_it_came(autojump_clock: MockClock) -> None:
-    head = b"\x82\xff" + (60_000).to_bytes(8, "big") + bytes(4)
+async def test_no_more_is_read_until_what_came_is_taken(autojump_clock: MockClock) -> None:
+    """Else a receiver that is slow would have it all in memory."""
+    script = Script(*[TINY] * 10)
+    metered = Metered(script)
+    metered.stream.handshake_done()
+    with trio.move_on_after(1):
+        await metered.stream.receive_some()
+    assert len(script.reads) == 9
+
+
+async def test_a_long_message_comes_out_of_many_reads(autojump_clock: MockClock) -> None:
+    head = b"\x82\xfe" + (60_000).to_bytes(2, "big") + bytes(4)
     reads = [head + bytes(16_000), bytes(16_384), bytes(16_384), bytes(11_232) + TINY]
-    assert await pieces_of(frames_of(*reads)) == reads
+    assert await frames_of(*reads).drain() == [[bytes(60_000), b""]]
+
+
+async def test_what_is_no_message_is_for_the_library(autojump_clock: MockClock) -> None:
+    metered = frames_of(TINY + PING + TINY, PING[:3], PING[3:] + TINY)
+    assert await metered.stream.receive_some() == PING
+    for _ in range(2):
+        assert metered.inbox.take_nowait() == b""
+    assert await metered.stream.receive_some() == PING
 
 
 async def test_pings_are_let_through_as_long_as_they_are_few(autojump_clock: MockClock) -> None:
     """What stands between the two sides, such as a proxy, may send some."""
-    stream = frames_of(PING * int(CONTROLS_BURST), *[PING] * 20, PING * int(CONTROLS_BURST))
+    stream = frames_of(PING * int(CONTROLS_BURST), *[PING] * 20, PING * int(CONTROLS_BURST)).stream
     for _ in range(int(CONTROLS_BURST) // FRAMES_AT_ONCE + 1):
         await stream.receive_some()
     for _ in range(20):
@@ -81,21 +126,23 @@ async def test_pings_are_let_through_as_long_as_they_are_few(autojump_clock: Moc
 
 async def test_what_follows_the_answer_of_a_server_is_frames(autojump_clock: MockClock) -> None:
     """A server may send its first message in one packet with its answer, and a hostile one fragments."""
-    assert await pieces_of(metered(SWITCHING[:9], SWITCHING[9:] + TINY, is_client=True)) == [
-        SWITCHING[:9],
-        SWITCHING[9:],
-        TINY,
-    ]
+    metered = Metered(Script(SWITCHING[:9], SWITCHING[9:] + FROM_SERVER), is_client=True)
+    assert [await metered.stream.receive_some() for _ in range(2)] == [SWITCHING[:9], SWITCHING[9:]]
+    with trio.move_on_after(1):
+        await metered.stream.receive_some()
+    assert metered.inbox.take_nowait() == b"hi"
     with pytest.raises(Overlong, match="fragment"):
-        await pieces_of(metered(SWITCHING + b"\x02\x00", is_client=True))
+        await pieces_of(Metered(Script(SWITCHING + b"\x02\x00"), is_client=True).stream)
 
 
 async def test_the_body_of_a_refusal_is_passed_on_within_bounds(autojump_clock: MockClock) -> None:
     """An answer such as "100 Continue" with the true one behind it would else open a way round the walk."""
     refusal = b"HTTP/1.1 404 Not Found\r\n\r\n"
-    assert await pieces_of(metered(refusal + b"\x00\x00\x00", is_client=True)) == [refusal, b"\x00\x00\x00"]
+    refused = Metered(Script(refusal + b"\x00\x00\x00"), is_client=True).stream
+    assert await pieces_of(refused) == [refusal, b"\x00\x00\x00"]
+    script = Script(b"HTTP/1.1 100 Continue\r\n\r\n", SWITCHING + b"\x00\x00" * 5000)
     with pytest.raises(Overlong, match="no handshake in them"):
-        await pieces_of(metered(b"HTTP/1.1 100 Continue\r\n\r\n", SWITCHING + b"\x00\x00" * 5000, is_client=True))
+        await pieces_of(Metered(script, is_client=True).stream)
 
 
 class Slow(Script):
@@ -113,22 +160,10 @@ class Slow(Script):
         self._writer.release()
 
 
-async def test_gathered_writes_are_one_write(autojump_clock: MockClock) -> None:
-    """A write of TLS and of the kernel costs more than the frame in it."""
-    slow = Slow()
-    stream = MeteredStream(slow, Share(FairQueue()), max_first=None, is_client=False)
-    with stream.gathering():
-        for piece in (b"a", b"b", b"c"):
-            await stream.send_all(piece)
-    assert slow.writes == []
-    await stream.flush()
-    assert slow.writes == [b"abc"]
-
-
 async def test_a_pong_waits_until_a_message_is_written(autojump_clock: MockClock) -> None:
     """The library answers pings from its reader, which would else write into the middle of a message."""
     slow = Slow()
-    stream = MeteredStream(slow, Share(FairQueue()), max_first=None, is_client=False)
+    stream = Metered(slow).stream
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stream.send_all, b"message")
         await trio.sleep(0.5)
@@ -140,15 +175,18 @@ async def test_what_came_for_all_at_one_instant_is_handed_on_in_turn(autojump_cl
     """They were all light when they began to wait for it: hundreds of reads would be parsed in one round."""
     queue, rounds, handed_on = FairQueue(), 0, list[int]()
 
-    async def read(stream: MeteredStream) -> None:
-        assert await stream.receive_some()
-        handed_on.append(rounds)
+    async def read(metered: Metered) -> None:
+        async with trio.open_nursery() as reading:
+            reading.start_soon(metered.stream.receive_some)
+            await metered.inbox.wait_news()
+            handed_on.append(rounds)
+            reading.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
         for _ in range(100):
-            stream = MeteredStream(Script(TINY * 4), Share(queue), max_first=None, is_client=False)
-            stream.handshake_done()
-            nursery.start_soon(read, stream)
+            metered = Metered(Script(TINY * 4), queue)
+            metered.stream.handshake_done()
+            nursery.start_soon(read, metered)
         while len(handed_on) < 100:
             await trio.lowlevel.checkpoint()
             rounds += 1

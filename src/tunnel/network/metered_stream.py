@@ -1,28 +1,33 @@
-"""A byte stream that checks what its peer sends before the WebSocket library parses it.
+"""A byte stream under the WebSocket library that takes binary messages out, and checks all else before it is parsed.
 
     head of the handshake -> its answer: nothing may come -> frames: a few at a time, each message whole in one of them
+                                                               |-- binary messages --> inbox
+                                                               `-- all else ---------> the library
 
 The library parses all that one read brought without letting other tasks run, and does not limit empty fragments, pings
-and tiny messages. So each read here returns a few frames, and a connection that has sent much waits for its turn
+and tiny messages. So a few frames are passed on at a time, and a connection that has sent much waits for its turn
 (fair_queueing.py) before each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum, auto
 
 import trio
 
 from tunnel.model.rates import TokenBucket
 from tunnel.network.fair_queueing import Share
-from tunnel.network.frame_headers import FrameHeaders, Overlong
+from tunnel.network.frame_reader import FrameReader, Overlong
+from tunnel.network.message_inbox import MessageInbox
 
 MAX_HEAD = 8192
 """Bytes of a handshake, or of a whole answer that refuses it."""
+RECEIVE_BYTES = 128 * 1024
+"""Read at once: two records, and more take no less time for each."""
+FIRST_RECEIVE_BYTES = 16 * 1024
+"""The same until the peer has registered."""
 FRAMES_AT_ONCE = 4
-"""Returned by one read: about 0.2 ms of parsing."""
+"""Passed on at once: about 0.2 ms of parsing."""
 BYTES_A_PIECE = 16384
 """Bytes that count as much as a frame."""
 WRITE_PIECES = 0.5
@@ -45,83 +50,76 @@ class _Phase(Enum):
 
 
 class MeteredStream(trio.abc.Stream):
-    """Wraps a stream; returns a few frames at a time, and raises Overlong for what the peer may not send.
+    """Wraps a stream; returns what is for the library, puts messages into the inbox, and raises Overlong for what the
+    peer may not send.
 
-    Bytes in both directions are charged to the share. A share that is heavy waits for its turn before a read returns.
+    Bytes in both directions are charged to the share. A heavy share waits for its turn before more is passed on.
 
-    With `max_first` the peer is a stranger: it may send the head of the handshake and one frame (see `FrameHeaders`).
+    While the peer is a stranger it may send the head of the handshake and one frame (`max_first` of `FrameReader`).
     """
 
-    def __init__(self, stream: trio.abc.Stream, share: Share, *, max_first: int | None, is_client: bool) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        share: Share,
+        frames: FrameReader,
+        inbox: MessageInbox,
+        *,
+        is_strict: bool,
+        is_client: bool,
+    ) -> None:
+        """`is_strict`: the peer is a stranger until `message_done`."""
         self._stream = stream
         self._share = share
-        self._is_strict = max_first is not None
+        self._frames = frames
+        self._inbox = inbox
+        self._is_strict = is_strict
         self._is_client = is_client
         self._phase = _Phase.HEAD
+        self._receive_bytes = FIRST_RECEIVE_BYTES
         self._head = bytearray()
-        self._frames = FrameHeaders(max_first)
         self._controls = TokenBucket(CONTROLS_RATE, CONTROLS_BURST, trio.current_time())
         self._received: bytes | bytearray = b""
         self._at = 0
-        self._is_gathering = False
-        self._gathered: list[bytes] = []
         self._writing = trio.StrictFIFOLock()
 
     def handshake_done(self) -> None:
         """From now on messages come."""
         self._phase = _Phase.FRAMES
+        if not self._is_strict:
+            self._receive_bytes = RECEIVE_BYTES
 
     def message_done(self) -> None:
         """A whole message was received."""
         self._frames.first_done()
+        self._receive_bytes = RECEIVE_BYTES
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """The next bytes of the peer; empty at the end of the stream."""
-        if self._at == len(self._received):
-            self._received, self._at = await self._stream.receive_some(max_bytes), 0
-        else:
-            await trio.lowlevel.checkpoint()
-        await self._share.wait_turn()  # not before: those who wait for bytes are light, and may all get some at once
-        begun, frames = self._at, 0
-        match self._phase:
-            case _ if not self._received:
-                pass
-            case _Phase.HEAD:
-                self._at = self._pass_head()
-            case _Phase.ANSWERING:
-                raise Overlong("bytes after the handshake and before its answer")
-            case _Phase.FRAMES:
-                frames = self._pass_frames()
-            case _Phase.FOREIGN:
-                self._at = len(self._received)
-                self._head += self._received[begun:]
-                self._check_head()
-        self._share.charge(max(frames, 1) + (self._at - begun) / BYTES_A_PIECE)
-        return self._received[begun : self._at]
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 - the library takes any number
+        """The next bytes for the library; empty at the end of the stream."""
+        while True:
+            await self._inbox.wait_empty()
+            if self._at == len(self._received):
+                self._received, self._at = b"", 0
+                self._received = await self._stream.receive_some(self._receive_bytes)
+            else:
+                await trio.lowlevel.checkpoint()
+            await (
+                self._share.wait_turn()
+            )  # not before: those who wait for bytes are light, and may all get some at once
+            if not self._received or (passed := self._pass_on()):
+                return passed if self._received else b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As the stream does, except while writes are gathered."""
+        """As the stream does, for several tasks: the library answers pings while a message is being written."""
         self._share.charge(WRITE_PIECES + len(data) / BYTES_A_PIECE)
-        if self._is_gathering:
-            self._gathered.append(bytes(data))
-            await trio.lowlevel.checkpoint()
-        else:
-            await self._write(data)
-
-    @contextmanager
-    def gathering(self) -> Iterator[None]:
-        """Keep what is sent in the block; `flush` then sends it in one write."""
-        self._is_gathering = True
         try:
-            yield
+            self._writing.acquire_nowait()
+        except trio.WouldBlock:
+            await self._writing.acquire()
+        try:
+            await self._stream.send_all(data)
         finally:
-            self._is_gathering = False
-
-    async def flush(self) -> None:
-        """Send what was gathered."""
-        gathered = b"".join(self._gathered)
-        self._gathered.clear()
-        await self._write(gathered)
+            self._writing.release()
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the stream does."""
@@ -131,16 +129,25 @@ class MeteredStream(trio.abc.Stream):
         """As the stream does."""
         await self._stream.aclose()
 
-    async def _write(self, data: bytes | bytearray | memoryview) -> None:
-        """The library answers pings while a message is being written, so there are two writers."""
-        try:
-            self._writing.acquire_nowait()
-        except trio.WouldBlock:
-            await self._writing.acquire()
-        try:
-            await self._stream.send_all(data)
-        finally:
-            self._writing.release()
+    def _pass_on(self) -> bytes:
+        """What is for the library of the next piece; messages go to the inbox."""
+        begun, frames, passed = self._at, 1, b""
+        match self._phase:
+            case _Phase.HEAD:
+                self._at = self._pass_head()
+                passed = bytes(self._received[begun : self._at])
+            case _Phase.ANSWERING:
+                raise Overlong("bytes after the handshake and before its answer")
+            case _Phase.FRAMES:
+                frames = self._pass_frames()
+                passed = self._frames.take_others()
+            case _Phase.FOREIGN:
+                self._at = len(self._received)
+                passed = bytes(self._received[begun:])
+                self._head += passed
+                self._check_head()
+        self._share.charge(max(frames, 1) + (self._at - begun) / BYTES_A_PIECE)
+        return passed
 
     def _pass_head(self) -> int:
         """Up to the blank line that ends the head; what follows it is of the next phase."""
@@ -166,9 +173,11 @@ class MeteredStream(trio.abc.Stream):
             raise Overlong(f"{len(self._head)} bytes, and no handshake in them")
 
     def _pass_frames(self) -> int:
-        """Step over a few frames, and return how many began."""
+        """A few frames; returns how many began."""
         before = self._frames.controls
-        self._at, frames = self._frames.walk_untrusted(self._received, self._at, FRAMES_AT_ONCE)
+        self._at, frames = self._frames.read_untrusted(self._received, self._at, FRAMES_AT_ONCE)
+        if messages := self._frames.take_messages():
+            self._inbox.put(messages)
         controls = self._frames.controls - before
         if controls and not self._controls.take(trio.current_time(), controls):
             raise Overlong(f"more than {CONTROLS_RATE:g} control frames a second")

@@ -1,6 +1,10 @@
-"""WebSocket messages over any byte stream. The one file that names trio-websocket and wsproto.
+"""WebSocket messages over any byte stream. The one file that names trio-websocket.
 
-    stream (TCP, TLS, in memory) -> WebSocket frames -> MessageChannel: whole binary messages, in order
+    stream (TCP, TLS, in memory) --> metered_stream.py --> whole binary messages, in order --> MessageChannel
+                                           `--> the library: handshakes, pings, closes, errors
+
+The library needs four turns of the event loop for each message, and masks in Python. So it never sees those that are
+whole binary frames: they are read and made in frame_reader.py (docs/design/websocket-speed.md).
 
 One hostile connection can end the library's own serving loop, so that is not used. Here each connection has its own
 context, and whatever its peer sends ends only that, with RemoteProtocolError or one of Trio's stream errors. Nothing
@@ -11,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
@@ -29,15 +34,17 @@ from wsproto.utilities import ProtocolError
 from tunnel.machines.background import run_beside
 from tunnel.model.errors import LocalProtocolError, RemoteProtocolError
 from tunnel.network.fair_queueing import FairQueue, Share
-from tunnel.network.frame_headers import Overlong
+from tunnel.network.frame_reader import FrameReader, Overlong, encode_frame_head, mask
+from tunnel.network.message_inbox import MessageInbox
 from tunnel.network.metered_stream import MeteredStream
+from tunnel.network.tls_stream import TlsStream
 from tunnel.wire.signals import SUBPROTOCOL
 
 if TYPE_CHECKING:
     from typing import Any
 
-RECEIVE_BYTES = 16384
-"""Read at once. The library gets a few frames of it at a time (metered_stream.py)."""
+UNMASKED_FROM = 1024
+"""Bytes from which a client's message inside TLS has a mask of zeros (see `MessageChannel.send`)."""
 CLOSE_PATIENCE = 1.0
 """Seconds for the closing handshake; then the stream is simply closed."""
 
@@ -57,13 +64,21 @@ class MessageChannel:
     """
 
     def __init__(
-        self, connection: WebSocketConnection, reader: _Reader, stream: MeteredStream, max_message: int
+        self,
+        connection: WebSocketConnection,
+        reader: _Reader,
+        stream: MeteredStream,
+        inbox: MessageInbox,
+        *,
+        max_message: int,
+        is_secured: bool,
     ) -> None:
         self._connection = connection
         self._reader = reader
         self._stream = stream
+        self._inbox = inbox
         self._max_message = max_message
-        self._sending = trio.StrictFIFOLock()
+        self._is_secured = is_secured
         self._closed = False
         self._broken = False
 
@@ -75,47 +90,42 @@ class MessageChannel:
         for message in messages:
             if len(message) > self._max_message:
                 raise LocalProtocolError(f"a message of {len(message)} bytes is longer than {self._max_message}")
+        self._check_open()
+        if self._connection.closed is not None:
+            raise trio.BrokenResourceError(f"the WebSocket is closed: {self._connection.closed.code}")
         try:
-            self._sending.acquire_nowait()  # the library has a checkpoint of its own
-        except trio.WouldBlock:
-            await self._sending.acquire()
-        try:
+            await self._stream.send_all(b"".join([part for message in messages for part in self._frame(message)]))
+        except _CLOSED as error:
             self._check_open()
-            try:
-                await self._send(messages)
-            except _CLOSED as error:
-                self._check_open()
-                raise trio.BrokenResourceError(f"the WebSocket is closed: {error}") from error
-            except BaseException:
-                self._break()
-                raise
-        finally:
-            self._sending.release()
+            raise trio.BrokenResourceError(f"the WebSocket is closed: {error}") from error
+        except BaseException:
+            self._break()
+            raise
 
-    async def _send(self, messages: tuple[bytes, ...]) -> None:
-        if len(messages) == 1:
-            await self._connection.send_message(messages[0])
-            return
-        with self._stream.gathering():
-            for message in messages:
-                await self._connection.send_message(message)
-        await self._stream.flush()
+    def _frame(self, message: bytes) -> tuple[bytes, bytes | bytearray]:
+        """A message as the two parts of a frame.
+
+        A client masks what it sends, so that nobody can choose bytes which a proxy on the way takes for a request
+        (RFC 6455, section 10.3). Inside TLS no proxy sees them. So what is long has the mask of zeros there, which
+        costs nothing.
+        """
+        if not self._connection.is_client:
+            return encode_frame_head(len(message), None), message
+        if self._is_secured and len(message) >= UNMASKED_FROM:
+            return encode_frame_head(len(message), bytes(4)), message
+        key = os.urandom(4)
+        return encode_frame_head(len(message), key), mask(message, key)
 
     async def receive(self) -> bytes:
-        """The next message."""
+        """The next message. There is no checkpoint when one waits; few ever do."""
         self._check_open()
-        try:
-            message = await self._connection.get_message()
-        except ConnectionClosed as closed:
+        while (message := self._inbox.take_nowait()) is None:
+            if self._reader.ended.is_set():
+                await trio.lowlevel.checkpoint()
+                raise self._ending()
+            await self._inbox.wait_news()
             self._check_open()
-            if closed.reason is None:  # the library found it broken; its reader reports how when it ends
-                with trio.move_on_after(CLOSE_PATIENCE):
-                    await self._reader.ended.wait()
-            raise self._ending(closed) from None
         self._stream.message_done()
-        if isinstance(message, str):
-            self._break()
-            raise RemoteProtocolError("a text message where only binary ones belong")
         return message
 
     async def aclose(self) -> None:
@@ -124,6 +134,7 @@ class MessageChannel:
             await trio.lowlevel.checkpoint()
             return
         self._closed = True
+        self._inbox.close()
         try:
             if not self._broken and not self._reader.ended.is_set():
                 with trio.move_on_after(CLOSE_PATIENCE):
@@ -143,19 +154,18 @@ class MessageChannel:
         self._broken = True
         self._reader.scope.cancel()
 
-    def _ending(self, closed: ConnectionClosed) -> Exception:
+    def _ending(self) -> Exception:
         """What to raise for a connection that we did not end."""
         if self._reader.failure is not None:
             return self._reader.failure
-        if closed.reason is None:
+        reason = self._connection.closed
+        if reason is None:
             return RemoteProtocolError("the peer broke the WebSocket protocol")
-        if closed.reason.code in _NORMAL_CLOSES:
+        if reason.code in _NORMAL_CLOSES:
             return trio.EndOfChannel()
-        if closed.reason.code == _ABNORMAL_CLOSE:
+        if reason.code == _ABNORMAL_CLOSE:
             return trio.BrokenResourceError("the stream ended without a close frame")
-        return RemoteProtocolError(
-            f"the WebSocket was closed with {closed.reason.code}: {closed.reason.reason or ''!r}"
-        )
+        return RemoteProtocolError(f"the WebSocket was closed with {reason.code}: {reason.reason or ''!r}")
 
 
 @asynccontextmanager
@@ -175,14 +185,16 @@ async def open_message_channel(
             "/",
             subprotocols=[SUBPROTOCOL],
             max_message_size=max_message,
-            receive_buffer_size=RECEIVE_BYTES,
         )
         if connection.subprotocol != SUBPROTOCOL:
             raise RemoteProtocolError(f"the server does not speak {SUBPROTOCOL}")
         return connection
 
-    metered = MeteredStream(stream, Share(FairQueue()), max_first=None, is_client=True)
-    async with _channel(metered, handshake, patience, max_message) as channel:
+    inbox = MessageInbox()
+    frames = FrameReader(is_masked=False, max_message=max_message)
+    metered = MeteredStream(stream, Share(FairQueue()), frames, inbox, is_strict=False, is_client=True)
+    is_secured = isinstance(stream, TlsStream)
+    async with _channel(metered, inbox, handshake, patience, max_message, is_secured=is_secured) as channel:
         yield channel
 
 
@@ -209,28 +221,32 @@ async def accept_message_channel(
     """
 
     async def handshake(reader: _Reader, metered: MeteredStream) -> WebSocketConnection:
-        request = await wrap_server_stream(
-            reader.as_nursery(), metered, max_message_size=max_message, receive_buffer_size=RECEIVE_BYTES
-        )
+        request = await wrap_server_stream(reader.as_nursery(), metered, max_message_size=max_message)
         if SUBPROTOCOL not in request.proposed_subprotocols:
             await request.reject(400, body=f"this is a {SUBPROTOCOL} server\n".encode())
             raise RemoteProtocolError(f"the client does not speak {SUBPROTOCOL}")
         return await request.accept(subprotocol=SUBPROTOCOL)
 
-    metered = MeteredStream(stream, share or Share(FairQueue()), max_first=max_first, is_client=False)
-    async with _channel(metered, handshake, patience, max_message) as channel:
+    inbox = MessageInbox()
+    frames = FrameReader(is_masked=True, max_message=max_message, max_first=max_first)
+    share = share or Share(FairQueue())
+    metered = MeteredStream(stream, share, frames, inbox, is_strict=max_first is not None, is_client=False)
+    async with _channel(metered, inbox, handshake, patience, max_message) as channel:
         yield channel
 
 
 @asynccontextmanager
 async def _channel(
     metered: MeteredStream,
+    inbox: MessageInbox,
     handshake: Callable[[_Reader, MeteredStream], Awaitable[WebSocketConnection]],
     patience: float,
     max_message: int,
+    *,
+    is_secured: bool = False,
 ) -> AsyncIterator[MessageChannel]:
     """What both sides share: the reader beside the block, a bounded handshake, and a close whatever happens."""
-    reader = _Reader()
+    reader = _Reader(inbox)
     try:
         async with run_beside(reader.run):
             connection = None
@@ -244,7 +260,7 @@ async def _channel(
             if connection is None:
                 raise reader.failure or trio.BrokenResourceError("the stream ended within the WebSocket handshake")
             metered.handshake_done()
-            channel = MessageChannel(connection, reader, metered, max_message)
+            channel = MessageChannel(connection, reader, metered, inbox, max_message=max_message, is_secured=is_secured)
             try:
                 yield channel
             finally:
@@ -263,7 +279,8 @@ class _Reader:
     that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, inbox: MessageInbox) -> None:
+        self._inbox = inbox
         self.failure: Exception | None = None
         self.ended = trio.Event()
         self.scope = trio.CancelScope()
@@ -300,4 +317,5 @@ class _Reader:
             self.failure = RemoteProtocolError(f"the peer broke the WebSocket protocol: {type(error).__name__}")
         finally:
             self.ended.set()
+            self._inbox.notify()
             self.handshake_scope.cancel()
