@@ -11,14 +11,25 @@ import trio
 from trio.testing import MockClock
 
 from tunnel.model.errors import MalformedFrame
+from tunnel.model.settings import ServerSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.network.link import BATCH_BYTES, MAX_WAITING_SIGNALS, SIGNALS_AT_ONCE, Link
+from tunnel.network.link import (
+    BATCH_BYTES,
+    LEAST_WRITE,
+    MAX_WAITING_SIGNALS,
+    MOST_WRITE,
+    SIGNALS_AT_ONCE,
+    SLOW_WRITE,
+    Link,
+)
 from tunnel.network.relay_queue import ENTRY_COST, QUEUING, RESERVE, QueueBudget
 from tunnel.wire.relay_batch import ENTRY, decode_relay_batch, encode_relay_batch, is_relay_batch
 from tunnel.wire.signals import Ping, Pong, decode_signal, encode_signal
 
 A, B, C = b"A" * 8, b"B" * 8, b"C" * 8
 QUEUE = 64 * 1024
+RECORD = 61_482
+"""Bytes of the longest record."""
 
 
 class SlowChannel:
@@ -27,11 +38,13 @@ class SlowChannel:
     def __init__(self, pace: float = 0.0) -> None:
         self.pace = pace
         self.sent: list[bytes] = []
+        self.writes: list[int] = []
         self.say, self.incoming = trio.open_memory_channel[bytes](math.inf)
 
     async def send(self, *messages: bytes) -> None:
         await trio.sleep(self.pace)
         self.sent += messages
+        self.writes.append(len(messages))
 
     async def receive(self) -> bytes:
         return await self.incoming.receive()
@@ -53,8 +66,8 @@ def pairs_of(channel: SlowChannel) -> list[tuple[bytes, bytes]]:
 async def test_signals_overtake_relay_frames(autojump_clock: MockClock) -> None:
     """A link full of data must still answer a ping and deliver an introduction."""
     channel = SlowChannel(pace=1)
-    link = make_link(channel)
-    for _ in range(40):
+    link = make_link(channel, relay_queue=4 * QUEUE)
+    for _ in range(60):
         link.send_relay(A, bytes(1400))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(write_for, link, 10)
@@ -65,16 +78,50 @@ async def test_signals_overtake_relay_frames(autojump_clock: MockClock) -> None:
     assert [decode_signal(message) for message in channel.sent[1:3]] == [Ping(1), Ping(2)]
 
 
-async def test_relay_frames_are_batched_up_to_32_kib(autojump_clock: MockClock) -> None:
+async def test_relay_frames_are_batched_up_to_64_kib(autojump_clock: MockClock) -> None:
     """The cost of a relayed message is per message, so datagrams share one."""
     channel = SlowChannel()
-    link = make_link(channel)
-    for number in range(40):
+    link = make_link(channel, relay_queue=4 * QUEUE)
+    for number in range(80):
         assert link.send_relay(A, bytes([number]) * 1400)
     await write_for(link, 1)
     assert len(channel.sent) == 2
     assert BATCH_BYTES - 1400 - ENTRY.size <= len(channel.sent[0]) <= BATCH_BYTES
-    assert pairs_of(channel) == [(A, bytes([number]) * 1400) for number in range(40)]
+    assert pairs_of(channel) == [(A, bytes([number]) * 1400) for number in range(80)]
+
+
+async def test_a_whole_record_fits_a_message_of_the_server(autojump_clock: MockClock) -> None:
+    channel = SlowChannel()
+    link = make_link(channel, relay_queue=8 * QUEUE)
+    records = [bytes([number]) * RECORD for number in range(3)]
+    for record in records:
+        assert link.send_relay(A, record)
+        assert link.send_relay(B, b"answer")
+    await write_for(link, 1)
+    assert [datagram for handle, datagram in pairs_of(channel) if handle == A] == records
+    assert max(map(len, channel.sent)) <= ServerSettings().max_message
+
+
+async def test_a_write_carries_several_messages_on_a_fast_line_and_few_bytes_on_a_slow_one(
+    autojump_clock: MockClock,
+) -> None:
+    """Each write takes turns of the event loop; but signals wait until it ends."""
+    channel = SlowChannel()
+    link = make_link(channel, relay_queue=64 * QUEUE)
+    for number in range(64):
+        link.send_relay(A, bytes([number]) * RECORD)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run_writer)
+        await trio.sleep(1)
+        assert max(channel.writes) == MOST_WRITE // RECORD
+        channel.pace = 2 * SLOW_WRITE
+        channel.sent.clear()
+        for number in range(1000):
+            link.send_relay(A, number.to_bytes(2, "big") * 700)
+        await trio.sleep(10)
+        assert len(channel.sent[-1]) <= LEAST_WRITE
+        assert len(pairs_of(channel)) == 1000
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_busy_lane_does_not_starve_a_quiet_one(autojump_clock: MockClock) -> None:
@@ -119,16 +166,17 @@ async def test_many_lanes_together_hold_a_bounded_amount_and_a_newcomer_finds_ro
 async def test_frames_of_a_queue_that_waited_too_long_are_dropped_when_they_come_up(autojump_clock: MockClock) -> None:
     """A relay that delivers late makes the tunnel's own TCP streams worse than one that drops."""
     channel = SlowChannel(pace=0.06)
-    link = make_link(channel, max_wait=0.05)
-    for number in range(50):
+    link = make_link(channel, relay_queue=2 * QUEUE, max_wait=0.05)
+    for number in range(100):
         assert link.send_relay(A, bytes([number]) * 1000)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(write_for, link, 1)
         await trio.sleep(0.055)  # the first batch is still under way
         link.send_relay(A, b"new")
-    kept = [*range(32), *range(50 - QUEUING // (1000 + ENTRY_COST), 50)]
+    first = (BATCH_BYTES - 1) // (1000 + ENTRY.size)
+    kept = [*range(first), *range(100 - QUEUING // (1000 + ENTRY_COST), 100)]
     assert pairs_of(channel) == [*((A, bytes([number]) * 1000) for number in kept), (A, b"new")]
-    assert link.statistics().relay_dropped_old == 50 - len(kept)
+    assert link.statistics().relay_dropped_old == 100 - len(kept)
     assert link.statistics().relay_bytes_waiting == 0
 
 

@@ -95,11 +95,13 @@ class ServerSettings:
     max_signals_rate: float = 50.0
     max_announcement: int = 4096
     max_message: int = 65536
-    relay_queue: int = 256 * 1024
+    relay_queue: int = 1024 * 1024
+    """For one sender to one receiver: some 5 ms at 1.5 Gbit/s."""
     relay_memory: int = 256 * 1024 * 1024
     """Of all relay queues together."""
-    relay_rate: float = 64 * 1024 * 1024
-    """For one node, through both relays together."""
+    relay_rate: float = 512 * 1024 * 1024
+    """For one node, through both relays together. Turns make them share what the machine carries, so this only has to
+    keep one from taking what the line to the internet carries."""
     udp_relay: bool = True
     stun_rate: float = 200.0
     """Answers per second to one source address, and as many circuit binds."""

@@ -25,7 +25,12 @@ from tunnel.wire.relay_batch import decode_relay_batch, encode_relay_batch, is_r
 from tunnel.wire.signals import PeerUp, Signal, decode_signal, encode_signal
 
 MAX_WAITING_SIGNALS = 256
-BATCH_BYTES = 32 * 1024
+BATCH_BYTES = 64 * 1024
+"""The longest message of relay frames: room for one whole record, or for many small datagrams."""
+LEAST_WRITE, MOST_WRITE = 16 * 1024, 256 * 1024
+"""Bytes of relay frames that one write of the stream carries."""
+QUICK_WRITE, SLOW_WRITE = 0.002, 0.005
+"""Seconds that a write may take before the next ones carry no more, and less: signals wait for it to end."""
 SIGNALS_AT_ONCE = 8
 """Signals that one write of the stream carries."""
 SHARED_SIGNALS = 512
@@ -73,6 +78,7 @@ class Link:
         self._send_patience = timings.send_patience
         self._signals: deque[Signal] = deque()
         self._relay = RelayQueue(per_lane=relay_queue, max_wait=timings.relay_max_wait, budget=budget)
+        self._write_bytes = BATCH_BYTES
         self._work = trio.Event()
         self._progress = trio.lowlevel.ParkingLot()
         self._broken: str | None = None
@@ -156,9 +162,11 @@ class Link:
                     raise trio.BrokenResourceError(self._broken)
                 if self._signals:
                     await self._send_signals()
-                elif batch := self._relay.take_batch(trio.current_time(), BATCH_BYTES):
-                    await self._send(encode_relay_batch(batch))
-                    self._relay_sent += len(batch)
+                elif batches := self._take_batches():
+                    begun = trio.current_time()
+                    await self._send(*[encode_relay_batch(batch) for batch in batches])
+                    self._relay_sent += sum(map(len, batches))
+                    self._fit_writes(trio.current_time() - begun)
                 elif not self._relay:
                     self._work = trio.Event()
                     await self._work.wait()
@@ -191,6 +199,23 @@ class Link:
             signals_waiting=self._unsent,
             relay_bytes_waiting=self._relay.size,
         )
+
+    def _take_batches(self) -> list[list[tuple[bytes, bytes]]]:
+        """What one write carries, as messages: none is small because others took the room."""
+        batches, room, now = [], self._write_bytes, trio.current_time()
+        while batch := self._relay.take_batch(now, min(room, BATCH_BYTES)):
+            batches.append(batch)
+            room -= sum([len(datagram) for _, datagram in batch])
+            if room < BATCH_BYTES // 2:
+                break
+        return batches
+
+    def _fit_writes(self, took: float) -> None:
+        """Write more at once on a fast line, where each write costs, and less on a slow one, where signals wait."""
+        if took < QUICK_WRITE:
+            self._write_bytes = min(2 * self._write_bytes, MOST_WRITE)
+        elif took > SLOW_WRITE:
+            self._write_bytes = max(self._write_bytes // 2, LEAST_WRITE)
 
     async def _send_signals(self) -> None:
         """Those that wait first, a few at once."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import trio
 
-from tunnel.wire.relay_batch import ENTRY
+from tunnel.wire.relay_batch import ENTRY, MAX_ENTRIES
 
 ENTRY_COST = 96
 """Bytes that an entry takes in memory besides its datagram: a flood of tiny ones must not escape the bound."""
@@ -109,13 +109,13 @@ class RelayQueue:
         return True
 
     def take_batch(self, now: float, max_bytes: int) -> list[tuple[bytes, bytes]]:
-        """(handle, datagram) pairs, one of each lane in turn, until the encoded message reaches `max_bytes`.
+        """(handle, datagram) pairs, one of each lane in turn, until the encoded message has `max_bytes`.
 
         Empty if everything was too old. The first pair is returned whatever its size.
         """
         batch: list[tuple[bytes, bytes]] = []
-        room = max_bytes
-        while self._turns:
+        room = max_bytes - 1
+        while self._turns and len(batch) < MAX_ENTRIES:
             handle = self._turns[0]
             lane = self._lanes[handle]
             self._drop_old(lane, now)

@@ -31,7 +31,7 @@ from tunnel.wire.signals import SIGNALS_VERSION, Challenge, ErrorSignal, Welcome
 Expected = TypeVar("Expected")
 
 MAX_MESSAGE = 128 * 1024
-RELAY_QUEUE = 256 * 1024
+RELAY_QUEUE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,11 @@ ANNOUNCE_WEIGHT = 5.0
 """Signals that an announcement counts for, besides what passing it on costs (announcement_pacing.py)."""
 UPDATES_AT_ONCE = 8
 """Signals about peers that are made at once, when those before them are sent."""
-MESSAGES_RATE = 4000.0
+MESSAGES_RATE = 10_000.0
 """Messages a second that are read from one member, whatever is in them; the rest wait."""
 MESSAGES_PAUSE = 0.01
+FRAMES_A_PIECE = 32
+"""Relay frames whose forwarding is a piece of work (fair_queueing.py)."""
 
 
 class Conversation:
@@ -71,6 +73,9 @@ class Conversation:
                     match received:
                         case list() as frames:
                             self._context.relay.forward(self._member, frames, trio.current_time())
+                            self._share.charge(len(frames) / FRAMES_A_PIECE)
+                            if len(frames) > FRAMES_A_PIECE:
+                                await trio.lowlevel.checkpoint()
                         case signal:
                             self._charge(ANNOUNCE_WEIGHT if isinstance(signal, Announce) else 1.0)
                             self._context.counts.signals += 1

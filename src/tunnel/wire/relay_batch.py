@@ -2,7 +2,8 @@
 
     | 0xC1 | handle (8) | length (2) | datagram | handle (8) | length (2) | datagram | ...
 
-From a node the handle names the receiver, from the server the sender: the first 8 bytes of a node id.
+A datagram has at most 65535 bytes, so a whole record is one. From a node the handle names the receiver, from the server
+the sender: the first 8 bytes of a node id.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from tunnel.model.errors import MalformedFrame
 from tunnel.model.identity import HANDLE_BYTES
 
 RELAY_MARK = 0xC1
+MAX_ENTRIES = 1024
+"""In one batch: as many of the shortest sealed datagrams as 64 KiB hold."""
 _MARK = bytes((RELAY_MARK,))
 ENTRY = struct.Struct(f"!{HANDLE_BYTES}sH")
 
@@ -24,7 +27,7 @@ def is_relay_batch(message: bytes) -> bool:
 
 
 def encode_relay_batch(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """(handle, datagram) pairs as one message. A datagram has at most 65535 bytes."""
+    """At most MAX_ENTRIES (handle, datagram) pairs as one message. A datagram has at most 65535 bytes."""
     parts = [_MARK]
     for handle, datagram in entries:
         parts.append(ENTRY.pack(handle, len(datagram)))
@@ -36,8 +39,11 @@ def decode_relay_batch(message: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The (handle, datagram) pairs of a message. Raises MalformedFrame, perhaps after some good pairs."""
     if not is_relay_batch(message):
         raise MalformedFrame("not a relay batch")
-    offset, end = 1, len(message)
+    offset, end, count = 1, len(message), 0
     while offset < end:
+        if count == MAX_ENTRIES:
+            raise MalformedFrame(f"a relay batch of more than {MAX_ENTRIES} entries")
+        count += 1
         if offset + ENTRY.size > end:
             raise MalformedFrame("a relay batch ends inside an entry's head")
         handle, length = ENTRY.unpack_from(message, offset)
