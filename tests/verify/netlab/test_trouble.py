@@ -41,6 +41,27 @@ def test_a_cut_stops_udp_between_two_sites_both_ways_until_lifted(lab: Lab, agen
     assert two.hear() == ("hello", here)
 
 
+def test_a_line_of_another_mtu_drops_in_silence_what_is_longer(lab: Lab, agent_on: Callable[[Host], Agent]) -> None:
+    """Both ways; and a host that is not told goes on sending it."""
+    home, away = lab.add_site("home"), lab.add_site("away", Kind.PUBLIC)
+    inside, outside = agent_on(home.host), agent_on(away.host)
+    there = Endpoint(away.wan, outside.open())
+    inside.open()
+    inside.send(there)
+    heard = outside.hear()
+    assert heard is not None
+    for mtu in (1300, 1400):
+        lab.change_mtu(home, mtu)
+        fits, exceeds = "x" * (mtu - 28), "x" * (mtu - 27)
+        for speaker, listener, to in ((inside, outside, there), (outside, inside, heard[1])):
+            speaker.send(to, exceeds)
+            assert listener.hear(SILENCE) is None
+            speaker.send(to, fits)
+            arrived = listener.hear()
+            assert arrived is not None
+            assert arrived[0] == fits
+
+
 def test_a_cut_follows_a_site_that_moves(lab: Lab, agent_on: Callable[[Host], Agent]) -> None:
     one, two = lab.add_site("one", Kind.PUBLIC), lab.add_site("two", Kind.PUBLIC)
     speaker, listener = agent_on(one.host), agent_on(two.host)

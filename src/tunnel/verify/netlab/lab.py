@@ -201,6 +201,15 @@ class Lab:
         rule = f"meta nfproto ipv6 meta l4proto tcp meta length > {longer_than} drop"
         run(command_in(self._middle.internet, ["nft", "add", "rule", "inet", "internet", "forward", *rule.split()]))
 
+    def change_mtu(self, site: Site, mtu: int) -> None:
+        """Give the line between a site's router and the internet another MTU; neither end says by ICMP what it drops.
+
+        Below 1280 the line carries no IPv6.
+        """
+        for namespace, link in ((site.edge, "wan"), (self._middle.internet, site.name)):
+            run(command_in(namespace, ["nft", "-f", "-"]), wiring.MTU_SILENCE)
+            run(["ip", "-n", namespace, "link", "set", "dev", link, "mtu", str(mtu)])
+
     def police_udp(self, site: Site, rate: int) -> None:
         """Let a site's provider drop UDP, but no TCP, beyond so many kilobytes a second, to it and from it."""
         for way in ("saddr", "daddr"):

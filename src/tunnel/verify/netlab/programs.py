@@ -172,11 +172,21 @@ class LabPrograms:
         self.nodes[name].process.wait()
 
     def start_ping(
-        self, name: str, peer: str, *, interval: float = 0.2, count: int | None = None, pattern: bytes = b""
+        self,
+        name: str,
+        peer: str,
+        *,
+        interval: float = 0.2,
+        count: int | None = None,
+        size: int = 56,
+        pattern: bytes = b"",
     ) -> Pinging:
-        """The system's own ping from one node to another's IPv4 tunnel address; its payload repeats `pattern`."""
+        """The system's own ping from one node to another's IPv4 tunnel address.
+
+        Its payload has `size` bytes, 28 less than the packet, and repeats `pattern`.
+        """
         argv = ["ping", "-n", "-D", "-i", str(interval), *(["-c", str(count)] if count is not None else [])]
-        argv += ["-p", pattern.hex()] if pattern else []
+        argv += ["-s", str(size), *(["-p", pattern.hex()] if pattern else [])]
         argv.append(self.address(peer))
         process = self._lab.popen(
             self.nodes[name].host, argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={"LC_ALL": "C"}

@@ -24,6 +24,19 @@ GATEWAY = "25.0.0.254"
 
 GATEWAY_V6 = "2a25::fe"
 
+MTU_SILENCE = """\
+add table inet silence
+delete table inet silence
+table inet silence {
+  chain output {
+    type filter hook output priority 0
+    icmp type destination-unreachable icmp code frag-needed drop
+    icmpv6 type packet-too-big drop
+  }
+}
+"""
+"""Rules by which a router does not say that a packet is too long for the next link."""
+
 _GATEWAY_MAC = "02:00:00:00:00:fe"
 _SERVER_MAC = "02:00:00:00:00:01"
 
