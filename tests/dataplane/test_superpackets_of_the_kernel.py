@@ -16,13 +16,14 @@ from tests.dataplane.frames import ACK, CWR, FIN, PSH, TCP, UDP, Flow, complemen
 from tests.dataplane.kernel import FAMILIES, Host, Tun, router, two_hosts
 
 from tunnel.dataplane.coalescing import coalesce
-from tunnel.dataplane.superpacket import is_sound, split, to_plain
+from tunnel.dataplane.superpacket import MAX_TCP_SEGMENTS, is_sound, split, to_plain
 from tunnel.wire.ip_packet import destination_of
 from tunnel.wire.virtio import PLAIN_BIT, VIRTIO_BYTES, Buffer
 
 pytestmark = pytest.mark.netlab
 
 UDP_SEGMENT = 103  # Linux <udp.h>
+SEGMENTS_OF_TEN = [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("=H", 10))]
 PATIENCE = 20.0
 """Seconds for what takes a fraction of one."""
 Conversion = Callable[[list[Buffer]], list[Buffer]]
@@ -134,6 +135,40 @@ async def test_datagrams_arrive_as_they_were_sent(
             assert [await receiver.recv(2000) for _ in cut] == cut
             nursery.cancel_scope.cancel()
         assert first.tun.seen[5] == (len(whole) if first.tun.has_uso else 0)
+
+
+@TO_EITHER
+@OVER_BOTH
+async def test_superpackets_of_more_segments_than_a_peer_accepts_are_cut(
+    has_header: bool, family: socket.AddressFamily
+) -> None:
+    """Linux puts hundreds of segments of a tiny MSS into one, and newer Linux 128 datagrams; older Linux takes 64."""
+    data = os.urandom(300_000)
+    most = 0
+
+    def watched(frames: list[Buffer]) -> list[Buffer]:
+        nonlocal most
+        parts = cut_in(1000)(frames)
+        most = max([most, *(len(to_plain(frame)) for frame in frames)])
+        assert all(is_sound(part) for part in parts)
+        return parts
+
+    with two_hosts(has_header) as (first, second), trio.fail_after(PATIENCE):
+        first.sockets[family, socket.SOCK_STREAM].setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 88)
+        sender = first.sockets[family, socket.SOCK_DGRAM]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(carry, first.tun, second.tun, watched)
+            nursery.start_soon(carry, second.tun, first.tun, cut_in(1000))
+            assert await transfer(family, first, second, data) == data
+            assert most > MAX_TCP_SEGMENTS
+            try:
+                sent = sender.sendmsg([data[:1280]], SEGMENTS_OF_TEN, 0, (second.address[family], 4000))
+            except OSError:  # no more than 64 segments
+                sent = sender.sendmsg([data[:640]], SEGMENTS_OF_TEN, 0, (second.address[family], 4000))
+            receiver = trio.socket.from_stdlib_socket(second.sockets[family, socket.SOCK_DGRAM])
+            received = [await receiver.recv(100) for _ in range(0, sent, 10)]
+            nursery.cancel_scope.cancel()
+        assert b"".join(received) == data[:sent]
 
 
 @CONVERTED

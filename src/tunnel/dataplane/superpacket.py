@@ -56,7 +56,8 @@ def is_sound(frame: Buffer) -> bool:
 
     The header must be one that a kernel writes and be true of the packet: IP lengths, protocol, place of the checksum
     (TCP or UDP, also behind IPv4 options and IPv6 extension headers, never in a fragment), and no more segments than
-    MAX_TCP_SEGMENTS or MAX_UDP_SEGMENTS. Addresses and checksums are not checked.
+    MAX_TCP_SEGMENTS or MAX_UDP_SEGMENTS. Addresses and checksums are not checked. A kernel may put more segments into a
+    superpacket: its sender must `split` it, however many segments its record may have.
     """
     size = len(frame)
     if size < _LEAST_FRAME:
