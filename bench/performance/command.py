@@ -167,4 +167,5 @@ def _variant(text: str) -> Ours:
     if words and words[0].startswith("@"):
         python = words.pop(0)[1:]
         other_words = other_words if office else words
-    return Ours(f"ours-{name}", home_options=tuple(words), office_options=tuple(other_words), python=python)
+    path = "relay-websocket" if "--no-udp" in words else "relay-udp" if "--relay-only" in words else "direct"
+    return Ours(f"ours-{name}", path, tuple(words), tuple(other_words), python=python)

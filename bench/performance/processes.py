@@ -36,6 +36,12 @@ def with_descendants(pids: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
+def threads(pids: Iterable[int]) -> tuple[int, ...]:
+    """The ids of all threads of these processes and of their descendants."""
+    folders = [Path(f"/proc/{pid}/task") for pid in with_descendants(pids)]
+    return tuple(sorted(int(entry.name) for folder in folders if folder.exists() for entry in folder.iterdir()))
+
+
 def cpu_seconds(pids: Iterable[int]) -> float:
     """User and system time of these processes, their descendants, and the children that they have waited for."""
     total = 0

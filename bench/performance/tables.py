@@ -88,6 +88,14 @@ TABLES = (
         ),
     ),
     Table(
+        "profile",
+        "Where the time of one TCP stream goes: shares of all busy cores' time",
+        (
+            *(Column(heap, "profile", heap) for heap in ("seal", "own", "copies", "kernel", "streams", "rest")),
+            Column("cores", "profile", "cores"),
+        ),
+    ),
+    Table(
         "loss",
         "TCP, 20 ms, Gbit/s by loss in percent; seconds to full speed after it",
         (
@@ -100,8 +108,11 @@ TABLES = (
     ),
     Table(
         "loss-of-bare",
-        "The same, of the bare path under the same loss",
-        tuple(Column(loss, "loss", f"gbit_{loss}", digits=3, of_base=True) for loss in ("0", "0.1", "1", "5")),
+        "The same, of the bare path; then what is kept of the own speed, likewise",
+        (
+            *(Column(loss, "loss", f"gbit_{loss}", digits=3, of_base=True) for loss in ("0", "0.1", "1", "5")),
+            *(Column(f"kept {loss}", "loss", f"kept_{loss}", digits=3, of_base=True) for loss in ("0.1", "1", "5")),
+        ),
     ),
     Table(
         "first-byte",

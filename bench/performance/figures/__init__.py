@@ -10,6 +10,7 @@ from bench.performance.figures.idle_peers import IdlePeers
 from bench.performance.figures.latency import Latency
 from bench.performance.figures.loss import Loss
 from bench.performance.figures.many_pairs import ManyPairs
+from bench.performance.figures.profile import Profile
 from bench.performance.figures.tcp import Tcp
 from bench.performance.figures.udp import Udp
 from bench.performance.peers import Ours, Tunnel
@@ -45,6 +46,7 @@ PLAIN: tuple[TunnelFigure, ...] = (
     Udp("udp-64", 64),
     Udp("udp-1200", 1200),
     Latency(),
+    Profile(),
 )
 LONG: tuple[TunnelFigure, ...] = (Loss(),)
 OWN: tuple[OwnFigure, ...] = (FirstByte(), IdlePeers(), ManyPairs())

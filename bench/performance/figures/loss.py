@@ -1,9 +1,9 @@
 """One TCP stream over the long wire, 20 ms round trip, while single datagrams are lost at random, both ways.
 
-Values: `gbit_0`, `gbit_0.1`, `gbit_1`, `gbit_5` (the number is the loss in percent), `lost_...` (the share that was
-really lost) and `back`: a stream begins at 1 % loss; when the loss ends, it takes so many seconds until a fifth of a
-second carries 0.9 of what is usual without loss. If that never happens, `back` is how long was waited, `PATIENCE`
-seconds.
+Values: `gbit_0`, `gbit_0.1`, `gbit_1`, `gbit_5` (the number is the loss in percent), `kept_...` (through `gbit_0`),
+`lost_...` (the share that was really lost) and `back`: a stream begins at 1 % loss; when the loss ends, it takes so
+many seconds until a fifth of a second carries 0.9 of what is usual without loss. If that never happens, `back` is
+how long was waited, `PATIENCE` seconds.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Loss:
                         f"{counts.large} of {counts.seen} frames were superpackets where datagrams get lost"
                     )
                 values[f"gbit_{percent:g}"] = received_gbit(report)
+                values[f"kept_{percent:g}"] = values[f"gbit_{percent:g}"] / values["gbit_0"]
                 values[f"lost_{percent:g}"] = counts.lost / max(1, counts.seen)
                 if not percent:
                     usual = median(speed for end, speed in intervals(report) if end > seconds / 2)

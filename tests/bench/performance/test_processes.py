@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from bench.performance.processes import cpu_seconds, interface_bytes, memory, status_bytes, with_descendants
+from bench.performance.processes import cpu_seconds, interface_bytes, memory, status_bytes, threads, with_descendants
 
 STATUS = "Name:\tpython\nVmHWM:\t   72000 kB\nVmRSS:\t   70000 kB\nThreads:\t1\n"
 DEVICES = """\
@@ -48,3 +48,7 @@ def test_an_interface_tells_what_it_has_received() -> None:
     assert interface_bytes(DEVICES, "lo") == 120
     with pytest.raises(LookupError):
         interface_bytes(DEVICES, "t-b1")
+
+
+def test_threads_belong_to_their_process() -> None:
+    assert set(threads([os.getpid()])) >= {os.getpid()}
