@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
+import trio.testing
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.way import RELAY, Way
+from tunnel.peer.path import NEVER
 from tunnel.wire.frames import BASE_SIZE, Kind
 
 if TYPE_CHECKING:
@@ -118,6 +120,28 @@ async def test_data_takes_both_relays_while_the_circuit_is_in_doubt(bench: Bench
         await trio.sleep(2.5)
         assert bench.left.peer.flow.route == (CIRCUIT, RELAY)
         assert kind_of(bench.left) == "relay-websocket"
+
+
+async def test_a_circuit_is_not_doubted_for_a_stall_of_ours(
+    bench: Bench, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A probe was open, and nothing came in while there was no turn."""
+    async with relayed(bench), trio.open_nursery() as nursery:
+        for side in (bench.left, bench.right):
+            nursery.start_soon(side.stalls.run)
+        await trio.sleep(3.0)
+        before = [side.circuit_doubts for side in (bench.left, bench.right)]
+        for seconds in (0.5, 0.6, 1.0, 2.0, 4.0):
+            await trio.sleep(0.5)
+            circuit = bench.left.peer.paths.relays.circuit
+            while circuit is not None and circuit.asked == NEVER:  # noqa: ASYNC110 - the next heartbeat
+                await trio.sleep(0.01)
+            autojump_clock.jump(seconds)
+            for _ in range(30):
+                assert bench.left.peer.flow.route == (CIRCUIT,)
+                await trio.sleep(0.02)
+        assert [side.circuit_doubts for side in (bench.left, bench.right)] == before
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_idle_pair_lets_its_circuit_go_and_probes_it_no_more(bench: Bench) -> None:

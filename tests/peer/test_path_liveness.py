@@ -211,6 +211,28 @@ async def test_a_program_without_a_turn_doubts_no_path(bench: Bench, autojump_cl
     assert bench.left.suspicions == 0
 
 
+async def test_what_was_asked_before_a_stall_is_asked_again_after_it(bench: Bench, autojump_clock: MockClock) -> None:
+    """Where much comes in, the socket was full by the time of its answer."""
+    kept = answered(bench.left)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.left.stalls.run)
+        nursery.start_soon(kept.liveness.keep)
+        nursery.start_soon(partial(use, kept, answers=False))
+        for seconds in (0.4, 0.5, 2.0, 4.0):
+            await trio.sleep(0.02)
+            kept.liveness.note_sent(trio.current_time())
+            while kept.path.asked == NEVER:  # noqa: ASYNC110 - the next heartbeat
+                await trio.sleep(0.01)
+            autojump_clock.jump(seconds)
+            before = len(kept.probes.asked)
+            while len(kept.probes.asked) == before:  # noqa: ASYNC110 - it is asked again
+                await trio.sleep(0.01)
+            await trio.sleep(0.04)
+            kept.path.note_answer(trio.current_time(), 0.04)
+        assert kept.routing.doubts == []
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_path_that_dies_in_a_stall_is_doubted_and_given_up_as_soon_as_ever(
     bench: Bench, autojump_clock: MockClock
 ) -> None:

@@ -88,7 +88,8 @@ class CircuitLiveness:
             self._relays.doubt(now)
             if ways != (ways := self._relays.ways(now)):
                 self._routing.update()
-            if now >= asked_at + self._gap(circuit, tries, now):
+            is_stale = asked_at < self._stalls.last_ended  # the answer may have found a full socket
+            if is_stale or now >= asked_at + self._gap(circuit, tries, now):
                 tries = 0 if circuit.is_proved else tries + 1
                 if circuit.asked != NEVER and now >= self._stalls.deadline(circuit.asked, timings.path_suspect):
                     self._circuits.doubt(self._peer.node)

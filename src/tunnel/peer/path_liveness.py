@@ -103,7 +103,8 @@ class PathLiveness:
                 if is_used and is_silent and now - last_suspicion >= timings.heartbeat:
                     last_suspicion = now
                     self._suspect()
-                if now >= last_probe + self._probe_gap(is_used, path, now):
+                is_stale = last_probe < self._stalls.last_ended  # the answer may have found a full socket
+                if is_stale or now >= last_probe + self._probe_gap(is_used, path, now):
                     last_probe = now
                     self._ask(path.way)
                 if not is_used:
