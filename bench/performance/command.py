@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.performance.figures import LONG, NAMES, OWN, PLAIN, Loss, ManyPairs
 from bench.performance.goals import text_goals
 from bench.performance.page import PAGE, write_page
 from bench.performance.peers import PEERS, Ours, Peer, WireguardGo
@@ -23,6 +22,7 @@ from bench.performance.runs import Plan, run_rounds
 from bench.performance.tables import TABLES, text_table
 
 import bench.performance
+from bench.performance.figures import LONG, NAMES, OWN, PLAIN, Loss, ManyPairs
 from tunnel.model.errors import DeviceError, SettingsError
 from tunnel.verify.netlab.namespaces import check_privilege
 
