@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from threading import Timer
 
 import pytest
 from tests.journeys.conftest import BUSY, ONE_WAY, OpenLabPrograms, Pair
@@ -61,6 +62,7 @@ def test_a_node_that_is_stopped_for_a_moment_keeps_its_path_and_its_server(
     """The one that is stopped asks the peer, or answers it; neither punches, and no link is dialed again."""
     lab, lab_programs = pair
     pinging = lab_programs.start_ping("desk", "laptop", interval=INTERVAL)
+    pinging.wait_answer()
     lab_programs.wait_direct("desk", "laptop")
     before = moves(lab_programs)
     relayed = []
@@ -75,3 +77,23 @@ def test_a_node_that_is_stopped_for_a_moment_keeps_its_path_and_its_server(
     assert pings.lost == ()
     assert min(relayed) < WATCHED / INTERVAL / 2  # a busy machine adds stops of its own, and doubts of the other side
     assert pings.longest_hole <= seconds + 1.0 + BUSY
+
+
+def test_a_path_that_dies_while_a_node_is_stopped_is_left_as_soon_as_ever(pair: Pair) -> None:
+    lab, lab_programs = pair
+    home, office = lab.sites["home"], lab.sites["office"]
+    pinging = lab_programs.start_ping("desk", "laptop", interval=INTERVAL)
+    pinging.wait_answer()
+    lab_programs.wait_direct("desk", "laptop")
+    seconds = 2.0
+    cut = Timer(seconds / 2, lab.cut, (home, office))
+    cut.start()
+    stop_for(lab_programs, "laptop", seconds)
+    cut.join()
+    pinging.wait_answer(time.time(), patience=3.0 + BUSY)
+    lab_programs.wait_peer("laptop", "desk", lambda entry: entry["state"] != "connected", "given up")
+    lab.lift(home, office)
+    lab_programs.wait_direct("desk", "laptop")
+    pings = pinging.stop()
+    print(f"cut while the laptop was stopped: hole {pings.longest_hole:.2f} s")
+    assert pings.longest_hole <= seconds + 3.0 + BUSY

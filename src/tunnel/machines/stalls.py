@@ -10,10 +10,13 @@ be asked was not asked. So whoever judges others by a deadline takes it from `de
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 
 import trio
+
+log = logging.getLogger(__name__)
 
 TICK = 0.2
 """Seconds between two turns that are checked."""
@@ -46,6 +49,7 @@ class Stalls:
 
     def note(self, began: float, ended: float) -> None:
         """This program had no turn between these two moments."""
+        log.debug("no turn", extra={"seconds": round(ended - began, 2)})
         if ended - began <= MOST:
             self._stalls.append((began, ended))
 
