@@ -20,7 +20,7 @@ from tunnel.verify.simulation.scenarios.action import (
     Stop,
     Unplug,
 )
-from tunnel.verify.simulation.scenarios.random_scenario import NEWER, QUIET, TROUBLE, draw_scenario
+from tunnel.verify.simulation.scenarios.random_scenario import NEWER, NEWEST, QUIET, TROUBLE, draw_scenario
 from tunnel.verify.simulation.scenarios.scenario_file import parse_scenario
 from tunnel.verify.simulation.scenarios.scenario_text import write_scenario
 
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as 
 
 SEEDS = range(200)
 NEWER_SEEDS = range(NEWER, NEWER + 200)
+NEWEST_SEEDS = range(NEWEST, NEWEST + 50)
 
 
 ONCE_BROKEN = (7027, 400133, 400165, 400979, 501157, 700225, 810506)
@@ -36,7 +37,9 @@ another one, a restart, or a router with a new address; and a scenario in which 
 (docs/simulation.md)."""
 
 
-@pytest.mark.parametrize("seed", [*range(8), *ONCE_BROKEN, *range(NEWER, NEWER + 6), 600078, 600084])
+@pytest.mark.parametrize(
+    "seed", [*range(8), *ONCE_BROKEN, *range(NEWER, NEWER + 6), 600078, 600084, *range(NEWEST, NEWEST + 4)]
+)
 def test_a_random_scenario_passes(seed: int) -> None:
     outcome = run_scenario(draw_scenario(seed), seed)
     assert outcome.failures == ()
@@ -87,6 +90,17 @@ def test_newer_trouble_is_drawn_from_a_seed_on_and_ends_like_all_other() -> None
     assert all(action.at + action.seconds <= TROUBLE[1] + 0.01 for action in actions if isinstance(action, Freeze))
     fills = [action for action in actions if isinstance(action, FillDisk)]
     assert sum(action.full for action in fills) * 2 == len(fills)
+
+
+def test_lines_change_their_mtu_from_a_seed_on_and_take_ethernet_s_in_the_end() -> None:
+    def changes(seed: int) -> list[ChangeLine]:
+        return [one for one in draw_scenario(seed).actions if isinstance(one, ChangeLine) and one.mtu_up is not None]
+
+    assert not any(changes(seed) for seed in (*SEEDS, *NEWER_SEEDS))
+    drawn = [changes(seed) for seed in NEWEST_SEEDS]
+    assert {one.mtu_up for each in drawn for one in each} >= {1000, 1240, 1280, 1500}
+    for each in drawn:
+        assert (each[-1].at, each[-1].mtu_up, each[-1].mtu_down) == (TROUBLE[1], 1500, 1500)
 
 
 def test_nobody_is_told_to_end_while_he_stands_still() -> None:

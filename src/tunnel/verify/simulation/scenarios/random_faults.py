@@ -1,4 +1,4 @@
-"""Faults of random scenarios beside the first kinds: stopped programs, full disks, lines that are bad for UDP."""
+"""Faults of random scenarios beside the first kinds: stopped programs, full disks, lines that are bad for UDP or for large packets."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ LENGTHS = (2.0, 8.0, 20.0)
 """Seconds."""
 UNPOLICED = 1e9
 """Bytes a second: more than any host sends."""
+MTUS = (1000, 1240, 1280, 1300, 1400, 1492, 1500)
+"""Two that are too small for a direct path, and five that are not."""
+
+
+def mtu_trouble(chance: random.Random, hosts: Sequence[str], first: float, last: float) -> Iterator[Action]:
+    """Up to three changes of the MTU of one line, or none; in the end Ethernet's passes."""
+    host = chance.choice(hosts)
+    for at in sorted(chance.uniform(first, last) for _ in range(chance.randrange(4))):
+        up, down = chance.choices(MTUS, k=2)
+        yield ChangeLine(at=round(at, 2), of=host, mtu_up=up, mtu_down=down)
+    yield ChangeLine(at=last, of=host, mtu_up=MTUS[-1], mtu_down=MTUS[-1])
 
 
 def newer_trouble(

@@ -48,7 +48,7 @@ from tunnel.verify.simulation.scenarios.action import (
     Unplug,
 )
 from tunnel.verify.simulation.scenarios.expectation import Expectation, ExpectPeer, ExpectTraffic
-from tunnel.verify.simulation.scenarios.random_faults import newer_trouble
+from tunnel.verify.simulation.scenarios.random_faults import mtu_trouble, newer_trouble
 from tunnel.verify.simulation.scenarios.scenario import NodePlan, Scenario
 
 TROUBLE = (6.0, 36.0)
@@ -61,6 +61,8 @@ CALM = 5.0
 """Seconds at the end in which everything must hold."""
 NEWER = 600_000
 """From this seed on newer faults are drawn too, from another source: scenarios of lower seeds do not change."""
+NEWEST = 900_000
+"""Likewise lines whose MTU changes."""
 HEARD = 5
 """Of so many datagrams at least one must arrive before the end: lines may lose some."""
 _CLOCKS = (0.0,) * 7 + (-1.8e9,)
@@ -73,15 +75,16 @@ _ALLOCATIONS = (Allocation.PRESERVING, Allocation.SEQUENTIAL, Allocation.RANDOM,
 def draw_scenario(seed: int) -> Scenario:
     """The random scenario of this seed."""
     newer = random.Random(f"storm/{seed}/newer") if seed >= NEWER else None  # noqa: S311 - repeatable on purpose
-    return _Drawing(random.Random(f"storm/{seed}"), newer).scenario(seed)  # noqa: S311
+    newest = random.Random(f"storm/{seed}/newest") if seed >= NEWEST else None  # noqa: S311
+    return _Drawing(random.Random(f"storm/{seed}"), newer, newest).scenario(seed)  # noqa: S311
 
 
 class _Drawing:
     """One scenario while it is drawn."""
 
-    def __init__(self, chance: random.Random, newer: random.Random | None) -> None:
+    def __init__(self, chance: random.Random, newer: random.Random | None, newest: random.Random | None) -> None:
         self._chance = chance
-        self._newer = newer
+        self._newer, self._newest = newer, newest
         self._spare_addresses = iter(f"26.9.0.{at}" for at in range(1, 200))
 
     def scenario(self, seed: int) -> Scenario:
@@ -210,6 +213,8 @@ class _Drawing:
             stopped = {action.who for action in faults if isinstance(action, Stop)}
             for _ in range(self._newer.randint(0, 2)):
                 yield from newer_trouble(self._newer, list(hosts), stopped, *TROUBLE)
+        if self._newest is not None:
+            yield from mtu_trouble(self._newest, list(hosts), *TROUBLE)
 
     def _fault(self, begin: float, end: float, hosts: Sequence[str], routers: dict[str, Router]) -> Iterator[Action]:
         chance = self._chance
