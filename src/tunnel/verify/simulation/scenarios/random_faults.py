@@ -1,4 +1,4 @@
-"""Faults of random scenarios beside the first kinds: stopped programs, full disks, lines that are bad for UDP or for large packets."""
+"""Faults of random scenarios beside the first kinds: stopped programs, full disks, lines bad for UDP or large packets."""
 
 from __future__ import annotations
 
