@@ -1,4 +1,4 @@
-"""Faults of random scenarios beside the first kinds: stopped programs, full disks, lines bad for UDP or large packets."""
+"""Faults of random scenarios beside the first kinds: stopped programs, full disks, lines bad for UDP or for size."""
 
 from __future__ import annotations
 
