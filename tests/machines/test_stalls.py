@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tunnel.machines.stalls import LEAST, MOST, TICK, Stalls
+from tunnel.machines.stalls import LEAST, MOST, TICK, WATCHED, Stalls
 from tunnel.model.timings import DEFAULT_TIMINGS
 
 
@@ -20,6 +20,7 @@ async def open_stalls() -> AsyncIterator[Stalls]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stalls.run)
         await wait_all_tasks_blocked()
+        stalls.lost(0.0)
         yield stalls
         nursery.cancel_scope.cancel()
 
@@ -74,6 +75,25 @@ async def test_a_program_that_has_hardly_any_turns_finds_out_all_the_same(autoju
             await trio.sleep(0.1)
             autojump_clock.jump(0.5)
         assert trio.current_time() < 5.0
+
+
+async def test_a_program_that_nobody_asks_sleeps_and_the_first_question_wakes_it(autojump_clock: MockClock) -> None:
+    """An idle node of a laptop is not woken five times a second."""
+    async with open_stalls() as stalls:
+        await trio.sleep(60.0)
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline > 3600.0
+        autojump_clock.jump(2.0)
+        assert stalls.lost(0.0) == 0.0
+        autojump_clock.jump(2.0)
+        assert stalls.lost(0.0) == pytest.approx(2.0 - TICK)
+        await wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline == pytest.approx(TICK)
+
+
+async def test_whoever_waits_by_a_short_deadline_is_watched_until_it_is_over() -> None:
+    timings = DEFAULT_TIMINGS
+    waits = (timings.path_suspect, timings.session_trust, timings.server_suspect_patience, timings.circuit_alone)
+    assert max(waits) <= WATCHED
 
 
 async def test_without_its_task_there_are_no_stalls(autojump_clock: MockClock) -> None:

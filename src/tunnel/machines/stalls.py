@@ -16,6 +16,8 @@ from collections import deque
 
 import trio
 
+from tunnel.machines.notifier import Notifier
+
 log = logging.getLogger(__name__)
 
 TICK = 0.2
@@ -25,6 +27,9 @@ LEAST = 0.1
 is not noticed cannot make a path silent by itself."""
 MOST = 5.0
 """Seconds: a longer stall counts as time that passed: the peers may have given us up, and mappings may be gone."""
+WATCHED = 3.0
+"""Seconds for which turns are checked after somebody asked: the deadlines that a stall matters to are as short as that.
+Otherwise an idle program would be woken for nothing."""
 KEPT = 32
 """How many stalls are remembered."""
 
@@ -33,19 +38,27 @@ class Stalls:
     """The stalls of this program. `run` it in a task for as long as something is judged; without it there are none."""
 
     def __init__(self) -> None:
+        self._is_running = False
         self._due = math.inf
+        """When the next turn is due; infinity while none is checked."""
+        self._until = -math.inf
+        self._asked = Notifier()
         self._stalls: deque[tuple[float, float]] = deque(maxlen=KEPT)
         """When each began and ended, in the order of time."""
 
     async def run(self) -> None:
-        """For ever: take a turn often, so that a missed one is noticed."""
+        """For ever: take a turn often while somebody asks, so that a missed one is noticed."""
+        self._is_running = True
         try:
             while True:
-                self._due = trio.current_time() + TICK
-                await trio.sleep_until(self._due)
-                self._look()
+                while (now := trio.current_time()) < self._until:
+                    self._due = now + TICK
+                    await trio.sleep_until(self._due)
+                    self._look(trio.current_time())
+                self._due = math.inf
+                await self._asked.wait()
         finally:
-            self._due = math.inf
+            self._is_running, self._due = False, math.inf
 
     def note(self, began: float, ended: float) -> None:
         """This program had no turn between these two moments."""
@@ -59,7 +72,7 @@ class Stalls:
 
     def lost(self, since: float) -> float:
         """Seconds without a turn after `since`."""
-        self._look()
+        self._ask()
         lost = 0.0
         for began, ended in reversed(self._stalls):
             if ended <= since:
@@ -70,14 +83,21 @@ class Stalls:
     @property
     def last_ended(self) -> float:
         """When the last stall ended; minus infinity if there was none."""
-        self._look()
+        self._ask()
         return self._stalls[-1][1] if self._stalls else -math.inf
 
-    def _look(self) -> None:
-        """Note a stall that has just ended. Whoever has the first turn after it does so."""
-        if self._due == math.inf:
+    def _ask(self) -> None:
+        if not self._is_running:
             return
         now = trio.current_time()
+        self._look(now)
+        self._until = now + WATCHED
+        if self._due == math.inf:
+            self._due = now + TICK
+            self._asked.notify()
+
+    def _look(self, now: float) -> None:
+        """Note a stall that has just ended. Whoever has the first turn after it does so."""
         if now - self._due >= LEAST:
             self.note(self._due, now)
             self._due = now
