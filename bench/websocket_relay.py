@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from tunnel.crypto.network_keys import NetworkKeys, derive_network_keys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.link import Link
+from tunnel.network.os.tcp_stream import TcpStream
 from tunnel.network.tls import client_tls, parse_pin, shown_fingerprint
 from tunnel.network.websocket import open_message_channel
 from tunnel.node.server_admission import MAX_MESSAGE, RELAY_QUEUE
@@ -39,32 +41,37 @@ PORT, HTTP_PORT, UDP_PORT = 38445, 38446, 33488
 SECRET = bytes(range(32))
 WINDOW = 4 << 20
 """Bytes that a sender may have under way: what Linux lets a TCP receiver buffer, about."""
-FIRST_WINDOW = 10
-"""Records (RFC 6928)."""
+SEGMENT = 1400
+FIRST_WINDOW = 10.0 * SEGMENT
+"""RFC 6928."""
+RECORDS_A_WINDOW = 4
+"""A small window is sent in small records, as the kernel sizes its superpackets."""
 PATIENCE = 0.3
-"""Seconds without an answer after which everything under way counts as lost."""
+"""Seconds without an answer after which everything under way counts as lost, at least."""
+NUMBER_BYTES = 8
 BETA, CUBIC = 0.7, 0.4
 """CUBIC's (RFC 9438): the window after a loss, and how fast it grows again."""
 WARM_UP = 1.0
 
 
 class Sender:
-    """A window of records, each with a number; the receiver answers with the number of each that it got."""
+    """A window of bytes, in numbered records; the receiver answers with the number of each that it got."""
 
     def __init__(self, link: Link, handle: bytes, size: int) -> None:
         self._link = link
         self._handle = handle
         self._size = size
-        self._filling = os.urandom(size - 8)
-        self._most = max(WINDOW // size, 2)
-        self._window = min(float(FIRST_WINDOW), self._most)
-        self._before_loss = float(self._most)
+        self._filling = os.urandom(size - NUMBER_BYTES)
+        self._window = FIRST_WINDOW
+        self._before_loss = float(WINDOW)
         self._lost_at = trio.current_time()
         self._is_starting = True
         self._next = 0
-        self._under_way: deque[tuple[int, float]] = deque()
+        self._under_way: deque[tuple[int, float, int]] = deque()
+        self._bytes_under_way = 0
         self._recovered = 0
         """Losses of records before this one belong to a loss that has been answered."""
+        self._smooth_trip = PATIENCE / 2
         self._news = trio.Event()
         self.delivered = 0
         self.lost = 0
@@ -74,41 +81,50 @@ class Sender:
         """The receiver got this record; the order holds, so those before it are lost."""
         now = trio.current_time()
         while self._under_way and self._under_way[0][0] < number:
-            self._lose(self._under_way.popleft()[0], now)
+            self._lose(self._pop()[0], now)
         if self._under_way and self._under_way[0][0] == number:
-            self.trips.append(now - self._under_way.popleft()[1])
-            self.delivered += self._size
+            _, sent, size = self._pop()
+            self.trips.append(now - sent)
+            self._smooth_trip += (now - sent - self._smooth_trip) / 8
+            self.delivered += size
             if self._is_starting:
-                self._window += 1
+                self._window += size
             else:
-                since = now - self._lost_at
-                plateau = (self._before_loss * (1 - BETA) / CUBIC) ** (1 / 3)
-                self._window = max(self._window, CUBIC * (since - plateau) ** 3 + self._before_loss)
-                self._window += 0.5 / self._window
-            self._window = min(self._window, self._most)
+                since, unit = now - self._lost_at, SEGMENT
+                plateau = (self._before_loss / unit * (1 - BETA) / CUBIC) ** (1 / 3)
+                cubic = (CUBIC * (since - plateau) ** 3) * unit + self._before_loss
+                self._window = max(self._window + SEGMENT * size / self._window / 2, min(cubic, 1.5 * self._window))
+            self._window = min(self._window, WINDOW)
         self._news.set()
 
     async def run(self) -> None:
         """Send until cancelled."""
         while True:
-            while len(self._under_way) < int(self._window):
-                now = trio.current_time()
-                self._link.send_relay(self._handle, self._next.to_bytes(8, "big") + self._filling)
-                self._under_way.append((self._next, now))
+            size = int(min(self._size, max(self._window / RECORDS_A_WINDOW, SEGMENT)))
+            while self._bytes_under_way + size <= max(self._window, size):
+                filling = self._filling[: size - NUMBER_BYTES]
+                self._link.send_relay(self._handle, self._next.to_bytes(NUMBER_BYTES, "big") + filling)
+                self._under_way.append((self._next, trio.current_time(), size))
+                self._bytes_under_way += size
                 self._next += 1
             self._news = trio.Event()
-            with trio.move_on_after(PATIENCE) as waiting:
+            with trio.move_on_after(max(PATIENCE, 3 * self._smooth_trip)) as waiting:
                 await self._news.wait()
             if waiting.cancelled_caught:
-                self.lost += len(self._under_way)
-                self._under_way.clear()
-                self._window, self._is_starting = 2.0, True
+                while self._under_way:
+                    self._pop()
+                    self.lost += 1
+                self._window, self._is_starting = 2.0 * SEGMENT, True
+
+    def _pop(self) -> tuple[int, float, int]:
+        self._bytes_under_way -= self._under_way[0][2]
+        return self._under_way.popleft()
 
     def _lose(self, number: int, now: float) -> None:
         self.lost += 1
         if number >= self._recovered:
             self._before_loss, self._lost_at, self._is_starting = self._window, now, False
-            self._window = max(self._window * BETA, 2.0)
+            self._window = max(self._window * BETA, 2.0 * SEGMENT)
             self._recovered = self._next
 
 
@@ -120,10 +136,8 @@ def keys_of(role: str, pair: int) -> NodeKeys:
 @asynccontextmanager
 async def open_link(pin: bytes, network: NetworkKeys, keys: NodeKeys, source: str) -> AsyncIterator[Link]:
     """Register from this address of loopback."""
-    socket = trio.socket.socket()
-    await socket.bind((source, 0))
-    await socket.connect(("127.0.0.1", PORT))
-    stream = await client_tls(trio.SocketStream(socket), "127.0.0.1", pin)
+    connected = socket.create_connection(("127.0.0.1", PORT), source_address=(source, 0))
+    stream = await client_tls(TcpStream(connected), "127.0.0.1", pin)
     async with open_message_channel(stream, host="bench", patience=10, max_message=MAX_MESSAGE) as channel:
         link = Link(channel, timings=DEFAULT_TIMINGS, relay_queue=RELAY_QUEUE)
         challenge = await link.receive()
@@ -143,9 +157,9 @@ async def receive(link: Link, sender: Sender | None) -> None:
         if isinstance(received, list):
             for handle, datagram in received:
                 if sender is None:
-                    link.send_relay(handle, bytes(datagram[:8]) + bytes(56))
+                    link.send_relay(handle, bytes(datagram[:NUMBER_BYTES]) + bytes(56))
                 else:
-                    sender.heed(int.from_bytes(datagram[:8], "big"))
+                    sender.heed(int.from_bytes(datagram[:NUMBER_BYTES], "big"))
 
 
 async def play(role: str, pin: bytes, pairs: int, size: int, seconds: float) -> None:
