@@ -10,6 +10,7 @@ is dropped when its lane is full or it is too old. Nothing here knows what a sig
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
@@ -79,7 +80,7 @@ class Link:
         self._signals: deque[Signal] = deque()
         self._relay = RelayQueue(per_lane=relay_queue, max_wait=timings.relay_max_wait, budget=budget)
         self._write_bytes = BATCH_BYTES
-        self._work = trio.Event()
+        self._work = trio.lowlevel.ParkingLot()
         self._progress = trio.lowlevel.ParkingLot()
         self._broken: str | None = None
         self._unsent = 0
@@ -105,13 +106,14 @@ class Link:
         if self._trace_hook is not None:
             self._trace_hook.see_signal(True, signal)
         self._unsent += 1
-        self._work.set()
+        self._work.unpark_all()
 
     def send_relay(self, handle: bytes, datagram: bytes) -> bool:
         """Queue a datagram for the lane `handle` (8 bytes). False: dropped, it is full or the link broke."""
         if self._broken is not None or not self._relay.put(handle, datagram, trio.current_time()):
             return False
-        self._work.set()
+        if self._work:
+            self._work.unpark_all()
         return True
 
     def forget_old_relay(self) -> None:
@@ -157,19 +159,9 @@ class Link:
         the link or its channel broke. A cancelled writer leaves a broken channel behind.
         """
         try:
-            while True:
-                if self._broken is not None:
-                    raise trio.BrokenResourceError(self._broken)
-                if self._signals:
-                    await self._send_signals()
-                elif batches := self._take_batches():
-                    begun = trio.current_time()
-                    await self._send(*[encode_relay_batch(batch) for batch in batches])
-                    self._relay_sent += sum(map(len, batches))
-                    self._fit_writes(trio.current_time() - begun)
-                elif not self._relay:
-                    self._work = trio.Event()
-                    await self._work.wait()
+            with trio.CancelScope() as patience:
+                await self._write(patience)
+            raise trio.TooSlowError
         finally:
             self._break("the link's writer ended")
 
@@ -200,9 +192,27 @@ class Link:
             relay_bytes_waiting=self._relay.size,
         )
 
-    def _take_batches(self) -> list[list[tuple[bytes, bytes]]]:
+    async def _write(self, patience: trio.CancelScope) -> None:
+        """The scope's deadline is always the one of the write that is under way."""
+        while True:
+            if self._broken is not None:
+                raise trio.BrokenResourceError(self._broken)
+            begun = trio.current_time()
+            if self._signals:
+                patience.deadline = begun + self._send_patience
+                await self._send_signals()
+            elif batches := self._take_batches(begun):
+                patience.deadline = begun + self._send_patience
+                await self._channel.send(*[encode_relay_batch(batch) for batch in batches])
+                self._relay_sent += sum(map(len, batches))
+                self._fit_writes(trio.current_time() - begun)
+            elif not self._relay:
+                patience.deadline = math.inf
+                await self._work.park()
+
+    def _take_batches(self, now: float) -> list[list[tuple[bytes, bytes]]]:
         """What one write carries, as messages: none is small because others took the room."""
-        batches, room, now = [], self._write_bytes, trio.current_time()
+        batches, room = [], self._write_bytes
         while batch := self._relay.take_batch(now, min(room, BATCH_BYTES)):
             batches.append(batch)
             room -= sum([len(datagram) for _, datagram in batch])
@@ -220,20 +230,16 @@ class Link:
     async def _send_signals(self) -> None:
         """Those that wait first, a few at once."""
         count = min(len(self._signals), SIGNALS_AT_ONCE)
-        await self._send(*[_encode(self._signals.popleft()) for _ in range(count)])
+        await self._channel.send(*[_encode(self._signals.popleft()) for _ in range(count)])
         self._signals_sent += count
         self._unsent -= count
         self._progress.unpark_all()
-
-    async def _send(self, *messages: bytes) -> None:
-        with trio.fail_after(self._send_patience):
-            await self._channel.send(*messages)
 
     def _break(self, why: str) -> None:
         if self._broken is None:
             self._broken = why
             self._relay.clear()
-            self._work.set()
+            self._work.unpark_all()
             self._progress.unpark_all()
 
     def _decode_batch(self, message: bytes) -> list[tuple[bytes, bytes]]:

@@ -25,14 +25,15 @@ class MessageInbox:
 
     def notify(self) -> None:
         """End `wait_news`."""
-        self._arrivals.unpark_all()
+        if self._arrivals:
+            self._arrivals.unpark_all()
 
     def take_nowait(self) -> bytes | None:
         """The oldest, if there is one."""
         if not self._messages:
             return None
         message = self._messages.popleft()
-        if not self._messages:
+        if not self._messages and self._departures:
             self._departures.unpark_all()
         return message
 

@@ -19,6 +19,7 @@ from tunnel.model.rates import TokenBucket
 from tunnel.network.fair_queueing import Share
 from tunnel.network.frame_reader import FrameReader, Overlong
 from tunnel.network.message_inbox import MessageInbox
+from tunnel.network.write_lock import WriteLock
 
 MAX_HEAD = 8192
 """Bytes of a handshake, or of a whole answer that refuses it."""
@@ -53,7 +54,8 @@ class MeteredStream(trio.abc.Stream):
     """Wraps a stream; returns what is for the library, puts messages into the inbox, and raises Overlong for what the
     peer may not send.
 
-    Bytes in both directions are charged to the share. A heavy share waits for its turn before more is passed on.
+    Bytes in both directions are charged to the share, if there is one. A heavy one waits for its turn before
+    more is passed on.
 
     While the peer is a stranger it may send the head of the handshake and one frame (`max_first` of `FrameReader`).
     """
@@ -61,14 +63,14 @@ class MeteredStream(trio.abc.Stream):
     def __init__(
         self,
         stream: trio.abc.Stream,
-        share: Share,
+        share: Share | None,
         frames: FrameReader,
         inbox: MessageInbox,
         *,
         is_strict: bool,
         is_client: bool,
     ) -> None:
-        """`is_strict`: the peer is a stranger until `message_done`."""
+        """`is_strict`: the peer is a stranger until `message_done`. Without a share nothing waits for a turn."""
         self._stream = stream
         self._share = share
         self._frames = frames
@@ -81,7 +83,7 @@ class MeteredStream(trio.abc.Stream):
         self._controls = TokenBucket(CONTROLS_RATE, CONTROLS_BURST, trio.current_time())
         self._received: bytes | bytearray = b""
         self._at = 0
-        self._writing = trio.StrictFIFOLock()
+        self._writing = WriteLock()
 
     def handshake_done(self) -> None:
         """From now on messages come."""
@@ -97,29 +99,23 @@ class MeteredStream(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 - the library takes any number
         """The next bytes for the library; empty at the end of the stream."""
         while True:
-            await self._inbox.wait_empty()
             if self._at == len(self._received):
                 self._received, self._at = b"", 0
                 self._received = await self._stream.receive_some(self._receive_bytes)
             else:
                 await trio.lowlevel.checkpoint()
-            await (
-                self._share.wait_turn()
-            )  # not before: those who wait for bytes are light, and may all get some at once
+            await self._inbox.wait_empty()
+            if self._share is not None:  # not before: those who wait for bytes are light, and may all get some at once
+                await self._share.wait_turn()
             if not self._received or (passed := self._pass_on()):
                 return passed if self._received else b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """As the stream does, for several tasks: the library answers pings while a message is being written."""
-        self._share.charge(WRITE_PIECES + len(data) / BYTES_A_PIECE)
-        try:
-            self._writing.acquire_nowait()
-        except trio.WouldBlock:
-            await self._writing.acquire()
-        try:
+        if self._share is not None:
+            self._share.charge(WRITE_PIECES + len(data) / BYTES_A_PIECE)
+        async with self._writing:
             await self._stream.send_all(data)
-        finally:
-            self._writing.release()
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the stream does."""
@@ -146,7 +142,8 @@ class MeteredStream(trio.abc.Stream):
                 passed = bytes(self._received[begun:])
                 self._head += passed
                 self._check_head()
-        self._share.charge(max(frames, 1) + (self._at - begun) / BYTES_A_PIECE)
+        if self._share is not None:
+            self._share.charge(max(frames, 1) + (self._at - begun) / BYTES_A_PIECE)
         return passed
 
     def _pass_head(self) -> int:

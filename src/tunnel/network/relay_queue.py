@@ -53,7 +53,8 @@ class QueueBudget:
     def take(self, size: int) -> None:
         """A queue holds this many bytes more."""
         self.held += size
-        self._waiters.unpark_all()
+        if self._waiters:
+            self._waiters.unpark_all()
 
     def give_back(self, size: int) -> None:
         """A queue holds this many bytes less."""

@@ -11,6 +11,8 @@ import ssl
 
 import trio
 
+from tunnel.network.write_lock import WriteLock
+
 MAX_RECEIVE = 64 * 1024
 """Bytes that a read returns at most unless told otherwise, and that it takes from the stream at once."""
 
@@ -30,7 +32,9 @@ class TlsStream(trio.abc.Stream):
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_hostname is None, server_hostname=server_hostname
         )
-        self._sending = trio.StrictFIFOLock()
+        self._sending = WriteLock()
+        self._needs_more = False
+        """Whether what has come is no whole record."""
         self._has_ended = False
         self._is_broken = False
         self._is_closed = False
@@ -60,7 +64,7 @@ class TlsStream(trio.abc.Stream):
         self._check_whole()
         has_waited = False
         while True:
-            received = self._read(most)
+            received = None if self._needs_more else self._read(most)
             if self._outgoing.pending:  # the answer to a change of keys
                 await self._flush()
                 has_waited = True
@@ -71,6 +75,7 @@ class TlsStream(trio.abc.Stream):
             has_waited = True
             if not await self._fill(most):
                 self._has_ended = True
+            self._needs_more = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send everything. A cancelled call breaks the connection."""
@@ -103,7 +108,7 @@ class TlsStream(trio.abc.Stream):
                     size += count
                     self._has_ended = not count
         except ssl.SSLWantReadError:
-            pass
+            self._needs_more = True
         except ssl.SSLError as error:
             if not _is_end(error):
                 raise self._broken() from error
@@ -122,20 +127,15 @@ class TlsStream(trio.abc.Stream):
 
     async def _flush(self) -> None:
         """Return when all that was written so far is sent."""
-        try:
-            self._sending.acquire_nowait()
-        except trio.WouldBlock:
-            await self._sending.acquire()
-        try:
-            if self._outgoing.pending:
-                await self._stream.send_all(self._outgoing.read())
-            else:
-                await trio.lowlevel.checkpoint()
-        except BaseException:
-            self._is_broken = True  # nobody knows how much of it was sent
-            raise
-        finally:
-            self._sending.release()
+        async with self._sending:
+            try:
+                if self._outgoing.pending:
+                    await self._stream.send_all(self._outgoing.read())
+                else:
+                    await trio.lowlevel.checkpoint()
+            except BaseException:
+                self._is_broken = True  # nobody knows how much of it was sent
+                raise
 
     def _check_whole(self) -> None:
         if self._is_closed:

@@ -33,7 +33,7 @@ from wsproto.utilities import ProtocolError
 
 from tunnel.machines.background import run_beside
 from tunnel.model.errors import LocalProtocolError, RemoteProtocolError
-from tunnel.network.fair_queueing import FairQueue, Share
+from tunnel.network.fair_queueing import Share
 from tunnel.network.frame_reader import FrameReader, Overlong, encode_frame_head, mask
 from tunnel.network.message_inbox import MessageInbox
 from tunnel.network.metered_stream import MeteredStream
@@ -192,7 +192,7 @@ async def open_message_channel(
 
     inbox = MessageInbox()
     frames = FrameReader(is_masked=False, max_message=max_message)
-    metered = MeteredStream(stream, Share(FairQueue()), frames, inbox, is_strict=False, is_client=True)
+    metered = MeteredStream(stream, None, frames, inbox, is_strict=False, is_client=True)
     is_secured = isinstance(stream, TlsStream)
     async with _channel(metered, inbox, handshake, patience, max_message, is_secured=is_secured) as channel:
         yield channel
@@ -229,7 +229,6 @@ async def accept_message_channel(
 
     inbox = MessageInbox()
     frames = FrameReader(is_masked=True, max_message=max_message, max_first=max_first)
-    share = share or Share(FairQueue())
     metered = MeteredStream(stream, share, frames, inbox, is_strict=max_first is not None, is_client=False)
     async with _channel(metered, inbox, handshake, patience, max_message) as channel:
         yield channel

@@ -12,6 +12,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.network.accept_backoff import EXHAUSTED_PAUSE, AcceptBackoff
 from tunnel.network.os.streams import RealStreams, accept_patiently
+from tunnel.network.os.tcp_stream import TcpStream
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -38,7 +39,7 @@ async def test_no_packet_is_longer_than_every_path_carries(host: str) -> None:
         served, _ = await listener.accept()
         async with served:
             for end in (stream, served):
-                assert isinstance(end, trio.SocketStream)
+                assert isinstance(end, TcpStream)
                 assert end.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1280 - headers
     await listener.aclose()
 

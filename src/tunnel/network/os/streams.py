@@ -11,6 +11,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
 from tunnel.network.accept_backoff import AcceptBackoff
 from tunnel.network.os.sockets import describe, endpoint_of, open_bound
+from tunnel.network.os.tcp_stream import TcpStream
 
 BACKLOG = 1024
 HUNG_UP = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
@@ -39,7 +40,7 @@ class RealStreams:
         except BaseException:
             opened.close()
             raise
-        return trio.SocketStream(opened)
+        return TcpStream(_detach(opened))
 
     async def open_listener(self, local: Endpoint) -> RealListener:
         """Listen. Raises DeviceError with the remedy."""
@@ -70,7 +71,7 @@ class RealListener:
     async def accept(self) -> tuple[trio.abc.Stream, Endpoint]:
         """The next connection and its remote endpoint; retries when the machine is out of file descriptors."""
         accepted, address = await accept_patiently(self._socket, self._backoff)
-        return trio.SocketStream(accepted), endpoint_of(address)
+        return TcpStream(_detach(accepted)), endpoint_of(address)
 
     async def aclose(self) -> None:
         """Stop listening."""
@@ -90,3 +91,8 @@ async def accept_patiently(
                 raise trio.ClosedResourceError from error
             if error.errno not in HUNG_UP:
                 await backoff.wait(error)
+
+
+def _detach(opened: trio.socket.SocketType) -> socket.socket:
+    """The same socket without Trio's wrapper."""
+    return socket.socket(opened.family, opened.type, opened.proto, opened.detach())

@@ -1,0 +1,102 @@
+"""One TCP connection of the kernel, for much data.
+
+trio.SocketStream does the same with four layers more a call, which cost as much as the kernel does.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import trio
+
+RECEIVE_BYTES = 64 * 1024
+"""Read at most unless told otherwise."""
+UNSENT = 16 * 1024
+"""Bytes in the kernel that are not on the way, above which it takes no more (TCP_NOTSENT_LOWAT)."""
+AT_ONCE = 4
+"""Reads and writes that need not wait, after which others have their turn."""
+
+
+class TcpStream(trio.abc.Stream):
+    """Sends without delay (TCP_NODELAY). One task sends and one receives.
+
+    What need not wait is a checkpoint only each `AT_ONCE` times, but finds a cancelled scope each time.
+    """
+
+    def __init__(self, connected: socket.socket) -> None:
+        """Takes the socket over."""
+        self.socket = connected
+        self._at_once = 0
+        connected.setblocking(False)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """What has come; empty at the end."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            received = self._receive(max_bytes or RECEIVE_BYTES)
+            if received is not None:
+                await self._pause()
+            while received is None:
+                await trio.lowlevel.wait_readable(self.socket)
+                received = self._receive(max_bytes or RECEIVE_BYTES)
+        except OSError as error:
+            raise _stream_error(error) from error
+        return received
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send everything."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            sent, has_waited = self._send(data), False
+            while sent < len(data):
+                await trio.lowlevel.wait_writable(self.socket)
+                has_waited = True
+                with memoryview(data) as view, view[sent:] as rest:
+                    sent += self._send(rest)
+        except OSError as error:
+            raise _stream_error(error) from error
+        if not has_waited:
+            await self._pause()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until the kernel takes bytes."""
+        if self.socket.fileno() < 0:
+            raise _stream_error(OSError(errno.EBADF, ""))
+        try:
+            await trio.lowlevel.wait_writable(self.socket)
+        except OSError as error:
+            raise _stream_error(error) from error
+
+    async def aclose(self) -> None:
+        """Close; who waits gets trio.ClosedResourceError."""
+        if self.socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self.socket)
+            self.socket.close()
+        await trio.lowlevel.checkpoint()
+
+    def _receive(self, most: int) -> bytes | None:
+        try:
+            return self.socket.recv(most)
+        except BlockingIOError:
+            return None
+
+    def _send(self, data: bytes | bytearray | memoryview) -> int:
+        try:
+            return self.socket.send(data)
+        except BlockingIOError:
+            return 0
+
+    async def _pause(self) -> None:
+        self._at_once += 1
+        if self._at_once == AT_ONCE:
+            self._at_once = 0
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+
+def _stream_error(error: OSError) -> Exception:
+    if error.errno == errno.EBADF:
+        return trio.ClosedResourceError("this side closed the connection")
+    return trio.BrokenResourceError(f"the connection broke: {error.strerror}")
