@@ -220,8 +220,8 @@ async def test_a_way_that_swallows_the_base_size_is_not_direct_any_more(bench: B
         assert path.path_mtu is None
 
 
-async def test_a_size_that_our_own_interface_refuses_is_not_waited_for(bench: Bench) -> None:
-    """The kernel says so at once (EMSGSIZE)."""
+async def test_a_size_that_our_own_interface_refuses_is_lost_as_any_other(bench: Bench) -> None:
+    """The kernel says EMSGSIZE at once; but it also refuses what fits, while its buffer is full."""
     send = type(bench.left).send
 
     def refuse(side: Side, way: Way, datagram: bytes, ttl: int | None = None) -> bool:
@@ -231,7 +231,7 @@ async def test_a_size_that_our_own_interface_refuses_is_not_waited_for(bench: Be
     for side in (bench.left, bench.right):
         side.send = lambda way, datagram, ttl=None, side=side: refuse(side, way, datagram, ttl)  # type: ignore
     await bench.connect()
-    assert await wait_size(bench.left.peer, 1400 - HEADERS, 1.0) < 0.2
+    assert await wait_size(bench.left.peer, 1400 - HEADERS, 1.5) < 1.2
 
 
 async def test_a_circuit_is_measured_without_its_head(bench: Bench) -> None:

@@ -195,6 +195,19 @@ def test_where_a_way_leads_is_asked_anew_when_the_routes_changed() -> None:
     assert path.cost > cost
 
 
+def test_no_size_that_a_way_carried_is_trusted_when_the_routes_changed() -> None:
+    paths = PathTable(DEFAULT_TIMINGS, Stalls())
+    paths.relays.use(Way(0, Endpoint("25.0.0.1", 3478), 77))
+    circuit = paths.relays.circuit
+    assert circuit is not None
+    known = [paths.expect(Way(0, Endpoint("25.0.0.2", 5000))), circuit]
+    for path in known:
+        path.note_size(1472, 1.0)
+        path.search_due = 601.0
+    paths.doubt_proofs(2.0)
+    assert {(path.datagram_size, path.search_due) for path in known} == {(BASE_SIZE, NEVER)}
+
+
 def test_a_path_that_may_lead_through_the_tunnel_carries_no_more_once_it_is_distrusted() -> None:
     """Another one carries while a new path is looked for; this one would carry in circles."""
     for may_ride in (False, True):

@@ -72,6 +72,7 @@ class End:
         self.keys = NodeKeys(bytes(31) + bytes((seed,)))
         self.sent: deque[tuple[Way, bytes]] = deque()
         self.answered: list[Path] = []
+        self.sizes: list[int] = []
         self.asked: list[Way] = []
         self.hints: list[ProbeHint] = []
         self.carried = 0
@@ -108,8 +109,9 @@ class End:
 
     def hear(self, datagram: bytes, way: Way) -> None:
         match self.exchange.handle_untrusted(decode_header(datagram), datagram, way):
-            case Answered(path):
+            case Answered(path, size):
                 self.answered.append(path)
+                self.sizes.append(size)
             case Asked(asked):
                 self.asked.append(asked)
             case ProbeHint() as hint:
@@ -225,6 +227,21 @@ async def test_a_path_is_proved_by_a_full_size_answer_to_a_full_size_question() 
     answer = them.take()
     assert len(answer) == BASE_SIZE
     us.hear(answer, THEM)
+    assert path.is_proved
+
+
+async def test_a_size_is_answered_at_its_size_and_its_loss_is_no_silence() -> None:
+    """The path is judged by probes of the base size; a size that does not pass is no fault of it."""
+    us, them = a_pair()
+    path = us.paths.expect(THEM)
+    us.exchange.ask_size(THEM, 1472)
+    question = us.take()
+    assert (len(question), path.asked) == (1472, NEVER)
+    them.hear(question, THEM)
+    answer = them.take()
+    assert len(answer) == 1472
+    us.hear(answer, THEM)
+    assert us.sizes == [1472]
     assert path.is_proved
 
 

@@ -13,7 +13,7 @@ from tunnel.model.way import RELAY, Way
 from tunnel.peer.path import NEVER
 from tunnel.peer.routing import Routing
 from tunnel.peer.session import Session
-from tunnel.wire.frames import Kind
+from tunnel.wire.frames import BASE_SIZE, Kind
 from tunnel.wire.session_packets import Tally
 
 if TYPE_CHECKING:
@@ -98,6 +98,22 @@ async def test_a_path_in_doubt_has_the_relay_beside_it(routed: Routed) -> None:
     routed.peer.paths.is_doubted = True
     routed.routing.update()
     assert routed.route() == [WAY, RELAY]
+
+
+async def test_datagrams_have_the_least_size_of_all_ways_by_udp(routed: Routed) -> None:
+    """The link to the server takes any; what is not known of a path is the base size."""
+    routed.routing.update()
+    assert routed.peer.flow.datagram_size == BASE_SIZE
+    path = routed.connect()
+    path.note_size(1472, trio.current_time())
+    routed.routing.resize()
+    assert routed.peer.flow.datagram_size == 1472
+    routed.peer.paths.is_doubted = True
+    routed.routing.update()
+    assert (routed.route(), routed.peer.flow.datagram_size) == ([WAY, RELAY], 1472)
+    path.forget_size(trio.current_time())
+    routed.routing.resize()
+    assert routed.peer.flow.datagram_size == BASE_SIZE
 
 
 async def test_an_absent_peer_has_no_way_and_one_that_comes_back_a_fresh_start(routed: Routed) -> None:

@@ -93,9 +93,9 @@ class PathMtu:
         asked: list[float] = []
         while self._path_in_use() is path:
             now = trio.current_time()
-            is_sent = self._probes.ask_size(path.way, size)
-            if (asked or not is_sent) and self._probes.ask_size(path.way, BASE_SIZE) and not is_sent:
-                return False  # larger than what our own interface sends
+            self._probes.ask_size(path.way, size)  # what our own interface refuses (EMSGSIZE) is as lost as any
+            if asked:
+                self._probes.ask_size(path.way, BASE_SIZE)
             asked.append(now)
             due = now + self._patience(path, len(asked))
             await self._wait(due, partial(self._is_told, began, now))

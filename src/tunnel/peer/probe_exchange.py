@@ -106,12 +106,9 @@ class ProbeExchange:
             path.asked = trio.current_time()
         self._send_question(way, size, ttl)
 
-    def ask_size(self, way: Way, size: int) -> bool:
-        """Send one probe that asks whether a datagram of this size passes; its loss is no silence of the path.
-
-        False: it did not leave this machine.
-        """
-        return self._send_question(way, size, None)
+    def ask_size(self, way: Way, size: int) -> None:
+        """Send one probe that asks whether a datagram of this size passes; its loss is no silence of the path."""
+        self._send_question(way, size, None)
 
     def send_untracked(self, way: Way, ttl: int | None = None) -> None:
         """Send one probe to a port that is most likely not the peer's: without an answer it makes no path."""
@@ -135,13 +132,13 @@ class ProbeExchange:
             case ProbeHint() as hint:
                 return hint
 
-    def _send_question(self, way: Way, size: int, ttl: int | None) -> bool:
+    def _send_question(self, way: Way, size: int, ttl: int | None) -> None:
         transaction = self._entropy.token(TRANSACTION_BYTES)
         while len(self._open) >= MAX_OPEN:
             del self._open[next(iter(self._open))]
         datagram = self._seal(ProbeRequest(transaction, _remote_told(way)), size)
         self._open[transaction] = _Question(way, trio.current_time(), len(datagram), self._traffic.carried)
-        return self._transmitter.send(way, datagram, ttl)
+        self._transmitter.send(way, datagram, ttl)
 
     def _answer(self, request: ProbeRequest, way: Way) -> Asked | None:
         now = trio.current_time()

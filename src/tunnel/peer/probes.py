@@ -93,9 +93,10 @@ class Probes:
         is_full = path is not None and (path.is_proved or bool(way.circuit))
         self._exchange.ask(way, size=BASE_SIZE if is_full else 0, ttl=ttl)
 
-    def ask_size(self, way: Way, size: int) -> bool:
-        """Ask, on a way that has answered, whether a datagram of this size passes. False: it did not leave."""
-        return self._exchange is not None and self._exchange.ask_size(way, size)
+    def ask_size(self, way: Way, size: int) -> None:
+        """Ask, on a way that has answered, whether a datagram of this size passes."""
+        if self._exchange is not None:
+            self._exchange.ask_size(way, size)
 
     def send_untracked(self, way: Way, ttl: int | None = None) -> None:
         """Send one probe to a port that is most likely not the peer's; the budget of a port prediction allowed it."""
