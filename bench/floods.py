@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -148,10 +149,10 @@ async def running_server(state: Path) -> AsyncIterator[tuple[str, str, int]]:
 
 async def ping_honestly(invite: str, seconds: float, asked: str) -> None:
     """Ping over the relay for so many seconds; print `lost`, and the sorted round trips in ms."""
-    settings = {"default_stun": False, "port_mapping": False, "relay_only": True}
+    settings = NodeSettings(default_stun=False, port_mapping=False, relay_only=True)
     async with (
-        tunnel.open_node(invite=invite, settings=NodeSettings(name="desk", **settings)) as desk,
-        tunnel.open_node(invite=invite, settings=NodeSettings(name="laptop", **settings)),
+        tunnel.open_node(invite=invite, settings=replace(settings, name="desk")) as desk,
+        tunnel.open_node(invite=invite, settings=replace(settings, name="laptop")),
     ):
         peer = await desk.connect("laptop")
         await peer.ping()

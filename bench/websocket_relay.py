@@ -230,18 +230,23 @@ def measure(arguments: argparse.Namespace) -> None:
                 server.terminate()
 
 
+def _line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
 def report(arguments: argparse.Namespace, pin: str, server: int) -> None:
     """Let both roles play, and print a table."""
     roles = {}
     for role in ("receiver", "sender"):
         argv = [sys.executable, __file__, "--role", role, "--pin", pin, *sys.argv[1:]]
         roles[role] = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert roles[role].stdout.readline() == "ready\n"
+        assert _line_of(roles[role]) == "ready\n"
     for process in roles.values():
         print("go", file=process.stdin, flush=True)
     time.sleep(WARM_UP)
     used = cpu_seconds(server)
-    results = {role: json.loads(process.stdout.readline()) for role, process in roles.items()}
+    results = {role: json.loads(_line_of(process)) for role, process in roles.items()}
     used = cpu_seconds(server) - used
     for process in roles.values():
         process.communicate("stop\n")

@@ -27,7 +27,7 @@ from tunnel.server.program import serve
 from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet
 from tunnel.verify.memory.packet import Fate, MemoryPacket
 from tunnel.wire.invites import encode_invite
-from tunnel.wire.session_packets import APPLICATION
+from tunnel.wire.records import APPLICATION
 
 SECRET = sha256(b"a secret for tests").digest()
 INVITE = Invite("ws://25.0.0.1:8443", None, "home", derive_network_keys("home", SECRET).network_id, SECRET)

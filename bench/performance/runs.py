@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.performance.figures import OwnFigure, TunnelFigure
 from bench.performance.peers import Ours, Peer
 from bench.performance.results import Failure, Measurement, Results
 from bench.performance.stage import Stage, open_stage
 
+from bench.performance.figures import OwnFigure, TunnelFigure
 from tunnel.model.errors import TunnelError
 
 _TROUBLE = (TunnelError, OSError, subprocess.SubprocessError, ValueError, LookupError)

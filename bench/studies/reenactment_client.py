@@ -14,7 +14,8 @@ from bench.studies.reenactment_detection import Detection, NatKind, detect
 from bench.studies.reenactment_hub import PeerInfo, lines_of, send_line
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.network.ports import DatagramSocket, World
+from tunnel.network.datagrams import DatagramSocket
+from tunnel.network.ports import World
 
 PORT = 19000
 """Its documentation advises a fixed port."""

@@ -14,7 +14,8 @@ import trio
 
 from tunnel.model.endpoint import Endpoint, Scope, scope_of, split_host_port
 from tunnel.model.errors import MalformedFrame, Unreachable
-from tunnel.network.ports import DatagramSocket, World
+from tunnel.network.datagrams import DatagramSocket
+from tunnel.network.ports import World
 from tunnel.wire.stun import (
     TRANSACTION_BYTES,
     Change,

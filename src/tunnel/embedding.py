@@ -33,7 +33,8 @@ from tunnel.node.peer_signals import Forgotten
 from tunnel.node.program import NodeProgram
 from tunnel.peer.connection import PeerConnection
 from tunnel.wire.invites import encode_invite
-from tunnel.wire.session_packets import APPLICATION, MAX_APPLICATION_DATAGRAM
+from tunnel.wire.records import APPLICATION
+from tunnel.wire.session_packets import MAX_APPLICATION_DATAGRAM
 
 CONNECT_PATIENCE = 30.0
 PING_PATIENCE = 5.0
@@ -314,7 +315,7 @@ async def open_node(
     if world is None:
         from tunnel.network.os.world import real_world
 
-        world = real_world(settings.state)
+        world = real_world(settings.state, settings.without_offloads)
     program = NodeProgram(settings, value, network, world)
     with bare_errors():
         async with trio.open_nursery() as nursery:

@@ -18,6 +18,7 @@ import trio.testing
 from tunnel.cli import launch
 from tunnel.cli.command_line import run
 from tunnel.model.errors import Unreachable
+from tunnel.model.offload import Offload
 from tunnel.network.ports import Sighting
 
 
@@ -90,7 +91,7 @@ class Machine:
     def sightings(self) -> tuple[Sighting, ...]:
         return self.seen
 
-    def world(self, state: Path | None) -> Any:
+    def world(self, state: Path | None, without: frozenset[Offload] = frozenset()) -> Any:
         store = self.stores.setdefault(state, FakeStore())
         return SimpleNamespace(controls=self, store=store, entropy=SimpleNamespace(token=lambda size: b"\x07" * size))
 

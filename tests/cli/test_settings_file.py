@@ -99,6 +99,7 @@ no-udp = true
 stun = ["a.test:1", "b.test:2"]
 no-default-stun = true
 no-port-mapping = true
+without-offload = ["uso"]
 invite-file = "/srv/invite"
 log-level = "debug"
 log-libraries = true
@@ -127,6 +128,7 @@ def test_every_option_of_up_may_stand_in_the_file(
             stun=("a.test:1", "b.test:2"),
             no_default_stun=True,
             no_port_mapping=True,
+            without_offload=("uso",),
         )
     ]
     named = {line.partition(" ")[0] for line in ALL_OF_UP.splitlines() if " = " in line}

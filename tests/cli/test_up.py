@@ -23,6 +23,7 @@ from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, SettingsError
 from tunnel.model.invite import Invite
+from tunnel.model.offload import Offload
 from tunnel.model.settings import NodeSettings
 from tunnel.wire.invites import encode_invite
 
@@ -47,6 +48,7 @@ def test_the_options_become_the_settings() -> None:
         relay_only=True,
         stun=("stun.test:3478", "[2001:db8::1]:99"),
         no_default_stun=True,
+        without_offload=("udp-gro", "tso"),
     )
     assert options.settings() == NodeSettings(
         name="desk",
@@ -62,6 +64,7 @@ def test_the_options_become_the_settings() -> None:
         stun=("stun.test:3478", "[2001:db8::1]:99"),
         default_stun=False,
         keep_datagrams=False,
+        without_offloads=frozenset({Offload.UDP_GRO, Offload.TCP_SEGMENTATION}),
     )
 
 
@@ -72,6 +75,13 @@ def test_nothing_chosen_is_a_node_with_a_tun_and_all_servers() -> None:
     assert settings.survey
     assert settings.port_mapping
     assert settings.default_stun
+
+
+def test_an_offload_that_there_is_not_is_an_error_that_names_all() -> None:
+    with pytest.raises(
+        SettingsError, match="no offload 'gso': it is one of tun-header, tso, uso, udp-segment, udp-gro"
+    ):
+        UpOptions(without_offload=("gso",)).settings()
 
 
 def test_userspace_means_no_tun() -> None:

@@ -34,7 +34,7 @@ def signed(body: bytes) -> bytes:
 
 
 def test_a_fragment_is_these_bytes() -> None:
-    body = bytes.fromhex("12 00 0001 deadbeef 0000000000000009") + b"hello"
+    body = bytes.fromhex("12 00 01 00 deadbeef 0000000000000009") + b"hello"
     assert encode_fragments(b"hello", mac=MAC, index=0xDEADBEEF, message_id=9) == [signed(body)]
 
 
@@ -50,10 +50,10 @@ def test_a_message_comes_together_in_any_order(size: int, chance: random.Random)
     assert answers == [None] * (len(datagrams) - 1) + [message]
 
 
-def test_headers_say_kind_segment_count_index_and_message() -> None:
+def test_headers_say_kind_fragment_count_index_and_message() -> None:
     headers = [decode_header(datagram) for datagram in fragments(message_id=2**64 - 1)]
-    assert [header.segment for header in headers] == [0, 1, 2]
-    assert {(header.kind, header.segments, header.receiver_index, header.counter) for header in headers} == {
+    assert [header.fragment for header in headers] == [0, 1, 2]
+    assert {(header.kind, header.fragments, header.receiver_index, header.counter) for header in headers} == {
         (Kind.HANDSHAKE, 3, 0xDEADBEEF, 2**64 - 1)
     }
 
@@ -150,11 +150,11 @@ def test_junk_is_malformed_or_not_authentic_and_nothing_worse(junk: bytes) -> No
 
 
 @pytest.mark.parametrize(
-    ("segment", "count", "size"),
-    [(0, 0, 5), (1, 1, 5), (0, 5, 5), (4, 5, 5), (255, 65535, 5), (0, 1, 0), (0, 1, MAX_CHUNK + 1)],
+    ("fragment", "count", "size"),
+    [(0, 0, 5), (1, 1, 5), (0, 5, 5), (4, 5, 5), (254, 255, 5), (0, 1, 0), (0, 1, MAX_CHUNK + 1)],
 )
-def test_a_faulty_peers_fragment_is_malformed(segment: int, count: int, size: int) -> None:
-    body = bytes([Kind.HANDSHAKE, segment]) + count.to_bytes(2, "big") + bytes(12) + bytes(size)
+def test_a_faulty_peers_fragment_is_malformed(fragment: int, count: int, size: int) -> None:
+    body = bytes([Kind.HANDSHAKE, fragment, count, 0]) + bytes(12) + bytes(size)
     with pytest.raises(MalformedFrame):
         add(Reassembly(MAC, PATIENCE), signed(body), 0.0)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tunnel.crypto.sealing import MAX_SEALS, Opener, Sealer
 from tunnel.model.errors import LocalProtocolError, MalformedFrame, NotAuthentic
-from tunnel.wire.frames import SEALED_OVERHEAD, Header, Kind, decode_header, encode_header
+from tunnel.wire.frames import SEALED_OVERHEAD, TAG_BYTES, Header, Kind, decode_header, encode_header
 
 KEY = bytes(range(32))
 KINDS = st.sampled_from(Kind)
@@ -28,24 +28,39 @@ def test_a_datagram_is_its_header_then_aes_gcm_under_the_counter() -> None:
     sealer = Sealer(KEY)
     sealer.counter = 0x0102030405060708 % MAX_SEALS
     counter = sealer.counter.to_bytes(8, "big")
-    header = b"\x11\x03\x00\x05\xde\xad\xbe\xef" + counter
+    header = b"\x11\x00\x01\x00\xde\xad\xbe\xef" + counter
     expected = header + AESGCM(KEY).encrypt(bytes(4) + counter, b"words", header)
-    assert sealer.seal(Kind.CONTROL, 0xDEADBEEF, b"words", segment=3, count=5) == expected
+    assert sealer.seal(Kind.CONTROL, 0xDEADBEEF, b"words") == expected
 
 
-@given(KINDS, st.integers(0, 2**32 - 1), st.binary(max_size=100), st.integers(0, 255), st.integers(0, 65535))
-def test_a_datagram_opens_as_it_was_sealed(kind: Kind, index: int, plaintext: bytes, segment: int, count: int) -> None:
-    datagram = Sealer(KEY).seal(kind, index, plaintext, segment, count)
-    assert decode_header(datagram) == Header(kind, segment, count, index, 0)
+@given(KINDS, st.integers(0, 2**32 - 1), st.binary(max_size=100))
+def test_a_datagram_opens_as_it_was_sealed(kind: Kind, index: int, plaintext: bytes) -> None:
+    datagram = Sealer(KEY).seal(kind, index, plaintext)
+    assert decode_header(datagram) == Header(kind, 0, 1, index, 0)
     assert len(datagram) == len(plaintext) + SEALED_OVERHEAD
     assert opened(Opener(KEY), datagram) == plaintext
 
 
-def test_each_datagram_has_the_next_counter() -> None:
-    sealer = Sealer(KEY)
+@given(KINDS, st.integers(0, 2**32 - 1), st.binary(max_size=100), st.integers(1, 64))
+def test_a_record_opens_as_it_was_sealed(kind: Kind, index: int, plaintext: bytes, fragments: int) -> None:
+    room = bytearray(len(plaintext) + TAG_BYTES)
+    header = Sealer(KEY).seal_into(kind, index, fragments, plaintext, memoryview(room))
+    assert decode_header(header) == Header(kind, 0, fragments, index, 0)
+    assert Opener(KEY).open_record(header, room, 0) == plaintext
+
+
+def test_a_record_of_one_fragment_is_a_whole_datagram() -> None:
+    room = bytearray(5 + TAG_BYTES)
+    header = Sealer(KEY).seal_into(Kind.DATA, 7, 1, b"words", memoryview(room))
+    assert header + room == Sealer(KEY).seal(Kind.DATA, 7, b"words")
+
+
+def test_each_record_has_the_next_counter() -> None:
+    sealer, room = Sealer(KEY), memoryview(bytearray(4 + TAG_BYTES))
     counters = [decode_header(sealer.seal(Kind.DATA, 1, b"same")).counter for _ in range(3)]
-    assert counters == [0, 1, 2]
-    assert sealer.counter == 3
+    counters += [decode_header(sealer.seal_into(Kind.DATA, 1, 2, b"same", room)).counter for _ in range(3)]
+    assert counters == [0, 1, 2, 3, 4, 5]
+    assert sealer.counter == 6
 
 
 @given(st.permutations(range(6)))
@@ -70,7 +85,7 @@ def test_a_datagram_older_than_the_window_is_refused() -> None:
 
 @given(st.integers(0, 8 * (SEALED_OVERHEAD + 4) - 1))
 def test_no_bit_of_header_or_body_can_be_changed(position: int) -> None:
-    forged = bytearray(Sealer(KEY).seal(Kind.DATA, 7, b"body", 1, 2))
+    forged = bytearray(Sealer(KEY).seal(Kind.DATA, 7, b"body"))
     forged[position // 8] ^= 1 << position % 8
     with pytest.raises(NotAuthentic):
         opened(Opener(KEY), bytes(forged))
@@ -105,6 +120,8 @@ def test_a_key_that_sealed_all_it_may_seals_no_more() -> None:
     assert opened(Opener(KEY), sealer.seal(Kind.DATA, 1, b"last")) == b"last"
     with pytest.raises(LocalProtocolError):
         sealer.seal(Kind.DATA, 1, b"one too many")
+    with pytest.raises(LocalProtocolError):
+        sealer.seal_into(Kind.DATA, 1, 2, b"one too many", memoryview(bytearray(12 + TAG_BYTES)))
     assert sealer.counter == MAX_SEALS
 
 

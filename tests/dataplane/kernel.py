@@ -19,8 +19,9 @@ import outcome
 import trio
 
 from tunnel.dataplane.superpacket import MAX_TCP_SEGMENTS, is_sound, split, to_plain
+from tunnel.model.buffers import Buffer
 from tunnel.network.os.tun_link import RealTunLink
-from tunnel.wire.virtio import PLAIN_BIT, VIRTIO_BYTES, Buffer
+from tunnel.wire.virtio import PLAIN_BIT, VIRTIO_BYTES
 
 CLONE_NEWNET = 0x40000000
 # Linux <if_tun.h>

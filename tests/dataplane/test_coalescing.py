@@ -11,7 +11,8 @@ from tests.dataplane.frames import TCP, UDP, Flow, flows
 
 from tunnel.dataplane.coalescing import MAX_PACKET, coalesce
 from tunnel.dataplane.superpacket import MAX_UDP_SEGMENTS, is_sound, to_plain
-from tunnel.wire.virtio import GSO_UDP_L4, Buffer, decode_virtio
+from tunnel.model.buffers import Buffer
+from tunnel.wire.virtio import GSO_UDP_L4, decode_virtio
 
 UDP4, UDP6 = Flow(protocol=UDP), Flow(is_ipv4=False, protocol=UDP)
 BOTH = pytest.mark.parametrize("flow", [UDP4, UDP6], ids=["IPv4", "IPv6"])

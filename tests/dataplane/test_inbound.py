@@ -2,105 +2,18 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-
 import pytest
-from tests.dataplane.flows import DIRECT, Life, agree, open_flow
+from tests.dataplane.desk import CIRCUIT, KEY_LIFE, REMOTE, SERVER, Desk, Owner, probe_for
+from tests.dataplane.flows import DIRECT
 
-from tunnel.crypto.sealing import Sealer
-from tunnel.dataplane.circuit_table import CircuitTable
-from tunnel.dataplane.flow import Flow
-from tunnel.dataplane.flow_index import FlowIndex
-from tunnel.dataplane.inbound import Inbound
-from tunnel.dataplane.key_slots import Keys
-from tunnel.dataplane.mux import Mux
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.way import RELAY, Way
-from tunnel.verify.memory.machine import MemoryEntropy
+from tunnel.network.datagrams import Segments
 from tunnel.wire.circuits import encode_passed
 from tunnel.wire.frames import HEADER, Header, Kind
 from tunnel.wire.session_packets import Echo, Farewell, encode_control
 from tunnel.wire.stun import binding_request, encode_stun
-
-REMOTE = DIRECT.remote or Endpoint("", 0)
-SERVER = Endpoint("25.0.0.1", 3478)
-CIRCUIT = Way(0, SERVER, 77)
-KEY_LIFE = 180.0
-
-
-class Owner:
-    """Takes probes, or raises what it was told to."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.taken: list[tuple[Header, Way]] = []
-        self.failures: list[Exception] = []
-
-    def handle_untrusted(self, header: Header, datagram: bytes, way: Way) -> None:
-        if self.error is not None:
-            raise self.error
-        self.taken.append((header, way))
-
-    def fail(self, error: Exception) -> None:
-        self.failures.append(error)
-
-
-@dataclass
-class Desk:
-    """A node's way in with one flow, and everything around it written down."""
-
-    delivered: list[list[bytes]] = field(default_factory=list)
-    stun: list[tuple[int, bytes, Endpoint]] = field(default_factory=list)
-    relayed: list[bytes] = field(default_factory=list)
-    error: Exception | None = None
-    """Raised by whoever takes data."""
-    table: CircuitTable = field(default_factory=CircuitTable)
-    index: FlowIndex = field(default_factory=lambda: FlowIndex(MemoryEntropy(random.Random(1))))
-    flow: Flow = field(init=False)
-    life: Life = field(init=False)
-    keys: Keys = field(init=False)
-    inbound: Inbound = field(init=False)
-
-    def __post_init__(self) -> None:
-        desk = self
-
-        class Stun:
-            def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
-                desk.stun.append((socket, datagram, remote))
-
-        class Relay:
-            def handle_untrusted(self, datagram: bytes, remote: Endpoint) -> None:
-                desk.relayed.append(datagram)
-
-        mux = Mux(self._take)
-        self.inbound = Inbound(self.index, mux, self.table, key_life=KEY_LIFE, stun=[Stun()], relay=Relay())
-        self.flow, self.life = open_flow(self.index)
-        self.flow.wanted_at = 0.0
-        self.flow.received.due = float("inf")
-        self.keys = agree(self.flow, self.index.draw(self.flow), 8)
-
-    def _take(self, flow: Flow, packets: Sequence[bytes]) -> None:
-        if self.error is not None:
-            raise self.error
-        assert flow is self.flow
-        self.delivered.append(list(packets))
-
-    def sealed(self, *plaintexts: bytes, kind: Kind = Kind.DATA, counter: int = 0) -> list[bytes]:
-        """As the peer seals under the current keys."""
-        sealer = Sealer(bytes(31) + b"\x01")
-        sealer.counter = counter
-        return [sealer.seal(kind, self.keys.own_index, plaintext) for plaintext in plaintexts]
-
-    def receive(self, *datagrams: bytes, way: Way = DIRECT, now: float = 0.5) -> None:
-        self.inbound.dispatch_untrusted(datagrams, way, now)
-
-    @property
-    def counts(self) -> tuple[int, int, int, int]:
-        counts = self.inbound.counts
-        return counts.malformed, counts.unknown_index, counts.not_authentic, counts.failed
 
 
 @pytest.fixture
@@ -108,13 +21,9 @@ def desk() -> Desk:
     return Desk()
 
 
-def probe_for(index: int, kind: int = Kind.PROBE) -> bytes:
-    return HEADER.pack(kind, 0, 0, index, 3) + bytes(16)
-
-
-def test_a_batch_of_one_flow_is_delivered_at_once_and_told_once(desk: Desk) -> None:
-    desk.inbound.receive(0, [(datagram, REMOTE) for datagram in desk.sealed(b"one", b"two", b"three")], 0.5)
-    assert desk.delivered == [[b"one", b"two", b"three"]]
+def test_a_batch_of_one_flow_is_delivered_in_order_and_told_once(desk: Desk) -> None:
+    desk.receive(*desk.sealed(b"one", b"two", b"three"))
+    assert desk.delivered == [b"one", b"two", b"three"]
     assert desk.life.told == [("heard", DIRECT, 0.5)]
     received = desk.flow.received
     assert (received.by_udp, received.by_link, received.came, received.counted) == (11, 0, 3, 3)
@@ -125,8 +34,8 @@ def test_a_batch_of_one_flow_is_delivered_at_once_and_told_once(desk: Desk) -> N
 def test_of_two_ways_in_one_batch_each_is_told_and_the_order_is_kept(desk: Desk) -> None:
     elsewhere = Endpoint("25.0.0.10", 10)
     one, two, three = desk.sealed(b"one", b"two", b"three")
-    desk.inbound.receive(0, [(one, REMOTE), (two, elsewhere), (three, REMOTE)], 0.5)
-    assert desk.delivered == [[b"one"], [b"two"], [b"three"]]
+    desk.inbound.receive(0, [Segments(one, REMOTE), Segments(two, elsewhere), Segments(three, REMOTE)], 0.5)
+    assert desk.delivered == [b"one", b"two", b"three"]
     assert desk.life.told == [("heard", way, 0.5) for way in (DIRECT, Way(0, elsewhere), DIRECT)]
 
 
@@ -138,8 +47,14 @@ def test_a_control_packet_takes_effect_between_the_data_before_it_and_behind_it(
     )
     desk.receive(one, echo, two)
     heard = ("heard", DIRECT, 0.5)
-    assert desk.delivered == [[b"one"], [b"two"]]
-    assert desk.life.told == [heard, heard, Echo(bytes(8)), heard]
+    assert desk.delivered == [b"one", b"two"]
+    assert desk.life.told == [heard, heard, Echo(bytes(8))]
+
+
+def test_each_batch_is_told_anew(desk: Desk) -> None:
+    for each in desk.sealed(b"one", b"two"):
+        desk.receive(each)
+    assert desk.life.told == [("heard", DIRECT, 0.5)] * 2
 
 
 def test_over_the_link_bytes_are_counted_apart(desk: Desk) -> None:
@@ -151,12 +66,12 @@ def test_over_the_link_bytes_are_counted_apart(desk: Desk) -> None:
 def test_a_replay_and_a_turned_bit_change_a_count_and_nothing_else(desk: Desk) -> None:
     one, two = desk.sealed(b"one", b"two")
     desk.receive(one, one, two[:-1] + bytes([two[-1] ^ 1]), two[:31])
-    assert desk.delivered == [[b"one"]]
-    assert desk.counts == (1, 0, 2, 0)
+    assert desk.delivered == [b"one"]
+    assert desk.counts == (0, 0, 3, 0)
 
 
 def test_what_only_strangers_sent_is_told_to_nobody(desk: Desk) -> None:
-    desk.receive(HEADER.pack(Kind.DATA, 0, 0, desk.keys.own_index, 0) + bytes(32))
+    desk.receive(HEADER.pack(Kind.DATA, 0, 1, desk.keys.own_index, 0) + bytes(32))
     assert desk.life.told == []
     assert desk.flow.received.came == 0
 
@@ -172,7 +87,7 @@ def test_where_direct_paths_are_forbidden_what_comes_directly_is_not_heard(desk:
     desk.receive(one)
     desk.receive(two, way=CIRCUIT)
     desk.receive(three, way=RELAY)
-    assert desk.delivered == [[b"two"], [b"three"]]
+    assert desk.delivered == [b"two", b"three"]
 
 
 def test_the_first_packet_under_the_next_keys_confirms_them(desk: Desk) -> None:
@@ -217,7 +132,7 @@ def test_of_two_owners_of_one_index_the_keys_decide(desk: Desk) -> None:
 @pytest.mark.parametrize("size", range(16))
 @pytest.mark.parametrize("kind", [Kind.DATA, Kind.RELAYED])
 def test_what_is_shorter_than_a_header_is_malformed(desk: Desk, size: int, kind: int) -> None:
-    desk.inbound.receive(0, [(probe_for(7, kind)[:size], REMOTE)], 0.5)
+    desk.inbound.receive(0, [Segments(probe_for(7, kind)[:size], REMOTE)], 0.5)
     assert desk.counts == (1, 0, 0, 0)
 
 
@@ -235,7 +150,7 @@ def test_an_index_that_nobody_has_is_counted(desk: Desk, kind: Kind) -> None:
 
 def test_stun_goes_to_its_takers_and_never_over_a_relay(desk: Desk) -> None:
     message = encode_stun(binding_request(bytes(12)))
-    desk.inbound.receive(1, [(message, REMOTE)], 0.5)
+    desk.inbound.receive(1, [Segments(message, REMOTE)], 0.5)
     assert desk.stun == [(1, message, REMOTE)]
     desk.receive(message, way=RELAY)
     desk.receive(message, way=CIRCUIT)
@@ -244,9 +159,8 @@ def test_stun_goes_to_its_takers_and_never_over_a_relay(desk: Desk) -> None:
 
 
 def test_behind_a_circuit_s_head_is_a_datagram_of_the_circuit_s_way(desk: Desk) -> None:
-    desk.table.relays, desk.table.ways[77] = (SERVER,), CIRCUIT
-    desk.inbound.receive(0, [(encode_passed(77, datagram), SERVER) for datagram in desk.sealed(b"one", b"two")], 0.5)
-    assert desk.delivered == [[b"one", b"two"]]
+    desk.receive(*desk.sealed(b"one", b"two"), way=CIRCUIT)
+    assert desk.delivered == [b"one", b"two"]
     assert desk.life.told == [("heard", CIRCUIT, 0.5)]
 
 
@@ -254,7 +168,7 @@ def test_what_is_not_from_the_relay_or_of_no_circuit_is_the_relay_taker_s_affair
     desk.table.relays, desk.table.ways[77] = (SERVER,), CIRCUIT
     (one,) = desk.sealed(b"one")
     for number, remote in ((77, REMOTE), (78, SERVER)):
-        desk.inbound.receive(0, [(encode_passed(number, one), remote)], 0.5)
+        desk.inbound.receive(0, [Segments(encode_passed(number, one), remote)], 0.5)
     assert len(desk.relayed) == 2
     assert desk.delivered == []
 
@@ -262,7 +176,7 @@ def test_what_is_not_from_the_relay_or_of_no_circuit_is_the_relay_taker_s_affair
 def test_a_relayed_datagram_inside_a_relayed_datagram_is_nobody_s(desk: Desk) -> None:
     desk.table.relays, desk.table.ways[77] = (SERVER,), CIRCUIT
     (one,) = desk.sealed(b"one")
-    desk.inbound.receive(0, [(encode_passed(77, encode_passed(77, one)), SERVER)], 0.5)
+    desk.inbound.receive(0, [Segments(encode_passed(77, encode_passed(77, one)), SERVER)], 0.5)
     desk.receive(encode_passed(77, one), way=RELAY)
     assert (desk.delivered, desk.relayed, desk.counts) == ([], [], (2, 0, 0, 0))
 

@@ -1,8 +1,6 @@
-"""One registry says who takes what a packet holds."""
+"""One registry says who takes what a record holds."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import pytest
 from tests.dataplane.flows import open_flow
@@ -10,25 +8,23 @@ from tests.dataplane.flows import open_flow
 from tunnel.dataplane.flow import Flow
 from tunnel.dataplane.mux import Mux
 from tunnel.model.errors import MalformedFrame
+from tunnel.wire.records import APPLICATION, BUNDLE
 from tunnel.wire.session_packets import Echo, Farewell, encode_control
 
 
-def rest(flow: Flow, packets: Sequence[bytes]) -> None: ...
+def rest(flow: Flow, plaintext: bytes) -> None: ...
 
 
-def inbox(flow: Flow, packets: Sequence[bytes]) -> None: ...
-
-
-def test_neighbors_of_one_taker_are_handed_over_together_and_the_order_is_kept() -> None:
-    mux = Mux(rest)
-    mux.take_data(b"\x00", inbox)
-    packets = [b"\x45a", b"\x60b", b"\x00c", b"\x00d", b"", b"\x45e"]
-    assert list(mux.split(packets)) == [
-        (rest, [b"\x45a", b"\x60b"]),
-        (inbox, [b"\x00c", b"\x00d"]),
-        (rest, [b"", b"\x45e"]),
-    ]
-    assert [(taker, list(taken)) for taker, taken in mux.split([b"\x00c"])] == [(inbox, [b"\x00c"])]
+def test_data_goes_to_the_taker_of_its_first_byte_else_to_the_rest() -> None:
+    taken = list[tuple[str, Flow, bytes]]()
+    mux = Mux(lambda flow, plaintext: taken.append(("rest", flow, plaintext)))
+    mux.take_data(APPLICATION, lambda flow, plaintext: taken.append(("inbox", flow, plaintext)))
+    flow, _ = open_flow()
+    plaintexts = [b"\x45a", APPLICATION + b"b", BUNDLE + b"c", b"\x00d", b"", APPLICATION, b"\xff"]
+    for plaintext in plaintexts:
+        mux.deliver(flow, plaintext)
+    takers = ["rest", "inbox", "rest", "rest", "rest", "inbox", "rest"]
+    assert taken == [(taker, flow, plaintext) for taker, plaintext in zip(takers, plaintexts, strict=True)]
 
 
 def test_a_control_message_goes_to_the_taker_of_its_kind_else_to_the_connection() -> None:

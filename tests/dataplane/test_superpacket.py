@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.dataplane.frames import ACK, CWR, FIN, PSH, UDP, VIRTIO, Flow, flows
 
 from tunnel.dataplane.superpacket import MAX_TCP_SEGMENTS, MAX_UDP_SEGMENTS, is_sound, split, to_plain
-from tunnel.wire.virtio import Buffer, decode_virtio
+from tunnel.model.buffers import Buffer
+from tunnel.wire.virtio import decode_virtio
 
 PAYLOAD = bytes(range(256)) * 20
 

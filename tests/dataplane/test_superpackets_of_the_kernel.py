@@ -17,8 +17,9 @@ from tests.dataplane.kernel import FAMILIES, Host, Tun, router, two_hosts
 
 from tunnel.dataplane.coalescing import coalesce
 from tunnel.dataplane.superpacket import MAX_TCP_SEGMENTS, is_sound, split, to_plain
+from tunnel.model.buffers import Buffer
 from tunnel.wire.ip_packet import destination_of
-from tunnel.wire.virtio import PLAIN_BIT, VIRTIO_BYTES, Buffer
+from tunnel.wire.virtio import PLAIN_BIT, VIRTIO_BYTES
 
 pytestmark = pytest.mark.netlab
 

@@ -16,15 +16,14 @@ from itertools import groupby
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import trio
 
 from tunnel.crypto.sealing import Opener
 from tunnel.embedding import Node
 from tunnel.network.link import Link
-from tunnel.verify.memory.datagrams import MemoryDatagramSocket
+from tunnel.verify.memory.datagrams import MemoryDatagramSocket, MemorySocket
 from tunnel.verify.memory.devices import MemoryDevice
-from tunnel.wire.frames import HEADER
+from tunnel.wire.frames import HEADER, Kind
 
 if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, SimulatedNetwork
@@ -33,8 +32,14 @@ OUT = ("riders.tun_plane", "dataplane.outbound", "verify.memory.datagrams")
 IN = ("node.udp_sockets", "dataplane.inbound", "riders.tun_plane", "verify.memory.devices")
 LINK_OUT = ("riders.tun_plane", "dataplane.outbound", "link")
 LINK_IN = ("link", "dataplane.inbound", "riders.tun_plane", "verify.memory.devices")
-LINK = {"network.link": "link", "node.server_link": "link", "node.server_signals": "link"}
-"""The link to the server is one stop: who holds it, and who reads it for the node."""
+STOPS = {
+    "network.link": "link",
+    "node.server_link": "link",
+    "node.server_signals": "link",
+    "dataplane.mux": "dataplane.inbound",
+}
+"""One stop: who holds the link to the server, and who reads it for the node; the way in, and its registry."""
+SEALED = (Kind.DATA, Kind.CONTROL)
 ENDS = {
     MemoryDatagramSocket.send_batch.__code__,
     MemoryDevice.write_nowait.__code__,
@@ -54,8 +59,10 @@ class Recording:
     """Objects that an `__init__` made, by class."""
     unpacked: int = 0
     """Headers."""
+    fragments: int = 0
+    """Datagrams with a piece of a record that came by UDP."""
     opened: int = 0
-    """Datagrams, those between packets included."""
+    """Records, those between packets included."""
 
     def profile(self, frame: FrameType, event: str, argument: Any) -> None:
         if event == "c_call" and getattr(argument, "__self__", None) is HEADER and "unpack" in argument.__name__:
@@ -65,7 +72,9 @@ class Recording:
         self.calls[module] += 1
         if frame.f_code.co_name == "__init__":
             self.made[f"{module}.{type(frame.f_locals['self']).__name__}"] += 1
-        self.opened += frame.f_code is Opener.open.__code__
+        self.opened += frame.f_code is Opener.open_record.__code__
+        if frame.f_code is MemorySocket.arrive.__code__:
+            self.fragments += frame.f_locals["packet"].payload[0] in SEALED
         if frame.f_code in ENDS:
             chain = _chain(frame)
             if "riders.tun_plane" in chain:  # else a probe, or something that the nodes say to each other
@@ -85,7 +94,7 @@ def _chain(end: FrameType) -> tuple[str, ...]:
     modules = []
     frame: FrameType | None = end
     while frame is not None and (module := _module(frame)) is not None:
-        modules.append(LINK.get(module, module))
+        modules.append(STOPS.get(module, module))
         frame = frame.f_back
     return tuple(module for module, _ in groupby(reversed(modules)))
 
@@ -153,12 +162,21 @@ async def test_over_the_link_it_makes_no_more(net: SimulatedNetwork, open_in: Op
         assert recorded.chains == {LINK_OUT, LINK_IN}
 
 
-@pytest.mark.parametrize("is_relayed", [False, True])
-async def test_a_header_is_unpacked_once(net: SimulatedNetwork, open_in: OpenNode, is_relayed: bool) -> None:
-    async with two_machines(net, open_in, relay_only=is_relayed) as (desk, laptop):
+async def test_over_the_link_a_header_is_unpacked_once_a_record(net: SimulatedNetwork, open_in: OpenNode) -> None:
+    async with two_machines(net, open_in, relay_only=True) as (desk, laptop):
         recorded = await pass_through(net, desk, laptop, 50)
-        assert recorded.opened >= 50
+        assert 0 < recorded.opened < 50
         assert recorded.unpacked == recorded.opened
+
+
+async def test_if_each_fragment_comes_in_a_read_of_its_own_each_header_is_unpacked_once(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
+    """In memory they come one by one; those that come together are in tests/dataplane/test_inbound.py."""
+    async with two_machines(net, open_in) as (desk, laptop):
+        recorded = await pass_through(net, desk, laptop, 50)
+        assert 0 < recorded.opened < recorded.fragments
+        assert recorded.unpacked == recorded.fragments
 
 
 async def test_a_batch_is_told_to_the_connection_once_however_many_packets_it_has(

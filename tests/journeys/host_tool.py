@@ -40,13 +40,13 @@ from tunnel.nat.gateways.race import PortClients
 from tunnel.nat.gateways.upnp import UpnpClient
 from tunnel.nat.rfc3489_class import classify_rfc3489
 from tunnel.nat.survey import Survey
+from tunnel.network.datagrams import DatagramSocket
 from tunnel.network.memory_store import MemoryStore
 from tunnel.network.no_port_mapper import NoPortMapper
 from tunnel.network.os.datagrams import RealDatagrams
 from tunnel.network.os.interfaces import RealInterfaces
 from tunnel.network.os.port_mapper import RealPortMapper
 from tunnel.network.os.resolver import RealResolver
-from tunnel.network.ports import DatagramSocket
 from tunnel.node.port_mapping_states import PortMappingStates
 from tunnel.wire.stun import Change, binding_request, decode_stun, encode_stun
 
@@ -155,7 +155,7 @@ async def ask(server: str, change: str) -> Any:
 
 
 async def receive(address: str) -> Any:
-    with socket.create_server((address, 0)) as listener:
+    with socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET) as listener:
         listener.settimeout(PATIENCE)
         print(listener.getsockname()[1], flush=True)
         stream, _ = listener.accept()

@@ -14,7 +14,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Filtering
 from tunnel.nat.filtering import FilteringResult, Heard, StunAddresses, discover_filtering, filtering_of
 from tunnel.nat.stun_client import open_stun_client
-from tunnel.network.ports import DatagramSocket
+from tunnel.network.datagrams import DatagramSocket
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.memory.machine import MemoryEntropy

@@ -12,7 +12,7 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.lifetime import CONTROL, SETTLING, keepalive_for, measure_lifetime
-from tunnel.network.ports import DatagramSocket, ServiceSocket
+from tunnel.network.datagrams import DatagramSocket, ServiceSocket
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.internet import MemoryInternet, open_memory_internet
 from tunnel.verify.memory.machine import MemoryEntropy

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Mapping, NatReport, Udp
+from tunnel.model.offload import Offload
 from tunnel.nat.rfc3489_class import Rfc3489Verdict, classify_rfc3489
-from tunnel.network.ports import Transmit
+from tunnel.network.datagrams import Segments, Transmit
 from tunnel.wire.classic_stun import ClassicRequest, decode_classic_request, encode_classic_success
 from tunnel.wire.stun import Change
 
@@ -81,12 +82,19 @@ class Net:
                 self._send.send_nowait((answer, source))
         return True
 
+    @property
+    def offloads(self) -> frozenset[Offload]:
+        return frozenset()
+
     def send_batch(self, transmit: Transmit) -> int:
         raise NotImplementedError("one by one")
 
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         await trio.sleep(0.01)
         return [await self._receive.receive()]
+
+    async def receive_segments(self) -> list[Segments]:
+        raise NotImplementedError("one by one")
 
     def close(self) -> None:
         self.closed += 1

@@ -12,9 +12,10 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError, Unreachable
 from tunnel.model.nat import Allocation, Mapping, NatReport, Udp
+from tunnel.model.offload import Offload
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.survey import Survey, SurveyResult
-from tunnel.network.ports import Transmit
+from tunnel.network.datagrams import Segments, Transmit
 from tunnel.wire.stun import StunClass, StunMessage, decode_stun, encode_stun
 
 LOCAL = Endpoint("0.0.0.0", 5000)
@@ -50,6 +51,10 @@ class FakeSocket:
     local: Endpoint
     internet: Internet
 
+    @property
+    def offloads(self) -> frozenset[Offload]:
+        return frozenset()
+
     def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
         return self.internet.carry(self, datagram, remote)
 
@@ -57,6 +62,9 @@ class FakeSocket:
         raise NotImplementedError("one by one")
 
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
+        raise NotImplementedError("the node reads, not the survey")
+
+    async def receive_segments(self) -> list[Segments]:
         raise NotImplementedError("the node reads, not the survey")
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from tunnel.model.identity import NodeId
 from tunnel.model.nat import Udp
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.model.way import Way
+from tunnel.network.datagrams import Segments
 from tunnel.node.circuits import BINDS_AT_ONCE, Circuits
 from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.circuits import Binding, Word, encode_passed
@@ -326,7 +327,7 @@ async def test_a_new_registration_binds_what_there_is_anew(desk: Desk) -> None:
 
 async def test_what_comes_over_a_circuit_is_delivered_under_its_way(desk: Desk) -> None:
     await desk.told()
-    desk.inbound.receive(0, [(encode_passed(77, INNER), SECOND)], 0.0)
+    desk.inbound.receive(0, [Segments(encode_passed(77, INNER), SECOND)], 0.0)
     assert desk.delivered == [(INNER, WAY)]
 
 
@@ -337,7 +338,7 @@ async def test_what_is_not_from_the_server_or_of_no_circuit_is_refused(desk: Des
         (encode_passed(78, INNER), SERVER),
         (seal_binding(KEY, Binding(Word.BIND, 77, 1)), SERVER),
     ):
-        desk.inbound.receive(0, [(datagram, remote)], 0.0)
+        desk.inbound.receive(0, [Segments(datagram, remote)], 0.0)
     assert desk.delivered == []
     assert desk.circuits.refused == 3
 

@@ -18,8 +18,8 @@ from tunnel.model.errors import SettingsError
 from tunnel.model.settings import NodeSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.survey import SurveyResult
+from tunnel.network.datagrams import DatagramSocket
 from tunnel.network.nat64_resolver import Nat64Resolver
-from tunnel.network.ports import DatagramSocket
 from tunnel.node.nat_discovery import SUSPICIONS, WELCOMES, NatDiscovery
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.host import MemoryHost

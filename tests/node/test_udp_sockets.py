@@ -19,7 +19,7 @@ from tunnel.dataplane.outbound import Exit
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
 from tunnel.model.way import RELAY, Way
-from tunnel.network.ports import Transmit
+from tunnel.network.datagrams import Segments, Transmit
 from tunnel.node.udp_sockets import UdpSockets
 from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.circuits import encode_passed
@@ -161,16 +161,22 @@ async def test_whatever_comes_in_a_datagram_two_connected_nodes_go_on(
             HEADER.pack,
             st.sampled_from([*Kind, 0, 255]),
             st.integers(0, 255),
-            st.integers(0, 65535),
+            st.integers(0, 255),
             st.one_of(st.sampled_from(in_use), st.integers(0, 2**32 - 1)),
             st.integers(0, 2**64 - 1),
         )
         bodies = st.one_of(st.binary(max_size=64), st.integers(0, 65500).map(bytes))
 
         @settings(max_examples=500)
-        @given(st.one_of(bodies, st.builds(bytes.__add__, headers, bodies)), st.sampled_from(ways))
-        def receive(datagram: bytes, way: Way) -> None:
-            program.inbound.dispatch_untrusted((datagram,), way, trio.current_time())
+        @given(
+            st.one_of(bodies, st.builds(bytes.__add__, headers, bodies)), st.sampled_from(ways), st.integers(0, 1500)
+        )
+        def receive(datagram: bytes, way: Way, segment_size: int) -> None:
+            now = trio.current_time()
+            if way.remote is None:
+                program.inbound.receive_relayed((datagram,), now)
+            else:
+                program.inbound.receive(way.socket, (Segments(datagram, way.remote, segment_size),), now)
 
         states = len(program._indices)
         receive()
@@ -200,12 +206,12 @@ async def test_a_datagram_that_a_bit_was_turned_in_is_nobody_s(net: SimulatedNet
         assert len(recorded) > 20
         received = laptop.status().peers[0].rx_bytes
         route = laptop.program.peer_table.find("desk").flow.route
-        stranger = Way(0, Endpoint("66.6.6.6", 6))
+        stranger = Endpoint("66.6.6.6", 6)
         for number, datagram in enumerate(recorded):
             for place in (number % len(datagram), len(datagram) - 1, 0, 4, 12):
                 turned = bytearray(datagram)
                 turned[place] ^= 1 << number % 8
-                laptop.program.inbound.dispatch_untrusted((bytes(turned),), stranger, trio.current_time())
+                laptop.program.inbound.receive(0, (Segments(bytes(turned), stranger),), trio.current_time())
         assert laptop.status().peers[0].rx_bytes == received
         assert laptop.program.peer_table.find("desk").flow.route == route
         assert laptop.program.inbound.counts.failed == 0

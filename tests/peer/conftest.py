@@ -32,7 +32,7 @@ from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.status import Move
 from tunnel.model.timings import DEFAULT_TIMINGS, Timings
 from tunnel.model.way import RELAY, Way
-from tunnel.network.ports import Transmit
+from tunnel.network.datagrams import Segments, Transmit
 from tunnel.peer.connection import PeerConnection
 from tunnel.peer.context import PeerContext
 from tunnel.peer.handshake_limit import HandshakeLimit
@@ -40,13 +40,15 @@ from tunnel.peer.peer_state import PeerState
 from tunnel.peer.ports import NodePorts
 from tunnel.peer.probe_budget import ProbeBudget
 from tunnel.verify.memory.machine import MemoryClock, MemoryEntropy
-from tunnel.wire.circuits import HEAD_BYTES
+from tunnel.wire.circuits import HEAD_BYTES, encode_head
 from tunnel.wire.frames import Kind, decode_header
+from tunnel.wire.records import BUNDLE, decode_bundle
 from tunnel.wire.signals import Connect, Introduced, Signal
 
 LATENCY = 0.02
 NETWORK = NetworkId(bytes(16))
-CIRCUIT = Way(0, Endpoint("25.0.0.1", 3478), 77)
+RELAY_SERVER = Endpoint("25.0.0.1", 3478)
+CIRCUIT = Way(0, RELAY_SERVER, 77)
 EASY = NatReport(mapping=Mapping.ENDPOINT_INDEPENDENT, udp=Udp.OPEN)
 
 
@@ -55,6 +57,11 @@ class NoRelay:
 
     def handle_untrusted(self, datagram: bytes, remote: Endpoint) -> None:
         """Not of use."""
+
+
+def frames_of(plaintext: bytes) -> list[bytes]:
+    """What one record of data holds."""
+    return [bytes(frame) for frame in decode_bundle(plaintext)] if plaintext[:1] == BUNDLE else [plaintext]
 
 
 @dataclass
@@ -102,8 +109,8 @@ class Side:
         self.indices = FlowIndex(self.entropy)
         self.inbound = Inbound(
             self.indices,
-            Mux(lambda _, packets: self.received.extend(packets)),
-            CircuitTable(),
+            Mux(lambda _, plaintext: self.received.extend(frames_of(plaintext))),
+            CircuitTable({CIRCUIT.circuit: CIRCUIT}, (RELAY_SERVER,)),
             key_life=self.timings.key_life,
             stun=(),
             relay=NoRelay(),
@@ -141,9 +148,10 @@ class Side:
         return True
 
     def send_batch(self, transmit: Transmit) -> int:
-        for datagram in transmit.buffers:
+        datagrams = [b"".join(parts) for parts in transmit.datagrams()]
+        for datagram in datagrams:
             self.send(transmit.way, datagram[HEAD_BYTES:] if transmit.way.circuit else datagram)
-        return len(transmit.buffers)
+        return len(datagrams)
 
     def send_relay(self, handle: bytes, datagram: bytes) -> bool:
         return self.send(RELAY, datagram)
@@ -169,7 +177,12 @@ class Side:
         self.suspicions += 1
 
     def receive(self, datagram: bytes, way: Way) -> None:
-        self.inbound.dispatch_untrusted((datagram,), way, trio.current_time())
+        now = trio.current_time()
+        if way.remote is None:
+            self.inbound.receive_relayed((datagram,), now)
+        else:
+            head = encode_head(way.circuit) if way.circuit else b""
+            self.inbound.receive(way.socket, (Segments(head + datagram, way.remote),), now)
 
     @property
     def rejected(self) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.peer.conftest import Bench, Side
 
 CIRCUIT = Way(0, Endpoint("25.0.0.1", 3478), 77)
-PACKET = b"\x00packet"
+PACKET = b"\x81packet"
 
 
 @asynccontextmanager

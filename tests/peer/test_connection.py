@@ -51,9 +51,9 @@ async def test_the_first_packet_goes_over_the_relay_and_nothing_is_lost(bench: B
     bench.meet()
     await trio.sleep(1.0)
     for number in range(10):
-        bench.left.peer.send_packet(b"\x00%d" % number)
+        bench.left.peer.send_packet(b"\x81%d" % number)
     await trio.sleep(0.3)
-    assert bench.right.received == [b"\x00%d" % number for number in range(10)]
+    assert bench.right.received == [b"\x81%d" % number for number in range(10)]
 
 
 async def test_a_direct_path_is_proved_both_ways_and_takes_over(bench: Bench) -> None:
@@ -76,7 +76,7 @@ async def test_it_is_told_once_that_somebody_here_sends_to_a_peer(bench: Bench) 
     await ping(bench.left)
     assert bench.left.spoken == []
     for _ in range(3):
-        bench.left.peer.send_packet(b"\x00hello")
+        bench.left.peer.send_packet(b"\x81hello")
     await trio.sleep(0.3)
     assert bench.left.spoken == [bench.right.keys.id]
     assert bench.right.spoken == []
@@ -411,7 +411,7 @@ async def test_a_node_that_allows_the_relay_only_confirms_no_guessed_address(ben
     curious.own_card, curious.peer._peer.card = key, card
     keys = curious.peer.flow.keys.current
     assert keys is not None
-    datagram = keys.sealer.seal(Kind.DATA, keys.peer_index, b"\x00are you there?")
+    datagram = keys.sealer.seal(Kind.DATA, keys.peer_index, b"\x81are you there?")
     assert hidden.rejected == 12
     curious.send(guess, datagram)
     await trio.sleep(10.0)
@@ -449,6 +449,6 @@ async def test_who_only_receives_and_never_heard_of_the_introduction_gets_direct
     assert bench.right.peer.state == "announced"
     bench.introduces = True
     for _ in range(5):
-        bench.left.peer.send_packet(b"\x00one way")
+        bench.left.peer.send_packet(b"\x81one way")
         await trio.sleep(1.0)
     assert (bench.left.peer.state, bench.right.peer.state) == ("connected", "connected")

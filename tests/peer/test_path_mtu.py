@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HEADERS = 28
 ETHERNET = 1500 - HEADERS
-PACKET = b"\x00packet"
+PACKET = b"\x81packet"
 
 
 class Narrow:

@@ -29,7 +29,7 @@ async def keep_sending(side: Side, seconds: float) -> None:
     """An application that does not notice."""
     end = trio.current_time() + seconds
     while trio.current_time() < end:
-        side.peer.send_packet(b"\x00are you there?")
+        side.peer.send_packet(b"\x81are you there?")
         await trio.sleep(0.2)
 
 
@@ -105,13 +105,13 @@ async def test_packets_for_an_absent_peer_are_dropped_after_the_wanted_window(be
     bench.meet()
     bench.left.peer.note_down("left")
     bench.direct = False
-    bench.left.peer.send_packet(b"\x00stale")
+    bench.left.peer.send_packet(b"\x81stale")
     await trio.sleep(bench.left.timings.wanted - 1.0)
-    bench.left.peer.send_packet(b"\x00fresh")
+    bench.left.peer.send_packet(b"\x81fresh")
     await trio.sleep(2.0)
     bench.meet()
     await trio.sleep(1.0)
-    assert bench.right.received == [b"\x00fresh"]
+    assert bench.right.received == [b"\x81fresh"]
     assert bench.left.peer.flow.waiting.dropped == 1
 
 
@@ -119,7 +119,7 @@ async def test_what_waits_for_an_absent_peer_does_not_keep_it_wanted_for_ever(be
     bench.introduces = False
     bench.meet()
     bench.left.peer.note_down("lost")
-    bench.left.peer.send_packet(b"\x00once")
+    bench.left.peer.send_packet(b"\x81once")
     await trio.sleep(60.0)
     asked = requests(bench.left)
     await trio.sleep(600.0)

@@ -76,13 +76,13 @@ async def test_a_pair_in_use_has_new_keys_each_two_minutes_and_loses_nothing_by_
     sent = 0
     indices: dict[int, float] = {}
     for _ in range(3000):
-        bench.left.peer.send_packet(b"\x00%d" % sent)
+        bench.left.peer.send_packet(b"\x81%d" % sent)
         sent += 1
         header = decode_header(bench.tape[-1][2])
         indices.setdefault(header.receiver_index, trio.current_time())
         await trio.sleep(0.2)
     await trio.sleep(1.0)
-    assert bench.right.received == [b"\x00%d" % number for number in range(sent)]
+    assert bench.right.received == [b"\x81%d" % number for number in range(sent)]
     agreed = sorted(indices.values())
     assert len(agreed) == 5
     for earlier, later in pairwise(agreed):
@@ -122,7 +122,7 @@ async def test_old_keys_open_nothing_once_their_time_is_over(bench: Bench) -> No
         return False
 
     bench.drop = hold
-    bench.left.peer.send_packet(b"\x00late")
+    bench.left.peer.send_packet(b"\x81late")
     assert len(held) == 1
     await trio.sleep(DEFAULT_TIMINGS.key_life + 1.0)
     rejected = bench.right.rejected
@@ -139,9 +139,9 @@ async def test_a_peer_that_was_away_for_however_long_agrees_on_keys_again(bench:
     bench.direct = bench.relay = False
     await trio.sleep(60.0 * minutes)
     bench.direct = bench.relay = True
-    bench.left.peer.send_packet(b"\x00still there?")
+    bench.left.peer.send_packet(b"\x81still there?")
     await trio.sleep(15.0)
-    assert bench.right.received == [b"\x00still there?"]
+    assert bench.right.received == [b"\x81still there?"]
 
 
 async def test_a_member_without_the_node_s_key_gets_no_session_in_its_name(bench: Bench) -> None:
@@ -157,7 +157,7 @@ async def test_a_member_without_the_node_s_key_gets_no_session_in_its_name(bench
     await trio.sleep(30.0)
     assert not bench.left.peer.session.is_established
     assert bench.left.peer.paths.chosen is None
-    bench.left.peer.send_packet(b"\x00for the true one")
+    bench.left.peer.send_packet(b"\x81for the true one")
     await trio.sleep(5.0)
     assert bench.right.received == []
 
@@ -276,18 +276,18 @@ def relay_only(bench: Bench) -> None:
 async def test_the_one_who_may_not_begin_asks(bench: Bench) -> None:
     relay_only(bench)
     initiator, responder = initiator_and_responder(bench)
-    responder.peer.send_packet(b"\x00hello")
+    responder.peer.send_packet(b"\x81hello")
     await trio.sleep(0.3)
-    assert initiator.received == [b"\x00hello"]
+    assert initiator.received == [b"\x81hello"]
     assert [len(handshakes(bench, side)) for side in (initiator, responder)] == [2, 3], "an answer takes two datagrams"
 
 
 async def test_both_at_once_agree_on_one_session(bench: Bench) -> None:
     relay_only(bench)
     for side in (bench.left, bench.right):
-        side.peer.send_packet(b"\x00hello")
+        side.peer.send_packet(b"\x81hello")
     await trio.sleep(0.5)
-    assert bench.left.received == bench.right.received == [b"\x00hello"]
+    assert bench.left.received == bench.right.received == [b"\x81hello"]
     initiator, responder = initiator_and_responder(bench)
     assert initiator.peer.session.handshakes == 1
     assert responder.peer.session.handshakes == 2
@@ -303,11 +303,11 @@ async def test_a_handshake_that_is_lost_three_times_is_tried_again_soon(bench: B
     bench.drop = lambda side, way, datagram: (
         side is lossy and datagram[0] == Kind.HANDSHAKE and trio.current_time() - began < 2.0
     )
-    initiator.peer.send_packet(b"\x00hello")
+    initiator.peer.send_packet(b"\x81hello")
     await trio.sleep(2.05)
     assert responder.received == []
     await trio.sleep(0.3)
-    assert responder.received == [b"\x00hello"]
+    assert responder.received == [b"\x81hello"]
 
 
 async def test_a_way_that_comes_back_is_not_kept_waiting_for_the_next_try(bench: Bench) -> None:
@@ -318,10 +318,10 @@ async def test_a_way_that_comes_back_is_not_kept_waiting_for_the_next_try(bench:
     initiator.peer.want()
     await trio.sleep(60.0)
     initiator.is_registered = True
-    initiator.peer.send_packet(b"\x00hello")
+    initiator.peer.send_packet(b"\x81hello")
     initiator.peer.note_change()
     await trio.sleep(0.3)
-    assert responder.received == [b"\x00hello"]
+    assert responder.received == [b"\x81hello"]
 
 
 async def test_new_keys_are_used_by_the_responder_only_once_a_packet_came_under_them(bench: Bench) -> None:
@@ -355,9 +355,9 @@ async def test_a_lost_first_packet_under_new_keys_loses_nothing_else(bench: Benc
     await trio.sleep(0.5)
     initiator.received.clear()
     for number in range(10):
-        responder.peer.send_packet(b"\x00%d" % number)
+        responder.peer.send_packet(b"\x81%d" % number)
         await trio.sleep(0.3)
-    assert initiator.received == [b"\x00%d" % number for number in range(10)]
+    assert initiator.received == [b"\x81%d" % number for number in range(10)]
 
 
 async def test_a_recorded_handshake_moves_no_session(bench: Bench) -> None:
@@ -532,8 +532,8 @@ async def test_sixty_four_packets_wait_for_keys_and_the_oldest_is_dropped(bench:
     bench.left.card(relay_only=True)
     bench.meet()
     for number in range(70):
-        bench.left.peer.send_packet(b"\x00%d" % number)
+        bench.left.peer.send_packet(b"\x81%d" % number)
     bench.relay = True
     await trio.sleep(1.0)
-    assert bench.right.received == [b"\x00%d" % number for number in range(6, 70)]
+    assert bench.right.received == [b"\x81%d" % number for number in range(6, 70)]
     assert bench.left.peer.flow.waiting.dropped == 6

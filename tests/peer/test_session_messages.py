@@ -11,7 +11,7 @@ from tests.dataplane.flows import DIRECT, agree, open_flow
 from tunnel.dataplane.outbound import Outbound
 from tunnel.machines.stalls import Stalls
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.network.ports import Transmit
+from tunnel.network.datagrams import Transmit
 from tunnel.peer.session_messages import SessionMessages
 from tunnel.peer.throughput import Throughput
 from tunnel.verify.memory.machine import MemoryEntropy
@@ -36,10 +36,11 @@ class Said:
         self.messages = SessionMessages(self.flow, outbound, self.throughput, MemoryEntropy(random.Random(1)))
 
     def send(self, transmit: Transmit) -> int:
-        for datagram in transmit.buffers:
+        datagrams = [b"".join(parts) for parts in transmit.datagrams()]
+        for datagram in datagrams:
             counter = int.from_bytes(datagram[8:16])
             self.heard.append(decode_control(self.keys.opener.open(datagram, counter)))
-        return len(transmit.buffers)
+        return len(datagrams)
 
 
 async def test_an_echo_is_answered_with_its_token_and_counts_as_use() -> None:

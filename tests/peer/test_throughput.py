@@ -180,12 +180,23 @@ def test_what_is_missing_is_told_by_the_counters_of_what_came() -> None:
     received = Received()
     throughput = Throughput(DEFAULT_TIMINGS, Stalls(), received)
     for counter in (0, 1, 2, 5, 4, 9):
-        received.note(7, counter, is_udp=True)
-    received.note(7, 10, is_udp=False)
-    received.note(8, 0, is_udp=True)  # new keys
-    received.note(8, 1, is_udp=True)
+        received.note(7, counter, 1, is_udp=True)
+    received.note(7, 10, 1, is_udp=False)  # over the link
+    received.note(8, 0, 1, is_udp=True)  # new keys
+    received.note(8, 1, 1, is_udp=True)
     tally = throughput.tally()
-    assert (tally.counted, tally.came) == (13, 8)
+    assert (tally.counted, tally.came) == (12, 8)
+
+
+def test_a_record_counts_as_the_datagrams_that_it_came_in() -> None:
+    """What a path loses is told in datagrams: how large a record may be follows from it."""
+    received = Received()
+    throughput = Throughput(DEFAULT_TIMINGS, Stalls(), received)
+    received.note(7, 0, 50, is_udp=True)
+    received.note_broken(50, 48)  # of record 1 two fragments are missing
+    received.note(7, 2, 3, is_udp=True)
+    tally = throughput.tally()
+    assert (tally.counted, tally.came) == (103, 101)
 
 
 def test_no_tally_divides_by_zero_whatever_a_peer_says_in_it() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tunnel.riders.loop_guard import GAP, GENERATION, HUSH_BURST, HUSH_SHARE, LoopGuard
+from tunnel.riders.loop_guard import ALERT, GAP, GENERATION, HUSH_BURST, HUSH_SHARE, LoopGuard
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
@@ -17,16 +17,57 @@ def datagram(number: int) -> bytes:
 async def test_what_was_sent_lately_is_known_by_its_end_and_memory_is_bounded() -> None:
     guard = LoopGuard()
     for number in range(5 * GENERATION):
-        guard.note_sent([datagram(number)])
+        guard.note_sent(datagram(number))
     assert not guard.take(b"wrapped" + datagram(5 * GENERATION - 1))
     assert not guard.take(b"wrapped" + datagram(4 * GENERATION))
     assert guard.take(b"wrapped" + datagram(0))
     assert (guard.looped, guard.carried) == (2, len(b"wrapped" + datagram(0)))
 
 
+SEALED = memoryview(bytes(range(256)) * 10)
+PIECE = 1000
+
+
+def ends(guard: LoopGuard) -> list[bool]:
+    """Which of the record's three fragments are known when they come back, wrapped; the last one comes last."""
+    return [not guard.take(b"wrapped" + bytes(SEALED[:end])) for end in (PIECE, 2 * PIECE, len(SEALED))]
+
+
+async def test_of_a_record_the_last_fragment_is_remembered() -> None:
+    """It comes back after the others, so the next record is looked at in full."""
+    guard = LoopGuard()
+    guard.note_record(SEALED, PIECE)
+    assert not guard.is_alert
+    assert ends(guard) == [False, False, True]
+    assert guard.is_alert
+
+
+async def test_for_a_while_after_a_loop_was_seen_every_fragment_is_remembered() -> None:
+    guard = LoopGuard()
+    guard.note_record(SEALED, PIECE)
+    assert not guard.take(SEALED)
+    guard.note_record(SEALED, PIECE)
+    assert ends(guard) == [True, True, True]
+    await trio.sleep(ALERT)
+    assert not guard.is_alert
+    for number in range(3 * GENERATION):
+        guard.note_sent(datagram(number))
+    guard.note_record(SEALED, PIECE)
+    assert ends(guard) == [False, False, True]
+
+
+async def test_the_memory_of_an_alert_is_bounded() -> None:
+    guard = LoopGuard()
+    guard.note_sent(datagram(1))
+    guard.take(datagram(1))
+    for number in range(5 * GENERATION):
+        guard.note_record(memoryview(number.to_bytes(4) * 16_000), PIECE)
+    assert len(guard._recent) + len(guard._older) < 2 * (GENERATION + 64)
+
+
 async def test_a_loop_is_told_at_the_first_second_fourth_time(caplog: pytest.LogCaptureFixture) -> None:
     guard = LoopGuard()
-    guard.note_sent([datagram(1)])
+    guard.note_sent(datagram(1))
     for _ in range(7):
         guard.take(datagram(1))
     assert [record.getMessage().rpartition("=")[2] for record in caplog.records] == ["1", "2", "4"]
@@ -37,7 +78,7 @@ async def test_what_is_told_of_a_loop_holds_for_a_peer_that_had_its_datagram_s_e
 ) -> None:
     """A peer that gets our datagram knows its end, and may have any echo service here send it back."""
     guard = LoopGuard()
-    guard.note_sent([datagram(1)])
+    guard.note_sent(datagram(1))
     assert not guard.take(b"an echo to the one who asked: " + datagram(1))
     assert "or a peer had a program here send that back" in caplog.text
 

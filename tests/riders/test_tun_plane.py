@@ -8,14 +8,21 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 import trio
 from tests.dataplane.flows import open_flow
+from tests.dataplane.frames import UDP
+from tests.dataplane.frames import Flow as Segments
+from tests.riders.kernel import KernelDevice
 
 from tunnel.dataplane.flow import Flow
 from tunnel.dataplane.outbound import Outbound
+from tunnel.dataplane.superpacket import is_sound, to_plain
+from tunnel.model.buffers import Buffer
 from tunnel.model.errors import DeviceError
+from tunnel.model.offload import Offload
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.riders.tun_plane import REFUSALS_BURST, TunPlane
 from tunnel.verify.memory.devices import QUEUE, MemoryDevice, MemoryDevices
 from tunnel.wire.ip_packet import destination_of, source_of
+from tunnel.wire.records import encode_bundle, start_of_packet
 
 OWN, FRIEND, OTHER = "10.86.0.1", "10.86.0.2", "10.86.0.3"
 OWN6, FRIEND6 = "fd00::1", "fd00::2"
@@ -26,6 +33,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        """Frames."""
         self.flow, _ = open_flow()
 
 
@@ -37,9 +45,9 @@ class Recorder(Outbound):
         self.peers = {peer.flow: peer for peer in peers}
         self.batches: list[int] = []
 
-    def send_data(self, flow: Flow, packets: Sequence[bytes], now: float) -> None:
-        self.peers[flow].sent.extend(packets)
-        self.batches.append(len(packets))
+    def send_data(self, flow: Flow, frames: Sequence[Buffer], now: float) -> None:
+        self.peers[flow].sent.extend(map(bytes, frames))
+        self.batches.append(len(frames))
 
 
 def packet(source: str, destination: str, payload: bytes = b"hello") -> bytes:
@@ -89,14 +97,14 @@ async def test_a_packet_goes_to_the_holder_of_its_destination(
     assert plane.counts.out == 1
 
 
-async def test_neighbors_for_one_peer_go_together_and_nothing_is_reordered(
+async def test_what_one_read_brought_for_a_peer_goes_together_in_order(
     device: MemoryDevice, plane: TunPlane, friend: Peer
 ) -> None:
     for destination in (FRIEND, FRIEND6, OTHER, FRIEND):
         device.inject(packet(OWN6 if ":" in destination else OWN, destination))
     await trio.sleep(1)
     assert isinstance(plane._outbound, Recorder)
-    assert plane._outbound.batches == [2, 1, 1]
+    assert plane._outbound.batches == [3, 1]
     assert [destination_of(sent) for sent in friend.sent] == [
         ipaddress.ip_address(address).packed for address in (FRIEND, FRIEND6, FRIEND)
     ]
@@ -119,7 +127,7 @@ async def test_a_datagram_of_ours_that_an_overlay_wrapped_goes_nowhere(
 ) -> None:
     """Sealed and sent again it would come back again, for ever."""
     datagram = bytes(range(100))
-    guard.note_sent([datagram])
+    guard.note_sent(datagram)
     device.inject(packet(OWN, FRIEND, b"the overlay's header" + datagram))
     device.inject(packet(OWN, FRIEND, datagram + b"more"))
     await trio.sleep(1)
@@ -145,7 +153,7 @@ async def test_what_is_no_ip_packet_is_dropped_and_counted_both_ways(
     device: MemoryDevice, plane: TunPlane, friend: Peer, junk: bytes
 ) -> None:
     device.inject(junk)
-    plane.deliver_untrusted(friend.flow, [junk])
+    plane.deliver_untrusted(friend.flow, junk)
     await trio.sleep(1)
     assert friend.sent == []
     assert plane.counts.malformed == 2
@@ -155,7 +163,7 @@ async def test_what_is_no_ip_packet_is_dropped_and_counted_both_ways(
 async def test_a_packet_from_its_holder_reaches_the_kernel(
     device: MemoryDevice, plane: TunPlane, friend: Peer, came: bytes
 ) -> None:
-    plane.deliver_untrusted(friend.flow, [came])
+    plane.deliver_untrusted(friend.flow, came)
     assert await device.wait_written() == came
     assert plane.counts.into == 1
 
@@ -164,8 +172,8 @@ async def test_a_packet_from_its_holder_reaches_the_kernel(
 async def test_a_packet_in_another_s_name_is_dropped_and_counted(
     device: MemoryDevice, plane: TunPlane, friend: Peer, source: str
 ) -> None:
-    plane.deliver_untrusted(friend.flow, [packet(source, OWN6 if ":" in source else OWN)])
-    plane.deliver_untrusted(friend.flow, [packet(FRIEND, OWN, b"true")])
+    plane.deliver_untrusted(friend.flow, packet(source, OWN6 if ":" in source else OWN))
+    plane.deliver_untrusted(friend.flow, packet(FRIEND, OWN, b"true"))
     assert await device.wait_written() == packet(FRIEND, OWN, b"true")
     assert plane.counts.forged_source == 1
 
@@ -198,8 +206,8 @@ async def test_a_peer_s_packet_to_anything_but_our_tunnel_addresses_is_dropped_a
 ) -> None:
     """The kernel would take it to the LAN, where it forwards, and to services at this machine's other addresses."""
     is_ipv6 = ":" in destination
-    plane.deliver_untrusted(friend.flow, [packet(FRIEND6 if is_ipv6 else FRIEND, destination, payload)])
-    plane.deliver_untrusted(friend.flow, [packet(FRIEND, OWN, b"true")])
+    plane.deliver_untrusted(friend.flow, packet(FRIEND6 if is_ipv6 else FRIEND, destination, payload))
+    plane.deliver_untrusted(friend.flow, packet(FRIEND, OWN, b"true"))
     assert await device.wait_written() == packet(FRIEND, OWN, b"true")
     assert (plane.counts.foreign_destination, plane.counts.into) == (1, 1)
 
@@ -210,7 +218,7 @@ async def test_each_fragment_is_judged_by_the_addresses_that_it_bears(
     for destination in (OWN, "192.168.1.7"):
         for offset in (0x2000, 0x0002):  # the first, more to come; the second, sixteen bytes further
             whole = packet(FRIEND, destination)
-            plane.deliver_untrusted(friend.flow, [whole[:6] + offset.to_bytes(2) + whole[8:]])
+            plane.deliver_untrusted(friend.flow, whole[:6] + offset.to_bytes(2) + whole[8:])
     assert (plane.counts.into, plane.counts.foreign_destination) == (2, 2)
     assert {(await device.wait_written())[16:20] for _ in range(2)} == {ipaddress.ip_address(OWN).packed}
 
@@ -220,12 +228,12 @@ async def test_a_packet_to_us_that_brings_a_route_further_on_is_dropped_and_coun
 ) -> None:
     plain, to = packet(FRIEND, OWN), ipaddress.ip_address("192.168.1.7").packed
     routed = b"\x47" + plain[1:20] + b"\x83\x07\x04" + to + b"\x00" + plain[20:]
-    plane.deliver_untrusted(friend.flow, [routed])
+    plane.deliver_untrusted(friend.flow, routed)
     assert (plane.counts.into, plane.counts.foreign_destination) == (0, 1)
 
 
 def test_without_an_interface_packets_are_dropped_and_counted(plane: TunPlane, friend: Peer) -> None:
-    plane.deliver_untrusted(friend.flow, [packet(FRIEND, OWN)])
+    plane.deliver_untrusted(friend.flow, packet(FRIEND, OWN))
     assert plane.counts.device_full == 1
 
 
@@ -233,7 +241,7 @@ async def test_an_interface_that_takes_no_more_drops_and_counts(
     device: MemoryDevice, plane: TunPlane, friend: Peer
 ) -> None:
     for _ in range(QUEUE + 3):
-        plane.deliver_untrusted(friend.flow, [packet(FRIEND, OWN)])
+        plane.deliver_untrusted(friend.flow, packet(FRIEND, OWN))
     assert (plane.counts.into, plane.counts.device_full) == (QUEUE, 3)
 
 
@@ -245,7 +253,7 @@ async def test_an_interface_that_vanishes_is_an_error_that_names_it(
     async def vanish() -> None:
         await trio.sleep(1)
         device.close()
-        plane.deliver_untrusted(friend.flow, [packet(FRIEND, OWN)])
+        plane.deliver_untrusted(friend.flow, packet(FRIEND, OWN))
 
     async def carry() -> None:
         with pytest.raises(DeviceError, match="p2pt0 is gone"):
@@ -283,3 +291,135 @@ async def test_what_is_not_from_us_is_not_answered(device: MemoryDevice, plane: 
     device.inject(packet(OWN, FRIEND, b"87654321"))
     assert (await device.wait_written()).endswith(b"87654321")
     assert plane.counts.refused == 2
+
+
+PAYLOAD = bytes(range(256)) * 20
+LAN = b"\xc0\xa8\x01\x07"
+
+
+def from_friend(frame: bytes, destination: bytes = b"\x0a\x56\x00\x01") -> bytes:
+    """What our frames to the friend are, the other way round: their checksums are the same."""
+    at = start_of_packet(frame) + 12
+    return frame[:at] + frame[at + 4 : at + 8] + destination + frame[at + 8 :]
+
+
+SUPERPACKET = from_friend(Segments().superpacket(PAYLOAD, 1000))
+DATAGRAMS = from_friend(Segments(protocol=UDP).superpacket(PAYLOAD, 1000))
+ONE = from_friend(Segments().frame(b"one"))
+
+
+@pytest.fixture
+async def kernel(autojump_clock: trio.testing.MockClock, plane: TunPlane) -> AsyncIterator[KernelDevice]:
+    """An interface with all offloads."""
+    kernel = KernelDevice()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(plane.carry, kernel)
+        await trio.testing.wait_all_tasks_blocked()
+        yield kernel
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("frame", [SUPERPACKET, DATAGRAMS, ONE, packet(FRIEND, OWN)])
+async def test_what_the_peer_s_interface_gave_it_ours_takes_unchanged(
+    kernel: KernelDevice, plane: TunPlane, friend: Peer, frame: bytes
+) -> None:
+    plane.deliver_untrusted(friend.flow, frame)
+    assert kernel.written == [frame]
+    assert plane.counts.into == 1
+
+
+@pytest.mark.parametrize(
+    ("offloads", "frame"),
+    [
+        (frozenset(), SUPERPACKET),
+        (frozenset(), DATAGRAMS),
+        (frozenset(), ONE),
+        (frozenset({Offload.TUN_HEADER, Offload.UDP_SEGMENTATION}), SUPERPACKET),
+        (frozenset({Offload.TUN_HEADER, Offload.TCP_SEGMENTATION}), DATAGRAMS),
+    ],
+)
+async def test_what_the_interface_does_not_do_is_done_here(
+    kernel: KernelDevice, plane: TunPlane, friend: Peer, offloads: frozenset[Offload], frame: bytes
+) -> None:
+    kernel.offloads = offloads
+    plane.deliver_untrusted(friend.flow, frame)
+    assert kernel.written == [bytes(each) for each in to_plain(frame)]
+    assert all(written[0] == 0x45 for written in kernel.written)
+
+
+async def test_each_frame_of_a_bundle_is_judged_by_itself(kernel: KernelDevice, plane: TunPlane, friend: Peer) -> None:
+    lying = bytes([1, 1]) + ONE[2:]
+    forged, foreign = packet(OTHER, OWN), from_friend(Segments().frame(b"one"), LAN)
+    frames = [packet(FRIEND, OWN), forged, SUPERPACKET, foreign, lying, encode_bundle([ONE]), b"\x81app", ONE]
+    plane.deliver_untrusted(friend.flow, encode_bundle(frames))
+    assert kernel.written == [packet(FRIEND, OWN), SUPERPACKET, ONE]
+    counts = plane.counts
+    assert (counts.into, counts.forged_source, counts.foreign_destination, counts.malformed) == (3, 1, 1, 3)
+
+
+async def test_of_a_bundle_that_lies_nothing_is_delivered(kernel: KernelDevice, plane: TunPlane, friend: Peer) -> None:
+    whole = encode_bundle([ONE, ONE])
+    for lying in (whole[:-1], whole + b"\x00", b"\x80\x00\x00" + whole[1:]):
+        plane.deliver_untrusted(friend.flow, lying)
+    assert (kernel.written, plane.counts.malformed) == ([], 3)
+
+
+@pytest.mark.parametrize("destination", [LAN, b"\xe0\x00\x00\xfb", b"\x0a\x56\x00\x03"])
+async def test_a_superpacket_is_judged_by_its_addresses_too(
+    kernel: KernelDevice, plane: TunPlane, friend: Peer, destination: bytes
+) -> None:
+    plane.deliver_untrusted(friend.flow, from_friend(Segments().superpacket(PAYLOAD, 1000), destination))
+    plane.deliver_untrusted(friend.flow, Segments().superpacket(PAYLOAD, 1000))
+    assert kernel.written == []
+    assert (plane.counts.foreign_destination, plane.counts.forged_source) == (1, 1)
+
+
+@pytest.mark.parametrize("at", range(10))
+async def test_a_virtio_header_that_lies_is_dropped_and_counted(
+    kernel: KernelDevice, plane: TunPlane, friend: Peer, at: int
+) -> None:
+    """What else is true of the packet: another hint at the bytes of headers, another segment size, ECN."""
+    for value in range(256):
+        lying = SUPERPACKET[:at] + bytes([value]) + SUPERPACKET[at + 1 :]
+        plane.deliver_untrusted(friend.flow, lying)
+    assert all(is_sound(written) for written in kernel.written if not written[0] & 0x40)
+    assert len(kernel.written) + plane.counts.malformed + plane.counts.forged_source == 256
+    if at not in (2, 3, 4, 5):
+        assert set(kernel.written) <= {SUPERPACKET, b"\x01\x81" + SUPERPACKET[2:]}
+
+
+async def test_a_superpacket_goes_out_as_it_was_read_and_small_frames_share_a_call(
+    kernel: KernelDevice, plane: TunPlane, friend: Peer
+) -> None:
+    superpacket, small = (
+        Segments().superpacket(PAYLOAD, 1000),
+        [Segments().frame(bytes([number])) for number in range(3)],
+    )
+    kernel.inject(small[0], small[1], superpacket, small[2])
+    await trio.sleep(1)
+    assert friend.sent == [*small[:2], superpacket, small[2]]
+    assert isinstance(plane._outbound, Recorder)
+    assert plane._outbound.batches == [2, 1, 1]
+    assert plane.counts.out == 4
+
+
+async def test_datagrams_of_one_flow_are_joined_but_not_while_a_loop_is_looked_for(
+    kernel: KernelDevice, plane: TunPlane, friend: Peer, guard: LoopGuard
+) -> None:
+    flow = Segments(protocol=UDP)
+    datagrams = [flow.frame(bytes([number]) * 500, ident=number) for number in range(4)]
+    kernel.inject(*datagrams)
+    await trio.sleep(1)
+    (joined,) = friend.sent
+    assert to_plain(joined) == [each for datagram in datagrams for each in to_plain(datagram)]
+    guard.note_sent(datagrams[2][10:])
+    kernel.inject(*datagrams)
+    await trio.sleep(1)
+    assert friend.sent == [joined, joined], "one in the middle of others is not seen"
+    guard.note_sent(datagrams[2][10:])
+    kernel.inject(datagrams[2])
+    await trio.sleep(1)
+    kernel.inject(*datagrams)
+    await trio.sleep(1)
+    assert friend.sent[2:] == [datagrams[0], datagrams[1], datagrams[3]]
+    assert plane.counts.looped == 2

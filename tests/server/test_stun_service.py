@@ -15,8 +15,10 @@ from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.nat.rfc3489_class import Rfc3489Verdict, classify_rfc3489
 from tunnel.nat.survey import Survey
+from tunnel.network.datagrams import Segments
 from tunnel.server.stun_service import CLIENT_MEMORY, MAX_CLIENTS, REDIRECT_BURST, StunCounts, serve_stun
 from tunnel.verify.memory.internet import open_memory_internet
+from tunnel.wire.frames import Kind
 from tunnel.wire.stun import (
     Attribute,
     Change,
@@ -41,14 +43,20 @@ class FakeSocket:
     local: Endpoint
     log: list[tuple[Endpoint, Endpoint, bytes]]
     """(from, to, datagram) of all that was sent."""
-    waiting: list[tuple[bytes, Endpoint, str]] = field(default_factory=list)
+    waiting: list[Segments] = field(default_factory=list)
     arrived: trio.Event = field(default_factory=trio.Event)
 
     def send_nowait(self, datagram: bytes, remote: Endpoint, source: str) -> bool:
         self.log.append((Endpoint(source, self.local.port), remote, datagram))
         return True
 
+    def send_segments(self, segments: Segments, remote: Endpoint, source: str) -> int:
+        raise NotImplementedError("it sends on nothing")
+
     async def receive_batch(self) -> list[tuple[bytes, Endpoint, str]]:
+        raise NotImplementedError("it reads without copies")
+
+    async def receive_segments(self) -> list[Segments]:
         await self.arrived.wait()
         batch, self.waiting, self.arrived = self.waiting, [], trio.Event()
         return batch
@@ -69,7 +77,7 @@ class Service:
         """What came back: (from, message), and the client was always the one it went to."""
         del self.log[:]
         own = own or self.sockets[at].local.host
-        self.sockets[at].waiting.extend((datagram, remote, own) for datagram in datagrams)
+        self.sockets[at].waiting.extend(Segments(datagram, remote, own=own) for datagram in datagrams)
         self.sockets[at].arrived.set()
         await trio.testing.wait_all_tasks_blocked()
         assert all(target.host == remote.host for _, target, _ in self.log)
@@ -234,7 +242,7 @@ async def test_a_flood_of_askers_is_not_remembered_without_bound() -> None:
         await service.ask([REQUEST], BESIDE)
         for number in range(MAX_CLIENTS):
             client = Endpoint(f"25.{number >> 8 & 255}.{number & 255}.1", 5000)
-            service.sockets[0].waiting.append((REQUEST, client, FOUR[0].host))
+            service.sockets[0].waiting.append(Segments(REQUEST, client, own=FOUR[0].host))
         service.sockets[0].arrived.set()
         await trio.testing.wait_all_tasks_blocked()
         [(_, answer)] = await service.ask([aiming(BESIDE.port)])
@@ -275,6 +283,29 @@ async def test_what_is_no_request_is_never_answered(datagram: bytes) -> None:
         assert await service.ask([datagram]) == []
         assert service.counts == StunCounts(ignored=1)
         assert len(await service.ask([REQUEST])) == 1
+
+
+async def test_datagrams_of_one_read_are_answered_each() -> None:
+    """The kernel joins what one client sends in a row (UDP_GRO)."""
+    async with serving(FOUR) as service:
+        service.sockets[0].waiting.append(Segments(REQUEST * 3, CLIENT, len(REQUEST), FOUR[0].host))
+        assert [source for source, _ in await service.ask([REQUEST])] == [FOUR[0]] * 4
+
+
+async def test_what_is_relayed_is_told_apart_within_one_read() -> None:
+    """A node asks and relays from one socket: the kernel may join a short request to the fragments before it."""
+    taken: list[tuple[int, list[bytes]]] = []
+    passed = bytes([Kind.RELAYED]) + bytes(len(REQUEST) - 1)
+
+    def take(socket: int, segments: Segments) -> None:
+        taken.append((socket, segments.datagrams()))
+
+    async with serving(FOUR, on_relayed=take) as service:
+        for mixed in ([passed, passed], [passed, REQUEST], [REQUEST, passed[:-1]]):
+            service.sockets[1].waiting.append(Segments(b"".join(mixed), CLIENT, len(REQUEST), FOUR[1].host))
+        answers = await service.ask([], at=1)
+        assert [source for source, _ in answers] == [FOUR[1]] * 2
+        assert taken == [(1, [passed, passed]), (1, [passed]), (1, [passed[:-1]])]
 
 
 async def test_random_junk_does_not_end_the_service() -> None:
@@ -327,7 +358,7 @@ async def test_the_least_question_gets_so_many_bytes(
 
 async def ask_classic(service: Any, datagram: bytes) -> list[tuple[Endpoint, bytes]]:
     del service.log[:]
-    service.sockets[0].waiting.append((datagram, CLIENT, FOUR[0].host))
+    service.sockets[0].waiting.append(Segments(datagram, CLIENT, own=FOUR[0].host))
     service.sockets[0].arrived.set()
     await trio.testing.wait_all_tasks_blocked()
     return [(source, answer) for source, _, answer in service.log]

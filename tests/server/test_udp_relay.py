@@ -12,6 +12,7 @@ from tunnel.crypto.circuit_seal import open_binding, seal_binding
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.identity import NetworkId, NodeId
 from tunnel.model.rates import TokenBucket
+from tunnel.network.datagrams import Segments
 from tunnel.server.bind_cookies import COOKIE_PERIOD
 from tunnel.server.circuits import BIND_LIFE, PROVES_A_SECOND, Circuits
 from tunnel.server.presence import Member, Presence
@@ -37,6 +38,8 @@ class Socket:
     sent: list[tuple[bytes, Endpoint]] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     room: int = 1000
+    calls: int = 0
+    """How often it sent on what was received."""
 
     def send_nowait(self, datagram: bytes, remote: Endpoint, source: str) -> bool:
         if len(self.sent) >= self.room:
@@ -46,7 +49,14 @@ class Socket:
         self.sent.append((datagram, remote))
         return True
 
+    def send_segments(self, segments: Segments, remote: Endpoint, source: str) -> int:
+        self.calls += 1
+        return sum(self.send_nowait(datagram, remote, source) for datagram in segments.datagrams())
+
     async def receive_batch(self) -> list[tuple[bytes, Endpoint, str]]:
+        raise AssertionError("the relay is given what comes")
+
+    async def receive_segments(self) -> list[Segments]:
         raise AssertionError("the relay is given what comes")
 
     def close(self) -> None:
@@ -97,7 +107,7 @@ class Room:
     ) -> None:
         """One bind."""
         datagram = seal_binding(circuit.key, Binding(Word.BIND, circuit.circuit, counter, cookie=cookie))
-        self.relay.handle_untrusted(socket, datagram, remote, own)
+        self.relay.handle_untrusted(socket, Segments(datagram, remote, own=own))
 
     def cookie(self, circuit: Circuit, counter: int, remote: Endpoint, socket: int = 0) -> bytes:
         """What the server sends to a 5-tuple that nothing is bound to."""
@@ -159,11 +169,33 @@ async def test_datagrams_go_on_as_they_are_between_the_bound_ends(room: Room) ->
     room.take(0)
     room.take(1)
     there, back = encode_passed(laptop.circuit, b"there"), encode_passed(till.circuit, b"back")
-    room.relay.handle_untrusted(0, there, LAPTOP, OWN)
-    room.relay.handle_untrusted(1, back, TILL, OWN)
+    room.relay.handle_untrusted(0, Segments(there, LAPTOP, own=OWN))
+    room.relay.handle_untrusted(1, Segments(back, TILL, own=OWN))
     assert room.take(1) == [(there, TILL)]
     assert room.take(0) == [(back, LAPTOP)]
     assert (room.relay.statistics.datagrams, room.relay.statistics.bytes) == (2, 9)
+
+
+async def test_datagrams_of_one_read_go_on_by_one_call(room: Room) -> None:
+    """They are a record's fragments: one look-up, one charge, one system call for all."""
+    laptop, _ = await room.bound()
+    fragments = [encode_passed(laptop.circuit, bytes([number]) * size) for number, size in enumerate((90, 90, 90, 7))]
+    room.relay.handle_untrusted(0, Segments(b"".join(fragments), LAPTOP, len(fragments[0]), OWN))
+    assert room.take() == [(fragment, TILL) for fragment in fragments]
+    assert room.sockets[0].calls == 1
+    assert (room.relay.statistics.datagrams, room.relay.statistics.bytes) == (4, 277)
+
+
+async def test_each_datagram_of_one_read_is_judged_alone_if_they_differ(room: Room) -> None:
+    laptop, till = await room.bound()
+    bind = seal_binding(laptop.key, Binding(Word.BIND, laptop.circuit, 1, cookie=room.cookie(laptop, 1, LAPTOP)))
+    passed = encode_passed(laptop.circuit, bytes(len(bind) - len(encode_passed(0, b""))))
+    foreign = encode_passed(till.circuit ^ 1, bytes(len(bind) - len(encode_passed(0, b""))))
+    room.relay.handle_untrusted(0, Segments(passed + bind + foreign + passed[:20], LAPTOP, len(bind), OWN))
+    sent = room.take()
+    assert [(datagram, to) for datagram, to in sent if to == TILL] == [(passed, TILL), (passed[:20], TILL)]
+    assert [said(laptop, answer).word for answer, to in sent if to == LAPTOP] == [Word.BOUND]
+    assert room.relay.statistics.dropped_no_circuit == 1
 
 
 @pytest.mark.parametrize(("socket", "remote"), [(0, ELSEWHERE), (1, LAPTOP), (0, LAPTOP._replace(host="25.1.0.2"))])
@@ -171,7 +203,7 @@ async def test_what_comes_from_an_end_that_is_not_bound_is_dropped_and_counted(
     room: Room, socket: int, remote: Endpoint
 ) -> None:
     laptop, _ = await room.bound()
-    room.relay.handle_untrusted(socket, encode_passed(laptop.circuit, b"x"), remote, OWN)
+    room.relay.handle_untrusted(socket, Segments(encode_passed(laptop.circuit, b"x"), remote, own=OWN))
     assert room.take(0) == room.take(1) == []
     assert room.relay.statistics.dropped_not_bound == 1
 
@@ -188,8 +220,8 @@ async def test_each_end_hears_from_the_address_that_it_asked(room: Room) -> None
     room.bind(till, 0, TILL)
     room.take()
     del room.sockets[0].sources[:]
-    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x"), LAPTOP, ALIAS)
-    room.relay.handle_untrusted(0, encode_passed(till.circuit, b"x"), TILL, OWN)
+    room.relay.handle_untrusted(0, Segments(encode_passed(laptop.circuit, b"x"), LAPTOP, own=ALIAS))
+    room.relay.handle_untrusted(0, Segments(encode_passed(till.circuit, b"x"), TILL, own=OWN))
     assert [to for _, to in room.take()] == [TILL, LAPTOP]
     assert room.sockets[0].sources == [OWN, ALIAS]
 
@@ -199,13 +231,13 @@ async def test_nothing_goes_to_an_end_that_was_not_bound_or_not_for_long(room: R
     laptop, till = await room.hear()
     room.bind(laptop, 0, LAPTOP)
     room.take()
-    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x"), LAPTOP, OWN)
+    room.relay.handle_untrusted(0, Segments(encode_passed(laptop.circuit, b"x"), LAPTOP, own=OWN))
     assert room.relay.statistics.dropped_half_bound == 1
     room.bind(till, 0, TILL)
     await trio.sleep(BIND_LIFE + 1)
     room.bind(laptop, 1, LAPTOP)
     room.take()
-    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x"), LAPTOP, OWN)
+    room.relay.handle_untrusted(0, Segments(encode_passed(laptop.circuit, b"x"), LAPTOP, own=OWN))
     assert room.relay.statistics.dropped_half_bound == 2
     assert room.take() == []
 
@@ -216,7 +248,7 @@ async def test_an_end_moves_by_a_newer_bind_at_once(room: Room) -> None:
     room.bind(laptop, 1, ELSEWHERE)
     assert [to for _, to in room.take()] == [ELSEWHERE]
     back = encode_passed(till.circuit, b"back")
-    room.relay.handle_untrusted(0, back, TILL, OWN)
+    room.relay.handle_untrusted(0, Segments(back, TILL, own=OWN))
     assert room.take() == [(back, ELSEWHERE)]
     assert room.relay.statistics.moves == 1
 
@@ -228,7 +260,7 @@ async def test_a_recorded_bind_moves_nothing_and_is_not_answered(room: Room, cou
     room.take()
     room.ask(laptop, counter, ELSEWHERE)
     back = encode_passed(till.circuit, b"back")
-    room.relay.handle_untrusted(0, back, TILL, OWN)
+    room.relay.handle_untrusted(0, Segments(back, TILL, own=OWN))
     assert room.take() == [(back, LAPTOP)]
     assert room.relay.statistics.binds_refused == 1
 
@@ -247,7 +279,7 @@ async def test_an_answer_is_not_longer_than_its_question(room: Room) -> None:
     laptop, _ = await room.hear()
     for cookie in (NO_COOKIE, room.cookie(laptop, 0, LAPTOP)):
         question = seal_binding(laptop.key, Binding(Word.BIND, laptop.circuit, 0, cookie=cookie))
-        room.relay.handle_untrusted(0, question, LAPTOP, OWN)
+        room.relay.handle_untrusted(0, Segments(question, LAPTOP, own=OWN))
         assert [len(answer) for answer, _ in room.take()] == [len(question)]
 
 
@@ -259,7 +291,7 @@ async def test_nothing_is_aimed_at_who_did_not_answer(room: Room) -> None:
     for number, cookie in enumerate((NO_COOKIE, bytes(range(8)), room.cookie(till, 1, LAPTOP)), 2):
         room.ask(till, number, TILL, cookie=cookie)
     room.take()
-    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"flood"), LAPTOP, OWN)
+    room.relay.handle_untrusted(0, Segments(encode_passed(laptop.circuit, b"flood"), LAPTOP, own=OWN))
     assert room.take() == []
     assert room.relay.statistics.dropped_half_bound == 1
     assert room.relay.statistics.binds == 1
@@ -270,7 +302,7 @@ async def test_until_the_new_end_is_proved_the_old_one_stays(room: Room) -> None
     room.ask(laptop, 1, ELSEWHERE)
     room.take()
     back = encode_passed(till.circuit, b"back")
-    room.relay.handle_untrusted(0, back, TILL, OWN)
+    room.relay.handle_untrusted(0, Segments(back, TILL, own=OWN))
     assert room.take() == [(back, LAPTOP)]
     assert room.relay.statistics.moves == 0
 
@@ -343,7 +375,7 @@ async def test_a_node_s_rate_covers_what_it_sends_over_both_relays(room: Room) -
     datagram = encode_passed(laptop.circuit, bytes(1000 - FRAME_COST - 10))
     assert room.laptop.allowance.take(trio.current_time(), 5000.0)  # what it sent through the WebSocket
     for _ in range(10):
-        room.relay.handle_untrusted(0, datagram, LAPTOP, OWN)
+        room.relay.handle_untrusted(0, Segments(datagram, LAPTOP, own=OWN))
     assert len(room.take()) == 5
     assert room.relay.statistics.dropped_over_rate == 5
 
@@ -354,14 +386,14 @@ async def test_a_node_that_registers_again_sends_from_its_new_allowance(room: Ro
     again = room._join("laptop")
     room.bind(laptop, 1, LAPTOP)
     room.take()
-    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x" * 90), LAPTOP, OWN)
+    room.relay.handle_untrusted(0, Segments(encode_passed(laptop.circuit, b"x" * 90), LAPTOP, own=OWN))
     assert not again.allowance.take(trio.current_time(), RATE)
 
 
 async def test_what_the_kernel_does_not_take_is_counted(room: Room) -> None:
     laptop, _ = await room.bound()
     room.sockets[0].room = 0
-    room.relay.handle_untrusted(0, encode_passed(laptop.circuit, b"x"), LAPTOP, OWN)
+    room.relay.handle_untrusted(0, Segments(encode_passed(laptop.circuit, b"x"), LAPTOP, own=OWN))
     assert room.relay.statistics.dropped_unsent == 1
     assert room.relay.statistics.datagrams == 0
 
@@ -371,6 +403,6 @@ async def test_what_the_kernel_does_not_take_is_counted(room: Room) -> None:
 )
 async def test_junk_costs_a_count(room: Room, junk: bytes) -> None:
     await room.bound()
-    room.relay.handle_untrusted(0, junk, LAPTOP, OWN)
+    room.relay.handle_untrusted(0, Segments(junk, LAPTOP, own=OWN))
     assert room.take() == []
     assert room.relay.statistics.dropped_malformed == 1

@@ -12,16 +12,17 @@ import trio
 if TYPE_CHECKING:
     from tunnel.embedding import Node
     from tunnel.model.invite import Invite
+    from tunnel.model.offload import Offload
     from tunnel.model.settings import NodeSettings, ServerSettings
     from tunnel.network.ports import World
     from tunnel.server.program import ServerReady
 
 
-def this_machine(state: Path | None) -> World:
-    """All ports of this machine. Files are kept in `state`."""
+def this_machine(state: Path | None, without: frozenset[Offload] = frozenset()) -> World:
+    """All ports of this machine. Files are kept in `state`; `without`: offloads that are not used."""
     from tunnel.network.os.world import real_world
 
-    return real_world(state)
+    return real_world(state, without)
 
 
 def guard_memory() -> None:
@@ -51,5 +52,5 @@ async def serve_here(settings: ServerSettings, *, task_status: trio.TaskStatus[S
 
     settings = fit_connections(settings, raise_descriptor_limit())
     folders = [] if settings.state is None else [settings.state]
-    world = replace(this_machine(settings.state), privileges=RealPrivileges(folders, None))
+    world = replace(this_machine(settings.state, settings.without_offloads), privileges=RealPrivileges(folders, None))
     await serve(settings, world, task_status=task_status)

@@ -19,6 +19,7 @@ from tunnel.cli.state_lock import SERVER, holding
 from tunnel.cli.unix_signals import run_until_signal
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import SettingsError
+from tunnel.model.offload import offload_names, parse_offloads
 from tunnel.model.settings import NODES_PER_ADDRESS, SERVER_PORT, STUN_PORTS, ServerSettings
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,10 @@ class ServerOptions:
     max_connections_per_address: Annotated[
         int, Parameter(help="Nodes online from one IPv4 address or IPv6 /48, such as an office behind a NAT.")
     ] = NODES_PER_ADDRESS
+    without_offload: Annotated[
+        tuple[str, ...],
+        Parameter(help=f"Do without this offload of the kernel, repeatable: {offload_names()}."),
+    ] = ()
     addresses: Annotated[
         str, Parameter(help="IPv4 pool of each network's tunnel addresses, a prefix of 8 to 30 bits.")
     ] = "10.86.0.0/16"
@@ -88,6 +93,7 @@ class ServerOptions:
             addresses=_pool(self.addresses),
             max_connections_per_address=self._most_per_address(),
             udp_relay=not self.no_udp_relay,
+            without_offloads=parse_offloads(self.without_offload),
         )
 
     def _most_per_address(self) -> int:

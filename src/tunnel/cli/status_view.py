@@ -61,6 +61,8 @@ def _facts(status: Json) -> Table:
         facts.add_row("ip", Text("none: no interface here (--userspace); ping of this program and the library only"))
     nat = nat_words(node["nat"]) if node.get("uses_udp", True) else "does not matter: no UDP is used (--no-udp)"
     facts.add_row("nat", plain(nat))
+    if "offloads" in node:
+        facts.add_row("offloads", plain(", ".join(node["offloads"]) or "none: one packet at a time, which is slower"))
     for mapping in node["port_mappings"]:
         if mapping["external"] is not None:
             facts.add_row("open port", plain(port_mapping_words(mapping)))

@@ -24,6 +24,7 @@ from tunnel.cli.unix_signals import run_until_signal
 from tunnel.cli.up_messages import name_of, report_notes, report_peers, report_up
 from tunnel.model.endpoint import split_host_port
 from tunnel.model.errors import SettingsError
+from tunnel.model.offload import offload_names, parse_offloads
 from tunnel.model.settings import NodeSettings
 from tunnel.model.settings_check import check_node_settings, fit_name
 from tunnel.node.control import serve_control
@@ -54,6 +55,10 @@ class UpOptions:
     ] = False
     stun: Annotated[tuple[str, ...], Parameter(help="Another STUN server, HOST:PORT, repeatable.")] = ()
     no_default_stun: Annotated[bool, Parameter(help="Do not ask the ten public STUN servers.")] = False
+    without_offload: Annotated[
+        tuple[str, ...],
+        Parameter(help=f"Do without this offload of the kernel, repeatable: {offload_names()}."),
+    ] = ()
 
     def settings(self) -> NodeSettings:
         """Parsed and checked. Raises SettingsError."""
@@ -74,6 +79,7 @@ class UpOptions:
             stun=tuple(_stun(text) for text in self.stun),
             default_stun=not self.no_default_stun,
             keep_datagrams=False,
+            without_offloads=parse_offloads(self.without_offload),
         )
         check_node_settings(settings, _option)
         return settings
@@ -101,7 +107,7 @@ async def up(
     make_folder(control.parent, "--control")
     _warn_of_random_port(settings)
 
-    world = launch.this_machine(state)
+    world = launch.this_machine(state, settings.without_offloads)
     ports = {f"UDP 0.0.0.0:{settings.udp_port}": "--udp-port"}
 
     async def program() -> None:

@@ -62,7 +62,7 @@ class Reassembly:
             raise MalformedFrame("no handshake datagram")
         if not hmac.compare_digest(_mac_of(self._mac, datagram[:-MAC_BYTES]), datagram[-MAC_BYTES:]):
             raise NotAuthentic("a handshake datagram that the peer did not make")
-        segment, count = header.segment, header.segments
+        segment, count = header.fragment, header.fragments
         if not segment < count <= MAX_FRAGMENTS:
             raise MalformedFrame("a handshake datagram whose segment numbers make no sense")
         if now < self._delivered_until and datagram in self._delivered:

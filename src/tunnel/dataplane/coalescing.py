@@ -10,8 +10,9 @@ import struct
 from collections.abc import Sequence
 
 from tunnel.dataplane.superpacket import MAX_UDP_SEGMENTS
+from tunnel.model.buffers import Buffer
 from tunnel.wire.checksum import MODULUS, checksum_of, pseudo_header_sum, sum_of
-from tunnel.wire.virtio import GSO_NONE, GSO_UDP_L4, NEEDS_CSUM, VIRTIO, VIRTIO_BYTES, Buffer
+from tunnel.wire.virtio import GSO_NONE, GSO_UDP_L4, NEEDS_CSUM, VIRTIO, VIRTIO_BYTES
 
 MAX_PACKET = 0xFFFF
 """Bytes of a superpacket, without its virtio header."""

@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from tunnel.dataplane.key_slots import Keys, KeySlots
+from tunnel.dataplane.reassembly import Reassembly
+from tunnel.dataplane.record_size import RecordSize
 from tunnel.dataplane.waiting_packets import WaitingPackets
 from tunnel.model.identity import NodeId
 from tunnel.model.way import Way
@@ -71,22 +73,32 @@ class Received:
         self.by_udp = self.by_link = 0
         """Bytes of data by UDP, and over the link to the server."""
         self.came = 0
-        """Packets that came by UDP."""
+        """Datagrams that came by UDP."""
         self.counted = 0
-        """Packets that the peer has sent, by the counters of those that came."""
+        """Datagrams that the peer has sent by UDP, by the counters and fragments of those that came."""
         self.due = NEVER
         """When data causes the next tally; set by the sender of tallies."""
         self._index = self._counter = 0
 
-    def note(self, index: int, counter: int, *, is_udp: bool) -> None:
-        """Count a packet with this receiver index and counter. Counters missing in between were lost, or are late."""
+    def note(self, index: int, counter: int, fragments: int, *, is_udp: bool) -> None:
+        """Count a record with this receiver index and counter, which came whole.
+
+        Records whose counters are missing in between were lost, or are late: each counts as one datagram.
+        """
         if index != self._index:
-            self.counted += 1
+            self._index, self._counter, missing = index, counter, 0
         elif counter > self._counter:
-            self.counted += counter - self._counter
-        self.came += is_udp
-        if index != self._index or counter > self._counter:
-            self._index, self._counter = index, counter
+            missing, self._counter = counter - self._counter - 1, counter
+        else:
+            missing = -1
+        if is_udp:
+            self.came += fragments
+            self.counted += fragments + missing
+
+    def note_broken(self, fragments: int, came: int) -> None:
+        """Count a record of so many fragments that was given up. Its counter is missing, so one counts already."""
+        self.came += came
+        self.counted += fragments - 1
 
 
 class Flow:
@@ -100,7 +112,9 @@ class Flow:
         "keys",
         "node",
         "peer",
+        "reassembly",
         "received",
+        "record_size",
         "route",
         "rx_bytes",
         "takes_ip",
@@ -124,6 +138,10 @@ class Flow:
         self.datagram_size = BASE_SIZE
         """Bytes of UDP payload that a datagram may have on each of these ways; written by the routing. The head of a
         circuit comes on top. The link to the server has no such limit."""
+        self.record_size = RecordSize()
+        """Written with what the peer says of its losses."""
+        self.reassembly: Reassembly | None = None
+        """What came in pieces; made when that happens."""
         self.is_direct_allowed = True
         """Whether packets without a relay are accepted; written by the routing."""
         self.takes_ip = True

@@ -1,30 +1,35 @@
 """The way in: each datagram goes to its receiver by its first byte, then by the index in its header.
 
-    UDP socket --batch--> STUN: to the survey
+    UDP socket --reads--> STUN: to the survey
         |                 RELAYED: a datagram behind a circuit's head is unwrapped; the others are for the circuits
+        |                 PROBE, HANDSHAKE: owner by index
         v
-    link ------batch----> DATA, CONTROL: flow by index -> open, replay window -> mux
-                          PROBE, HANDSHAKE: owner by index
+    link --records------> DATA, CONTROL: flow by index -> fragments joined -> open, replay window -> mux
 
-A header is unpacked here, once. What comes from a stranger changes no more than a counter. No I/O: time is passed in.
+Mostly one read brings all fragments of a record in order: they are joined and opened at once. Else they go through the
+flow's reassembly. What comes from a stranger changes no more than a counter. No I/O: time is passed in.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from tunnel.dataplane.circuit_table import CircuitTable
 from tunnel.dataplane.flow import Flow, FlowPeer
 from tunnel.dataplane.flow_index import FlowIndex, Indexed
+from tunnel.dataplane.key_slots import Keys
 from tunnel.dataplane.mux import Mux
 from tunnel.dataplane.outbound import WANT_GAP
+from tunnel.dataplane.reassembly import Reassembly, ReassemblyBudget
+from tunnel.model.buffers import Buffer
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame, NotAuthentic
 from tunnel.model.way import RELAY, Way
+from tunnel.network.datagrams import MAX_SEGMENTS, Segments
 from tunnel.wire.circuits import HEAD, HEAD_BYTES, Word
 from tunnel.wire.frames import HEADER, HEADER_BYTES, Header, Kind
 from tunnel.wire.stun import is_stun
@@ -32,13 +37,16 @@ from tunnel.wire.stun import is_stun
 log = logging.getLogger(__name__)
 
 _unpack_header = HEADER.unpack_from
+_NUMBERS = bytes(range(MAX_SEGMENTS))
+_INDEX_END, _COUNTER_END = 7, 15
+"""The last bytes of the index and the counter in a header."""
 _DATA, _CONTROL, _RELAYED = int(Kind.DATA), int(Kind.CONTROL), int(Kind.RELAYED)
 _OWNED = (int(Kind.HANDSHAKE), int(Kind.PROBE))
 
 
 @dataclass(slots=True)
 class DatagramCounts:
-    """Datagrams that came in and were dropped."""
+    """Datagrams that came in and were dropped; those whose pieces were joined count once."""
 
     malformed: int = 0
     unknown_index: int = 0
@@ -64,7 +72,7 @@ class RelayTaker(Protocol):
 
 
 class Inbound:
-    """One for each node. The readers of sockets call `receive`, the reader of the link `dispatch_untrusted`."""
+    """One for each node. The readers of sockets call `receive`, the reader of the link `receive_relayed`."""
 
     def __init__(
         self,
@@ -83,122 +91,158 @@ class Inbound:
         self._circuits = circuits
         self._stun = stun
         self._relay = relay
+        self.budget = ReassemblyBudget()
+        self._heard: tuple[Flow, Way] | None = None
         self.counts = DatagramCounts()
 
-    def receive(self, socket: int, batch: Sequence[tuple[bytes, Endpoint]], now: float) -> None:
-        """Datagrams and their sources, from the UDP socket of this number."""
-        run: list[bytes] = []
-        way = direct = RELAY
-        for datagram, remote in batch:
-            circuit = self._circuit_of(datagram, remote) if datagram[:1] == b"\x14" else None
-            if circuit is not None:
-                here, datagram = circuit, datagram[HEAD_BYTES:]  # noqa: PLW2901 - what follows is a datagram too
+    def receive(self, socket: int, reads: Iterable[Segments], now: float) -> None:
+        """What came in on the UDP socket of this number. Whatever it holds, a bad datagram only changes a counter."""
+        direct = RELAY
+        self._heard = None
+        for data, remote, segment_size, _ in reads:
+            if remote != direct.remote:
+                direct = Way(socket, remote)
+            if data:
+                self._receive_read(data, segment_size or len(data), direct, now)
             else:
-                if remote != direct.remote:
-                    direct = Way(socket, remote)
-                here = direct
-            if here is not way:
-                self.dispatch_untrusted(run, way, now)
-                way, run = here, []
-            run.append(datagram)
-        self.dispatch_untrusted(run, way, now)
+                self.counts.malformed += 1
 
-    def dispatch_untrusted(self, datagrams: Sequence[bytes], way: Way, now: float) -> None:
-        """Datagrams that came by one way, in order. Whatever they hold, a bad one only changes a counter."""
-        opened: list[bytes] = []
-        flow, flow_index = None, -1
-        for datagram in datagrams:
-            kind = datagram[0] if len(datagram) >= HEADER_BYTES else -1
-            if kind != _DATA:
-                self._deliver(flow, opened, way, now)
-                opened = []
-                if kind != _CONTROL:
-                    self._receive_other(kind, datagram, way)
-                    continue
-            _, _, _, index, counter = _unpack_header(datagram)
-            if index != flow_index:
-                self._deliver(flow, opened, way, now)
-                opened = []
-                flow, flow_index = self._index.flows.get(index), index
-            if flow is None:
-                self.counts.unknown_index += 1
-                continue
-            plaintext = self._open(flow, datagram, index, counter, way, now)
-            if plaintext is None:
-                continue
-            if kind == _DATA:
-                opened.append(plaintext)
+    def receive_relayed(self, records: Iterable[bytes], now: float) -> None:
+        """What one peer sent over the link: whole records, probes, handshakes; in order, and as bad as any."""
+        self._heard = None
+        for record in records:
+            kind = record[0] if len(record) >= HEADER_BYTES else -1
+            if kind in (_DATA, _CONTROL):
+                self._receive_sealed(record, 0, 0, len(record), RELAY, now)
             else:
-                self._hear(flow, plaintext, way, now)
-        self._deliver(flow, opened, way, now)
+                self._receive_other(kind, record, RELAY)
 
-    def _circuit_of(self, datagram: bytes, remote: Endpoint) -> Way | None:
+    def _receive_read(self, data: Buffer, size: int, direct: Way, now: float) -> None:
+        """Datagrams of `size` bytes each but the last, all from one endpoint."""
+        at, end = 0, len(data)
+        is_relay = direct.remote in self._circuits.relays
+        while at < end:
+            begin, way = at, direct
+            stop = min(at + size, end)
+            if is_relay and data[at] == _RELAYED and (circuit := self._circuit_of(data[at:stop])) is not None:
+                begin, way = at + HEAD_BYTES, circuit
+            kind = data[begin] if stop - begin >= HEADER_BYTES else -1
+            if kind in (_DATA, _CONTROL):
+                at = self._receive_sealed(data, at, begin, size, way, now)
+            else:
+                self._receive_other(kind, bytes(data[begin:stop]), way)
+                at = stop
+
+    def _circuit_of(self, datagram: Buffer) -> Way | None:
         """The way of a datagram that a UDP relay passed on; None for a message of the relay itself."""
-        if len(datagram) < HEADER_BYTES or remote not in self._circuits.relays:
+        if len(datagram) < HEADER_BYTES:
             return None
         _, word, number = HEAD.unpack_from(datagram)
         return self._circuits.ways.get(number) if word == Word.PASS else None
 
-    def _open(self, flow: Flow, datagram: bytes, index: int, counter: int, way: Way, now: float) -> bytes | None:
-        """The plaintext. None if the datagram is not the peer's: then only a counter has changed.
+    def _receive_sealed(self, data: Buffer, at: int, begin: int, size: int, way: Way, now: float) -> int:
+        """A fragment whose datagram is at `at` and whose header is at `begin`, and those of its record that follow.
+
+        Returns where the next datagram is.
+        """
+        kind, fragment, fragments, index, counter = _unpack_header(data, begin)
+        stop = min(at + size, len(data))
+        flow = self._index.flows.get(index)
+        if flow is None:
+            self.counts.unknown_index += 1
+            return stop
+        keys = self._keys_of(flow, index, counter, way, now)
+        if keys is None:
+            self.counts.not_authentic += 1
+            return stop
+        header, sealed = bytes(data[begin : begin + HEADER_BYTES]), None
+        piece = begin - at + HEADER_BYTES
+        if fragments == 1 or way.remote is None:
+            sealed = data[at + piece : stop]
+        elif fragment == 0 and _is_row(data, at, begin, size, fragments):
+            last, stop = at + (fragments - 1) * size, min(at + fragments * size, len(data))
+            pieces = [data[start + piece : start + size] for start in range(at, last, size)]
+            sealed = b"".join((*pieces, data[last + piece : stop]))
+        else:
+            if flow.reassembly is None:
+                flow.reassembly = Reassembly(self.budget, flow.received.note_broken)
+            try:
+                sealed = flow.reassembly.add((index, counter), fragment, fragments, data[at + piece : stop], now)
+            except NotAuthentic:
+                self.counts.not_authentic += 1
+            except MalformedFrame as error:
+                self._note_malformed(kind, error)
+            header = HEADER.pack(kind, 0, fragments, index, counter)
+        if sealed is not None:
+            self._open(flow, keys, kind, header, sealed, index, counter, fragments, way, now)
+        return stop
+
+    def _keys_of(self, flow: Flow, index: int, counter: int, way: Way, now: float) -> Keys | None:
+        """The keys that may open this record now.
 
         If direct paths are forbidden, what comes directly is ignored, so that guessing our address shows nothing.
         """
         keys = flow.keys.find(index)
         is_heard = flow.is_direct_allowed or not way.is_direct
-        if keys is None or not is_heard or now - keys.born > self._key_life:
-            self.counts.not_authentic += 1
+        if keys is None or not is_heard or now - keys.born > self._key_life or not keys.opener.is_fresh(counter):
             return None
+        return keys
+
+    def _open(
+        self,
+        flow: Flow,
+        keys: Keys,
+        kind: int,
+        header: bytes,
+        sealed: Buffer,
+        index: int,
+        counter: int,
+        fragments: int,
+        way: Way,
+        now: float,
+    ) -> None:
+        """Open a record and hand it over. If it is not the peer's, only a counter has changed."""
         try:
-            plaintext = keys.opener.open(datagram, counter)
+            plaintext = keys.opener.open_record(header, sealed, counter)
+            if flow.reassembly:
+                flow.reassembly.forget((index, counter))
             keys.owed = math.inf
             if keys is flow.keys.next:
                 flow.peer.note_confirmed(keys)
+            flow.received.note(index, counter, fragments, is_udp=way.remote is not None)
+            heard = self._heard
+            if kind == _CONTROL or heard is None or heard[0] is not flow or heard[1] is not way:
+                self._note_heard(flow, kind, way, now)
+            flow.rx_bytes += len(plaintext)
+            if kind == _DATA:
+                self._deliver(flow, plaintext, way, now)
+            else:
+                self._mux.hear(flow, plaintext)
         except NotAuthentic:
             self.counts.not_authentic += 1
-            return None
         except MalformedFrame as error:
-            self._note_malformed(datagram[0], error)
-            return None
+            self._note_malformed(kind, error)
         except Exception as error:  # a bug of ours costs one peer, never the node
             self._fail(flow.peer, error)
-            return None
-        flow.received.note(index, counter, is_udp=way.remote is not None)
-        return plaintext
 
-    def _deliver(self, flow: Flow | None, packets: Sequence[bytes], way: Way, now: float) -> None:
-        """Hand over data of one flow that came in a row."""
-        if flow is None or not packets:
-            return
-        size = sum(map(len, packets))
-        try:
-            flow.peer.note_heard(way, now)
-            flow.rx_bytes += size
-            flow.used = now
-            received = flow.received
-            if way.remote is not None:
-                received.by_udp += size
-            else:
-                received.by_link += size
+    def _note_heard(self, flow: Flow, kind: int, way: Way, now: float) -> None:
+        """Told once for what one flow sent in a row by one way."""
+        flow.peer.note_heard(way, now)
+        if kind == _DATA:
+            self._heard = flow, way
             if now - flow.wanted_at > WANT_GAP:
                 flow.peer.want()  # the peer wants us: the introduction that it got may have been lost on its way here
-            if now >= received.due:
-                flow.peer.note_got_data(now)
-            for take, taken in self._mux.split(packets):
-                take(flow, taken)
-        except Exception as error:  # likewise
-            self._fail(flow.peer, error)
 
-    def _hear(self, flow: Flow, plaintext: bytes, way: Way, now: float) -> None:
-        """Hand over a control packet."""
-        try:
-            flow.peer.note_heard(way, now)
-            flow.rx_bytes += len(plaintext)
-            self._mux.hear(flow, plaintext)
-        except MalformedFrame as error:
-            self._note_malformed(Kind.CONTROL, error)
-        except Exception as error:  # likewise
-            self._fail(flow.peer, error)
+    def _deliver(self, flow: Flow, plaintext: bytes, way: Way, now: float) -> None:
+        flow.used = now
+        received = flow.received
+        if way.remote is not None:
+            received.by_udp += len(plaintext)
+        else:
+            received.by_link += len(plaintext)
+        if now >= received.due:
+            flow.peer.note_got_data(now)
+        self._mux.deliver(flow, plaintext)
 
     def _receive_other(self, kind: int, datagram: bytes, way: Way) -> None:
         """Anything but data and control packets."""
@@ -239,3 +283,17 @@ class Inbound:
     def _fail(self, peer: Indexed | FlowPeer, error: Exception) -> None:
         self.counts.failed += 1
         peer.fail(error)
+
+
+def _is_row(data: Buffer, at: int, begin: int, size: int, fragments: int) -> bool:
+    """Whether all fragments of a record lie here in order, from number 0 on. The seal decides in the end."""
+    last = at + (fragments - 1) * size
+    if not 1 < fragments <= MAX_SEGMENTS or last >= len(data):
+        return False
+    return (
+        bytes(data[begin + 1 : last + size : size][:fragments]) == _NUMBERS[:fragments]
+        and bytes(data[begin + _COUNTER_END : last + size : size][:fragments])
+        == bytes((data[begin + _COUNTER_END],)) * fragments
+        and bytes(data[begin + _INDEX_END : last + size : size][:fragments])
+        == bytes((data[begin + _INDEX_END],)) * fragments
+    )

@@ -1,6 +1,7 @@
-"""The way out: packets of one flow are sealed, and leave by each way of its route.
+"""The way out: what goes to one peer is packed into records, sealed, and leaves by each way of its route.
 
-    rider --packets--> seal --datagrams--> exit of the way: a UDP socket, or the link to the server
+    rider --frames--> pack --records--> seal, once --fragments--> exit of the way: a UDP socket
+                                               `--whole record--> the link to the server
 
 Batches in, batches out; no I/O. The part that opens the sockets passes in the exits.
 """
@@ -12,73 +13,90 @@ from itertools import groupby
 from typing import TypeAlias
 
 from tunnel.dataplane.flow import Flow
+from tunnel.dataplane.fragmentation import Fragmentation, count_fragments
+from tunnel.dataplane.packing import pack
+from tunnel.model.buffers import Buffer
 from tunnel.model.way import Way
-from tunnel.network.ports import Transmit
-from tunnel.wire.circuits import encode_passed
-from tunnel.wire.frames import Kind
+from tunnel.network.datagrams import Transmit
+from tunnel.wire.circuits import encode_head
+from tunnel.wire.frames import HEADER_BYTES, TAG_BYTES, Kind
+from tunnel.wire.records import MAX_RECORD
 
 WANT_GAP = 1.0
 """Seconds between two calls of `FlowPeer.want`, at least."""
 
 _DATA = Kind.DATA
 Exit: TypeAlias = Callable[[Transmit], int]
-"""Sends at once what can be sent, and returns the number of datagrams that it sent."""
+"""Sends at once what can be sent, and returns the number of datagrams that it sent. It keeps no buffer."""
+NoteSent: TypeAlias = Callable[[memoryview, int], None]
+"""Told of a sealed record that leaves by UDP, and of the bytes of it in each datagram but the last."""
 
 
 class Outbound:
     """One for each node. `send` takes what riders and sessions send; `flush` sends what waited."""
 
-    def __init__(
-        self, exits: Mapping[int, Exit], note_sent: Callable[[Sequence[bytes]], None] = lambda _datagrams: None
-    ) -> None:
-        """`exits`: by the number of a way's socket. `note_sent` is called with all datagrams that leave by UDP."""
+    def __init__(self, exits: Mapping[int, Exit], note_sent: NoteSent | None = None) -> None:
+        """`exits`: by the number of a way's socket."""
         self._exits = exits
         self._note_sent = note_sent
+        self._fragmentation = Fragmentation()
         self.unsent = 0
         """Datagrams that could not be sent at once."""
 
-    def send(self, flow: Flow, kind: Kind, packets: Sequence[bytes], now: float) -> None:
-        """Seal and send packets of one kind. Without keys or a route they wait; at most 64 do."""
+    def send(self, flow: Flow, kind: Kind, plaintexts: Sequence[Buffer], now: float) -> None:
+        """Seal and send: frames and applications' datagrams (DATA), or messages of a record each (CONTROL).
+
+        Without keys or a route they wait, within bounds.
+        """
         if now - flow.wanted_at > WANT_GAP:
             flow.peer.want()
         if not flow.route:
-            flow.waiting.hold(kind, packets, now)
+            flow.waiting.hold(kind, plaintexts, now)
             return
         keys = flow.keys.current
         if keys is None:
-            flow.waiting.hold(kind, packets, now)
+            flow.waiting.hold(kind, plaintexts, now)
             flow.peer.want_keys()
             return
         keys.used = now
         is_data = kind is _DATA
+        datagram_size = flow.datagram_size
         if is_data:
             flow.used = now
             if now < keys.owed:
                 keys.owed = now
-        seal, index = keys.sealer.seal, keys.peer_index
-        datagrams = [seal(kind, index, packet) for packet in packets]
-        for way in flow.route:
-            self._transmit(way, flow.handle, datagrams)
-        flow.tx_bytes += sum(map(len, packets))
+            most = flow.record_size.fragments * (datagram_size - HEADER_BYTES) - TAG_BYTES
+            plaintexts = pack(plaintexts, min(most, MAX_RECORD))
+        seal, index, room_for = keys.sealer.seal_into, keys.peer_index, self._fragmentation.room
+        for plaintext in plaintexts:
+            size = len(plaintext) + TAG_BYTES
+            sealed = room_for(size)
+            header = seal(kind, index, count_fragments(size, datagram_size), plaintext, sealed)
+            for way in flow.route:
+                self._transmit(way, flow.handle, header, sealed, datagram_size)
+            flow.tx_bytes += size - TAG_BYTES
         flow.peer.note_sent(now, is_data=is_data)
 
-    def send_data(self, flow: Flow, packets: Sequence[bytes], now: float) -> None:
-        """The same for data of programs on this machine."""
+    def send_data(self, flow: Flow, frames: Sequence[Buffer], now: float) -> None:
+        """The same for data of programs on this machine: frames and applications' datagrams."""
         if not flow.has_sent_data:
             flow.has_sent_data = True
             flow.peer.note_first_data()
-        self.send(flow, _DATA, packets, now)
+        self.send(flow, _DATA, frames, now)
 
     def flush(self, flow: Flow, now: float) -> None:
         """Send what waited, oldest first."""
         for kind, waiting in groupby(flow.waiting.take_all(now), key=lambda held: held[0]):
-            self.send(flow, kind, [packet for _, packet in waiting], now)
+            self.send(flow, kind, [plaintext for _, plaintext in waiting], now)
 
-    def _transmit(self, way: Way, handle: bytes, datagrams: Sequence[bytes]) -> None:
-        if way.remote is not None:
-            self._note_sent(datagrams)
-        if way.circuit:
-            datagrams = [encode_passed(way.circuit, datagram) for datagram in datagrams]
+    def _transmit(self, way: Way, handle: bytes, header: bytes, sealed: memoryview, datagram_size: int) -> None:
+        if way.remote is None:
+            transmit = Transmit(way, (header, sealed), 2, 0, handle)
+        else:
+            if self._note_sent is not None:
+                self._note_sent(sealed, datagram_size - HEADER_BYTES)
+            prefix = encode_head(way.circuit) + header if way.circuit else header
+            transmit = Transmit(way, *self._fragmentation.cut(prefix, len(sealed), datagram_size), handle)
         send = self._exits.get(way.socket)
-        sent = 0 if send is None else send(Transmit(way, datagrams, 0, handle))
-        self.unsent += len(datagrams) - sent
+        sent = 0 if send is None else send(transmit)
+        self.unsent += len(transmit.buffers) // 2 - sent

@@ -10,17 +10,20 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from tunnel.model.buffers import Buffer
+from tunnel.model.offload import Offload
 from tunnel.wire.checksum import MODULUS, checksum_of, sum_of, swapped
 from tunnel.wire.ip_packet import IPV6_HEADER_BYTES
 from tunnel.wire.virtio import (
     GSO_ECN,
     GSO_NONE,
+    GSO_TCPV4,
+    GSO_TCPV6,
     GSO_UDP_L4,
     NEEDS_CSUM,
     PLAIN_BIT,
     VIRTIO,
     VIRTIO_BYTES,
-    Buffer,
 )
 
 MAX_UDP_SEGMENTS = 64
@@ -49,6 +52,24 @@ _WORD, _TWO_WORDS, _SEQUENCE = struct.Struct("!H"), struct.Struct("!HH"), struct
 _LITTLE_WORD = struct.Struct("<H")
 _FRAGMENT = 0x3FFF
 """More fragments, and the offset."""
+
+
+_OFFLOADS = {
+    GSO_NONE: frozenset({Offload.TUN_HEADER}),
+    GSO_TCPV4: frozenset({Offload.TCP_SEGMENTATION}),
+    GSO_TCPV6: frozenset({Offload.TCP_SEGMENTATION}),
+    GSO_UDP_L4: frozenset({Offload.UDP_SEGMENTATION}),
+}
+
+
+def offloads_for(frame: Buffer) -> frozenset[Offload]:
+    """What an interface needs to take a sound frame with a virtio header as it is."""
+    return _OFFLOADS[frame[1] & ~GSO_ECN]
+
+
+def segment_size(frame: Buffer) -> int:
+    """Bytes of payload in each segment but the last; 0: it is no superpacket."""
+    return 0 if frame[0] & PLAIN_BIT or not frame[1] else frame[4] | frame[5] << 8
 
 
 def is_sound(frame: Buffer) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.offload import Offload
 from tunnel.model.protocol_version import PROTOCOL_VERSION
 from tunnel.model.timings import DEFAULT_TIMINGS, Timings
 
@@ -56,6 +57,8 @@ class NodeSettings:
     keep_datagrams: bool = True
     """Keep what peers send by `send_datagram` until the program reads it. `up` never reads it."""
     mtu: int = TUNNEL_MTU
+    without_offloads: frozenset[Offload] = frozenset()
+    """Offloads of the kernel that are not used, although it may have them."""
     """Bytes of the largest packet inside the tunnel. It does not depend on any path (docs/design/path-mtu.md)."""
     protocol_version: int = PROTOCOL_VERSION
     """What this node tells others that it speaks. Only tests and simulations tell another."""
@@ -103,6 +106,8 @@ class ServerSettings:
     """For one node, through both relays together. Turns make them share what the machine carries, so this only has to
     keep one from taking what the line to the internet carries."""
     udp_relay: bool = True
+    without_offloads: frozenset[Offload] = frozenset()
+    """As for a node."""
     stun_rate: float = 200.0
     """Answers per second to one source address, and as many circuit binds."""
     timings: Timings = field(default=DEFAULT_TIMINGS)

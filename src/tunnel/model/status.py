@@ -98,6 +98,8 @@ class NodeStatus:
     """One for each address family; empty if no gateway is asked."""
     uses_udp: bool = True
     """Whether it sends UDP at all. If not, no NAT matters and `nat` stays unknown."""
+    offloads: tuple[str, ...] = ()
+    """Names of what the kernel does for it, on the interface and the sockets (model/offload.py)."""
 
 
 def status_to_json(status: NodeStatus) -> dict[str, Any]:
@@ -113,6 +115,7 @@ def status_to_json(status: NodeStatus) -> dict[str, Any]:
             "notes": list(status.notes),
             "takes_ip": status.takes_ip,
             "uses_udp": status.uses_udp,
+            "offloads": list(status.offloads),
             "port_mappings": [port_mapping_to_json(one) for one in status.port_mappings],
         },
         "server": server_to_json(status.server),

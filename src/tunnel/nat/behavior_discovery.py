@@ -26,7 +26,8 @@ from tunnel.nat.port_sampling import SampledSocket, sample_ports
 from tunnel.nat.stun_client import StunClient, open_stun_client
 from tunnel.nat.survey import SurveyResult
 from tunnel.nat.udp_rate_limit import is_rate_limited
-from tunnel.network.ports import Datagrams, Entropy
+from tunnel.network.datagrams import Datagrams
+from tunnel.network.ports import Entropy
 
 CAP = 5.0
 """Seconds for all of it; where much is lost, five more to test for a rate limit."""

@@ -13,7 +13,8 @@ from tunnel.model.errors import DeviceError
 from tunnel.model.nat import Filtering
 from tunnel.nat.filtering import StunAddresses, discover_filtering, filtering_of
 from tunnel.nat.stun_client import open_stun_client
-from tunnel.network.ports import Datagrams, Entropy
+from tunnel.network.datagrams import Datagrams
+from tunnel.network.ports import Entropy
 
 MOST_ASKED = 3
 _WAITS = (0.3, 0.7)

@@ -19,7 +19,8 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.timings import Timings
 from tunnel.nat.stun_client import StunSocket, open_stun_client
-from tunnel.network.ports import Datagrams, Entropy
+from tunnel.network.datagrams import Datagrams
+from tunnel.network.ports import Entropy
 from tunnel.wire.stun import StunClass
 
 SETTLING = 3.0

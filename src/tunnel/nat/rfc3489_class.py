@@ -21,7 +21,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint, is_usable
 from tunnel.model.nat import HARD_MAPPINGS, Mapping, NatReport, Udp
-from tunnel.network.ports import Datagrams, DatagramSocket
+from tunnel.network.datagrams import Datagrams, DatagramSocket
 
 TRY_PATIENCE = 0.4
 """Seconds; pystun3 sends each request four times."""

@@ -19,7 +19,8 @@ import trio
 from tunnel.machines.notifier import Notifier
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, MalformedFrame
-from tunnel.network.ports import Datagrams, DatagramSocket, Entropy
+from tunnel.network.datagrams import Datagrams, DatagramSocket
+from tunnel.network.ports import Entropy
 from tunnel.wire.stun import TRANSACTION_BYTES, Change, StunMessage, binding_request, decode_stun, encode_stun
 
 MAX_SOCKETS = 16

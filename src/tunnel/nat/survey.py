@@ -20,7 +20,8 @@ from tunnel.model.nat import Mapping, NatReport, Udp
 from tunnel.model.settings import STUN_PORTS
 from tunnel.model.timings import Timings
 from tunnel.nat.classification import StunAnswer, allocation_of, mapping_of, ranked, telling
-from tunnel.network.ports import DatagramSocket, Resolver
+from tunnel.network.datagrams import DatagramSocket
+from tunnel.network.ports import Resolver
 from tunnel.wire.stun import BINDING, TRANSACTION_BYTES, StunClass, binding_request, decode_stun, encode_stun
 
 _HIDDEN = (

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
+
+from tunnel.model.buffers import Buffer
+from tunnel.model.offload import Offload
 
 
 class PacketLink(Protocol):
@@ -23,7 +26,7 @@ class PacketLink(Protocol):
 
 
 class PacketDevice(Protocol):
-    """A TUN interface: whole IP packets."""
+    """A TUN interface: frames, which are IP packets, with a virtio-net header in front if it has `TUN_HEADER`."""
 
     @property
     def link(self) -> PacketLink:
@@ -35,12 +38,20 @@ class PacketDevice(Protocol):
         """The interface's name."""
         ...
 
-    async def read_batch(self) -> list[bytes]:
-        """Wait for at least one packet; at most `ports.BATCH`."""
+    @property
+    def offloads(self) -> frozenset[Offload]:
+        """What it does for us."""
         ...
 
-    def write_nowait(self, packet: bytes) -> bool:
-        """Hand one packet to the kernel. False: the kernel did not take it."""
+    async def read_batch(self) -> Iterable[Buffer]:
+        """Wait for at least one frame. Each is valid until the next is taken, and all must be taken at once."""
+        ...
+
+    def write_nowait(self, frame: Buffer) -> bool:
+        """Hand one frame to the kernel: with `TUN_HEADER` with or without a header, else without one.
+
+        False: the kernel did not take it.
+        """
         ...
 
     def close(self) -> None:

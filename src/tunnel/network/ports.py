@@ -7,7 +7,6 @@ socket or stream raises trio.ClosedResourceError, a broken one trio.BrokenResour
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -17,92 +16,8 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.proxies import Proxies
 from tunnel.model.routes import Gateway, Route
-from tunnel.model.way import Way
+from tunnel.network.datagrams import Datagrams, ServiceSockets
 from tunnel.network.packet_devices import PacketDevices
-
-BATCH = 64
-"""Datagrams or packets that one call returns at most; then other tasks get their turn."""
-
-
-class Transmit(NamedTuple):
-    """Datagrams that leave by one way."""
-
-    way: Way
-    buffers: Sequence[bytes]
-    segment_size: int = 0
-    """Bytes of each buffer but the last where they are equal, so that a socket may hand them over at once
-    (UDP_SEGMENT); 0: they are sent one by one."""
-    handle: bytes = b""
-    """Of the receiver, for the link to the server."""
-
-
-class DatagramSocket(Protocol):
-    """One UDP socket."""
-
-    @property
-    def local(self) -> Endpoint:
-        """The bound endpoint; its host may be the wildcard address."""
-        ...
-
-    def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
-        """Send at once or not at all. False: the kernel did not take it (full buffer, no route, too big)."""
-        ...
-
-    def send_batch(self, transmit: Transmit) -> int:
-        """The same for each of a batch; how many the kernel took."""
-        ...
-
-    async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
-        """Wait for at least one datagram; at most BATCH. A remote's host is in its shortest numeric form.
-
-        Other tasks always get a turn first, even if datagrams are waiting already.
-        """
-        ...
-
-    def close(self) -> None:
-        """Close; a waiting `receive_batch` raises trio.ClosedResourceError."""
-        ...
-
-
-class ServiceSocket(Protocol):
-    """One UDP socket of a server: it tells which address of this machine a datagram came to, and answers from there.
-
-    Clients, NATs and firewalls on the way reject an answer from another address. A plain socket on the wildcard address
-    answers from whichever address the route prefers.
-    """
-
-    @property
-    def local(self) -> Endpoint:
-        """The bound endpoint; its host may be the wildcard address."""
-        ...
-
-    def send_nowait(self, datagram: bytes, remote: Endpoint, source: str) -> bool:
-        """Send from `source`, one of our addresses, at once or not at all. False: the kernel did not take it."""
-        ...
-
-    async def receive_batch(self) -> list[tuple[bytes, Endpoint, str]]:
-        """Wait for at least one: datagram, remote, and the address of ours that it came to. See `DatagramSocket`."""
-        ...
-
-    def close(self) -> None:
-        """Close; a waiting `receive_batch` raises trio.ClosedResourceError."""
-        ...
-
-
-class Datagrams(Protocol):
-    """Opens UDP sockets."""
-
-    async def open_socket(self, local: Endpoint) -> DatagramSocket:
-        """Bind. Port 0 picks one. IPv6 sockets are IPv6 only. Raises DeviceError with the remedy (port taken, ...)."""
-        ...
-
-
-class ServiceSockets(Protocol):
-    """Opens UDP sockets of servers."""
-
-    async def open_service_socket(self, local: Endpoint) -> ServiceSocket:
-        """Bind, as `Datagrams.open_socket` does."""
-        ...
 
 
 class Streams(Protocol):

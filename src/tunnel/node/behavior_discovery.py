@@ -23,7 +23,8 @@ from tunnel.nat.classification import telling
 from tunnel.nat.filtering import StunAddresses
 from tunnel.nat.lifetime import keepalive_for, measure_lifetime
 from tunnel.nat.survey import SurveyResult
-from tunnel.network.ports import Datagrams, Entropy
+from tunnel.network.datagrams import Datagrams
+from tunnel.network.ports import Entropy
 
 _LEAST_GAP = 5.0
 """Seconds between the beginnings of two discoveries at different places: some NATs show many addresses in turn."""

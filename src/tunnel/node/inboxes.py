@@ -7,7 +7,6 @@ keeps, the one with most waiting loses first: a member with many keys takes no r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -15,7 +14,8 @@ import trio
 from tunnel.dataplane.flow import Flow
 from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NodeId
-from tunnel.wire.session_packets import APPLICATION, MAX_APPLICATION_DATAGRAM
+from tunnel.wire.records import APPLICATION
+from tunnel.wire.session_packets import MAX_APPLICATION_DATAGRAM
 
 PEER_DATAGRAMS = 256
 PEER_BYTES = 256 * 1024
@@ -71,10 +71,9 @@ class Inboxes:
         """The peer is known from now on."""
         self._admitted.add(peer)
 
-    def deliver(self, flow: Flow, packets: Sequence[bytes]) -> None:
-        """Data of a peer that begins with `APPLICATION`."""
-        for packet in packets:
-            self.put(flow.node, packet[len(APPLICATION) :])
+    def deliver(self, flow: Flow, plaintext: bytes) -> None:
+        """A record of a peer that begins with `APPLICATION`."""
+        self.put(flow.node, plaintext[len(APPLICATION) :])
 
     def put(self, peer: NodeId, datagram: bytes) -> None:
         """A datagram of this peer has come."""

@@ -9,7 +9,8 @@ from tunnel.model.announcement import Announcement
 from tunnel.model.nat import NatReport
 from tunnel.model.settings import NodeSettings
 from tunnel.nat.candidates import gather
-from tunnel.network.ports import DatagramSocket, Interfaces
+from tunnel.network.datagrams import DatagramSocket
+from tunnel.network.ports import Interfaces
 from tunnel.node.identity import Identity
 from tunnel.node.lease import Lease
 from tunnel.node.nat_discovery import NatDiscovery

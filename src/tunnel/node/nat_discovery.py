@@ -20,8 +20,9 @@ from tunnel.model.settings import PUBLIC_STUN, STUN_PORTS, NodeSettings
 from tunnel.nat.candidates import own_endpoints
 from tunnel.nat.server_health import ServerHealth, ServerRecords
 from tunnel.nat.survey import Survey, SurveyResult
+from tunnel.network.datagrams import Datagrams, DatagramSocket
 from tunnel.network.nat64_resolver import Nat64Resolver
-from tunnel.network.ports import Datagrams, DatagramSocket, Entropy, Interfaces
+from tunnel.network.ports import Entropy, Interfaces
 from tunnel.node.behavior_discovery import BehaviorDiscovery
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ from tunnel.nat.gateways.nat_pmp import NatPmpClient
 from tunnel.nat.gateways.pcp import PcpClient
 from tunnel.nat.gateways.race import PortClients
 from tunnel.nat.gateways.upnp import UpnpClient
-from tunnel.network.ports import DatagramSocket, World
+from tunnel.network.datagrams import DatagramSocket
+from tunnel.network.ports import World
 from tunnel.node.identity import Identity
 from tunnel.node.port_mapping_states import PortMappingStates
 from tunnel.wire.pcp import NONCE_BYTES

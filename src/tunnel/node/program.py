@@ -64,7 +64,7 @@ from tunnel.peer.ports import NodePorts
 from tunnel.peer.probe_budget import ProbeBudget
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.riders.tun_plane import TunPlane
-from tunnel.wire.session_packets import APPLICATION
+from tunnel.wire.records import APPLICATION
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +93,7 @@ class NodeProgram:
         self.peer_table = PeerTable(
             network.network_id, self.identity.keys.id, settings.name, self.name_holders, self.notifier
         )
-        guard = LoopGuard()
-        pool = None
+        guard, pool = LoopGuard(), None
         if settings.tun is not None:
             pool = PoolRoutes(settings.tun, lease, world.interfaces, self.peer_table)
             pool.note_configured(configured_hosts(world, url))
@@ -115,7 +114,7 @@ class NodeProgram:
 
         exits: dict[int, Exit] = {RELAY.socket: self.link.send_batch}
         self.datagrams = UdpSockets(exits, guard if settings.tun is not None else None)
-        self.outbound = Outbound(exits, guard.note_sent) if settings.tun is not None else Outbound(exits)
+        self.outbound = Outbound(exits, guard.note_record) if settings.tun is not None else Outbound(exits)
         self.tun = TunPlane(self.peer_table.flow_of, lease.holds, guard, self.outbound)
         self._interface = None
         if settings.tun is not None and pool is not None:
@@ -187,6 +186,7 @@ class NodeProgram:
             port_mappings=self.port_mappings,
             local_announcement=self.local_announcement,
             nat_discovery=self.nat_discovery,
+            sockets=self.datagrams,
             proxy_notes=told_of_proxies,
         )
         self.peer_changes = PeerChanges(self._report, self.notifier)

@@ -18,7 +18,8 @@ from tunnel.machines.state_runner import StateRunner
 from tunnel.model.errors import Refused, ServerUnreachable, TunnelError
 from tunnel.model.protocol_version import server_note
 from tunnel.model.timings import Timings, rung
-from tunnel.network.ports import Entropy, Transmit
+from tunnel.network.datagrams import Transmit
+from tunnel.network.ports import Entropy
 from tunnel.node.refusals import KEY_IN_USE, REMEDIES, Complaints, is_final
 from tunnel.node.server_admission import Connection, ServerAdmission
 from tunnel.wire.signals import ErrorSignal, Ping, Pong, Signal, Withdraw, tag_of
@@ -135,7 +136,7 @@ class ServerLink:
         if self._connection is None:
             return 0
         send = self._connection.link.send_relay
-        return sum([send(transmit.handle, datagram) for datagram in transmit.buffers])
+        return sum([send(transmit.handle, b"".join(parts)) for parts in transmit.datagrams()])
 
     def check(self) -> None:
         """Ping now, and dial again unless the server sends something within a second."""

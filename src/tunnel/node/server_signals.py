@@ -15,7 +15,6 @@ import trio
 from tunnel.dataplane.inbound import Inbound
 from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NodeId
-from tunnel.model.way import RELAY
 from tunnel.network.nat64_resolver import Nat64Resolver
 from tunnel.node.announcer import Announcer
 from tunnel.node.circuits import Circuits
@@ -92,7 +91,7 @@ class ServerSignals:
         self._notifier.notify()
 
     def hear_relayed_untrusted(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
-        """Sealed datagrams that came over the link, each with the handle of the node that it is from."""
+        """Records and other messages that came over the link, each with the handle of the node that it is from."""
         knows = self._peer_signals.knows
-        known = [datagram for handle, datagram in entries if knows(handle)]
-        self._inbound.dispatch_untrusted(known, RELAY, trio.current_time())
+        known = [record for handle, record in entries if knows(handle)]
+        self._inbound.receive_relayed(known, trio.current_time())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tunnel.model.invite import Invite
+from tunnel.model.offload import Offload
 from tunnel.model.settings import NodeSettings
 from tunnel.model.status import NodeStatus, PeerStatus, ServerStatus
 from tunnel.node.announcer import Announcer
@@ -17,6 +18,7 @@ from tunnel.node.port_mappings import PortMappings
 from tunnel.node.refusals import remedy_for
 from tunnel.node.server_link import ServerLink
 from tunnel.node.tun_interface import Interface
+from tunnel.node.udp_sockets import UdpSockets
 from tunnel.peer.connection import PeerConnection
 
 
@@ -37,6 +39,7 @@ class StatusReport:
         port_mappings: PortMappings,
         local_announcement: LocalAnnouncement,
         nat_discovery: NatDiscovery,
+        sockets: UdpSockets,
         proxy_notes: tuple[str, ...],
     ) -> None:
         self._settings = settings
@@ -50,6 +53,7 @@ class StatusReport:
         self._port_mappings = port_mappings
         self._local_announcement = local_announcement
         self._nat_discovery = nat_discovery
+        self._sockets = sockets
         self._proxy_notes = proxy_notes
 
     def node(self) -> NodeStatus:
@@ -72,6 +76,7 @@ class StatusReport:
                 *self._proxy_notes,
                 *(() if self._interface is None else self._interface.notes),
             ),
+            offloads=tuple(offload.value for offload in Offload if offload in self._offloads),
             port_mappings=self._port_mappings.statuses(self._nat_discovery.reflexive),
         )
 
@@ -80,6 +85,10 @@ class StatusReport:
         status = peer.status()
         note = self._own.note_on(status.addresses)
         return replace(status, notes=tuple(filter(None, (note,))))
+
+    @property
+    def _offloads(self) -> frozenset[Offload]:
+        return self._sockets.offloads | (frozenset() if self._interface is None else self._interface.offloads)
 
     def _server(self) -> ServerStatus:
         link = self._link

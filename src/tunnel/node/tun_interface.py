@@ -12,6 +12,7 @@ import trio
 
 from tunnel.machines.notifier import Notifier
 from tunnel.model.errors import DeviceError
+from tunnel.model.offload import Offload
 from tunnel.model.timings import Timings, rung
 from tunnel.network.packet_devices import PacketDevice, PacketDevices
 from tunnel.node.pool_routes import PoolRoutes
@@ -58,6 +59,11 @@ class Interface:
         """Make it, with the addresses that are known so far. Raises DeviceError: no privilege, name taken."""
         self._has = self._pool.wanted()
         self._device = await self._devices.open_device(self._name, self._mtu, *self._has)
+
+    @property
+    def offloads(self) -> frozenset[Offload]:
+        """What the kernel does on it."""
+        return frozenset() if self._device is None else self._device.offloads
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -16,8 +16,9 @@ from tunnel.dataplane.inbound import Inbound
 from tunnel.dataplane.outbound import Exit
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
+from tunnel.model.offload import Offload
 from tunnel.model.way import Way
-from tunnel.network.ports import Datagrams, DatagramSocket
+from tunnel.network.datagrams import Datagrams, DatagramSocket
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.wire.circuits import encode_passed
 
@@ -58,11 +59,16 @@ class UdpSockets:
         """Number and family (True: IPv6) of each socket that stays."""
         return [(number, socket.local.is_ipv6) for number, socket in enumerate(self.sockets)]
 
+    @property
+    def offloads(self) -> frozenset[Offload]:
+        """What the kernel does for all of those that stay."""
+        return frozenset.intersection(*(socket.offloads for socket in self.sockets)) if self.sockets else frozenset()
+
     def send(self, way: Way, datagram: bytes, ttl: int | None = None) -> bool:
         """Send one datagram, now or not at all: probes, handshakes and binds. A socket that is closed sends nothing."""
         assert way.remote is not None
         if self._guard is not None:
-            self._guard.note_sent((datagram,))
+            self._guard.note_sent(datagram)
         if way.circuit:
             datagram = encode_passed(way.circuit, datagram)
         socket = self.sockets[way.socket] if way.socket < len(self.sockets) else self._extra.get(way.socket)
@@ -116,8 +122,8 @@ class UdpSockets:
 
     async def _receive(self, number: int, socket: DatagramSocket, inbound: Inbound) -> None:
         while True:
-            batch = await socket.receive_batch()
-            inbound.receive(number, batch, trio.current_time())
+            reads = await socket.receive_segments()
+            inbound.receive(number, reads, trio.current_time())
 
     async def _receive_extra(self, number: int, socket: DatagramSocket, inbound: Inbound) -> None:
         with contextlib.suppress(trio.ClosedResourceError):

@@ -33,7 +33,10 @@ class Routing:
         """Make the route anew; send what waited for one."""
         had_route = bool(self._flow.route)
         self._flow.is_direct_allowed = self._peer.is_direct_allowed
-        self._flow.route = self._ways()
+        ways = self._ways()
+        if ways[:1] != self._flow.route[:1]:
+            self._flow.record_size.forget()
+        self._flow.route = ways
         self.resize()
         if self._flow.route and not had_route:
             self._paths.relay.asked = NEVER  # what went unanswered before says nothing of now
@@ -68,6 +71,7 @@ class Routing:
 
     def note_tally(self, tally: Tally) -> None:
         """The peer says what it got of ours, by UDP and by the link."""
+        self._flow.record_size.note(tally.counted, tally.came, trio.current_time())
         by_udp = any(way is not RELAY for way in self._flow.route) or self._is_udp_avoided()
         if self._peer.throughput.note_tally(tally, trio.current_time(), may_try=by_udp and self._peer.relay_carries):
             self.update()

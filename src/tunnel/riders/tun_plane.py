@@ -1,24 +1,36 @@
 """The TUN plane: IP packets between a TUN interface and the peers. It knows packets and addresses, not keys or paths.
 
-Each packet goes in a datagram of its own. A packet that cannot be delivered is dropped and counted.
+    interface --frames of one read burst--> small ones: coalesced, by peer, together --+
+                                            a superpacket: at once, from where it lies --+--> outbound
+    record of a peer --frames--> source and destination checked --> interface, as the peer's interface gave it
+
+A frame is an IP packet, with or without a virtio-net header (wire/records.py). What the interface here cannot take as
+it is becomes plain packets. What cannot be delivered is dropped and counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import trio
 
+from tunnel.dataplane.coalescing import coalesce
 from tunnel.dataplane.flow import Flow
 from tunnel.dataplane.outbound import Outbound
+from tunnel.dataplane.superpacket import is_sound, offloads_for, to_plain
+from tunnel.model.buffers import Buffer
 from tunnel.model.errors import DeviceError, MalformedFrame
 from tunnel.model.rates import TokenBucket
 from tunnel.network.packet_devices import PacketDevice
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.wire.icmp import encode_unreachable
 from tunnel.wire.ip_packet import addresses_of, destination_of, leads_on, source_of
+from tunnel.wire.records import BUNDLE, decode_bundle, start_of_packet
+from tunnel.wire.virtio import PLAIN_BIT
 
+SMALL = 2048
+"""Bytes of a frame that waits for others of its read burst. A larger one is sealed where it was read."""
 REFUSALS_RATE, REFUSALS_BURST = 10.0, 10.0
 """ICMP errors per second, and at once, that we send to this machine's kernel."""
 
@@ -71,9 +83,9 @@ class TunPlane:
         self._device = device
         try:
             while True:
-                packets = await device.read_batch()
+                frames = await device.read_batch()
                 await self._guard.wait_audible()
-                self._send(packets)
+                self._send(frames)
                 await trio.lowlevel.checkpoint()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise DeviceError(f"the interface {device.name} is gone: somebody removed it; start again") from error
@@ -81,62 +93,96 @@ class TunPlane:
             self._device = None
             device.close()
 
-    def deliver_untrusted(self, sender: Flow, packets: Sequence[bytes]) -> None:
-        """Hand a peer's packets to the kernel, each if its inner source is that peer's and its destination ours.
+    def deliver_untrusted(self, sender: Flow, plaintext: bytes) -> None:
+        """Hand a peer's frames to the kernel, each if its inner source is that peer's and its destination ours.
 
         Otherwise the kernel would deliver it wherever it has a route: to this machine's other addresses, and with IP
         forwarding to the LAN.
         """
-        counts, flow_of, is_own = self.counts, self._flow_of, self._is_own
-        for packet in packets:
-            try:
-                source, destination = addresses_of(packet)
-            except MalformedFrame:
-                counts.malformed += 1
-                continue
-            if flow_of(source) is not sender:
-                counts.forged_source += 1
-            elif not is_own(destination) or leads_on(packet):
-                counts.foreign_destination += 1
-            elif self._write(packet):
-                counts.into += 1
-            else:
-                counts.device_full += 1
-
-    def _write(self, packet: bytes) -> bool:
+        if plaintext[:1] != BUNDLE:
+            self._deliver(sender, plaintext)
+            return
         try:
-            return self._device is not None and self._device.write_nowait(packet)
+            frames = decode_bundle(plaintext)
+        except MalformedFrame:
+            self.counts.malformed += 1
+            return
+        for frame in frames:
+            self._deliver(sender, frame)
+
+    def _deliver(self, sender: Flow, frame: Buffer) -> None:
+        counts = self.counts
+        try:
+            at = start_of_packet(frame)
+            source, destination = addresses_of(frame, at)
+        except MalformedFrame:
+            counts.malformed += 1
+            return
+        if at and not is_sound(frame):
+            counts.malformed += 1
+        elif self._flow_of(source) is not sender:
+            counts.forged_source += 1
+        elif not self._is_own(destination) or leads_on(frame, at):
+            counts.foreign_destination += 1
+        elif self._write(frame):
+            counts.into += 1
+        else:
+            counts.device_full += 1
+
+    def _write(self, frame: Buffer) -> bool:
+        device = self._device
+        try:
+            if device is None:
+                return False
+            if frame[0] & PLAIN_BIT or offloads_for(frame) <= device.offloads:
+                return device.write_nowait(frame)
+            written = [device.write_nowait(packet) for packet in to_plain(frame)]
+            return all(written)
         except trio.ClosedResourceError:  # it has just disappeared; the reader reports it
             return False
 
-    def _send(self, packets: Sequence[bytes]) -> None:
-        """Send what one read brought. Packets in a row to one peer leave as one batch."""
+    def _send(self, frames: Iterable[Buffer]) -> None:
+        """Send what one read burst brought, to each peer in order."""
         now = trio.current_time()
-        flow: Flow | None = None
-        row: list[bytes] = []
-        for packet in packets:
-            accepted = self._accept(packet)
-            if accepted is not flow:
-                if flow is not None:
-                    self._outbound.send_data(flow, row, now)
-                flow, row = accepted, []
-            row.append(packet)
-        if flow is not None:
+        small: list[Buffer] = []
+        for frame in frames:
+            if len(frame) <= SMALL:
+                small.append(bytes(frame))
+                continue
+            if small:
+                self._send_small(small, now)
+                small = []
+            flow = self._accept(frame)
+            if flow is not None:
+                self._outbound.send_data(flow, (frame,), now)
+        if small:
+            self._send_small(small, now)
+
+    def _send_small(self, frames: Sequence[Buffer], now: float) -> None:
+        if len(frames) > 1 and not self._guard.is_alert:
+            frames = coalesce(frames)
+        flows: dict[Flow, list[Buffer]] = {}
+        for frame in frames:
+            flow = self._accept(frame)
+            if flow is not None:
+                flows.setdefault(flow, []).append(frame)
+        for flow, row in flows.items():
             self._outbound.send_data(flow, row, now)
 
-    def _accept(self, packet: bytes) -> Flow | None:
-        """The flow that a packet goes to; None if it is dropped, which is counted."""
+    def _accept(self, frame: Buffer) -> Flow | None:
+        """The flow that a frame goes to; None if it is dropped, which is counted."""
         try:
-            flow = self._flow_of(destination_of(packet))
+            at = start_of_packet(frame)
+            flow = self._flow_of(destination_of(frame, at))
         except MalformedFrame:
             self.counts.malformed += 1
             return None
         if flow is None:
             self.counts.no_peer += 1
-        elif not self._guard.take(packet):
+        elif not self._guard.take(frame):
             self.counts.looped += 1
         elif not flow.takes_ip:
-            self._refuse(packet)
+            self._refuse(bytes(frame[at:]))
         else:
             self.counts.out += 1
             return flow

@@ -16,7 +16,8 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.settings import STUN_PORTS, ServerSettings
-from tunnel.network.ports import ServiceSocket, StreamListener, World
+from tunnel.network.datagrams import ServiceSocket
+from tunnel.network.ports import StreamListener, World
 from tunnel.server.admission_control import AdmissionControl
 from tunnel.server.bind_cookies import SECRET_BYTES
 from tunnel.server.certificate import ServerCertificate, open_certificate

@@ -22,7 +22,7 @@ import trio
 from tunnel.model.endpoint import Endpoint, is_usable
 from tunnel.model.errors import MalformedFrame
 from tunnel.model.rates import RateTable
-from tunnel.network.ports import ServiceSocket
+from tunnel.network.datagrams import Segments, ServiceSocket
 from tunnel.server.limits import source_of
 from tunnel.wire.classic_stun import decode_classic_request, encode_classic_success
 from tunnel.wire.frames import Kind
@@ -49,10 +49,10 @@ MAX_CLIENTS = 16384
 BOTH = Change.PORT | Change.ADDRESS
 
 
-OnRelayed = Callable[[int, bytes, Endpoint, str], None]
-"""Takes a relayed datagram: the number of the socket, the bytes, the remote endpoint, our address that it came to."""
+OnRelayed = Callable[[int, Segments], None]
+"""Takes what may be relayed datagrams: the number of the socket, and one read that holds nothing else."""
 
-_RELAYED = bytes((Kind.RELAYED,))
+_RELAYED = int(Kind.RELAYED)
 
 
 async def serve_stun(
@@ -109,12 +109,15 @@ class _StunService:
         ]
 
     async def serve(self, index: int) -> None:
+        on_relayed = self._on_relayed
         while True:
-            for datagram, remote, own in await self._sockets[index].receive_batch():
-                if self._on_relayed is not None and datagram[:1] == _RELAYED:
-                    self._on_relayed(index, datagram, remote, own)
-                else:
-                    self._answer_untrusted(index, datagram, remote, own)
+            for read in await self._sockets[index].receive_segments():
+                for segments in _split_by_kind(read):
+                    if on_relayed is not None and segments.data and segments.data[0] == _RELAYED:
+                        on_relayed(index, segments)
+                        continue
+                    for datagram in segments.datagrams():
+                        self._answer_untrusted(index, datagram, segments.remote, segments.own)
 
     def _answer_untrusted(self, index: int, datagram: bytes, remote: Endpoint, own: str) -> None:
         answer = self._answer if is_stun(datagram) else self._answer_classic
@@ -209,6 +212,14 @@ class _StunService:
 
     def _named(self, index: int | None) -> Endpoint | None:
         return None if index is None or self._known_as[index].is_wildcard else self._known_as[index]
+
+
+def _split_by_kind(segments: Segments) -> Sequence[Segments]:
+    """One read, whole if all its datagrams begin with the same byte. A node asks and relays from the same socket."""
+    data, size = segments.data, segments.segment_size
+    if not size or bytes(data[::size]).count(data[0]) == -(-len(data) // size):
+        return (segments,)
+    return [segments._replace(data=datagram, segment_size=0) for datagram in segments.datagrams()]
 
 
 class _RecentClients:

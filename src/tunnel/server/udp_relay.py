@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import trio
 
 from tunnel.crypto.circuit_seal import open_binding, seal_binding
-from tunnel.model.endpoint import Endpoint, is_usable
+from tunnel.model.endpoint import is_usable
 from tunnel.model.errors import MalformedFrame, NotAuthentic
-from tunnel.network.ports import ServiceSocket
+from tunnel.network.datagrams import Segments, ServiceSocket
 from tunnel.server.bind_cookies import BindCookies
 from tunnel.server.circuits import BIND_LIFE, CircuitEntry, Circuits, FiveTuple, Side
 from tunnel.server.relay import FRAME_COST
@@ -65,37 +65,53 @@ class UdpRelay:
         self._cookies = BindCookies(secret)
         self.statistics = UdpRelayStatistics()
 
-    def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint, own: str) -> None:
-        """One datagram from anywhere, to our address `own`. If it is invalid, it is counted and nothing else."""
+    def handle_untrusted(self, socket: int, segments: Segments) -> None:
+        """One read from anywhere. What is invalid in it is counted and nothing else.
+
+        Mostly it is a record's fragments, all of one circuit: they are looked up and charged once, and sent on as they
+        came.
+        """
+        if _is_of_one_circuit(segments):
+            self._handle(socket, segments)
+        else:
+            for datagram in segments.datagrams():
+                self._handle(socket, segments._replace(data=datagram, segment_size=0))
+
+    def _handle(self, socket: int, segments: Segments) -> None:
+        data, remote, size, own = segments
         try:
-            word, circuit = decode_head(datagram)
+            word, circuit = decode_head(data)
             if word is Word.PASS:
-                self._pass_on(circuit, FiveTuple(socket, own, remote), datagram)
-            elif word is Word.BIND and is_usable(remote):
-                self._bind(circuit, FiveTuple(socket, own, remote), datagram)
+                self._pass_on(circuit, FiveTuple(socket, own, remote), segments)
+            elif word is Word.BIND and is_usable(remote) and not size:
+                self._bind(circuit, FiveTuple(socket, own, remote), bytes(data))
             else:
                 self.statistics.dropped_malformed += 1
         except MalformedFrame:
             self.statistics.dropped_malformed += 1
 
-    def _pass_on(self, circuit: int, five_tuple: FiveTuple, datagram: bytes) -> None:
+    def _pass_on(self, circuit: int, five_tuple: FiveTuple, segments: Segments) -> None:
         statistics, now = self.statistics, trio.current_time()
+        size = len(segments.data)
+        count = -(-size // segments.segment_size) if segments.segment_size else 1
         entry = self.circuits.find(circuit)
         if entry is None:
-            statistics.dropped_no_circuit += 1
+            statistics.dropped_no_circuit += count
             return
         sender, receiver = (entry.low, entry.high) if entry.low.five_tuple == five_tuple else (entry.high, entry.low)
+        to = receiver.five_tuple
         if sender.five_tuple != five_tuple:
-            statistics.dropped_not_bound += 1
-        elif receiver.five_tuple is None or now - receiver.bound_at > BIND_LIFE:
-            statistics.dropped_half_bound += 1
-        elif not sender.allowance.take(now, len(datagram) + FRAME_COST):
-            statistics.dropped_over_rate += 1
-        elif not self._send(receiver.five_tuple, datagram):
-            statistics.dropped_unsent += 1
+            statistics.dropped_not_bound += count
+        elif to is None or now - receiver.bound_at > BIND_LIFE:
+            statistics.dropped_half_bound += count
+        elif not sender.allowance.take(now, size + count * FRAME_COST):
+            statistics.dropped_over_rate += count
         else:
-            statistics.datagrams += 1
-            statistics.bytes += len(datagram) - HEAD_BYTES
+            sent = self._sockets[to.socket].send_segments(segments, to.remote, to.own)
+            statistics.datagrams += sent
+            statistics.dropped_unsent += count - sent
+            if sent == count:
+                statistics.bytes += size - count * HEAD_BYTES
 
     def _bind(self, circuit: int, five_tuple: FiveTuple, datagram: bytes) -> None:
         statistics, now = self.statistics, trio.current_time()
@@ -139,3 +155,22 @@ def _open(entry: CircuitEntry, datagram: bytes) -> tuple[Side, Side, Binding] | 
             continue
         return (side, other, binding) if binding.counter > side.counter else None
     return None
+
+
+def _is_of_one_circuit(segments: Segments) -> bool:
+    """Whether all datagrams are to be passed on, and as far as it matters for one circuit.
+
+    The numbers' last bytes and the last datagram are looked at. If a sender forges the rest, the receiver knows no such
+    circuit, and drops them.
+    """
+    data, _, size, _ = segments
+    if not size:
+        return True
+    last = (len(data) - 1) // size * size
+    count = last // size + 1
+    head = bytes(data[:HEAD_BYTES])
+    return (
+        bytes(data[last : last + HEAD_BYTES]) == head
+        and bytes(data[1::size])[:count] == bytes((Word.PASS,)) * count
+        and bytes(data[HEAD_BYTES - 1 :: size])[:count] == head[-1:] * count
+    )

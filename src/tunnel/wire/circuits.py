@@ -15,6 +15,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
+from tunnel.model.buffers import Buffer
 from tunnel.model.errors import MalformedFrame
 from tunnel.wire.frames import Kind
 
@@ -59,12 +60,17 @@ class Binding:
     """In an answer: what the next bind must repeat. In a bind: the cookie of the latest answer."""
 
 
+def encode_head(circuit: int) -> bytes:
+    """What precedes a datagram between nodes that the relay is to pass on."""
+    return _pack_head(_RELAYED, 0, circuit)
+
+
 def encode_passed(circuit: int, datagram: bytes) -> bytes:
     """A datagram between nodes behind the head of its circuit."""
     return _pack_head(_RELAYED, 0, circuit) + datagram
 
 
-def decode_head(datagram: bytes) -> tuple[Word, int]:
+def decode_head(datagram: Buffer) -> tuple[Word, int]:
     """Word and circuit of any datagram of this kind. Raises MalformedFrame."""
     if len(datagram) <= HEAD_BYTES:
         raise MalformedFrame(f"a relayed datagram of {len(datagram)} bytes")

@@ -1,7 +1,9 @@
-"""The datagram between nodes: a 16-byte header, then sealed bytes (docs/protocol.md).
+"""The datagram between nodes: a 16-byte header, then a piece of a sealed record (docs/protocol.md).
 
- 0      1         2          4                8         16
-| kind | segment | segments | receiver index | counter | sealed ...
+ 0      1          2           3   4                8         16
+| kind | fragment | fragments | 0 | receiver index | counter | sealed ...
+
+A record is what one seal covers. It travels in `fragments` datagrams; all but the last are equally long.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import NamedTuple
 
 from tunnel.model.errors import MalformedFrame
 
-HEADER = struct.Struct("!BBHIQ")
+HEADER = struct.Struct("!BBBxIQ")
 HEADER_BYTES = HEADER.size
 TAG_BYTES = 16
 SEALED_OVERHEAD = HEADER_BYTES + TAG_BYTES
@@ -31,14 +33,14 @@ class Kind(IntEnum):
 
 
 class Header(NamedTuple):
-    """The clear part of every datagram; also the associated data of the seal.
+    """The clear part of every datagram. That of fragment 0 is also the associated data of the record's seal.
 
     For data and control packets no Header is made: `HEADER.unpack_from` gives the same fields.
     """
 
     kind: int
-    segment: int
-    segments: int
+    fragment: int
+    fragments: int
     receiver_index: int
     counter: int
 

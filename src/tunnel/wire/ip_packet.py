@@ -1,10 +1,12 @@
 """The few bytes of an inner IP packet that the tunnel reads (RFC 791 section 3.1, RFC 8200 section 3).
 
-Addresses stay packed (4 or 16 bytes): they are the dictionary keys that route each packet.
+Addresses stay packed (4 or 16 bytes): they are the dictionary keys that route each packet. A packet may begin anywhere
+in its buffer: at byte `at`.
 """
 
 from __future__ import annotations
 
+from tunnel.model.buffers import Buffer
 from tunnel.model.errors import MalformedFrame
 
 IPV4_HEADER_BYTES = 20
@@ -19,44 +21,49 @@ _OFFSET_MASK = 0xFFF8
 _MORE_FRAGMENTS = 1
 
 
-def ip_version(packet: bytes) -> int:
+def ip_version(packet: Buffer, at: int = 0) -> int:
     """4 or 6, if the packet is long enough for a header of that version. Raises MalformedFrame."""
-    if len(packet) >= IPV4_HEADER_BYTES:
-        version = packet[0] >> 4
-        if version == 4 and IPV4_HEADER_BYTES <= (packet[0] & 0x0F) * 4 <= len(packet):
+    size = len(packet) - at
+    if size >= IPV4_HEADER_BYTES:
+        first = packet[at]
+        version = first >> 4
+        if version == 4 and IPV4_HEADER_BYTES <= (first & 0x0F) * 4 <= size:
             return 4
-        if version == 6 and len(packet) >= IPV6_HEADER_BYTES:
+        if version == 6 and size >= IPV6_HEADER_BYTES:
             return 6
     raise MalformedFrame("not an IP packet, or less than its header")
 
 
-def source_of(packet: bytes) -> bytes:
+def source_of(packet: Buffer, at: int = 0) -> bytes:
     """The packed source address, 4 or 16 bytes. Raises MalformedFrame."""
-    return packet[12:16] if ip_version(packet) == 4 else packet[8:24]
+    return bytes(packet[at + 12 : at + 16] if ip_version(packet, at) == 4 else packet[at + 8 : at + 24])
 
 
-def destination_of(packet: bytes) -> bytes:
+def destination_of(packet: Buffer, at: int = 0) -> bytes:
     """The packed destination address, 4 or 16 bytes. Raises MalformedFrame."""
-    return packet[16:20] if ip_version(packet) == 4 else packet[24:40]
+    return bytes(packet[at + 16 : at + 20] if ip_version(packet, at) == 4 else packet[at + 24 : at + 40])
 
 
-def addresses_of(packet: bytes) -> tuple[bytes, bytes]:
+def addresses_of(packet: Buffer, at: int = 0) -> tuple[bytes, bytes]:
     """Packed source and destination. Raises MalformedFrame."""
-    return (packet[12:16], packet[16:20]) if ip_version(packet) == 4 else (packet[8:24], packet[24:40])
+    if ip_version(packet, at) == 4:
+        return bytes(packet[at + 12 : at + 16]), bytes(packet[at + 16 : at + 20])
+    return bytes(packet[at + 8 : at + 24]), bytes(packet[at + 24 : at + 40])
 
 
-def leads_on(packet: bytes) -> bool:
+def leads_on(packet: Buffer, at: int = 0) -> bool:
     """Whether a well-formed packet may ask its destination to forward it, by a source route or an IPv6 routing header.
 
     Such a packet need not end at its destination address. A first fragment that does not hold all headers counts too,
     since the next fragment may hold one.
     """
-    if packet[0] >> 4 == 6:
-        return packet[6] in (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION) and _has_routing_header(packet)
-    return packet[0] & 0x0F > 5 and _has_source_route(packet)
+    if packet[at] >> 4 == 6:
+        has_more = packet[at + 6] in (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION)
+        return has_more and _has_routing_header(packet[at:])
+    return packet[at] & 0x0F > 5 and _has_source_route(packet[at:])
 
 
-def _has_source_route(packet: bytes) -> bool:
+def _has_source_route(packet: Buffer) -> bool:
     at, end = IPV4_HEADER_BYTES, (packet[0] & 0x0F) * 4
     while at < end and packet[at] != _END:
         if packet[at] in (_LOOSE_ROUTE, _STRICT_ROUTE):
@@ -70,7 +77,7 @@ def _has_source_route(packet: bytes) -> bool:
     return False
 
 
-def _has_routing_header(packet: bytes) -> bool:
+def _has_routing_header(packet: Buffer) -> bool:
     """Whether there is one with segments left, also behind a fragment header if the packet is the first fragment.
 
     A first fragment must hold all headers (RFC 7112 section 5). If it does not, the missing part counts as one.

@@ -1,7 +1,4 @@
-"""The plaintext of packets inside a session. Control: one kind byte, then its fields.
-
-Data: an IP packet, or a zero byte and an application's datagram. The first nibble tells them apart.
-"""
+"""The plaintext of control records inside a session: one kind byte, then its fields. Data: wire/records.py."""
 
 from __future__ import annotations
 
@@ -10,9 +7,8 @@ from dataclasses import dataclass
 
 from tunnel.model.errors import MalformedFrame
 
-APPLICATION = b"\x00"
 MAX_APPLICATION_DATAGRAM = 1279
-"""Bytes. IPv6's least MTU with the zero byte: less than the largest inner packet, so that any peer takes it."""
+"""Bytes: every IPv6 path carries so many (RFC 8200 section 5), so a program may forward them."""
 ECHO_TOKEN_BYTES = 8
 _ECHO, _ECHO_REPLY, _FAREWELL, _TALLY = 1, 2, 3, 4
 _TALLY_FIELDS = struct.Struct("!QQQQB")
@@ -51,9 +47,9 @@ class Tally:
     link: int
     """Bytes over the link to the server."""
     counted: int = 0
-    """Packets that the peer has sent, by the counters of those that arrived."""
+    """Datagrams that the peer has sent by UDP, by the counters and fragments of those that arrived."""
     came: int = 0
-    """Packets that arrived by UDP."""
+    """Datagrams that arrived by UDP."""
     avoids_udp: bool = False
     """The sender uses no UDP, since it carries far less, and asks the peer to do the same."""
 

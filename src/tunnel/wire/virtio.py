@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from tunnel.model.buffers import Buffer
 from tunnel.model.errors import MalformedFrame
 
 VIRTIO = struct.Struct("<BBHHHH")
@@ -33,9 +34,6 @@ GSO_ECN = 0x80
 
 PLAIN_BIT = 0x40
 """Set in the first byte of every IP packet, never in the first byte of a virtio header."""
-
-Buffer = bytes | bytearray | memoryview
-"""A frame: a virtio header and a packet, or a plain packet; also any other bytes."""
 
 
 class VirtioHeader(NamedTuple):

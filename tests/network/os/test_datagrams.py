@@ -10,6 +10,7 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
+from tunnel.network.datagrams import BATCH
 from tunnel.network.os.datagrams import RealDatagrams
 
 IP_RECVTTL = 12  # Linux <in.h>; the socket module has no name for it
@@ -22,13 +23,15 @@ async def test_datagrams_go_and_come_in_batches(host: str) -> None:
         await RealDatagrams().open_socket(Endpoint(host, 0)),
         await RealDatagrams().open_socket(Endpoint(host, 0)),
     )
-    for number in range(100):
-        assert one.send_nowait(bytes([number]), other.local)
+    for number in range(BATCH + 36):
+        assert one.send_nowait(number.to_bytes(2), other.local)
     with trio.fail_after(5):
         batches = [await other.receive_batch(), await other.receive_batch()]
-    assert [len(batch) for batch in batches] == [64, 36]
-    assert batches[0][0] == (b"\x00", one.local)
-    assert [datagram for batch in batches for datagram, _ in batch] == [bytes([number]) for number in range(100)]
+    assert [len(batch) for batch in batches] == [BATCH, 36]
+    assert batches[0][0] == (b"\0\0", one.local)
+    assert [datagram for batch in batches for datagram, _ in batch] == [
+        number.to_bytes(2) for number in range(BATCH + 36)
+    ]
     one.close()
     other.close()
 

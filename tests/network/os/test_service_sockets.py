@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.network.datagrams import BATCH
 from tunnel.network.os.service_sockets import RealServiceSockets
 
 
@@ -31,12 +32,12 @@ async def test_an_answer_comes_from_the_address_that_was_asked(wildcard: str, as
 async def test_a_socket_at_one_address_speaks_from_there_alone() -> None:
     one = await RealServiceSockets().open_service_socket(Endpoint("127.0.0.2", 0))
     other = await RealServiceSockets().open_service_socket(Endpoint("127.0.0.3", 0))
-    for number in range(100):
-        assert one.send_nowait(bytes([number]), other.local, "127.0.0.2")
+    for number in range(BATCH + 36):
+        assert one.send_nowait(number.to_bytes(2), other.local, "127.0.0.2")
     with trio.fail_after(5):
         batches = [await other.receive_batch(), await other.receive_batch()]
-    assert [len(batch) for batch in batches] == [64, 36]
-    assert batches[0][0] == (b"\x00", one.local, "127.0.0.3")
+    assert [len(batch) for batch in batches] == [BATCH, 36]
+    assert batches[0][0] == (b"\0\0", one.local, "127.0.0.3")
     one.close()
     other.close()
 

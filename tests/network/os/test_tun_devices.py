@@ -13,8 +13,10 @@ import pytest
 import trio
 
 from tunnel.model.errors import DeviceError
+from tunnel.network.datagrams import BATCH
 from tunnel.network.os import tun_devices as real_devices
 from tunnel.network.os.tun_devices import RealDevice, RealDevices
+from tunnel.wire.records import start_of_packet
 
 Isolated = Callable[[Callable[[], Awaitable[None]]], None]
 pytestmark = pytest.mark.netlab
@@ -28,11 +30,15 @@ async def open_device(
     return await RealDevices().open_device(name, 1280, addresses, routes)
 
 
-async def read_packet(device: RealDevice) -> bytes:
+async def read_frames(device: RealDevice) -> list[bytes]:
     with trio.fail_after(5):
-        batch = await device.read_batch()
-    assert len(batch) == 1
-    return batch[0]
+        return [bytes(frame) for frame in await device.read_batch()]
+
+
+async def read_packet(device: RealDevice) -> bytes:
+    """The packet in the one frame that waits."""
+    [frame] = await read_frames(device)
+    return frame[start_of_packet(frame) :]
 
 
 def turned_round(packet: bytes) -> bytes:
@@ -120,11 +126,10 @@ def test_many_packets_come_in_batches(run_isolated: Isolated) -> None:
     async def main() -> None:
         device = await open_device()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as application:
-            for number in range(100):
-                application.sendto(bytes([number]), ("10.211.0.9", 7))
-        with trio.fail_after(5):
-            batches = [await device.read_batch(), await device.read_batch()]
-        assert [len(batch) for batch in batches] == [64, 36]
+            for number in range(BATCH + 36):
+                application.sendto(number.to_bytes(2), ("10.211.0.9", 7))
+        batches = [await read_frames(device), await read_frames(device)]
+        assert [len(batch) for batch in batches] == [BATCH, 36]
         device.close()
 
     run_isolated(main)

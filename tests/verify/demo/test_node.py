@@ -76,7 +76,7 @@ async def test_a_greeting_is_answered_and_reported_by_the_other_side(pair: tuple
     greeting = await desk.ask("greet", text="hello, laptop")
     assert greeting["text"] == "hello, laptop"
     assert greeting["seconds"] < 5
-    await laptop.ask("ping", count=1)
+    await laptop.ask("ping", count=2)  # the first may end in the instant in which the path is proved
     assert "hello, laptop" in [news.get("text") for news in laptop.news]
     assert "path_verified" in [news.get("event") for news in laptop.news]
 

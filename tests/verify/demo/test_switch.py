@@ -5,7 +5,8 @@ from __future__ import annotations
 import trio
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.network.ports import Transmit
+from tunnel.model.offload import Offload
+from tunnel.network.datagrams import Segments, Transmit
 from tunnel.verify.demo.switch import SwitchedDatagrams
 from tunnel.wire.stun import binding_request, encode_stun
 
@@ -24,6 +25,10 @@ class ScriptedSocket:
         self.batches = list(batches)
         self.is_closed = False
 
+    @property
+    def offloads(self) -> frozenset[Offload]:
+        return frozenset()
+
     def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
         self.sent.append(datagram)
         return True
@@ -34,6 +39,9 @@ class ScriptedSocket:
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         await trio.lowlevel.checkpoint()
         return self.batches.pop(0)
+
+    async def receive_segments(self) -> list[Segments]:
+        raise NotImplementedError("each is looked at")
 
     def close(self) -> None:
         self.is_closed = True

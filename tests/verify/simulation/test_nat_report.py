@@ -21,8 +21,8 @@ from tunnel.nat.behavior_discovery import SAMPLE_PATIENCE
 from tunnel.nat.port_sampling import sample_ports
 from tunnel.nat.stun_client import open_stun_client
 from tunnel.nat.survey import SurveyResult
+from tunnel.network.datagrams import DatagramSocket
 from tunnel.network.nat64_resolver import Nat64Resolver
-from tunnel.network.ports import DatagramSocket
 from tunnel.node.nat_discovery import NatDiscovery
 from tunnel.server.stun_service import serve_stun
 from tunnel.verify.memory.internet import open_memory_internet

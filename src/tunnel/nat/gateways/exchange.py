@@ -15,7 +15,7 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, MalformedFrame, Unreachable
 from tunnel.model.routes import Gateway
-from tunnel.network.ports import Datagrams, DatagramSocket
+from tunnel.network.datagrams import Datagrams, DatagramSocket
 from tunnel.wire.port_control import PORT, PortAnswer, PortRequest, decode_port_answer, encode_port_request
 
 MAX_NOISE = 64

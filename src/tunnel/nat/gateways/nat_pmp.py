@@ -13,7 +13,7 @@ from tunnel.model.routes import Gateway
 from tunnel.model.transport import Transport
 from tunnel.nat.gateways.exchange import ask_gateway
 from tunnel.nat.gateways.lease import LOWEST_PORT, PortLease, check_outside
-from tunnel.network.ports import Datagrams
+from tunnel.network.datagrams import Datagrams
 from tunnel.wire.nat_pmp import (
     PmpAddress,
     PmpAddressRequest,

@@ -17,7 +17,7 @@ from tunnel.model.routes import Gateway
 from tunnel.model.transport import Transport
 from tunnel.nat.gateways.exchange import ask_gateway
 from tunnel.nat.gateways.lease import PortLease, check_outside
-from tunnel.network.ports import Datagrams
+from tunnel.network.datagrams import Datagrams
 from tunnel.wire.nat_pmp import PmpRefusal
 from tunnel.wire.pcp import PcpCode, PcpMapped, PcpMapRequest, PcpRefusal, pcp_lost_mappings
 from tunnel.wire.port_control import PortAnswer

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterator
 
 import trio
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.network.os.sockets import MAX_RECEIVED, RealUdpSocket, endpoint_of, open_udp
-from tunnel.network.ports import BATCH, Transmit
+from tunnel.model.offload import Offload
+from tunnel.network.datagrams import BATCH, Segments, Transmit
+from tunnel.network.os.sockets import RealUdpSocket, open_udp
 
 
 class RealDatagrams:
     """Opens UDP sockets of the kernel."""
 
+    def __init__(self, without: frozenset[Offload] = frozenset()) -> None:
+        """`without`: offloads that are not used though the kernel may have them."""
+        self._without = without
+
     async def open_socket(self, local: Endpoint) -> RealDatagramSocket:
         """Bind. Raises DeviceError with the remedy."""
         await trio.lowlevel.checkpoint()
-        return RealDatagramSocket(open_udp(local))
+        return RealDatagramSocket(open_udp(local), self._without)
 
 
 class RealDatagramSocket(RealUdpSocket[tuple[bytes, Endpoint]]):
     """A bound UDP socket of the kernel."""
 
-    def __init__(self, opened: socket.socket) -> None:
-        super().__init__(opened)
+    def __init__(self, opened: socket.socket, without: frozenset[Offload] = frozenset()) -> None:
+        super().__init__(opened, without)
         self._ttl_option = (
             (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT)
             if opened.family == socket.AF_INET6
@@ -47,23 +53,22 @@ class RealDatagramSocket(RealUdpSocket[tuple[bytes, Endpoint]]):
         return True
 
     def send_batch(self, transmit: Transmit) -> int:
-        """Send each at once; how many the kernel took."""
+        """Send at once, in one call if possible; how many datagrams the kernel took."""
         if self._closed:
             raise trio.ClosedResourceError
-        send, remote, sent = self._socket.sendto, transmit.way.remote, 0
-        assert remote is not None
-        for datagram in transmit.buffers:
-            try:
-                send(datagram, remote)
-            except OSError:
-                continue
-            sent += 1
-        return sent
+        way, buffers, parts, segment_size, _ = transmit
+        assert way.remote is not None
+        count = len(buffers) // parts
+        if self._send_at_once(buffers, count, segment_size, way.remote, ()):
+            return count
+        return 0 if count == 1 else self._send_each(transmit.datagrams(), way.remote, ())
+
+    async def receive_segments(self) -> Iterator[Segments]:
+        """Wait for at least one datagram; at most BATCH reads, each made when it is taken."""
+        first = await self._receive_first()
+        return self._read_on(first)
 
     def _read_into(self, batch: list[tuple[bytes, Endpoint]]) -> None:
-        last = remote = None
         while len(batch) < BATCH:
-            datagram, address = self._socket.recvfrom(MAX_RECEIVED)
-            if address != last or remote is None:
-                last, remote = address, endpoint_of(address)
-            batch.append((datagram, remote))
+            segments = self._read()
+            batch += [(datagram, segments.remote) for datagram in segments.datagrams()]

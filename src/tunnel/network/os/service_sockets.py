@@ -9,36 +9,42 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+from collections.abc import Iterator
 from functools import lru_cache
 
 import trio
 
 from tunnel.model.endpoint import Endpoint, packed_host
-from tunnel.network.os.sockets import MAX_RECEIVED, RealUdpSocket, endpoint_of, open_udp
-from tunnel.network.ports import BATCH
+from tunnel.model.offload import Offload
+from tunnel.network.datagrams import BATCH, Segments
+from tunnel.network.os.sockets import RealUdpSocket, open_udp
 
 _IP_PKTINFO = 8  # <linux/in.h>; Python names it from 3.14 on
 _INFO = struct.Struct("=i4s4s")
 """Interface, the address of ours (spec_dst), the destination in the packet: a broadcast address, perhaps."""
 _INFO6 = struct.Struct("=16sI")
 """Address, interface."""
-_ROOM = socket.CMSG_SPACE(_INFO6.size)
 
 
 class RealServiceSockets:
     """Opens UDP sockets of the kernel for a server."""
 
+    def __init__(self, without: frozenset[Offload] = frozenset()) -> None:
+        """`without`: offloads that are not used though the kernel may have them."""
+        self._without = without
+
     async def open_service_socket(self, local: Endpoint) -> RealServiceSocket:
         """Bind. Raises DeviceError with the remedy."""
         await trio.lowlevel.checkpoint()
-        return RealServiceSocket(open_udp(local))
+        return RealServiceSocket(open_udp(local), self._without)
 
 
 class RealServiceSocket(RealUdpSocket[tuple[bytes, Endpoint, str]]):
     """A bound UDP socket of the kernel, for a service."""
 
-    def __init__(self, opened: socket.socket) -> None:
-        super().__init__(opened)
+    def __init__(self, opened: socket.socket, without: frozenset[Offload] = frozenset()) -> None:
+        super().__init__(opened, without)
+        self._own = self._local.host
         if self._local.is_wildcard:
             if self._local.is_ipv6:
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
@@ -47,31 +53,33 @@ class RealServiceSocket(RealUdpSocket[tuple[bytes, Endpoint, str]]):
 
     def send_nowait(self, datagram: bytes, remote: Endpoint, source: str) -> bool:
         """Send from `source` at once. False: the kernel did not take it, for whatever reason."""
+        return self.send_segments(Segments(datagram, remote), remote, source) == 1
+
+    def send_segments(self, segments: Segments, remote: Endpoint, source: str) -> int:
+        """Send what was received on, unchanged; how many datagrams the kernel took."""
         if self._closed:
             raise trio.ClosedResourceError
-        try:
-            if self._local.is_wildcard:
-                self._socket.sendmsg([datagram], [_source_message(source)], 0, remote)
-            else:
-                self._socket.sendto(datagram, remote)
-        except OSError:
-            return False
-        return True
+        ancillary = (_source_message(source),) if self._local.is_wildcard else ()
+        data, size = segments.data, segments.segment_size
+        count = -(-len(data) // size) if size else 1
+        if self._send_at_once([data], count, size, remote, ancillary):
+            return count
+        if count == 1:
+            return 0
+        return self._send_each([(data[at : at + size],) for at in range(0, len(data), size)], remote, ancillary)
+
+    async def receive_segments(self) -> Iterator[Segments]:
+        """Wait for at least one datagram; at most BATCH reads, each made when it is taken."""
+        first = await self._receive_first()
+        return self._read_on(first)
 
     def _read_into(self, batch: list[tuple[bytes, Endpoint, str]]) -> None:
         while len(batch) < BATCH:
-            batch.append(self._receive())
+            segments = self._read()
+            batch += [(datagram, segments.remote, segments.own) for datagram in segments.datagrams()]
 
-    def _receive(self) -> tuple[bytes, Endpoint, str]:
-        if not self._local.is_wildcard:
-            datagram, address = self._socket.recvfrom(MAX_RECEIVED)
-            return datagram, endpoint_of(address), self._local.host
-        datagram, ancillary, _, address = self._socket.recvmsg(MAX_RECEIVED, _ROOM)
-        return (
-            datagram,
-            endpoint_of(address),
-            _destination_of(ancillary[0][0], ancillary[0][2]) if ancillary else self._local.host,
-        )
+    def _own_address(self, _level: int, _data: bytes) -> str:
+        return _destination_of(_level, _data)
 
 
 @lru_cache(256)

@@ -6,23 +6,33 @@ import contextlib
 import errno
 import os
 import socket
+import struct
+import sys
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import trio
 
+from tunnel.model.buffers import Buffer
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
+from tunnel.model.offload import Offload
+from tunnel.network.datagrams import BATCH, BATCH_BYTES, MAX_RECEIVED, Segments
 
-MAX_RECEIVED = 65535
-"""Bytes of one datagram."""
-BUFFER_BYTES = 4 * 1024 * 1024
+BUFFER_BYTES = {socket.SO_RCVBUF: 2 * 1024 * 1024, socket.SO_SNDBUF: 4 * 1024 * 1024}
+"""What waits to be read is about as much as is read in 5 ms at the most; the kernel doubles the number for its own."""
 
 # Linux <in.h> and <in6.h>; Python's socket module does not name them all.
 _IP_MTU_DISCOVER = 10
 _IPV6_MTU_DISCOVER = 23
 _PMTUDISC_PROBE = 3
 """Set the don't-fragment bit and ignore what ICMP says of the path MTU: our probes measure it."""
+_UDP_SEGMENT, _UDP_GRO = 103, 104
+"""Linux <udp.h>; they tell segment sizes."""
+_SIZE = struct.Struct("=H")
+_ANCILLARY_ROOM = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20)
+"""The segment size, and the address that a datagram came to."""
 _FORCED = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32}
 """SO_RCVBUFFORCE and SO_SNDBUFFORCE: beyond the system's limit, for root only."""
 
@@ -58,30 +68,45 @@ def open_udp(local: Endpoint) -> socket.socket:
     else:
         opened.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
     for option, forced in _FORCED.items():
-        opened.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
+        opened.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES[option])
         with contextlib.suppress(PermissionError):
-            opened.setsockopt(socket.SOL_SOCKET, forced, BUFFER_BYTES)
+            opened.setsockopt(socket.SOL_SOCKET, forced, BUFFER_BYTES[option])
     return opened
 
 
 class RealUdpSocket(ABC, Generic[_Received]):
-    """A bound UDP socket of the kernel: waiting, batches and closing. Subclasses send and read.
+    """A bound UDP socket of the kernel: waiting, batches, offloads and closing. Subclasses send and collect.
 
     Trio's own `recvfrom` costs five times as much per datagram as `wait_readable` and a batch of non-blocking calls.
     """
 
-    def __init__(self, opened: socket.socket) -> None:
+    def __init__(self, opened: socket.socket, without: frozenset[Offload]) -> None:
         self._socket = opened
         self._local = endpoint_of(opened.getsockname())
         self._closed = False
+        self._buffer = bytearray(MAX_RECEIVED)
+        self._view = memoryview(self._buffer)
+        self._own = ""
+        """The address of ours that datagrams come to, where no ancillary message tells it."""
+        self._address: object = None
+        self._remote = self._local
+        self._offloads = _find_offloads(opened) - without
+        self._is_segmenting = Offload.UDP_SEGMENT in self._offloads
+        if Offload.UDP_GRO in self._offloads:
+            opened.setsockopt(socket.SOL_UDP, _UDP_GRO, 1)
 
     @property
     def local(self) -> Endpoint:
         """The bound endpoint."""
         return self._local
 
+    @property
+    def offloads(self) -> frozenset[Offload]:
+        """What the kernel does for this socket."""
+        return self._offloads
+
     async def receive_batch(self) -> list[_Received]:
-        """Wait for at least one datagram; at most BATCH."""
+        """Wait for at least one datagram; after BATCH other tasks get their turn."""
         batch: list[_Received] = []
         while not batch:
             if self._closed:
@@ -103,6 +128,94 @@ class RealUdpSocket(ABC, Generic[_Received]):
     @abstractmethod
     def _read_into(self, batch: list[_Received]) -> None:
         """Append waiting datagrams until there are BATCH, or until the kernel has no more and raises OSError."""
+
+    async def _receive_first(self) -> Segments:
+        while True:
+            if self._closed:
+                raise trio.ClosedResourceError
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                return self._read()
+            except OSError:
+                continue  # likewise
+
+    def _read_on(self, first: Segments) -> Iterator[Segments]:
+        yield first
+        left = BATCH_BYTES - len(first.data)
+        try:
+            for _ in range(BATCH - 1):
+                if left <= 0:
+                    return
+                segments = self._read()
+                left -= len(segments.data)
+                yield segments
+        except OSError:
+            return
+
+    def _read(self) -> Segments:
+        """One read. Raises OSError when there is nothing."""
+        size, ancillary, _, address = self._socket.recvmsg_into([self._buffer], _ANCILLARY_ROOM)
+        if address != self._address:
+            self._address, self._remote = address, endpoint_of(address)
+        segment_size, own = 0, self._own
+        for level, kind, data in ancillary:
+            if level == socket.SOL_UDP and kind == _UDP_GRO:
+                segment_size = int.from_bytes(data[:4], sys.byteorder)
+            else:
+                own = self._own_address(level, data)
+        return Segments(self._view[:size], self._remote, segment_size if segment_size < size else 0, own)
+
+    def _own_address(self, _level: int, _data: bytes) -> str:
+        """The address of ours that an ancillary message tells."""
+        return ""
+
+    def _send_at_once(
+        self,
+        buffers: Sequence[Buffer],
+        count: int,
+        segment_size: int,
+        remote: Endpoint,
+        ancillary: Sequence[tuple[int, int, bytes]],
+    ) -> bool:
+        """Send `count` datagrams that lie in these buffers by one call. False: the kernel took none."""
+        if count > 1:
+            if not segment_size or not self._is_segmenting:
+                return False
+            ancillary = (*ancillary, (socket.SOL_UDP, _UDP_SEGMENT, _SIZE.pack(segment_size)))
+        try:
+            self._socket.sendmsg(buffers, ancillary, 0, remote)
+        except OSError as error:
+            if error.errno == errno.EIO:  # the interface computes no checksums (udp(7))
+                self._is_segmenting = False
+                self._offloads -= {Offload.UDP_SEGMENT}
+            return False
+        return True
+
+    def _send_each(
+        self,
+        datagrams: Iterable[Sequence[Buffer]],
+        remote: Endpoint,
+        ancillary: Sequence[tuple[int, int, bytes]],
+    ) -> int:
+        """Send datagrams, given by their parts, one by one; how many the kernel took."""
+        sent = 0
+        for parts in datagrams:
+            try:
+                self._socket.sendmsg(parts, ancillary, 0, remote)
+            except OSError:
+                continue
+            sent += 1
+        return sent
+
+
+def _find_offloads(opened: socket.socket) -> frozenset[Offload]:
+    """Those that the kernel knows for UDP sockets."""
+    found = set()
+    for offload, option in ((Offload.UDP_SEGMENT, _UDP_SEGMENT), (Offload.UDP_GRO, _UDP_GRO)):
+        with contextlib.suppress(OSError):
+            opened.getsockopt(socket.SOL_UDP, option)
+            found.add(offload)
+    return frozenset(found)
 
 
 def describe(error: OSError) -> str:

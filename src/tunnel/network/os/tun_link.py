@@ -18,7 +18,12 @@ import trio
 
 from tunnel.model.errors import DeviceError
 from tunnel.network.os import netlink
+from tunnel.wire.records import MAX_SUPERPACKET
 
+QUEUE_PACKETS = 128
+"""Packets or superpackets that wait for us: some 5 ms of the fastest stream. The kernel drops what comes in addition,
+by which TCP learns of it.
+"""
 DEBOUNCE = 0.1
 """Seconds to wait for a burst of changes to end."""
 REACHABLE_PATIENCE = 1.0
@@ -27,7 +32,7 @@ GONE = "the interface itself"
 DOWN = "the state up"
 
 # Linux <if_link.h>, <if_addr.h>, <rtnetlink.h>
-_IFLA_MTU, _IFLA_AF_SPEC = 4, 26
+_IFLA_MTU, _IFLA_TXQLEN, _IFLA_AF_SPEC, _IFLA_GSO_MAX_SIZE, _IFLA_GSO_IPV4_MAX_SIZE = 4, 13, 26, 41, 63
 _IFLA_INET6_ADDR_GEN_MODE, _NO_LINK_LOCAL = 8, 1
 _IFA_F_NODAD = 0x02
 _PROTOCOL_STATIC, _SCOPE_LINK, _SCOPE_UNIVERSE = 4, 253, 0
@@ -127,9 +132,12 @@ class RealTunLink:
         _no_link_local(kernel, self._index)
         try:
             link = netlink.LINK.pack(socket.AF_UNSPEC, 0, self._index, netlink.IFF_UP, netlink.IFF_UP)
-            kernel.execute(netlink.NEW_LINK, 0, link + netlink.attribute(_IFLA_MTU, struct.pack("=I", self._mtu)))
+            sizes = ((_IFLA_MTU, self._mtu), (_IFLA_TXQLEN, QUEUE_PACKETS))
+            link += b"".join(netlink.attribute(kind, struct.pack("=I", size)) for kind, size in sizes)
+            kernel.execute(netlink.NEW_LINK, 0, link)
         except OSError as error:
             raise DeviceError(f"{self._name} cannot be set up with an MTU of {self._mtu}: {error.strerror}") from error
+        _limit_superpackets(kernel, self._index)
         present = self._present(kernel)
         for address in self._addresses:
             if str(address) not in present:
@@ -233,6 +241,16 @@ def _no_link_local(kernel: netlink.Netlink, index: int) -> None:
         kernel.execute(netlink.NEW_LINK, 0, body)
     except OSError as error:
         _log.debug("no way to switch off link-local addresses: %s", error.strerror)
+
+
+def _limit_superpackets(kernel: netlink.Netlink, index: int) -> None:
+    """No superpacket is larger than a record. Without that they are split."""
+    body = netlink.LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0)
+    for attribute in (_IFLA_GSO_MAX_SIZE, _IFLA_GSO_IPV4_MAX_SIZE):
+        try:
+            kernel.execute(netlink.NEW_LINK, 0, body + netlink.attribute(attribute, struct.pack("=I", MAX_SUPERPACKET)))
+        except OSError as error:
+            _log.debug("no way to limit superpackets: %s", error.strerror)
 
 
 def _is_local(kernel: netlink.Netlink, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

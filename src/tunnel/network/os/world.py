@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tunnel.model.offload import Offload
 from tunnel.model.proxies import Proxies
 from tunnel.network.memory_store import MemoryStore
 from tunnel.network.no_port_mapper import NoPortMapper
@@ -21,19 +22,22 @@ from tunnel.network.os.upnp_call import is_installed
 from tunnel.network.ports import World
 
 
-def real_world(state: Path | None) -> World:
-    """All ports of this machine. Files are kept in `state`; with None nothing outlives the process."""
+def real_world(state: Path | None, without: frozenset[Offload] = frozenset()) -> World:
+    """All ports of this machine. Files are kept in `state`; with None nothing outlives the process.
+
+    `without`: offloads of the kernel that are not used.
+    """
     interfaces = RealInterfaces()
     return World(
-        datagrams=RealDatagrams(),
-        services=RealServiceSockets(),
+        datagrams=RealDatagrams(without),
+        services=RealServiceSockets(without),
         streams=RealStreams(),
         resolver=RealResolver(),
         interfaces=interfaces,
         clock=RealClock(),
         entropy=RealEntropy(),
         store=MemoryStore() if state is None else RealStore(state),
-        devices=RealDevices(),
+        devices=RealDevices(without),
         controls=RealControls(),
         port_mapper=RealPortMapper(interfaces) if is_installed() else NoPortMapper(is_installed=False),
         proxies=Proxies(os.environ),

@@ -8,7 +8,8 @@ What a cut swallows looks sent to the sender, as on a network that drops silentl
 from __future__ import annotations
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.network.ports import Datagrams, DatagramSocket, Transmit
+from tunnel.model.offload import Offload
+from tunnel.network.datagrams import Datagrams, DatagramSocket, Segments, Transmit
 from tunnel.wire.stun import is_stun
 
 
@@ -52,6 +53,11 @@ class SwitchedSocket:
         """The bound endpoint."""
         return self._real.local
 
+    @property
+    def offloads(self) -> frozenset[Offload]:
+        """None: each datagram is looked at."""
+        return frozenset()
+
     def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
         """Send, or swallow and say that it was sent."""
         return self._switch.swallows(datagram) or self._real.send_nowait(datagram, remote, ttl)
@@ -60,7 +66,7 @@ class SwitchedSocket:
         """The same for each of a batch; how many went."""
         remote = transmit.way.remote
         assert remote is not None
-        return sum(self.send_nowait(datagram, remote) for datagram in transmit.buffers)
+        return sum(self.send_nowait(b"".join(parts), remote) for parts in transmit.datagrams())
 
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         """Wait for at least one datagram that comes through."""
@@ -69,6 +75,10 @@ class SwitchedSocket:
             through = [entry for entry in batch if not self._switch.swallows(entry[0])]
             if through:
                 return through
+
+    async def receive_segments(self) -> list[Segments]:
+        """The same, one datagram each."""
+        return [Segments(datagram, remote) for datagram, remote in await self.receive_batch()]
 
     def close(self) -> None:
         """Close the real one."""

@@ -8,7 +8,8 @@ from typing import Protocol
 import trio
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.network.ports import BATCH, Transmit
+from tunnel.model.offload import Offload
+from tunnel.network.datagrams import BATCH, Segments, Transmit
 from tunnel.verify.memory.packet import DEFAULT_TTL, Fate, MemoryPacket
 
 QUEUE = 2048
@@ -91,6 +92,11 @@ class MemorySocket:
 class MemoryDatagramSocket(MemorySocket):
     """The double of a bound UDP socket."""
 
+    @property
+    def offloads(self) -> frozenset[Offload]:
+        """None: it passes single datagrams."""
+        return frozenset()
+
     def send_nowait(self, datagram: bytes, remote: Endpoint, ttl: int | None = None) -> bool:
         """Send. False: no address of that family here, or too big for one packet."""
         self._check_open()
@@ -100,11 +106,15 @@ class MemoryDatagramSocket(MemorySocket):
         """Send each; how many went."""
         remote = transmit.way.remote
         assert remote is not None
-        return sum(self.send_nowait(datagram, remote) for datagram in transmit.buffers)
+        return sum(self.send_nowait(b"".join(parts), remote) for parts in transmit.datagrams())
 
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         """Wait for at least one datagram; at most BATCH."""
         return [(packet.payload, packet.source) for packet in await self._receive()]
+
+    async def receive_segments(self) -> list[Segments]:
+        """The same, one datagram each."""
+        return [Segments(packet.payload, packet.source) for packet in await self._receive()]
 
 
 class MemoryServiceSocket(MemorySocket):
@@ -118,3 +128,13 @@ class MemoryServiceSocket(MemorySocket):
     async def receive_batch(self) -> list[tuple[bytes, Endpoint, str]]:
         """Wait for at least one datagram; at most BATCH."""
         return [(packet.payload, packet.source, packet.destination.host) for packet in await self._receive()]
+
+    def send_segments(self, segments: Segments, remote: Endpoint, source: str) -> int:
+        """Send each datagram; how many went."""
+        return sum(self.send_nowait(datagram, remote, source) for datagram in segments.datagrams())
+
+    async def receive_segments(self) -> list[Segments]:
+        """The same as `receive_batch`, one datagram each."""
+        return [
+            Segments(packet.payload, packet.source, own=packet.destination.host) for packet in await self._receive()
+        ]

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from tunnel.model.buffers import Buffer
 from tunnel.model.errors import DeviceError
-from tunnel.network.ports import BATCH
+from tunnel.model.offload import Offload
+from tunnel.network.datagrams import BATCH
 
 QUEUE = 512
 """The most packets that wait in each direction; the kernel's default for TUN is of that order."""
@@ -102,14 +104,20 @@ class MemoryDevice:
             await self._changed.park()
         return [self._outgoing.popleft() for _ in range(min(len(self._outgoing), BATCH))]
 
-    def write_nowait(self, packet: bytes) -> bool:
+    @property
+    def offloads(self) -> frozenset[Offload]:
+        """None: its frames are plain packets."""
+        return frozenset()
+
+    def write_nowait(self, frame: Buffer) -> bool:
         """Keep a packet for `wait_written`, unless one of the `takers` has it. False: its queue is full."""
         self._check_open()
+        packet = bytes(frame)
         if any(takes(packet) for takes in self._devices.takers):
             return True
         if len(self._written) >= QUEUE:
             return False
-        self._written.append(bytes(packet))
+        self._written.append(packet)
         self._changed.unpark_all()
         return True
 

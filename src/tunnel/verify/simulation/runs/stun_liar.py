@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import MalformedFrame
-from tunnel.network.ports import DatagramSocket
+from tunnel.network.datagrams import DatagramSocket
 from tunnel.wire.stun import StunClass, binding_success, decode_stun, encode_stun, is_stun
 
 

@@ -1,0 +1,57 @@
+"""Which frames share a record: as many small ones of one read burst as its size allows.
+
+    frames        small small small | superpacket | small      superpacket larger than a record may be
+    records       [bundle         ]   [one frame ]  [one frame]  [one frame] [one frame] ...
+
+A superpacket that is too large is split at the boundaries of its segments. One packet is never split, whatever its
+size: then the record has more fragments than it should.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tunnel.dataplane.superpacket import segment_size, split
+from tunnel.model.buffers import Buffer
+from tunnel.wire.records import APPLICATION, BUNDLED_OVERHEAD, encode_bundle
+
+HEADERS = 140
+"""More bytes than the headers of a superpacket have: virtio, IPv6 or IPv4 with options, TCP with options."""
+_APPLICATION = APPLICATION[0]
+
+
+def pack(frames: Sequence[Buffer], limit: int) -> Sequence[Buffer]:
+    """The plaintexts of records of at most `limit` bytes, in order. An application's datagram is one of its own."""
+    if len(frames) == 1 and len(frames[0]) <= limit:
+        return _fit(frames[0], limit)
+    records: list[Buffer] = []
+    bundle: list[Buffer] = []
+    held = 1
+    for frame in frames:
+        needed, is_application = len(frame) + BUNDLED_OVERHEAD, frame[0] == _APPLICATION
+        if is_application or held + needed > limit:
+            _close(bundle, records)
+            bundle, held = [], 1
+        if is_application:
+            records.append(frame)
+        elif held + needed > limit:
+            records.extend(_fit(frame, limit))
+        else:
+            parts = _fit(frame, limit)
+            bundle += parts
+            held += needed + (len(parts) - 1) * 2 * HEADERS
+    _close(bundle, records)
+    return records
+
+
+def _close(bundle: list[Buffer], records: list[Buffer]) -> None:
+    if len(bundle) > 1:
+        records.append(encode_bundle(bundle))
+    else:
+        records += bundle
+
+
+def _fit(frame: Buffer, limit: int) -> Sequence[Buffer]:
+    """Also one that is small enough: our kernel may put more segments into it than the peer's takes."""
+    size = 0 if frame[0] == _APPLICATION else segment_size(frame)
+    return split(frame, max(1, (limit - HEADERS) // size)) if size else (frame,)

@@ -1,0 +1,56 @@
+"""How large a record to one peer may be, by the loss of the path. Pure: time is passed in.
+
+A lost fragment loses its record, so a record may have only as many fragments as the loss allows: LOST_SHARE of the
+records are lost at most, or a record has one fragment (docs/design/records.md). The peer tells what came. A higher
+loss counts at once, a lower one by a factor of FORGETTING a second.
+"""
+
+from __future__ import annotations
+
+from tunnel.network.datagrams import MAX_SEGMENTS
+
+LOST_SHARE = 0.01
+FORGETTING = 0.32
+"""The share of a known loss that is left after a second without any: after 5 % whole superpackets go again in 5 s."""
+LEAST_COUNTED = 32
+"""Datagrams that a measurement covers at least."""
+LEAST_LOST = 3
+"""Lost datagrams below which a measurement says nothing: they may be one accident."""
+
+
+class RecordSize:
+    """One for each flow. `fragments` is what the data plane reads."""
+
+    __slots__ = ("_at", "_came", "_counted", "_loss", "fragments")
+
+    def __init__(self) -> None:
+        self.fragments = MAX_SEGMENTS
+        """The most fragments that a record may have."""
+        self._loss = 0.0
+        self._at = float("-inf")
+        self._counted = self._came = 0
+
+    @property
+    def loss(self) -> float:
+        """The share of datagrams that are lost, as far as it is remembered."""
+        return self._loss
+
+    def note(self, counted: int, came: int, now: float) -> None:
+        """The peer says: of the datagrams that we sent it knows of `counted`, and `came` arrived. Both only grow."""
+        sent, arrived = counted - self._counted, came - self._came
+        if sent < 0 or arrived < 0:
+            self._counted, self._came = counted, came  # the peer has begun anew
+            return
+        if sent < LEAST_COUNTED and now - self._at < 1.0:
+            return
+        self._counted, self._came = counted, came
+        loss = (sent - arrived) / sent if sent - arrived >= LEAST_LOST else 0.0
+        remembered = self._loss * FORGETTING ** min(now - self._at, 60.0) if self._loss else 0.0
+        self._at = now
+        self._loss = max(loss, remembered)
+        self.fragments = max(1, int(min(MAX_SEGMENTS, LOST_SHARE / self._loss))) if self._loss else MAX_SEGMENTS
+
+    def forget(self) -> None:
+        """The path is another one."""
+        self._loss = 0.0
+        self.fragments = MAX_SEGMENTS

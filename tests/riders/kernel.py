@@ -1,0 +1,44 @@
+"""A TUN interface with offloads in memory; the kernel behind it is as strict as a kernel, and stricter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import trio
+
+from tunnel.model.buffers import Buffer
+from tunnel.model.offload import TUN_OFFLOADS, Offload
+from tunnel.network.packet_devices import PacketLink
+from tunnel.verify.memory.devices import MemoryLink
+
+
+class KernelDevice:
+    """Frames go out by `inject`; what comes in is in `written`."""
+
+    def __init__(self, offloads: frozenset[Offload] = TUN_OFFLOADS) -> None:
+        self.name = "p2pt0"
+        self.link: PacketLink = MemoryLink((), ())
+        self.offloads = offloads
+        self.written: list[bytes] = []
+        self._bursts: list[Sequence[Buffer]] = []
+        self._changed = trio.lowlevel.ParkingLot()
+
+    async def read_batch(self) -> Iterable[Buffer]:
+        """One burst."""
+        await trio.lowlevel.checkpoint()
+        while not self._bursts:
+            await self._changed.park()
+        return self._bursts.pop(0)
+
+    def inject(self, *frames: bytes) -> None:
+        """What one burst of reads brings: views that end with the burst."""
+        self._bursts.append([memoryview(bytearray(frame)) for frame in frames])
+        self._changed.unpark_all()
+
+    def write_nowait(self, frame: Buffer) -> bool:
+        """Keep a copy."""
+        self.written.append(bytes(frame))
+        return True
+
+    def close(self) -> None:
+        """Nothing is open."""
