@@ -29,9 +29,10 @@ from tunnel.crypto.network_keys import NetworkKeys, derive_network_keys
 from tunnel.crypto.node_keys import NodeKeys
 from tunnel.model.errors import PeerUnreachable
 from tunnel.model.settings import NodeSettings
+from tunnel.network.frame_reader import mask
 from tunnel.network.tls import client_tls, parse_pin, shown_fingerprint
 from tunnel.wire.invites import encode_invite
-from tunnel.wire.relay_batch import encode_relay_batch
+from tunnel.wire.relay_batch import MAX_ENTRIES, encode_relay_batch
 from tunnel.wire.signals import SUBPROTOCOL, Announce, Challenge, Ping, decode_signal, encode_signal
 
 PORT, HTTP_PORT, UDP_PORT = 38443, 38444, 33478
@@ -41,10 +42,10 @@ EVERY = 0.1
 BINARY, PING, PONG = 0x82, 0x89, 0x8A
 
 
-def frame(payload: bytes, first: int = BINARY) -> bytes:
-    """A client's frame, under a mask of zeros."""
+def frame(payload: bytes, first: int = BINARY, key: bytes = bytes(4)) -> bytes:
+    """A client's frame, under a mask of zeros unless told otherwise."""
     size = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
-    return bytes([first]) + size + bytes(4) + payload
+    return bytes([first]) + size + key + mask(payload, key)
 
 
 FLOODS = {
@@ -53,6 +54,8 @@ FLOODS = {
     "pings": frame(b"", PING) * 2000,
     "pongs": frame(b"", PONG) * 2000,
     "batches of one tiny frame": frame(encode_relay_batch([(b"nobody..", b"")])) * 1000,
+    "full batches of tiny frames": frame(encode_relay_batch([(b"nobody..", b"x")] * MAX_ENTRIES)) * 50,
+    "masked messages of 64 KiB": frame(encode_relay_batch([(b"nobody..", bytes(65_000))]), key=b"mask") * 16,
     "empty batches": frame(encode_relay_batch([])) * 1000,
     "signals": frame(encode_signal(Ping(1))) * 1000,
     "announcements": b"",

@@ -5,10 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunnel.model.settings import ServerSettings
 from tunnel.network.relay_queue import ENTRY_COST, HELD_UP, LANES_WORTH, QUEUING, RESERVE, QueueBudget, RelayQueue
+from tunnel.wire.relay_batch import MAX_ENTRIES
 
 HANDLES = [bytes([letter]) * 8 for letter in b"abcd"]
 PER_LANE = 4000
+RECORD = 61_482
+"""Bytes of the longest record."""
 
 
 @given(
@@ -57,6 +61,13 @@ def test_a_datagram_bigger_than_a_batch_goes_alone() -> None:
     assert [len(datagram) for _, datagram in queue.take_batch(0, 32_768)] == [10]
 
 
+def test_a_batch_has_no_more_entries_than_the_other_side_reads() -> None:
+    queue = RelayQueue(per_lane=1_000_000, max_wait=1000)
+    for _ in range(MAX_ENTRIES + 1):
+        queue.put(HANDLES[0], b"x", 0)
+    assert [len(queue.take_batch(0, 65_536)) for _ in range(2)] == [MAX_ENTRIES, 1]
+
+
 def test_an_old_entry_does_not_hold_up_a_fresh_one_of_another_lane() -> None:
     queue = RelayQueue(per_lane=100_000, max_wait=0.05)
     queue.put(HANDLES[0], b"old", 0.0)
@@ -74,7 +85,7 @@ def test_a_lane_that_queues_drops_what_waited_too_long() -> None:
     queue.put(HANDLES[0], b"fresh", 0.06)
     batch = queue.take_batch(0.06, 100_000)
     assert batch[-1] == (HANDLES[0], b"fresh")
-    assert queue.dropped_old * (1000 + ENTRY_COST) >= before - QUEUING > 0
+    assert (queue.dropped_old + 1) * (1000 + ENTRY_COST) >= before - QUEUING > 0
 
 
 def test_a_stall_of_a_busy_machine_loses_no_handshake() -> None:
@@ -85,6 +96,23 @@ def test_a_stall_of_a_busy_machine_loses_no_handshake() -> None:
         queue.put(handle, datagram, 0.0)
     assert queue.take_batch(0.4, 32_768) == handshake
     assert queue.dropped_old == 0
+
+
+def test_a_record_that_waits_alone_is_no_queue() -> None:
+    """Whoever sends one at a time waits for its answer: to drop it would cost a second."""
+    queue = RelayQueue(per_lane=200_000, max_wait=0.05)
+    queue.put(HANDLES[0], bytes(RECORD), 0.0)
+    assert queue.take_batch(0.4, 65_536) == [(HANDLES[0], bytes(RECORD))]
+    queue.put(HANDLES[0], bytes(RECORD), 1.0)
+    queue.put(HANDLES[0], bytes([1]) * RECORD, 1.0)
+    assert queue.take_batch(1.4, 65_536) == [(HANDLES[0], bytes([1]) * RECORD)]
+    assert queue.dropped_old == 1
+
+
+def test_a_lane_holds_as_many_records_as_its_bytes_allow() -> None:
+    queue = RelayQueue(per_lane=ServerSettings().relay_queue, max_wait=0.05)
+    assert sum(queue.put(HANDLES[0], bytes(RECORD), 0.0) for _ in range(100)) == 17
+    assert queue.size <= ServerSettings().relay_queue
 
 
 def test_when_everything_is_old_nothing_is_left() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnel.model.errors import MalformedFrame
-from tunnel.wire.relay_batch import decode_relay_batch, encode_relay_batch, is_relay_batch
+from tunnel.wire.relay_batch import MAX_ENTRIES, decode_relay_batch, encode_relay_batch, is_relay_batch
 from tunnel.wire.signals import Ping, encode_signal
 
 HANDLE = b"\x01\x02\x03\x04\x05\x06\x07\x08"
@@ -48,6 +48,16 @@ def test_the_good_entries_before_a_broken_one_come_out(size: int) -> None:
     decoded = decode_relay_batch(message)
     assert next(decoded) == (HANDLE, b"good")
     with pytest.raises(MalformedFrame):
+        next(decoded)
+
+
+def test_a_batch_of_too_many_entries_is_damaged_behind_those_that_may_be_in_it() -> None:
+    """Each costs the server more than its bytes."""
+    entries = [(HANDLE, b"x")] * (MAX_ENTRIES + 1)
+    assert list(decode_relay_batch(encode_relay_batch(entries[:-1]))) == entries[:-1]
+    decoded = decode_relay_batch(encode_relay_batch(entries))
+    assert [next(decoded) for _ in range(MAX_ENTRIES)] == entries[:-1]
+    with pytest.raises(MalformedFrame, match="more than 256 entries"):
         next(decoded)
 
 

@@ -172,6 +172,11 @@ class Share:
         now = trio.current_time()
         return self._meter.is_over(now) or self._group.meter.is_over(now) or self._queue.lights.is_over(now)
 
+    @property
+    def is_contended(self) -> bool:
+        """Whether any share waits for its turn."""
+        return self._queue.is_contended
+
     async def wait_turn(self) -> None:
         """Return at once if the share is light, without a checkpoint; else when its turn has come."""
         if self.is_heavy:

@@ -25,6 +25,8 @@ MAX_HEAD = 8192
 """Bytes of a handshake, or of a whole answer that refuses it."""
 RECEIVE_BYTES = 128 * 1024
 """Read at once: two records, and more take no less time for each."""
+CONTENDED_RECEIVE_BYTES = 64 * 1024
+"""The same while others wait for their turn."""
 FIRST_RECEIVE_BYTES = 16 * 1024
 """The same until the peer has registered."""
 FRAMES_AT_ONCE = 4
@@ -101,7 +103,7 @@ class MeteredStream(trio.abc.Stream):
         while True:
             if self._at == len(self._received):
                 self._received, self._at = b"", 0
-                self._received = await self._stream.receive_some(self._receive_bytes)
+                self._received = await self._stream.receive_some(self._most())
             else:
                 await trio.lowlevel.checkpoint()
             await self._inbox.wait_empty()
@@ -124,6 +126,12 @@ class MeteredStream(trio.abc.Stream):
     async def aclose(self) -> None:
         """As the stream does."""
         await self._stream.aclose()
+
+    def _most(self) -> int:
+        """How much to read: what waits for a turn is held in memory, and in a turn others wait."""
+        if self._share is not None and self._share.is_contended:
+            return min(self._receive_bytes, CONTENDED_RECEIVE_BYTES)
+        return self._receive_bytes
 
     def _pass_on(self) -> bytes:
         """What is for the library of the next piece; messages go to the inbox."""

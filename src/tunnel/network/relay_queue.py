@@ -27,8 +27,8 @@ LANES_WORTH = 4
 """The whole queue holds this many times what one lane may hold, and a `RESERVE` for each lane."""
 
 QUEUING = 16 * 1024
-"""Bytes above which a lane queues. One that holds less is only delayed, by a busy machine or a short stall. To drop its
-few datagrams (a handshake, a ping) would slow no sender down."""
+"""Bytes behind a datagram above which its lane queues. With less it is only delayed, by a busy machine or a stall: to
+drop a few datagrams (a handshake, a ping) or the only record would slow no sender down."""
 
 HELD_UP = 1.0
 """Seconds after which a datagram is dropped, however little its lane holds."""
@@ -147,8 +147,9 @@ class RelayQueue:
 
     def _drop_old(self, lane: _Lane, now: float) -> None:
         while lane.waiting:
-            waited = now - lane.waiting[0][0]
-            if waited <= (self._max_wait if lane.size > QUEUING else HELD_UP):
+            since, datagram = lane.waiting[0]
+            behind = lane.size - len(datagram) - ENTRY_COST
+            if now - since <= (self._max_wait if behind > QUEUING else HELD_UP):
                 return
             self._pop(lane)
             self.dropped_old += 1

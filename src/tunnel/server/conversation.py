@@ -73,8 +73,8 @@ class Conversation:
                     match received:
                         case list() as frames:
                             self._context.relay.forward(self._member, frames, trio.current_time())
-                            self._share.charge(len(frames) / FRAMES_A_PIECE)
                             if len(frames) > FRAMES_A_PIECE:
+                                self._share.charge(len(frames) / FRAMES_A_PIECE)
                                 await trio.lowlevel.checkpoint()
                         case signal:
                             self._charge(ANNOUNCE_WEIGHT if isinstance(signal, Announce) else 1.0)
