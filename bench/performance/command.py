@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -93,6 +94,7 @@ def _run(options: argparse.Namespace, known: Sequence[Peer]) -> Results:
         options.seconds,
     )  # fmt: skip
     results = Results(_conditions(options, peers))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no namespace is left behind
     with tempfile.TemporaryDirectory() as folder:
         try:
             run_rounds(plan, results, Path(folder), lambda: write_results(options.results, results))

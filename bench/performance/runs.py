@@ -42,12 +42,17 @@ def run_rounds(plan: Plan, results: Results, folder: Path, on_progress: Callable
         for figures, is_long in ((plan.plain, False), (plan.long, True)):
             if figures and peers:
                 with open_stage(folder, long=is_long) as stage:
-                    for peer in peers:
+                    for peer in peers if not is_long else filter(_is_on_wire, peers):
                         _measure_peer(peer, figures, stage, plan.seconds, number, recorder)
         for ours in (peer for peer in peers if isinstance(peer, Ours) and peer.path == "direct"):
             for figure in plan.own:
                 with recorder.record(number, ours.name, figure.name) as note:
                     note(figure.measure(ours, folder, plan.seconds))
+
+
+def _is_on_wire(peer: Peer) -> bool:
+    """Whether its traffic takes the wire between the hosts: a relay's does not."""
+    return not isinstance(peer, Ours) or peer.path == "direct"
 
 
 def _measure_peer(

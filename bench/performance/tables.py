@@ -111,7 +111,10 @@ TABLES = (
         "The same, of the bare path; then what is kept of the own speed, likewise",
         (
             *(Column(loss, "loss", f"gbit_{loss}", digits=3, of_base=True) for loss in ("0", "0.1", "1", "5")),
-            *(Column(f"kept {loss}", "loss", f"kept_{loss}", digits=3, of_base=True) for loss in ("0.1", "1", "5")),
+            *(
+                Column(f"kept {loss.removeprefix('0')}", "loss", f"kept_{loss}", of_base=True)
+                for loss in ("0.1", "1", "5")
+            ),
         ),
     ),
     Table(

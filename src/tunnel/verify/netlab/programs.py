@@ -36,6 +36,8 @@ from tunnel.wire.invites import decode_invite, encode_invite
 COMMAND = (sys.executable, "-m", "tunnel")
 SERVER_PORT = 443
 """The port of the server: one that networks without UDP still let out."""
+NETWORK = "lab"
+"""The network that nodes are in unless told otherwise."""
 PATIENCE = 20.0
 """Seconds that peers get to reach an expected state."""
 STARTING = 60.0
@@ -113,17 +115,17 @@ class LabPrograms:
         self.server.kill()
         self.server.wait()
 
-    def make_invite(self, *, ipv6: bool = False) -> Path:
+    def make_invite(self, *, ipv6: bool = False, network: str = NETWORK) -> Path:
         """A file with the invite of a new network, made once; with `ipv6` the same with the server's IPv6 address."""
-        path = self.folder / "invite"
+        path = self.folder / f"invite-{network}"
         if not path.exists():
             _, url, pin = self._ready.split()
-            argv = [*COMMAND, "invite", "--server", self._url or url, "--pin", pin, "--network", "lab"]
+            argv = [*COMMAND, "invite", "--server", self._url or url, "--pin", pin, "--network", network]
             path.touch(mode=0o600)
             path.write_text(self._lab.run(self._lab.server, argv))
         if not ipv6:
             return path
-        path_v6 = self.folder / "invite-v6"
+        path_v6 = self.folder / f"invite-{network}-v6"
         path_v6.touch(mode=0o600)
         invite = replace(decode_invite(path.read_text()), server=f"wss://{_server(SERVER_ADDRESSES_V6)}")
         path_v6.write_text(encode_invite(invite))
@@ -136,6 +138,7 @@ class LabPrograms:
         *options: str,
         command: Sequence[str] = COMMAND,
         ipv6: bool | None = None,
+        network: str = NETWORK,
         **environment: str,
     ) -> Running:
         """Start `up`, with a TUN interface of its own unless `--userspace` is among the options.
@@ -146,7 +149,7 @@ class LabPrograms:
         tun = f"t-{name}"[:15]
         state = self.state(name)
         control = state / "control.sock"
-        invite = self.make_invite(ipv6=host.address == host.address_v6 if ipv6 is None else ipv6)
+        invite = self.make_invite(ipv6=host.address == host.address_v6 if ipv6 is None else ipv6, network=network)
         argv = [*command, "up", "--invite-file", str(invite), "--name", name]
         argv += [] if "--userspace" in options else ["--tun", tun]
         argv += ["--state", str(state), "--control", str(control), "--no-default-stun", *options]
