@@ -12,7 +12,14 @@ from trio.testing import MockClock
 from tunnel.network.fair_queueing import LIGHTS_BURST, FairQueue, Share
 from tunnel.network.frame_reader import FrameReader, Overlong
 from tunnel.network.message_inbox import MessageInbox
-from tunnel.network.metered_stream import CONTROLS_BURST, CONTROLS_RATE, FRAMES_AT_ONCE, MeteredStream
+from tunnel.network.metered_stream import (
+    CONTROLS_BURST,
+    CONTROLS_RATE,
+    FIRST_RECEIVE_BYTES,
+    FRAMES_AT_ONCE,
+    RECEIVE_BYTES,
+    MeteredStream,
+)
 
 TINY = b"\x82\x80" + bytes(4)
 FROM_SERVER = b"\x82\x02hi"
@@ -43,11 +50,18 @@ class Script(trio.abc.Stream):
 class Metered:
     """A metered stream over a script, with its inbox."""
 
-    def __init__(self, stream: trio.abc.Stream, queue: FairQueue | None = None, *, is_client: bool = False) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        queue: FairQueue | None = None,
+        *,
+        is_client: bool = False,
+        is_strict: bool = False,
+    ) -> None:
         self.inbox = MessageInbox()
-        frames = FrameReader(is_masked=not is_client, max_message=65536)
+        frames = FrameReader(is_masked=not is_client, max_message=65536, max_first=1000 if is_strict else None)
         share = Share(queue or FairQueue())
-        self.stream = MeteredStream(stream, share, frames, self.inbox, is_strict=False, is_client=is_client)
+        self.stream = MeteredStream(stream, share, frames, self.inbox, is_strict=is_strict, is_client=is_client)
 
     async def drain(self) -> list[list[bytes]]:
         """Read to the end; the messages, as they came together."""
@@ -143,6 +157,28 @@ async def test_the_body_of_a_refusal_is_passed_on_within_bounds(autojump_clock: 
     script = Script(b"HTTP/1.1 100 Continue\r\n\r\n", SWITCHING + b"\x00\x00" * 5000)
     with pytest.raises(Overlong, match="no handshake in them"):
         await pieces_of(Metered(script, is_client=True).stream)
+
+
+async def test_a_stranger_is_read_in_small_pieces_until_a_second_message_was_received(
+    autojump_clock: MockClock,
+) -> None:
+    """The first one, which says who it is, is received before that is known."""
+    asked: list[int | None] = []
+
+    class Asked(Script):
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:
+            asked.append(max_bytes)
+            return await super().receive_some(max_bytes)
+
+    metered = Metered(Asked(TINY, TINY, TINY), is_strict=True)
+    metered.stream.handshake_done()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(metered.stream.receive_some)
+        for _ in range(3):
+            await trio.sleep(1)
+            assert metered.inbox.take_nowait() == b""
+            metered.stream.message_done()
+    assert asked == [FIRST_RECEIVE_BYTES] * 3 + [RECEIVE_BYTES]
 
 
 class Slow(Script):

@@ -28,6 +28,8 @@ class TcpStream(trio.abc.Stream):
         """Takes the socket over."""
         self.socket = connected
         self._at_once = 0
+        self._is_drained = False
+        """Whether the last read took all that had come."""
         connected.setblocking(False)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
@@ -35,15 +37,17 @@ class TcpStream(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """What has come; empty at the end."""
         await trio.lowlevel.checkpoint_if_cancelled()
+        most = max_bytes or RECEIVE_BYTES
         try:
-            received = self._receive(max_bytes or RECEIVE_BYTES)
+            received = None if self._is_drained else self._receive(most)
             if received is not None:
                 await self._pause()
             while received is None:
                 await trio.lowlevel.wait_readable(self.socket)
-                received = self._receive(max_bytes or RECEIVE_BYTES)
+                received = self._receive(most)
         except OSError as error:
             raise _stream_error(error) from error
+        self._is_drained = 0 < len(received) < most
         return received
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
