@@ -66,7 +66,9 @@ class LoopGuard:
             ends = (*range(piece, len(sealed), piece), len(sealed))
             self._remember([bytes(sealed[max(0, end - TAIL) : end]) for end in ends])
         else:
-            self._remember([bytes(sealed[-TAIL:])])
+            self._recent.add(bytes(sealed[-TAIL:]))
+            if len(self._recent) >= GENERATION:
+                self._older, self._recent = self._recent, set()
 
     def take(self, frame: Buffer) -> bool:
         """Count a frame from the interface. False: it is one of our own datagrams, wrapped."""

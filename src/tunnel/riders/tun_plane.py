@@ -86,7 +86,6 @@ class TunPlane:
                 frames = await device.read_batch()
                 await self._guard.wait_audible()
                 self._send(frames)
-                await trio.lowlevel.checkpoint()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise DeviceError(f"the interface {device.name} is gone: somebody removed it; start again") from error
         finally:
