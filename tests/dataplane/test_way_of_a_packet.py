@@ -182,7 +182,7 @@ async def test_if_each_fragment_comes_in_a_read_of_its_own_each_header_is_unpack
 async def test_a_batch_is_told_to_the_connection_once_however_many_packets_it_has(
     net: SimulatedNetwork, open_in: OpenNode
 ) -> None:
-    """What lives beside the packets costs them nothing: 50 packets, of one record, cause the calls of one in peer/ and machines/."""
+    """What lives beside the packets costs them nothing: 50 packets, of one record, cause the calls of one."""
     async with two_machines(net, open_in) as (desk, laptop):
         await pass_through(net, desk, laptop, 1)
         await trio.sleep(3.0)  # the path's MTU is found by now
