@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.performance.peers import Ours, Peer
+from bench.performance.peers import OURS, Ours, Peer
 from bench.performance.results import Failure, Measurement, Results
 from bench.performance.stage import Stage, open_stage
 
@@ -44,7 +44,7 @@ def run_rounds(plan: Plan, results: Results, folder: Path, on_progress: Callable
                 with open_stage(folder, long=is_long) as stage:
                     for peer in peers if not is_long else filter(_is_on_wire, peers):
                         _measure_peer(peer, figures, stage, plan.seconds, number, recorder)
-        for ours in (peer for peer in peers if isinstance(peer, Ours) and peer.path == "direct"):
+        for ours in (peer for peer in peers if isinstance(peer, Ours) and peer.name == OURS):
             for figure in plan.own:
                 with recorder.record(number, ours.name, figure.name) as note:
                     note(figure.measure(ours, folder, plan.seconds))

@@ -12,7 +12,7 @@ from bench.performance.wires import LongWire, join_plainly
 from tunnel.verify.netlab import Host, Kind, Lab, SiteSpec
 
 DELAY = 10.0
-"""Milliseconds one way on the long wire: a round trip of 20 ms."""
+"""Milliseconds one way on the long wire, and over a relay: a round trip of 20 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class Stage:
 @contextmanager
 def open_stage(folder: Path, *, long: bool = False) -> Iterator[Stage]:
     """A stage with a plain wire, or with a long one."""
-    sites = [SiteSpec(name, Kind.PUBLIC) for name in ("home", "office", *(("wire",) if long else ()))]
+    sites = [SiteSpec(name, Kind.PUBLIC, delay=DELAY / 2 if long else 0.0) for name in ("home", "office")]
+    sites += [SiteSpec("wire", Kind.PUBLIC)] if long else []
     with Lab(*sites) as lab:
         home, office = lab.sites["home"].host, lab.sites["office"].host
         if long:

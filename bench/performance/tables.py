@@ -104,6 +104,7 @@ TABLES = (
             Column("1", "loss", "gbit_1"),
             Column("5", "loss", "gbit_5"),
             Column("back", "loss", "back", digits=1),
+            Column("on wire", "loss", "on_wire"),
         ),
     ),
     Table(

@@ -12,6 +12,8 @@ A sender's superpacket (TSO, UDP GSO) crosses the box in one piece. `b` has no o
 as a network card would, and each datagram is lost or kept alone: rules at a plain veth would drop whole
 superpackets. `LongWire.counts` says how many frames the rules saw and how many of these were larger than the wire's
 MTU: none may be. The receiving end has GRO, as network cards do.
+
+A relay has no better way: what comes over the lab's internet to the hosts and to the server is lost at the same rate.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,12 +41,17 @@ _WINDOW = 64 << 20
 
 
 class Counts(NamedTuple):
-    """Frames at the place of the loss, both directions."""
+    """Frames at the places of the loss on the wire, both directions."""
 
     seen: int
     large: int
     """Frames larger than the MTU: superpackets."""
     lost: int
+    bytes: int
+    """Of all that were seen."""
+
+
+_COUNTERS = ("seen", "large", "lost")
 
 
 def join_plainly(lab: Lab, one: Host, other: Host) -> None:
@@ -77,8 +85,11 @@ class LongWire:
         ]
         lines += [f"link set dev {end} up" for end in ("left", "right", *"hgabcd")]
         run(["ip", "-n", place, "-batch", "-"], "\n".join(lines) + "\n")
-        for end in "ab":
-            lab.run(middle, ["ethtool", "-K", end, "tso", "off", "gso", "off", "tx-udp-segmentation", "off"])
+        self._places: dict[Host, tuple[str, ...]] = {middle: ("c", "g"), one: ("wan",), other: ("wan",)}
+        self._places[lab.server] = ("eth0",)
+        for host, ends in ((middle, "ab"), *((host, ends) for host, ends in self._places.items() if host != middle)):
+            for end in ends:
+                lab.run(host, ["ethtool", "-K", end, "tso", "off", "gso", "off", "tx-udp-segmentation", "off"])
         _join(lab, one, other)
         for host in (one, other):
             lab.run(host, ["ethtool", "-K", INTERFACE, "gro", "on"])
@@ -88,29 +99,16 @@ class LongWire:
         self.lose(0.0)
 
     def lose(self, share: float) -> None:
-        """From now on lose this share (0 to 1) of all datagrams, each by a throw of its own, both ways."""
-        rules = "".join(
-            f"chain {end} {{\n type filter hook ingress device {end} priority 0;\n"
-            " meta protocol ip counter name seen\n"
-            f" meta protocol ip meta length > {MTU} counter name large\n"
-            f" meta protocol ip numgen random mod {_SHARES} < {round(share * _SHARES)} counter name lost drop\n}}\n"
-            for end in "cg"
-        )
-        if share <= 0.0:
-            rules = "\n".join(line for line in rules.splitlines() if "numgen" not in line) + "\n"
-        counters = "".join(f"counter {name} {{ }}\n" for name in Counts._fields)
-        table = f"table netdev loss {{ }}\ndelete table netdev loss\ntable netdev loss {{\n{counters}{rules}}}\n"
-        run(self._lab.command(self._middle, ["nft", "-f", "-"]), table)
+        """From now on lose this share (0 to 1) of all packets, each alone, on all paths and both ways."""
+        for host, devices in self._places.items():
+            run(self._lab.command(host, ["nft", "-f", "-"]), _loss_table(devices, share))
 
     def counts(self) -> Counts:
-        """Since the last `lose`."""
+        """On the wire, since the last `lose`."""
         text = self._lab.run(self._middle, ["nft", "-j", "list", "counters", "table", "netdev", "loss"])
-        found = {
-            part["counter"]["name"]: int(part["counter"]["packets"])
-            for part in json.loads(text)["nftables"]
-            if "counter" in part
-        }
-        return Counts(**found)
+        parts = [part["counter"] for part in json.loads(text)["nftables"] if "counter" in part]
+        packets = {part["name"]: int(part["packets"]) for part in parts}
+        return Counts(**packets, bytes=sum(int(part["bytes"]) for part in parts if part["name"] == "seen"))
 
     def _start_box(self, delay: float) -> None:
         argv = [sys.executable, "-I", "-S", str(_DELAY_BOX), "a", "b", f"{delay:g}"]
@@ -131,6 +129,24 @@ def _join(lab: Lab, one: Host, other: Host) -> None:
         ]
         run(["ip", "-n", host.namespace, "-batch", "-"], "\n".join(lines) + "\n")
         lab.run(host, ["sysctl", "-qw", "net.ipv4.tcp_no_metrics_save=1"])
+
+
+def _loss_table(devices: Sequence[str], share: float) -> str:
+    """The rules that lose what comes in by these devices."""
+    lines = ["table netdev loss { }", "delete table netdev loss", "table netdev loss {"]
+    lines += [f"counter {name} {{ }}" for name in _COUNTERS]
+    for device in devices:
+        lines += [
+            f"chain {device} {{",
+            f"type filter hook ingress device {device} priority 0;",
+            "meta protocol ip counter name seen",
+            f"meta protocol ip meta length > {MTU} counter name large",
+        ]
+        if share > 0.0:
+            thrown = f"numgen random mod {_SHARES} < {round(share * _SHARES)}"
+            lines.append(f"meta protocol ip {thrown} counter name lost drop")
+        lines.append("}")
+    return "\n".join([*lines, "}", ""])
 
 
 def _mac(end: int) -> str:

@@ -3,7 +3,8 @@
 Values: `gbit_0`, `gbit_0.1`, `gbit_1`, `gbit_5` (the number is the loss in percent), `kept_...` (through `gbit_0`),
 `lost_...` (the share that was really lost) and `back`: a stream begins at 1 % loss; when the loss ends, it takes so
 many seconds until a fifth of a second carries 0.9 of what is usual without loss. If that never happens, `back` is
-how long was waited, `PATIENCE` seconds.
+how long was waited, `PATIENCE` seconds. `on_wire` is the least share of a stream that took the wire: the rest went
+over a relay, which loses as much and is as long.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from dataclasses import dataclass
 from statistics import median
 
-from bench.performance.iperf import intervals, received_gbit, run_transfer, transfer
+from bench.performance.iperf import intervals, received_gbit, received_gigabytes, run_transfer, transfer
 from bench.performance.peers.tunnel import Tunnel
 from bench.performance.stage import Stage
 from bench.performance.summary import first_reaching
@@ -42,7 +43,7 @@ class Loss:
         assert wire is not None
         way = (stage.lab, stage.home, stage.office, tunnel.address)
         values: dict[str, float] = {}
-        usual = 0.0
+        usual, on_wire = 0.0, 1.0
         try:
             for percent in PERCENTS:
                 wire.lose(percent / 100)
@@ -55,6 +56,7 @@ class Loss:
                 values[f"gbit_{percent:g}"] = received_gbit(report)
                 values[f"kept_{percent:g}"] = values[f"gbit_{percent:g}"] / values["gbit_0"]
                 values[f"lost_{percent:g}"] = counts.lost / max(1, counts.seen)
+                on_wire = min(on_wire, counts.bytes / received_gigabytes(report) / 1e9)
                 if not percent:
                     usual = median(speed for end, speed in intervals(report) if end > seconds / 2)
             wire.lose(_LOSSY_PERCENT / 100)
@@ -67,5 +69,5 @@ class Loss:
         finally:
             wire.lose(0.0)
         back = first_reaching(series, _USUAL * usual)
-        values["back"] = PATIENCE if back is None else back
+        values |= {"back": PATIENCE if back is None else back, "on_wire": on_wire}
         return values

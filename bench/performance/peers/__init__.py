@@ -6,7 +6,7 @@ from bench.performance.peers.bare import Bare
 from bench.performance.peers.n2n import N2n
 from bench.performance.peers.nebula import Nebula
 from bench.performance.peers.openvpn import OpenVpn
-from bench.performance.peers.ours import RELAYED_UDP, RELAYED_WEBSOCKET, Ours
+from bench.performance.peers.ours import PLAIN, RELAYED_UDP, RELAYED_WEBSOCKET, Ours
 from bench.performance.peers.tinc import Tinc
 from bench.performance.peers.tunnel import Peer, Tunnel
 from bench.performance.peers.wireguard_go import WireguardGo
@@ -21,6 +21,7 @@ PEERS: tuple[Peer, ...] = (
     OpenVpn(),
     Yggdrasil(),
     N2n(),
+    PLAIN,
     RELAYED_UDP,
     RELAYED_WEBSOCKET,
 )

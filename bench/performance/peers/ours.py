@@ -17,6 +17,7 @@ from bench.performance.peers.tunnel import Tunnel
 from bench.performance.stage import Stage
 
 from tunnel.model.errors import Unreachable
+from tunnel.model.offload import Offload
 from tunnel.verify.netlab.programs import COMMAND, LabPrograms, is_direct
 
 HOME, OFFICE = "desk", "laptop"
@@ -86,5 +87,8 @@ class Ours:
                 raise Unreachable(f"{one}'s path to {other} is {path}, not {self.path}")
 
 
+_PLAINLY = tuple(word for offload in Offload for word in ("--without-offload", offload.value))
+PLAIN = Ours("ours-plain", home_options=_PLAINLY, office_options=_PLAINLY)
+"""As on a kernel without any offload."""
 RELAYED_UDP = Ours("ours-relay-udp", "relay-udp")
 RELAYED_WEBSOCKET = Ours("ours-relay-websocket", "relay-websocket", server_options=("--no-udp-relay",))
