@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.dataplane.frames import TCP, UDP, Flow
 
 from tunnel.dataplane.packing import pack
-from tunnel.dataplane.superpacket import is_sound, to_plain
+from tunnel.dataplane.superpacket import MAX_TCP_SEGMENTS, MAX_UDP_SEGMENTS, is_sound, to_plain
 from tunnel.model.buffers import Buffer
 from tunnel.wire.frames import BASE_SIZE, HEADER_BYTES, TAG_BYTES
 from tunnel.wire.records import APPLICATION, BUNDLE, MAX_RECORD, decode_bundle
@@ -47,7 +47,7 @@ FRAMES = st.one_of(
         st.sampled_from((TCP, UDP)),
         st.booleans(),
         st.integers(1, 20_000),
-        st.integers(400, 1360),
+        st.integers(50, 1360),
     ),
 )
 
@@ -68,15 +68,14 @@ def test_all_come_out_in_order_and_no_record_is_larger_than_it_may_be(frames: li
 def test_a_frame_alone_is_sealed_from_where_it_lies() -> None:
     """No copy is made of a superpacket."""
     frame = memoryview(Flow().superpacket(PAYLOAD[:50_000], 1360))
-    frames = [frame]
-    assert pack(frames, MAX_RECORD)[0] is frame
-    assert pack([frame, small(100)], 40_000)[-1] == small(100)
+    assert pack([frame], MAX_RECORD)[0] is frame
 
 
-def test_as_many_small_frames_share_a_record_as_fit() -> None:
+@pytest.mark.parametrize(("limit", "sizes"), [(1001, [1001, 1001, 501]), (1000, [901, 901, 701])])
+def test_as_many_small_frames_share_a_record_as_fit(limit: int, sizes: list[int]) -> None:
     frames = [small(98, number) for number in range(25)]
-    records = pack(frames, 1001)
-    assert [len(record) for record in records] == [1001, 1001, 501]
+    records = pack(frames, limit)
+    assert [len(record) for record in records] == sizes
     assert frames_of(records) == frames
 
 
@@ -115,3 +114,16 @@ def test_one_packet_is_never_split_whatever_its_size() -> None:
     packet = small(1400)
     assert frames_of(pack([packet, packet], ONE_FRAGMENT)) == [packet, packet]
     assert len(pack([packet, packet], ONE_FRAGMENT)) == 2
+
+
+@pytest.mark.parametrize(("protocol", "segments"), [(TCP, MAX_TCP_SEGMENTS), (UDP, MAX_UDP_SEGMENTS)])
+def test_a_superpacket_of_more_segments_than_a_peer_takes_is_split_whatever_its_size(
+    protocol: int, segments: int
+) -> None:
+    frame = Flow(protocol=protocol).superpacket(PAYLOAD[:3000], 10)
+    for frames in ([frame], [small(100), frame, small(100)]):
+        records = pack(frames, MAX_RECORD)
+        parts = frames_of(records)
+        assert plain(parts) == plain(frames)
+        assert max(len(to_plain(part)) for part in parts) == segments
+        assert len(records) == (-(-300 // segments) if len(frames) == 1 else 1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunnel.dataplane.superpacket import segment_size, split
+from tunnel.dataplane.superpacket import MAX_TCP_SEGMENTS, segment_size, split
 from tunnel.model.buffers import Buffer
 from tunnel.wire.records import APPLICATION, BUNDLED_OVERHEAD, encode_bundle
 
@@ -28,18 +28,16 @@ def pack(frames: Sequence[Buffer], limit: int) -> Sequence[Buffer]:
     bundle: list[Buffer] = []
     held = 1
     for frame in frames:
-        needed, is_application = len(frame) + BUNDLED_OVERHEAD, frame[0] == _APPLICATION
-        if is_application or held + needed > limit:
-            _close(bundle, records)
-            bundle, held = [], 1
-        if is_application:
-            records.append(frame)
-        elif held + needed > limit:
-            records.extend(_fit(frame, limit))
-        else:
-            parts = _fit(frame, limit)
-            bundle += parts
-            held += needed + (len(parts) - 1) * 2 * HEADERS
+        for part in _fit(frame, limit):
+            needed, is_alone = len(part) + BUNDLED_OVERHEAD, part[0] == _APPLICATION
+            if is_alone or held + needed > limit:
+                _close(bundle, records)
+                bundle, held = [], 1
+            if is_alone or held + needed > limit:
+                records.append(part)
+            else:
+                bundle.append(part)
+                held += needed
     _close(bundle, records)
     return records
 
@@ -54,4 +52,6 @@ def _close(bundle: list[Buffer], records: list[Buffer]) -> None:
 def _fit(frame: Buffer, limit: int) -> Sequence[Buffer]:
     """Also one that is small enough: our kernel may put more segments into it than the peer's takes."""
     size = 0 if frame[0] == _APPLICATION else segment_size(frame)
-    return split(frame, max(1, (limit - HEADERS) // size)) if size else (frame,)
+    if not size:
+        return (frame,)
+    return split(frame, max(1, (limit - HEADERS) // size) if len(frame) > limit else MAX_TCP_SEGMENTS)
