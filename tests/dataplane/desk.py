@@ -14,7 +14,7 @@ from tunnel.dataplane.flow import Flow
 from tunnel.dataplane.flow_index import FlowIndex
 from tunnel.dataplane.inbound import Inbound
 from tunnel.dataplane.key_slots import Keys
-from tunnel.dataplane.mux import Mux
+from tunnel.dataplane.mux import DataTaker, Mux
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.way import Way
 from tunnel.network.datagrams import Segments
@@ -50,11 +50,15 @@ class Desk:
     """A node's way in with one flow, and everything around it written down."""
 
     delivered: list[bytes] = field(default_factory=list)
+    delivered_to_others: list[bytes] = field(default_factory=list)
+    """From flows that a test opened besides."""
     stun: list[tuple[int, bytes, Endpoint]] = field(default_factory=list)
     relayed: list[bytes] = field(default_factory=list)
     error: Exception | None = None
     """Raised by whoever takes data."""
     table: CircuitTable = field(default_factory=CircuitTable)
+    take: DataTaker = field(init=False)
+    """Takes data."""
     index: FlowIndex = field(default_factory=lambda: FlowIndex(MemoryEntropy(random.Random(1))))
     flow: Flow = field(init=False)
     life: Life = field(init=False)
@@ -62,7 +66,7 @@ class Desk:
     inbound: Inbound = field(init=False)
 
     def __post_init__(self) -> None:
-        desk = self
+        desk, self.take = self, self._take
 
         class Stun:
             def handle_untrusted(self, socket: int, datagram: bytes, remote: Endpoint) -> None:
@@ -72,7 +76,7 @@ class Desk:
             def handle_untrusted(self, datagram: bytes, remote: Endpoint) -> None:
                 desk.relayed.append(datagram)
 
-        mux = Mux(self._take)
+        mux = Mux(lambda flow, plaintext: self.take(flow, plaintext))
         self.inbound = Inbound(self.index, mux, self.table, key_life=KEY_LIFE, stun=[Stun()], relay=Relay())
         self.flow, self.life = open_flow(self.index)
         self.flow.wanted_at = 0.0
@@ -82,8 +86,7 @@ class Desk:
     def _take(self, flow: Flow, plaintext: bytes) -> None:
         if self.error is not None:
             raise self.error
-        assert flow is self.flow
-        self.delivered.append(plaintext)
+        (self.delivered if flow is self.flow else self.delivered_to_others).append(plaintext)
 
     def sealed(self, *plaintexts: bytes, kind: Kind = Kind.DATA, counter: int = 0) -> list[bytes]:
         """As the peer seals under the current keys."""
@@ -107,17 +110,23 @@ class Desk:
         return counts.malformed, counts.unknown_index, counts.not_authentic, counts.failed
 
     def fragments(
-        self, plaintext: bytes, datagram_size: int, *, kind: Kind = Kind.DATA, counter: int = 0
+        self,
+        plaintext: bytes,
+        datagram_size: int,
+        *,
+        kind: Kind = Kind.DATA,
+        counter: int = 0,
+        index: int | None = None,
     ) -> list[bytes]:
-        """A record as the peer cuts it, slowly."""
+        """A record as the peer cuts it, slowly; under the same key for another flow, if one is named by its index."""
+        index = self.keys.own_index if index is None else index
         sealer, piece = Sealer(bytes(31) + b"\x01"), datagram_size - HEADER_BYTES
         sealer.counter = counter
         sealed = bytearray(len(plaintext) + TAG_BYTES)
         count = -(-len(sealed) // piece)
-        sealer.seal_into(kind, self.keys.own_index, count, plaintext, memoryview(sealed))
+        sealer.seal_into(kind, index, count, plaintext, memoryview(sealed))
         return [
-            HEADER.pack(kind, number, count, self.keys.own_index, counter)
-            + sealed[number * piece : (number + 1) * piece]
+            HEADER.pack(kind, number, count, index, counter) + sealed[number * piece : (number + 1) * piece]
             for number in range(count)
         ]
 

@@ -49,6 +49,13 @@ def test_what_is_cut_joins_to_the_same_record_whatever_was_cut_before(records: l
         check(*cut(fragmentation, size, datagram_size, head), size, datagram_size, head)
 
 
+def test_however_many_sizes_there_are_few_views_are_kept() -> None:
+    fragmentation = Fragmentation()
+    for datagram_size in range(BASE_SIZE, BASE_SIZE + 100):
+        check(*cut(fragmentation, 5000, datagram_size), 5000, datagram_size)
+    assert len(fragmentation._views) <= 16
+
+
 @pytest.mark.parametrize("datagram_size", [BASE_SIZE, 1232, 1452, 8972])
 @pytest.mark.parametrize("pieces", [1, 2, 6])
 @pytest.mark.parametrize("more", [-1, 0, 1])

@@ -11,13 +11,14 @@ touch another record, move the replay window, or be kept if the flow could not o
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.dataplane.desk import CIRCUIT, KEY_LIFE, REMOTE, SERVER, Desk, Owner, joined, probe_for
-from tests.dataplane.flows import DIRECT
+from tests.dataplane.flows import DIRECT, agree, open_flow
+from tests.dataplane.reads import reads_of
 
 import tunnel.dataplane.inbound as inbound_module
 from tunnel.dataplane.reassembly import MAX_NODE_BYTES, MAX_RECORDS, PATIENCE
@@ -171,12 +172,35 @@ def test_in_one_read_lie_also_stun_probes_and_what_is_for_another_flow(desk: Des
     assert holds_nothing(desk)
 
 
+def test_records_of_several_flows_lie_in_one_read_in_a_row_or_mixed(desk: Desk) -> None:
+    """As a relay sends them, whose endpoint is one for all peers."""
+    other, life = open_flow(desk.index, 3)
+    other.wanted_at = 0.0
+    index = agree(other, desk.index.draw(other), 9).own_index
+    ours = [desk.fragments(RECORD[:116], 60, counter=counter) for counter in range(2)]
+    theirs = [desk.fragments(RECORD[116:232], 60, counter=counter, index=index) for counter in range(2)]
+    desk.read(*ours[0], *theirs[0])
+    desk.read(*(each for pair in zip(ours[1], theirs[1], strict=True) for each in pair))
+    assert desk.delivered == [RECORD[:116]] * 2
+    assert desk.delivered_to_others == [RECORD[116:232]] * 2
+    heard = ("heard", DIRECT, 0.5)
+    assert (desk.life.told.count(heard), life.told.count(heard)) == (2, 2)
+    assert is_clean(desk)
+
+
 def test_a_last_datagram_shorter_than_its_header_is_malformed_and_the_rest_is_kept(desk: Desk) -> None:
     fragments = desk.fragments(RECORD, SIZE)
     desk.read(*fragments[:-1], fragments[-1][:15])
     assert (desk.delivered, desk.counts) == ([], (1, 0, 0, 0))
     desk.receive(fragments[-1])
     assert desk.delivered == [RECORD]
+
+
+def test_fragments_out_of_order_in_one_read_are_no_row(desk: Desk) -> None:
+    first, *between, last = desk.fragments(RECORD, SIZE)
+    desk.read(first, *reversed(between), last)
+    assert desk.delivered == [RECORD]
+    assert is_clean(desk)
 
 
 def test_a_row_that_only_looks_like_one_opens_nothing_and_breaks_no_other_record(desk: Desk) -> None:
@@ -190,19 +214,6 @@ def test_a_row_that_only_looks_like_one_opens_nothing_and_breaks_no_other_record
 
 
 # Both ways are one
-
-
-def reads_of(datagrams: Iterable[bytes], may_join: Callable[[], bool]) -> Iterator[list[bytes]]:
-    """Reads as UDP_GRO makes them, ended earlier where `may_join` says so."""
-    read: list[bytes] = []
-    for datagram in datagrams:
-        is_end = read and (len(read[-1]) != len(read[0]) or len(datagram) > len(read[0]))
-        if read and (is_end or len(read) >= MAX_SEGMENTS or not may_join()):
-            yield read
-            read = []
-        read.append(datagram)
-    if read:
-        yield read
 
 
 RECORDS = st.lists(
@@ -416,6 +427,31 @@ def test_what_was_given_up_counts_as_lost_but_for_what_came(desk: Desk) -> None:
     assert desk.inbound.budget.dropped == 6
     assert received.came == 6 + 9 + 1
     assert received.counted in (8 + 9 + 1, 9 + 9 + 1)
+
+
+@given(
+    counts=st.lists(st.integers(1, 12), min_size=1, max_size=25),
+    seed=st.integers(0, 2**32),
+    loss=st.floats(0.0, 0.9),
+    share=st.floats(0.0, 1.0),
+)
+def test_what_is_told_of_losses_is_true(counts: list[int], seed: int, loss: float, share: float) -> None:
+    """Of a record of which nothing came only one datagram is counted: who knows how many it had."""
+    chance, desk, sent, came = random.Random(seed), Desk(), 0, 0
+    counts = [1, *counts, 1]
+    for counter, count in enumerate(counts):
+        now = 0.5 + counter * PATIENCE
+        plaintext = RECORD[:1] + bytes(count * (SIZE - HEADER_BYTES) - 17)
+        is_end = counter in (0, len(counts) - 1)
+        fragments = [
+            each for each in desk.fragments(plaintext, SIZE, counter=counter) if is_end or chance.random() >= loss
+        ]
+        for read in reads_of(fragments, lambda: chance.random() < share):
+            desk.read(*read, now=now)
+        desk.inbound.budget.drop_stale(now + 2 * PATIENCE)
+        sent += count if fragments else 1
+        came += len(fragments)
+    assert (desk.flow.received.counted, desk.flow.received.came) == (sent, came)
 
 
 HOSTILE = st.tuples(

@@ -172,6 +172,15 @@ def test_the_oldest_record_gives_way_when_a_flow_holds_too_many_bytes() -> None:
     assert joined == [bytes(MAX_SEALED)] * (MAX_RECORDS - 1)
 
 
+def test_a_flow_that_joined_many_records_has_all_its_room_again() -> None:
+    flow = Flow()
+    for counter in range(2 * MAX_BYTES // 40_000):
+        assert flow.add(0, 2, bytes(40_000), counter) is None
+        assert flow.add(1, 2, b"end", counter) == bytes(40_000) + b"end"
+    flow.begin(1)
+    assert (flow.broken, flow.budget.dropped) == ([], 0)
+
+
 def test_all_flows_together_hold_no_more_than_the_node_s_budget() -> None:
     budget = ReassemblyBudget(1000)
     first, second = Flow(budget), Flow(budget)

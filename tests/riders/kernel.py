@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import trio
 
@@ -20,7 +20,7 @@ class KernelDevice:
         self.link: PacketLink = MemoryLink((), ())
         self.offloads = offloads
         self.written: list[bytes] = []
-        self._bursts: list[Sequence[Buffer]] = []
+        self._bursts: list[Sequence[bytes]] = []
         self._changed = trio.lowlevel.ParkingLot()
 
     async def read_batch(self) -> Iterable[Buffer]:
@@ -28,12 +28,19 @@ class KernelDevice:
         await trio.lowlevel.checkpoint()
         while not self._bursts:
             await self._changed.park()
-        return self._bursts.pop(0)
+        return self._read(self._bursts.pop(0))
 
     def inject(self, *frames: bytes) -> None:
-        """What one burst of reads brings: views that end with the burst."""
-        self._bursts.append([memoryview(bytearray(frame)) for frame in frames])
+        """What one burst of reads brings."""
+        self._bursts.append(frames)
         self._changed.unpark_all()
+
+    def _read(self, frames: Sequence[bytes]) -> Iterator[Buffer]:
+        """All lie in one buffer, one after the other is taken."""
+        buffer = bytearray(65_536)
+        for frame in frames:
+            buffer[: len(frame)] = frame
+            yield memoryview(buffer)[: len(frame)]
 
     def write_nowait(self, frame: Buffer) -> bool:
         """Keep a copy."""
