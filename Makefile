@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
 STORM ?= 2000
+FUZZ ?= 600
 
 .PHONY: help demo test test-fast lint format bench performance storm simulate prove pythons charts pins clean
 
@@ -45,6 +46,9 @@ storm: .venv/ready ## For the night: random scenarios with fresh seeds (STORM=ho
 prove: .venv/ready ## Explore every state that two nodes and a server can be in, and break the charts to see it fail
 	$(BIN)/p2ptunnel-trio prove
 
+fuzz: .venv/fuzz/ready ## Hostile bytes into the data plane for ten minutes (FUZZ=seconds), led by coverage; keeps new seeds
+	$(BIN)/python tools/fuzz-dataplane.py $(FUZZ)
+
 pythons: .venv/ready ## A .venv-3.N for each newer Python here; the tests then compare runs on all of them
 	tools/every-python
 
@@ -66,4 +70,8 @@ clean: ## Remove what was made here
 .venv/ready: .venv/runs constraints/dev.txt
 	@echo "adding what tests need to .venv, about half a minute"
 	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: --requirement constraints/dev.txt
+	@touch $@
+
+.venv/fuzz/ready: .venv/ready constraints/fuzz.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: --target .venv/fuzz --requirement constraints/fuzz.txt
 	@touch $@
