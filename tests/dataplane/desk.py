@@ -17,7 +17,7 @@ from tunnel.dataplane.key_slots import Keys
 from tunnel.dataplane.mux import DataTaker, Mux
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.way import Way
-from tunnel.network.datagrams import Segments
+from tunnel.network.datagrams import MAX_RECEIVED, Segments
 from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.circuits import encode_passed
 from tunnel.wire.frames import HEADER, HEADER_BYTES, TAG_BYTES, Header, Kind
@@ -57,6 +57,7 @@ class Desk:
     error: Exception | None = None
     """Raised by whoever takes data."""
     table: CircuitTable = field(default_factory=CircuitTable)
+    buffer: bytearray = field(default_factory=lambda: bytearray(MAX_RECEIVED))
     take: DataTaker = field(init=False)
     """Takes data."""
     index: FlowIndex = field(default_factory=lambda: FlowIndex(MemoryEntropy(random.Random(1))))
@@ -132,15 +133,17 @@ class Desk:
 
     def read(self, *datagrams: bytes, remote: Endpoint = REMOTE, now: float = 0.5) -> None:
         """Datagrams that one read of a socket brings: all but the last of one size."""
-        self.inbound.receive(0, [joined(datagrams, remote)], now)
+        self.inbound.receive(0, [joined(datagrams, remote, self.buffer)], now)
 
 
-def joined(datagrams: Iterable[bytes], remote: Endpoint = REMOTE) -> Segments:
-    """What UDP_GRO makes of these."""
+def joined(datagrams: Iterable[bytes], remote: Endpoint, buffer: bytearray) -> Segments:
+    """What UDP_GRO makes of these in the buffer of a socket, in which every read overwrites the one before."""
     first, *rest = datagrams
     assert {len(datagram) for datagram in rest[:-1]} <= {len(first)}
     assert not rest or len(rest[-1]) <= len(first)
-    return Segments(memoryview(b"".join((first, *rest))), remote, len(first) if rest else 0)
+    size = len(first) + sum(map(len, rest))
+    buffer[:] = b"".join((first, *rest)).ljust(len(buffer), b"\xff")
+    return Segments(memoryview(buffer)[:size], remote, len(first) if rest else 0)
 
 
 def probe_for(index: int, kind: int = Kind.PROBE) -> bytes:

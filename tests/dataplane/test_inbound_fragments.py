@@ -493,6 +493,7 @@ def test_whatever_a_stranger_says_to_a_true_index_nothing_is_delivered_and_all_i
 
 
 def test_the_helper_joins_as_a_kernel_does() -> None:
-    assert joined([b"ab", b"cd", b"e"]).segment_size == 2
+    read = joined([b"ab", b"cd", b"e"], REMOTE, bytearray(10))
+    assert (read.data, read.segment_size) == (b"abcde", 2)
     reads = list(reads_of([b"ab", b"cd", b"e", b"f", b"gh"], lambda: True))
     assert reads == [[b"ab", b"cd", b"e"], [b"f"], [b"gh"]]

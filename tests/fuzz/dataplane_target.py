@@ -245,6 +245,7 @@ class Machine:
         """For each flow how often a plaintext of each kind was sealed, less how often it came."""
         self.sent: list[bytes] = []
         """Datagrams between nodes, for replays."""
+        self.buffer = bytearray(MAX_RECEIVED)
         self.others = 0
         """STUN, messages of the relay, probes, applications' datagrams, control messages."""
         for number in range(2):
@@ -454,7 +455,8 @@ class Machine:
 
     def _read_joined(self, raw: bytes, size: int, remote: Endpoint) -> None:
         before = self._seen()
-        self.inbound.receive(0, [Read(memoryview(raw), remote, size)], self.now)
+        self.buffer[: len(raw)] = raw  # as a socket does, whose reads all lie in one buffer
+        self.inbound.receive(0, [Read(memoryview(self.buffer)[: len(raw)], remote, size)], self.now)
         self._check_seen(before)
 
     def _read(self, datagrams: list[bytes], remote: Endpoint) -> None:

@@ -43,6 +43,7 @@ class Segments(NamedTuple):
     """What one read of a UDP socket brought: one datagram, or several in a row from one sender (UDP_GRO)."""
 
     data: Buffer
+    """A view of a bytearray begins where that begins."""
     remote: Endpoint
     segment_size: int = 0
     """Bytes of each datagram but the last, which is no longer; 0: it is one datagram."""
