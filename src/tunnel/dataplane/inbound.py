@@ -148,7 +148,7 @@ class Inbound:
 
         Returns where the next datagram is.
         """
-        kind, fragment, fragments, index, counter = _unpack_header(data, begin)
+        head = kind, fragment, fragments, index, counter = _unpack_header(data, begin)
         stop = min(at + size, len(data))
         flow = self._index.flows.get(index)
         if flow is None:
@@ -177,7 +177,7 @@ class Inbound:
                 self._note_malformed(kind, error)
             header = HEADER.pack(kind, 0, fragments, index, counter)
         if sealed is not None:
-            self._open(flow, keys, kind, header, sealed, index, counter, fragments, way, now)
+            self._open(flow, keys, head, header, sealed, way, now)
         return stop
 
     def _keys_of(self, flow: Flow, index: int, counter: int, way: Way, now: float) -> Keys | None:
@@ -195,16 +195,17 @@ class Inbound:
         self,
         flow: Flow,
         keys: Keys,
-        kind: int,
+        head: tuple[int, int, int, int, int],
         header: bytes,
         sealed: Buffer,
-        index: int,
-        counter: int,
-        fragments: int,
         way: Way,
         now: float,
     ) -> None:
-        """Open a record and hand it over. If it is not the peer's, only a counter has changed."""
+        """Open a record and hand it over. If it is not the peer's, only a counter has changed.
+
+        `head` are the fields of one of its headers, `header` is that of fragment 0.
+        """
+        kind, _, fragments, index, counter = head
         try:
             plaintext = keys.opener.open_record(header, sealed, counter)
             if flow.reassembly:
