@@ -13,7 +13,7 @@ from bench.performance.peers.tunnel import Tunnel
 from bench.performance.processes import cpu_seconds
 from bench.performance.stage import Stage
 
-_BUFFER = 4 << 20
+_BUFFER = 1 << 20
 """Bytes that the receiver's socket may hold: what arrived while the receiver waited for a core is counted too."""
 
 
