@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tunnel.riders.loop_guard import ALERT, GAP, GENERATION, HUSH_BURST, HUSH_SHARE, LoopGuard
+from tunnel.riders.loop_guard import ALERT, GAP, GENERATION, HUSH_BURST, HUSH_SHARE, TAIL, LoopGuard
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
@@ -40,6 +40,15 @@ async def test_of_a_record_the_last_fragment_is_remembered() -> None:
     assert not guard.is_alert
     assert ends(guard) == [False, False, True]
     assert guard.is_alert
+
+
+@pytest.mark.parametrize("rest", [0, 1, TAIL - 1, TAIL])
+async def test_of_a_record_whose_last_fragment_is_shorter_than_a_tail_the_one_before_is_remembered(rest: int) -> None:
+    guard, sealed = LoopGuard(), SEALED[: 2 * PIECE + rest]
+    guard.note_record(sealed, PIECE)
+    header = bytes(TAIL)
+    fragments = [header + bytes(sealed[at : at + PIECE]) for at in range(0, len(sealed), PIECE)]
+    assert [guard.take(b"wrapped" + fragment) for fragment in fragments].count(False) == 1
 
 
 async def test_for_a_while_after_a_loop_was_seen_every_fragment_is_remembered() -> None:

@@ -66,7 +66,10 @@ class LoopGuard:
             ends = (*range(piece, len(sealed), piece), len(sealed))
             self._remember([bytes(sealed[max(0, end - TAIL) : end]) for end in ends])
         else:
-            self._recent.add(bytes(sealed[-TAIL:]))
+            end = len(sealed)
+            if 0 < end % piece < TAIL:
+                end -= end % piece  # the last fragment ends in part of its header and those few bytes
+            self._recent.add(bytes(sealed[end - TAIL : end]))
             if len(self._recent) >= GENERATION:
                 self._older, self._recent = self._recent, set()
 
