@@ -15,6 +15,7 @@ from tunnel.model.settings import ServerSettings
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.link import (
     BATCH_BYTES,
+    COPIES,
     LEAST_WRITE,
     MAX_WAITING_SIGNALS,
     MOST_WRITE,
@@ -22,7 +23,7 @@ from tunnel.network.link import (
     SLOW_WRITE,
     Link,
 )
-from tunnel.network.relay_queue import ENTRY_COST, QUEUING, RESERVE, QueueBudget
+from tunnel.network.relay_queue import ENTRY_COST, QUEUING, RESERVE, WRITES_SHARE, QueueBudget
 from tunnel.wire.relay_batch import ENTRY, decode_relay_batch, encode_relay_batch, is_relay_batch
 from tunnel.wire.signals import Ping, Pong, decode_signal, encode_signal
 
@@ -39,10 +40,13 @@ class SlowChannel:
         self.pace = pace
         self.sent: list[bytes] = []
         self.writes: list[int] = []
+        self.taking: tuple[bytes, ...] = ()
         self.say, self.incoming = trio.open_memory_channel[bytes](math.inf)
 
     async def send(self, *messages: bytes) -> None:
+        self.taking = messages
         await trio.sleep(self.pace)
+        self.taking = ()
         self.sent += messages
         self.writes.append(len(messages))
 
@@ -291,6 +295,32 @@ async def test_a_batch_is_counted_when_it_is_decoded_and_not_when_it_is_received
     assert link.statistics().relay_received == 0
     assert link.decode(batch) == [(A, b"read")]
     assert link.statistics().relay_received == 1
+
+
+async def test_links_that_stall_amid_their_writes_hold_no_more_than_they_may_together(
+    autojump_clock: MockClock,
+) -> None:
+    """Thousands may take much and then nothing, all in one moment; and others still write."""
+    budget = QueueBudget(16 << 20)
+    channels = [SlowChannel() for _ in range(50)]
+    links = [Link(channel, timings=DEFAULT_TIMINGS, relay_queue=1 << 20, budget=budget) for channel in channels]
+    async with trio.open_nursery() as nursery:
+        for channel, link in zip(channels, links, strict=True):
+            nursery.start_soon(link.run_writer)
+            for _ in range(5):  # writes grow while they are quick
+                for _ in range(40):
+                    link.send_relay(A, bytes(14_000))
+                await trio.sleep(0.01)
+            assert channel.writes
+            channel.pace = 5
+            for _ in range(40):
+                link.send_relay(A, bytes(14_000))
+        await trio.sleep(1)
+        under_way = COPIES * sum(sum(map(len, channel.taking)) for channel in channels)
+        assert under_way <= (16 << 20) / 4 + 50 * COPIES * LEAST_WRITE
+        assert all(channel.taking for channel in channels)
+        nursery.cancel_scope.cancel()
+    assert budget.free_share == (16 << 20) // 4 // WRITES_SHARE
 
 
 async def test_a_link_that_breaks_gives_its_memory_back(autojump_clock: MockClock) -> None:

@@ -11,6 +11,7 @@ is dropped when its lane is full or it is too old. Nothing here knows what a sig
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +31,8 @@ BATCH_BYTES = 64 * 1024
 """The longest message of relay frames: room for one whole record, or for many small datagrams."""
 LEAST_WRITE, MOST_WRITE = 16 * 1024, 256 * 1024
 """Bytes of relay frames that one write of the stream carries."""
+COPIES = 3
+"""Of what is being written there are so many: the messages, their frames, and what TLS made of these."""
 QUICK_WRITE, SLOW_WRITE = 0.002, 0.005
 """Seconds that a write may take before the next ones carry no more, and less: signals wait for it to end."""
 SIGNALS_AT_ONCE = 8
@@ -78,7 +81,8 @@ class Link:
         self._channel = channel
         self._send_patience = timings.send_patience
         self._signals: deque[Signal] = deque()
-        self._relay = RelayQueue(per_lane=relay_queue, max_wait=timings.relay_max_wait, budget=budget)
+        self._budget = budget or QueueBudget(sys.maxsize)
+        self._relay = RelayQueue(per_lane=relay_queue, max_wait=timings.relay_max_wait, budget=self._budget)
         self._write_bytes = BATCH_BYTES
         self._work = trio.lowlevel.ParkingLot()
         self._progress = trio.lowlevel.ParkingLot()
@@ -203,7 +207,9 @@ class Link:
                 await self._send_signals()
             elif batches := self._take_batches(begun):
                 patience.deadline = begun + self._send_patience
-                await self._channel.send(*[encode_relay_batch(batch) for batch in batches])
+                messages = [encode_relay_batch(batch) for batch in batches]
+                with self._budget.writing(COPIES * sum(map(len, messages))):
+                    await self._channel.send(*messages)
                 self._relay_sent += sum(map(len, batches))
                 self._fit_writes(trio.current_time() - begun)
             elif not self._relay:
@@ -212,7 +218,7 @@ class Link:
 
     def _take_batches(self, now: float) -> list[list[tuple[bytes, bytes]]]:
         """What one write carries, as messages: none is small because others took the room."""
-        batches, room = [], self._write_bytes
+        batches, room = [], min(self._write_bytes, max(self._budget.free_share // COPIES, LEAST_WRITE))
         while batch := self._relay.take_batch(now, min(room, BATCH_BYTES)):
             batches.append(batch)
             room -= sum([len(datagram) for _, datagram in batch])

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import trio
@@ -33,22 +35,40 @@ drop a few datagrams (a handshake, a ping) or the only record would slow no send
 HELD_UP = 1.0
 """Seconds after which a datagram is dropped, however little its lane holds."""
 
+WRITES_SHARE = 16
+"""One write may hold this part of what is free for all."""
+
 RESERVE = 1500 + ENTRY_COST
 """Bytes reserved for each lane: one full-size datagram."""
 
 
 class QueueBudget:
-    """Bytes that many relay queues may hold together."""
+    """Bytes that many relay queues may hold together, and a quarter as many in what their links are writing."""
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._waiters = trio.lowlevel.ParkingLot()
         self.held = 0
+        self._written = 0
 
     @property
     def free(self) -> int:
         """Bytes that no queue holds."""
         return self._total - self.held
+
+    @property
+    def free_share(self) -> int:
+        """Bytes that one more write may hold: a part of what others leave, so that those who stall leave some."""
+        return max(self._total // 4 - self._written, 0) // WRITES_SHARE
+
+    @contextmanager
+    def writing(self, size: int) -> Iterator[None]:
+        """A link holds so many bytes while it writes."""
+        self._written += size
+        try:
+            yield
+        finally:
+            self._written -= size
 
     def take(self, size: int) -> None:
         """A queue holds this many bytes more."""
