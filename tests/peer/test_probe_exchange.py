@@ -212,6 +212,26 @@ async def test_two_ends_without_proof_probe_each_other_back_so_often_and_no_more
     assert carried <= 2 * (1 + 2 * MAX_PROBE_BACKS)
 
 
+async def test_a_peer_that_was_answered_is_probed_back_once_a_second_for_as_long_as_it_asks() -> None:
+    """It was proved by an answer that came late, when we had used up the round's bound and given up: then one side
+    alone held the path, for as long as it lived. That it asks at full size shows that it hears us."""
+    us, them = a_pair()
+
+    async def probed_back(size: int, seconds: int) -> int:
+        us.sent.clear()
+        for _ in range(2 * seconds):
+            await trio.sleep(0.5)
+            them.exchange.ask(THEM, size=size)
+            us.hear(them.take(), THEM)
+        return sum(isinstance(read(us, datagram), ProbeRequest) for _, datagram in us.sent)
+
+    assert await probed_back(0, 20) == MAX_PROBE_BACKS
+    assert await probed_back(0, 20) == 0
+    assert await probed_back(BASE_SIZE, 20) == 20
+    us.budget.is_generous = False
+    assert await probed_back(BASE_SIZE, 20) == 0, "nobody is flooded by whoever forges a source"
+
+
 async def test_a_path_is_proved_by_a_full_size_answer_to_a_full_size_question() -> None:
     us, them = a_pair()
     us.exchange.ask(THEM)

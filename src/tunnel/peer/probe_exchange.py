@@ -148,7 +148,7 @@ class ProbeExchange:
         path.heard = now
         if self._may_answer(path, now):
             self._send(way, ProbeAnswer(request.transaction, _remote_told(way)), request.size + SEALED_OVERHEAD)
-        if way != RELAY and not path.is_proved and self._may_probe_back(path, now):
+        if way != RELAY and not path.is_proved and self._may_probe_back(path, request, now):
             path.probed_back = now
             path.probe_backs += 1
             self.ask(way, size=BASE_SIZE if path.answered != NEVER or way.circuit else 0)
@@ -160,8 +160,12 @@ class ProbeExchange:
             return True
         return self._budget.take_answer(way.remote.host, now)
 
-    def _may_probe_back(self, path: Path, now: float) -> bool:
-        return path.probe_backs < MAX_PROBE_BACKS and now - path.probed_back >= self._timings.unverified_gap
+    def _may_probe_back(self, path: Path, request: ProbeRequest, now: float) -> bool:
+        """A peer that asks at full size was answered on this way: it is probed back beyond the round's bound, slowly."""
+        if path.probe_backs < MAX_PROBE_BACKS:
+            return now - path.probed_back >= self._timings.unverified_gap
+        is_heard = request.size + SEALED_OVERHEAD >= BASE_SIZE and now - path.probed_back >= self._timings.heartbeat
+        return is_heard and self._may_answer(path, now)
 
     def _note(self, answer: ProbeAnswer, way: Way) -> Answered | None:
         question = self._open.get(answer.transaction)
