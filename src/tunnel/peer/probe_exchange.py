@@ -161,7 +161,7 @@ class ProbeExchange:
         return self._budget.take_answer(way.remote.host, now)
 
     def _may_probe_back(self, path: Path, request: ProbeRequest, now: float) -> bool:
-        """A peer that asks at full size was answered on this way: it is probed back beyond the round's bound, slowly."""
+        """One that asks at full size was answered on this way: it is probed back beyond the bound, slowly."""
         if path.probe_backs < MAX_PROBE_BACKS:
             return now - path.probed_back >= self._timings.unverified_gap
         is_heard = request.size + SEALED_OVERHEAD >= BASE_SIZE and now - path.probed_back >= self._timings.heartbeat
