@@ -59,7 +59,10 @@ class ManyPairs:
             time.sleep(_WARM_UP)
             values = _measure(programs, [other for _, other in names], max(seconds, _LEAST_SECONDS))
             kinds = [programs.wait_peer(*pair, lambda entry: entry["path"] is not None, "on a path") for pair in names]
-            return values | {"circuits": sum(entry["path"]["kind"] == "relay-udp" for entry in kinds) / len(kinds)}
+            return values | {
+                "pairs": self.pairs,
+                "circuits": sum(entry["path"]["kind"] == "relay-udp" for entry in kinds) / len(kinds),
+            }
 
 
 def _start(lab: Lab, programs: LabPrograms, names: Sequence[tuple[str, str]], options: Sequence[str]) -> None:
