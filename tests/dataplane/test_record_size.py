@@ -103,3 +103,23 @@ def test_whatever_a_peer_tells_a_record_has_one_to_sixty_four_fragments(said: li
         size.note(counted, came, now)
         assert 1 <= size.fragments <= MAX_SEGMENTS
         assert 0.0 <= size.loss <= 1.0
+
+
+def test_while_the_link_alone_carries_records_are_whole_and_the_loss_of_the_path_is_kept_in_mind() -> None:
+    """A trial of the link takes four seconds: after it whole records would be lost for two more."""
+    size = told(0.05)
+    size.pause(True)
+    assert size.fragments == MAX_SEGMENTS, "the link loses none"
+    for at in range(1, 6):
+        size.note(10_000, 9_500, at * 1.0)
+    size.pause(False)
+    assert size.fragments == 1
+    assert size.loss == pytest.approx(0.05)
+
+
+def test_what_was_under_way_when_the_link_took_over_still_counts() -> None:
+    size = told(0.0)
+    size.pause(True)
+    size.note(11_000, 10_900, 1.0)
+    assert size.fragments == MAX_SEGMENTS
+    assert size.loss == pytest.approx(0.1)

@@ -10,6 +10,7 @@ from tests.peer.conftest import CIRCUIT, peer_state_of
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.way import RELAY, Way
+from tunnel.network.datagrams import MAX_SEGMENTS
 from tunnel.peer.path import NEVER
 from tunnel.peer.routing import Routing
 from tunnel.peer.session import Session
@@ -194,3 +195,20 @@ async def test_status_names_the_kind_of_the_path_that_carries(routed: Routed) ->
     routed.connect()
     status = routed.routing.path_status()
     assert (status.kind, status.endpoint, status.mtu) == ("direct", WAY.remote, 1280)
+
+
+async def test_the_loss_of_a_path_is_known_again_after_a_while_on_the_link_but_not_on_another_path(
+    routed: Routed,
+) -> None:
+    routed.connect()
+    size = routed.peer.flow.record_size
+    routed.routing.note_tally(Tally(0, 0, counted=1000, came=900))
+    assert size.fragments == 1
+    routed.routing.note_tally(Tally(0, 0, counted=1000, came=900, avoids_udp=True))
+    assert (routed.route(), size.fragments) == ([RELAY], MAX_SEGMENTS)
+    routed.routing.note_tally(Tally(0, 0, counted=1000, came=900))
+    assert (routed.route(), size.fragments) == ([WAY], 1)
+    other = routed.prove(Way(0, Endpoint("25.2.0.1", 5003)))
+    routed.peer.paths.chosen = other
+    routed.routing.update()
+    assert (routed.route(), size.fragments) == ([other.way], MAX_SEGMENTS)

@@ -21,12 +21,13 @@ LEAST_LOST = 3
 class RecordSize:
     """One for each flow. `fragments` is what the data plane reads."""
 
-    __slots__ = ("_at", "_came", "_counted", "_loss", "fragments")
+    __slots__ = ("_at", "_came", "_counted", "_is_paused", "_loss", "fragments")
 
     def __init__(self) -> None:
         self.fragments = MAX_SEGMENTS
         """The most fragments that a record may have."""
         self._loss = 0.0
+        self._is_paused = False
         self._at = float("-inf")
         self._counted = self._came = 0
 
@@ -44,13 +45,25 @@ class RecordSize:
         if sent < LEAST_COUNTED and now - self._at < 1.0:
             return
         self._counted, self._came = counted, came
+        if self._is_paused and not sent:  # nothing is learned, and nothing forgotten
+            self._at = now
+            return
         loss = (sent - arrived) / sent if sent - arrived >= LEAST_LOST else 0.0
         remembered = self._loss * FORGETTING ** min(now - self._at, 60.0) if self._loss else 0.0
         self._at = now
         self._loss = max(loss, remembered)
-        self.fragments = max(1, int(min(MAX_SEGMENTS, LOST_SHARE / self._loss))) if self._loss else MAX_SEGMENTS
+        self._fit()
+
+    def pause(self, is_paused: bool) -> None:
+        """While the link to the server alone carries, records are whole, and the loss of the path is kept in mind."""
+        self._is_paused = is_paused
+        self._fit()
 
     def forget(self) -> None:
         """The path is another one."""
         self._loss = 0.0
-        self.fragments = MAX_SEGMENTS
+        self._fit()
+
+    def _fit(self) -> None:
+        loss = 0.0 if self._is_paused else self._loss
+        self.fragments = max(1, int(min(MAX_SEGMENTS, LOST_SHARE / loss))) if loss else MAX_SEGMENTS

@@ -28,14 +28,19 @@ class Routing:
         self._session = session
         self._outbound = outbound
         self._mtu = mtu
+        self._measured: Way | None = None
+        """The way by UDP that the record size is about; it stays while the link to the server alone carries."""
 
     def update(self) -> None:
         """Make the route anew; send what waited for one."""
         had_route = bool(self._flow.route)
         self._flow.is_direct_allowed = self._peer.is_direct_allowed
         ways = self._ways()
-        if ways[:1] != self._flow.route[:1]:
+        by_udp = next((way for way in ways if way is not RELAY), None)
+        if by_udp not in (None, self._measured):
+            self._measured = by_udp
             self._flow.record_size.forget()
+        self._flow.record_size.pause(by_udp is None)
         self._flow.route = ways
         self.resize()
         if self._flow.route and not had_route:
