@@ -14,14 +14,14 @@ from bench.studies.plot import Scale, Strip, draw_strips
 PAGE = "performance.md"
 RAW = "performance.json"
 
-PLOTS: Sequence[tuple[str, str, str, str, float, str]] = (
-    ("performance-tcp.svg", "One TCP stream", "tcp-1", "gbit", 1.0, "Gbit/s"),
-    ("performance-udp.svg", "UDP, 64 bytes: thousands of datagrams a second", "udp-64", "delivered", 1e3, "k/s"),
-    ("performance-rtt.svg", "Round trip beside a TCP stream, p99", "latency", "load_p99", 1.0, "ms"),
-    ("performance-cpu.svg", "CPU seconds of both ends for 10^9 bytes", "tcp-1", "cpu_per_gb", 1.0, "s"),
-    ("performance-loss.svg", "One TCP stream, 20 ms, 1 % loss", "loss", "gbit_1", 1.0, "Gbit/s"),
+PLOTS: Sequence[tuple[str, str, str, str, str, float, str]] = (
+    ("tcp", "performance-tcp.svg", "One TCP stream", "tcp-1", "gbit", 1.0, "Gbit/s"),
+    ("udp", "performance-udp.svg", "UDP, 64 bytes: thousands of datagrams a second", "udp-64", "delivered", 1e3, "k/s"),
+    ("latency", "performance-rtt.svg", "Round trip beside a TCP stream, p99", "latency", "load_p99", 1.0, "ms"),
+    ("tcp", "performance-cpu.svg", "CPU seconds of both ends for 10^9 bytes", "tcp-1", "cpu_per_gb", 1.0, "s"),
+    ("loss", "performance-loss.svg", "One TCP stream, 20 ms, 1 % loss", "loss", "gbit_1", 1.0, "Gbit/s"),
 )
-"""File, title, figure, value, divisor, unit."""
+"""The table that it stands below, file, title, figure, value, divisor, unit."""
 
 
 def write_page(docs: Path, results: Results) -> None:
@@ -39,13 +39,16 @@ def write_page(docs: Path, results: Results) -> None:
 def parts(results: Results) -> dict[str, str]:
     """What stands between the markers of the page, by their names."""
     tables = {table.name: f"{table.title}.\n\n{markdown_table(results, table)}" for table in TABLES}
+    for name, file, title, figure, *_ in PLOTS:
+        if results.peers((figure,)):
+            tables[name] += f"\n\n![{title}]({file})"
     return {"conditions": _conditions(results), "goals": markdown_goals(results), **tables}
 
 
 def plots(results: Results) -> dict[str, str]:
     """The SVG documents, by their file names; none of a figure that was not measured."""
     drawn = {}
-    for file, title, figure, value, divisor, unit in PLOTS:
+    for _, file, title, figure, value, divisor, unit in PLOTS:
         strips = []
         for peer in results.peers((figure,)):
             values = tuple(one / divisor for one in results.values(peer, figure, value))

@@ -44,6 +44,7 @@ def test_writing_changes_the_parts_and_draws_what_there_is(tmp_path: Path) -> No
     page = (tmp_path / PAGE).read_text()
     assert "| ours | 6.00 | 0.300 | 2.00 | - | - | - |" in page
     assert "TCP with bbr" in page
+    assert "![One TCP stream](performance-tcp.svg)" in page
     assert read_results(tmp_path / RAW) == RUN
     drawn = sorted(path.name for path in tmp_path.glob("*.svg"))
     assert drawn == ["performance-cpu.svg", "performance-tcp.svg"]
