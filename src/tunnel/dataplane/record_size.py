@@ -14,6 +14,11 @@ FORGETTING = 0.32
 """The share of a known loss that is left after a second without any: after 5 % whole superpackets go again in 5 s."""
 LEAST_COUNTED = 32
 """Datagrams that a measurement covers at least."""
+SETTLING = 4.0
+"""Seconds after which streams have found the speed that a loss leaves them: until then they recover from records that
+were too large for it.
+"""
+NO_LOSS = 1e-5
 LEAST_LOST = 3
 """Lost datagrams below which a measurement says nothing: they may be one accident."""
 
@@ -21,12 +26,13 @@ LEAST_LOST = 3
 class RecordSize:
     """One for each flow. `fragments` is what the data plane reads."""
 
-    __slots__ = ("_at", "_came", "_counted", "_is_paused", "_loss", "fragments")
+    __slots__ = ("_at", "_came", "_counted", "_is_paused", "_loss", "_lossy_since", "fragments")
 
     def __init__(self) -> None:
         self.fragments = MAX_SEGMENTS
         """The most fragments that a record may have."""
         self._loss = 0.0
+        self._lossy_since = float("-inf")
         self._is_paused = False
         self._at = float("-inf")
         self._counted = self._came = 0
@@ -51,8 +57,14 @@ class RecordSize:
         loss = (sent - arrived) / sent if sent - arrived >= LEAST_LOST else 0.0
         remembered = self._loss * FORGETTING ** min(now - self._at, 60.0) if self._loss else 0.0
         self._at = now
+        if loss and self._loss <= NO_LOSS:
+            self._lossy_since = now
         self._loss = max(loss, remembered)
         self._fit()
+
+    def is_settled(self, now: float) -> bool:
+        """Whether what the path carries is no longer marked by records that were too large when its loss began."""
+        return now - self._lossy_since >= SETTLING
 
     def pause(self, is_paused: bool) -> None:
         """While the link to the server alone carries, records are whole, and the loss of the path is kept in mind."""

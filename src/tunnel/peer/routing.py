@@ -76,9 +76,11 @@ class Routing:
 
     def note_tally(self, tally: Tally) -> None:
         """The peer says what it got of ours, by UDP and by the link."""
-        self._flow.record_size.note(tally.counted, tally.came, trio.current_time())
+        now, record_size = trio.current_time(), self._flow.record_size
+        record_size.note(tally.counted, tally.came, now)
         by_udp = any(way is not RELAY for way in self._flow.route) or self._is_udp_avoided()
-        if self._peer.throughput.note_tally(tally, trio.current_time(), may_try=by_udp and self._peer.relay_carries):
+        may_try = by_udp and self._peer.relay_carries and record_size.is_settled(now)
+        if self._peer.throughput.note_tally(tally, now, may_try=may_try):
             self.update()
             self._peer.notifier.notify()
 
