@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from tunnel.dataplane.superpacket import to_plain
 from tunnel.model.errors import DeviceError
-from tunnel.network.datagrams import BATCH
 from tunnel.network.os import tun_devices as real_devices
 from tunnel.network.os.tun_devices import RealDevice, RealDevices
+from tunnel.network.os.tun_link import QUEUE_PACKETS
 from tunnel.wire.records import start_of_packet
 
 Isolated = Callable[[Callable[[], Awaitable[None]]], None]
@@ -42,7 +43,10 @@ async def read_packet(device: RealDevice) -> bytes:
 
 
 def turned_round(packet: bytes) -> bytes:
-    """The same datagram from its receiver to its sender: every checksum stays right, since sums do not know order."""
+    """The same datagram from its receiver to its sender.
+
+    Every checksum stays right, a begun one too, since sums do not know order.
+    """
     if packet[0] >> 4 == 4:
         header = packet[:12] + packet[16:20] + packet[12:16]
         udp = packet[20:]
@@ -59,16 +63,20 @@ def test_packets_of_applications_come_out_and_answers_go_in(run_isolated: Isolat
         with socket.socket(family, socket.SOCK_DGRAM) as application:
             application.settimeout(5)
             application.sendto(b"hello", (peer, 7))
-            packet = await read_packet(device)
+            [frame] = await read_frames(device)
+            start, [plain] = start_of_packet(frame), to_plain(frame)
+            packet = frame[start:]
             source, destination = (
                 (packet[12:16], packet[16:20]) if packet[0] >> 4 == 4 else (packet[8:24], packet[24:40])
             )
             assert str(ipaddress.ip_address(destination)) == peer
             assert str(ipaddress.ip_address(source)) in {"10.211.0.1", "fd00:1::1"}
             assert packet.endswith(b"hello")
-            assert device.write_nowait(turned_round(packet))
-            assert application.recvfrom(100)[0] == b"hello"
-            assert not device.write_nowait(b"\x00 no IP packet")
+            for answer in (frame[:start] + turned_round(packet), turned_round(bytes(plain))):
+                assert device.write_nowait(answer)
+                assert application.recvfrom(100)[0] == b"hello"
+            assert not device.write_nowait(bytes(start) + b"\x00 no IP packet")
+            assert not device.write_nowait(b"\x50 no IP packet")
         device.close()
 
     run_isolated(main)
@@ -122,14 +130,30 @@ def test_the_first_packet_out_is_an_applications(run_isolated: Isolated) -> None
     run_isolated(main)
 
 
-def test_many_packets_come_in_batches(run_isolated: Isolated) -> None:
+def test_many_packets_come_in_batches(run_isolated: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         device = await open_device()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as application:
-            for number in range(BATCH + 36):
-                application.sendto(number.to_bytes(2), ("10.211.0.9", 7))
+            for number in range(100):
+                application.sendto(bytes([number]), ("10.211.0.9", 7))
         batches = [await read_frames(device), await read_frames(device)]
-        assert [len(batch) for batch in batches] == [BATCH, 36]
+        assert [len(batch) for batch in batches] == [64, 36]
+        device.close()
+
+    monkeypatch.setattr(real_devices, "BATCH", 64)
+    run_isolated(main)
+
+
+def test_as_many_packets_wait_as_the_interface_has_room_for(run_isolated: Isolated) -> None:
+    """What comes in addition is dropped, by which TCP learns that we are slower."""
+
+    async def main() -> None:
+        device = await open_device()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as application:
+            for number in range(QUEUE_PACKETS + 36):
+                application.sendto(bytes([number]), ("10.211.0.9", 7))
+        frames = await read_frames(device)
+        assert [frame[-1] for frame in frames] == list(range(QUEUE_PACKETS))
         device.close()
 
     run_isolated(main)

@@ -103,7 +103,7 @@ class RealDevice:
     def _read_on(self, size: int) -> Iterator[memoryview]:
         view, descriptor, buffers = self._view, self._descriptor, [self._buffer]
         left = BATCH_BYTES
-        for _ in range(BATCH):
+        for _ in range(BATCH - 1):
             yield view[:size]
             left -= size
             if left <= 0:
@@ -112,6 +112,7 @@ class RealDevice:
                 size = os.readv(descriptor, buffers)
             except OSError:  # empty now; a failure shows again at the next wait
                 return
+        yield view[:size]
 
     def write_nowait(self, frame: Buffer) -> bool:
         """Hand one frame to the kernel. False: it did not take it (not an IP packet, queue full, interface down)."""
