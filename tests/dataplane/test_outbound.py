@@ -14,7 +14,7 @@ from tunnel.model.way import RELAY, Way
 from tunnel.network.datagrams import Transmit
 from tunnel.wire.circuits import HEAD_BYTES, encode_passed
 from tunnel.wire.frames import BASE_SIZE, HEADER_BYTES, TAG_BYTES, Header, Kind, decode_header
-from tunnel.wire.records import APPLICATION, encode_bundle
+from tunnel.wire.records import APPLICATION, MAX_RECORD, encode_bundle
 
 CIRCUIT = Way(0, Endpoint("25.0.0.1", 3478), 77)
 APPLICATIONS = tuple(APPLICATION + text for text in (b"one", b"two", b"three"))
@@ -122,6 +122,18 @@ def test_a_record_has_as_many_fragments_as_the_loss_of_the_path_allows(exits: Ex
     counts = [decode_header(datagram).fragments for datagram in exits.datagrams(DIRECT)]
     assert max(counts) == 2
     assert len(exits.left) == 5, "four frames fit a record of two fragments"
+
+
+def test_a_packet_that_no_record_holds_is_dropped_and_counted(exits: Exits) -> None:
+    """With an MTU that somebody raised the interface gives packets of up to 65535 bytes. One ended the node."""
+    flow, _ = open_flow()
+    agree(flow, 7, 8)
+    flow.route = (DIRECT, RELAY)
+    exits.outbound.send_data(flow, [b"\x45" * (MAX_RECORD + 1), APPLICATIONS[0]], 5.0)
+    assert exits.outbound.unsent == 1
+    assert [len(exits.datagrams(way)) for way in flow.route] == [1, 1]
+    exits.outbound.send_data(flow, [b"\x45" * MAX_RECORD], 5.0)
+    assert exits.outbound.unsent == 1
 
 
 def test_without_a_route_packets_wait_until_they_are_flushed(exits: Exits) -> None:

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import TypeAlias
 
 from tunnel.dataplane.flow import Flow
-from tunnel.dataplane.fragmentation import Fragmentation, count_fragments
+from tunnel.dataplane.fragmentation import MAX_SEALED, Fragmentation, count_fragments
 from tunnel.dataplane.packing import pack
 from tunnel.model.buffers import Buffer
 from tunnel.model.way import Way
@@ -41,7 +41,7 @@ class Outbound:
         self._note_sent = note_sent
         self._fragmentation = Fragmentation()
         self.unsent = 0
-        """Datagrams that could not be sent at once."""
+        """Datagrams that could not be sent at once, and packets that are longer than a record."""
 
     def send(self, flow: Flow, kind: Kind, plaintexts: Sequence[Buffer], now: float) -> None:
         """Seal and send: frames and applications' datagrams (DATA), or messages of a record each (CONTROL).
@@ -70,6 +70,9 @@ class Outbound:
         seal, index, room_for = keys.sealer.seal_into, keys.peer_index, self._fragmentation.room
         for plaintext in plaintexts:
             size = len(plaintext) + TAG_BYTES
+            if size > MAX_SEALED:  # somebody raised the interface's MTU
+                self.unsent += 1
+                continue
             sealed = room_for(size)
             header = seal(kind, index, count_fragments(size, datagram_size), plaintext, sealed)
             for way in flow.route:
