@@ -47,6 +47,18 @@ async def test_the_end_is_an_empty_read_and_a_reset_an_error() -> None:
     await other.aclose()
 
 
+async def test_what_was_closed_after_a_read_says_so() -> None:
+    """Trio would wait for file descriptor -1: a ValueError, and who waits next is told that another task does."""
+    one, other = connected()
+    await other.send_all(b"x")
+    assert await one.receive_some() == b"x"
+    await one.aclose()
+    for _ in range(2):
+        with pytest.raises(trio.ClosedResourceError):
+            await one.receive_some()
+    await other.aclose()
+
+
 async def test_closing_wakes_who_reads_and_who_writes() -> None:
     one, other = connected()
 

@@ -79,6 +79,7 @@ class TcpStream(trio.abc.Stream):
         if self.socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
+            self._is_drained = False  # a read finds it closed; waiting for a closed socket is a ValueError
         await trio.lowlevel.checkpoint()
 
     def _receive(self, most: int) -> bytes | None:
