@@ -14,6 +14,8 @@ BATCH = 256
 """Reads that one call makes at most; then other tasks get their turn."""
 BATCH_BYTES = 512 * 1024
 """Bytes after which it makes no more: about a millisecond's work. A node that sends must also hear what is answered."""
+LEAST_COST = 1024
+"""Bytes that a datagram counts as, at least: a stranger's tiny ones come in rows too."""
 MAX_SEGMENTS = 64
 """Datagrams of one `Transmit` with a segment size: what every kernel accepts (UDP_MAX_SEGMENTS)."""
 MAX_RECEIVED = 65535
@@ -49,6 +51,14 @@ class Segments(NamedTuple):
     """Bytes of each datagram but the last, which is no longer; 0: it is one datagram."""
     own: str = ""
     """The address of ours that they came to, if the socket tells it."""
+
+    @property
+    def cost(self) -> int:
+        """Bytes that it counts as, of BATCH_BYTES."""
+        size = len(self.data)
+        if not self.segment_size or self.segment_size >= LEAST_COST:
+            return size
+        return -(-size // self.segment_size) * LEAST_COST
 
     def datagrams(self) -> list[bytes]:
         """A copy of each."""

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tunnel.model.endpoint import Endpoint
-from tunnel.network.datagrams import BATCH
+from tunnel.network.datagrams import BATCH, BATCH_BYTES, LEAST_COST, MAX_SEGMENTS, Segments
 from tunnel.network.os.service_sockets import RealServiceSockets
 
 
@@ -40,6 +40,26 @@ async def test_a_socket_at_one_address_speaks_from_there_alone() -> None:
     assert batches[0][0] == (b"\0\0", one.local, "127.0.0.3")
     one.close()
     other.close()
+
+
+async def test_a_flood_of_tiny_datagrams_in_rows_leaves_others_their_turn() -> None:
+    """One read brings 64 of them. By reads alone a turn took 16,384, for which others waited for 0.2 s."""
+    one = await RealServiceSockets().open_service_socket(Endpoint("127.0.0.2", 0))
+    other = await RealServiceSockets().open_service_socket(Endpoint("127.0.0.3", 0))
+    row = Segments(bytes(MAX_SEGMENTS), other.local, 1)
+    for _ in range(BATCH):
+        assert one.send_segments(row, other.local, "127.0.0.2") == MAX_SEGMENTS
+    with trio.fail_after(5):
+        turns = [[len(read.datagrams()) for read in await other.receive_segments()] for _ in range(3)]
+    assert all(BATCH <= sum(datagrams) <= BATCH_BYTES // LEAST_COST for datagrams in turns)
+    one.close()
+    other.close()
+
+
+def test_full_datagrams_in_rows_count_as_their_bytes() -> None:
+    remote = Endpoint("127.0.0.3", 9)
+    assert [Segments(bytes(size), remote, 1200).cost for size in (1201, 48_000, 60_001)] == [1201, 48_000, 60_001]
+    assert Segments(bytes(65535), remote).cost == 65535
 
 
 async def test_an_address_that_is_not_ours_sends_nothing() -> None:

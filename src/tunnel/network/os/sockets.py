@@ -141,13 +141,13 @@ class RealUdpSocket(ABC, Generic[_Received]):
 
     def _read_on(self, first: Segments) -> Iterator[Segments]:
         yield first
-        left = BATCH_BYTES - len(first.data)
+        left = BATCH_BYTES - first.cost
         try:
             for _ in range(BATCH - 1):
                 if left <= 0:
                     return
                 segments = self._read()
-                left -= len(segments.data)
+                left -= segments.cost
                 yield segments
         except OSError:
             return
