@@ -497,3 +497,13 @@ def test_the_helper_joins_as_a_kernel_does() -> None:
     assert (read.data, read.segment_size) == (b"abcde", 2)
     reads = list(reads_of([b"ab", b"cd", b"e", b"f", b"gh"], lambda: True))
     assert reads == [[b"ab", b"cd", b"e"], [b"f"], [b"gh"]]
+
+
+def test_a_peer_of_whose_records_none_is_whole_is_looked_at_when_that_is_due(desk: Desk) -> None:
+    """It must hear how much is lost: its records are too large."""
+    desk.flow.received.due = 5.0
+    pieces = desk.fragments(RECORD, SIZE)
+    desk.read(pieces[0], now=4.9)
+    assert "got_data" not in desk.life.told
+    desk.read(pieces[2], now=5.0)
+    assert (desk.delivered, desk.life.told) == ([], ["got_data"])

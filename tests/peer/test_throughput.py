@@ -233,3 +233,14 @@ def test_tallies_without_end_keep_no_more_than_a_few() -> None:
     for number in range(20_000):
         throughput.note_tally(Tally(number, number, number, number), number / 2000, may_try=True)
     assert len(throughput._samples) <= 2 * (WINDOW + DEFAULT_TIMINGS.tally) + 1
+
+
+def test_a_tally_is_due_too_when_much_comes_of_which_no_record_is_whole() -> None:
+    """Else a peer that loses every record would never hear that they are too large."""
+    received = Received()
+    told = Throughput(DEFAULT_TIMINGS, Stalls(), received)
+    received.note_broken(fragments=40, came=10)
+    assert not told.is_tally_due(0.0)
+    received.note_broken(fragments=40, came=30)
+    assert told.is_tally_due(1.0)
+    assert told.tally() == Tally(0, 0, counted=78, came=40)

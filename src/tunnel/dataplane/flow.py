@@ -67,7 +67,7 @@ class FlowPeer(Protocol):
 class Received:
     """Counts what came from one peer, for the tallies that we send it."""
 
-    __slots__ = ("_counter", "_index", "by_link", "by_udp", "came", "counted", "due")
+    __slots__ = ("_counter", "_index", "broken", "by_link", "by_udp", "came", "counted", "due")
 
     def __init__(self) -> None:
         self.by_udp = self.by_link = 0
@@ -76,6 +76,8 @@ class Received:
         """Datagrams that came by UDP."""
         self.counted = 0
         """Datagrams that the peer has sent by UDP, by the counters and fragments of those that came."""
+        self.broken = 0
+        """Of these, fragments of records that were given up."""
         self.due = NEVER
         """When data causes the next tally; set by the sender of tallies."""
         self._index = self._counter = 0
@@ -98,6 +100,7 @@ class Received:
     def note_broken(self, fragments: int, came: int) -> None:
         """Count a record of so many fragments that was given up. Its counter is missing, so one counts already."""
         self.came += came
+        self.broken += came
         self.counted += fragments - 1
 
 

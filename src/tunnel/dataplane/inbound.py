@@ -176,6 +176,8 @@ class Inbound:
             except MalformedFrame as error:
                 self._note_malformed(kind, error)
             header = HEADER.pack(kind, 0, fragments, index, counter)
+            if now >= flow.received.due:  # even if no record at all becomes whole, the peer hears of it
+                flow.peer.note_got_data(now)
         if sealed is not None:
             self._open(flow, keys, head, header, sealed, way, now)
         return stop

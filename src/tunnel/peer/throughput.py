@@ -20,6 +20,7 @@ from tunnel.dataplane.flow import Received
 from tunnel.machines.stalls import Stalls
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.timings import Timings, rung
+from tunnel.wire.frames import BASE_SIZE
 from tunnel.wire.session_packets import Tally
 
 LOSS = 0.002
@@ -76,7 +77,7 @@ class Throughput:
         """Data came in, and it is time to look: whether the peer is to be told what it was."""
         received = self._received
         received.due = now + self._timings.tally
-        got = received.by_udp + received.by_link
+        got = received.by_udp + received.by_link + received.broken * BASE_SIZE
         is_much, self._told = got - self._told >= LEAST * self._timings.tally, got
         return is_much or self.phase is not Phase.UDP or now < self._peer_avoids_until
 
