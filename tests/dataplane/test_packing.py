@@ -13,7 +13,7 @@ from tunnel.dataplane.packing import pack
 from tunnel.dataplane.superpacket import MAX_TCP_SEGMENTS, MAX_UDP_SEGMENTS, is_sound, to_plain
 from tunnel.model.buffers import Buffer
 from tunnel.wire.frames import BASE_SIZE, HEADER_BYTES, TAG_BYTES
-from tunnel.wire.records import APPLICATION, BUNDLE, MAX_RECORD, decode_bundle
+from tunnel.wire.records import APPLICATION, BUNDLE, LEAST_BUNDLED, MAX_RECORD, decode_bundle
 
 ONE_FRAGMENT = BASE_SIZE - HEADER_BYTES - TAG_BYTES
 PAYLOAD = bytes(range(256)) * 250
@@ -40,7 +40,7 @@ def plain(frames: Sequence[bytes]) -> list[bytes]:
 
 
 FRAMES = st.one_of(
-    st.builds(small, st.integers(1, 3000), st.integers(0, 255)),
+    st.builds(small, st.integers(LEAST_BUNDLED, 3000), st.integers(0, 255)),
     st.builds(lambda size: APPLICATION + bytes(size), st.integers(0, 3000)),
     st.builds(
         lambda protocol, is_ipv4, length, size: Flow(is_ipv4, protocol).superpacket(PAYLOAD[:length], size),

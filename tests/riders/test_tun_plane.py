@@ -350,7 +350,7 @@ async def test_what_the_interface_does_not_do_is_done_here(
 async def test_each_frame_of_a_bundle_is_judged_by_itself(kernel: KernelDevice, plane: TunPlane, friend: Peer) -> None:
     lying = bytes([1, 1]) + ONE[2:]
     forged, foreign = packet(OTHER, OWN), from_friend(Segments().frame(b"one"), LAN)
-    frames = [packet(FRIEND, OWN), forged, SUPERPACKET, foreign, lying, encode_bundle([ONE]), b"\x81app", ONE]
+    frames = [packet(FRIEND, OWN), forged, SUPERPACKET, foreign, lying, encode_bundle([ONE]), b"\x81app".ljust(20), ONE]
     plane.deliver_untrusted(friend.flow, encode_bundle(frames))
     assert kernel.written == [packet(FRIEND, OWN), SUPERPACKET, ONE]
     counts = plane.counts
@@ -362,6 +362,12 @@ async def test_of_a_bundle_that_lies_nothing_is_delivered(kernel: KernelDevice, 
     for lying in (whole[:-1], whole + b"\x00", b"\x80\x00\x00" + whole[1:]):
         plane.deliver_untrusted(friend.flow, lying)
     assert (kernel.written, plane.counts.malformed) == ([], 3)
+
+
+async def test_frames_of_a_byte_are_not_looked_at_one_by_one(kernel: KernelDevice, plane: TunPlane, friend: Peer) -> None:
+    """One record of a member held 20,000 of them, and took 25 ms."""
+    plane.deliver_untrusted(friend.flow, encode_bundle([ONE] + [b"\x45"] * 20_000))
+    assert (kernel.written, plane.counts.malformed) == ([], 1)
 
 
 @pytest.mark.parametrize("destination", [LAN, b"\xe0\x00\x00\xfb", b"\x0a\x56\x00\x03"])

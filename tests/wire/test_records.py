@@ -9,18 +9,19 @@ from hypothesis import strategies as st
 from tunnel.model.errors import MalformedFrame
 from tunnel.network.datagrams import MAX_SEGMENTS
 from tunnel.wire.frames import BASE_SIZE, HEADER_BYTES, TAG_BYTES
-from tunnel.wire.records import APPLICATION, BUNDLE, MAX_RECORD, decode_bundle, encode_bundle, start_of_packet
+from tunnel.wire.records import APPLICATION, BUNDLE, LEAST_BUNDLED, MAX_RECORD, decode_bundle, encode_bundle, start_of_packet
 from tunnel.wire.virtio import VIRTIO_BYTES
 
-FRAMES = st.lists(st.binary(min_size=1, max_size=40), max_size=10)
+FRAMES = st.lists(st.binary(min_size=LEAST_BUNDLED, max_size=60), max_size=10)
+FULL = "45" + "00" * (LEAST_BUNDLED - 1)
 
 
 @pytest.mark.parametrize(
     ("frames", "expected"),
     [
         ([], "80"),
-        ([b"\x45"], "80 0001 45"),
-        ([b"\x45ab", b"\x00\x01"], "80 0003 456162 0002 0001"),
+        ([bytes.fromhex(FULL)], "80 0014" + FULL),
+        ([bytes.fromhex(FULL) + b"ab", b"\x00\x01" + bytes(20)], "80 0016" + FULL + "6162 0016 0001" + "00" * 20),
         ([bytes(258)], "80 0102" + "00" * 258),
     ],
 )
@@ -35,7 +36,7 @@ def test_frames_come_back_as_they_were(frames: list[bytes]) -> None:
 
 
 def test_the_longest_frame_fits_a_bundle() -> None:
-    assert decode_bundle(encode_bundle([bytes(65535), b"\x45"])) == [bytes(65535), b"\x45"]
+    assert decode_bundle(encode_bundle([bytes(65535), bytes(20)])) == [bytes(65535), bytes(20)]
 
 
 @pytest.mark.parametrize(
@@ -46,9 +47,12 @@ def test_the_longest_frame_fits_a_bundle() -> None:
         "80 0000 45",
         "80 0002 45",
         "80 ffff 45",
-        "80 0001 45 00",
-        "80 0001 45 0000",
-        "80 0001 45 0002 45",
+        "80 0001 45",
+        "80 0013" + FULL[2:],
+        f"80 0014 {FULL} 00",
+        f"80 0014 {FULL} 0000",
+        f"80 0014 {FULL} 0001 45",
+        f"80 0014 {FULL} 0015 {FULL}",
     ],
 )
 def test_of_a_bundle_that_lies_no_frame_is_used(lying: str) -> None:
@@ -56,7 +60,7 @@ def test_of_a_bundle_that_lies_no_frame_is_used(lying: str) -> None:
         decode_bundle(bytes.fromhex(lying))
 
 
-@given(st.binary(max_size=60))
+@given(st.one_of(st.binary(max_size=60), FRAMES.map(lambda frames: encode_bundle(frames)[1:])))
 def test_junk_is_a_bundle_or_malformed(junk: bytes) -> None:
     """What decodes encodes to the same bytes: nothing is left over, and nothing is read twice."""
     try:
@@ -64,7 +68,7 @@ def test_junk_is_a_bundle_or_malformed(junk: bytes) -> None:
     except MalformedFrame:
         return
     assert encode_bundle(frames) == BUNDLE + junk
-    assert all(frames)
+    assert all(len(frame) >= LEAST_BUNDLED for frame in frames)
 
 
 @given(FRAMES.filter(bool), st.data())

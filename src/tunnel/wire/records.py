@@ -19,6 +19,8 @@ BUNDLE = b"\x80"
 APPLICATION = b"\x81"
 BUNDLED_OVERHEAD = 2
 """Bytes that a frame in a bundle takes in addition."""
+LEAST_BUNDLED = 20
+"""Bytes of a frame in a bundle, at least: an IPv4 header. A record of 60 KiB could hold 20,000 frames of one byte."""
 MAX_SUPERPACKET = 61440
 """Bytes of the largest IP packet that we let the kernel make: with all headers it fits one call of a socket."""
 MAX_RECORD = MAX_SUPERPACKET + VIRTIO_BYTES
@@ -44,7 +46,9 @@ def encode_bundle(frames: Sequence[Buffer]) -> bytes:
 
 
 def decode_bundle(plaintext: bytes) -> list[Buffer]:
-    """The frames of a bundle. Raises MalformedFrame if one is empty or runs over the end: then none is to be used."""
+    """The frames of a bundle. Raises MalformedFrame if one is shorter than LEAST_BUNDLED or runs over the end: then none is
+    to be used.
+    """
     frames: list[Buffer] = []
     at, end = 1, len(plaintext)
     while at < end:
@@ -52,7 +56,7 @@ def decode_bundle(plaintext: bytes) -> list[Buffer]:
         if begin >= end:
             raise MalformedFrame("a bundle ends inside the length of a frame")
         at = begin + (plaintext[at] << 8 | plaintext[at + 1])
-        if at == begin or at > end:
-            raise MalformedFrame("a frame in a bundle is empty or longer than the bundle")
+        if at - begin < LEAST_BUNDLED or at > end:
+            raise MalformedFrame("a frame in a bundle is shorter than an IP header or longer than the bundle")
         frames.append(plaintext[begin:at])
     return frames
