@@ -364,7 +364,9 @@ async def test_of_a_bundle_that_lies_nothing_is_delivered(kernel: KernelDevice, 
     assert (kernel.written, plane.counts.malformed) == ([], 3)
 
 
-async def test_frames_of_a_byte_are_not_looked_at_one_by_one(kernel: KernelDevice, plane: TunPlane, friend: Peer) -> None:
+async def test_frames_of_a_byte_are_not_looked_at_one_by_one(
+    kernel: KernelDevice, plane: TunPlane, friend: Peer
+) -> None:
     """One record of a member held 20,000 of them, and took 25 ms."""
     plane.deliver_untrusted(friend.flow, encode_bundle([ONE] + [b"\x45"] * 20_000))
     assert (kernel.written, plane.counts.malformed) == ([], 1)

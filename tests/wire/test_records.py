@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from tunnel.model.errors import MalformedFrame
 from tunnel.network.datagrams import MAX_SEGMENTS
 from tunnel.wire.frames import BASE_SIZE, HEADER_BYTES, TAG_BYTES
-from tunnel.wire.records import APPLICATION, BUNDLE, LEAST_BUNDLED, MAX_RECORD, decode_bundle, encode_bundle, start_of_packet
+from tunnel.wire.records import (
+    APPLICATION,
+    BUNDLE,
+    LEAST_BUNDLED,
+    MAX_RECORD,
+    decode_bundle,
+    encode_bundle,
+    start_of_packet,
+)
 from tunnel.wire.virtio import VIRTIO_BYTES
 
 FRAMES = st.lists(st.binary(min_size=LEAST_BUNDLED, max_size=60), max_size=10)
