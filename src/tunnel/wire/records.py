@@ -46,8 +46,9 @@ def encode_bundle(frames: Sequence[Buffer]) -> bytes:
 
 
 def decode_bundle(plaintext: bytes) -> list[Buffer]:
-    """The frames of a bundle. Raises MalformedFrame if one is shorter than LEAST_BUNDLED or runs over the end: then none is
-    to be used.
+    """The frames of a bundle.
+
+    Raises MalformedFrame if one is shorter than LEAST_BUNDLED or runs over the end: then none is to be used.
     """
     frames: list[Buffer] = []
     at, end = 1, len(plaintext)
