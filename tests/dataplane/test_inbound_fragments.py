@@ -507,3 +507,17 @@ def test_a_peer_of_whose_records_none_is_whole_is_looked_at_when_that_is_due(des
     assert "got_data" not in desk.life.told
     desk.read(pieces[2], now=5.0)
     assert (desk.delivered, desk.life.told) == ([], ["got_data"])
+
+
+def test_a_bug_that_a_fragment_finds_is_its_peer_s_trouble_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It need not be authentic: what raised here would end the node."""
+    bug = RuntimeError("a bug")
+
+    def look(_now: float) -> None:
+        raise bug
+
+    desk.flow.received.due = 0.0
+    monkeypatch.setattr(desk.life, "note_got_data", look)
+    desk.read(desk.fragments(RECORD, SIZE)[0])
+    assert desk.life.failures == [bug]
+    assert desk.inbound.counts.failed == 1

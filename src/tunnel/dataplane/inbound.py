@@ -177,7 +177,10 @@ class Inbound:
                 self._note_malformed(kind, error)
             header = HEADER.pack(kind, 0, fragments, index, counter)
             if now >= flow.received.due:  # even if no record at all becomes whole, the peer hears of it
-                flow.peer.note_got_data(now)
+                try:
+                    flow.peer.note_got_data(now)
+                except Exception as error:  # as in `_open`
+                    self._fail(flow.peer, error)
         if sealed is not None:
             self._open(flow, keys, head, header, sealed, way, now)
         return stop
