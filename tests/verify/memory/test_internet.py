@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, Unreachable
+from tunnel.network.datagrams import BATCH
 from tunnel.verify.memory.internet import HOPS, MemoryInternet, open_memory_internet
 from tunnel.verify.memory.packet import Fate, MemoryPacket
 from tunnel.verify.memory.resolver import Trouble
@@ -41,11 +42,12 @@ async def test_datagrams_keep_their_order_and_come_in_batches(
     a, b = internet.add_host("a", "25.0.0.1"), internet.add_host("b", "25.0.0.2")
     sender = await a.open_socket(Endpoint("0.0.0.0", 0))
     receiver = await b.open_socket(Endpoint("25.0.0.2", 2000))
-    for number in range(100):
-        sender.send_nowait(bytes([number]), Endpoint("25.0.0.2", 2000))
+    datagrams = [number.to_bytes(2) for number in range(BATCH + 36)]
+    for datagram in datagrams:
+        sender.send_nowait(datagram, Endpoint("25.0.0.2", 2000))
     await trio.sleep(1)
     first, second = await receiver.receive_batch(), await receiver.receive_batch()
-    assert [datagram for datagram, _ in first] == [bytes([number]) for number in range(64)]
+    assert [datagram for datagram, _ in first] == datagrams[:BATCH]
     assert len(second) == 36
 
 
