@@ -19,7 +19,7 @@ from tunnel.verify.simulation.scenarios.scenario_file import NODE_KEYS, parse_sc
 
 PAGE = (Path(__file__).parents[1] / "docs" / "scenarios.md").read_text()
 TABLES: dict[str, tuple[type, tuple[str, ...]]] = {
-    "host": (Host, ("start", "network", *NODE_KEYS, "clock", COUNT)),
+    "host": (Host, ("start", "network", *NODE_KEYS, "clock", "offloads", COUNT)),
     "router": (Router, ()),
     "nat": (Nat, ()),
     "line": (Line, ()),

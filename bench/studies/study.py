@@ -13,6 +13,7 @@ from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.verify.reachability.topology import SERVER, Topology
 from tunnel.verify.simulation.runs.programs import Programs
 from tunnel.verify.simulation.runs.run import run_scenario
+from tunnel.verify.simulation.scenarios.action import Send
 from tunnel.verify.simulation.scenarios.scenario import NodePlan, Scenario
 
 ONE, OTHER = "one", "other"
@@ -111,7 +112,8 @@ class _Watch:
     async def look_on(self, programs: Programs) -> None:
         await trio.sleep_until(self._ready)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(programs.send, ONE, OTHER, 0.1, self._ready + self._patience, 100)
+            end = self._ready + self._patience
+            nursery.start_soon(programs.send, Send(at=self._ready, who=ONE, to=OTHER, until=end))
             while (after := trio.current_time() - self._ready) < self._patience:
                 if self.direct is None and _is_direct(programs, ONE, OTHER) and _is_direct(programs, OTHER, ONE):
                     self.direct = after

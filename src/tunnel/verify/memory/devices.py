@@ -11,6 +11,7 @@ from tunnel.model.buffers import Buffer
 from tunnel.model.errors import DeviceError
 from tunnel.model.offload import Offload
 from tunnel.network.datagrams import BATCH
+from tunnel.wire.virtio import GSO_NONE, PLAIN_BIT, VIRTIO_BYTES
 
 QUEUE = 512
 """The most packets that wait in each direction; the kernel's default for TUN is of that order."""
@@ -106,18 +107,20 @@ class MemoryDevice:
 
     @property
     def offloads(self) -> frozenset[Offload]:
-        """None: its frames are plain packets."""
-        return frozenset()
+        """Those of the host. With any, each frame that is read has a virtio header."""
+        return self._devices.offloads
 
     def write_nowait(self, frame: Buffer) -> bool:
-        """Keep a packet for `wait_written`, unless one of the `takers` has it. False: its queue is full."""
+        """Keep a frame for `wait_written`, unless one of the `takers` has it. False: its queue is full."""
         self._check_open()
-        packet = bytes(frame)
-        if any(takes(packet) for takes in self._devices.takers):
+        kept = bytes(frame)
+        if self._devices.on_written is not None:
+            self._devices.on_written(kept)
+        if any(takes(kept) for takes in self._devices.takers):
             return True
         if len(self._written) >= QUEUE:
             return False
-        self._written.append(packet)
+        self._written.append(kept)
         self._changed.unpark_all()
         return True
 
@@ -129,17 +132,25 @@ class MemoryDevice:
             self._devices.forget(self)
             self._changed.unpark_all()
 
-    def inject(self, packet: bytes) -> bool:
-        """Send a packet as an application does. False: it is longer than the MTU, or the queue is full."""
+    def inject(self, frame: bytes) -> bool:
+        """Send a packet as an application does, or a frame as a kernel with offloads does.
+
+        False: it is longer than the MTU, or the queue is full.
+        """
         self._check_open()
-        if len(packet) > self.mtu or len(self._outgoing) >= QUEUE:
+        has_header = bool(self.offloads) and not frame[0] & PLAIN_BIT
+        is_superpacket = has_header and frame[1] != GSO_NONE
+        is_longer = len(frame) - has_header * VIRTIO_BYTES > self.mtu
+        if (is_longer and not is_superpacket) or len(self._outgoing) >= QUEUE:
             return False
-        self._outgoing.append(bytes(packet))
+        if self._devices.on_given is not None:
+            self._devices.on_given(frame)
+        self._outgoing.append(bytes(VIRTIO_BYTES) + frame if self.offloads and not has_header else bytes(frame))
         self._changed.unpark_all()
         return True
 
     async def wait_written(self) -> bytes:
-        """The next packet that came through the tunnel."""
+        """The next frame that came through the tunnel."""
         await trio.lowlevel.checkpoint()
         while not self._written:
             self._check_open()
@@ -154,12 +165,17 @@ class MemoryDevice:
 class MemoryDevices:
     """The TUN interfaces of one host; `open` has them by name.
 
-    `takers` are called with each packet that comes out of the tunnel, and return whether they took it.
+    `takers` are called with each frame that comes out of the tunnel, and return whether they took it; `on_given` with
+    each that applications send, `on_written` with each that comes out.
     """
 
     def __init__(self) -> None:
         self.open: dict[str, MemoryDevice] = {}
+        self.offloads: frozenset[Offload] = frozenset()
+        """What the interfaces pass beside plain packets."""
         self.takers: list[Callable[[bytes], bool]] = []
+        self.on_given: Callable[[bytes], None] | None = None
+        self.on_written: Callable[[bytes], None] | None = None
 
     async def open_device(self, name: str, mtu: int, addresses: Sequence[str], routes: Sequence[str]) -> MemoryDevice:
         """An interface. Raises DeviceError if the name is taken."""

@@ -16,6 +16,7 @@ import trio
 from tunnel.model.endpoint import Endpoint
 from tunnel.verify.memory.devices import MemoryDevice
 from tunnel.verify.memory.host import MemoryHost
+from tunnel.verify.memory.inner_udp import packet_of
 from tunnel.verify.memory.packet import Fate, MemoryPacket
 
 PORT = 4789
@@ -101,8 +102,9 @@ class MemoryOverlay:
             for index, piece in enumerate(pieces)
         )
 
-    def _take(self, host: MemoryHost, inner: bytes) -> bool:
+    def _take(self, host: MemoryHost, frame: bytes) -> bool:
         """Take a fragment of ours that came out of a tunnel; the last one completes a packet. False: it is not ours."""
+        inner = bytes(packet_of(frame))
         at = _IP.size + _UDP.size
         if len(inner) < at + _PIECE.size or inner[0] != 0x45 or inner[9] != _PROTOCOL_UDP:
             return False

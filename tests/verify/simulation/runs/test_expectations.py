@@ -75,6 +75,15 @@ OTHERWISE = {
     "hole": (expect(who="desk", to="laptop", longest_hole=0.05), ": nothing arrived for 0.1"),
     "too few": (expect(who="desk", to="laptop", arrived_at_least=21), ": 20 of 20 arrived"),
     "too many": (expect(who="desk", to="laptop", arrived_at_most=19), ": 20 of 20 arrived"),
+    "a share": (expect(who="desk", to="laptop", lost_share_at_most=0.0, after=4.0), ": nothing was sent"),
+    "small records": (
+        expect(who="desk", to="laptop", fragments_at_least=2),
+        ": the largest record had 1 datagrams",
+    ),
+    "large records": (
+        expect(who="desk", to="laptop", fragments_at_most=0),
+        ": the largest record had 1 datagrams",
+    ),
     "traffic that was not sent": (expect(who="laptop", to="desk", lost_at_most=0), ": nothing was sent"),
     "too few signals": (
         expect(host="desk", signal="connect", at_least=2),

@@ -48,3 +48,12 @@ def test_a_datagram_that_comes_twice_or_changed_is_told() -> None:
 
 def test_the_smallest_datagram_holds_its_number() -> None:
     assert len(encode_datagram(7, LEAST_SIZE)) == LEAST_SIZE
+
+
+def test_the_share_that_is_lost_is_of_what_was_sent_in_an_interval() -> None:
+    traffic, datagrams = ten_sent()
+    for at in (0, 1, 2, 5):
+        traffic.note_arrival(datagrams[at], at + 0.5)
+    assert traffic.lost_share(0.0, 3.0) == 0.0
+    assert traffic.lost_share(2.0, 6.0) == 0.5
+    assert traffic.lost_share(20.0, 30.0) is None

@@ -20,6 +20,7 @@ from tunnel.verify.simulation.scenarios.action import (
     Stop,
     Unplug,
 )
+from tunnel.verify.simulation.scenarios.random_bursts import BURSTS
 from tunnel.verify.simulation.scenarios.random_scenario import NEWER, NEWEST, QUIET, TROUBLE, draw_scenario
 from tunnel.verify.simulation.scenarios.scenario_file import parse_scenario
 from tunnel.verify.simulation.scenarios.scenario_text import write_scenario
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.no_cover  # whole runs: they would take three times as 
 SEEDS = range(200)
 NEWER_SEEDS = range(NEWER, NEWER + 200)
 NEWEST_SEEDS = range(NEWEST, NEWEST + 50)
+BURST_SEEDS = range(BURSTS, BURSTS + 50)
 
 
 ONCE_BROKEN = (7027, 400133, 400165, 400979, 501157, 700225, 810506, 900046)
@@ -38,7 +40,16 @@ one side alone had proved, just after the punch (docs/simulation.md)."""
 
 
 @pytest.mark.parametrize(
-    "seed", [*range(8), *ONCE_BROKEN, *range(NEWER, NEWER + 6), 600078, 600084, *range(NEWEST, NEWEST + 4)]
+    "seed",
+    [
+        *range(8),
+        *ONCE_BROKEN,
+        *range(NEWER, NEWER + 6),
+        600078,
+        600084,
+        *range(NEWEST, NEWEST + 4),
+        *range(BURSTS, BURSTS + 4),
+    ],
 )
 def test_a_random_scenario_passes(seed: int) -> None:
     outcome = run_scenario(draw_scenario(seed), seed)
@@ -108,3 +119,19 @@ def test_nobody_is_told_to_end_while_he_stands_still() -> None:
     for seed in NEWER_SEEDS:
         actions = draw_scenario(seed).actions
         assert not {d.who for d in actions if isinstance(d, Stop)} & {d.who for d in actions if isinstance(d, Freeze)}
+
+
+def test_bursts_and_superpackets_are_drawn_from_a_seed_on() -> None:
+    def sends(seed: int) -> list[Send]:
+        return [action for action in draw_scenario(seed).actions if isinstance(action, Send)]
+
+    assert {(each.burst, each.ip) for seed in (*SEEDS, *NEWER_SEEDS, *NEWEST_SEEDS) for each in sends(seed)} == {
+        (1, None)
+    }
+    drawn = [each for seed in BURST_SEEDS for each in sends(seed)]
+    assert {each.burst for each in drawn} == {1, 8, 40}
+    assert {each.ip for each in drawn} == {None, 4, 6}
+    assert {each.superpacket for each in drawn} == {True, False}
+    for seed in BURST_SEEDS:
+        scenario = draw_scenario(seed)
+        assert parse_scenario(write_scenario(scenario), name=scenario.name) == scenario

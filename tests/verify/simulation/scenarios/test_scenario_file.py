@@ -249,6 +249,14 @@ FAULTS = {
         pair_text(expect(by=6.0, node="desk", server="registered")),
         "scenario:15: expect.0.by: 6 is after the end, which is at 5",
     ),
+    "a burst by interfaces that are not there": (
+        pair_text(do(3.0, "send", who="desk", to="laptop", until=4.0, ip=4)),
+        "scenario:17: do.0.who: 'desk' has no TUN interface: give it one with tun = NAME",
+    ),
+    "a superpacket of an application": (
+        pair_text(do(3.0, "send", who="desk", to="laptop", until=4.0, burst=2, superpacket=True)),
+        "scenario:21: do.0.superpacket: it goes by an interface: name ip",
+    ),
     "a stretch of time that is empty": (
         pair_text(expect(since=3.0, until=3.0, node="desk", server="registered")),
         "scenario:16: expect.0.until: 3 is not between 3 and the end, which is at 5",

@@ -52,7 +52,7 @@ async def perform(programs: Programs, actions: Sequence[Action], nursery: trio.N
 
 
 def _send(programs: Programs, action: Send, nursery: trio.Nursery) -> None:
-    nursery.start_soon(programs.send, action.who, action.to, action.every, action.until, action.size)
+    nursery.start_soon(programs.send, action)
 
 
 def _connect(programs: Programs, action: Connect, nursery: trio.Nursery) -> None:

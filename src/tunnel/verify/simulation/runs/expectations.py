@@ -165,6 +165,17 @@ class Judge:
             self._fail(expected, f"{len(traffic.arrived)} of {len(traffic.sent)} arrived", now)
         if expected.carried_after is not None and not traffic.is_carried_after(expected.carried_after):
             self._fail(expected, "nothing that was sent after it arrived", now)
+        end = math.inf if expected.before is None else expected.before
+        if expected.lost_share_at_most is not None:
+            share = traffic.lost_share(expected.after, min(end, now - 1.0))
+            if share is None or share > expected.lost_share_at_most:
+                told = "nothing was sent" if share is None else f"{share:.2%} were lost"
+                self._fail(expected, told, min(end, now))
+        sizes = [
+            size for at, size in self._programs.trace.fragments.get(expected.who, ()) if expected.after <= at < end
+        ]
+        if not _is_between(max(sizes, default=0), expected.fragments_at_least, expected.fragments_at_most):
+            self._fail(expected, f"the largest record had {max(sizes, default=0)} datagrams", min(end, now))
 
     def _judge_signals(self, expected: ExpectSignals) -> None:
         end = math.inf if expected.before is None else expected.before

@@ -28,10 +28,12 @@ from tunnel.verify.reachability.topology import SERVER, Honesty, StunServer
 from tunnel.verify.simulation.internet.simulated_network import SimulatedNetwork
 from tunnel.verify.simulation.runs.failure import Failure
 from tunnel.verify.simulation.runs.frozen_programs import FrozenPrograms
+from tunnel.verify.simulation.runs.interface_traffic import InterfaceTraffic
 from tunnel.verify.simulation.runs.kept_leases import KeptLeases
 from tunnel.verify.simulation.runs.stun_liar import serve_lies
 from tunnel.verify.simulation.runs.trace import Frozen, HostTraceHook, Moved, Trace
 from tunnel.verify.simulation.runs.traffic import Traffic
+from tunnel.verify.simulation.scenarios.action import Send
 from tunnel.verify.simulation.scenarios.scenario import NodePlan, Scenario
 
 log = logging.getLogger(__name__)
@@ -87,6 +89,7 @@ class Programs:
         self._on_move = on_move
         self._programs: dict[str, _Program] = {}
         self._frozen = FrozenPrograms()
+        self._interfaces = InterfaceTraffic(net.hosts, list(scenario.nodes), self.nodes, self.traffic)
         self._leases = KeptLeases(net.hosts[SERVER].store)
 
     async def open(self) -> None:
@@ -167,18 +170,21 @@ class Programs:
         with suppress(PeerUnreachable):
             await peer.wait_carried(WANTED)
 
-    async def send(self, who: str, to: str, every: float, until: float, size: int) -> None:
+    async def send(self, action: Send) -> None:
         """Send numbered datagrams through the tunnel until a moment. While no node runs they are lost."""
-        traffic = self.traffic_between(who, to)
-        while (now := trio.current_time()) < until:
-            if self.is_frozen(who):
-                await trio.sleep_until(now + every)
-                continue
-            datagram = traffic.next_datagram(size, now)
-            peer = self.peer(who, to)
-            if peer is not None:
+        traffic = self.traffic_between(action.who, action.to)
+        while (now := trio.current_time()) < action.until:
+            if not self.is_frozen(action.who):
+                self._send_burst(action, traffic, now)
+            await trio.sleep_until(now + action.every)
+
+    def _send_burst(self, action: Send, traffic: Traffic, now: float) -> None:
+        datagrams = [traffic.next_datagram(action.size, now) for _ in range(action.burst)]
+        if action.ip is not None:
+            self._interfaces.send(traffic, action.ip, datagrams, superpacket=action.superpacket)
+        elif (peer := self.peer(action.who, action.to)) is not None:
+            for datagram in datagrams:
                 peer.send_datagram_nowait(datagram)
-            await trio.sleep_until(now + every)
 
     def traffic_between(self, who: str, to: str) -> Traffic:
         """The record of what one host sends to another; from the first call on the receiver is read."""

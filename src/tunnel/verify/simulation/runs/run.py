@@ -11,6 +11,7 @@ from pathlib import Path
 
 import trio
 
+from tunnel.model.offload import TUN_OFFLOADS
 from tunnel.verify.memory.internet import open_memory_internet
 from tunnel.verify.memory.packet import Fate, MemoryPacket
 from tunnel.verify.reachability.topology import SERVER
@@ -20,6 +21,7 @@ from tunnel.verify.simulation.runs.agreement import faults_in_agreement
 from tunnel.verify.simulation.runs.conformance import Arrow, arrows_of, faults_of
 from tunnel.verify.simulation.runs.expectations import Judge
 from tunnel.verify.simulation.runs.failure import Failure
+from tunnel.verify.simulation.runs.interface_ledger import InterfaceLedger
 from tunnel.verify.simulation.runs.invariants import (
     InvariantMonitor,
     faults_in_interfaces,
@@ -94,6 +96,7 @@ class _Run:
         self._seed = seed
         self._trace = Trace()
         self._monitor = InvariantMonitor()
+        self._ledger = InterfaceLedger()
         self._packets = 0
         self._names: dict[str, str] = {}
         self._bearers: dict[str, list[str]] = {}
@@ -106,10 +109,14 @@ class _Run:
         with complaints:
             async with open_memory_internet(seed=self._seed, latency=scenario.topology.latency) as internet:
                 internet.watch = self._see_packet
-                net = build_network(internet, scenario.topology, seed=self._seed, on_sent=self._monitor.see_sent)
+                net = build_network(internet, scenario.topology, seed=self._seed, on_sent=self._see_sent)
                 net.on_encapsulated = self._monitor.see_encapsulated
-                for name in scenario.nodes:
+                for name, plan in scenario.nodes.items():
                     net.hosts[name].on_arrival = partial(self._monitor.see_arrival, name)
+                    devices = net.hosts[name].devices
+                    devices.offloads = TUN_OFFLOADS if plan.offloads else frozenset()
+                    devices.on_given = partial(self._ledger.note_given, name)
+                    devices.on_written = partial(self._ledger.note_written, name)
                 async with trio.open_nursery() as nursery:
                     programs = Programs(
                         scenario, net, trace, nursery, on_start=self._note_start, on_move=self._note_move
@@ -139,7 +146,8 @@ class _Run:
                     )
                     failures += await self._end(programs)
                     nursery.cancel_scope.cancel()
-        failures += [*self._monitor.faults, *complaints.failures, *programs.crashes, *faults_of(trace.records)]
+        failures += [*self._monitor.faults, *self._ledger.faults, *complaints.failures]
+        failures += [*programs.crashes, *faults_of(trace.records)]
         return Outcome(
             scenario=scenario.name,
             seed=self._seed,
@@ -154,6 +162,10 @@ class _Run:
             failure=min(failures, key=lambda failure: failure.at, default=None),
             trace=trace if keep_trace else None,
         )
+
+    def _see_sent(self, host: str, packet: MemoryPacket) -> None:
+        self._monitor.see_sent(host, packet)
+        self._trace.see_sent(host, packet)
 
     def _see_packet(self, packet: MemoryPacket, fate: Fate) -> None:
         self._packets += 1

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 import trio
 
 from tunnel.verify.memory.packet import Fate, MemoryPacket
+from tunnel.wire.circuits import HEAD_BYTES, Word
 from tunnel.wire.frames import HEADER, HEADER_BYTES, Kind
 from tunnel.wire.signals import Signal, encode_signal, tag_of
 from tunnel.wire.stun import is_stun
@@ -79,6 +80,8 @@ class Passed(NamedTuple):
 
 Record: TypeAlias = Happened | Ended | Frozen | Moved | Signalled | Passed
 
+_FIRST_OF_DATA = bytes([Kind.DATA, 0])
+_PASSED_ON = bytes([Kind.RELAYED, Word.PASS])
 _KINDS = {kind.value: kind.name.lower() for kind in Kind}
 
 
@@ -87,6 +90,8 @@ class Trace:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self.fragments: dict[str, list[tuple[float, int]]] = {}
+        """The records of data that each host sent by UDP: when, and in how many datagrams. Not in the digest."""
 
     def note(self, record: Record) -> None:
         """Add a record."""
@@ -95,6 +100,14 @@ class Trace:
     def happen(self, what: str) -> None:
         """Record an action of the scenario."""
         self.records.append(Happened(trio.current_time(), what))
+
+    def see_sent(self, host: str, packet: MemoryPacket) -> None:
+        """Count the fragments of the record whose first one a host sends."""
+        payload = packet.payload
+        if packet.segment is None and payload[:2] == _PASSED_ON:
+            payload = payload[HEAD_BYTES:]
+        if packet.segment is None and payload[:2] == _FIRST_OF_DATA and len(payload) >= HEADER_BYTES:
+            self.fragments.setdefault(host, []).append((trio.current_time(), payload[2]))
 
     def see_packet(self, packet: MemoryPacket, fate: Fate) -> None:
         """Record the fate of a packet: for the internet's `watch`."""

@@ -55,6 +55,11 @@ class Traffic:
         """When each lost datagram was given up: those that had a second to arrive by `now`, and did not."""
         return [at + 1.0 for number, at in enumerate(self.sent) if at <= now - 1.0 and number not in self.arrived]
 
+    def lost_share(self, begin: float, end: float) -> float | None:
+        """The share of what was sent from `begin` on and before `end` that never arrived; None: nothing was sent."""
+        sent = [number for number, at in enumerate(self.sent) if begin <= at < end]
+        return sum(number not in self.arrived for number in sent) / len(sent) if sent else None
+
     def is_carried_after(self, moment: float) -> bool:
         """Whether anything that was sent after a moment arrived."""
         return any(self.sent[number] > moment for number in self.arrived)

@@ -67,7 +67,10 @@ class Freeze(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Send(Action):
-    """Send datagrams through the tunnel for a while. `until` is a moment, not a length."""
+    """Send datagrams through the tunnel for a while. `until` is a moment, not a length.
+
+    With `ip` they are UDP in IP packets, by the TUN interfaces (`tun`) of both hosts; `size` is without their headers.
+    """
 
     word: ClassVar[str] = "send"
     who: str
@@ -75,6 +78,12 @@ class Send(Action):
     every: float = 0.1
     until: float
     size: int = 100
+    burst: int = 1
+    """So many at each moment."""
+    ip: int | None = None
+    """4 or 6. None: datagrams of an application that uses the library."""
+    superpacket: bool = False
+    """The kernel passes each burst as one superpacket (USO): the sender's interface has `offloads`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

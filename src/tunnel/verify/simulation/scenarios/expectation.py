@@ -69,6 +69,13 @@ class ExpectTraffic:
     arrived_at_most: int | None = None
     carried_after: float | None = None
     """Something that was sent after this moment must arrive."""
+    after: float = 0.0
+    before: float | None = None
+    """Bound the moments of sending that the following three are about."""
+    lost_share_at_most: float | None = None
+    fragments_at_least: int | None = None
+    """The largest record of data that `who` sent by UDP, to anybody, had so many datagrams."""
+    fragments_at_most: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

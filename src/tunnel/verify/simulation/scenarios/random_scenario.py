@@ -48,6 +48,7 @@ from tunnel.verify.simulation.scenarios.action import (
     Unplug,
 )
 from tunnel.verify.simulation.scenarios.expectation import Expectation, ExpectPeer, ExpectTraffic
+from tunnel.verify.simulation.scenarios.random_bursts import with_bursts
 from tunnel.verify.simulation.scenarios.random_faults import mtu_trouble, newer_trouble
 from tunnel.verify.simulation.scenarios.scenario import NodePlan, Scenario
 
@@ -76,7 +77,8 @@ def draw_scenario(seed: int) -> Scenario:
     """The random scenario of this seed."""
     newer = random.Random(f"storm/{seed}/newer") if seed >= NEWER else None  # noqa: S311 - repeatable on purpose
     newest = random.Random(f"storm/{seed}/newest") if seed >= NEWEST else None  # noqa: S311
-    return _Drawing(random.Random(f"storm/{seed}"), newer, newest).scenario(seed)  # noqa: S311
+    scenario = _Drawing(random.Random(f"storm/{seed}"), newer, newest).scenario(seed)  # noqa: S311
+    return with_bursts(scenario, seed)
 
 
 class _Drawing:

@@ -68,6 +68,9 @@ _RANGES = {
     "JumpClock.seconds": _CLOCK,
     "clock": _CLOCK,
     "arrived_at_least": _PORT,
+    "lost_share_at_most": SHARE,
+    "fragments_at_least": _PORT,
+    "burst": Range(1, 512),
     "protocol_version": Range(FIRST_VERSION, LAST_VERSION),
 }
 

@@ -25,6 +25,8 @@ class NodePlan:
     network: str = "home"
     clock: float = 0.0
     """Seconds by which the machine's wall clock is ahead at the beginning; negative: behind."""
+    offloads: bool = False
+    """Whether its TUN interface passes superpackets and leaves checksums to its reader."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

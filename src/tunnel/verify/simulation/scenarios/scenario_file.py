@@ -49,6 +49,7 @@ NODE_KEYS = (
     "tun",
     "protocol_version",
 )
+PLAN_KEYS = ("start", "network", "clock", "offloads")
 _ACTIONS = {action.word: action for action in ANY_ACTION}
 
 
@@ -95,7 +96,7 @@ class _Parsing:
         self._vetting = Vetting(
             reader,
             hosts=hosts,
-            with_tun=[name for name, plan in nodes.items() if plan.settings.tun is not None],
+            with_tun={name: plan.offloads for name, plan in nodes.items() if plan.settings.tun is not None},
             routers=routers,
             others=(SERVER, *stun_names),
             length=length,
@@ -223,7 +224,7 @@ class _Parsing:
             path = ("hosts", name)
             self._claim(name, path)
             given = dict(self._reader.table(table, path))
-            self._reader.check_keys(given, (*hints_of(Host), *NODE_KEYS, "start", "network", "clock", COUNT), path)
+            self._reader.check_keys(given, (*hints_of(Host), *NODE_KEYS, *PLAN_KEYS, COUNT), path)
             behind = given.get("behind")
             if behind is not None and self._text(behind, (*path, "behind")) not in routers:
                 self._reader.fail((*path, "behind"), f"{shown(behind)} is no router{meant(behind, routers)}")
@@ -233,8 +234,9 @@ class _Parsing:
             network = self._reader.value(str, given.pop("network", "home"), (*path, "network"))
             vet_name(self._reader, network, (*path, "network"))
             clock = self._reader.value(float, given.pop("clock", 0.0), (*path, "clock"))
+            offloads = self._reader.value(bool, given.pop("offloads", False), (*path, "offloads"))
             settings = self._settings(name, {key: given.pop(key) for key in NODE_KEYS if key in given}, stun, path)
-            nodes[name] = NodePlan(settings=settings, start=start, network=network, clock=clock)
+            nodes[name] = NodePlan(settings=settings, start=start, network=network, clock=clock, offloads=offloads)
             hosts[name] = self._reader.read(Host, given, path)
             router = None if behind is None else routers[behind]
             vet_addresses(self._reader, hosts[name].addresses, router, (*path, "addresses"))

@@ -46,6 +46,8 @@ def write_scenario(scenario: Scenario) -> str:
             table["network"] = plan.network
         if plan.clock != 0.0:
             table["clock"] = plan.clock
+        if plan.offloads:
+            table["offloads"] = True
         lines += _section(f"[hosts.{_key(name)}]", table)
     for action in scenario.actions:
         lines += _section("[[do]]", {"do": action.word, **as_table(action)})

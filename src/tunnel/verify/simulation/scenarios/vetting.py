@@ -15,6 +15,7 @@ from tunnel.model.port_mapping import PortProtocol
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.toml_file import shown
 from tunnel.model.way import PathKind
+from tunnel.verify.memory.inner_udp import MOST_BYTES, MOST_SEGMENTS
 from tunnel.verify.reachability.topology import SERVER, Lie, Nat, Router, Udp
 from tunnel.verify.simulation.scenarios.action import (
     LEAST_SIZE,
@@ -98,14 +99,17 @@ def vet_nat(reader: Reader, nat: Nat, path: Path) -> None:
 
 
 class Vetting:
-    """Checks one file. Every fault raises SettingsError, as in its reader."""
+    """Checks one file. Every fault raises SettingsError, as in its reader.
+
+    `with_tun` are the hosts that have a TUN interface, and whether it has offloads.
+    """
 
     def __init__(
         self,
         reader: Reader,
         *,
         hosts: Collection[str],
-        with_tun: Collection[str],
+        with_tun: Mapping[str, bool],
         routers: Mapping[str, Router],
         others: Collection[str],
         length: float,
@@ -179,15 +183,19 @@ class Vetting:
                 self._vet_words(expectation, path)
             case ExpectTraffic(who=who, to=to):
                 self._are_two(who, to, path, "who", "to")
-                self._asks_for(expectation, path, "who", "to")
+                self._asks_for(expectation, path, "who", "to", "after", "before")
+                self._vet_interval(expectation.after, expectation.before, path)
             case ExpectSignals(host=host, signal=signal, at_least=least, at_most=most, after=after, before=before):
                 self._is_in(self._programs, host, path, "host")
                 self._is_in(list(TAGS), signal, path, "signal")
                 if not least and most is None:
                     self._reader.fail(path, "nothing is expected: name at_least or at_most")
-                if after > self._length or (before is not None and before <= after):
-                    end = self._length if before is None else before
-                    self._fail(path, "after", f"{after:g} is not before {end:g}")
+                self._vet_interval(after, before, path)
+
+    def _vet_interval(self, after: float, before: float | None, path: Path) -> None:
+        if after > self._length or (before is not None and before <= after):
+            end = self._length if before is None else before
+            self._fail(path, "after", f"{after:g} is not before {end:g}")
 
     def _are_two(self, one: str, other: str, path: Path, key: str, other_key: str) -> None:
         """Check that two names are different hosts."""
@@ -215,12 +223,25 @@ class Vetting:
         self._are_two(action.who, action.to, path, "who", "to")
         if not LEAST_SIZE <= action.size <= MOST_SIZE:
             self._fail(path, "size", f"{action.size} is not between {LEAST_SIZE} and {MOST_SIZE} bytes")
+        if action.ip is not None:
+            self._is_in(("4", "6"), str(action.ip), path, "ip")
+            self._has_tun(action.who, path, "who")
+            self._has_tun(action.to, path, "to")
+        if action.superpacket:
+            self._vet_superpacket(action, path)
         if action.every < LEAST_GAP:
             self._fail(path, "every", f"{action.every:g} is less than {LEAST_GAP:g} s")
         if action.until <= action.at:
             self._fail(path, "until", f"{action.until:g} is not after {action.at:g}: it is a moment, not a length")
         if action.until > self._length:
             self._fail(path, "until", f"{action.until:g} is after the end, which is at {self._length:g}")
+
+    def _vet_superpacket(self, action: Send, path: Path) -> None:
+        if action.ip is None or not self._with_tun[action.who]:
+            why = "goes by an interface: name ip" if action.ip is None else f"needs offloads = true at {action.who}"
+            self._fail(path, "superpacket", f"it {why}")
+        if not 2 <= action.burst <= MOST_SEGMENTS or action.burst * action.size > MOST_BYTES:
+            self._fail(path, "burst", f"a superpacket has 2 to {MOST_SEGMENTS} datagrams, {MOST_BYTES} bytes in all")
 
     def _vet_moment(self, moment: Moment, path: Path) -> None:
         kinds = (moment.by is not None, moment.at is not None, moment.since is not None or moment.until is not None)
