@@ -17,7 +17,7 @@ def with_bursts(scenario: Scenario, seed: int) -> Scenario:
     """The scenario with most of its traffic in IP packets, if its seed is one of these."""
     if seed < BURSTS:
         return scenario
-    chance = random.Random(f"storm/{seed}/bursts")  # noqa: S311 - repeatable on purpose
+    chance = random.Random(f"bursts/{seed}")  # noqa: S311 - repeatable on purpose
     nodes = {
         host: replace(plan, settings=replace(plan.settings, tun=TUN), offloads=chance.random() < 0.5)
         for host, plan in scenario.nodes.items()
