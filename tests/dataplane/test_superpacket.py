@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -152,6 +153,24 @@ SUPER4, SUPER6 = TCP4.superpacket(PAYLOAD[:300], 100), TCP6.superpacket(PAYLOAD[
 SUPER_UDP4, SUPER_UDP6 = UDP4.superpacket(PAYLOAD[:300], 100), UDP6.superpacket(PAYLOAD[:300], 100)
 SMALL4, SMALL6 = UDP4.frame(b"small"), UDP6.frame(b"small")
 EXTENDED = Flow(is_ipv4=False, has_options=True).superpacket(PAYLOAD[:300], 100)
+
+
+class Looked(bytes):
+    """Counts how often somebody looks into it."""
+
+    times = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        Looked.times += 1
+        return super().__getitem__(key)
+
+
+def test_a_chain_of_extension_headers_without_end_is_not_followed_to_its_end() -> None:
+    """One frame of 60 KiB kept a node busy for 5 ms."""
+    chain = b"\x3c\x00".ljust(8, b"\x00") * 7000
+    packet = SUPER6[PACKET : PACKET + 4] + len(chain).to_bytes(2) + b"\x3c" + SUPER6[PACKET + 7 : PACKET + 40] + chain
+    assert not is_sound(Looked(SUPER6[:PACKET] + packet))
+    assert Looked.times < 200
 
 
 def changed(frame: bytes, at: int, new: str) -> bytes:

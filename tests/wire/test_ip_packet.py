@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,3 +134,22 @@ def test_a_packet_that_asks_to_be_passed_on_is_found_out(packet: bytes) -> None:
 )
 def test_a_packet_that_ends_at_its_destination_is_none_of_those(packet: bytes) -> None:
     assert not leads_on(packet)
+
+
+class Looked(bytes):
+    """Counts how often somebody looks into it."""
+
+    times = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        Looked.times += 1
+        found = super().__getitem__(key)
+        return Looked(found) if isinstance(found, bytes) else found
+
+
+@pytest.mark.parametrize(("count", "leads"), [(1, False), (100, False), (7000, True)])
+def test_a_chain_of_headers_without_end_is_not_followed_to_its_end(count: int, leads: bool) -> None:
+    """One packet of 60 KiB kept a node busy for 5 ms."""
+    Looked.times = 0
+    assert leads_on(Looked(ip6(60, "3c00 000000000000" * (count - 1) + "1100 000000000000"))) is leads
+    assert Looked.times < 1000

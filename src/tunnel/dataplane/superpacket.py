@@ -116,7 +116,8 @@ def is_sound(frame: Buffer) -> bool:
 def _behind_extensions(frame: Buffer, kind: int) -> tuple[int, int]:
     """The protocol and place of the transport header. More than 255 bytes in front of it are not accepted."""
     at = IPV6_HEADER_BYTES
-    while kind in (_HOP_BY_HOP, _ROUTING, _DESTINATION) and VIRTIO_BYTES + at + 2 <= len(frame):
+    end = min(256, len(frame) - VIRTIO_BYTES - 1)
+    while kind in (_HOP_BY_HOP, _ROUTING, _DESTINATION) and at < end:
         kind = frame[VIRTIO_BYTES + at]
         at += 8 * (frame[VIRTIO_BYTES + at + 1] + 1)
     return kind, at

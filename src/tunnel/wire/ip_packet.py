@@ -17,6 +17,10 @@ _END, _NO_OPERATION, _LOOSE_ROUTE, _STRICT_ROUTE = 0, 1, 131, 137
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
 """IPv6 extension headers that another header may follow."""
 _FRAGMENT_HEADER_BYTES = 8
+_MAX_HEADERS = 1280
+"""Bytes of the IPv6 headers of a packet, which belong into a first fragment (RFC 7112 section 5). A packet of 60 KiB
+could hold 7,600 of them, and looking at those takes 5 ms.
+"""
 _OFFSET_MASK = 0xFFF8
 _MORE_FRAGMENTS = 1
 
@@ -80,11 +84,12 @@ def _has_source_route(packet: Buffer) -> bool:
 def _has_routing_header(packet: Buffer) -> bool:
     """Whether there is one with segments left, also behind a fragment header if the packet is the first fragment.
 
-    A first fragment must hold all headers (RFC 7112 section 5). If it does not, the missing part counts as one.
+    A first fragment must hold all headers (RFC 7112 section 5). If it does not, the missing part counts as one. So does
+    what lies beyond _MAX_HEADERS.
     """
     kind, at, is_first_of_more = packet[6], IPV6_HEADER_BYTES, False
     while at + _FRAGMENT_HEADER_BYTES <= len(packet):
-        if kind == _ROUTING and packet[at + 3]:
+        if at > _MAX_HEADERS or (kind == _ROUTING and packet[at + 3]):
             return True
         if kind == _FRAGMENT:
             if int.from_bytes(packet[at + 2 : at + 4]) & _OFFSET_MASK:
