@@ -21,7 +21,7 @@ from tunnel.model.offload import Offload
 from tunnel.network.datagrams import BATCH, BATCH_BYTES, MAX_RECEIVED, Segments
 
 BUFFER_BYTES = 4 * 1024 * 1024
-"""A burst of single datagrams takes half as much again as its bytes: with 2 MB a quarter of a stream's start was lost."""
+"""A burst of single datagrams takes half as much again as its bytes: with 2 MB a stream lost a quarter of its start."""
 
 # Linux <in.h> and <in6.h>; Python's socket module does not name them all.
 _IP_MTU_DISCOVER = 10
