@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import struct
 
@@ -10,7 +12,8 @@ import trio
 
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
-from tunnel.network.datagrams import BATCH
+from tunnel.model.way import Way
+from tunnel.network.datagrams import BATCH, Transmit
 from tunnel.network.os.datagrams import RealDatagrams
 
 IP_RECVTTL = 12  # Linux <in.h>; the socket module has no name for it
@@ -93,6 +96,27 @@ async def test_what_the_kernel_does_not_take_is_no_error() -> None:
     assert not opened.send_nowait(b"x", Endpoint("::1", 9))
     assert not opened.send_nowait(b"x", Endpoint("255.255.255.255", 9))
     opened.close()
+
+
+@pytest.mark.parametrize(("number", "calls"), [(errno.EAGAIN, 2), (errno.EMSGSIZE, 1 + 45), (errno.EINVAL, 1 + 45)])
+async def test_a_full_buffer_is_not_asked_again_for_each_piece_of_a_record(
+    monkeypatch: pytest.MonkeyPatch, number: int, calls: int
+) -> None:
+    """The rest of the record is worth nothing. Other errors may be about the call, so each datagram is tried."""
+    one = await RealDatagrams().open_socket(Endpoint("127.0.0.1", 0))
+    asked = []
+
+    class Refusing:
+        def sendmsg(self, buffers: object, *_: object) -> int:
+            asked.append(buffers)
+            raise OSError(number, os.strerror(number))
+
+    one._is_segmenting = True
+    with monkeypatch.context() as patched:
+        patched.setattr(one, "_socket", Refusing())
+        assert one.send_batch(Transmit(Way(0, one.local), [bytes(16), bytes(1184)] * 45, 2, 1200)) == 0
+    assert len(asked) == calls
+    one.close()
 
 
 async def test_an_ipv6_socket_leaves_ipv4_to_others() -> None:

@@ -197,11 +197,16 @@ class RealUdpSocket(ABC, Generic[_Received]):
         remote: Endpoint,
         ancillary: Sequence[tuple[int, int, bytes]],
     ) -> int:
-        """Send datagrams, given by their parts, one by one; how many the kernel took."""
+        """Send datagrams, given by their parts, one by one, until the buffer is full; how many the kernel took.
+
+        Those behind belong to a record of which a part is lost.
+        """
         sent = 0
         for parts in datagrams:
             try:
                 self._socket.sendmsg(parts, ancillary, 0, remote)
+            except BlockingIOError:
+                break
             except OSError:
                 continue
             sent += 1
