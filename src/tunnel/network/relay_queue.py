@@ -43,7 +43,10 @@ RESERVE = 1500 + ENTRY_COST
 
 
 class QueueBudget:
-    """Bytes that many relay queues may hold together, and a quarter as many in what their links are writing."""
+    """Bytes that many relay queues may hold together, and a quarter as many in what their links are writing.
+
+    When that quarter is used up each link still writes a little: LEAST_WRITE of link.py, or one longer entry.
+    """
 
     def __init__(self, total: int) -> None:
         self._total = total
