@@ -13,7 +13,7 @@ from tests.network.stream_pair import open_streams
 from trio.testing import MockClock
 
 from tunnel.network.tls import client_tls, fingerprint_of, make_certificate, server_tls
-from tunnel.network.tls_stream import MAX_RECEIVE, TlsStream
+from tunnel.network.tls_stream import MAX_RECEIVE, MAX_RECORDS, TlsStream
 
 CERTIFICATE, KEY = make_certificate(os.urandom)
 
@@ -75,6 +75,25 @@ async def test_one_read_brings_all_records_that_came_and_one_write_sends_them(au
         assert under.writes == writes + 1
         await trio.sleep(1)
         assert await server.receive_some() == message
+
+
+async def test_a_flood_of_tiny_records_leaves_others_their_turn(autojump_clock: MockClock) -> None:
+    """Together they are one read of the stream; without a bound nobody else ran until all were opened."""
+    async with secured_pair() as (client, under, server, below):
+        sent, whole = under.stream, bytearray()
+
+        class Keeping(Tap):
+            async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+                whole.extend(data)
+
+        under.stream = Keeping(sent)
+        for number in range(1000):
+            await client.send_all(bytes([number % 251]))
+        await sent.send_all(whole)
+        received = [await server.receive_some(256 * 1024) for _ in range(-(-1000 // MAX_RECORDS))]
+        assert b"".join(received) == bytes(number % 251 for number in range(1000))
+        assert below.reads <= 4
+        under.stream = sent
 
 
 @pytest.mark.parametrize("max_bytes", [1, 100, 20_000, 1 << 20])
