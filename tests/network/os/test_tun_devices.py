@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import ipaddress
+import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -142,6 +144,36 @@ def test_many_packets_come_in_batches(run_isolated: Isolated, monkeypatch: pytes
 
     monkeypatch.setattr(real_devices, "BATCH", 64)
     run_isolated(main)
+
+
+def test_a_packet_that_the_kernel_cannot_describe_costs_nothing_else(
+    run_isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is lost (EINVAL: "unexpected GSO type"); it ended the node, which took the interface for removed."""
+
+    async def isolated() -> None:
+        device = await open_device()
+        answers: list[int] = [errno.EINVAL]
+
+        def readv(descriptor: int, buffers: list[bytearray]) -> int:
+            if answers:
+                raise OSError(answers.pop(), "")
+            return real_readv(descriptor, buffers)
+
+        real_readv = os.readv
+        monkeypatch.setattr(os, "readv", readv)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"x", ("10.211.0.9", 9))
+        assert (await read_packet(device)).endswith(b"x")
+        answers.append(errno.EIO)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"x", ("10.211.0.9", 9))
+        with pytest.raises(trio.BrokenResourceError):
+            await device.read_batch()
+        monkeypatch.undo()
+        device.close()
+
+    run_isolated(isolated)
 
 
 def test_as_many_packets_wait_as_the_interface_has_room_for(run_isolated: Isolated) -> None:

@@ -94,6 +94,8 @@ class RealDevice:
             except BlockingIOError:
                 continue
             except OSError as error:
+                if error.errno == errno.EINVAL:
+                    continue  # the kernel dropped a packet for which there is no virtio header (tun_put_user)
                 if error.errno != errno.EBADFD:
                     raise trio.BrokenResourceError(f"{self._name}: {error.strerror}") from error
                 await self._remade.park()  # removed; `link.wait_disturbed` reports it
