@@ -129,6 +129,7 @@ async def test_a_circuit_is_not_doubted_for_a_stall_of_ours(
     async with relayed(bench), trio.open_nursery() as nursery:
         for side in (bench.left, bench.right):
             nursery.start_soon(side.stalls.run)
+            await trio.testing.wait_all_tasks_blocked()
         await trio.sleep(3.0)
         before = [side.circuit_doubts for side in (bench.left, bench.right)]
         for seconds in (0.5, 0.6, 1.0, 2.0, 4.0):

@@ -193,6 +193,7 @@ async def kept_in_use(side: Side) -> AsyncIterator[Kept]:
     kept = answered(side)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(side.stalls.run)
+        await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(kept.liveness.keep)
         nursery.start_soon(partial(use, kept, answers=True))
         yield kept
@@ -216,6 +217,7 @@ async def test_what_was_asked_before_a_stall_is_asked_again_after_it(bench: Benc
     kept = answered(bench.left)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.left.stalls.run)
+        await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(kept.liveness.keep)
         nursery.start_soon(partial(use, kept, answers=False))
         for seconds in (0.4, 0.5, 2.0, 4.0):
@@ -239,6 +241,7 @@ async def test_a_path_that_dies_in_a_stall_is_doubted_and_given_up_as_soon_as_ev
     kept = answered(bench.left)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.left.stalls.run)
+        await trio.testing.wait_all_tasks_blocked()
         await trio.sleep(1.0)
         nursery.start_soon(partial(use, kept, answers=False))
         doubts = kept.routing.doubts
