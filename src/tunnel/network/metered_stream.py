@@ -25,8 +25,10 @@ MAX_HEAD = 8192
 """Bytes of a handshake, or of a whole answer that refuses it."""
 RECEIVE_BYTES = 256 * 1024
 """Read at once: four records. What a read and a write cost besides the bytes is most of the CPU time."""
-CONTENDED_RECEIVE_BYTES = 64 * 1024
-"""The same while others wait for their turn."""
+MODEST_RECEIVE_BYTES = 64 * 1024
+"""The same while others wait for their turn, and where the read before brought less than half of it: thousands of
+idle connections may all get something at once.
+"""
 FIRST_RECEIVE_BYTES = 16 * 1024
 """The same until the peer has registered."""
 FRAMES_AT_ONCE = 4
@@ -81,6 +83,8 @@ class MeteredStream(trio.abc.Stream):
         self._is_client = is_client
         self._phase = _Phase.HEAD
         self._receive_bytes = FIRST_RECEIVE_BYTES
+        self._has_much = False
+        """Whether the latest read brought much."""
         self._head = bytearray()
         self._controls = TokenBucket(CONTROLS_RATE, CONTROLS_BURST, trio.current_time())
         self._received: bytes | bytearray = b""
@@ -107,6 +111,7 @@ class MeteredStream(trio.abc.Stream):
             if self._at == len(self._received):
                 self._received, self._at = b"", 0
                 self._received = await self._stream.receive_some(self._most())
+                self._has_much = 2 * len(self._received) >= MODEST_RECEIVE_BYTES
             else:
                 await trio.lowlevel.checkpoint()
             await self._inbox.wait_empty()
@@ -132,9 +137,8 @@ class MeteredStream(trio.abc.Stream):
 
     def _most(self) -> int:
         """How much to read: what waits for a turn is held in memory, and in a turn others wait."""
-        if self._share is not None and self._share.is_contended:
-            return min(self._receive_bytes, CONTENDED_RECEIVE_BYTES)
-        return self._receive_bytes
+        is_modest = not self._has_much or (self._share is not None and self._share.is_contended)
+        return min(self._receive_bytes, MODEST_RECEIVE_BYTES) if is_modest else self._receive_bytes
 
     def _pass_on(self) -> bytes:
         """What is for the library of the next piece; messages go to the inbox."""
