@@ -117,6 +117,16 @@ def test_while_the_link_alone_carries_records_are_whole_and_the_loss_of_the_path
     assert size.loss == pytest.approx(0.05)
 
 
+def test_what_came_well_when_the_link_took_over_makes_no_loss_forgotten() -> None:
+    """It is too little: the rest of a second, in which one datagram in a hundred may well not be missing."""
+    size = told(0.05)
+    size.pause(True)
+    size.note(10_040, 9_540, 1.0)
+    size.pause(False)
+    assert size.fragments == 1
+    assert size.loss == pytest.approx(0.05)
+
+
 def test_what_was_under_way_when_the_link_took_over_still_counts() -> None:
     size = told(0.0)
     size.pause(True)

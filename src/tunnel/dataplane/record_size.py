@@ -51,11 +51,10 @@ class RecordSize:
         if sent < LEAST_COUNTED and now - self._at < 1.0:
             return
         self._counted, self._came = counted, came
-        if self._is_paused and not sent:  # nothing is learned, and nothing forgotten
-            self._at = now
-            return
         loss = (sent - arrived) / sent if sent - arrived >= LEAST_LOST else 0.0
-        remembered = self._loss * FORGETTING ** min(now - self._at, 60.0) if self._loss else 0.0
+        remembered = self._loss
+        if remembered and not self._is_paused:  # what still comes then is too little to forget it for
+            remembered *= FORGETTING ** min(now - self._at, 60.0)
         self._at = now
         if loss and self._loss <= NO_LOSS:
             self._lossy_since = now
