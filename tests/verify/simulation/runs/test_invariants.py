@@ -12,6 +12,7 @@ from bench.studies.study import study_pair
 from tests.verify.simulation.pairs import do, pair, pair_with_tun
 
 from tunnel.crypto.sealing import Sealer
+from tunnel.model.buffers import Buffer
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.nat import Allocation
 from tunnel.network.packet_devices import PacketDevice
@@ -141,12 +142,15 @@ def test_a_node_without_a_budget_is_found_out(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_an_application_says_in_the_clear_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    seal = Sealer.seal
+    seal = Sealer.seal_into
 
-    def leak(self: Sealer, kind: Kind, index: int, plaintext: bytes) -> bytes:
-        return seal(self, kind, index, plaintext) + (plaintext if kind is Kind.DATA else b"")
+    def leak(self: Sealer, kind: Kind, index: int, fragments: int, plaintext: Buffer, room: memoryview) -> bytes:
+        header = seal(self, kind, index, fragments, plaintext, room)
+        if kind is Kind.DATA:
+            room[: len(plaintext)] = plaintext
+        return header
 
-    monkeypatch.setattr(Sealer, "seal", leak)
+    monkeypatch.setattr(Sealer, "seal_into", leak)
     failures = run_scenario(pair(TALK), 0).failures
     assert any("desk sends what an application said in the clear to" in failure for failure in failures)
 
