@@ -78,8 +78,8 @@ class RealServiceSocket(RealUdpSocket[tuple[bytes, Endpoint, str]]):
             segments = self._read()
             batch += [(datagram, segments.remote, segments.own) for datagram in segments.datagrams()]
 
-    def _own_address(self, _level: int, _data: bytes) -> str:
-        return _destination_of(_level, _data)
+    def _own_address(self, level: int, data: bytes) -> str:
+        return _destination_of(level, data)
 
 
 @lru_cache(256)

@@ -36,6 +36,10 @@ _ANCILLARY_ROOM = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20)
 _FORCED = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32}
 """SO_RCVBUFFORCE and SO_SNDBUFFORCE: beyond the system's limit, for root only."""
 
+_BUFFERS = [bytearray(MAX_RECEIVED)]
+_VIEW = memoryview(_BUFFERS[0])
+"""Where all sockets read to: what one has read is taken before another task has its turn, so before another reads."""
+
 _Received = TypeVar("_Received")
 """What a kind of socket returns for a datagram."""
 
@@ -84,8 +88,6 @@ class RealUdpSocket(ABC, Generic[_Received]):
         self._socket = opened
         self._local = endpoint_of(opened.getsockname())
         self._closed = False
-        self._buffer = bytearray(MAX_RECEIVED)
-        self._view = memoryview(self._buffer)
         self._own = ""
         """The address of ours that datagrams come to, where no ancillary message tells it."""
         self._address: object = None
@@ -154,7 +156,7 @@ class RealUdpSocket(ABC, Generic[_Received]):
 
     def _read(self) -> Segments:
         """One read. Raises OSError when there is nothing."""
-        size, ancillary, _, address = self._socket.recvmsg_into([self._buffer], _ANCILLARY_ROOM)
+        size, ancillary, _, address = self._socket.recvmsg_into(_BUFFERS, _ANCILLARY_ROOM)
         if address != self._address:
             self._address, self._remote = address, endpoint_of(address)
         segment_size, own = 0, self._own
@@ -163,9 +165,9 @@ class RealUdpSocket(ABC, Generic[_Received]):
                 segment_size = int.from_bytes(data[:4], sys.byteorder)
             else:
                 own = self._own_address(level, data)
-        return Segments(self._view[:size], self._remote, segment_size if segment_size < size else 0, own)
+        return Segments(_VIEW[:size], self._remote, segment_size if segment_size < size else 0, own)
 
-    def _own_address(self, _level: int, _data: bytes) -> str:
+    def _own_address(self, level: int, data: bytes) -> str:  # noqa: ARG002 - only services ask for such messages
         """The address of ours that an ancillary message tells."""
         return ""
 
