@@ -7,7 +7,9 @@
     link --records------> DATA, CONTROL: flow by index -> fragments joined -> open, replay window -> mux
 
 Mostly one read brings all fragments of a record in order: they are joined and opened at once. Else they go through the
-flow's reassembly. What comes from a stranger changes no more than a counter. No I/O: time is passed in.
+flow's reassembly. What comes from a stranger changes no more than a counter. Only whoever sees the path can forge
+fragments of records to come: these are held within bounds, and may have a tally told once a second. No I/O: time is
+passed in.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ log = logging.getLogger(__name__)
 _unpack_header = HEADER.unpack_from
 _NUMBERS = bytes(range(MAX_SEGMENTS))
 _KEPT = 16
-"""Buffers and sizes for which views are kept: two sockets, direct and over a circuit, and some that punches opened."""
+"""Sizes for which views are kept: of some paths, direct and over a circuit."""
 _INDEX_END, _COUNTER_END = 7, 15
 """The last bytes of the index and the counter in a header."""
 _DATA, _CONTROL, _RELAYED = int(Kind.DATA), int(Kind.CONTROL), int(Kind.RELAYED)
