@@ -11,7 +11,8 @@ reached over that. The long wire, here from left to right (the way back is the s
 A sender's superpacket (TSO, UDP GSO) crosses the box in one piece. `b` has no offloads, so the kernel cuts it there
 as a network card would, and each datagram is lost or kept alone: rules at a plain veth would drop whole
 superpackets. `LongWire.counts` says how many frames the rules saw and how many of these were larger than the wire's
-MTU: none may be. The receiving end has GRO, as network cards do.
+MTU: none may be. The receiving end has GRO, as network cards do: veth has it only where its other end has no TSO
+(veth_skb_is_eligible_for_gro of Linux), so `h` and `d` have none. What they send to the ends is cut already.
 
 A relay has no better way: what comes over the lab's internet to the hosts and to the server is lost at the same rate.
 """
@@ -87,7 +88,7 @@ class LongWire:
         run(["ip", "-n", place, "-batch", "-"], "\n".join(lines) + "\n")
         self._places: dict[Host, tuple[str, ...]] = {middle: ("c", "g"), one: ("wan",), other: ("wan",)}
         self._places[lab.server] = ("eth0",)
-        for host, ends in ((middle, "ab"), *((host, ends) for host, ends in self._places.items() if host != middle)):
+        for host, ends in ((middle, "abhd"), *((host, ends) for host, ends in self._places.items() if host != middle)):
             for end in ends:
                 lab.run(host, ["ethtool", "-K", end, "tso", "off", "gso", "off", "tx-udp-segmentation", "off"])
         _join(lab, one, other)
