@@ -182,6 +182,17 @@ def test_the_peer_is_wanted_once_a_second_at_most(exits: Exits) -> None:
     assert life.told.count("first_data") == 1
 
 
+@pytest.mark.parametrize("has_keys", [True, False])
+def test_messages_do_not_make_the_peer_wanted(exits: Exits, has_keys: bool) -> None:
+    """Tallies go out also because of forged fragments: whoever sends these would keep the connection in use."""
+    flow, life = open_flow()
+    if has_keys:
+        agree(flow, 7, 8)
+    flow.route = (DIRECT,)
+    exits.outbound.send(flow, Kind.CONTROL, (b"",), 5.0)
+    assert "want" not in life.told
+
+
 def test_what_no_exit_takes_is_counted(exits: Exits) -> None:
     flow, _ = open_flow()
     agree(flow, 7, 8)

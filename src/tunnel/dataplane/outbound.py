@@ -46,9 +46,11 @@ class Outbound:
     def send(self, flow: Flow, kind: Kind, plaintexts: Sequence[Buffer], now: float) -> None:
         """Seal and send: frames and applications' datagrams (DATA), or messages of a record each (CONTROL).
 
-        Without keys or a route they wait, within bounds.
+        Without keys or a route they wait, within bounds. Only data makes the peer wanted: messages also go out of
+        themselves, tallies even because of a fragment that nobody has authenticated.
         """
-        if now - flow.wanted_at > WANT_GAP:
+        is_data = kind is _DATA
+        if is_data and now - flow.wanted_at > WANT_GAP:
             flow.peer.want()
         if not flow.route:
             flow.waiting.hold(kind, plaintexts, now)
@@ -59,7 +61,6 @@ class Outbound:
             flow.peer.want_keys()
             return
         keys.used = now
-        is_data = kind is _DATA
         datagram_size = flow.datagram_size
         if is_data:
             flow.used = now

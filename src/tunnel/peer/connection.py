@@ -262,7 +262,8 @@ class PeerConnection:
                 pass
 
     async def echo(self) -> float:
-        """Round trip of one control packet inside the session, in seconds. Never returns without an answer."""
+        """Want the peer; round trip of a message of the session, in seconds. Never returns without an answer."""
+        self.want()
         return await self._parts.session_liveness.echo()
 
     # Life.
