@@ -398,6 +398,18 @@ async def test_what_the_kernel_does_not_take_is_counted(room: Room) -> None:
     assert room.relay.statistics.datagrams == 0
 
 
+@pytest.mark.parametrize(("free", "carried"), [(3, 90 + 90 + 7), (2, 90 + 90), (0, 0)])
+async def test_of_a_read_that_goes_on_in_part_the_bytes_that_went_are_counted(
+    room: Room, free: int, carried: int
+) -> None:
+    laptop, _ = await room.bound()
+    datagrams = [encode_passed(laptop.circuit, b"x" * size) for size in (90, 90, 7)]
+    room.sockets[0].room = len(room.sockets[0].sent) + free
+    room.relay.handle_untrusted(0, Segments(b"".join(datagrams), LAPTOP, len(datagrams[0]), OWN))
+    statistics = room.relay.statistics
+    assert (statistics.datagrams, statistics.dropped_unsent, statistics.bytes) == (free, 3 - free, carried)
+
+
 @pytest.mark.parametrize(
     "junk", [b"\x14", b"\x14" + bytes(9), b"\x14\x07" + bytes(40), b"\x14\x02" + bytes(41), b"\x14\x03" + bytes(41)]
 )

@@ -93,7 +93,8 @@ class UdpRelay:
     def _pass_on(self, circuit: int, five_tuple: FiveTuple, segments: Segments) -> None:
         statistics, now = self.statistics, trio.current_time()
         size = len(segments.data)
-        count = -(-size // segments.segment_size) if segments.segment_size else 1
+        each = segments.segment_size or size
+        count = -(-size // each)
         entry = self.circuits.find(circuit)
         if entry is None:
             statistics.dropped_no_circuit += count
@@ -110,8 +111,7 @@ class UdpRelay:
             sent = self._sockets[to.socket].send_segments(segments, to.remote, to.own)
             statistics.datagrams += sent
             statistics.dropped_unsent += count - sent
-            if sent == count:
-                statistics.bytes += size - count * HEAD_BYTES
+            statistics.bytes += min(sent * each, size) - sent * HEAD_BYTES
 
     def _bind(self, circuit: int, five_tuple: FiveTuple, datagram: bytes) -> None:
         statistics, now = self.statistics, trio.current_time()
