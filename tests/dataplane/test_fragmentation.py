@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tunnel.dataplane.fragmentation as fragmentation_module
 from tunnel.dataplane.fragmentation import MAX_SEALED, Fragmentation, count_fragments
 from tunnel.dataplane.reassembly import Reassembly, ReassemblyBudget
 from tunnel.network.datagrams import MAX_RECEIVED, MAX_SEGMENTS
@@ -54,6 +55,21 @@ def test_however_many_sizes_there_are_few_views_are_kept() -> None:
     for datagram_size in range(BASE_SIZE, BASE_SIZE + 100):
         check(*cut(fragmentation, 5000, datagram_size), 5000, datagram_size)
     assert len(fragmentation._views) <= 16
+
+
+def test_of_sixteen_sizes_a_new_one_pushes_out_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    fragmentation, made = Fragmentation(), list[int]()
+
+    class Views(fragmentation_module._Views):
+        def __init__(self, sealed: memoryview, prefix_size: int, piece: int) -> None:
+            made.append(piece + HEADER_BYTES)
+            super().__init__(sealed, prefix_size, piece)
+
+    monkeypatch.setattr(fragmentation_module, "_Views", Views)
+    sizes = range(BASE_SIZE, BASE_SIZE + 16)
+    for datagram_size in (*sizes, 9000, *sizes[1:]):
+        check(*cut(fragmentation, 5000, datagram_size), 5000, datagram_size)
+    assert made == [*sizes, 9000]
 
 
 @pytest.mark.parametrize("datagram_size", [BASE_SIZE, 1232, 1452, 8972])

@@ -86,6 +86,27 @@ def test_of_a_row_one_header_is_unpacked(desk: Desk, monkeypatch: pytest.MonkeyP
     assert (desk.delivered, unpacked) == ([RECORD], [0])
 
 
+def test_the_views_of_one_size_stay_whatever_other_sizes_come(desk: Desk) -> None:
+    """A peer that sends records in odd sizes costs itself the fast way, and nobody else."""
+    plaintext = RECORD[:3000]
+    desk.read(*desk.fragments(plaintext, SIZE))
+    ((key, views),) = desk.inbound._pieces._known.items()
+    for number in range(1, 100):
+        desk.read(*desk.fragments(plaintext, SIZE + number, counter=number))
+        if number % 10 == 0:
+            desk.read(*desk.fragments(plaintext, SIZE, counter=100 + number))
+    known = desk.inbound._pieces._known
+    assert known[key] is views
+    assert len(known) <= 16
+    assert set(desk.delivered) == {plaintext}
+
+
+def test_of_tiny_datagrams_no_more_views_are_made_than_a_record_has_fragments(desk: Desk) -> None:
+    desk.read(*desk.fragments(RECORD[:40], HEADER_BYTES + 1))
+    assert desk.delivered == [RECORD[:40]]
+    assert [len(views) for views in desk.inbound._pieces._known.values()] == [MAX_SEGMENTS]
+
+
 def test_several_rows_and_whole_records_lie_in_one_read(desk: Desk) -> None:
     """Their sizes may be equal by chance; only the last may be shorter."""
     full = RECORD[: 3 * (SIZE - HEADER_BYTES) - 16]

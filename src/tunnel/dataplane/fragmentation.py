@@ -44,7 +44,7 @@ class Fragmentation:
         views = self._views.get(key)
         if views is None:
             if len(self._views) >= _KEPT:
-                self._views.clear()
+                del self._views[next(iter(self._views))]
             views = self._views[key] = _Views(self._sealed, len(prefix), datagram_size - HEADER_BYTES)
         return views.cut(prefix, size)
 

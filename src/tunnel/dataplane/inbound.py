@@ -303,21 +303,22 @@ class _Pieces:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int, int], tuple[object, list[memoryview]]] = {}
+        self._known: dict[tuple[int, int, int], list[memoryview]] = {}
+        """By the buffer, whose views keep it alive; those used last are last."""
 
     def of(self, data: Buffer, at: int, size: int, piece: int) -> Sequence[Buffer]:
         """Of datagrams of `size` bytes from `at` on: what lies from byte `piece` of each on."""
         buffer = data.obj if isinstance(data, memoryview) else None
         if at or not isinstance(buffer, bytearray):
             return [data[start + piece : start + size] for start in range(at, len(data), size)]
-        key = id(buffer), size, piece
-        kept, views = self._known.get(key, (None, []))
-        if kept is not buffer:
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            whole = memoryview(buffer)
-            views = [whole[start + piece : start + size] for start in range(0, len(buffer), size)]
-            self._known[key] = buffer, views
+        known, key = self._known, (id(buffer), size, piece)
+        views = known.pop(key, None)
+        if views is None:
+            if len(known) >= _KEPT:
+                del known[next(iter(known))]
+            whole, end = memoryview(buffer), min(MAX_SEGMENTS * size, len(buffer))
+            views = [whole[start + piece : start + size] for start in range(0, end, size)]
+        known[key] = views
         return views
 
 
