@@ -138,6 +138,9 @@ class Interface:
     async def read_batch(self) -> Sequence[Buffer]:
         raise NotImplementedError
 
+    def read_nowait(self) -> Sequence[Buffer]:
+        raise NotImplementedError
+
     def write_nowait(self, frame: Buffer) -> bool:
         frame = bytes(frame)
         self.count += 1

@@ -28,7 +28,11 @@ class KernelDevice:
         await trio.lowlevel.checkpoint()
         while not self._bursts:
             await self._changed.park()
-        return self._read(self._bursts.pop(0))
+        return self.read_nowait()
+
+    def read_nowait(self) -> Iterable[Buffer]:
+        """One burst, if there is one."""
+        return self._read(self._bursts.pop(0)) if self._bursts else ()
 
     def inject(self, *frames: bytes) -> None:
         """What one burst of reads brings."""

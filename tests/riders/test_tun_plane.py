@@ -148,6 +148,35 @@ async def test_while_it_is_hushed_packets_wait_and_none_is_lost(
     assert guard.carried == sum(map(len, friend.sent))
 
 
+async def test_what_the_kernel_answers_to_a_batch_leaves_in_the_same_turn(
+    device: MemoryDevice, plane: TunPlane, friend: Peer
+) -> None:
+    plane.deliver_untrusted(friend.flow, packet(FRIEND, OWN))
+    device.inject(packet(OWN, FRIEND))
+    plane.send_answers()
+    assert friend.sent == [packet(OWN, FRIEND)]
+
+
+async def test_an_interface_that_was_given_nothing_is_not_asked_for_answers(
+    device: MemoryDevice, plane: TunPlane, friend: Peer
+) -> None:
+    device.inject(packet(OWN, FRIEND))
+    plane.send_answers()
+    assert friend.sent == []
+
+
+async def test_while_it_is_hushed_answers_wait_too(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, guard: LoopGuard
+) -> None:
+    plane.deliver_untrusted(friend.flow, packet(FRIEND, OWN))
+    assert guard.hush(0.5)
+    device.inject(packet(OWN, FRIEND))
+    plane.send_answers()
+    assert friend.sent == []
+    await trio.sleep(0.6)
+    assert friend.sent == [packet(OWN, FRIEND)]
+
+
 @pytest.mark.parametrize("junk", [b"", b"\x45", bytes(40), b"\x60" + bytes(20), b"\x4f" * 19, b"\xff" * 60])
 async def test_what_is_no_ip_packet_is_dropped_and_counted_both_ways(
     device: MemoryDevice, plane: TunPlane, friend: Peer, junk: bytes

@@ -111,6 +111,7 @@ class Inbound:
                 self._receive_read(data, segment_size or len(data), direct, now)
             else:
                 self.counts.malformed += 1
+        self._mux.end_batch()
 
     def receive_relayed(self, records: Iterable[bytes], now: float) -> None:
         """What one peer sent over the link: whole records, probes, handshakes; in order, and as bad as any."""
@@ -121,6 +122,7 @@ class Inbound:
                 self._receive_sealed(record, 0, 0, len(record), RELAY, now)
             else:
                 self._receive_other(kind, record, RELAY)
+        self._mux.end_batch()
 
     def _receive_read(self, data: Buffer, size: int, direct: Way, now: float) -> None:
         """Datagrams of `size` bytes each but the last, all from one endpoint."""

@@ -15,13 +15,16 @@ from tunnel.wire.session_packets import Control, decode_control
 DataTaker: TypeAlias = Callable[[Flow, bytes], None]
 ControlTaker: TypeAlias = Callable[[Flow, Any], None]
 """Takes a flow and the one kind of message that it was registered for."""
+BatchEnd: TypeAlias = Callable[[], None]
+"""Told when all that one read of a socket or of the link brought was handed over."""
 
 
 class Mux:
-    """One for each node. Register takers first; `inbound` asks it for each record."""
+    """One for each node. Register takers first; `inbound` asks it for each record, and tells it of each batch's end."""
 
-    def __init__(self, rest: DataTaker) -> None:
+    def __init__(self, rest: DataTaker, end_batch: BatchEnd = lambda: None) -> None:
         """`rest` takes all data without another taker."""
+        self.end_batch = end_batch
         self._data = [rest] * 256
         self._control: dict[type[Control], ControlTaker] = {}
 

@@ -47,6 +47,10 @@ class PacketDevice(Protocol):
         """Wait for at least one frame. Each is valid until the next is taken, and all must be taken at once."""
         ...
 
+    def read_nowait(self) -> Iterable[Buffer]:
+        """The same without waiting, so perhaps none; also while another task waits in `read_batch`."""
+        ...
+
     def write_nowait(self, frame: Buffer) -> bool:
         """Hand one frame to the kernel: with `TUN_HEADER` with or without a header, else without one.
 

@@ -194,7 +194,7 @@ class NodeProgram:
             self.datagrams, self.nat_discovery, timings=settings.timings, entropy=world.entropy
         )
         self.inboxes = Inboxes(is_read=settings.keep_datagrams)
-        mux = Mux(self.tun.deliver_untrusted)
+        mux = Mux(self.tun.deliver_untrusted, self.tun.send_answers)
         mux.take_data(APPLICATION, self.inboxes.deliver)
         self.inbound = Inbound(
             self._indices,

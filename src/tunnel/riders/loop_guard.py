@@ -109,7 +109,12 @@ class LoopGuard:
         self._free_from = self._hushed_until + GAP * seconds
         return True
 
+    @property
+    def is_hushed(self) -> bool:
+        """Whether applications may not send now."""
+        return trio.current_time() < self._hushed_until
+
     async def wait_audible(self) -> None:
         """Return when applications may send: at once, unless there is a hush."""
-        if trio.current_time() < self._hushed_until:
+        if self.is_hushed:
             await trio.sleep_until(self._hushed_until)

@@ -58,7 +58,9 @@ class TunCounts:
 
 
 class TunPlane:
-    """One for each node. `carry` reads the interface; register `deliver_untrusted` for IP packets from peers."""
+    """One for each node. `carry` reads the interface; register `deliver_untrusted` for packets from peers,
+    `send_answers` for the end of a batch of them.
+    """
 
     def __init__(
         self,
@@ -76,6 +78,8 @@ class TunPlane:
         self._outbound = outbound
         self._refusals = TokenBucket(REFUSALS_RATE, REFUSALS_BURST, 0.0)
         self._device: PacketDevice | None = None
+        self._has_written = False
+        """Since the interface was read last: mostly our kernel has answered by now."""
         self.counts = TunCounts()
 
     async def carry(self, device: PacketDevice) -> None:
@@ -84,13 +88,20 @@ class TunPlane:
         try:
             while True:
                 frames = await device.read_batch()
-                await self._guard.wait_audible()
+                if self._guard.is_hushed:
+                    frames = [bytes(frame) for frame in frames]
+                    await self._guard.wait_audible()
                 self._send(frames)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise DeviceError(f"the interface {device.name} is gone: somebody removed it; start again") from error
         finally:
             self._device = None
             device.close()
+
+    def send_answers(self) -> None:
+        """After a batch was delivered: what our kernel answered to it leaves in the same turn of the event loop."""
+        if self._has_written and self._device is not None and not self._guard.is_hushed:
+            self._send(self._device.read_nowait())
 
     def deliver_untrusted(self, sender: Flow, plaintext: bytes) -> None:
         """Hand a peer's frames to the kernel, each if its inner source is that peer's and its destination ours.
@@ -130,6 +141,7 @@ class TunPlane:
 
     def _write(self, frame: Buffer) -> bool:
         device = self._device
+        self._has_written = True
         try:
             if device is None:
                 return False
@@ -143,6 +155,7 @@ class TunPlane:
     def _send(self, frames: Iterable[Buffer]) -> None:
         """Send what one read burst brought, to each peer in order."""
         now = trio.current_time()
+        self._has_written = False
         small: list[Buffer] = []
         for frame in frames:
             if len(frame) <= SMALL:

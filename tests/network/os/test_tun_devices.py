@@ -77,6 +77,9 @@ def test_packets_of_applications_come_out_and_answers_go_in(run_isolated: Isolat
             for answer in (frame[:start] + turned_round(packet), turned_round(bytes(plain))):
                 assert device.write_nowait(answer)
                 assert application.recvfrom(100)[0] == b"hello"
+            assert list(device.read_nowait()) == []
+            application.sendto(b"again", (peer, 7))
+            assert [bytes(again)[-5:] for again in device.read_nowait()] == [b"again"]
             assert not device.write_nowait(bytes(start) + b"\x00 no IP packet")
             assert not device.write_nowait(b"\x50 no IP packet")
         device.close()
@@ -105,6 +108,7 @@ def test_an_interface_is_as_asked_for_and_vanishes(run_isolated: Isolated) -> No
             device.write_nowait(b"x")
         with pytest.raises(trio.ClosedResourceError):
             await device.read_batch()
+        assert list(device.read_nowait()) == []
 
     run_isolated(main)
 

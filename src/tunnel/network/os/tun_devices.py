@@ -11,7 +11,7 @@ import fcntl
 import os
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import trio
 
@@ -101,6 +101,13 @@ class RealDevice:
                 await self._remade.park()  # removed; `link.wait_disturbed` reports it
                 continue
             return self._read_on(size)
+
+    def read_nowait(self) -> Iterable[memoryview]:
+        """What waits now: at most BATCH frames, each read when it is taken."""
+        try:
+            return self._read_on(os.readv(self._descriptor, [self._buffer]))
+        except OSError:  # nothing, or closed; a failure shows again at the next wait
+            return ()
 
     def _read_on(self, size: int) -> Iterator[memoryview]:
         view, descriptor, buffers = self._view, self._descriptor, [self._buffer]

@@ -103,6 +103,10 @@ class MemoryDevice:
         while not self._outgoing:
             self._check_open()
             await self._changed.park()
+        return self.read_nowait()
+
+    def read_nowait(self) -> list[bytes]:
+        """What waits now; at most BATCH packets."""
         return [self._outgoing.popleft() for _ in range(min(len(self._outgoing), BATCH))]
 
     @property
