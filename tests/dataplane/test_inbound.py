@@ -103,6 +103,16 @@ def test_data_is_owed_no_answer_once_something_came_in(desk: Desk) -> None:
     assert desk.keys.owed == float("inf")
 
 
+def test_what_is_missing_behind_a_full_socket_is_not_told_as_lost(desk: Desk) -> None:
+    received = desk.flow.received
+    received.due = 0.0
+    one, *_, two = desk.sealed(b"one", b"lost", b"lost", b"two")
+    desk.receive(one)
+    received.due = 1.0
+    desk.inbound.receive(0, [Segments(two, REMOTE, is_behind_gap=True)], 1.0)
+    assert received.counted == received.came == 2
+
+
 def test_data_makes_the_peer_wanted_and_is_looked_at_when_that_is_due(desk: Desk) -> None:
     desk.flow.received.due = 5.0
     one, two = desk.sealed(b"one", b"two")

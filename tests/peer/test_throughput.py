@@ -58,6 +58,13 @@ def test_udp_that_is_slowed_down_is_left_within_seconds_and_the_reason_has_the_f
     assert reason.evidence == "UDP carried 0.8 Mbit/s and lost 90.0%; the link to the server carried 8.0 Mbit/s"
 
 
+def test_a_fast_path_is_kept_whatever_it_loses() -> None:
+    """No network slows UDP down to that: it is busy, or far away, and a trial would cost four seconds of it."""
+    network = Network(wanted=8_000_000.0, udp=7_000_000.0, link=100_000_000.0)
+    assert network.run(60.0) is Phase.UDP
+    assert network.phases == []
+
+
 def test_a_line_that_is_slow_for_all_stays_with_udp_and_is_tried_less_and_less_often() -> None:
     """The link takes the same line: a trial costs a few seconds, and finds nothing."""
     network = Network(link=150_000.0)
@@ -233,6 +240,30 @@ def test_tallies_without_end_keep_no_more_than_a_few() -> None:
     for number in range(20_000):
         throughput.note_tally(Tally(number, number, number, number), number / 2000, may_try=True)
     assert len(throughput._samples) <= 2 * (WINDOW + DEFAULT_TIMINGS.tally) + 1
+
+
+def test_what_a_full_socket_of_ours_lost_is_no_loss_of_the_path() -> None:
+    """It may be found missing a second late. What is missing before and after that counts."""
+    received = Received()
+    told = Throughput(DEFAULT_TIMINGS, Stalls(), received)
+    missing = []
+    for second, overflows in enumerate((0, 0, 3, 3, 3, 3)):
+        received.note(7, 10 * second + 8, 1, is_udp=True)
+        received.note(7, 10 * second + 9, 1, is_udp=True)
+        received.note_overflows(overflows)
+        missing.append(told.tally().counted - told.tally().came)
+    assert missing == [0, 8, 8, 8, 16, 24]
+
+
+def test_no_count_falls_when_a_socket_was_full() -> None:
+    """The peer would take a fall for a new beginning. Late datagrams are no loss either."""
+    received, last = Received(), 0
+    for overflows, counter in enumerate((5, 50, 20, 21, 22, 90, 60)):
+        received.note(7, counter, 1, is_udp=True)
+        received.note_overflows(overflows)
+        assert received.counted >= last
+        assert received.counted >= received.came
+        last = received.counted
 
 
 def test_a_tally_is_due_too_when_much_comes_of_which_no_record_is_whole() -> None:

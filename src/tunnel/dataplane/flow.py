@@ -67,7 +67,18 @@ class FlowPeer(Protocol):
 class Received:
     """Counts what came from one peer, for the tallies that we send it."""
 
-    __slots__ = ("_counter", "_index", "broken", "by_link", "by_udp", "came", "counted", "due")
+    __slots__ = (
+        "_counter",
+        "_index",
+        "_missing",
+        "_overflows",
+        "broken",
+        "by_link",
+        "by_udp",
+        "came",
+        "counted",
+        "due",
+    )
 
     def __init__(self) -> None:
         self.by_udp = self.by_link = 0
@@ -81,6 +92,8 @@ class Received:
         self.due = NEVER
         """When data causes the next tally; set by the sender of tallies."""
         self._index = self._counter = 0
+        self._missing = 0
+        self._overflows = 0, 0
 
     def note(self, index: int, counter: int, fragments: int, *, is_udp: bool) -> None:
         """Count a record with this receiver index and counter, which came whole.
@@ -102,6 +115,20 @@ class Received:
         self.came += came
         self.broken += came
         self.counted += fragments - 1
+
+    def note_overflows(self, overflows: int) -> None:
+        """Called before each tally: the buffers of our sockets have been full so many times.
+
+        If that rose since the tally before the last, what is newly missing was lost in them: it says nothing of the
+        path, and smaller records would cost us even more. A fragment may be found missing in the next second only.
+        """
+        before, last = self._overflows
+        self._overflows = last, overflows
+        missing = self.counted - self.came
+        if overflows != before:
+            missing = min(missing, self._missing)
+        self._missing = max(0, missing)  # below: some were late
+        self.counted = self.came + self._missing
 
 
 class Flow:

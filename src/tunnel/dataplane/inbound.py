@@ -98,13 +98,17 @@ class Inbound:
         self.budget = ReassemblyBudget()
         self._pieces = _Pieces()
         self._heard: tuple[Flow, Way] | None = None
+        self._overflows = 0
+        """How often the buffer of a socket was full."""
         self.counts = DatagramCounts()
 
     def receive(self, socket: int, reads: Iterable[Segments], now: float) -> None:
         """What came in on the UDP socket of this number. Whatever it holds, a bad datagram only changes a counter."""
         direct = RELAY
         self._heard = None
-        for data, remote, segment_size, _ in reads:
+        for data, remote, segment_size, _, is_behind_gap in reads:
+            if is_behind_gap:
+                self._overflows += 1
             if remote != direct.remote:
                 direct = Way(socket, remote)
             if data:
@@ -182,7 +186,7 @@ class Inbound:
             header = HEADER.pack(kind, 0, fragments, index, counter)
             if now >= flow.received.due:  # even if no record at all becomes whole, the peer hears of it
                 try:
-                    flow.peer.note_got_data(now)
+                    self._note_got_data(flow, now)
                 except Exception as error:  # as in `_open`
                     self._fail(flow.peer, error)
         if sealed is not None:
@@ -254,8 +258,12 @@ class Inbound:
         else:
             received.by_link += len(plaintext)
         if now >= received.due:
-            flow.peer.note_got_data(now)
+            self._note_got_data(flow, now)
         self._mux.deliver(flow, plaintext)
+
+    def _note_got_data(self, flow: Flow, now: float) -> None:
+        flow.received.note_overflows(self._overflows)
+        flow.peer.note_got_data(now)
 
     def _receive_other(self, kind: int, datagram: bytes, way: Way) -> None:
         """Anything but data and control packets."""

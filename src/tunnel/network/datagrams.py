@@ -51,6 +51,8 @@ class Segments(NamedTuple):
     """Bytes of each datagram but the last, which is no longer; 0: it is one datagram."""
     own: str = ""
     """The address of ours that they came to, if the socket tells it."""
+    is_behind_gap: bool = False
+    """The socket's buffer was full just before: what is missing was lost here, not on the path."""
 
     @property
     def cost(self) -> int:

@@ -32,6 +32,9 @@ NEARLY = 0.8
 """UDP must carry this share of what the link does to be used again; with a lower one it would flap."""
 LEAST = 25_000.0
 """Bytes a second: no network slows down a side that sends less than that."""
+MOST = 6_250_000.0
+"""Bytes a second by UDP from which the link is not tried, whatever is lost: 50 Mbit/s are no slowed down UDP, and a
+trial would cost a busy pair four seconds, and the server their traffic."""
 WINDOW = 4.0
 """Seconds that are compared, and that a trial lasts."""
 SETTLING = 1.0
@@ -147,7 +150,8 @@ class Throughput:
         link = (last.tally.link - first.tally.link) / seconds
         match self.phase:
             case Phase.UDP:
-                if may_try and now >= self._not_before and udp + link >= LEAST and self._is_lossy():
+                is_slow = udp + link >= LEAST and udp < MOST
+                if may_try and now >= self._not_before and is_slow and self._is_lossy():
                     self._enter(Phase.TRYING_LINK, now)
             case Phase.TRYING_LINK if now - self._since >= WINDOW:
                 if link >= FAR_MORE * self._base and link >= LEAST:

@@ -78,7 +78,7 @@ class UdpRelay:
                 self._handle(socket, segments._replace(data=datagram, segment_size=0))
 
     def _handle(self, socket: int, segments: Segments) -> None:
-        data, remote, size, own = segments
+        data, remote, size, own, _ = segments
         try:
             word, circuit = decode_head(data)
             if word is Word.PASS:
@@ -163,7 +163,7 @@ def _is_of_one_circuit(segments: Segments) -> bool:
     The numbers' last bytes and the last datagram are looked at. If a sender forges the rest, the receiver knows no such
     circuit, and drops them.
     """
-    data, _, size, _ = segments
+    data, _, size, *_ = segments
     if not size:
         return True
     last = (len(data) - 1) // size * size

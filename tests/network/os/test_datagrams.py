@@ -119,6 +119,21 @@ async def test_a_full_buffer_is_not_asked_again_for_each_piece_of_a_record(
     one.close()
 
 
+async def test_a_read_behind_a_full_buffer_says_so_once() -> None:
+    """What is missing there was lost here, and not on the path."""
+    one = await RealDatagrams().open_socket(Endpoint("127.0.0.1", 0))
+    one._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    gaps = []
+    for _ in range(2):
+        for _ in range(100):
+            one.send_nowait(bytes(1000), one.local)
+        gaps.append([read.is_behind_gap for read in await one.receive_segments()])
+    assert not any(gaps[0])
+    assert gaps[1][0]
+    assert not any(gaps[1][1:])
+    one.close()
+
+
 async def test_an_ipv6_socket_leaves_ipv4_to_others() -> None:
     six = await RealDatagrams().open_socket(Endpoint("::", 0))
     four = await RealDatagrams().open_socket(Endpoint("0.0.0.0", six.local.port))

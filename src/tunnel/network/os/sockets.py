@@ -31,8 +31,10 @@ _PMTUDISC_PROBE = 3
 _UDP_SEGMENT, _UDP_GRO = 103, 104
 """Linux <udp.h>; they tell segment sizes."""
 _SIZE = struct.Struct("=H")
-_ANCILLARY_ROOM = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20)
-"""The segment size, and the address that a datagram came to."""
+_SO_RXQ_OVFL = 40
+"""Linux <socket.h>: each read tells how often the buffer has been full, once it was."""
+_ANCILLARY_ROOM = 2 * socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20)
+"""The segment size, how often the buffer was full, and the address that a datagram came to."""
 _FORCED = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32}
 """SO_RCVBUFFORCE and SO_SNDBUFFORCE: beyond the system's limit, for root only."""
 
@@ -92,8 +94,10 @@ class RealUdpSocket(ABC, Generic[_Received]):
         """The address of ours that datagrams come to, where no ancillary message tells it."""
         self._address: object = None
         self._remote = self._local
+        self._overflows = b""
         self._offloads = _find_offloads(opened) - without
         self._is_segmenting = Offload.UDP_SEGMENT in self._offloads
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
         if Offload.UDP_GRO in self._offloads:
             opened.setsockopt(socket.SOL_UDP, _UDP_GRO, 1)
 
@@ -159,13 +163,15 @@ class RealUdpSocket(ABC, Generic[_Received]):
         size, ancillary, _, address = self._socket.recvmsg_into(_BUFFERS, _ANCILLARY_ROOM)
         if address != self._address:
             self._address, self._remote = address, endpoint_of(address)
-        segment_size, own = 0, self._own
+        segment_size, own, is_behind_gap = 0, self._own, False
         for level, kind, data in ancillary:
             if level == socket.SOL_UDP and kind == _UDP_GRO:
                 segment_size = int.from_bytes(data[:4], sys.byteorder)
+            elif level == socket.SOL_SOCKET and kind == _SO_RXQ_OVFL:
+                is_behind_gap, self._overflows = data != self._overflows, data
             else:
                 own = self._own_address(level, data)
-        return Segments(_VIEW[:size], self._remote, segment_size if segment_size < size else 0, own)
+        return Segments(_VIEW[:size], self._remote, segment_size if segment_size < size else 0, own, is_behind_gap)
 
     def _own_address(self, level: int, data: bytes) -> str:  # noqa: ARG002 - only services ask for such messages
         """The address of ours that an ancillary message tells."""
