@@ -11,7 +11,7 @@ from tunnel.dataplane.flow import Received
 from tunnel.machines.stalls import Stalls
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
-from tunnel.peer.throughput import LEAST, PEER_SAYS, WINDOW, Phase, Throughput
+from tunnel.peer.throughput import FAST, LEAST, PEER_SAYS, WINDOW, Phase, Throughput
 from tunnel.wire.session_packets import Tally
 
 
@@ -133,6 +133,26 @@ def test_loss_of_a_moment_or_of_little_traffic_or_without_a_relay_tries_nothing(
     alone = Network()
     assert moment.run(20.0) is little.run(20.0) is alone.run(20.0, may_try=False) is Phase.UDP
     assert moment.phases == little.phases == alone.phases == []
+
+
+def test_a_path_that_was_fast_a_moment_ago_is_not_left() -> None:
+    """A stream may have begun anew, and slowly: the first trial comes a minute after the path was last fast."""
+    network = Network(wanted=1.05 * FAST, udp=FAST, link=10 * FAST)
+    network.run(60.0)
+    network.udp = FAST / 5
+    assert network.run(50.0) is Phase.UDP
+    assert network.run(20.0) is Phase.LINK
+
+
+def test_the_side_that_only_acknowledges_what_comes_fast_tries_nothing() -> None:
+    """What it sends is as little as what a policed path carries, and loses as much as the path loses at random."""
+    received = Received()
+    network = Network(udp=990_000.0)
+    network.throughput = Throughput(DEFAULT_TIMINGS, network.stalls, received)
+    for _ in range(30):
+        received.by_udp += int(FAST)
+        network.throughput.is_tally_due(network.now)
+        assert network.run(1.0) is Phase.UDP
 
 
 def test_the_peer_is_told_and_told_again_and_its_word_lapses() -> None:

@@ -4,7 +4,7 @@ Some networks let UDP through and slow it down: probes are answered, so the path
 counts what it gets by UDP and by the link, and tells the other in a `Tally`, once a second while much comes in. The
 side that sends compares:
 
-    udp          some of what it sends is lost, for some seconds      -> trying_link, at most so often
+    udp          slow, and some is lost for some seconds              -> trying_link, at most so often
     trying_link  a few seconds over the link alone: at least twice    -> link; else udp, and no trial for a while
     link         UDP is not used; the peer is told, and does the same -> trying_udp, after a wait that grows
     trying_udp   nearly as much as over the link, or little is sent   -> udp; else link
@@ -32,9 +32,9 @@ NEARLY = 0.8
 """UDP must carry this share of what the link does to be used again; with a lower one it would flap."""
 LEAST = 25_000.0
 """Bytes a second: no network slows down a side that sends less than that."""
-MOST = 6_250_000.0
-"""Bytes a second by UDP from which the link is not tried, whatever is lost: 50 Mbit/s are no slowed down UDP, and a
-trial would cost a busy pair four seconds, and the server their traffic."""
+FAST = 6_250_000.0
+"""Bytes a second: 50 Mbit/s by UDP in either direction are lossy, not held down. A trial would cost a busy pair four
+seconds, and the server its traffic."""
 WINDOW = 4.0
 """Seconds that are compared, and that a trial lasts."""
 SETTLING = 1.0
@@ -67,7 +67,7 @@ class Throughput:
         self._stalls = stalls
         self.phase = Phase.UDP
         self._received = received
-        self._told = 0
+        self._told = self._told_udp = 0
         self._samples: deque[_Sample] = deque()
         self._since = self._not_before = float("-inf")
         self._base = 0.0
@@ -82,6 +82,9 @@ class Throughput:
         received.due = now + self._timings.tally
         got = received.by_udp + received.by_link + received.broken * BASE_SIZE
         is_much, self._told = got - self._told >= LEAST * self._timings.tally, got
+        if received.by_udp - self._told_udp >= FAST * self._timings.tally:
+            self._put_trial_off(now)
+        self._told_udp = received.by_udp
         return is_much or self.phase is not Phase.UDP or now < self._peer_avoids_until
 
     def tally(self) -> Tally:
@@ -149,9 +152,10 @@ class Throughput:
         udp = (last.tally.udp - first.tally.udp) / seconds
         link = (last.tally.link - first.tally.link) / seconds
         match self.phase:
+            case Phase.UDP if udp >= FAST:
+                self._put_trial_off(now)
             case Phase.UDP:
-                is_slow = udp + link >= LEAST and udp < MOST
-                if may_try and now >= self._not_before and is_slow and self._is_lossy():
+                if may_try and now >= self._not_before and udp + link >= LEAST and self._is_lossy():
                     self._enter(Phase.TRYING_LINK, now)
             case Phase.TRYING_LINK if now - self._since >= WINDOW:
                 if link >= FAR_MORE * self._base and link >= LEAST:
@@ -173,6 +177,11 @@ class Throughput:
                     self._avoid(now)
             case _:
                 pass
+
+    def _put_trial_off(self, now: float) -> None:
+        """UDP is fast: if it becomes slow, that is looked into after a while. A stream may just have begun anew."""
+        if self.phase is Phase.UDP:
+            self._not_before = max(self._not_before, now + rung(self._timings.link_trials, 0))
 
     def _is_lossy(self) -> bool:
         """Whether in both halves of what was seen: a moment's loss is no throttle. The later one is what counts."""
