@@ -440,6 +440,17 @@ async def test_a_superpacket_goes_out_as_it_was_read_and_small_frames_share_a_ca
     assert plane.counts.out == 4
 
 
+async def test_acknowledgements_that_say_nothing_more_are_left_out_and_counted(
+    kernel: KernelDevice, plane: TunPlane, friend: Peer
+) -> None:
+    one = Segments().frame(b"")
+    other = one[:38] + bytes([0, 0, 9, 9]) + one[42:]
+    kernel.inject(one, other)
+    await trio.sleep(1)
+    assert friend.sent == [other]
+    assert (plane.counts.out, plane.counts.superfluous) == (1, 1)
+
+
 async def test_datagrams_of_one_flow_are_joined_but_not_while_a_loop_is_looked_for(
     kernel: KernelDevice, plane: TunPlane, friend: Peer, guard: LoopGuard
 ) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import trio
 
+from tunnel.dataplane.ack_filter import filter_acks
 from tunnel.dataplane.coalescing import coalesce
 from tunnel.dataplane.flow import Flow
 from tunnel.dataplane.outbound import Outbound
@@ -53,6 +54,8 @@ class TunCounts:
     """For us, but there is no interface now, or its queue is full."""
     refused: int = 0
     """For a peer that accepts no IP: answered with an ICMP error, within a rate."""
+    superfluous: int = 0
+    """TCP acknowledgements that another one of the same read burst made superfluous."""
     looped: int = 0
     """One of the tunnel's own datagrams, wrapped by an overlay inside the tunnel."""
 
@@ -172,6 +175,9 @@ class TunPlane:
 
     def _send_small(self, frames: Sequence[Buffer], now: float) -> None:
         if len(frames) > 1 and not self._guard.is_alert:
+            count = len(frames)
+            frames = filter_acks(frames)
+            self.counts.superfluous += count - len(frames)
             frames = coalesce(frames)
         flows: dict[Flow, list[Buffer]] = {}
         for frame in frames:
