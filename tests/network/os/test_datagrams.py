@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import struct
+from collections.abc import Sequence
 
 import pytest
 import trio
+from trio.testing import MockClock
 
+from tunnel.model.buffers import Buffer
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError
+from tunnel.model.offload import Offload
 from tunnel.model.way import Way
 from tunnel.network.datagrams import BATCH, Transmit
-from tunnel.network.os.datagrams import RealDatagrams
+from tunnel.network.os.datagrams import RealDatagrams, RealDatagramSocket
+from tunnel.network.os.sockets import REFUSAL
 
 IP_RECVTTL = 12  # Linux <in.h>; the socket module has no name for it
 LOOPBACKS = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -131,6 +137,48 @@ async def test_a_read_behind_a_full_buffer_says_so_once() -> None:
     assert not any(gaps[0])
     assert gaps[1][0]
     assert not any(gaps[1][1:])
+    one.close()
+
+
+async def test_udp_segment_is_tried_again_a_while_after_the_kernel_refused_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """The route may lead over another interface by then. It is told once, and status does not name it meanwhile."""
+    one = await RealDatagrams().open_socket(Endpoint("127.0.0.1", 0))
+    assert Offload.UDP_SEGMENT in one.offloads
+    calls, errors = [], [errno.EIO, 0, 0, 0, 0, errno.EIO, 0, 0, 0]
+
+    class Kernel:
+        def sendmsg(self, buffers: Sequence[bytes], ancillary: object, *_: object) -> None:
+            calls.append(len(buffers))
+            if errors and (number := errors.pop(0)):
+                raise OSError(number, os.strerror(number))
+
+    record = Transmit(Way(0, one.local), [bytes(16), bytes(1184)] * 3, 2, 1200)
+    with monkeypatch.context() as patched, caplog.at_level(logging.INFO):
+        patched.setattr(one, "_socket", Kernel())
+        assert one.send_batch(record) == 3  # one by one
+        assert Offload.UDP_SEGMENT not in one.offloads
+        await trio.sleep(REFUSAL + 1)
+        assert Offload.UDP_SEGMENT in one.offloads
+        assert one.send_batch(record) == 3
+        await trio.sleep(1)
+        assert one.send_batch(record) == 3  # refused again
+        assert one.send_batch(record) == 3
+    assert calls == [6, 2, 2, 2, 6, 6, 2, 2, 2, 2, 2, 2]
+    assert [message.split(",")[0] for message in caplog.messages] == ["the kernel refuses UDP_SEGMENT here"]
+    one.close()
+
+
+async def test_a_socket_does_without_what_a_filter_of_system_calls_forbids() -> None:
+    class Filtered(socket.socket):
+        def setsockopt(self, level: int, option: int, value: int | Buffer) -> None:  # type: ignore[override]
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    filtered = Filtered(socket.AF_INET, socket.SOCK_DGRAM)
+    filtered.bind(("127.0.0.1", 0))
+    one = RealDatagramSocket(filtered)
+    assert one.offloads == {Offload.UDP_SEGMENT}
     one.close()
 
 

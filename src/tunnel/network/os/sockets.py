@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import struct
@@ -41,6 +42,11 @@ _FORCED = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32}
 _BUFFERS = [bytearray(MAX_RECEIVED)]
 _VIEW = memoryview(_BUFFERS[0])
 """Where all sockets read to: what one has read is taken before another task has its turn, so before another reads."""
+
+REFUSAL = 60.0
+"""Seconds after which UDP_SEGMENT is tried again where the kernel refused it: the route may lead elsewhere by then."""
+
+log = logging.getLogger(__name__)
 
 _Received = TypeVar("_Received")
 """What a kind of socket returns for a datagram."""
@@ -96,10 +102,17 @@ class RealUdpSocket(ABC, Generic[_Received]):
         self._remote = self._local
         self._overflows = b""
         self._offloads = _find_offloads(opened) - without
-        self._is_segmenting = Offload.UDP_SEGMENT in self._offloads
-        opened.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+        with contextlib.suppress(OSError):  # a filter of system calls, for instance
+            opened.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
         if Offload.UDP_GRO in self._offloads:
-            opened.setsockopt(socket.SOL_UDP, _UDP_GRO, 1)
+            try:
+                opened.setsockopt(socket.SOL_UDP, _UDP_GRO, 1)
+            except OSError:
+                self._offloads -= {Offload.UDP_GRO}
+        self._is_segmenting = Offload.UDP_SEGMENT in self._offloads
+        self._refused_until = 0.0
+        """Until when UDP_SEGMENT is not tried, since the kernel refused it; 0.0 if it did not."""
+        self._is_refusal_told = False
 
     @property
     def local(self) -> Endpoint:
@@ -108,8 +121,8 @@ class RealUdpSocket(ABC, Generic[_Received]):
 
     @property
     def offloads(self) -> frozenset[Offload]:
-        """What the kernel does for this socket."""
-        return self._offloads
+        """What the kernel does for this socket now."""
+        return self._offloads - {Offload.UDP_SEGMENT} if self._is_refused() else self._offloads
 
     async def receive_batch(self) -> list[_Received]:
         """Wait for at least one datagram; after BATCH other tasks get their turn."""
@@ -187,17 +200,30 @@ class RealUdpSocket(ABC, Generic[_Received]):
     ) -> bool:
         """Send `count` datagrams that lie in these buffers by one call. False: the kernel took none."""
         if count > 1:
-            if not segment_size or not self._is_segmenting:
+            if not segment_size or not self._is_segmenting or (self._refused_until and self._is_refused()):
                 return False
             ancillary = (*ancillary, (socket.SOL_UDP, _UDP_SEGMENT, _SIZE.pack(segment_size)))
         try:
             self._socket.sendmsg(buffers, ancillary, 0, remote)
         except OSError as error:
-            if error.errno == errno.EIO:  # the interface computes no checksums (udp(7))
-                self._is_segmenting = False
-                self._offloads -= {Offload.UDP_SEGMENT}
+            if error.errno == errno.EIO and count > 1:
+                self._note_refused()
             return False
         return True
+
+    def _note_refused(self) -> None:
+        """The interface that the route leads to computes no checksums, or IPsec is there (udp(7))."""
+        self._refused_until = trio.current_time() + REFUSAL
+        if not self._is_refusal_told:
+            self._is_refusal_told = True
+            log.info(
+                "the kernel refuses UDP_SEGMENT here, each datagram is sent by itself port=%d again_in=%g",
+                self._local.port,
+                REFUSAL,
+            )
+
+    def _is_refused(self) -> bool:
+        return self._refused_until > 0.0 and trio.current_time() < self._refused_until
 
     def _send_each(
         self,
