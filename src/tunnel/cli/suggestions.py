@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 _LIKENESS = 0.5
 
 
 def nearest(word: str, known: Iterable[str], likeness: float = _LIKENESS) -> str | None:
     """The known word that is most like this one, leading dashes apart. None if the likeness (0 to 1) of all is less."""
+    from difflib import get_close_matches
+
     bare = {name.lstrip("-"): name for name in sorted(known)}
     found = get_close_matches(word.lstrip("-"), bare, n=1, cutoff=likeness)
     return bare[found[0]] if found else None

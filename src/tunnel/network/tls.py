@@ -18,10 +18,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import trio
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tunnel.model.errors import DeviceError, Refused, SettingsError, Unreachable
 from tunnel.network.tls_stream import TlsStream
@@ -36,6 +33,10 @@ _DATE_ERRORS = (9, 10)
 
 def make_certificate(token: Callable[[int], bytes]) -> tuple[bytes, bytes]:
     """A self-signed Ed25519 certificate for ten years, and its private key: both PEM. `token` gives random bytes."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
     private_key = Ed25519PrivateKey.from_private_bytes(token(32))
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _NAME)])
     begin = datetime.datetime.fromtimestamp(time.time() // 86400 * 86400, datetime.UTC)
@@ -60,6 +61,9 @@ def make_certificate(token: Callable[[int], bytes]) -> tuple[bytes, bytes]:
 
 def fingerprint_of(certificate: bytes) -> bytes:
     """SHA-256 of a PEM certificate's DER form, 32 bytes; of a chain, its first. Raises SettingsError."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
     try:
         parsed = x509.load_pem_x509_certificate(certificate)
     except ValueError as error:
