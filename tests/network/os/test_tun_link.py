@@ -14,7 +14,7 @@ import trio
 
 from tunnel.model.errors import DeviceError
 from tunnel.network.os.tun_devices import RealDevice, RealDevices
-from tunnel.network.os.tun_link import DOWN, GONE
+from tunnel.network.os.tun_link import DOWN, GONE, SMALL
 
 Isolated = Callable[[Callable[[], Awaitable[None]]], None]
 pytestmark = pytest.mark.netlab
@@ -65,6 +65,7 @@ async def carries(device: RealDevice) -> bool:
         (f"route delete 10.211.0.0/16 dev {NAME}", (ROUTE4,)),
         (f"-6 route delete fd00:1::/48 dev {NAME}", (ROUTE6,)),
         (f"route delete 10.99.0.0/24 dev {NAME}", (EXTRA,)),
+        (f"link set {NAME} mtu 9000", (SMALL.format(1280),)),
         (f"link delete {NAME}", (GONE,)),
     ],
 )
@@ -77,6 +78,21 @@ def test_what_is_taken_away_is_seen_and_put_back(run_isolated: Isolated, words: 
         device.link.restore()
         assert device.link.missing() == ()
         assert await carries(device)
+        device.close()
+
+    run_isolated(main)
+
+
+def test_a_smaller_mtu_is_the_choice_of_whoever_set_it(run_isolated: Isolated) -> None:
+    async def main() -> None:
+        device = await open_device()
+        ip(f"link set {NAME} mtu 1281")
+        assert device.link.missing() == (SMALL.format(1280),)
+        device.link.restore()
+        ip(f"-6 address flush dev {NAME}")
+        device.link.readdress((ADDRESS4,), ())
+        ip(f"link set {NAME} mtu 1000")
+        assert device.link.missing() == ()
         device.close()
 
     run_isolated(main)

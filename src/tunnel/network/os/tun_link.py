@@ -30,6 +30,8 @@ REACHABLE_PATIENCE = 1.0
 REACHABLE_PAUSE = 0.005
 GONE = "the interface itself"
 DOWN = "the state up"
+SMALL = "the MTU of {}"
+"""A larger one lets packets in that no record holds."""
 
 # Linux <if_link.h>, <if_addr.h>, <rtnetlink.h>
 _IFLA_MTU, _IFLA_TXQLEN, _IFLA_AF_SPEC, _IFLA_GSO_MAX_SIZE, _IFLA_GSO_IPV4_MAX_SIZE = 4, 13, 26, 41, 63
@@ -50,6 +52,7 @@ class RealTunLink:
     def __init__(self, name: str, mtu: int, *, remake: Callable[[], None]) -> None:
         self._name = name
         self._mtu = mtu
+        self._small = SMALL.format(mtu)
         self._remake = remake
         self._index = socket.if_nametoindex(name)
         self._addresses: tuple[Address, ...] = ()
@@ -105,7 +108,7 @@ class RealTunLink:
             raise DeviceError(f"{self._name} cannot be set up again: {error.strerror}") from error
 
     def missing(self) -> tuple[str, ...]:
-        """What it should have but lacks, in words."""
+        """What it should have but lacks, in words. A smaller MTU is left to whoever set it."""
         with netlink.Netlink() as kernel:
             try:
                 present = self._present(kernel)
@@ -114,7 +117,7 @@ class RealTunLink:
         return tuple(wanted for wanted in self._wanted() if wanted in self._expected and wanted not in present)
 
     def _wanted(self) -> tuple[str, ...]:
-        return (DOWN, *map(str, self._addresses), *(_told(network) for network in self._networks()))
+        return (DOWN, self._small, *map(str, self._addresses), *(_told(network) for network in self._networks()))
 
     def _networks(self) -> tuple[Network, ...]:
         """The networks that should be routed to this interface."""
@@ -122,11 +125,14 @@ class RealTunLink:
 
     def _present(self, kernel: netlink.Netlink) -> frozenset[str]:
         """What the interface has, in the same words. Raises OSError when it is gone."""
-        _, _, _, flags, _ = netlink.LINK.unpack_from(
-            kernel.ask(netlink.GET_LINK, netlink.LINK.pack(socket.AF_UNSPEC, 0, self._index, 0, 0)).body
-        )
+        link = kernel.ask(netlink.GET_LINK, netlink.LINK.pack(socket.AF_UNSPEC, 0, self._index, 0, 0))
+        _, _, _, flags, _ = netlink.LINK.unpack_from(link.body)
+        (mtu,) = struct.unpack("=I", link.attributes(netlink.LINK)[_IFLA_MTU])
         up = (DOWN,) if flags & netlink.IFF_UP else ()
-        return frozenset((*up, *_addresses_of(kernel, self._index), *map(_told, _networks_of(kernel, self._index))))
+        small = (self._small,) if mtu <= self._mtu else ()
+        return frozenset(
+            (*up, *small, *_addresses_of(kernel, self._index), *map(_told, _networks_of(kernel, self._index)))
+        )
 
     def _put_back(self, kernel: netlink.Netlink) -> None:
         _no_link_local(kernel, self._index)
