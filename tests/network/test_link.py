@@ -23,7 +23,7 @@ from tunnel.network.link import (
     SLOW_WRITE,
     Link,
 )
-from tunnel.network.relay_queue import ENTRY_COST, QUEUING, RESERVE, WRITES_SHARE, QueueBudget
+from tunnel.network.relay_queue import ENTRY_COST, QUEUING, RESERVE, STALLED, WRITES_SHARE, QueueBudget
 from tunnel.wire.relay_batch import ENTRY, decode_relay_batch, encode_relay_batch, is_relay_batch
 from tunnel.wire.signals import Ping, Pong, decode_signal, encode_signal
 
@@ -321,6 +321,37 @@ async def test_links_that_stall_amid_their_writes_hold_no_more_than_they_may_tog
         assert all(channel.taking for channel in channels)
         nursery.cancel_scope.cancel()
     assert budget.free_share == (16 << 20) // 4 // WRITES_SHARE
+
+
+async def test_when_too_much_is_held_the_links_that_stall_end_and_no_others(autojump_clock: MockClock) -> None:
+    """Each may hold a whole record beyond the quarter. Whoever opens ever more links makes the server hold no more."""
+    budget = QueueBudget(16 << 20)
+    quick = SlowChannel(pace=0.5)
+    ended, held = [], []
+
+    async def write(link: Link, number: int) -> None:
+        with pytest.raises(trio.TooSlowError):
+            await link.run_writer()
+        ended.append(number)
+
+    async with trio.open_nursery() as nursery:
+        link = Link(quick, timings=DEFAULT_TIMINGS, relay_queue=1 << 20, budget=budget)
+        nursery.start_soon(link.run_writer)
+        channels = [SlowChannel(math.inf) for _ in range(100)]
+        for number, channel in enumerate(channels):
+            stalled = Link(channel, timings=DEFAULT_TIMINGS, relay_queue=1 << 20, budget=budget)
+            nursery.start_soon(write, stalled, number)
+            for _ in range(4):
+                stalled.send_relay(A, bytes(RECORD))
+            link.send_relay(A, bytes(RECORD))
+            await trio.sleep(0.09)
+            under_way = [channel for other, channel in enumerate(channels) if other not in ended]
+            held.append(COPIES * sum(sum(map(len, channel.taking)) for channel in under_way))
+        recent = STALLED / 0.09 + 2
+        assert max(held) <= (16 << 20) / 4 + recent * COPIES * (RECORD + 100)
+        assert ended[:10] == list(range(10))
+        assert len(quick.sent) > 15
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_link_that_breaks_gives_its_memory_back(autojump_clock: MockClock) -> None:

@@ -159,8 +159,9 @@ class Link:
     async def run_writer(self) -> None:
         """Send what is queued, for ever; nothing else may send on the channel.
 
-        Raises trio.TooSlowError when the other side takes nothing for `send_patience`, trio.BrokenResourceError when
-        the link or its channel broke. A cancelled writer leaves a broken channel behind.
+        Raises trio.TooSlowError when the other side takes nothing for `send_patience`, or for less time while all links
+        together hold too much; trio.BrokenResourceError when the link or its channel broke. A cancelled writer leaves a
+        broken channel behind.
         """
         try:
             with trio.CancelScope() as patience:
@@ -208,7 +209,7 @@ class Link:
             elif batches := self._take_batches(begun):
                 patience.deadline = begun + self._send_patience
                 messages = [encode_relay_batch(batch) for batch in batches]
-                with self._budget.writing(COPIES * sum(map(len, messages))):
+                with self._budget.writing(COPIES * sum(map(len, messages)), patience):
                     await self._channel.send(*messages)
                 self._relay_sent += sum(map(len, batches))
                 self._fit_writes(trio.current_time() - begun)

@@ -38,6 +38,9 @@ HELD_UP = 1.0
 WRITES_SHARE = 16
 """One write may hold this part of what is free for all."""
 
+STALLED = 2.0
+"""Seconds after which a write gives way to others when all together hold too much: its link ends."""
+
 RESERVE = 1500 + ENTRY_COST
 """Bytes reserved for each lane: one full-size datagram."""
 
@@ -45,7 +48,8 @@ RESERVE = 1500 + ENTRY_COST
 class QueueBudget:
     """Bytes that many relay queues may hold together, and a quarter as many in what their links are writing.
 
-    When that quarter is used up each link still writes a little: LEAST_WRITE of link.py, or one longer entry.
+    When that quarter is used up each link still writes a little: LEAST_WRITE of link.py, or one longer entry. For that
+    the writes that have stalled end, the oldest first. So only writes of the last STALLED seconds exceed the quarter.
     """
 
     def __init__(self, total: int) -> None:
@@ -53,6 +57,8 @@ class QueueBudget:
         self._waiters = trio.lowlevel.ParkingLot()
         self.held = 0
         self._written = 0
+        self._writes: dict[trio.CancelScope, tuple[float, int]] = {}
+        """When each began and what it holds; the oldest first."""
 
     @property
     def free(self) -> int:
@@ -65,13 +71,23 @@ class QueueBudget:
         return max(self._total // 4 - self._written, 0) // WRITES_SHARE
 
     @contextmanager
-    def writing(self, size: int) -> Iterator[None]:
-        """A link holds so many bytes while it writes."""
+    def writing(self, size: int, scope: trio.CancelScope) -> Iterator[None]:
+        """A link holds so many bytes while it writes. Cancelling the scope ends the link."""
         self._written += size
+        now = trio.current_time()
+        self._writes[scope] = now, size
+        excess = self._written - self._total // 4
+        if excess > 0:
+            for stalled, (begun, held) in self._writes.items():
+                if excess <= 0 or now - begun <= STALLED:
+                    break
+                stalled.cancel()
+                excess -= held
         try:
             yield
         finally:
             self._written -= size
+            del self._writes[scope]
 
     def take(self, size: int) -> None:
         """A queue holds this many bytes more."""
