@@ -1,4 +1,9 @@
-"""What processes use, from /proc: CPU time and memory, with all their descendants."""
+"""What processes use, from /proc: CPU time and memory, with all their descendants.
+
+Memory is told as RSS, in which each process counts the pages that it shares with others, such as libraries, and as PSS,
+in which these are divided among all that share them. A node is its process and its UPnP worker: the bound is for the
+sum of both in RSS, though each counts the interpreter's library.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +17,14 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Resident memory in bytes."""
+    """Memory in bytes."""
 
     now: int
     """VmRSS."""
     peak: int
     """VmHWM, since the process began."""
+    proportional: int
+    """PSS."""
 
 
 def with_descendants(pids: Iterable[int]) -> tuple[int, ...]:
@@ -53,19 +60,20 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 def memory(pids: Iterable[int]) -> Memory:
     """The sums over these processes and their descendants."""
-    now = peak = 0
+    now = peak = proportional = 0
     for pid in with_descendants(pids):
         try:
             status = Path(f"/proc/{pid}/status").read_text()
+            proportional += status_bytes(Path(f"/proc/{pid}/smaps_rollup").read_text(), "Pss")
         except OSError:  # it has ended
             continue
         now += status_bytes(status, "VmRSS")
         peak += status_bytes(status, "VmHWM")
-    return Memory(now, peak)
+    return Memory(now, peak, proportional)
 
 
 def status_bytes(status: str, field: str) -> int:
-    """A size from the text of /proc/PID/status; 0 if it has none, as of a process that is ending."""
+    """A size from the text of /proc/PID/status or smaps_rollup; 0 if it has none, as of a process that is ending."""
     for line in status.splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024

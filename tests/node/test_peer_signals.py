@@ -237,7 +237,7 @@ async def test_hundreds_of_peers_cost_no_more_each_than_ten(
 async def test_a_peer_that_is_only_known_costs_little_memory(
     puppet: PuppetServer, open_in: OpenNode, member: Member
 ) -> None:
-    """4096 may be known, and a member makes as many as it likes (`bench/known_peers.py` measures it)."""
+    """4096 may be known, and a member makes as many as it likes (`bench.performance.idle_node` measures it)."""
     async with open_in("desk", survey=False) as desk:
         await desk.wait_registered()
 

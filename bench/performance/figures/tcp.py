@@ -1,7 +1,7 @@
 """TCP streams through a tunnel: Gbit/s, and what the ends use for it.
 
 Values: `gbit` (of both directions together), `cpu_per_gb` (CPU seconds of both ends for 10^9 bytes),
-`server_cpu_per_gb` (of a relay), and of each end `rss` and `rss_peak` in bytes, taken while the streams run. A
+`server_cpu_per_gb` (of a relay), and of each end `rss`, `rss_peak` and `pss` in bytes, taken while the streams run. A
 second of the same traffic goes before, uncounted.
 """
 
@@ -44,7 +44,7 @@ class Tcp:
             ):
                 if pids:
                     used = memory(pids)
-                    values |= {f"{end}_rss": used.now, f"{end}_rss_peak": used.peak}
+                    values |= {f"{end}_rss": used.now, f"{end}_rss_peak": used.peak, f"{end}_pss": used.proportional}
             report = run.finish()
         gigabytes = received_gigabytes(report)
         values["gbit"] = received_gbit(report)

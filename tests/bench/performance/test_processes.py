@@ -39,7 +39,7 @@ def test_what_has_ended_uses_nothing() -> None:
 
 def test_this_process_uses_something() -> None:
     used = memory([os.getpid()])
-    assert 0 < used.now <= used.peak
+    assert 0 < used.proportional <= used.now <= used.peak
 
 
 def test_an_interface_tells_what_it_has_received() -> None:
