@@ -11,7 +11,7 @@ from tunnel.crypto.sealing import Opener
 from tunnel.dataplane.outbound import WANT_GAP, Outbound
 from tunnel.model.endpoint import Endpoint
 from tunnel.model.way import RELAY, Way
-from tunnel.network.datagrams import Transmit
+from tunnel.network.datagrams import MAX_RECEIVED, Transmit
 from tunnel.wire.circuits import HEAD_BYTES, encode_passed
 from tunnel.wire.frames import BASE_SIZE, HEADER_BYTES, TAG_BYTES, Header, Kind, decode_header
 from tunnel.wire.records import APPLICATION, MAX_RECORD, encode_bundle
@@ -110,6 +110,44 @@ def test_a_large_record_is_sealed_once_and_cut_for_each_way_by_udp(exits: Exits)
     assert Opener(bytes(32)).open(bytes(whole), 0) == frame
     assert whole[HEADER_BYTES:] == b"".join(datagram[HEADER_BYTES:] for datagram in direct.buffers)
     assert len(exits.noted) == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows"),
+    [
+        ([100, 100, 100], [3]),
+        ([100, 100, 60, 60], [3, 1]),
+        ([100, 60, 100, 100], [2, 2]),
+        ([60, 100, 100], [1, 2]),
+        ([1, 1], [2]),
+        ([1100] * 60, [55, 5]),
+        ([100] * 70, [64, 6]),
+        ([1100, BASE_SIZE, 1100], [1, 2, 1]),
+    ],
+)
+@pytest.mark.parametrize("way", [DIRECT, CIRCUIT])
+def test_records_of_one_datagram_each_leave_in_rows_that_one_call_sends(
+    exits: Exits, way: Way, sizes: list[int], rows: list[int]
+) -> None:
+    """On a path with loss a superpacket becomes forty of them. All of a row have the same size but the last."""
+    flow, _ = open_flow()
+    agree(flow, 7, 8)
+    flow.route = (way,)
+    plaintexts = [APPLICATION + bytes([number]) * (size - 1) for number, size in enumerate(sizes)]
+    exits.outbound.send(flow, Kind.DATA, plaintexts, 0.0)
+    assert [len(transmit.buffers) for transmit in exits.left] == rows
+    head, opener, opened = HEAD_BYTES if way is CIRCUIT else 0, Opener(bytes(32)), []
+    for transmit in exits.left:
+        *all_but_last, last = [len(datagram) for datagram in transmit.buffers]
+        assert len(transmit.buffers) == 1 or set(all_but_last) == {transmit.segment_size}
+        assert last <= (transmit.segment_size or last)
+        assert sum((*all_but_last, last)) <= MAX_RECEIVED
+        for datagram in transmit.buffers:
+            assert bytes(datagram[:head]) == (encode_passed(77, b"") if head else b"")
+            if decode_header(bytes(datagram[head:])).fragments == 1:
+                opened.append(opener.open(bytes(datagram[head:]), decode_header(bytes(datagram[head:])).counter))
+    assert opened == [plaintext for plaintext in plaintexts if len(plaintext) < BASE_SIZE]
+    assert flow.tx_bytes == sum(sizes)
 
 
 def test_a_record_has_as_many_fragments_as_the_loss_of_the_path_allows(exits: Exits) -> None:

@@ -14,12 +14,13 @@ from typing import TypeAlias
 
 from tunnel.dataplane.flow import Flow
 from tunnel.dataplane.fragmentation import MAX_SEALED, Fragmentation, count_fragments
+from tunnel.dataplane.key_slots import Keys
 from tunnel.dataplane.packing import pack
 from tunnel.model.buffers import Buffer
 from tunnel.model.way import Way
-from tunnel.network.datagrams import Transmit
+from tunnel.network.datagrams import MAX_SEGMENTS, Transmit
 from tunnel.wire.circuits import encode_head
-from tunnel.wire.frames import HEADER_BYTES, TAG_BYTES, Kind
+from tunnel.wire.frames import HEADER_BYTES, SEALED_OVERHEAD, TAG_BYTES, Kind
 from tunnel.wire.records import MAX_RECORD
 
 WANT_GAP = 1.0
@@ -69,7 +70,15 @@ class Outbound:
             most = flow.record_size.fragments * (datagram_size - HEADER_BYTES) - TAG_BYTES
             plaintexts = pack(plaintexts, min(most, MAX_RECORD))
         seal, index, room_for = keys.sealer.seal_into, keys.peer_index, self._fragmentation.room
-        for plaintext in plaintexts:
+        at, count = 0, len(plaintexts)
+        is_joinable = count > 1 and all(way.remote is not None for way in flow.route)
+        while at < count:
+            if is_joinable and (end := _end_of_row(plaintexts, at, datagram_size)) > at + 1:
+                self._send_row(flow, kind, keys, plaintexts[at:end])
+                at = end
+                continue
+            plaintext = plaintexts[at]
+            at += 1
             size = len(plaintext) + TAG_BYTES
             if size > MAX_SEALED:  # somebody raised the interface's MTU
                 self.unsent += 1
@@ -93,6 +102,24 @@ class Outbound:
         for kind, waiting in groupby(flow.waiting.take_all(now), key=lambda held: held[0]):
             self.send(flow, kind, [plaintext for _, plaintext in waiting], now)
 
+    def _send_row(self, flow: Flow, kind: Kind, keys: Keys, row: Sequence[Buffer]) -> None:
+        """Records of one datagram each leave by one call of a socket, as the fragments of one record do."""
+        size, total = len(row[0]) + TAG_BYTES, sum(map(len, row)) + len(row) * TAG_BYTES
+        sealed, seal, index, at = self._fragmentation.room(total), keys.sealer.seal_into, keys.peer_index, 0
+        buffers: list[Buffer] = []
+        for plaintext in row:
+            end = at + len(plaintext) + TAG_BYTES
+            room = sealed[at:end]
+            buffers += (seal(kind, index, 1, plaintext, room), room)
+            at = end
+        for way in flow.route:
+            if self._note_sent is not None:
+                self._note_sent(sealed, size)
+            head = encode_head(way.circuit) if way.circuit else b""
+            heads = [head + bytes(buffer) if head and not at % 2 else buffer for at, buffer in enumerate(buffers)]
+            self._leave(Transmit(way, heads, 2, len(head) + HEADER_BYTES + size, flow.handle))
+        flow.tx_bytes += total - len(row) * TAG_BYTES
+
     def _transmit(self, way: Way, handle: bytes, header: bytes, sealed: memoryview, datagram_size: int) -> None:
         if way.remote is None:
             transmit = Transmit(way, (header, sealed), 2, 0, handle)
@@ -101,6 +128,21 @@ class Outbound:
                 self._note_sent(sealed, datagram_size - HEADER_BYTES)
             prefix = encode_head(way.circuit) + header if way.circuit else header
             transmit = Transmit(way, *self._fragmentation.cut(prefix, len(sealed), datagram_size), handle)
-        send = self._exits.get(way.socket)
+        self._leave(transmit)
+
+    def _leave(self, transmit: Transmit) -> None:
+        send = self._exits.get(transmit.way.socket)
         sent = 0 if send is None else send(transmit)
         self.unsent += len(transmit.buffers) // 2 - sent
+
+
+def _end_of_row(plaintexts: Sequence[Buffer], at: int, datagram_size: int) -> int:
+    """Behind the last record that may leave in one call with the one at `at`: equal sizes, the last may be shorter."""
+    size = len(plaintexts[at])
+    if size + SEALED_OVERHEAD > datagram_size:
+        return at + 1
+    most = min(len(plaintexts), at + MAX_SEGMENTS, at + MAX_SEALED // (size + TAG_BYTES))
+    for end in range(at + 1, most):
+        if (other := len(plaintexts[end])) != size:
+            return end + (other < size)
+    return most
