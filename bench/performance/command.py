@@ -139,7 +139,7 @@ def _print(results: Results) -> None:
         if text:
             print(f"\n{text}")
     for failure in results.failures:
-        print(f"failed: round {failure.round}, {failure.peer}, {failure.figure}: {failure.error.splitlines()[0]}")
+        print(f"failed: round {failure.round}, {failure.peer}, {failure.figure}: {failure.reason}")
 
 
 def _list(peers: Sequence[Peer]) -> int:

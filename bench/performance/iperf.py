@@ -40,6 +40,8 @@ class Run:
             text, _ = self._client.communicate(timeout=max(0.0, self._ends - time.monotonic()))
         except subprocess.TimeoutExpired as error:
             raise DeviceError("iperf3 did not end") from error
+        if not text:
+            raise DeviceError(f"iperf3 ended without a report, with status {self._client.returncode}")
         report: dict[str, Any] = json.loads(text)
         if "error" in report:
             raise DeviceError(f"iperf3: {report['error']}")

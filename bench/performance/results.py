@@ -35,6 +35,11 @@ class Failure:
     figure: str
     error: str
 
+    @property
+    def reason(self) -> str:
+        """The error's first line: what follows are logs."""
+        return self.error.partition("\n")[0]
+
 
 @dataclass(slots=True)
 class Results:

@@ -78,7 +78,11 @@ class LabPrograms:
         processes += [self.server] if self.server is not None else []
         for process in processes:
             process.terminate()
+        ends = time.monotonic() + PATIENCE
         for process in processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, ends - time.monotonic()))
+            process.kill()
             process.wait()
 
     # Programs
