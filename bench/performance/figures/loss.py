@@ -20,6 +20,8 @@ from bench.performance.summary import first_reaching
 
 from tunnel.model.errors import DeviceError
 
+WARM_UP = 1.0
+"""Seconds of a stream that goes before, uncounted: the first one of a tunnel is slower."""
 PERCENTS = (0.0, 0.1, 1.0, 5.0)
 PATIENCE = 10.0
 _LOSSY = 3.0
@@ -45,6 +47,7 @@ class Loss:
         values: dict[str, float] = {}
         usual, on_wire = 0.0, 1.0
         try:
+            run_transfer(*way, WARM_UP, *self.options)
             for percent in PERCENTS:
                 wire.lose(percent / 100)
                 report = run_transfer(*way, seconds, *_FINE, *self.options)

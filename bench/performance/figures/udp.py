@@ -5,6 +5,7 @@ Values: `delivered` and `offered`, datagrams a second, and `cpu_share`, the core
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +27,13 @@ class Udp:
 
     def measure(self, stage: Stage, tunnel: Tunnel, seconds: float) -> dict[str, float]:
         """One run. Raises DeviceError."""
-        before = cpu_seconds(tunnel.end_pids)
+        began, before = time.monotonic(), cpu_seconds(tunnel.end_pids)
         options = ("-u", "-b", "0", "-l", str(self.size), "-w", str(_buffer()))
         report = run_transfer(stage.lab, stage.home, stage.office, tunnel.address, seconds, *options)
         return {
             "delivered": received_datagrams(report, self.size),
             "offered": offered_datagrams(report),
-            "cpu_share": (cpu_seconds(tunnel.end_pids) - before) / seconds,
+            "cpu_share": (cpu_seconds(tunnel.end_pids) - before) / (time.monotonic() - began),
         }
 
 
