@@ -64,7 +64,11 @@ def _conditions(results: Results) -> str:
     if not run:
         return "Not measured yet."
     versions = dict.fromkeys(run["versions"].values())
+    fewer = [f"{figure} {rounds}" for figure, rounds in results.rounds().items() if rounds < run["rounds"]]
+    but = f" ({', '.join(fewer)})" if fewer else ""
+    failed = [f"round {one.round}, {one.peer}, {one.figure}: {one.reason}" for one in results.failures]
     return (
-        f"Medians of {run['rounds']} interleaved rounds, {run['seconds']:g} s each, on one machine with {run['cores']}"
-        f" cores; {run['kernel']}, Python {run['python']}, TCP with {run['congestion']}. {', '.join(versions)}."
-    )
+        f"Medians of {run['rounds']} interleaved rounds{but}, {run['seconds']:g} s each,"
+        f" on one machine with {run['cores']} cores; {run['kernel']}, Python {run['python']}, TCP with"
+        f" {run['congestion']}. {', '.join(versions)}."
+    ) + "".join(f"\n\nFailed: {one}" for one in failed)

@@ -58,6 +58,13 @@ class Results:
             if one.peer == peer and one.figure == figure and value in one.values
         )
 
+    def rounds(self) -> dict[str, int]:
+        """How many rounds each figure was measured in."""
+        rounds: dict[str, int] = {}
+        for one in self.measurements:
+            rounds[one.figure] = max(one.round, rounds.get(one.figure, 0))
+        return rounds
+
     def peers(self, figures: Sequence[str]) -> tuple[str, ...]:
         """The peers with a measurement of one of these figures, in the order of the first round."""
         return tuple(dict.fromkeys(one.peer for one in self.measurements if one.figure in figures))
@@ -79,8 +86,12 @@ def read_results(path: Path) -> Results:
 
 
 def join_results(several: Sequence[Results]) -> Results:
-    """Runs of different figures as one. Raises SettingsError if two have the same figure: ratios need one run."""
-    joined = Results(several[0].run)
+    """Runs of different figures as one. Raises SettingsError if two have the same figure: ratios need one run.
+
+    What is known of a run is that of the first, with the versions of all peers.
+    """
+    versions = {peer: version for one in several for peer, version in one.run.get("versions", {}).items()}
+    joined = Results({**several[0].run, **({"versions": versions} if versions else {})})
     for results in several:
         figures = {one.figure for one in results.measurements}
         if both := figures & {one.figure for one in joined.measurements}:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from bench.performance.page import PAGE, RAW, parts, plots, write_page
-from bench.performance.results import Measurement, Results, read_results
+from bench.performance.results import Failure, Measurement, Results, read_results
 from bench.studies.page_parts import replace_part
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -48,3 +48,15 @@ def test_writing_changes_the_parts_and_draws_what_there_is(tmp_path: Path) -> No
     assert read_results(tmp_path / RAW) == RUN
     drawn = sorted(path.name for path in tmp_path.glob("*.svg"))
     assert drawn == ["performance-cpu.svg", "performance-tcp.svg"]
+
+
+def test_figures_of_fewer_rounds_and_failures_are_told() -> None:
+    """A failure's logs stay in the raw results."""
+    results = Results(
+        {**RUN.run, "rounds": 2},
+        [*RUN.measurements, Measurement(2, "ours", "tcp-1", {"gbit": 6.0}), Measurement(1, "ours", "profile", {})],
+        [Failure(2, "bare", "tcp-1", "DeviceError: iperf3 did not end\nits log")],
+    )
+    told = parts(results)["conditions"]
+    assert told.startswith("Medians of 2 interleaved rounds (profile 1), 5 s each, on one machine")
+    assert told.endswith("\n\nFailed: round 2, bare, tcp-1: DeviceError: iperf3 did not end")

@@ -42,3 +42,9 @@ def test_runs_of_one_figure_are_not_joined() -> None:
     """A ratio of two runs compares two moods of the machine."""
     with pytest.raises(SettingsError, match="tcp-1"):
         join_results([run_of("tcp-1"), run_of("tcp-1")])
+
+
+def test_a_joined_run_tells_the_versions_of_all_its_peers() -> None:
+    few = Results({"rounds": 5, "versions": {"ours": "1"}})
+    many = Results({"rounds": 3, "versions": {"ours": "1", "n2n": "2"}})
+    assert join_results([few, many]).run == {"rounds": 5, "versions": {"ours": "1", "n2n": "2"}}
