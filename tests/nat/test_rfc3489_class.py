@@ -89,6 +89,9 @@ class Net:
     def send_batch(self, transmit: Transmit) -> int:
         raise NotImplementedError("one by one")
 
+    def unsent_bytes(self) -> int:
+        return 0
+
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         await trio.sleep(0.01)
         return [await self._receive.receive()]

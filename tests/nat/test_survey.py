@@ -61,6 +61,9 @@ class FakeSocket:
     def send_batch(self, transmit: Transmit) -> int:
         raise NotImplementedError("one by one")
 
+    def unsent_bytes(self) -> int:
+        return 0
+
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         raise NotImplementedError("the node reads, not the survey")
 

@@ -91,6 +91,10 @@ class DatagramSocket(Protocol):
         """The same for each of a batch; how many datagrams the kernel took."""
         ...
 
+    def unsent_bytes(self) -> int:
+        """Bytes, with what the kernel keeps beside them, that it took and has not sent yet."""
+        ...
+
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         """Wait for at least one datagram; at most BATCH. A remote's host is in its shortest numeric form.
 

@@ -115,7 +115,7 @@ class NodeProgram:
         exits: dict[int, Exit] = {RELAY.socket: self.link.send_batch}
         self.datagrams = UdpSockets(exits, guard if settings.tun is not None else None)
         self.outbound = Outbound(exits, guard.note_record) if settings.tun is not None else Outbound(exits)
-        self.tun = TunPlane(self.peer_table.flow_of, lease.holds, guard, self.outbound)
+        self.tun = TunPlane(self.peer_table.flow_of, lease.holds, guard, self.outbound, self.datagrams.unsent_bytes)
         self._interface = None
         if settings.tun is not None and pool is not None:
             self._interface = Interface(

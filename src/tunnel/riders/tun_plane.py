@@ -10,6 +10,7 @@ it is becomes plain packets. What cannot be delivered is dropped and counted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from tunnel.dataplane.ack_filter import filter_acks
 from tunnel.dataplane.coalescing import coalesce
 from tunnel.dataplane.flow import Flow
 from tunnel.dataplane.outbound import Outbound
+from tunnel.dataplane.pacing import Pacing
 from tunnel.dataplane.superpacket import is_sound, offloads_for, to_plain
 from tunnel.model.buffers import Buffer
 from tunnel.model.errors import DeviceError, MalformedFrame
@@ -71,14 +73,16 @@ class TunPlane:
         is_own: Callable[[bytes], bool],
         guard: LoopGuard,
         outbound: Outbound,
+        unsent: Callable[[], int] = lambda: 0,
     ) -> None:
         """`flow_of` finds the flow of the peer with a packed inner address, `is_own` recognizes our addresses, `guard`
-        our datagrams.
+        our datagrams; `unsent`: bytes of the node's datagrams that the kernel has not sent yet.
         """
         self._flow_of = flow_of
         self._is_own = is_own
         self._guard = guard
         self._outbound = outbound
+        self._pacing = Pacing(unsent)
         self._refusals = TokenBucket(REFUSALS_RATE, REFUSALS_BURST, 0.0)
         self._device: PacketDevice | None = None
         self._has_written = False
@@ -90,7 +94,7 @@ class TunPlane:
         self._device = device
         try:
             while True:
-                frames = await device.read_batch()
+                frames = await self._read(device)
                 if self._guard.is_hushed:
                     frames = [bytes(frame) for frame in frames]
                     await self._guard.wait_audible()
@@ -99,6 +103,7 @@ class TunPlane:
             raise DeviceError(f"the interface {device.name} is gone: somebody removed it; start again") from error
         finally:
             self._device = None
+            self._pacing.clear()
             device.close()
 
     def send_answers(self) -> None:
@@ -155,9 +160,18 @@ class TunPlane:
         except trio.ClosedResourceError:  # it has just disappeared; the reader reports it
             return False
 
+    async def _read(self, device: PacketDevice) -> Iterable[Buffer]:
+        """The next frames; none if what waits may leave before there are any."""
+        if self._pacing.due == math.inf:
+            return await device.read_batch()
+        with trio.move_on_at(self._pacing.due):
+            return await device.read_batch()
+        return ()
+
     def _send(self, frames: Iterable[Buffer]) -> None:
-        """Send what one read burst brought, to each peer in order."""
+        """Send what one read burst brought, to each peer in order, and what waited if there is room for it now."""
         now = trio.current_time()
+        self._pacing.begin(now)
         self._has_written = False
         small: list[Buffer] = []
         for frame in frames:
@@ -169,9 +183,15 @@ class TunPlane:
                 small = []
             flow = self._accept(frame)
             if flow is not None:
-                self._outbound.send_data(flow, (frame,), now)
+                if self._pacing.passes(len(frame)):
+                    self._outbound.send_data(flow, (frame,), now)
+                else:
+                    self._pacing.hold(flow, (frame,), now)
         if small:
             self._send_small(small, now)
+        if now >= self._pacing.due:
+            for flow, row in self._pacing.drain(now):
+                self._outbound.send_data(flow, row, now)
 
     def _send_small(self, frames: Sequence[Buffer], now: float) -> None:
         if len(frames) > 1 and not self._guard.is_alert:
@@ -185,7 +205,10 @@ class TunPlane:
             if flow is not None:
                 flows.setdefault(flow, []).append(frame)
         for flow, row in flows.items():
-            self._outbound.send_data(flow, row, now)
+            if self._pacing.passes(sum(map(len, row))):
+                self._outbound.send_data(flow, row, now)
+            else:
+                self._pacing.hold(flow, row, now)
 
     def _accept(self, frame: Buffer) -> Flow | None:
         """The flow that a frame goes to; None if it is dropped, which is counted."""

@@ -12,6 +12,8 @@ from tunnel.model.errors import MalformedFrame
 IPV4_HEADER_BYTES = 20
 IPV6_HEADER_BYTES = 40
 
+_WITH_PORTS = (6, 17)
+"""TCP and UDP."""
 _END, _NO_OPERATION, _LOOSE_ROUTE, _STRICT_ROUTE = 0, 1, 131, 137
 """IPv4 options; the last two are source routes."""
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
@@ -53,6 +55,23 @@ def addresses_of(packet: Buffer, at: int = 0) -> tuple[bytes, bytes]:
     if ip_version(packet, at) == 4:
         return bytes(packet[at + 12 : at + 16]), bytes(packet[at + 16 : at + 20])
     return bytes(packet[at + 8 : at + 24]), bytes(packet[at + 24 : at + 40])
+
+
+def stream_of(packet: Buffer, at: int = 0) -> bytes:
+    """What the packets of one stream have in common: protocol, addresses, and for TCP and UDP the ports.
+
+    For a well-formed packet. Fragments and packets with IPv6 extension headers count without ports.
+    """
+    if packet[at] >> 4 == 6:
+        protocol, ports = packet[at + 6], at + IPV6_HEADER_BYTES
+        addresses = packet[at + 8 : at + 40]
+    else:
+        is_fragment = (packet[at + 6] & 0x3F) | packet[at + 7]
+        protocol, ports = packet[at + 9], at + (packet[at] & 0x0F) * 4
+        addresses = packet[at + 12 : at + 20]
+        if is_fragment:
+            ports = len(packet)
+    return bytes([protocol, *addresses, *(packet[ports : ports + 4] if protocol in _WITH_PORTS else b"")])
 
 
 def leads_on(packet: Buffer, at: int = 0) -> bool:

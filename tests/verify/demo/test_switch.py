@@ -36,6 +36,9 @@ class ScriptedSocket:
     def send_batch(self, transmit: Transmit) -> int:
         raise NotImplementedError("one by one")
 
+    def unsent_bytes(self) -> int:
+        return 0
+
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         await trio.lowlevel.checkpoint()
         return self.batches.pop(0)

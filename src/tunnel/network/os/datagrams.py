@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
+import termios
+from array import array
 from collections.abc import Iterator
 
 import trio
@@ -32,6 +35,7 @@ class RealDatagramSocket(RealUdpSocket[tuple[bytes, Endpoint]]):
 
     def __init__(self, opened: socket.socket, without: frozenset[Offload] = frozenset()) -> None:
         super().__init__(opened, without)
+        self._unsent = array("i", [0])
         self._ttl_option = (
             (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT)
             if opened.family == socket.AF_INET6
@@ -62,6 +66,13 @@ class RealDatagramSocket(RealUdpSocket[tuple[bytes, Endpoint]]):
         if self._send_at_once(buffers, count, segment_size, way.remote, ()):
             return count
         return 0 if count == 1 else self._send_each(transmit.datagrams(), way.remote, ())
+
+    def unsent_bytes(self) -> int:
+        """What waits in this machine's queues: for a network card, a shaper, a neighbour's address."""
+        if self._closed:
+            return 0
+        fcntl.ioctl(self._socket, termios.TIOCOUTQ, self._unsent)
+        return self._unsent[0]
 
     async def receive_segments(self) -> Iterator[Segments]:
         """Wait for at least one datagram; at most BATCH reads, each made when it is taken."""

@@ -68,6 +68,10 @@ class SwitchedSocket:
         assert remote is not None
         return sum(self.send_nowait(b"".join(parts), remote) for parts in transmit.datagrams())
 
+    def unsent_bytes(self) -> int:
+        """Those of the real one."""
+        return self._real.unsent_bytes()
+
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         """Wait for at least one datagram that comes through."""
         while True:

@@ -108,6 +108,10 @@ class MemoryDatagramSocket(MemorySocket):
         assert remote is not None
         return sum(self.send_nowait(b"".join(parts), remote) for parts in transmit.datagrams())
 
+    def unsent_bytes(self) -> int:
+        """None: what is sent has left."""
+        return 0
+
     async def receive_batch(self) -> list[tuple[bytes, Endpoint]]:
         """Wait for at least one datagram; at most BATCH."""
         return [(packet.payload, packet.source) for packet in await self._receive()]
