@@ -8,10 +8,10 @@ All public names are here. Each is loaded when it is first used, so that the com
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tunnel.embedding import Node, Peer, PingResult, open_node
     from tunnel.model.endpoint import Endpoint
     from tunnel.model.errors import (
@@ -73,4 +73,6 @@ if not TYPE_CHECKING:  # else every misspelled name would pass type checks
     def __getattr__(name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module 'tunnel' has no attribute {name!r}")
+        from importlib import import_module
+
         return getattr(import_module(f"tunnel.{_HOMES.get(name, 'model.errors')}"), name)

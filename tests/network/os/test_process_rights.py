@@ -33,7 +33,12 @@ DENIED = "Permission denied"
 
 
 def run(code: str, *arguments: object) -> list[str]:
-    argv = [sys.executable, "-c", f"from tunnel.network.os.process_rights import *\n{code}", *map(str, arguments)]
+    argv = [
+        sys.executable,
+        "-c",
+        f"from pathlib import Path\nfrom tunnel.network.os.process_rights import *\n{code}",
+        *map(str, arguments),
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()

@@ -6,6 +6,8 @@ import json
 import os
 import select
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 from tests.network.igd_double import IgdDouble, open_igd
 
+import tunnel
 from tunnel.network.os import upnp_client
 from tunnel.network.os.upnp_client import UpnpWorkerClient
 
@@ -115,3 +118,23 @@ def test_it_is_started_again_where_it_has_ended(process: UpnpWorkerClient, monke
     first.shutdown(socket.SHUT_RDWR)
     assert process.run(b"{}", lambda: False) == b""
     assert process.start() is not first
+
+
+def test_it_loads_little() -> None:
+    """It is there as long as the node: each library that it does not need would take memory all that time."""
+    program = f"import sys; sys.path.append({str(Path(tunnel.__file__).parents[1])!r})"
+    argv = [sys.executable, "-I", "-S", "-c", f"{program}; import tunnel.network.os.upnp_worker; print(*sys.modules)"]
+    loaded = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
+    assert "json" in loaded
+    assert not {"ipaddress", "pathlib", "site", "socket", "trio", "typing"} & set(loaded)
+
+
+@pytest.mark.upnp
+def test_no_module_of_the_working_directory_is_run(
+    process: UpnpWorkerClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit")
+    (tmp_path / "miniupnpc.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    with open_igd() as igd:
+        assert "no UPnP gateway answers" in json.loads(process.run(request(igd, "/nothing"), lambda: False))["failed"]

@@ -3,7 +3,8 @@
 Linux only, by libc's own functions. It holds for the calling thread and those that it starts later, so call it before
 there are others. Nothing here raises if the kernel lacks a feature: then less is given up.
 
-Must not know Trio: the UPnP worker process uses it too.
+The UPnP worker process uses it too: what it imports stays in memory as long as a node runs, so it is little, and not
+Trio.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ import resource
 import struct
 from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CAP_DAC_OVERRIDE, CAP_SETGID, CAP_SETUID, CAP_NET_ADMIN = 1, 6, 7, 12
 """To use any user's files; to change the group and the user; to set up interfaces and routes."""

@@ -10,7 +10,7 @@ miniupnpc blocks, keeps all that an HTTP server sends, however much, and follows
 is limited to MAX_MEMORY, is ended by its own alarm when its patience is over, and posts only to the gateway. A call
 that was abandoned maps nothing from then on, or takes its mapping back.
 
-The one file that names miniupnpc. It must not know Trio, which takes long to load.
+The one file that names miniupnpc. What it imports stays in memory as long as a node runs: little, and not Trio.
 
     request  {"word": map | unmap | holds, "url": the description's, "arguments": {...}}
     answer   {"said": ...} | {"refused": [code, text]} | {"failed": text}
@@ -18,16 +18,17 @@ The one file that names miniupnpc. It must not know Trio, which takes long to lo
 
 from __future__ import annotations
 
-import importlib.util
-import ipaddress
 import json
 import re
 import resource
 import signal
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from tunnel.model.errors import Refused, Unreachable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MAX_MEMORY = 64 << 20
 """Bytes of RLIMIT_DATA. Not RLIMIT_AS: the locale files that each Python maps are larger on some systems."""
@@ -44,16 +45,26 @@ _PERMANENT_ONLY = ("OnlyPermanentLeasesSupported", "Invalid Args")
 _CONFLICTS = ("ConflictInMappingEntry", "ConflictWithOtherMechanisms")
 """UPnP errors 718 and 729: another port may be free."""
 _URL = re.compile(r"http://([0-9.]{7,15})(?::[0-9]{1,5})?/[!-~]{0,1000}", re.ASCII)
+_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_ADDRESS = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}", re.ASCII)
 
 IsAbandoned = Callable[[], bool]
 
 
 def is_installed() -> bool:
     """Whether this Python has miniupnpc, which has no ready build for 3.14 and newer."""
+    return bool(folder())
+
+
+def folder() -> str:
+    """Where miniupnpc is installed; empty if it is not."""
+    from importlib.util import find_spec
+
     try:
-        return importlib.util.find_spec("miniupnpc") is not None
+        spec = find_spec("miniupnpc")
     except ValueError:  # the import is blocked
-        return False
+        return ""
+    return spec.origin.rpartition("/")[0] if spec is not None and spec.origin else ""
 
 
 def host_of(url: str) -> str | None:
@@ -106,9 +117,11 @@ def _map(
 ) -> Mapping[str, str | int | bool]:
     """`lease` 0: permanent. `tells_entries`: whether the gateway lists the mapping that it has just made."""
     try:
-        outside = str(ipaddress.IPv4Address(upnp.externalipaddress()))
+        outside = upnp.externalipaddress()
     except Exception as error:
         raise Refused("no_external_address", str(error)) from error
+    if not _ADDRESS.fullmatch(outside):
+        raise Refused("no_external_address", f"{outside!r} is no IPv4 address")
     refusal = ""
     for external_port in range(first_port, min(first_port + TRIES, 65536)):
         for seconds in (lease, 0) if lease else (0,):

@@ -11,16 +11,15 @@ It is started while the node may still become another user, with an empty enviro
 gives up all rights before the first request, so each fork has none either. When the node's end of the socket closes, a
 call under way counts as abandoned, and then this process ends.
 
-Started as `python -m tunnel.network.os.upnp_worker`, its SOCK_SEQPACKET socket as stdin.
+Started by upnp_client.py, its SOCK_SEQPACKET socket as stdin, in an interpreter that loads little: it is there as long
+as the node. So the socket is only a descriptor here, and each read and write is a packet.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import select
 import signal
-import socket
 import sys
 from contextlib import suppress
 
@@ -55,23 +54,23 @@ def give_up_rights() -> None:
     forbid_files()
 
 
-def serve_calls(channel: socket.socket) -> None:
+def serve_calls(channel: int) -> None:
     """Serve calls until the other end is closed."""
     while packet := _receive(channel):
         if packet != ABANDONED:
             patience, _, request = packet.partition(b"\n")
             answer = _run(channel, float(patience), request)
             with suppress(OSError):
-                channel.send(answer)
+                os.write(channel, answer)
 
 
-def _run(channel: socket.socket, patience: float, request: bytes) -> bytes:
+def _run(channel: int, patience: float, request: bytes) -> bytes:
     """One call, in a process that has ended when this returns."""
     answer, answering = os.pipe()
     waiting, wait = os.pipe()
     child = os.fork()
     if child == 0:
-        for inherited in (channel.fileno(), answer, wait):
+        for inherited in (channel, answer, wait):
             os.close(inherited)
         try:
             limit_process(patience)
@@ -82,7 +81,7 @@ def _run(channel: socket.socket, patience: float, request: bytes) -> bytes:
     os.close(waiting)
     is_waited_for = True
     try:
-        while answer not in select.select([answer, channel.fileno()] if is_waited_for else [answer], [], [])[0]:
+        while answer not in select.select([answer, channel] if is_waited_for else [answer], [], [])[0]:
             _receive(channel)  # the call is abandoned, or the node has ended
             is_waited_for = False
             os.close(wait)
@@ -96,9 +95,9 @@ def _run(channel: socket.socket, patience: float, request: bytes) -> bytes:
         os.waitpid(child, 0)
 
 
-def _receive(channel: socket.socket) -> bytes:
+def _receive(channel: int) -> bytes:
     try:
-        return channel.recv(MAX_PACKET)
+        return os.read(channel, MAX_PACKET)
     except OSError:
         return b""
 
@@ -107,12 +106,12 @@ def _is_readable(pipe: int) -> bool:
     return bool(select.select([pipe], [], [], 0)[0])
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Give up all rights, and serve calls on stdin. Exits with a reason if it cannot."""
     with suppress(ImportError):
-        importlib.import_module("miniupnpc")  # while files may be read
+        __import__("miniupnpc")  # while files may be read
     try:
         give_up_rights()
     except OSError as error:
         sys.exit(f"UPnP's process cannot give up its rights: {error}")
-    with socket.socket(fileno=0) as opened:
-        serve_calls(opened)
+    serve_calls(sys.stdin.fileno())
