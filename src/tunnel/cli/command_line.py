@@ -9,6 +9,7 @@ from functools import partial
 
 from cyclopts import App, CycloptsError, Parameter
 
+from tunnel.cli.deferred_module import defer
 from tunnel.cli.exit_codes import FAILED, INTERRUPTED, USAGE, exit_of, leaves_of
 from tunnel.cli.pasted_invite import without_pasted
 from tunnel.cli.settings_file import read_settings
@@ -78,6 +79,7 @@ def build_app() -> App:
 def run(argv: Sequence[str]) -> int:
     """Run one command to its end. Every error becomes one line on stderr and an exit code."""
     prepare_outputs()
+    defer("asyncio")
     app = build_app()
     try:
         result = app(argv, print_error=False, exit_on_error=False, verbose=False, result_action="return_value")
