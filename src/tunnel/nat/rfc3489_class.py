@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import greenback
 import stun
 import trio
 
@@ -82,8 +83,6 @@ async def classify_rfc3489(
     `source` is our address toward the server; without it a machine without NAT is taken for a full cone. All tests
     together may take `patience` seconds. Raises DeviceError if no socket can be had; everything else is a note.
     """
-    import greenback
-
     socket = await datagrams.open_socket(Endpoint("0.0.0.0", 0))
     try:
         with trio.move_on_after(patience):
@@ -124,8 +123,6 @@ class _BlockingSocket:
         self._socket.send_nowait(datagram, Endpoint(*remote))
 
     def recvfrom(self, _: int) -> tuple[bytes, tuple[str, int]]:
-        import greenback
-
         return greenback.await_(self._receive())
 
     async def _receive(self) -> tuple[bytes, tuple[str, int]]:

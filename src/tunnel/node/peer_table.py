@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 
 from tunnel.crypto.network_keys import tunnel_address6
 from tunnel.dataplane.flow import Flow
@@ -211,8 +212,6 @@ class PeerTable:
         if (holder := self._names.holder_of(wanted)) is not None and self.at(holder) is None:
             away = "which is not here" if is_told else f"of which nothing more is known yet; {_UNTOLD}"
             raise PeerUnreachable(f"{wanted!r} is {holder}, {away}")
-        from difflib import get_close_matches
-
         names = sorted({peer.name for peer in self if peer.name})
         by_folded = {folded(name): name for name in names}
         nearest = get_close_matches(folded(wanted), by_folded, n=1)

@@ -80,12 +80,14 @@ async def serve(
     directory cannot be used.
     """
     certificate = open_certificate(settings, world.store, world.entropy) if tls else None
+    binding = (
+        b"" if certificate is None else certificate.pin
+    )  # loads a library, which must be before rights are given up
     kept = settings.state / REGISTRY_FILE if settings.state else leases
     max_leases = LEASES_PER_NODE * settings.max_nodes_per_network
     with closing(Registry(kept, settings.addresses, max_leases_per_network=max_leases)) as registry:
         async with _open_listeners(settings, world) as listeners:
             world.privileges.lay_down(keeps_interface=False)
-            binding = b"" if certificate is None else certificate.pin
             context = _make_context(settings, world, registry, listeners.stun, binding)
             await _serve_all(context, listeners, certificate, task_status)
 
