@@ -109,7 +109,7 @@ def test_a_link_that_becomes_faster_is_used(flow: Flow) -> None:
 
 
 def test_what_is_stuck_keeps_nothing_else(flow: Flow) -> None:
-    """The kernel keeps some packets for a neighbour that does not answer, and they are not our link's."""
+    """The kernel keeps some packets for a neighbor that does not answer, and they are not our link's."""
     held = 200_000
     backlog = SendBacklog(lambda: held)
     backlog._limit = LEAST

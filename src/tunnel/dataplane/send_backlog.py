@@ -19,7 +19,7 @@ WINDOW = 0.005
 LOOK_AGAIN = 0.001
 """Seconds until the next look."""
 STUCK = 0.1
-"""Seconds without progress after which bytes count as stuck: a neighbour that answers no ARP, a card without a link.
+"""Seconds without progress after which bytes count as stuck: a neighbor that answers no ARP, a card without a link.
 Others do not wait for them.
 """
 

@@ -68,7 +68,7 @@ class RealDatagramSocket(RealUdpSocket[tuple[bytes, Endpoint]]):
         return 0 if count == 1 else self._send_each(transmit.datagrams(), way.remote, ())
 
     def unsent_bytes(self) -> int:
-        """What waits in this machine's queues: for a network card, a shaper, a neighbour's address."""
+        """What waits in this machine's queues: for a network card, a shaper, a neighbor's address."""
         if self._closed:
             return 0
         fcntl.ioctl(self._socket, termios.TIOCOUTQ, self._unsent)
