@@ -43,7 +43,7 @@ SEALED = (Kind.DATA, Kind.CONTROL)
 ENDS = {
     MemoryDatagramSocket.send_batch.__code__,
     MemoryDevice.write_nowait.__code__,
-    Link.send_relay.__code__,
+    Link.queue_relay.__code__,
 }
 
 

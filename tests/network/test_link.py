@@ -50,6 +50,13 @@ class SlowChannel:
         self.sent += messages
         self.writes.append(len(messages))
 
+    @property
+    def takes_nowait(self) -> bool:
+        return False
+
+    def send_nowait(self, *messages: bytes) -> bool:
+        raise AssertionError("it takes nothing at once")
+
     async def receive(self) -> bytes:
         return await self.incoming.receive()
 

@@ -22,7 +22,10 @@ class Box:
     def send_signal(self, signal: Signal) -> None:
         raise AssertionError
 
-    def send_relay(self, handle: bytes, datagram: bytes) -> bool:
+    def queue_relay(self, handle: bytes, datagram: bytes) -> bool:
+        raise AssertionError
+
+    def flush_relay(self) -> None:
         raise AssertionError
 
 

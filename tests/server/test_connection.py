@@ -406,6 +406,13 @@ class Pipe:
         for message in messages:
             await self.sending.send(message)
 
+    @property
+    def takes_nowait(self) -> bool:
+        return False
+
+    def send_nowait(self, *messages: bytes) -> bool:
+        raise AssertionError("it takes nothing at once")
+
     async def receive(self) -> bytes:
         return await self.receiving.receive()
 
@@ -416,7 +423,10 @@ class Absent:
     def send_signal(self, signal: Signal) -> None:
         raise AssertionError("nobody speaks to it")
 
-    def send_relay(self, handle: bytes, datagram: bytes) -> bool:
+    def queue_relay(self, handle: bytes, datagram: bytes) -> bool:
+        raise AssertionError("nobody speaks to it")
+
+    def flush_relay(self) -> None:
         raise AssertionError("nobody speaks to it")
 
 

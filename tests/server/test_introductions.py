@@ -32,8 +32,11 @@ class Box:
     def send_signal(self, signal: Signal) -> None:
         self.told.append(signal)
 
-    def send_relay(self, handle: bytes, datagram: bytes) -> bool:
+    def queue_relay(self, handle: bytes, datagram: bytes) -> bool:
         return False
+
+    def flush_relay(self) -> None:
+        pass
 
 
 class Table:

@@ -28,8 +28,11 @@ class Box:
     def send_signal(self, signal: Signal) -> None:
         self.signals.append(signal)
 
-    def send_relay(self, handle: bytes, datagram: bytes) -> bool:
+    def queue_relay(self, handle: bytes, datagram: bytes) -> bool:
         return False
+
+    def flush_relay(self) -> None:
+        pass
 
 
 def member(name: str, network: NetworkId = HOME) -> tuple[Member, Box]:

@@ -24,11 +24,14 @@ class Box:
     def send_signal(self, signal: Signal) -> None:
         raise AssertionError("the relay says nothing")
 
-    def send_relay(self, handle: bytes, datagram: bytes) -> bool:
+    def queue_relay(self, handle: bytes, datagram: bytes) -> bool:
         if len(self.frames) >= self.room:
             return False
         self.frames.append((handle, datagram))
         return True
+
+    def flush_relay(self) -> None:
+        pass
 
 
 def join(presence: Presence, name: str, network: NetworkId = HOME, room: int = 1000) -> tuple[Member, Box]:

@@ -67,8 +67,11 @@ class Box:
     def send_signal(self, signal: Signal) -> None:
         raise AssertionError("circuits are peer updates")
 
-    def send_relay(self, handle: bytes, datagram: bytes) -> bool:
+    def queue_relay(self, handle: bytes, datagram: bytes) -> bool:
         return False
+
+    def flush_relay(self) -> None:
+        pass
 
 
 class Room:

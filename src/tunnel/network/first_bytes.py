@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 import trio
 
+from tunnel.network.nowait_stream import NowaitStream, as_nowait
 
-class FirstBytesStream(trio.abc.Stream):
+
+class FirstBytesStream(NowaitStream):
     """Wraps a stream; calls `on_first` before it returns the first bytes. What that raises leaves `receive_some`."""
 
     def __init__(self, stream: trio.abc.Stream, on_first: Callable[[], None]) -> None:
         self._stream = stream
+        self._nowait = as_nowait(stream)
         self._on_first: Callable[[], None] | None = on_first
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
@@ -25,6 +28,16 @@ class FirstBytesStream(trio.abc.Stream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """As the stream does."""
         await self._stream.send_all(data)
+
+    @property
+    def takes_nowait(self) -> bool:
+        """As the stream does."""
+        return self._nowait is not None and self._nowait.takes_nowait
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
+        """As the stream does."""
+        assert self._nowait is not None
+        return self._nowait.send_nowait(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the stream does."""

@@ -3,6 +3,7 @@
     send_signal --> signal queue --+
                                    +--> run_writer --> MessageChannel --> the other side's receive
     send_relay ---> relay queue ---+
+         `--> MessageChannel at once, where nothing is before it
 
 Both ends use it alike. A signal is never dropped: a link that can take no more breaks. A relay frame never blocks: it
 is dropped when its lane is full or it is too old. Nothing here knows what a signal means.
@@ -45,7 +46,16 @@ class Messages(Protocol):
     """The channel under a link; `MessageChannel` is one."""
 
     async def send(self, *messages: bytes) -> None:
-        """Send messages, together where that is cheaper."""
+        """Send messages, together where that is cheaper, after what `send_nowait` has left."""
+        ...
+
+    @property
+    def takes_nowait(self) -> bool:
+        """Whether `send_nowait` may be called now."""
+        ...
+
+    def send_nowait(self, *messages: bytes) -> bool:
+        """Send messages without waiting. False: the rest waits for `send`."""
         ...
 
     async def receive(self) -> bytes:
@@ -84,6 +94,8 @@ class Link:
         self._budget = budget or QueueBudget(sys.maxsize)
         self._relay = RelayQueue(per_lane=relay_queue, max_wait=timings.relay_max_wait, budget=self._budget)
         self._write_bytes = BATCH_BYTES
+        self._unsent_write = 0
+        """Bytes that count as written until the writer sends what `send_nowait` left."""
         self._work = trio.lowlevel.ParkingLot()
         self._progress = trio.lowlevel.ParkingLot()
         self._broken: str | None = None
@@ -113,12 +125,35 @@ class Link:
         self._work.unpark_all()
 
     def send_relay(self, handle: bytes, datagram: bytes) -> bool:
-        """Queue a datagram for the lane `handle` (8 bytes). False: dropped, it is full or the link broke."""
-        if self._broken is not None or not self._relay.put(handle, datagram, trio.current_time()):
-            return False
-        if self._work:
+        """Send a datagram of the lane `handle` (8 bytes), or queue it. False: dropped, it is full or the link broke."""
+        is_queued = self.queue_relay(handle, datagram)
+        self.flush_relay()
+        return is_queued
+
+    def queue_relay(self, handle: bytes, datagram: bytes) -> bool:
+        """The same for several that leave together, at the `flush_relay` that must follow."""
+        return self._broken is None and self._relay.put(handle, datagram, trio.current_time())
+
+    def flush_relay(self) -> None:
+        """Send what is queued: at once if nothing is before it, else the writer does it in its turn.
+
+        To wake the writer costs as much as to send a record.
+        """
+        if self._relay and not self._signals and not self._unsent_write and self._channel.takes_nowait:
+            self._send_nowait()
+        if (self._relay or self._unsent_write) and self._work:
             self._work.unpark_all()
-        return True
+
+    def _send_nowait(self) -> None:
+        batches = self._take_batches(trio.current_time())
+        if not batches:
+            return
+        messages = [encode_relay_batch(batch) for batch in batches]
+        if not self._channel.send_nowait(*messages):
+            self._unsent_write = COPIES * sum(map(len, messages))
+            self._budget.begin_write(self._unsent_write)
+        self._relay_sent += sum(map(len, batches))
+        self._fit_writes(0.0)
 
     def forget_old_relay(self) -> None:
         """Drop relay frames that waited too long now, not when their turn comes: the other side may take none."""
@@ -206,6 +241,13 @@ class Link:
             if self._signals:
                 patience.deadline = begun + self._send_patience
                 await self._send_signals()
+            elif self._unsent_write:
+                patience.deadline = begun + self._send_patience
+                size = self._unsent_write
+                self._end_unsent_write()
+                with self._budget.writing(size, patience):
+                    await self._channel.send()
+                self._fit_writes(trio.current_time() - begun)
             elif batches := self._take_batches(begun):
                 patience.deadline = begun + self._send_patience
                 messages = [encode_relay_batch(batch) for batch in batches]
@@ -246,8 +288,13 @@ class Link:
         if self._broken is None:
             self._broken = why
             self._relay.clear()
+            self._end_unsent_write()
             self._work.unpark_all()
             self._progress.unpark_all()
+
+    def _end_unsent_write(self) -> None:
+        self._budget.end_write(self._unsent_write)
+        self._unsent_write = 0
 
     def _decode_batch(self, message: bytes) -> list[tuple[bytes, bytes]]:
         pairs: list[tuple[bytes, bytes]] = []

@@ -19,6 +19,7 @@ from tunnel.model.rates import TokenBucket
 from tunnel.network.fair_queueing import Share
 from tunnel.network.frame_reader import FrameReader, Overlong
 from tunnel.network.message_inbox import MessageInbox
+from tunnel.network.nowait_stream import NowaitStream, as_nowait
 from tunnel.network.write_lock import WriteLock
 
 MAX_HEAD = 8192
@@ -54,7 +55,7 @@ class _Phase(Enum):
     """The server refused the handshake; the body of its answer follows."""
 
 
-class MeteredStream(trio.abc.Stream):
+class MeteredStream(NowaitStream):
     """Wraps a stream; returns what is for the library, puts messages into the inbox, and raises Overlong for what the
     peer may not send.
 
@@ -76,6 +77,7 @@ class MeteredStream(trio.abc.Stream):
     ) -> None:
         """`is_strict`: the peer is a stranger until `message_done`. Without a share nothing waits for a turn."""
         self._stream = stream
+        self._nowait = as_nowait(stream)
         self._share = share
         self._frames = frames
         self._inbox = inbox
@@ -126,6 +128,18 @@ class MeteredStream(trio.abc.Stream):
             self._share.charge(WRITE_PIECES + len(data) / BYTES_A_PIECE)
         async with self._writing:
             await self._stream.send_all(data)
+
+    @property
+    def takes_nowait(self) -> bool:
+        """Whether nobody sends, and the stream takes it."""
+        return self._nowait is not None and not self._writing.is_taken and self._nowait.takes_nowait
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
+        """As the stream does."""
+        assert self._nowait is not None
+        if self._share is not None:
+            self._share.charge(WRITE_PIECES + len(data) / BYTES_A_PIECE)
+        return self._nowait.send_nowait(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the stream does."""

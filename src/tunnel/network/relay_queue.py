@@ -89,6 +89,14 @@ class QueueBudget:
             self._written -= size
             del self._writes[scope]
 
+    def begin_write(self, size: int) -> None:
+        """A link holds so many bytes more, which its writer is about to write."""
+        self._written += size
+
+    def end_write(self, size: int) -> None:
+        """It writes them, or has given up."""
+        self._written -= size
+
     def take(self, size: int) -> None:
         """A queue holds this many bytes more."""
         self.held += size

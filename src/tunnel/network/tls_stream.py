@@ -11,6 +11,7 @@ import ssl
 
 import trio
 
+from tunnel.network.nowait_stream import NowaitStream, as_nowait
 from tunnel.network.write_lock import WriteLock
 
 MAX_RECEIVE = 64 * 1024
@@ -19,7 +20,7 @@ MAX_RECORDS = 32
 """TLS records that a read opens at most: 512 KiB of full ones. What came may hold 11,000 of a byte: 0.2 s."""
 
 
-class TlsStream(trio.abc.Stream):
+class TlsStream(NowaitStream):
     """Call `do_handshake` first. One task receives; others may send.
 
     As HTTPS does, it closes without a last record and takes the stream's end for the connection's. A failure of TLS is
@@ -29,12 +30,15 @@ class TlsStream(trio.abc.Stream):
     def __init__(self, stream: trio.abc.Stream, context: ssl.SSLContext, *, server_hostname: str | None = None) -> None:
         """The client's side with a host name, else the server's."""
         self._stream = stream
+        self._nowait = as_nowait(stream)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_hostname is None, server_hostname=server_hostname
         )
         self._sending = WriteLock()
+        self._has_unsent = False
+        """Whether the stream took what it has not sent."""
         self._needs_more = False
         """Whether what has come is no whole record."""
         self._has_ended = False
@@ -89,6 +93,25 @@ class TlsStream(trio.abc.Stream):
                 raise self._broken() from error
         await self._flush()
 
+    @property
+    def takes_nowait(self) -> bool:
+        """Whether nobody sends, and all is sent."""
+        return (
+            self._nowait is not None
+            and not (self._sending.is_taken or self._has_unsent or self._is_broken or self._is_closed)
+            and not self._outgoing.pending
+        )
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
+        """Send what the stream can send now. Raises trio.BrokenResourceError if TLS fails."""
+        assert self._nowait is not None
+        try:
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            raise self._broken() from error
+        self._has_unsent = not self._nowait.send_nowait(self._outgoing.read())
+        return not self._has_unsent
+
     async def wait_send_all_might_not_block(self) -> None:
         """As the stream does."""
         await self._stream.wait_send_all_might_not_block()
@@ -133,7 +156,8 @@ class TlsStream(trio.abc.Stream):
         """Return when all that was written so far is sent."""
         async with self._sending:
             try:
-                if self._outgoing.pending:
+                if self._outgoing.pending or self._has_unsent:
+                    self._has_unsent = False
                     await self._stream.send_all(self._outgoing.read())
                 else:
                     await trio.lowlevel.checkpoint()

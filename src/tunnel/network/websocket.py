@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -87,20 +87,39 @@ class MessageChannel:
 
         A cancelled send may leave half a frame behind, so it breaks the channel.
         """
-        for message in messages:
-            if len(message) > self._max_message:
-                raise LocalProtocolError(f"a message of {len(message)} bytes is longer than {self._max_message}")
+        frames = self._frames(messages)
         self._check_open()
         if self._connection.closed is not None:
             raise trio.BrokenResourceError(f"the WebSocket is closed: {self._connection.closed.code}")
         try:
-            await self._stream.send_all(b"".join([part for message in messages for part in self._frame(message)]))
+            await self._stream.send_all(frames)
         except _CLOSED as error:
             self._check_open()
             raise trio.BrokenResourceError(f"the WebSocket is closed: {error}") from error
         except BaseException:
             self._break()
             raise
+
+    @property
+    def takes_nowait(self) -> bool:
+        """Whether `send_nowait` may be called: the channel is open, nothing is being sent or waits to be."""
+        is_open = not (self._closed or self._broken) and self._connection.closed is None
+        return is_open and self._stream.takes_nowait
+
+    def send_nowait(self, *messages: bytes) -> bool:
+        """Send messages in one write, without waiting. False: some of it waits until `send` is called, if only with
+        nothing. Failures of the connection show there, too.
+        """
+        try:
+            return self._stream.send_nowait(self._frames(messages))
+        except _CLOSED:
+            return False
+
+    def _frames(self, messages: Sequence[bytes]) -> bytes:
+        for message in messages:
+            if len(message) > self._max_message:
+                raise LocalProtocolError(f"a message of {len(message)} bytes is longer than {self._max_message}")
+        return b"".join([part for message in messages for part in self._frame(message)])
 
     def _frame(self, message: bytes) -> tuple[bytes, bytes | bytearray]:
         """A message as the two parts of a frame.

@@ -14,6 +14,11 @@ class WriteLock:
         self._is_taken = False
         self._waiting = trio.lowlevel.ParkingLot()
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether somebody writes."""
+        return self._is_taken
+
     async def __aenter__(self) -> None:
         while self._is_taken:
             await self._waiting.park()

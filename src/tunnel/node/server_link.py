@@ -135,8 +135,10 @@ class ServerLink:
         """The same for each of a batch; how many were not dropped."""
         if self._connection is None:
             return 0
-        send = self._connection.link.send_relay
-        return sum([send(transmit.handle, b"".join(parts)) for parts in transmit.datagrams()])
+        link = self._connection.link
+        queued = sum([link.queue_relay(transmit.handle, b"".join(parts)) for parts in transmit.datagrams()])
+        link.flush_relay()
+        return queued
 
     def check(self) -> None:
         """Ping now, and dial again unless the server sends something within a second."""

@@ -32,8 +32,12 @@ class Mailbox(Protocol):
         """Queue a signal. Never fails: a full queue breaks the link, which its own connection then finds out."""
         ...
 
-    def send_relay(self, handle: bytes, datagram: bytes) -> bool:
-        """Queue a relay frame; False when it was dropped."""
+    def queue_relay(self, handle: bytes, datagram: bytes) -> bool:
+        """Queue a relay frame until `flush_relay`; False when it was dropped."""
+        ...
+
+    def flush_relay(self) -> None:
+        """Send what is queued."""
         ...
 
 

@@ -3,7 +3,7 @@
     A --[handle of B | datagram]--> server --[handle of A | datagram]--> B
 
 A frame reaches only members of the sender's network. Each sender has a token bucket. A receiver that takes nothing
-loses frames in its own queue (`Mailbox.send_relay` returns False) and slows no other. Drops are counted.
+loses frames in its own queue (`Mailbox.queue_relay` returns False) and slows no other. Drops are counted.
 """
 
 from __future__ import annotations
@@ -65,16 +65,20 @@ class Relay:
         statistics, allowance = self.statistics, sender.allowance
         receivers = self._presence.handles_of(sender.network)
         own = sender.node.handle
+        reached: dict[Member, None] = {}
         for index, (handle, datagram) in enumerate(entries):
             receiver = receivers.get(handle)
             is_lost = receiver is None or receiver is sender
             if not allowance.take(now, len(datagram) + FRAME_COST + (NOBODY_COST if is_lost else 0)):
                 statistics.dropped_over_rate += len(entries) - index
-                return
+                break
             if receiver is None or receiver is sender:
                 statistics.dropped_no_receiver += 1
-            elif not receiver.mailbox.send_relay(own, datagram):
+            elif not receiver.mailbox.queue_relay(own, datagram):
                 statistics.dropped_slow_receiver += 1
             else:
                 statistics.frames += 1
                 statistics.bytes += len(datagram)
+                reached[receiver] = None
+        for receiver in reached:
+            receiver.mailbox.flush_relay()

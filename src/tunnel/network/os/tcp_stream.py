@@ -10,6 +10,8 @@ import socket
 
 import trio
 
+from tunnel.network.nowait_stream import NowaitStream
+
 RECEIVE_BYTES = 64 * 1024
 """Read at most unless told otherwise."""
 UNSENT = 16 * 1024
@@ -18,7 +20,7 @@ AT_ONCE = 4
 """Reads and writes that need not wait, after which others have their turn."""
 
 
-class TcpStream(trio.abc.Stream):
+class TcpStream(NowaitStream):
     """Sends without delay (TCP_NODELAY). One task sends and one receives.
 
     What need not wait is a checkpoint only each `AT_ONCE` times, but finds a cancelled scope each time.
@@ -30,6 +32,8 @@ class TcpStream(trio.abc.Stream):
         self._at_once = 0
         self._is_drained = False
         """Whether the last read took all that had come."""
+        self._unsent = b""
+        """What `send_nowait` took and the kernel did not."""
         connected.setblocking(False)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
@@ -53,6 +57,8 @@ class TcpStream(trio.abc.Stream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send everything."""
         await trio.lowlevel.checkpoint_if_cancelled()
+        if self._unsent:
+            data, self._unsent = self._unsent + data, b""
         try:
             sent, has_waited = self._send(data), False
             while sent < len(data):
@@ -64,6 +70,21 @@ class TcpStream(trio.abc.Stream):
             raise _stream_error(error) from error
         if not has_waited:
             await self._pause()
+
+    @property
+    def takes_nowait(self) -> bool:
+        """Whether all that `send_nowait` took is sent."""
+        return not self._unsent
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
+        """Send what the kernel takes now."""
+        try:
+            sent = self._send(data)
+        except OSError:
+            sent = 0  # the next call of `send_all` fails, too
+        if sent < len(data):
+            self._unsent = bytes(memoryview(data)[sent:])
+        return not self._unsent
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the kernel takes bytes."""
