@@ -43,7 +43,7 @@ from tunnel.wire.signals import SUBPROTOCOL
 if TYPE_CHECKING:
     from typing import Any
 
-UNMASKED_FROM = 1024
+UNMASKED_FROM = 64
 """Bytes from which a client's message inside TLS has a mask of zeros (see `MessageChannel.send`)."""
 CLOSE_PATIENCE = 1.0
 """Seconds for the closing handshake; then the stream is simply closed."""

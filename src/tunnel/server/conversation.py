@@ -41,6 +41,8 @@ UPDATES_AT_ONCE = 8
 MESSAGES_RATE = 10_000.0
 """Messages a second that are read from one member, whatever is in them; the rest wait."""
 MESSAGES_PAUSE = 0.01
+RENEWAL = 0.05
+"""Seconds by which the end of silence may be too early: to move a deadline costs as much as to read a message."""
 FRAMES_A_PIECE = 32
 """Relay frames whose forwarding is a piece of work (fair_queueing.py)."""
 
@@ -64,15 +66,18 @@ class Conversation:
         """Listen and answer until an error ends it: the link's own, MalformedFrame, Refused or UnexpectedSignal."""
         patience = self._context.settings.timings.silence_patience
         async with run_beside(self._tell):
-            with trio.CancelScope() as silence:
+            with trio.move_on_after(patience) as silence:
                 while True:
-                    silence.deadline = trio.current_time() + patience
+                    now = trio.current_time()
+                    if silence.deadline < now + patience - RENEWAL:
+                        silence.deadline = now + patience
                     received = await self._receive()
-                    if not self._messages.take(trio.current_time()):
+                    now = trio.current_time()
+                    if not self._messages.take(now):
                         await trio.sleep(MESSAGES_PAUSE)
                     match received:
                         case list() as frames:
-                            self._context.relay.forward(self._member, frames, trio.current_time())
+                            self._context.relay.forward(self._member, frames, now)
                             if len(frames) > FRAMES_A_PIECE:
                                 self._share.charge(len(frames) / FRAMES_A_PIECE)
                                 await trio.lowlevel.checkpoint()
