@@ -7,6 +7,7 @@ from itertools import chain
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from tunnel.network.fair_queueing import LIGHTS_BURST, FairQueue, Share
@@ -233,3 +234,59 @@ async def test_what_came_for_all_at_one_instant_is_handed_on_in_turn(autojump_cl
             rounds += 1
     busiest = max(handed_on.count(number) for number in range(rounds))
     assert busiest <= LIGHTS_BURST / 4 + 2
+
+
+async def test_the_receiver_of_messages_reads_by_itself_and_hands_the_rest_to_the_library(
+    autojump_clock: MockClock,
+) -> None:
+    """A turn of another task for each read would cost as much as the message does."""
+    metered = Metered(Script(TINY, PING, TINY))
+    metered.stream.handshake_done()
+    passed: list[bytes] = []
+    messages: list[bytes] = []
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def receive() -> None:
+            while b"" not in passed:
+                await metered.stream.read_messages()
+                while (message := metered.inbox.take_nowait()) is not None:
+                    messages.append(message)
+
+        await trio.testing.wait_all_tasks_blocked()
+        while b"" not in passed:
+            passed.append(await metered.stream.receive_some())
+        metered.inbox.notify()
+    assert passed == [PING, b""]
+    assert messages == [b"", b""]
+
+
+async def test_a_failure_found_by_the_receiver_ends_the_task_of_the_library(autojump_clock: MockClock) -> None:
+    """It judges why a connection ends, and all others wait for that."""
+    metered = Metered(Script(b"\x81\x80" + bytes(4)))
+    metered.stream.handshake_done()
+    await metered.stream.read_messages()
+    with pytest.raises(Overlong):
+        await metered.stream.receive_some()
+
+
+async def test_a_released_stream_interrupts_the_receiver_and_is_read_by_the_library(
+    autojump_clock: MockClock,
+) -> None:
+    """The closing handshake is the library's, and whoever still waits for a message is told at once."""
+    near, far = trio.testing.memory_stream_pair()
+    metered = Metered(near)
+    metered.stream.handshake_done()
+    passed: list[bytes] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(metered.stream.read_messages)
+
+        @nursery.start_soon
+        async def be_the_library() -> None:
+            passed.append(await metered.stream.receive_some())
+
+        await trio.testing.wait_all_tasks_blocked()
+        metered.stream.release()
+        await trio.testing.wait_all_tasks_blocked()
+        await far.send_all(PING)
+    assert passed == [PING]

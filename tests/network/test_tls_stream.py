@@ -187,3 +187,16 @@ async def test_without_a_certificate_there_is_none_to_show(autojump_clock: MockC
         assert isinstance(server, TlsStream)
         assert client.peer_certificate
         assert server.peer_certificate == b""
+
+
+async def test_a_read_that_is_cancelled_loses_nothing(autojump_clock: MockClock) -> None:
+    """Who closes a connection interrupts its reader, and then still reads the answer to that."""
+    async with secured_pair() as (client, _, server, _):
+        await server.send_all(b"one")
+        await server.send_all(b"two")
+        assert await client.receive_some(3) == b"one"
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await client.receive_some()
+        assert scope.cancelled_caught
+        assert await client.receive_some() == b"two"

@@ -4,6 +4,9 @@
                                                                |-- binary messages --> inbox
                                                                `-- all else ---------> the library
 
+Until the first message is awaited the library's task reads. From then on the receiver of messages does, and hands over
+what is for the library: so a message costs no turn of that task.
+
 The library parses all that one read brought without letting other tasks run, and does not limit empty fragments, pings
 and tiny messages. So a few frames are passed on at a time, and a connection that has sent much waits for its turn
 (fair_queueing.py) before each.
@@ -92,6 +95,15 @@ class MeteredStream(NowaitStream):
         self._received: bytes | bytearray = b""
         self._at = 0
         self._writing = WriteLock()
+        self._is_reading = False
+        self._receiver: trio.CancelScope | None = None
+        """That of the receiver of messages while it reads."""
+        self._is_lent = False
+        """Whether the receiver of messages reads, and the library gets from it what is not for that."""
+        self._handed: bytes | None = None
+        self._has_ended = False
+        self._failure: Exception | None = None
+        self._library = trio.lowlevel.ParkingLot()
 
     def handshake_done(self) -> None:
         """From now on messages come."""
@@ -110,17 +122,62 @@ class MeteredStream(NowaitStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 - the library takes any number
         """The next bytes for the library; empty at the end of the stream."""
         while True:
+            if self._failure is not None:
+                raise self._failure
+            if self._handed is not None:
+                handed, self._handed = self._handed, None
+                await trio.lowlevel.checkpoint()
+                return handed
+            if self._is_lent or self._is_reading:
+                self._inbox.notify()
+                await self._library.park()
+            elif (passed := await self._read()) is not None:
+                return passed
+
+    async def read_messages(self) -> None:
+        """Read on, for the receiver of messages, who found the inbox empty; return when there may be some.
+
+        A turn of the library's task for each read would cost as much as TLS does. It gets what is not a message.
+        """
+        self._is_lent = True
+        if self._is_reading or self._handed is not None or self._has_ended:
+            await self._inbox.wait_news()
+            return
+        scope = self._receiver = trio.CancelScope()
+        try:
+            with scope:
+                self._handed = await self._read()
+        except Exception as error:  # the library's task has to end with it
+            self._failure, self._has_ended = error, True
+        finally:
+            self._receiver = None
+            if self._handed is not None or self._has_ended or not self._is_lent:
+                self._library.unpark_all()
+
+    def release(self) -> None:
+        """Nobody receives messages any more: the library reads by itself, and who reads now is interrupted."""
+        self._is_lent = False
+        if self._receiver is not None:
+            self._receiver.cancel()
+        self._library.unpark_all()
+
+    async def _read(self) -> bytes | None:
+        """The next bytes for the library; empty at the end of the stream; None if there are none yet."""
+        self._is_reading = True
+        try:
             if self._at == len(self._received):
                 self._received, self._at = b"", 0
                 self._received = await self._stream.receive_some(self._most())
                 self._has_much = 2 * len(self._received) >= MODEST_RECEIVE_BYTES
+                self._has_ended = not self._received
             else:
                 await trio.lowlevel.checkpoint()
             await self._inbox.wait_empty()
             if self._share is not None:  # not before: those who wait for bytes are light, and may all get some at once
                 await self._share.wait_turn()
-            if not self._received or (passed := self._pass_on()):
-                return passed if self._received else b""
+            return self._pass_on() or None if self._received else b""
+        finally:
+            self._is_reading = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """As the stream does, for several tasks: the library answers pings while a message is being written."""

@@ -66,6 +66,7 @@ class TlsStream(NowaitStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """What has come, of as many records as fit, at most MAX_RECORDS; empty at the end."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         most = MAX_RECEIVE if max_bytes is None else max_bytes
         self._check_whole()
         has_waited = False
@@ -76,7 +77,7 @@ class TlsStream(NowaitStream):
                 has_waited = True
             if received is not None:
                 if not has_waited:
-                    await trio.lowlevel.checkpoint()
+                    await trio.lowlevel.cancel_shielded_checkpoint()  # what was read would be lost
                 return received
             has_waited = True
             if not await self._fill(most):

@@ -142,7 +142,7 @@ class MessageChannel:
             if self._reader.ended.is_set():
                 await trio.lowlevel.checkpoint()
                 raise self._ending()
-            await self._inbox.wait_news()
+            await self._stream.read_messages()
             self._check_open()
         self._stream.message_done()
         return message
@@ -154,6 +154,7 @@ class MessageChannel:
             return
         self._closed = True
         self._inbox.close()
+        self._stream.release()
         try:
             if not self._broken and not self._reader.ended.is_set():
                 with trio.move_on_after(CLOSE_PATIENCE):
@@ -172,6 +173,7 @@ class MessageChannel:
     def _break(self) -> None:
         self._broken = True
         self._reader.scope.cancel()
+        self._stream.release()
 
     def _ending(self) -> Exception:
         """What to raise for a connection that we did not end."""
@@ -264,7 +266,7 @@ async def _channel(
     is_secured: bool = False,
 ) -> AsyncIterator[MessageChannel]:
     """What both sides share: the reader beside the block, a bounded handshake, and a close whatever happens."""
-    reader = _Reader(inbox)
+    reader = _Reader(inbox, metered)
     try:
         async with run_beside(reader.run):
             connection = None
@@ -297,8 +299,9 @@ class _Reader:
     that.
     """
 
-    def __init__(self, inbox: MessageInbox) -> None:
+    def __init__(self, inbox: MessageInbox, stream: MeteredStream) -> None:
         self._inbox = inbox
+        self._stream = stream
         self.failure: Exception | None = None
         self.ended = trio.Event()
         self.scope = trio.CancelScope()
@@ -336,4 +339,5 @@ class _Reader:
         finally:
             self.ended.set()
             self._inbox.notify()
+            self._stream.release()
             self.handshake_scope.cancel()
