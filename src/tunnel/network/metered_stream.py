@@ -159,6 +159,7 @@ class MeteredStream(NowaitStream):
         self._is_lent = False
         if self._receiver is not None:
             self._receiver.cancel()
+        self._inbox.notify()
         self._library.unpark_all()
 
     async def _read(self) -> bytes | None:
