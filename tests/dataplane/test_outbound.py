@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from tests.dataplane.flows import DIRECT, agree, open_flow
+from tests.dataplane.frames import Flow as Segments
 
 from tunnel.crypto.sealing import Opener
 from tunnel.dataplane.outbound import WANT_GAP, Outbound
@@ -154,12 +155,22 @@ def test_a_record_has_as_many_fragments_as_the_loss_of_the_path_allows(exits: Ex
     flow, _ = open_flow()
     agree(flow, 7, 8)
     flow.route = (DIRECT,)
-    flow.record_size.fragments = 2
+    flow.record_size.bundled = 2
     frames = [b"\x45" + bytes(499)] * 20
     exits.outbound.send_data(flow, frames, 0.0)
     counts = [decode_header(datagram).fragments for datagram in exits.datagrams(DIRECT)]
     assert max(counts) == 2
     assert len(exits.left) == 5, "four frames fit a record of two fragments"
+
+
+def test_a_superpacket_is_split_by_another_loss_than_small_packets_share_records_by(exits: Exits) -> None:
+    flow, _ = open_flow()
+    agree(flow, 7, 8)
+    flow.route = (DIRECT,)
+    flow.record_size.fragments, flow.record_size.bundled = 4, 1
+    exits.outbound.send_data(flow, [Segments().superpacket(bytes(40_000), 1000)], 0.0)
+    counts = [decode_header(datagram).fragments for datagram in exits.datagrams(DIRECT)]
+    assert max(counts) == 4
 
 
 def test_a_packet_that_no_record_holds_is_dropped_and_counted(exits: Exits) -> None:

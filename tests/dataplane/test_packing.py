@@ -55,7 +55,7 @@ FRAMES = st.one_of(
 @given(st.lists(FRAMES, min_size=1, max_size=30), st.integers(ONE_FRAGMENT, MAX_RECORD))
 def test_all_come_out_in_order_and_no_record_is_larger_than_it_may_be(frames: list[bytes], limit: int) -> None:
     """Larger is only a record of one packet that is larger itself."""
-    records = pack(frames, limit)
+    records = pack(frames, limit, limit)
     assert plain(frames_of(records)) == plain(frames)
     for record in records:
         first = record[0]
@@ -68,13 +68,13 @@ def test_all_come_out_in_order_and_no_record_is_larger_than_it_may_be(frames: li
 def test_a_frame_alone_is_sealed_from_where_it_lies() -> None:
     """No copy is made of a superpacket."""
     frame = memoryview(Flow().superpacket(PAYLOAD[:50_000], 1360))
-    assert pack([frame], MAX_RECORD)[0] is frame
+    assert pack([frame], MAX_RECORD, MAX_RECORD)[0] is frame
 
 
 @pytest.mark.parametrize(("limit", "sizes"), [(1001, [1001, 1001, 501]), (1000, [901, 901, 701])])
 def test_as_many_small_frames_share_a_record_as_fit(limit: int, sizes: list[int]) -> None:
     frames = [small(98, number) for number in range(25)]
-    records = pack(frames, limit)
+    records = pack(frames, limit, limit)
     assert [len(record) for record in records] == sizes
     assert frames_of(records) == frames
 
@@ -84,7 +84,7 @@ def test_an_application_s_datagram_is_a_record_of_its_own_whatever_its_size(limi
     """It is no frame: its bytes, which look like a superpacket's here, mean nothing."""
     datagrams = [APPLICATION + b"\x01\x01\x01\x00\x01" + bytes(size) for size in (10, 2000, 10)]
     frames = [small(100, 1), datagrams[0], small(100, 2), small(100, 3), datagrams[1], datagrams[2], small(100, 4)]
-    assert [bytes(record[:1]) for record in pack(frames, limit)] == [
+    assert [bytes(record[:1]) for record in pack(frames, limit, limit)] == [
         b"\x45",
         APPLICATION,
         BUNDLE,
@@ -92,12 +92,12 @@ def test_an_application_s_datagram_is_a_record_of_its_own_whatever_its_size(limi
         APPLICATION,
         b"\x45",
     ]
-    assert frames_of(pack(frames, limit)) == frames
+    assert frames_of(pack(frames, limit, limit)) == frames
 
 
 def test_a_superpacket_that_is_too_large_is_split_at_segments_into_sound_ones() -> None:
     frame = Flow().superpacket(PAYLOAD[:30_000], 1360)
-    records = pack([frame], 10_000)
+    records = pack([frame], 10_000, 10_000)
     assert len(records) == 4
     assert all(is_sound(record) and len(record) <= 10_000 for record in records)
     assert plain(frames_of(records)) == plain([frame])
@@ -105,15 +105,15 @@ def test_a_superpacket_that_is_too_large_is_split_at_segments_into_sound_ones() 
 
 def test_where_the_loss_is_high_each_segment_is_a_record() -> None:
     frame = Flow(False).superpacket(PAYLOAD[:10_000], 1020)
-    records = pack([frame], ONE_FRAGMENT)
+    records = pack([frame], ONE_FRAGMENT, ONE_FRAGMENT)
     assert [len(to_plain(record)) for record in records] == [1] * 10
     assert max(map(len, records)) <= ONE_FRAGMENT
 
 
 def test_one_packet_is_never_split_whatever_its_size() -> None:
     packet = small(1400)
-    assert frames_of(pack([packet, packet], ONE_FRAGMENT)) == [packet, packet]
-    assert len(pack([packet, packet], ONE_FRAGMENT)) == 2
+    assert frames_of(pack([packet, packet], ONE_FRAGMENT, ONE_FRAGMENT)) == [packet, packet]
+    assert len(pack([packet, packet], ONE_FRAGMENT, ONE_FRAGMENT)) == 2
 
 
 @pytest.mark.parametrize(("protocol", "segments"), [(TCP, MAX_TCP_SEGMENTS), (UDP, MAX_UDP_SEGMENTS)])
@@ -122,7 +122,7 @@ def test_a_superpacket_of_more_segments_than_a_peer_takes_is_split_whatever_its_
 ) -> None:
     frame = Flow(protocol=protocol).superpacket(PAYLOAD[:3000], 10)
     for frames in ([frame], [small(100), frame, small(100)]):
-        records = pack(frames, MAX_RECORD)
+        records = pack(frames, MAX_RECORD, MAX_RECORD)
         parts = frames_of(records)
         assert plain(parts) == plain(frames)
         assert max(len(to_plain(part)) for part in parts) == segments

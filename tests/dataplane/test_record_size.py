@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel.dataplane.record_size import FORGETTING, LEAST_COUNTED, LEAST_LOST, LOST_SHARE, RecordSize
+from tunnel.dataplane.record_size import FORGETTING, LEAST_COUNTED, LEAST_LOST, LOST_BUNDLES, LOST_SUPERPACKETS, RecordSize
 from tunnel.network.datagrams import MAX_SEGMENTS
 
 
@@ -28,13 +28,17 @@ def test_as_long_as_nothing_is_lost_a_record_is_as_large_as_it_may_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("loss", "fragments"), [(0.0001, 64), (0.001, 10), (0.0025, 4), (0.005, 2), (0.01, 1), (0.05, 1), (1.0, 1)]
+    ("loss", "fragments", "bundled"),
+    [(0.0001, 64, 64), (0.001, 40, 10), (0.0025, 16, 4), (0.005, 8, 2), (0.01, 4, 1), (0.05, 1, 1), (1.0, 1, 1)],
 )
-def test_at_most_one_record_in_a_hundred_is_lost_or_it_has_one_fragment(loss: float, fragments: int) -> None:
+def test_of_records_only_a_small_share_is_lost_or_they_have_one_fragment(
+    loss: float, fragments: int, bundled: int
+) -> None:
     size = told(loss, sent=100_000)
     assert size.loss == pytest.approx(loss)
-    assert size.fragments == fragments
-    assert fragments == 1 or fragments * loss <= LOST_SHARE
+    assert (size.fragments, size.bundled) == (fragments, bundled)
+    assert fragments == 1 or fragments * loss <= LOST_SUPERPACKETS
+    assert bundled == 1 or bundled * loss <= LOST_BUNDLES
 
 
 def test_a_higher_loss_counts_at_once_and_a_lower_one_later() -> None:

@@ -67,8 +67,12 @@ class Outbound:
             flow.used = now
             if now < keys.owed:
                 keys.owed = now
-            most = flow.record_size.fragments * (datagram_size - HEADER_BYTES) - TAG_BYTES
-            plaintexts = pack(plaintexts, min(most, MAX_RECORD))
+            record_size, piece = flow.record_size, datagram_size - HEADER_BYTES
+            plaintexts = pack(
+                plaintexts,
+                min(record_size.fragments * piece - TAG_BYTES, MAX_RECORD),
+                min(record_size.bundled * piece - TAG_BYTES, MAX_RECORD),
+            )
         seal, index, room_for = keys.sealer.seal_into, keys.peer_index, self._fragmentation.room
         at, count = 0, len(plaintexts)
         is_joinable = count > 1 and all(way.remote is not None for way in flow.route)

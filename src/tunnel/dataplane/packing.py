@@ -20,8 +20,11 @@ HEADERS = 140
 _APPLICATION = APPLICATION[0]
 
 
-def pack(frames: Sequence[Buffer], limit: int) -> Sequence[Buffer]:
-    """The plaintexts of records of at most `limit` bytes, in order. An application's datagram is one of its own."""
+def pack(frames: Sequence[Buffer], limit: int, bundle_limit: int) -> Sequence[Buffer]:
+    """The plaintexts of records in order: of at most `limit` bytes, or `bundle_limit` if several frames share it.
+
+    An application's datagram is one of its own.
+    """
     if len(frames) == 1 and len(frames[0]) <= limit:
         return _fit(frames[0], limit)
     records: list[Buffer] = []
@@ -30,10 +33,10 @@ def pack(frames: Sequence[Buffer], limit: int) -> Sequence[Buffer]:
     for frame in frames:
         for part in _fit(frame, limit):
             needed, is_alone = len(part) + BUNDLED_OVERHEAD, part[0] == _APPLICATION
-            if is_alone or held + needed > limit:
+            if is_alone or held + needed > bundle_limit:
                 _close(bundle, records)
                 bundle, held = [], 1
-            if is_alone or held + needed > limit:
+            if is_alone or held + needed > bundle_limit:
                 records.append(part)
             else:
                 bundle.append(part)

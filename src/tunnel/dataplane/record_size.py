@@ -1,15 +1,17 @@
 """How large a record to one peer may be, by the loss of the path. Pure: time is passed in.
 
-A lost fragment loses its record, so a record may have only as many fragments as the loss allows: LOST_SHARE of the
-records are lost at most, or a record has one fragment (docs/design/records.md). The peer tells what came. A higher
-loss counts at once, a lower one by a factor of FORGETTING a second.
+A lost fragment loses its record, so a record may have only as many fragments as the loss allows: of the records a share
+is lost at most, or a record has one fragment (docs/design/records.md). A superpacket may lose more than packets that
+only share a record: its segments follow one another, so TCP sees as many moments of loss as it would without us. The
+peer tells what came. A higher loss counts at once, a lower one by a factor of FORGETTING a second.
 """
 
 from __future__ import annotations
 
 from tunnel.network.datagrams import MAX_SEGMENTS
 
-LOST_SHARE = 0.01
+LOST_SUPERPACKETS, LOST_BUNDLES = 0.04, 0.01
+"""The shares of records that may be lost before they are made smaller."""
 FORGETTING = 0.32
 """The share of a known loss that is left after a second without any: after 5 % whole superpackets go again in 5 s."""
 LEAST_COUNTED = 32
@@ -26,11 +28,13 @@ LEAST_LOST = 3
 class RecordSize:
     """One for each flow. `fragments` is what the data plane reads."""
 
-    __slots__ = ("_at", "_came", "_counted", "_is_paused", "_loss", "_lossy_since", "fragments")
+    __slots__ = ("_at", "_came", "_counted", "_is_paused", "_loss", "_lossy_since", "bundled", "fragments")
 
     def __init__(self) -> None:
         self.fragments = MAX_SEGMENTS
-        """The most fragments that a record may have."""
+        """The most fragments that a record with a superpacket may have."""
+        self.bundled = MAX_SEGMENTS
+        """The same of small packets together."""
         self._loss = 0.0
         self._lossy_since = float("-inf")
         self._is_paused = False
@@ -77,4 +81,8 @@ class RecordSize:
 
     def _fit(self) -> None:
         loss = 0.0 if self._is_paused else self._loss
-        self.fragments = max(1, int(min(MAX_SEGMENTS, LOST_SHARE / loss))) if loss else MAX_SEGMENTS
+        self.fragments, self.bundled = _most(LOST_SUPERPACKETS, loss), _most(LOST_BUNDLES, loss)
+
+
+def _most(share: float, loss: float) -> int:
+    return max(1, int(min(MAX_SEGMENTS, share / loss))) if loss else MAX_SEGMENTS
