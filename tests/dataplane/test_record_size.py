@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel.dataplane.record_size import FORGETTING, LEAST_COUNTED, LEAST_LOST, LOST_BUNDLES, LOST_SUPERPACKETS, RecordSize
+from tunnel.dataplane.record_size import (
+    FORGETTING,
+    LEAST_COUNTED,
+    LEAST_LOST,
+    LOST_BUNDLES,
+    LOST_SUPERPACKETS,
+    RecordSize,
+)
 from tunnel.network.datagrams import MAX_SEGMENTS
 
 
