@@ -16,6 +16,8 @@ from tunnel.wire import signals
 
 GATEWAY_WORDS = {"map", "look"}
 """What a node sends to its gateway, in any protocol."""
+TCP_SEGMENTS = {"syn", "syn_ack", "ack", "data", "fin"}
+"""A segment by its flags and payload."""
 every_chart = pytest.mark.parametrize("chart_class", CHARTS.values(), ids=CHARTS.keys())
 
 HOOK_PREFIXES = ("on_", "before_", "after_", "enter_", "exit_", "prepare_")
@@ -119,7 +121,7 @@ def test_the_tables_are_total_and_name_only_what_exists(chart_class: type[Chart]
 def test_the_messages_are_signals_or_what_peers_and_gateways_are_told(chart_class: type[Chart]) -> None:
     """With a misspelled message every attempt to send it would be a bug at run time."""
     sent = {message for messages in chart_class.sends_of.values() for message in messages}
-    assert sent <= set(signals.TAGS) | {"probe", "handshake", "control"} | GATEWAY_WORDS
+    assert sent <= set(signals.TAGS) | {"probe", "handshake", "control"} | GATEWAY_WORDS | TCP_SEGMENTS
 
 
 @every_chart

@@ -17,6 +17,7 @@ from tunnel.machines.peer_connection import PeerConnectionChart
 from tunnel.machines.port_mapping import PortMappingChart
 from tunnel.machines.server_link import ServerLinkChart
 from tunnel.machines.session import SessionChart
+from tunnel.machines.tcp_connection import TcpConnectionChart
 
 CHARTS: dict[str, type[Chart]] = {
     "peer_connection": PeerConnectionChart,
@@ -25,6 +26,7 @@ CHARTS: dict[str, type[Chart]] = {
     "port_mapping": PortMappingChart,
     "session": SessionChart,
     "introduction": IntroductionChart,
+    "tcp_connection": TcpConnectionChart,
 }
 """Every chart by the name of its files."""
 
