@@ -48,7 +48,7 @@ class Verdict:
 def mutants_of(charts: Charts) -> Iterator[Mutant]:
     """Every mutant, in the order of the charts and their arrows."""
     for place, table in enumerate(charts):
-        for name, broken, mutated in _mutated(table):
+        for name, broken, mutated in mutations_of(table):
             yield Mutant(name, Charts._make((*charts[:place], mutated, *charts[place + 1 :])), broken)
 
 
@@ -80,7 +80,7 @@ def _taken() -> frozenset[tuple[str, str, str]]:
     return frozenset((table.name, state, event) for table in charts for state, event in table.moves_made)
 
 
-def _mutated(table: ChartTable) -> Iterator[tuple[str, tuple[str, str, str] | None, ChartTable]]:
+def mutations_of(table: ChartTable) -> Iterator[tuple[str, tuple[str, str, str] | None, ChartTable]]:
     """Each table with one thing changed: what that is, the arrow that it concerns, and the table."""
     for place, arrow in enumerate(table.arrows):
         said = f"{table.name}: {_said(arrow)}"
