@@ -44,10 +44,12 @@ from tunnel.model.way import Way
 from tunnel.network.datagrams import MAX_RECEIVED, MAX_SEGMENTS
 from tunnel.network.datagrams import Segments as Read
 from tunnel.network.packet_devices import PacketLink
+from tunnel.network.sockets import Sockets
 from tunnel.riders.loop_guard import LoopGuard
 from tunnel.riders.tun_plane import TunPlane
 from tunnel.verify.memory.devices import MemoryLink
 from tunnel.verify.memory.machine import MemoryEntropy
+from tunnel.verify.memory.tunnel_sockets import MemoryTunnel
 from tunnel.wire.circuits import encode_head
 from tunnel.wire.frames import HEADER, HEADER_BYTES, TAG_BYTES, Header, Kind
 from tunnel.wire.records import APPLICATION, MAX_RECORD, encode_bundle
@@ -128,6 +130,7 @@ class Interface:
     def __init__(self, offloads: frozenset[Offload]) -> None:
         self.name = "p2pt0"
         self.link: PacketLink = MemoryLink((), ())
+        self.sockets: Sockets = MemoryTunnel().sockets(tuple)
         self.offloads = offloads
         self.sources: frozenset[bytes] = frozenset()
         """Addresses of the peer whose record is being delivered."""

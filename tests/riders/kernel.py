@@ -9,7 +9,9 @@ import trio
 from tunnel.model.buffers import Buffer
 from tunnel.model.offload import TUN_OFFLOADS, Offload
 from tunnel.network.packet_devices import PacketLink
+from tunnel.network.sockets import Sockets
 from tunnel.verify.memory.devices import MemoryLink
+from tunnel.verify.memory.tunnel_sockets import MemoryTunnel
 
 
 class KernelDevice:
@@ -18,6 +20,7 @@ class KernelDevice:
     def __init__(self, offloads: frozenset[Offload] = TUN_OFFLOADS) -> None:
         self.name = "p2pt0"
         self.link: PacketLink = MemoryLink((), ())
+        self.sockets: Sockets = MemoryTunnel().sockets(tuple)
         self.offloads = offloads
         self.written: list[bytes] = []
         self._bursts: list[Sequence[bytes]] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tunnel.cli.exit_codes import leaves_of
 from tunnel.model.errors import DeviceError
-from tunnel.network.os.tun_devices import NO_PRIVILEGE
+from tunnel.network.os.tun_descriptor import NO_PRIVILEGE
 
 
 @contextmanager

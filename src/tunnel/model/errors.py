@@ -66,3 +66,10 @@ class PeerUnreachable(Unreachable):
 
 class DeviceError(TunnelError):
     """A device of this machine (TUN, socket, file) could not be used."""
+
+
+class DeviceDenied(DeviceError):
+    """This machine does not let this program use a device; another kind of device may do."""
+
+    alternative = ", or use --userspace"
+    """How its text ends if it says so too."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from tunnel.model.buffers import Buffer
 from tunnel.model.offload import Offload
+from tunnel.network.sockets import Sockets
 
 
 class PacketLink(Protocol):
@@ -41,6 +42,11 @@ class PacketDevice(Protocol):
     @property
     def offloads(self) -> frozenset[Offload]:
         """What it does for us."""
+        ...
+
+    @property
+    def sockets(self) -> Sockets:
+        """TCP and UDP on its addresses."""
         ...
 
     async def read_batch(self) -> Iterable[Buffer]:

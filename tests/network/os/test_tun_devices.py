@@ -16,6 +16,7 @@ import trio
 
 from tunnel.dataplane.superpacket import to_plain
 from tunnel.model.errors import DeviceError
+from tunnel.network.os import tun_descriptor
 from tunnel.network.os import tun_devices as real_devices
 from tunnel.network.os.tun_devices import RealDevice, RealDevices
 from tunnel.network.os.tun_link import QUEUE_PACKETS
@@ -240,7 +241,7 @@ def drop_all_capabilities_of_this_thread() -> None:
 
 
 def test_without_the_driver_the_remedy_is_named(run_isolated: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(real_devices, "CLONE_DEVICE", "/dev/net/no-such-device")
+    monkeypatch.setattr(tun_descriptor, "CLONE_DEVICE", "/dev/net/no-such-device")
     with pytest.raises(DeviceError, match="modprobe tun"):
         run_isolated(lambda: open_device())  # type: ignore[arg-type,return-value]
 

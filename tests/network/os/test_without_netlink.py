@@ -92,6 +92,6 @@ async def test_without_word_of_changes_somebody_looks_again(
 
 @pytest.mark.usefixtures("forbidden")
 async def test_an_interface_that_cannot_be_set_up_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tun_devices, "_open_tun", lambda *_: (os.open("/dev/null", os.O_RDWR), "lo", frozenset()))
+    monkeypatch.setattr(tun_devices, "open_tun", lambda *_: (os.open("/dev/null", os.O_RDWR), "lo", frozenset()))
     with pytest.raises(DeviceError, match=r"netlink is closed to this process .* or use --userspace"):
         await RealDevices().open_device("lo", 1280, [], [])

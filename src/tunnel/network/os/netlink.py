@@ -9,12 +9,15 @@ The kernel answers at once, so requests are plain blocking calls of about ten mi
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
+
+from tunnel.network.os.socket_source import HERE, SocketSource
 
 NEW_LINK, DEL_LINK, GET_LINK = 16, 17, 18
 NEW_ADDRESS, DEL_ADDRESS, GET_ADDRESS = 20, 21, 22
@@ -45,6 +48,9 @@ _ATTRIBUTE = struct.Struct("=HH")
 _RECEIVE = 256 * 1024
 _ATTRIBUTE_TYPE_MASK = 0x3FFF
 NESTED = 0x8000
+_SIOCGIFINDEX = 0x8933
+_INDEX_REQUEST = struct.Struct("=16si20x")
+"""struct ifreq: a name, then a union."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +77,10 @@ def nested(value: bytes) -> dict[int, bytes]:
 
 
 class Netlink:
-    """A request socket; use it in a `with` block."""
+    """A request socket; use it in a `with` block. It asks for the network namespace of its source."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    def __init__(self, source: SocketSource = HERE) -> None:
+        self._socket = source.open_socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._socket.bind((0, 0))
         self._sequence = 0
 
@@ -99,6 +105,13 @@ class Netlink:
         for _ in self._exchange(kind, REQUEST | ACK | flags, body):
             pass
 
+    def index_of(self, name: str) -> int:
+        """The index of the interface with this name. Raises OSError."""
+        _, index = _INDEX_REQUEST.unpack(
+            fcntl.ioctl(self._socket, _SIOCGIFINDEX, _INDEX_REQUEST.pack(name.encode(), 0))
+        )
+        return int(index)
+
     def _exchange(self, kind: int, flags: int, body: bytes) -> Iterator[Message]:
         self._sequence += 1
         self._socket.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, self._sequence, 0) + body)
@@ -114,9 +127,10 @@ class Netlink:
                 yield answer
 
 
-def open_watch() -> socket.socket:
+def open_watch(source: SocketSource = HERE) -> socket.socket:
     """A non-blocking socket that becomes readable when links, addresses or routes change."""
-    watch = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+    watch = source.open_socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    watch.setblocking(False)
     watch.bind((0, GROUPS_OF_CHANGES))
     return watch
 

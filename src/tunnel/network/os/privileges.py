@@ -15,7 +15,7 @@ from tunnel.network.os.process_rights import (
     forbid_writes,
     guard_memory,
 )
-from tunnel.network.os.tun_devices import CLONE_DEVICE
+from tunnel.network.os.tun_descriptor import CLONE_DEVICE
 from tunnel.network.ports import PortMapper
 
 _log = logging.getLogger(__name__)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import signal
 import struct
 from collections.abc import Collection
 from contextlib import suppress
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 
 CAP_DAC_OVERRIDE, CAP_SETGID, CAP_SETUID, CAP_NET_ADMIN = 1, 6, 7, 12
 """To use any user's files; to change the group and the user; to set up interfaces and routes."""
+NEW_USER, NEW_NETWORK = 0x10000000, 0x40000000
+"""CLONE_NEWUSER and CLONE_NEWNET: kinds of namespaces."""
 NOBODY = 65534
 """The user and group that own nothing."""
 
-_SET_DUMPABLE, _BOUND_READ, _BOUND_DROP, _SET_NO_NEW_PRIVILEGES, _AMBIENT = 4, 23, 24, 38, 47
+_DEATH_SIGNAL, _SET_DUMPABLE, _BOUND_READ, _BOUND_DROP, _SET_NO_NEW_PRIVILEGES, _AMBIENT = 1, 4, 23, 24, 38, 47
 _AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION = 0x20080522
 _CAPABILITIES = struct.Struct("=6I")
@@ -80,14 +83,35 @@ def become_nobody() -> None:
         os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
+def enter_new_namespaces() -> None:
+    """Enter a user namespace and a network namespace of our own. Raises OSError if that is forbidden.
+
+    In it this process has all rights over them, and none over anything else (user_namespaces(7)).
+    """
+    _check(_libc.unshare(ctypes.c_int(NEW_USER | NEW_NETWORK)))
+
+
+def enter_namespace(opened: int, kind: int) -> None:
+    """Enter the namespace behind a descriptor. Raises OSError."""
+    _check(_libc.setns(ctypes.c_int(opened), ctypes.c_int(kind)))
+
+
+def end_with_parent() -> None:
+    """Let the kernel end this process when the thread that started it ends."""
+    _control(_DEATH_SIGNAL, signal.SIGKILL)
+
+
 def forbid_files() -> bool:
     """Forbid this process to open files. False: the kernel cannot enforce it."""
     return _restrict(_EXECUTE | _READ_FILE | _READ_FOLDER | _WRITES, {})
 
 
-def forbid_writes(but: Collection[Path]) -> bool:
-    """Forbid writing except to these files and in these folders, and starting programs. False as for `forbid_files`."""
-    return _restrict(_EXECUTE | _WRITES, dict.fromkeys(but, _WRITES))
+def forbid_writes(but: Collection[Path], programs: Collection[Path] = ()) -> bool:
+    """Forbid writing except to these files and in these folders, and starting programs except these.
+
+    False as for `forbid_files`.
+    """
+    return _restrict(_EXECUTE | _WRITES, {**dict.fromkeys(programs, _EXECUTE), **dict.fromkeys(but, _WRITES)})
 
 
 def _restrict(handled: int, allowed: dict[Path, int]) -> bool:
@@ -113,11 +137,17 @@ def _allow(rules: int, path: Path, rights: int) -> None:
         return
     try:
         if not path.is_dir():
-            rights &= _WRITE_FILE | _TRUNCATE
+            rights &= _WRITE_FILE | _TRUNCATE | _EXECUTE
         rule = struct.pack("=Qi", rights, opened)
         _libc.syscall(_ADD_RULE, ctypes.c_int(rules), ctypes.c_int(_PATH_BENEATH), rule, ctypes.c_uint(0))
     finally:
         os.close(opened)
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _call(number: int, *arguments: object) -> int:

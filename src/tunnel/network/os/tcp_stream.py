@@ -5,6 +5,7 @@ trio.SocketStream does the same with four layers more a call, which cost as much
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import socket
 
@@ -19,15 +20,19 @@ UNSENT = 16 * 1024
 AT_ONCE = 4
 """Reads and writes that need not wait, after which others have their turn."""
 
+_UNSPECIFIED = bytes(16)
+"""A struct sockaddr of AF_UNSPEC: to connect to it dissolves a connection (connect(2)), and wakes who waits for it."""
+_libc = ctypes.CDLL(None, use_errno=True)
 
-class TcpStream(NowaitStream):
+
+class TcpStream(NowaitStream, trio.abc.HalfCloseableStream):
     """Sends without delay (TCP_NODELAY). One task sends and one receives.
 
     What need not wait is a checkpoint only each `AT_ONCE` times, but finds a cancelled scope each time.
     """
 
-    def __init__(self, connected: socket.socket) -> None:
-        """Takes the socket over."""
+    def __init__(self, connected: socket.socket, unsent: int = UNSENT) -> None:
+        """Takes the socket over. `unsent`: the bytes of UNSENT."""
         self.socket = connected
         self._at_once = 0
         self._is_drained = False
@@ -36,7 +41,7 @@ class TcpStream(NowaitStream):
         """What `send_nowait` took and the kernel did not."""
         connected.setblocking(False)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """What has come; empty at the end."""
@@ -95,13 +100,32 @@ class TcpStream(NowaitStream):
         except OSError as error:
             raise _stream_error(error) from error
 
+    async def send_eof(self) -> None:
+        """Send no more; the other side reads the end, and may go on sending."""
+        if self._unsent:
+            await self.send_all(b"")
+        await trio.lowlevel.checkpoint()
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise _stream_error(error) from error
+
+    def abort(self) -> None:
+        """Break the connection: the other side gets a reset, and who waits here trio.BrokenResourceError."""
+        if self.socket.fileno() >= 0:
+            _libc.connect(self.socket.fileno(), _UNSPECIFIED, len(_UNSPECIFIED))
+
     async def aclose(self) -> None:
         """Close; who waits gets trio.ClosedResourceError."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """The same without a checkpoint."""
         if self.socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
             self._is_drained = False  # a read finds it closed; waiting for a closed socket is a ValueError
-        await trio.lowlevel.checkpoint()
 
     def _receive(self, most: int) -> bytes | None:
         try:

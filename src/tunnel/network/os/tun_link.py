@@ -12,12 +12,14 @@ import logging
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 import trio
 
 from tunnel.model.errors import DeviceError
 from tunnel.network.os import netlink
+from tunnel.network.os.socket_source import HERE, SocketSource
 from tunnel.wire.records import MAX_SUPERPACKET
 
 QUEUE_PACKETS = 128
@@ -29,6 +31,7 @@ DEBOUNCE = 0.1
 REACHABLE_PATIENCE = 1.0
 REACHABLE_PAUSE = 0.005
 GONE = "the interface itself"
+HELPER = "the process that makes its sockets"
 DOWN = "the state up"
 SMALL = "the MTU of {}"
 """A larger one lets packets in that no record holds."""
@@ -47,17 +50,41 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class RealTunLink:
-    """One interface. `remake()` recreates it after it was removed; it raises DeviceError."""
+    """One interface.
 
-    def __init__(self, name: str, mtu: int, *, remake: Callable[[], None]) -> None:
+    `remake()` recreates it after it was removed; it raises DeviceError. `readdressed()` is called when its addresses
+    have changed. `source` makes sockets in the network namespace of the interface.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        mtu: int,
+        *,
+        remake: Callable[[], None],
+        readdressed: Callable[[], None] = lambda: None,
+        source: SocketSource = HERE,
+    ) -> None:
         self._name = name
         self._mtu = mtu
         self._small = SMALL.format(mtu)
         self._remake = remake
-        self._index = socket.if_nametoindex(name)
+        self._readdressed = readdressed
+        self._source = source
+        self._index = 0
         self._addresses: tuple[Address, ...] = ()
         self._routes: tuple[Network, ...] = ()
         self._expected: frozenset[str] = frozenset()
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Those that it should have."""
+        return self._addresses
+
+    def leads_to(self, host: str) -> bool:
+        """Whether this numeric address is routed to the interface, as far as we have routed it."""
+        address = ipaddress.ip_address(host)
+        return any(address in network for network in self._networks() if network.version == address.version)
 
     async def set_up(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
         """Bring a new interface up with these. Raises DeviceError, and OSError if netlink is forbidden."""
@@ -66,16 +93,21 @@ class RealTunLink:
 
     def readdress(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
         """Replace its addresses and routes by these. Raises DeviceError."""
+        with suppress(DeviceError):
+            if self._source.is_ended:
+                self._source.rejoin()
         try:
             self._change(addresses, routes)
-        except OSError:  # the interface is gone: `restore` sets them up on the next one
+        except OSError:  # the interface is gone, or the process: `restore` sets them up later
             self._expected = frozenset(self._wanted())
+        self._readdressed()
 
     def _change(self, addresses: Sequence[str], routes: Sequence[str]) -> None:
         former, led = self._addresses, self._routes
         self._addresses = tuple(map(ipaddress.ip_interface, addresses))
         self._routes = tuple(map(ipaddress.ip_network, routes))
-        with netlink.Netlink() as kernel:
+        with netlink.Netlink(self._source) as kernel:
+            self._index = self._index or kernel.index_of(self._name)
             for address in former:
                 if address not in self._addresses and str(address) in self._present(kernel):
                     kernel.execute(netlink.DEL_ADDRESS, 0, _address_body(address, self._index))
@@ -87,29 +119,48 @@ class RealTunLink:
 
     async def wait_disturbed(self) -> tuple[str, ...]:
         """Return when something is missing: what, in words."""
-        with netlink.open_watch() as watch:
-            while not (missing := self.missing()):
-                await trio.lowlevel.wait_readable(watch)
-                await trio.sleep(DEBOUNCE)
-                netlink.drain(watch)
+        while not (missing := self.missing()):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._wait_source, nursery.cancel_scope)
+                await self._wait_missing()
+                nursery.cancel_scope.cancel()
         return missing
+
+    async def _wait_source(self, waiting: trio.CancelScope) -> None:
+        await self._source.wait_ended()
+        waiting.cancel()
+
+    async def _wait_missing(self) -> None:
+        try:
+            with netlink.open_watch(self._source) as watch:
+                while not self.missing():
+                    await trio.lowlevel.wait_readable(watch)
+                    await trio.sleep(DEBOUNCE)
+                    netlink.drain(watch)
+        except OSError:
+            if not self._source.is_ended:
+                raise
 
     def restore(self) -> None:
         """Put back what is missing. Raises DeviceError with the reason."""
+        if self._source.is_ended:
+            self._source.rejoin()
         is_gone = GONE in self.missing()
         if is_gone:
             self._remake()
         try:
-            if is_gone:
-                self._index = socket.if_nametoindex(self._name)
-            with netlink.Netlink() as kernel:
+            with netlink.Netlink(self._source) as kernel:
+                if is_gone:
+                    self._index = kernel.index_of(self._name)
                 self._put_back(kernel)
         except OSError as error:
             raise DeviceError(f"{self._name} cannot be set up again: {error.strerror}") from error
 
     def missing(self) -> tuple[str, ...]:
         """What it should have but lacks, in words. A smaller MTU is left to whoever set it."""
-        with netlink.Netlink() as kernel:
+        if self._source.is_ended:
+            return (HELPER,)
+        with netlink.Netlink(self._source) as kernel:
             try:
                 present = self._present(kernel)
             except OSError:
@@ -178,7 +229,7 @@ class RealTunLink:
     async def _wait_reachable(self) -> None:
         """Wait until the kernel accepts packets to its IPv6 addresses, a moment after it assigned them."""
         waiting = [address.ip for address in self._addresses if address.version == 6]
-        with trio.move_on_after(REACHABLE_PATIENCE), netlink.Netlink() as kernel:
+        with trio.move_on_after(REACHABLE_PATIENCE), netlink.Netlink(self._source) as kernel:
             while waiting := [ip for ip in waiting if not _is_local(kernel, ip)]:  # noqa: ASYNC110 - there is no event
                 await trio.sleep(REACHABLE_PAUSE)
         if waiting:

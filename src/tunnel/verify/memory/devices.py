@@ -11,6 +11,7 @@ from tunnel.model.buffers import Buffer
 from tunnel.model.errors import DeviceError
 from tunnel.model.offload import Offload
 from tunnel.network.datagrams import BATCH
+from tunnel.verify.memory.tunnel_sockets import MemoryTunnel
 from tunnel.wire.virtio import GSO_NONE, PLAIN_BIT, VIRTIO_BYTES
 
 QUEUE = 512
@@ -81,6 +82,7 @@ class MemoryDevice:
         self.name = name
         self.mtu = mtu
         self.link = MemoryLink(addresses, routes)
+        self.sockets = devices.tunnel.sockets(lambda: [address.partition("/")[0] for address in self.addresses])
         self._devices = devices
         self._outgoing: deque[bytes] = deque()
         self._written: deque[bytes] = deque()
@@ -173,8 +175,10 @@ class MemoryDevices:
     each that applications send, `on_written` with each that comes out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tunnel: MemoryTunnel | None = None) -> None:
+        """`tunnel` has the sockets of all hosts; without one those of this host reach only each other."""
         self.open: dict[str, MemoryDevice] = {}
+        self.tunnel = tunnel or MemoryTunnel()
         self.offloads: frozenset[Offload] = frozenset()
         """What the interfaces pass beside plain packets."""
         self.takers: list[Callable[[bytes], bool]] = []
