@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         TunnelError,
         Unreachable,
     )
+    from tunnel.model.interface_kind import Userspace
     from tunnel.model.invite import Invite
     from tunnel.model.reasons import Reason, ReasonCode
     from tunnel.model.settings import NodeSettings
@@ -54,6 +55,7 @@ __all__ = [
     "SettingsError",
     "TunnelError",
     "Unreachable",
+    "Userspace",
     "open_node",
 ]
 
@@ -65,6 +67,7 @@ _HOMES = {
     "Invite": "model.invite",
     "NodeSettings": "model.settings",
     "PeerChange": "node.peer_changes",
+    "Userspace": "model.interface_kind",
 }
 
 

@@ -280,8 +280,14 @@ class Node:
         if not self.program.settings.survey:
             raise SettingsError("this node was started with --no-survey")
         found = await self.program.check_network()
-        settings = self.program.settings
-        return replace(found, server=self.status().server, external=settings.external, relay_only=settings.relay_only)
+        settings, status = self.program.settings, self.status()
+        return replace(
+            found,
+            server=status.server,
+            interface=status.interface,
+            external=settings.external,
+            relay_only=settings.relay_only,
+        )
 
     async def wait_registered(self) -> None:
         """Return when the server knows us and has told who is there: `status().peers` holds them."""

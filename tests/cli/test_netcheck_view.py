@@ -271,3 +271,14 @@ def test_a_name_on_which_dns_was_silent_is_not_a_silent_server() -> None:
 )
 def test_a_second_opinion_speaks_in_terms_of_its_rfc(second: dict[str, Any], seen: str) -> None:
     assert row("second opinion", second_opinion=second)[0] == f"{seen} (RFC 3489)"
+
+
+def test_an_interface_that_is_not_this_machine_s_is_shown_with_what_would_give_it_one() -> None:
+    """It changes nothing of the paths."""
+    assert row("interface", interface={"kind": "kernel", "name": "p2pt0", "reason": None}) == []
+    named = {"kind": "namespace", "name": "p2pt0", "reason": "no right to make it: run as root"}
+    assert row("interface", interface=named) == [
+        "p2pt0, in a network namespace of this node's own",
+        "does not matter",
+        "no right to make it: run as root",
+    ]

@@ -21,6 +21,7 @@ from tunnel.cli.option_types import describe_type, fits
         (Path | None, "a text", ["/a"], [1]),
         (tuple[str, ...], "a list of texts", [[], ["a"]], ["a", [1]]),
         (Literal["a", "b"], "one of a, b", ["a"], ["c", 1]),
+        (bool | Literal["a", "b"], "true or false or one of a, b", [True, "b"], ["c", 1]),
     ],
     ids=str,
 )

@@ -90,6 +90,37 @@ def test_a_peer_that_takes_no_ip_is_shown_as_that() -> None:
     assert "no IP" not in "\n".join(shown(80, peer(takes_ip=True)))
 
 
+@pytest.mark.parametrize(
+    ("takes_ip", "interface", "words"),
+    [
+        (True, {"kind": "kernel", "name": "p2pt0", "reason": None}, ()),
+        (
+            True,
+            {"kind": "namespace", "name": "p2pt0", "reason": "no right to make it: run as root"},
+            ("interface  p2pt0, in a network namespace of this node's own", "no right to make it: run as root"),
+        ),
+        (
+            False,
+            {"kind": "python", "name": "", "reason": "no namespace: load it"},
+            ("ip  none", "no namespace: load it"),
+        ),
+        (True, {"kind": "of later", "name": "x", "reason": None}, ("interface  x (of later)",)),
+    ],
+)
+def test_an_interface_that_is_not_this_machine_s_is_shown_and_why(
+    takes_ip: bool, interface: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    told = document(peer())
+    told["node"] |= {"takes_ip": takes_ip, "interface": interface}
+    console = Console(width=240, highlight=False, force_terminal=False)
+    with console.capture() as capture:
+        console.print(status_view(told, 100.0))
+    lines = [" ".join(line.split()) for line in capture.get().splitlines()]
+    for word in words:
+        assert any(" ".join(word.split()) in line for line in lines)
+    assert bool(words) is any(line.startswith(("interface", "ip ")) for line in lines)
+
+
 def test_a_node_without_the_server_has_no_announcement_that_is_not_made() -> None:
     told = document(peer())
     told["node"]["announcement"] = "surveying"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 import trio
@@ -24,7 +24,7 @@ from tunnel.model.endpoint import Endpoint
 from tunnel.model.errors import DeviceError, SettingsError
 from tunnel.model.invite import Invite
 from tunnel.model.offload import Offload
-from tunnel.model.settings import NodeSettings
+from tunnel.model.settings import DEFAULT_TUN, NodeSettings
 from tunnel.wire.invites import encode_invite
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_the_options_become_the_settings() -> None:
 def test_nothing_chosen_is_a_node_with_a_tun_and_all_servers() -> None:
     settings = UpOptions().settings()
     assert settings.name
-    assert settings.tun == up_module.DEFAULT_TUN
+    assert settings.tun == DEFAULT_TUN
     assert settings.survey
     assert settings.port_mapping
     assert settings.default_stun
@@ -84,8 +84,39 @@ def test_an_offload_that_there_is_not_is_an_error_that_names_all() -> None:
         UpOptions(without_offload=("gso",)).settings()
 
 
-def test_userspace_means_no_tun() -> None:
-    assert UpOptions(userspace=True).settings().tun is None
+@pytest.mark.parametrize(
+    ("options", "kinds"),
+    [
+        (UpOptions(), "kernel namespace python"),
+        (UpOptions(tun="p2p7"), "kernel"),
+        (UpOptions(userspace=True), "namespace python"),
+        (UpOptions(userspace="namespace"), "namespace"),
+        (UpOptions(userspace="python"), "python"),
+    ],
+    ids=str,
+)
+def test_which_interfaces_are_tried(options: UpOptions, kinds: str) -> None:
+    settings = options.settings()
+    assert [kind.value for kind in settings.interfaces] == kinds.split()
+    assert (settings.tun is None) is ("kernel" not in kinds)
+
+
+@pytest.mark.parametrize(
+    ("argv", "userspace"),
+    [(("--userspace",), True), (("--userspace", "--no-udp"), True), (("--userspace=namespace",), "namespace")],
+)
+def test_userspace_may_name_a_kind(
+    argv: Sequence[str], userspace: object, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[UpOptions] = []
+
+    def take(options: UpOptions) -> NoReturn:
+        seen.append(options)
+        raise SettingsError("far enough")
+
+    monkeypatch.setattr(UpOptions, "settings", take)
+    assert command("up", *argv).err == "p2ptunnel-trio: far enough\n"
+    assert [options.userspace for options in seen] == [userspace]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import trio.testing
 from tunnel.cli.up_messages import name_of, report_notes, report_peers, report_up
 from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NodeId
+from tunnel.model.interface_kind import InterfaceKind, InterfaceStatus
 from tunnel.model.reasons import Reason, ReasonCode
 from tunnel.model.status import PathStatus, PeerStatus
 from tunnel.model.way import PathKind
@@ -67,13 +68,14 @@ class StartingNode:
 
     name, id = "desk", "deskid"
 
-    def __init__(self, takes: float, *, takes_ip: bool = True) -> None:
+    def __init__(self, takes: float, *, takes_ip: bool = True, kind: InterfaceKind = InterfaceKind.KERNEL) -> None:
         self._takes = takes
+        self._kind = kind
         self._takes_ip = takes_ip
         self.addresses: tuple[str, ...] = (IPV6,)
 
     def status(self) -> Any:
-        return SimpleNamespace(takes_ip=self._takes_ip)
+        return SimpleNamespace(takes_ip=self._takes_ip, interface=InterfaceStatus(self._kind, "p2pt0"))
 
     async def wait_registered(self) -> None:
         await trio.sleep(self._takes - trio.current_time())
@@ -101,6 +103,14 @@ async def test_a_node_without_an_interface_says_that_ip_does_not_reach_it(
 ) -> None:
     await start(StartingNode(0.5, takes_ip=False))
     assert capsys.readouterr().out == f"desk is up in network home: 10.86.0.1, {IPV6} (no interface, so no IP)\n"
+
+
+async def test_a_node_in_a_namespace_says_so(
+    capsys: pytest.CaptureFixture[str], autojump_clock: trio.testing.MockClock
+) -> None:
+    await start(StartingNode(0.5, kind=InterfaceKind.NAMESPACE))
+    told = f"10.86.0.1, {IPV6} (in a network namespace of its own)"
+    assert capsys.readouterr().out == f"desk is up in network home: {told}\n"
 
 
 async def test_without_the_server_the_address_that_it_leases_comes_later(
@@ -137,7 +147,9 @@ async def test_a_closed_pipe_ends_no_node(tmp_path: Path) -> None:
         "reading, writing = os.pipe(); os.dup2(writing, 1); os.close(writing); os.close(reading)\n"
         "registered = trio.lowlevel.checkpoint\n"
         "node = SimpleNamespace(name='desk', id='x', addresses=('fd9a::7',), wait_registered=registered)\n"
-        "node.status = lambda: SimpleNamespace(takes_ip=True)\n"
+        "from tunnel.model.interface_kind import InterfaceKind, InterfaceStatus\n"
+        "interface = InterfaceStatus(InterfaceKind.KERNEL, 'p2pt0')\n"
+        "node.status = lambda: SimpleNamespace(takes_ip=True, interface=interface)\n"
         "trio.run(report_up, node, 'home', Path('c.sock')); sys.stdout.flush()\n"
     )
     ended = await trio.run_process([sys.executable, "-c", code], capture_stderr=True, cwd=tmp_path, check=False)

@@ -25,7 +25,7 @@ def pair(open_lab_programs: OpenLabPrograms) -> Pair:
     """A desk and a till with interfaces, and a laptop without."""
     lab, lab_programs = open_lab_programs(SiteSpec("home"), SiteSpec("office"), SiteSpec("shop"))
     lab_programs.start_node(lab.sites["home"].host, "desk")
-    lab_programs.start_node(lab.sites["office"].host, "laptop", "--userspace")
+    lab_programs.start_node(lab.sites["office"].host, "laptop", "--userspace=python")
     lab_programs.start_node(lab.sites["shop"].host, "till")
     lab_programs.wait_ready("desk", "laptop", "till")
     return lab, lab_programs

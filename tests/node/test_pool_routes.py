@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import pytest
 
+from tunnel.model.errors import DeviceDenied
 from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.interface_kind import InterfaceKind
 from tunnel.model.routes import Gateway, Route
+from tunnel.network.interface_choice import InterfaceChoice
 from tunnel.network.memory_store import MemoryStore
 from tunnel.node.lease import LEASE_FILE, Lease, unmet_wish
 from tunnel.node.pool_routes import LED_AHEAD, PoolPlan, PoolRoutes, plan_pool
@@ -280,3 +284,31 @@ def test_an_address_that_was_asked_for_and_not_given_is_told_with_the_reason(
     found = unmet_wish(wanted, OWN, holder)
     assert (found is None) if told is None else (f"--address {wanted} {told}" in str(found))
     assert unmet_wish(wanted, None, holder) is None
+
+
+async def test_an_interface_in_a_network_of_its_own_clashes_with_nothing_here() -> None:
+    """No route of this machine leads there, and the server is reached outside whatever its address is."""
+    store, interfaces = MemoryStore(), MemoryInterfaces()
+    store.write(LEASE_FILE, f"{OWN} 1.0".encode())
+    lease = Lease(store, NetworkId(bytes(16)), NodeId(bytes(16)))
+    choice = InterfaceChoice([InterfaceKind.KERNEL, InterfaceKind.PYTHON], {InterfaceKind.KERNEL: Refusing()})
+    pool = PoolRoutes("tun", lease, interfaces, Holders(PEERS), choice)
+    pool.note_configured(["10.86.77.1"])
+    interfaces.known_routes = (LAN, Route("10.86.3.7/32", "eth0", is_shared=True))
+    pool.look()
+    assert lease.host == ""
+    assert pool.notes
+    assert await choice.open_device("tun", 1400, *pool.wanted()) is None
+    pool.look()
+    assert lease.host == "10.86.3.7"
+    assert pool.wanted() == ((OWN, "fd00::/48"), ())
+    assert pool.notes == ()
+    assert pool.note_on(PEERS) is None
+    assert pool.choose(["10.86.3.7", "10.86.1.20"]) == ("10.86.3.7", "10.86.1.20")
+
+
+class Refusing:
+    """A machine that allows no TUN interface."""
+
+    async def open_device(self, name: str, mtu: int, addresses: object, routes: object) -> NoReturn:
+        raise DeviceDenied("no right")

@@ -11,7 +11,9 @@ import trio
 from tunnel.dataplane.outbound import Outbound
 from tunnel.machines.notifier import Notifier
 from tunnel.model.identity import NetworkId, NodeId
+from tunnel.model.interface_kind import InterfaceKind
 from tunnel.model.timings import DEFAULT_TIMINGS
+from tunnel.network.interface_choice import InterfaceChoice
 from tunnel.network.memory_store import MemoryStore
 from tunnel.node.lease import Lease
 from tunnel.node.name_holders import NameHolders
@@ -40,8 +42,9 @@ class Bench:
         peers = PeerTable(network, node, "desk", NameHolders(MemoryStore(), network), self.notifier)
         pool = PoolRoutes("p2pt0", self.lease, MemoryInterfaces(), peers)
         pool.note_configured([SERVER])
+        choice = InterfaceChoice([InterfaceKind.KERNEL], {InterfaceKind.KERNEL: self.devices})
         self.interface = Interface(
-            "p2pt0", 1280, pool, self.notifier, timings=DEFAULT_TIMINGS, devices=self.devices, plane=plane
+            "p2pt0", 1280, pool, self.notifier, timings=DEFAULT_TIMINGS, choice=choice, plane=plane
         )
 
     @property

@@ -17,7 +17,7 @@ from rich.text import Text
 from tunnel.cli.formatting import milliseconds, plain, port_mapping_words
 from tunnel.cli.layout import ByWidth, FirstFitting, table_of
 from tunnel.cli.netcheck_verdict import has_hard_nat, is_open, verdict_of
-from tunnel.cli.status_words import server_words
+from tunnel.cli.status_words import interface_words, server_words
 from tunnel.model.reasons import REMEDIES, ReasonCode
 
 Json = Mapping[str, Any]
@@ -89,6 +89,8 @@ def _rows(found: Json) -> Iterator[_Row]:
     yield from _port_mappings(found)
     if found.get("external") is not None:
         yield _Row("external", found["external"], "declared with --external: peers are told to send there")
+    if (interface := found.get("interface")) is not None and interface["kind"] != "kernel":
+        yield _Row("interface", interface_words(interface), "does not matter", interface["reason"] or "")
     if found["captive_portal"] != "unknown":
         yield _known("captive_portal", found, _PORTAL)
     if (second := found["second_opinion"]) is not None:

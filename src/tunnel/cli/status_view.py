@@ -24,7 +24,15 @@ from tunnel.cli.formatting import (
     port_mapping_words,
 )
 from tunnel.cli.layout import FirstFitting, table_of
-from tunnel.cli.status_words import announcement_words, idle_words, ip_words, is_offline, peer_words, server_words
+from tunnel.cli.status_words import (
+    announcement_words,
+    idle_words,
+    interface_words,
+    ip_words,
+    is_offline,
+    peer_words,
+    server_words,
+)
 
 LONG_OFFLINE = 3600.0
 """Seconds after which an offline peer is only counted."""
@@ -59,6 +67,10 @@ def _facts(status: Json) -> Table:
     facts.add_row("id", plain(node["id"]))
     if not node.get("takes_ip", True):
         facts.add_row("ip", Text("none: no interface here (--userspace); ping of this program and the library only"))
+    elif (interface := node.get("interface")) is not None and interface["kind"] != "kernel":
+        facts.add_row("interface", plain(interface_words(interface)))
+    if (node.get("interface") or {}).get("reason"):
+        facts.add_row("", plain(node["interface"]["reason"]))
     nat = nat_words(node["nat"]) if node.get("uses_udp", True) else "does not matter: no UDP is used (--no-udp)"
     facts.add_row("nat", plain(nat))
     if "offloads" in node:

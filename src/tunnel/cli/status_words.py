@@ -87,3 +87,16 @@ def peer_words(peer: Mapping[str, Any]) -> str:
         case "relayed":
             return f"relayed{because}"
     return str(state)
+
+
+def interface_words(interface: Mapping[str, Any]) -> str:
+    """What takes this node's IP packets. A kind that this version does not know is shown as it is."""
+    match interface["kind"]:
+        case "kernel":
+            return str(interface["name"])
+        case "namespace":
+            return f"{interface['name']}, in a network namespace of this node's own"
+        case "python":
+            return "none: this node's own program takes the packets"
+        case kind:
+            return f"{interface['name']} ({kind})"

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import trio
 from cyclopts import Parameter
@@ -24,12 +24,12 @@ from tunnel.cli.unix_signals import run_until_signal
 from tunnel.cli.up_messages import name_of, report_notes, report_peers, report_up
 from tunnel.model.endpoint import split_host_port
 from tunnel.model.errors import SettingsError
+from tunnel.model.interface_kind import Userspace
 from tunnel.model.offload import offload_names, parse_offloads
-from tunnel.model.settings import NodeSettings
+from tunnel.model.settings import DEFAULT_TUN, NodeSettings
 from tunnel.model.settings_check import check_node_settings, fit_name
 from tunnel.node.control import serve_control
 
-DEFAULT_TUN = "p2pt0"
 log = logging.getLogger(__name__)
 
 
@@ -41,9 +41,13 @@ class UpOptions:
     state: StateOption = None
     control: ControlOption = None
     tun: Annotated[str | None, Parameter(help=f"Name of the TUN interface; {DEFAULT_TUN} if left out.")] = None
-    userspace: Annotated[bool, Parameter(help="No TUN interface, so no privilege needed: ping and library only.")] = (
-        False
-    )
+    userspace: Annotated[
+        bool | Literal["namespace", "python"],
+        Parameter(
+            help="No interface on this machine, so no privilege needed: one in a network namespace of the node's own, "
+            "or none. Without --tun `up` does that by itself where it has no right to an interface."
+        ),
+    ] = False
     address: Annotated[str | None, Parameter(help="IPv4 tunnel address to ask the server for.")] = None
     udp_port: Annotated[int, Parameter(help="UDP port for everything; 0 takes a free one.")] = 0
     external: Annotated[str | None, Parameter(help="IP:PORT on your router that you forward to --udp-port.")] = None
@@ -69,6 +73,7 @@ class UpOptions:
             state=self.state or default_state(),
             control=self.control or default_control(self.state),
             tun=None if self.userspace else DEFAULT_TUN if self.tun is None else self.tun,
+            userspace=self._userspace(),
             address=self.address,
             udp_port=self.udp_port,
             external=None if self.external is None else parse_named_endpoint("--external", self.external),
@@ -83,6 +88,11 @@ class UpOptions:
         )
         check_node_settings(settings, _option)
         return settings
+
+    def _userspace(self) -> Userspace | None:
+        if isinstance(self.userspace, str):
+            return Userspace(self.userspace)
+        return Userspace.AUTO if self.userspace or self.tun is None else None
 
 
 async def up(

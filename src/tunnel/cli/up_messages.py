@@ -12,6 +12,7 @@ import trio
 from tunnel.cli.standard_streams import mute_stdout
 from tunnel.cli.status_words import peer_words
 from tunnel.model.identity import NodeId
+from tunnel.model.interface_kind import InterfaceKind
 from tunnel.model.rates import TokenBucket
 from tunnel.model.safe_text import printable
 from tunnel.model.status import peer_to_json
@@ -42,9 +43,12 @@ async def report_up(node: Node, network: str, control: Path) -> None:
 
 def _print_addresses(node: Node, network: str, *, is_reached: bool) -> None:
     has_lease = any(":" not in address for address in node.addresses)
-    bare = "" if node.status().takes_ip else "no interface, so no IP"
+    status = node.status()
+    is_namespace = status.interface.kind is InterfaceKind.NAMESPACE
+    bare = "" if status.takes_ip else "no interface, so no IP"
+    alone = "in a network namespace of its own" if is_namespace else ""
     later = "" if is_reached else "server not reached yet" + ("" if has_lease else ": an IPv4 address comes with it")
-    remarks = "; ".join(filter(None, (bare, later)))
+    remarks = "; ".join(filter(None, (bare, alone, later)))
     told = ", ".join(node.addresses) + (f" ({remarks})" if remarks else "")
     try:
         print(printable(f"{node.name} is up in network {network}: {told}"), flush=True)

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.interface_kind import InterfaceKind, Userspace
 from tunnel.model.offload import Offload
 from tunnel.model.protocol_version import PROTOCOL_VERSION
 from tunnel.model.timings import DEFAULT_TIMINGS, Timings
 
 SERVER_PORT = 8443
 STUN_PORTS = (3478, 3479)
+DEFAULT_TUN = "p2pt0"
 TUNNEL_MTU = 1400
 """Largest inner packet. A record of one then fits one packet of 1500 bytes in the worst case: 1400, 10 of its virtio
 header, 32 of the seal, 10 of a circuit's head, 48 of UDP and IPv6. Where less passes it goes in fragments."""
@@ -40,7 +42,10 @@ class NodeSettings:
     state: Path | None = None
     control: Path | None = None
     tun: str | None = None
-    """Name of the TUN interface; None runs in userspace."""
+    """Name of the TUN interface on this machine; None: the node has none there, and runs in userspace."""
+    userspace: Userspace | None = None
+    """What a node in userspace has in its place. With `tun` too: what it has if this machine does not allow that one.
+    """
     address: str | None = None
     """IPv4 tunnel address to ask the server for."""
     udp_port: int = 0
@@ -63,6 +68,20 @@ class NodeSettings:
     protocol_version: int = PROTOCOL_VERSION
     """What this node tells others that it speaks. Only tests and simulations tell another."""
     timings: Timings = DEFAULT_TIMINGS
+
+    @property
+    def interfaces(self) -> tuple[InterfaceKind, ...]:
+        """The kinds of interface that are wanted, the best first."""
+        kernel = () if self.tun is None else (InterfaceKind.KERNEL,)
+        match self.userspace:
+            case None:
+                return kernel or (InterfaceKind.PYTHON,)
+            case Userspace.AUTO:
+                return (*kernel, InterfaceKind.NAMESPACE, InterfaceKind.PYTHON)
+            case Userspace.NAMESPACE:
+                return (*kernel, InterfaceKind.NAMESPACE)
+            case Userspace.PYTHON:
+                return (*kernel, InterfaceKind.PYTHON)
 
 
 NODES_PER_ADDRESS = 512

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from tunnel.model.announcement import MAX_NAME
 from tunnel.model.endpoint import Endpoint, is_usable, split_host_port
 from tunnel.model.errors import SettingsError
+from tunnel.model.interface_kind import Userspace
 from tunnel.model.node_name import reads_as_address_or_id
 from tunnel.model.settings import NodeSettings
 
@@ -91,9 +92,14 @@ def _stun_server(server: object) -> str | None:
     return None
 
 
+def _userspace(kind: object) -> str | None:
+    return None if isinstance(kind, Userspace) else f"{kind!r} is not a Userspace"
+
+
 _CHECKS: dict[str, Callable[[object], str | None]] = {
     "name": _name,
     "tun": _tun,
+    "userspace": _userspace,
     "address": _address,
     "udp_port": _udp_port,
     "external": _external,

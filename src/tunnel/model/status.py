@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.interface_kind import InterfaceKind, InterfaceStatus
 from tunnel.model.nat import NatReport
 from tunnel.model.port_mapping import PortMappingStatus
 from tunnel.model.reasons import REMEDIES, Reason
@@ -93,11 +94,13 @@ class NodeStatus:
     notes: tuple[str, ...] = ()
     """What the user should know: address clashes, peers of the same name, fallbacks in use."""
     takes_ip: bool = True
-    """Whether this node has an interface, so that others can reach this machine by IP."""
+    """Whether this node takes IP packets, so that others can reach it by IP."""
     port_mappings: tuple[PortMappingStatus, ...] = ()
     """One for each address family; empty if no gateway is asked."""
     uses_udp: bool = True
     """Whether it sends UDP at all. If not, no NAT matters and `nat` stays unknown."""
+    interface: InterfaceStatus = InterfaceStatus(InterfaceKind.KERNEL, "")
+    """What takes its IP packets."""
     offloads: tuple[str, ...] = ()
     """Names of what the kernel does for it, on the interface and the sockets (model/offload.py)."""
 
@@ -114,6 +117,7 @@ def status_to_json(status: NodeStatus) -> dict[str, Any]:
             "announcement": status.announcement,
             "notes": list(status.notes),
             "takes_ip": status.takes_ip,
+            "interface": interface_to_json(status.interface),
             "uses_udp": status.uses_udp,
             "offloads": list(status.offloads),
             "port_mappings": [port_mapping_to_json(one) for one in status.port_mappings],
@@ -121,6 +125,11 @@ def status_to_json(status: NodeStatus) -> dict[str, Any]:
         "server": server_to_json(status.server),
         "peers": [peer_to_json(peer) for peer in status.peers],
     }
+
+
+def interface_to_json(interface: InterfaceStatus) -> dict[str, str | None]:
+    """The value of `interface`."""
+    return {"kind": interface.kind.value, "name": interface.name, "reason": interface.reason}
 
 
 def server_to_json(server: ServerStatus) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.interface_kind import InterfaceStatus
 from tunnel.model.nat import Udp
 from tunnel.model.port_mapping import PortMappingStatus
 from tunnel.model.status import ServerStatus
@@ -40,6 +41,8 @@ class NetcheckReport:
     """Seconds that the check took: a server heard longer ago did not answer it."""
     server: ServerStatus | None = None
     """The link to our own server; None if it was not checked."""
+    interface: InterfaceStatus | None = None
+    """What takes the node's IP packets, and why; None if it was not checked."""
     external: Endpoint | None = None
     """The endpoint that the settings declare to be open."""
     relay_only: bool = False

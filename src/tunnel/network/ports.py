@@ -7,6 +7,7 @@ socket or stream raises trio.ClosedResourceError, a broken one trio.BrokenResour
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,6 +15,7 @@ from typing import NamedTuple, Protocol
 import trio
 
 from tunnel.model.endpoint import Endpoint
+from tunnel.model.interface_kind import InterfaceKind
 from tunnel.model.proxies import Proxies
 from tunnel.model.routes import Gateway, Route
 from tunnel.network.datagrams import Datagrams, ServiceSockets
@@ -194,10 +196,10 @@ class PortMapper(Protocol):
 class Privileges(Protocol):
     """What this process may do that an ordinary one may not."""
 
-    def lay_down(self, *, keeps_interface: bool) -> None:
+    def lay_down(self, interface: InterfaceKind | None) -> None:
         """Give up for good what is no longer needed once all sockets and the interface are open.
 
-        With `keeps_interface` the interface and its routes can still be changed.
+        The interface of this kind, if there is one, can still be changed.
         """
         ...
 
@@ -205,7 +207,7 @@ class Privileges(Protocol):
 class KeptPrivileges:
     """Nothing is given up: the process is not only ours."""
 
-    def lay_down(self, *, keeps_interface: bool) -> None:
+    def lay_down(self, interface: InterfaceKind | None) -> None:
         """Keep everything."""
 
 
@@ -222,8 +224,11 @@ class World:
     entropy: Entropy
     store: Store
     devices: PacketDevices
+    """TUN interfaces of this machine."""
     controls: Controls
     port_mapper: PortMapper
     proxies: Proxies = field(default_factory=Proxies)
     """What this machine's environment says of HTTP proxies."""
+    userspace: Mapping[InterfaceKind, PacketDevices] = field(default_factory=dict)
+    """What a node can have in place of a TUN interface of this machine."""
     privileges: Privileges = KeptPrivileges()

@@ -22,6 +22,7 @@ import trio
 from tunnel.model.errors import MalformedFrame, SettingsError, TunnelError
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.status import (
+    interface_to_json,
     nat_to_json,
     path_to_json,
     peer_to_json,
@@ -242,6 +243,7 @@ def netcheck_to_json(report: NetcheckReport) -> dict[str, Any]:
         "port_mappings": [port_mapping_to_json(mapping) for mapping in report.port_mappings],
         "upnp_installed": report.speaks_upnp,
         "relay_only": report.relay_only,
+        "interface": None if report.interface is None else interface_to_json(report.interface),
         "external": None if report.external is None else str(report.external),
         "server": None if report.server is None else server_to_json(report.server),
         "took_s": round(report.took, 1),

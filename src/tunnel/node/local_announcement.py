@@ -15,6 +15,7 @@ from tunnel.node.identity import Identity
 from tunnel.node.lease import Lease
 from tunnel.node.nat_discovery import NatDiscovery
 from tunnel.node.port_mappings import PortMappings
+from tunnel.node.tun_interface import Interface
 
 _NOTHING_KNOWN = NatReport()
 
@@ -28,6 +29,7 @@ class LocalAnnouncement:
         identity: Identity,
         lease: Lease,
         *,
+        interface: Interface,
         interfaces: Interfaces,
         sockets: Sequence[DatagramSocket],
         nat_discovery: NatDiscovery,
@@ -36,6 +38,7 @@ class LocalAnnouncement:
         self._settings = settings
         self._identity = identity
         self._lease = lease
+        self._interface = interface
         self._interfaces = interfaces
         self._sockets = sockets
         self._nat_discovery = nat_discovery
@@ -70,7 +73,7 @@ class LocalAnnouncement:
             nat=self.nat(),
             relay_only=settings.relay_only,
             claimed_since=self._lease.since,
-            takes_ip=settings.tun is not None,
+            takes_ip=self._interface.is_open,
             protocol_version=settings.protocol_version,
         )
         return body, survey is not None or not settings.survey

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tunnel.model.routes import Route
+from tunnel.network.interface_choice import InterfaceChoice
 from tunnel.network.ports import Interfaces
 from tunnel.node.lease import Lease
 
@@ -119,11 +120,15 @@ class PoolRoutes:
     It withholds the lease if that clashes.
     """
 
-    def __init__(self, name: str, lease: Lease, interfaces: Interfaces, peers: Peers) -> None:
+    def __init__(
+        self, name: str, lease: Lease, interfaces: Interfaces, peers: Peers, choice: InterfaceChoice | None = None
+    ) -> None:
+        """`choice` tells whether the interface shares a network with this machine; without one it does."""
         self._name = name
         self._lease = lease
         self._interfaces = interfaces
         self._peers = peers
+        self._choice = choice
         self._configured: frozenset[str] = frozenset()
         self._server: frozenset[str] = frozenset()
         self._dialed: frozenset[str] = frozenset()
@@ -142,7 +147,7 @@ class PoolRoutes:
 
     def choose(self, hosts: Collection[str]) -> tuple[str, ...]:
         """Which addresses of the server, or of a proxy, may be dialed: not ours, and none that a peer holds."""
-        ours = {*self._peers.ipv4_held(), self._lease.leased_host} - self._configured
+        ours = {*self._peers.ipv4_held(), self._lease.leased_host} - self._configured if not self._is_alone else set()
         self._shunned = tuple(host for host in hosts if host in ours)
         self._dialed = frozenset(hosts) - ours
         return tuple(host for host in hosts if host in self._dialed)
@@ -154,6 +159,10 @@ class PoolRoutes:
 
     def look(self) -> None:
         """See what the machine has now. What is there at the first look was there before the node."""
+        if self._is_alone:
+            self._basis = None
+            self._lease.withhold(False)
+            return
         self._routes = tuple(route for route in self._interfaces.routes() if route.interface != self._name)
         gateways = [gateway.address for gateway in self._interfaces.gateways()]
         resolvers = self._interfaces.resolvers()
@@ -186,6 +195,8 @@ class PoolRoutes:
         address = self._lease.address
         if address is None:
             return PoolPlan()
+        if self._is_alone:
+            return PoolPlan((address,))
         is_careful = not (self._configured or self._server or self._dialed)
         basis = address, tuple(self._peers.ipv4_held()), is_careful
         if basis != self._basis:
@@ -199,6 +210,11 @@ class PoolRoutes:
         """Addresses (ADDRESS/PREFIX) and further routes of the interface."""
         plan = self.plan()
         return (*plan.addresses, *(each for each in self._lease.interfaces if ":" in each)), plan.routes
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether nothing on this machine can clash with the interface."""
+        return self._choice is not None and self._choice.is_alone
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -24,11 +24,13 @@ from tunnel.dataplane.outbound import Exit, Outbound
 from tunnel.machines.background import bare_errors
 from tunnel.machines.notifier import Notifier
 from tunnel.machines.stalls import Stalls
+from tunnel.model.interface_kind import InterfaceKind
 from tunnel.model.invite import Invite
-from tunnel.model.settings import NodeSettings
+from tunnel.model.settings import DEFAULT_TUN, NodeSettings
 from tunnel.model.status import NodeStatus, PeerStatus
 from tunnel.model.way import RELAY
 from tunnel.nat.netcheck_report import NetcheckReport
+from tunnel.network.interface_choice import InterfaceChoice
 from tunnel.network.nat64_resolver import Nat64Resolver
 from tunnel.network.ports import World
 from tunnel.network.urls import ServerUrl
@@ -93,10 +95,10 @@ class NodeProgram:
         self.peer_table = PeerTable(
             network.network_id, self.identity.keys.id, settings.name, self.name_holders, self.notifier
         )
-        guard, pool = LoopGuard(), None
-        if settings.tun is not None:
-            pool = PoolRoutes(settings.tun, lease, world.interfaces, self.peer_table)
-            pool.note_configured(configured_hosts(world, url))
+        guard, tun = LoopGuard(), settings.tun or DEFAULT_TUN
+        choice = InterfaceChoice(settings.interfaces, {InterfaceKind.KERNEL: world.devices, **world.userspace})
+        pool = PoolRoutes(tun, lease, world.interfaces, self.peer_table, choice)
+        pool.note_configured(configured_hosts(world, url))
         self._own = OwnAddresses(settings.address, lease, self.peer_table, pool, self.notifier)
         memory = AddressMemory()
         admission = ServerAdmission(
@@ -113,20 +115,13 @@ class NodeProgram:
         self.link = ServerLink(admission, settings.timings, stalls, world.entropy)
 
         exits: dict[int, Exit] = {RELAY.socket: self.link.send_batch}
-        self.datagrams = UdpSockets(exits, guard if settings.tun is not None else None)
-        self.outbound = Outbound(exits, guard.note_record) if settings.tun is not None else Outbound(exits)
+        is_guarded = InterfaceKind.KERNEL in settings.interfaces  # in a network of its own nothing goes round
+        self.datagrams = UdpSockets(exits, guard if is_guarded else None)
+        self.outbound = Outbound(exits, guard.note_record) if is_guarded else Outbound(exits)
         self.tun = TunPlane(self.peer_table.flow_of, lease.holds, guard, self.outbound, self.datagrams.unsent_bytes)
-        self._interface = None
-        if settings.tun is not None and pool is not None:
-            self._interface = Interface(
-                settings.tun,
-                settings.mtu,
-                pool,
-                self.notifier,
-                timings=settings.timings,
-                devices=world.devices,
-                plane=self.tun,
-            )
+        self.interface = Interface(
+            tun, settings.mtu, pool, self.notifier, timings=settings.timings, choice=choice, plane=self.tun
+        )
 
         news = Notifier()
         self.nat_discovery = NatDiscovery(
@@ -143,6 +138,7 @@ class NodeProgram:
             settings,
             self.identity,
             self._lease,
+            interface=self.interface,
             interfaces=world.interfaces,
             sockets=self.datagrams.sockets,
             nat_discovery=self.nat_discovery,
@@ -181,7 +177,7 @@ class NodeProgram:
             self._own,
             self.peer_table,
             announcer=self.announcer,
-            interface=self._interface,
+            interface=self.interface,
             link=self.link,
             port_mappings=self.port_mappings,
             local_announcement=self.local_announcement,
@@ -278,10 +274,10 @@ class NodeProgram:
         try:
             if self.settings.udp:
                 await self.datagrams.open(self._world.datagrams, self.settings.udp_port)
-            if self._interface is not None:
-                self._own.look()
-                await self._interface.open()
-            self._world.privileges.lay_down(keeps_interface=self._interface is not None)
+            self._own.look()
+            await self.interface.open()
+            self._own.look()  # in a network of its own, nothing that this machine has is in the way
+            self._world.privileges.lay_down(self.interface.status.kind)
             with bare_errors():
                 async with trio.open_nursery() as nursery:
                     services = trio.CancelScope(shield=True)
@@ -295,8 +291,7 @@ class NodeProgram:
                         services.cancel()
         finally:
             self.datagrams.close()
-            if self._interface is not None:
-                self._interface.close()
+            self.interface.close()
 
     async def _serve(self, services: trio.CancelScope) -> None:
         """All tasks of the node. The farewell needs them, so only cancelling this scope ends them."""
@@ -312,8 +307,7 @@ class NodeProgram:
                 nursery.start_soon(self._stalls.run)
                 nursery.start_soon(self.name_holders.run)
                 nursery.start_soon(self._machine.run)
-                if self._interface is not None:
-                    nursery.start_soon(self._interface.run)
+                nursery.start_soon(self.interface.run)
 
     async def _leave(self) -> None:
         for peer in self.peer_table:

@@ -34,7 +34,7 @@ class StatusReport:
         peer_table: PeerTable,
         *,
         announcer: Announcer,
-        interface: Interface | None,
+        interface: Interface,
         link: ServerLink,
         port_mappings: PortMappings,
         local_announcement: LocalAnnouncement,
@@ -62,7 +62,8 @@ class StatusReport:
             id=str(self._identity.keys.id),
             name=self._settings.name,
             addresses=self._own.addresses,
-            takes_ip=self._interface is not None,
+            takes_ip=self._interface.is_open,
+            interface=self._interface.status,
             uses_udp=self._settings.udp,
             nat=self._local_announcement.nat(),
             announcement=self._announcer.state,
@@ -74,7 +75,7 @@ class StatusReport:
                 *self._nat_discovery.notes,
                 *self._link.notes,
                 *self._proxy_notes,
-                *(() if self._interface is None else self._interface.notes),
+                *self._interface.notes,
             ),
             offloads=tuple(offload.value for offload in Offload if offload in self._offloads),
             port_mappings=self._port_mappings.statuses(self._nat_discovery.reflexive),
@@ -88,7 +89,7 @@ class StatusReport:
 
     @property
     def _offloads(self) -> frozenset[Offload]:
-        return self._sockets.offloads | (frozenset() if self._interface is None else self._interface.offloads)
+        return self._sockets.offloads | self._interface.offloads
 
     def _server(self) -> ServerStatus:
         link = self._link

@@ -1,4 +1,4 @@
-"""The node's TUN interface: opened before anything is sent, given each new lease, and kept as it should be.
+"""The node's interface: opened before anything is sent, given each new lease, and kept as it should be.
 
 A person, a script or a network manager may remove addresses or routes, switch the interface off or delete it. They are
 put back each time, later if it happens often; the log and `status` say so.
@@ -12,9 +12,12 @@ import trio
 
 from tunnel.machines.notifier import Notifier
 from tunnel.model.errors import DeviceError
+from tunnel.model.interface_kind import InterfaceStatus
 from tunnel.model.offload import Offload
 from tunnel.model.timings import Timings, rung
-from tunnel.network.packet_devices import PacketDevice, PacketDevices
+from tunnel.network.interface_choice import InterfaceChoice
+from tunnel.network.packet_devices import PacketDevice
+from tunnel.network.sockets import Sockets
 from tunnel.node.pool_routes import PoolRoutes
 from tunnel.riders.tun_plane import TunPlane
 
@@ -38,7 +41,7 @@ class Interface:
         notifier: Notifier,
         *,
         timings: Timings,
-        devices: PacketDevices,
+        choice: InterfaceChoice,
         plane: TunPlane,
     ) -> None:
         self._name = name
@@ -46,7 +49,7 @@ class Interface:
         self._pool = pool
         self._notifier = notifier
         self._timings = timings
-        self._devices = devices
+        self._choice = choice
         self._plane = plane
         self._device: PacketDevice | None = None
         self._has: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
@@ -58,7 +61,25 @@ class Interface:
     async def open(self) -> None:
         """Make it, with the addresses that are known so far. Raises DeviceError: no privilege, name taken."""
         self._has = self._pool.wanted()
-        self._device = await self._devices.open_device(self._name, self._mtu, *self._has)
+        self._device = await self._choice.open_device(self._name, self._mtu, *self._has)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is one: a node may have to do without."""
+        return self._device is not None
+
+    @property
+    def sockets(self) -> Sockets:
+        """TCP and UDP on the tunnel's addresses. Raises DeviceError if there is no interface."""
+        if self._device is None:
+            raise DeviceError("this node has no interface, so no TCP and no UDP in the tunnel")
+        return self._device.sockets
+
+    @property
+    def status(self) -> InterfaceStatus:
+        """What it is, and why."""
+        name = "" if self._device is None else self._device.name
+        return InterfaceStatus(self._choice.kind, name, self._choice.reason)
 
     @property
     def offloads(self) -> frozenset[Offload]:
@@ -71,15 +92,17 @@ class Interface:
         is_over = not self._trouble and trio.current_time() - self._restored > NOTED
         if not self._disturbances or is_over:
             return ()
-        often = f"; {REMEDY.format(name=self._name)}" if self._disturbances >= OFTEN else ""
+        is_often = self._disturbances >= OFTEN and not self._choice.is_alone
+        often = f"; {REMEDY.format(name=self._name)}" if is_often else ""
         times = "once" if self._disturbances == 1 else f"{self._disturbances} times"
         outcome = self._trouble or "it was put back"
         return (f"somebody changed {self._name} {times} and removed {self._lost}: {outcome}{often}",)
 
     async def run(self) -> None:
-        """Carry its packets until cancelled. Raises DeviceError when it cannot have a new address."""
+        """Carry its packets until cancelled; return if there is none. Raises DeviceError: it got no new address."""
         device = self._device
-        assert device is not None
+        if device is None:
+            return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._plane.carry, device)
             nursery.start_soon(self._keep, device)

@@ -87,7 +87,7 @@ async def serve(
     max_leases = LEASES_PER_NODE * settings.max_nodes_per_network
     with closing(Registry(kept, settings.addresses, max_leases_per_network=max_leases)) as registry:
         async with _open_listeners(settings, world) as listeners:
-            world.privileges.lay_down(keeps_interface=False)
+            world.privileges.lay_down(None)
             context = _make_context(settings, world, registry, listeners.stun, binding)
             await _serve_all(context, listeners, certificate, task_status)
 

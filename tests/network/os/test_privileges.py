@@ -14,10 +14,11 @@ pytestmark = pytest.mark.netlab
 CODE = """
 import logging, sys
 from pathlib import Path
+from tunnel.model.interface_kind import InterfaceKind
 from tunnel.network.os.privileges import RealPrivileges
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 keeps, *folders = sys.argv[1:]
-RealPrivileges([Path(folder) for folder in folders], None).lay_down(keeps_interface=keeps == "keeps")
+RealPrivileges([Path(folder) for folder in folders], None).lay_down(InterfaceKind.KERNEL if keeps == "keeps" else None)
 print(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff")))
 for folder in (*folders, str(Path(folders[0]).parent)):
     try:
@@ -50,3 +51,27 @@ def test_a_folder_of_another_user_is_still_written_and_what_that_takes_is_told(t
     told, *shown = lay_down("keeps", folder)
     assert told.startswith(f"{folder} is not root's: this process keeps the right to use everybody's files")
     assert shown == [f"{DAC_OVERRIDE | NET_ADMIN:016x}", "written", "Permission denied"]
+
+
+STARTING = """
+import subprocess, sys
+from tunnel.model.interface_kind import InterfaceKind
+from tunnel.network.os.privileges import RealPrivileges
+RealPrivileges([], None).lay_down(InterfaceKind(sys.argv[1]))
+for program in (sys.executable, "/bin/sh"):
+    try:
+        print(subprocess.run([program, "-c", ""], close_fds=False).returncode)
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("kernel", ["Permission denied", "Permission denied"]), ("namespace", ["0", "Permission denied"])],
+)
+def test_only_a_node_with_a_namespace_may_start_a_program_and_only_that_of_its_helper(
+    kind: str, told: list[str]
+) -> None:
+    argv = [sys.executable, "-c", STARTING, kind]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines() == told

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tunnel.model.interface_kind import InterfaceKind
 from tunnel.network.os.port_mapper import RealPortMapper
 from tunnel.network.os.process_rights import (
     CAP_DAC_OVERRIDE,
@@ -28,11 +30,14 @@ class RealPrivileges:
         self._folders = folders
         self._port_mapper = port_mapper
 
-    def lay_down(self, *, keeps_interface: bool) -> None:
-        """For good, and for all threads that start from now on."""
+    def lay_down(self, interface: InterfaceKind | None) -> None:
+        """For good, and for all threads that start from now on.
+
+        In a namespace of its own the process that makes sockets may have to be started again: that program alone may.
+        """
         if isinstance(self._port_mapper, RealPortMapper):
             self._port_mapper.prepare()
-        keep = {CAP_NET_ADMIN} if keeps_interface else set()
+        keep = {CAP_NET_ADMIN} if interface is InterfaceKind.KERNEL else set()
         foreign = [folder for folder in self._folders if os.geteuid() == 0 and _owner(folder) != 0]
         if foreign:
             keep.add(CAP_DAC_OVERRIDE)
@@ -42,8 +47,11 @@ class RealPrivileges:
                 foreign[0],
             )
         guard_memory()
-        devices = (Path(os.devnull), *([Path(CLONE_DEVICE)] if keeps_interface else ()))  # for discarded output
-        is_confined = forbid_writes((*self._folders, *devices))
+        devices = [Path(os.devnull)]  # for discarded output
+        if interface is InterfaceKind.KERNEL:
+            devices.append(Path(CLONE_DEVICE))
+        programs = _python_programs() if interface is InterfaceKind.NAMESPACE else ()
+        is_confined = forbid_writes((*self._folders, *devices), programs)
         drop_capabilities(keep)
         _log.debug("privileges laid down kept=%s is_confined=%s", sorted(keep), is_confined)
 
@@ -53,3 +61,10 @@ def _owner(folder: Path) -> int:
         return folder.stat().st_uid
     except OSError:
         return 0
+
+
+def _python_programs() -> tuple[Path, ...]:
+    """The files that must be executable to start this Python: its program, and the loader of shared libraries."""
+    mapped = {line.split(maxsplit=5)[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
+    loaders = sorted(file for file in mapped if Path(file).name.startswith("ld-"))
+    return (Path(sys.executable).resolve(), *map(Path, loaders))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tunnel.model.interface_kind import InterfaceKind
 from tunnel.model.offload import Offload
 from tunnel.model.proxies import Proxies
 from tunnel.network.memory_store import MemoryStore
@@ -13,6 +14,7 @@ from tunnel.network.os.controls import RealControls
 from tunnel.network.os.datagrams import RealDatagrams
 from tunnel.network.os.interfaces import RealInterfaces
 from tunnel.network.os.machine import RealClock, RealEntropy, RealStore
+from tunnel.network.os.namespace_stack import NamespaceDevices
 from tunnel.network.os.port_mapper import RealPortMapper
 from tunnel.network.os.resolver import RealResolver
 from tunnel.network.os.service_sockets import RealServiceSockets
@@ -41,4 +43,5 @@ def real_world(state: Path | None, without: frozenset[Offload] = frozenset()) ->
         controls=RealControls(),
         port_mapper=RealPortMapper(interfaces) if is_installed() else NoPortMapper(is_installed=False),
         proxies=Proxies(os.environ),
+        userspace={InterfaceKind.NAMESPACE: NamespaceDevices(without)},
     )

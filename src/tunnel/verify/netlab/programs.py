@@ -143,9 +143,12 @@ class LabPrograms:
         command: Sequence[str] = COMMAND,
         ipv6: bool | None = None,
         network: str = NETWORK,
+        chooses: bool = False,
         **environment: str,
     ) -> Running:
         """Start `up`, with a TUN interface of its own unless `--userspace` is among the options.
+
+        With `chooses` it is told nothing of its interface.
 
         It is not up yet: see the `wait_...` methods. It dials the server over IPv6 if it has nothing else, or as `ipv6`
         says. `environment` is added to that of this process, without its proxies: they are not in the lab.
@@ -155,7 +158,8 @@ class LabPrograms:
         control = state / "control.sock"
         invite = self.make_invite(ipv6=host.address == host.address_v6 if ipv6 is None else ipv6, network=network)
         argv = [*command, "up", "--invite-file", str(invite), "--name", name]
-        argv += [] if "--userspace" in options else ["--tun", tun]
+        if not chooses and not any(option.startswith("--userspace") for option in options):
+            argv += ["--tun", tun]
         argv += ["--state", str(state), "--control", str(control), "--no-default-stun", *options]
         with self._log(name) as log:
             process = self._lab.popen(
