@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tunnel.network.os.namespace_remedies import why_not
+from tunnel.network.os.namespace_remedies import apparmor_profile, why_not
 
 LIMIT, CLONE = "sys/user/max_user_namespaces", "sys/kernel/unprivileged_userns_clone"
 APPARMOR = "sys/kernel/apparmor_restrict_unprivileged_userns"
@@ -20,7 +20,7 @@ SECCOMP = "self/status"
         (errno.ENOSPC, {}, "`sysctl -w user.max_user_namespaces=10000"),
         (errno.EPERM, {LIMIT: "0"}, "`sysctl -w user.max_user_namespaces=10000"),
         (errno.EPERM, {CLONE: "0", APPARMOR: "0"}, "`sysctl -w kernel.unprivileged_userns_clone=1`"),
-        (errno.EACCES, {CLONE: "1", APPARMOR: "1"}, "install ours, packaging/apparmor/p2ptunnel-trio"),
+        (errno.EACCES, {CLONE: "1", APPARMOR: "1"}, "packaging/apparmor/p2ptunnel-trio"),
         (errno.EPERM, {SECCOMP: "Name:\tx\nSeccomp:\t2\n"}, "as Docker's default does: give the container a TUN"),
         (errno.EPERM, {SECCOMP: "Name:\tx\nSeccomp:\t0\n", LIMIT: "96365"}, "forbidden here (Operation not permitted)"),
         (errno.EINVAL, {}, "no user namespaces (CONFIG_USER_NS)"),
@@ -48,3 +48,9 @@ def test_whoever_forbids_user_namespaces_is_named(
 )
 def test_a_device_that_cannot_be_opened_has_its_remedy(number: int, remedy: str) -> None:
     assert remedy in why_not("tun", number, "/dev/net/tun")
+
+
+def test_the_profile_that_is_named_lets_the_program_have_user_namespaces() -> None:
+    lines = [line.strip() for line in apparmor_profile().read_text().splitlines()]
+    assert "userns," in lines
+    assert "profile p2ptunnel-trio /{usr/,usr/local/,opt/*/}bin/p2ptunnel-trio flags=(unconfined) {" in lines

@@ -9,10 +9,7 @@ import errno
 import os
 from pathlib import Path
 
-APPARMOR = (
-    "AppArmor allows it only to programs that have a profile (Ubuntu 23.10 and newer): install ours, "
-    "packaging/apparmor/p2ptunnel-trio, as it says itself"
-)
+_PACKAGE = Path(__file__).parents[2]
 _SYSTEM = Path("/proc")
 
 
@@ -25,6 +22,13 @@ def why_not(step: str, number: int, clone_device: str, system: Path = _SYSTEM) -
             return _why_no_tun(number, clone_device)
         case _:
             return os.strerror(number)
+
+
+def apparmor_profile() -> Path:
+    """Our profile for AppArmor: with an installed program in its folder, else at the top of the source."""
+    installed = _PACKAGE / "packaging"
+    folder = installed if installed.is_dir() else _PACKAGE.parents[1] / "packaging"
+    return folder / "apparmor" / "p2ptunnel-trio"
 
 
 def _why_no_namespace(number: int, system: Path) -> str:
@@ -42,7 +46,10 @@ def _why_no_namespace(number: int, system: Path) -> str:
             "and the same in /etc/sysctl.d to keep it"
         )
     if _read(kernel / "apparmor_restrict_unprivileged_userns") == "1":
-        return APPARMOR
+        return (
+            "AppArmor allows it only to programs that have a profile (Ubuntu 23.10 and newer): install ours as it says "
+            f"itself, {apparmor_profile()}"
+        )
     if _has_seccomp(system):
         return (
             "a filter of system calls forbids it, as Docker's default does: give the container a TUN of its own "
