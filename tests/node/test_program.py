@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import trio
+from tests.node.conftest import invite_to
 
-from tunnel.model.errors import DeviceError, SettingsError
+from tunnel.embedding import open_node
+from tunnel.model.endpoint import Endpoint
+from tunnel.model.errors import DeviceDenied, DeviceError, SettingsError
+from tunnel.model.interface_kind import InterfaceKind, InterfaceStatus, Userspace
 from tunnel.model.reasons import Reason, ReasonCode
+from tunnel.model.routes import Route
+from tunnel.model.settings import NodeSettings
+from tunnel.verify.memory.devices import MemoryDevices
 
 if TYPE_CHECKING:
     from tests.node.conftest import OpenNode, SimulatedNetwork
@@ -157,3 +165,47 @@ async def test_a_node_that_was_told_to_use_no_udp_opens_no_socket_and_is_reached
             assert reason.code is ReasonCode.RELAY_ONLY_BY_POLICY
         with pytest.raises(SettingsError, match="--no-udp"):
             await laptop.netcheck()
+
+
+class Forbidding:
+    """A machine that lets this program have no TUN interface."""
+
+    async def open_device(self, name: str, mtu: int, addresses: object, routes: object) -> NoReturn:
+        raise DeviceDenied("no right: run as root")
+
+
+async def test_a_node_that_may_have_no_interface_here_is_reached_by_ip_at_one_of_its_own(
+    net: SimulatedNetwork, open_in: OpenNode
+) -> None:
+    """Its peers see no difference. What this machine has elsewhere is not in its way."""
+    own = MemoryDevices()
+    world = net.host("desk").world()
+    net.host("desk").interfaces.known_routes = (Route("10.86.0.0/16", "eth0", is_shared=True),)
+    world = replace(world, devices=Forbidding(), userspace={InterfaceKind.NAMESPACE: own})
+    settings = NodeSettings(name="desk", default_stun=False, tun="p2pt7", userspace=Userspace.AUTO)
+    async with (
+        net.server(),
+        open_in("laptop", tun="p2pt0") as laptop,
+        open_node(invite=invite_to(), settings=settings, world=world) as desk,
+    ):
+        await desk.wait_registered()
+        status = desk.status()
+        assert status.takes_ip
+        assert status.interface == InterfaceStatus(InterfaceKind.NAMESPACE, "p2pt7", "no right: run as root")
+        assert status.notes == ()
+        await laptop.connect("desk")
+        assert laptop.peer("desk").status().takes_ip
+        assert {address.partition("/")[0] for address in own.open["p2pt7"].addresses} == set(desk.addresses)
+        assert len(desk.addresses) == 2
+        await desk.program.interface.sockets.open_listener(Endpoint(desk.addresses[0], 80))
+    assert own.open == {}
+
+
+async def test_a_node_that_must_do_without_says_so_and_has_no_sockets(net: SimulatedNetwork, open_in: OpenNode) -> None:
+    world = replace(net.host("desk").world(), devices=Forbidding())
+    settings = NodeSettings(name="desk", default_stun=False, tun="p2pt7", userspace=Userspace.PYTHON)
+    async with open_node(invite=invite_to(), settings=settings, world=world) as desk:
+        assert not desk.status().takes_ip
+        assert desk.status().interface == InterfaceStatus(InterfaceKind.PYTHON, "", "no right: run as root")
+        with pytest.raises(DeviceError, match="no interface"):
+            desk.program.interface.sockets  # noqa: B018
