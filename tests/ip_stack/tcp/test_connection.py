@@ -123,6 +123,18 @@ def test_what_was_received_can_be_read_after_the_end() -> None:
     assert script.connection.eof
 
 
+def test_reading_after_the_end_says_nothing_to_the_peer() -> None:
+    """However much room it makes: there is no connection any more whose window could open."""
+    script = Script(TcpConfig(receive_buffer=8000)).establish()
+    script.says(FIN | ACK, 1, 1, b"x" * 7999)
+    script.connection.shutdown()
+    script.sent()
+    script.says(ACK, 8001, 2)
+    assert script.connection.is_closed
+    assert len(script.connection.receive(8000)) == 7999
+    assert script.sent() == []
+
+
 def test_shutdown_and_abort_twice_are_as_once() -> None:
     script = Script().establish()
     script.connection.shutdown()

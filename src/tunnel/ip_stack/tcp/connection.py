@@ -229,6 +229,8 @@ class TcpConnection:
         out: list[OutgoingSegment] = []
         if block.replies:
             out, block.replies = block.replies, out
+        if block.state == "closed":
+            return out
         if block.handshake.is_syn_due:
             out.append(block.syn(now))
             return out
