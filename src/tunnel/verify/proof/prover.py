@@ -1,4 +1,4 @@
-"""The whole proof: every fault model explored, every mutant judged, on all cores."""
+"""The whole proof, of two nodes and of two ends of TCP: all explored, every mutant judged, on all cores."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from dataclasses import dataclass, replace
 from functools import cache
 from operator import itemgetter
 
-from tunnel.machines.table import Ambiguous
+from tunnel.machines.table import Ambiguous, ChartTable
 from tunnel.verify.proof.counterexample import draw
 from tunnel.verify.proof.equivalent_mutants import outdated, reason_of
 from tunnel.verify.proof.explorer import explore
 from tunnel.verify.proof.fault_models import FAULT_MODELS
 from tunnel.verify.proof.model import Model
-from tunnel.verify.proof.mutants import Mutant, Verdict, judge, mutants_of
+from tunnel.verify.proof.mutants import Mutant, Verdict, judge, mutants_of, mutations_of
 from tunnel.verify.proof.properties import check
 from tunnel.verify.proof.rules import Charts, FaultModel, Rules, read_charts
+from tunnel.verify.proof.tcp_pair import OPENINGS, explore_opening, judge_tcp, read_tcp_table
 from tunnel.verify.workers import run_all
 
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """What was found under one fault model."""
+    """What was found under one fault model, or with one opening of TCP."""
 
     fault_model: str
     states: int
@@ -87,7 +88,7 @@ def explore_fault_model(charts: Charts, fault_model: FaultModel) -> Explored:
 
 def count_jobs(*, with_mutants: bool) -> int:
     """How many times `prove` calls `on_done`."""
-    return len(FAULT_MODELS) + (len(_mutants()) if with_mutants else 0)
+    return len(FAULT_MODELS) + len(OPENINGS) + (len(_mutants()) + len(_tcp_mutants()) if with_mutants else 0)
 
 
 def prove(
@@ -119,10 +120,35 @@ def _do(job: int) -> Explored | Verdict:
     try:
         if job < len(FAULT_MODELS):
             return explore_fault_model(read_charts(), FAULT_MODELS[job])
-        return judge(_mutants()[job - len(FAULT_MODELS)])
+        job -= len(FAULT_MODELS)
+        if job < len(OPENINGS):
+            return _explore_tcp(job)
+        job -= len(OPENINGS)
+        return judge(_mutants()[job]) if job < len(_mutants()) else _judge_tcp(job - len(_mutants()))
     finally:
         if was_collecting:
             gc.enable()
+
+
+def _explore_tcp(number: int) -> Explored:
+    began = time.process_time()
+    found = explore_opening(read_tcp_table(), OPENINGS[number])
+    seconds = time.process_time() - began
+    return Explored(found.opening, found.states, found.steps, 0, seconds, found.violation, found.what)
+
+
+def _judge_tcp(number: int) -> Verdict:
+    name, table = _tcp_mutants()[number]
+    began = time.process_time()
+    found = judge_tcp(table)
+    if found is None:
+        return Verdict(name, "", "", 0)
+    return Verdict(name, found.violation, found.opening, found.states, time.process_time() - began)
+
+
+@cache
+def _tcp_mutants() -> tuple[tuple[str, ChartTable], ...]:
+    return tuple((name, table) for name, _, table in mutations_of(read_tcp_table()))
 
 
 @cache

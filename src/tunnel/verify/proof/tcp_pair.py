@@ -69,7 +69,8 @@ class Found:
     pairs: frozenset[tuple[str, str]]
     """Every pair of states of the two charts."""
     violation: str = ""
-    """Empty where everything holds."""
+    """`never` or `over`, the kind of promise that is broken; empty where everything holds."""
+    what: str = ""
 
 
 def read_tcp_table() -> ChartTable:
@@ -95,18 +96,16 @@ def explore_opening(table: ChartTable, opening: Opening) -> Found:
                 if is_fair:
                     fair.append((here, places[target]))
     except (Fault, Ambiguous) as fault:
-        return Found(opening.name, 0, 0, frozenset(), str(fault))
+        return Found(opening.name, 0, 0, frozenset(), "never", str(fault))
     pairs = frozenset((pair.ends[0].state, pair.ends[1].state) for pair in states)
-    return Found(opening.name, len(states), steps, pairs, _check_ends(opening, states, fair))
+    unending = _unending(opening, states, fair)
+    return Found(opening.name, len(states), steps, pairs, "over" if unending else "", unending)
 
 
-def judge_tcp(table: ChartTable) -> str:
-    """Explore all openings until something does not hold; empty where all does."""
-    for opening in OPENINGS:
-        violation = explore_opening(table, opening).violation
-        if violation:
-            return f"{opening.name}: {violation}"
-    return ""
+def judge_tcp(table: ChartTable) -> Found | None:
+    """Explore all openings, up to the first in which something does not hold; None where all does."""
+    found = (explore_opening(table, opening) for opening in OPENINGS)
+    return next((each for each in found if each.violation), None)
 
 
 def _start(rules: Rules, opening: Opening) -> Pair:
@@ -160,8 +159,11 @@ def _check(opening: Opening, pair: Pair) -> None:
             raise Fault(f"closed by a RST although the other end, {other.state}, has not aborted")
 
 
-def _check_ends(opening: Opening, states: list[Pair], fair: list[tuple[int, int]]) -> str:
-    """What must happen once there are no more faults: both ends close, and where nobody aborts they close in order."""
+def _unending(opening: Opening, states: list[Pair], fair: list[tuple[int, int]]) -> str:
+    """What must happen once there are no more faults: both ends close, and where nobody aborts they close in order.
+
+    Returns the first pair from which that cannot be reached, or nothing.
+    """
     graph = Graph(len(states))
     for source, target in fair:
         graph.before[target].append(source)
