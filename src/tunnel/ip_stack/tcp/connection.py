@@ -95,7 +95,10 @@ class TcpConnection:
 
     @property
     def send_room(self) -> int:
-        """Bytes that `send` would accept. 0 after `shutdown`, `close` or an error."""
+        """Bytes that `send` would accept. 0 after `shutdown`, `close` or an error.
+
+        Whoever waits for room does well to wait for some ten kilobytes of it: many small pieces cost more than few.
+        """
         block = self._block
         return 0 if block.is_shutdown_wanted or block.state == "closed" else block.sender.room
 

@@ -62,7 +62,3 @@ class RttEstimator:
     def reset_backoff(self) -> None:
         """New data was acknowledged: the path carries."""
         self._backoff = 0
-
-    def forget_samples(self) -> None:
-        """The samples are of a path that may be gone (section 5.7, last paragraph)."""
-        self._previous = self._current = math.inf

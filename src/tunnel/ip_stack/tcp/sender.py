@@ -78,6 +78,7 @@ class Sender:
         pacer = congestion.pacer
         if flight.una == flight.nxt and self._idle_since < now:
             congestion.cubic.idle(now - self._idle_since, recovery.rtt.base_rto)
+            self._idle_since = now
         most = min(self._config.superpacket // mss, _MOST_SEGMENTS) * mss or mss
         while flight.nxt < flight.end or board.lost:
             if budget <= 0:
