@@ -90,6 +90,20 @@ def test_the_window_closes_when_nobody_reads_and_opens_again() -> None:
     assert script.last[0].window == 8000
 
 
+@pytest.mark.parametrize("scale", [None, 7])
+def test_reading_a_little_tells_the_peer_nothing(scale: int | None) -> None:
+    """Its window is as large as it can be told."""
+    script = Script(scale=scale).establish()
+    for offset in range(1, 5001, 500):
+        script.says(ACK, offset, 1, b"x" * 500)
+        script.connection.receive(500)
+        script.after(0.05)
+    script.says(ACK, 5001, 1, b"x" * 500)
+    script.after(0.05)
+    assert script.connection.receive(500)
+    assert script.sent() == []
+
+
 def test_an_offered_window_is_never_taken_back() -> None:
     script = Script(TcpConfig(receive_buffer=8000)).establish()
     edges = []

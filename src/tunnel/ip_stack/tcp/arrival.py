@@ -195,10 +195,7 @@ def _take_fin_acknowledgment(block: ControlBlock, now: float) -> None:
 def _take_text(block: ControlBlock, segment: TcpSegment, start: int, now: float) -> None:
     """Steps seven and eight: data and FIN. Urgent data is data (step six is left out)."""
     payload, has_fin, receiver = segment.payload, bool(segment.flags & FIN), block.receiver
-    if not payload and not has_fin:
-        return
-    if block.state not in _RECEIVING:
-        receiver.is_ack_due = True
+    if (not payload and not has_fin) or block.state not in _RECEIVING:
         return
     if block.is_orphan and payload and start + len(payload) > receiver.next:
         block.reset(TcpError.ABORTED)

@@ -134,7 +134,7 @@ class Receiver:
         offer, edge = self._offer(), self.edge
         if offer - edge >= min(self._capacity // 2, self._mss):  # no silly windows (RFC 9293 section 3.8.6.2.2)
             edge = offer
-        self._offered = edge = min(edge, self.next + (0xFFFF << self.scale))
+        self._offered = edge
         window = (edge - self.next) >> self.scale
         timestamps = self.timestamps
         options = b"" if timestamps is None else encode_timestamps(timestamps.value(now), timestamps.recent)
@@ -160,8 +160,8 @@ class Receiver:
         return encode_sack([((initial + start) & MASK, (initial + end) & MASK) for start, end in blocks])
 
     def _offer(self) -> int:
-        """The end of the window that the buffer has room for."""
-        return self.next + max(0, self._capacity - self.buffer.readable)
+        """The end of the window that the buffer has room for, and that can be told."""
+        return self.next + max(0, min(self._capacity - self.buffer.readable, 0xFFFF << self.scale))
 
 
 def window_scale_for(capacity: int) -> int:
