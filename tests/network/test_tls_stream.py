@@ -12,6 +12,7 @@ import trio
 from tests.network.stream_pair import open_streams
 from trio.testing import MockClock
 
+from tunnel.network.nowait_stream import NowaitStream
 from tunnel.network.tls import client_tls, fingerprint_of, make_certificate, server_tls
 from tunnel.network.tls_stream import MAX_RECEIVE, MAX_RECORDS, TlsStream
 
@@ -41,6 +42,16 @@ class Tap(trio.abc.Stream):
 
     async def aclose(self) -> None:
         await self.stream.aclose()
+
+
+class PromptTap(Tap, NowaitStream):
+    """The same for a stream that takes something at once while `takes` is true."""
+
+    takes = True
+
+    @property
+    def takes_nowait(self) -> bool:
+        return self.takes
 
 
 @asynccontextmanager
@@ -200,3 +211,14 @@ async def test_a_read_that_is_cancelled_loses_nothing(autojump_clock: MockClock)
             await client.receive_some()
         assert scope.cancelled_caught
         assert await client.receive_some() == b"two"
+
+
+async def test_tls_takes_something_at_once_only_while_the_stream_below_does(autojump_clock: MockClock) -> None:
+    """TCP may still have to send what it took before."""
+    stream, other = trio.testing.memory_stream_pair()
+    below = PromptTap(stream)
+    client = TlsStream(below, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), server_hostname="server")
+    assert client.takes_nowait
+    below.takes = False
+    assert not client.takes_nowait
+    await other.aclose()

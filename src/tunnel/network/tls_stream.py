@@ -96,9 +96,10 @@ class TlsStream(NowaitStream):
 
     @property
     def takes_nowait(self) -> bool:
-        """Whether nobody sends, and all is sent."""
+        """Whether nobody sends, all is sent, and the stream takes it."""
         return (
             self._nowait is not None
+            and self._nowait.takes_nowait
             and not (self._sending.is_taken or self._has_unsent or self._is_broken or self._is_closed)
             and not self._outgoing.pending
         )
