@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import socket
 
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.first_bytes import FirstBytesStream
-from tunnel.network.link import COPIES, Link
+from tunnel.network.link import BATCH_BYTES, COPIES, QUICK_WRITE, SLOW_WRITE, Link
 from tunnel.network.nowait_stream import NowaitStream
 from tunnel.network.os.tcp_stream import TcpStream
-from tunnel.network.relay_queue import QueueBudget
+from tunnel.network.relay_queue import STALLED, QueueBudget
 from tunnel.wire.relay_batch import decode_relay_batch, encode_relay_batch
 from tunnel.wire.signals import Ping, encode_signal
 
@@ -75,10 +77,11 @@ async def test_a_wrapper_takes_nothing_at_once_if_its_stream_does_not() -> None:
 
 
 class PromptChannel:
-    """A channel that takes at once while `room` is left, and the rest when its `send` is called."""
+    """A channel that takes at once while `room` is left, and the rest within `pace` when its `send` is called."""
 
     def __init__(self, room: int) -> None:
         self.room = room
+        self.pace = 0.0
         self.rest: tuple[bytes, ...] = ()
         self.sent: list[bytes] = []
 
@@ -94,7 +97,7 @@ class PromptChannel:
         return not self.rest
 
     async def send(self, *messages: bytes) -> None:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.pace)
         self.sent += [*self.rest, *messages]
         self.rest = ()
 
@@ -147,6 +150,45 @@ async def test_what_a_channel_has_not_sent_at_once_is_sent_by_the_writer_in_orde
         await link.run_writer()
     assert [list(decode_relay_batch(message)) for message in channel.sent] == [[(A, b"first")], [(A, b"second")]]
     assert budget.free_share == free
+
+
+async def test_what_a_stalled_channel_has_not_sent_ends_its_link_though_signals_wait(
+    autojump_clock: MockClock,
+) -> None:
+    """It counts in what all links together may hold, and goes before the signals."""
+    link, channel, budget = make_link(room=0)
+    channel.pace = math.inf
+    link.send_relay(A, b"first")
+    link.send_signal(Ping(7))
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def write() -> None:
+            with pytest.raises(trio.TooSlowError):
+                await link.run_writer()
+
+        await trio.sleep(STALLED + 0.1)
+        begun = trio.current_time()
+        with budget.writing(1 << 20, trio.CancelScope()):
+            pass
+    assert trio.current_time() == begun
+
+
+async def test_a_write_that_was_sent_in_part_does_not_count_as_quick(autojump_clock: MockClock) -> None:
+    """The next ones would carry more, and signals wait longer, just where the line is full."""
+    channel = PromptChannel(room=0)
+    link = Link(channel, timings=DEFAULT_TIMINGS, relay_queue=1 << 18)
+    channel.pace = (QUICK_WRITE + SLOW_WRITE) / 2
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run_writer)
+        link.send_relay(A, b"first")
+        for _ in range(2):
+            assert link.queue_relay(A, bytes(BATCH_BYTES - 100))
+        await trio.sleep(channel.pace * 1.5)
+        assert len(channel.sent) == 1
+        await trio.sleep(channel.pace)
+        assert len(channel.sent) == 2
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_link_that_breaks_gives_back_what_its_unsent_write_held() -> None:

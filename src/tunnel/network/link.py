@@ -152,8 +152,9 @@ class Link:
         if not self._channel.send_nowait(*messages):
             self._unsent_write = COPIES * sum(map(len, messages))
             self._budget.begin_write(self._unsent_write)
+        else:
+            self._fit_writes(0.0)
         self._relay_sent += sum(map(len, batches))
-        self._fit_writes(0.0)
 
     def forget_old_relay(self) -> None:
         """Drop relay frames that waited too long now, not when their turn comes: the other side may take none."""
@@ -238,16 +239,16 @@ class Link:
             if self._broken is not None:
                 raise trio.BrokenResourceError(self._broken)
             begun = trio.current_time()
-            if self._signals:
-                patience.deadline = begun + self._send_patience
-                await self._send_signals()
-            elif self._unsent_write:
+            if self._unsent_write:  # its bytes go first anyway; so it can end when all links hold too much
                 patience.deadline = begun + self._send_patience
                 size = self._unsent_write
                 self._end_unsent_write()
                 with self._budget.writing(size, patience):
                     await self._channel.send()
                 self._fit_writes(trio.current_time() - begun)
+            elif self._signals:
+                patience.deadline = begun + self._send_patience
+                await self._send_signals()
             elif batches := self._take_batches(begun):
                 patience.deadline = begun + self._send_patience
                 messages = [encode_relay_batch(batch) for batch in batches]
