@@ -270,6 +270,16 @@ async def test_a_failure_found_by_the_receiver_ends_the_task_of_the_library(auto
         await metered.stream.receive_some()
 
 
+async def test_the_end_that_a_cancelled_receiver_has_read_is_told_to_the_library(autojump_clock: MockClock) -> None:
+    """It is read once: each would wait for the other."""
+    metered = frames_of()
+    metered.inbox.put([b"not taken"])
+    with trio.move_on_after(1):
+        await metered.stream.read_messages()
+    with trio.fail_after(1):
+        assert await metered.stream.receive_some() == b""
+
+
 async def test_a_released_stream_interrupts_the_receiver_and_is_read_by_the_library(
     autojump_clock: MockClock,
 ) -> None:

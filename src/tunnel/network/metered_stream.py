@@ -151,6 +151,8 @@ class MeteredStream(NowaitStream):
             self._failure, self._has_ended = error, True
         finally:
             self._receiver = None
+            if self._has_ended and self._handed is None and self._failure is None:
+                self._handed = b""  # cancelled between the end and its turn
             if self._handed is not None or self._has_ended or not self._is_lent:
                 self._library.unpark_all()
 
