@@ -98,6 +98,34 @@ def test_a_smaller_mtu_is_the_choice_of_whoever_set_it(run_isolated: Isolated) -
     run_isolated(main)
 
 
+def mtu() -> int:
+    shown = subprocess.run(["ip", "link", "show", NAME], check=True, capture_output=True, text=True).stdout
+    return int(shown.partition(" mtu ")[2].split()[0])
+
+
+def test_a_smaller_mtu_stays_when_something_else_is_put_back_or_replaced(run_isolated: Isolated) -> None:
+    """Only a new interface gets ours, and one with too little for the IPv6 address that it should have."""
+
+    async def main() -> None:
+        device = await RealDevices().open_device(NAME, 1400, (ADDRESS4, ADDRESS6), ("10.99.0.0/24",))
+        ip(f"link set {NAME} mtu 1300")
+        ip("route delete 10.99.0.0/24")
+        device.link.restore()
+        assert (mtu(), device.link.missing()) == (1300, ())
+        device.link.readdress(("10.212.0.7/16", ADDRESS6), ())
+        assert mtu() == 1300
+        ip(f"link set {NAME} mtu 1000")
+        device.link.restore()
+        assert (mtu(), device.link.missing()) == (1400, ())
+        ip(f"link set {NAME} mtu 1300")
+        ip(f"link delete {NAME}")
+        device.link.restore()
+        assert mtu() == 1400
+        device.close()
+
+    run_isolated(main)
+
+
 def test_a_link_that_went_down_and_came_up_again_has_its_addresses_back(run_isolated: Isolated) -> None:
     """The kernel takes the IPv6 addresses of a link that goes down."""
 

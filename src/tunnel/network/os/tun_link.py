@@ -36,6 +36,9 @@ DOWN = "the state up"
 SMALL = "the MTU of {}"
 """A larger one lets packets in that no record holds."""
 
+LEAST_FOR_IPV6 = 1280
+"""With a smaller one the kernel takes IPv6 from an interface."""
+
 # Linux <if_link.h>, <if_addr.h>, <rtnetlink.h>
 _IFLA_MTU, _IFLA_TXQLEN, _IFLA_AF_SPEC, _IFLA_GSO_MAX_SIZE, _IFLA_GSO_IPV4_MAX_SIZE = 4, 13, 26, 41, 63
 _IFLA_INET6_ADDR_GEN_MODE, _NO_LINK_LOCAL = 8, 1
@@ -107,6 +110,7 @@ class RealTunLink:
         self._addresses = tuple(map(ipaddress.ip_interface, addresses))
         self._routes = tuple(map(ipaddress.ip_network, routes))
         with netlink.Netlink(self._source) as kernel:
+            is_new = not self._index
             self._index = self._index or kernel.index_of(self._name)
             for address in former:
                 if address not in self._addresses and str(address) in self._present(kernel):
@@ -114,7 +118,7 @@ class RealTunLink:
             for network in led:
                 if network not in self._routes and _told(network) in self._expected:
                     _remove_route(kernel, network, self._index)
-            self._put_back(kernel)
+            self._put_back(kernel, is_new=is_new)
             self._expected = frozenset(self._wanted()) & self._present(kernel)
 
     async def wait_disturbed(self) -> tuple[str, ...]:
@@ -152,7 +156,7 @@ class RealTunLink:
             with netlink.Netlink(self._source) as kernel:
                 if is_gone:
                     self._index = kernel.index_of(self._name)
-                self._put_back(kernel)
+                self._put_back(kernel, is_new=is_gone)
         except OSError as error:
             raise DeviceError(f"{self._name} cannot be set up again: {error.strerror}") from error
 
@@ -176,20 +180,21 @@ class RealTunLink:
 
     def _present(self, kernel: netlink.Netlink) -> frozenset[str]:
         """What the interface has, in the same words. Raises OSError when it is gone."""
-        link = kernel.ask(netlink.GET_LINK, netlink.LINK.pack(socket.AF_UNSPEC, 0, self._index, 0, 0))
-        _, _, _, flags, _ = netlink.LINK.unpack_from(link.body)
-        (mtu,) = struct.unpack("=I", link.attributes(netlink.LINK)[_IFLA_MTU])
+        flags, mtu = _flags_and_mtu(kernel, self._index)
         up = (DOWN,) if flags & netlink.IFF_UP else ()
         small = (self._small,) if mtu <= self._mtu else ()
         return frozenset(
             (*up, *small, *_addresses_of(kernel, self._index), *map(_told, _networks_of(kernel, self._index)))
         )
 
-    def _put_back(self, kernel: netlink.Netlink) -> None:
+    def _put_back(self, kernel: netlink.Netlink, *, is_new: bool) -> None:
         _no_link_local(kernel, self._index)
+        sizes = [(_IFLA_TXQLEN, QUEUE_PACKETS)]
+        least = LEAST_FOR_IPV6 if any(address.version == 6 for address in self._addresses) else 0
+        if is_new or not least <= _flags_and_mtu(kernel, self._index)[1] <= self._mtu:
+            sizes.append((_IFLA_MTU, self._mtu))
         try:
             link = netlink.LINK.pack(socket.AF_UNSPEC, 0, self._index, netlink.IFF_UP, netlink.IFF_UP)
-            sizes = ((_IFLA_MTU, self._mtu), (_IFLA_TXQLEN, QUEUE_PACKETS))
             link += b"".join(netlink.attribute(kind, struct.pack("=I", size)) for kind, size in sizes)
             kernel.execute(netlink.NEW_LINK, 0, link)
         except OSError as error:
@@ -234,6 +239,14 @@ class RealTunLink:
                 await trio.sleep(REACHABLE_PAUSE)
         if waiting:
             _log.debug("%s: %s is not reachable yet", self._name, waiting)
+
+
+def _flags_and_mtu(kernel: netlink.Netlink, index: int) -> tuple[int, int]:
+    """Raises OSError when the interface is gone."""
+    link = kernel.ask(netlink.GET_LINK, netlink.LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0))
+    _, _, _, flags, _ = netlink.LINK.unpack_from(link.body)
+    (mtu,) = struct.unpack("=I", link.attributes(netlink.LINK)[_IFLA_MTU])
+    return flags, mtu
 
 
 def _told(network: Network) -> str:
