@@ -80,6 +80,16 @@ def test_it_and_its_calls_are_nobody_with_no_right_no_environment_and_no_file_of
         assert not asking.is_alive()
 
 
+def test_it_keeps_no_descriptor_that_the_node_inherited(process: UpnpWorkerClient) -> None:
+    """Whoever started the node may wait for the end of a pipe, or hold a lock by an open file."""
+    reading, handed_on = os.pipe()
+    os.set_inheritable(handed_on, True)
+    process.start()
+    os.close(handed_on)
+    assert select.select([reading], [], [], SOON)[0]
+    os.close(reading)
+
+
 @pytest.mark.upnp
 def test_a_call_ends_with_its_patience_though_nobody_ends_it(process: UpnpWorkerClient) -> None:
     """miniupnpc waits as long as a byte comes now and then."""

@@ -44,7 +44,7 @@ class UpnpWorkerClient:
     def start(self) -> socket.socket:
         """Start the worker, if it does not run yet; returns our socket to it. Raises OSError.
 
-        It inherits nothing but its socket, and is in a session of its own: after Ctrl-C the node still needs it to take
+        It keeps nothing but its socket, and is in a session of its own: after Ctrl-C the node still needs it to take
         its mappings back.
         """
         if self._channel is not None:

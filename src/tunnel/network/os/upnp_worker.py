@@ -7,9 +7,9 @@
       |                          | <-- the answer, or its end ------------- |
       | <-- answer ------------- |
 
-It is started while the node may still become another user, with an empty environment and no descriptor but its own. It
-gives up all rights before the first request, so each fork has none either. When the node's end of the socket closes, a
-call under way counts as abandoned, and then this process ends.
+It is started while the node may still become another user, with an empty environment. It closes what descriptors came
+with it, and gives up all rights before the first request, so each fork has none either. When the node's end of the
+socket closes, a call under way counts as abandoned, and then this process ends.
 
 Started by upnp_client.py, its SOCK_SEQPACKET socket as stdin, in an interpreter that loads little: it is there as long
 as the node. So the socket is only a descriptor here, and each read and write is a packet.
@@ -37,6 +37,16 @@ ABANDONED = b"abandoned"
 NOTHING = b"{}"
 """The answer of a call that ended without one."""
 MAX_PACKET = 2 * MAX_LINE
+
+_STDERR = 2
+
+
+def close_inherited() -> None:
+    """All but stdin, stdout and stderr: the node may hand on what it inherited itself. Raises OSError without /proc."""
+    for number in os.listdir("/proc/self/fd"):
+        if int(number) > _STDERR:
+            with suppress(OSError):  # that of the folder is closed already
+                os.close(int(number))
 
 
 def give_up_rights() -> None:
@@ -111,6 +121,7 @@ def main() -> None:
     with suppress(ImportError):
         __import__("miniupnpc")  # while files may be read
     try:
+        close_inherited()
         give_up_rights()
     except OSError as error:
         sys.exit(f"UPnP's process cannot give up its rights: {error}")
