@@ -23,15 +23,18 @@ from bench.performance.runs import Plan, run_rounds
 from bench.performance.tables import TABLES, text_table
 
 import bench.performance
-from bench.performance.figures import LONG, NAMES, OWN, PLAIN, Loss, ManyPairs
+from bench.performance.figures import LONG, NAMES, OWN, PLAIN, Loss, ManyPairs, Udp, udp_buffer
 from tunnel.model.errors import DeviceError, SettingsError
 from tunnel.verify.netlab.namespaces import check_privilege
+
+INTERRUPTED = 130
+"""The exit code after SIGINT and SIGTERM."""
 
 _TOOLS = ("ip", "nft", "ss", "ping", "ethtool", "iperf3")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure or read, print, write; 1 if a figure failed."""
+    """Measure or read, print, write; 1 if a figure failed, INTERRUPTED if not all was measured."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -44,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_page(options.docs, results)
     except (DeviceError, SettingsError) as error:
         parser.error(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 1 if results.failures else 0
 
 
@@ -100,6 +105,8 @@ def _run(options: argparse.Namespace, known: Sequence[Peer]) -> Results:
             run_rounds(plan, results, Path(folder), lambda: write_results(options.results, results))
         except KeyboardInterrupt:
             print("interrupted: what was measured is kept", file=sys.stderr)
+            _print(results)
+            raise
     return results
 
 
@@ -123,15 +130,21 @@ def _chosen(options: argparse.Namespace, known: Sequence[Peer]) -> list[Peer]:
 
 def _conditions(options: argparse.Namespace, peers: Sequence[Peer]) -> dict[str, Any]:
     """What a reader must know to repeat a run. Nothing that names the machine."""
-    return {
+    conditions = {
         "rounds": options.rounds,
         "seconds": options.seconds,
         "kernel": "Linux " + ".".join(platform.release().split(".")[:2]),
         "python": platform.python_version(),
         "cores": len(os.sched_getaffinity(0)),
-        "congestion": options.congestion or Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
+        "congestion": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
         "versions": {peer.name: peer.version() for peer in peers},
     }
+    measured = {type(figure) for figure in (*PLAIN, *LONG) if figure.name in options.only}
+    if Loss in measured and options.congestion:
+        conditions["loss_congestion"] = options.congestion
+    if Udp in measured:
+        conditions["udp_buffer"] = udp_buffer()
+    return conditions
 
 
 def _print(results: Results) -> None:

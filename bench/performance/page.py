@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.performance.figures.udp import BUFFER
 from bench.performance.goals import markdown_goals
 from bench.performance.results import Results, write_results
 from bench.performance.tables import TABLES, markdown_table
@@ -66,9 +67,12 @@ def _conditions(results: Results) -> str:
     versions = dict.fromkeys(run["versions"].values())
     fewer = [f"{figure} {rounds}" for figure, rounds in results.rounds().items() if rounds < run["rounds"]]
     but = f" ({', '.join(fewer)})" if fewer else ""
+    lossy = f" ({run['loss_congestion']} in the streams under loss)" if "loss_congestion" in run else ""
+    buffer = run.get("udp_buffer", BUFFER)
+    short = f" UDP's receiver had a buffer of {buffer} bytes instead of {BUFFER}." if buffer < BUFFER else ""
     failed = [f"round {one.round}, {one.peer}, {one.figure}: {one.reason}" for one in results.failures]
     return (
         f"Medians of {run['rounds']} interleaved rounds{but}, {run['seconds']:g} s each,"
         f" on one machine with {run['cores']} cores; {run['kernel']}, Python {run['python']}, TCP with"
-        f" {run['congestion']}. {', '.join(versions)}."
+        f" {run['congestion']}{lossy}.{short} {', '.join(versions)}."
     ) + "".join(f"\n\nFailed: {one}" for one in failed)

@@ -88,10 +88,11 @@ def read_results(path: Path) -> Results:
 def join_results(several: Sequence[Results]) -> Results:
     """Runs of different figures as one. Raises SettingsError if two have the same figure: ratios need one run.
 
-    What is known of a run is that of the first, with the versions of all peers.
+    What is known of a run is that of the first, with what only others tell, and the versions of all peers.
     """
     versions = {peer: version for one in several for peer, version in one.run.get("versions", {}).items()}
-    joined = Results({**several[0].run, **({"versions": versions} if versions else {})})
+    run = {name: known for one in reversed(several) for name, known in one.run.items()}
+    joined = Results({**run, **({"versions": versions} if versions else {})})
     for results in several:
         figures = {one.figure for one in results.measurements}
         if both := figures & {one.figure for one in joined.measurements}:

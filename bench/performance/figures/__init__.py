@@ -12,7 +12,7 @@ from bench.performance.figures.loss import Loss
 from bench.performance.figures.many_pairs import ManyPairs
 from bench.performance.figures.profile import Profile
 from bench.performance.figures.tcp import Tcp
-from bench.performance.figures.udp import Udp
+from bench.performance.figures.udp import Udp, udp_buffer
 from bench.performance.peers import Ours, Tunnel
 from bench.performance.stage import Stage
 
@@ -53,4 +53,4 @@ OWN: tuple[OwnFigure, ...] = (FirstByte(), IdlePeers(), ManyPairs())
 
 NAMES = (*(figure.name for figure in (*PLAIN, *LONG)), *(figure.name for figure in OWN))
 
-__all__ = ["LONG", "NAMES", "OWN", "PLAIN", "Loss", "ManyPairs", "OwnFigure", "TunnelFigure"]
+__all__ = ["LONG", "NAMES", "OWN", "PLAIN", "Loss", "ManyPairs", "OwnFigure", "TunnelFigure", "Udp", "udp_buffer"]

@@ -14,7 +14,7 @@ from bench.performance.peers.tunnel import Tunnel
 from bench.performance.processes import cpu_seconds
 from bench.performance.stage import Stage
 
-_BUFFER = 1 << 20
+BUFFER = 1 << 20
 """Bytes that the receiver's socket may hold: what arrived while the receiver waited for a core is counted too."""
 
 
@@ -28,7 +28,7 @@ class Udp:
     def measure(self, stage: Stage, tunnel: Tunnel, seconds: float) -> dict[str, float]:
         """One run. Raises DeviceError."""
         began, before = time.monotonic(), cpu_seconds(tunnel.end_pids)
-        options = ("-u", "-b", "0", "-l", str(self.size), "-w", str(_buffer()))
+        options = ("-u", "-b", "0", "-l", str(self.size), "-w", str(udp_buffer()))
         report = run_transfer(stage.lab, stage.home, stage.office, tunnel.address, seconds, *options)
         return {
             "delivered": received_datagrams(report, self.size),
@@ -37,7 +37,7 @@ class Udp:
         }
 
 
-def _buffer() -> int:
+def udp_buffer() -> int:
     """As much as the system lets a program ask for: iperf3 takes no less than it asked for."""
     most = [int(Path(f"/proc/sys/net/core/{way}mem_max").read_text()) for way in "rw"]
-    return min(_BUFFER, *most)
+    return min(BUFFER, *most)

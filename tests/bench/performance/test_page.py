@@ -50,6 +50,15 @@ def test_writing_changes_the_parts_and_draws_what_there_is(tmp_path: Path) -> No
     assert drawn == ["performance-cpu.svg", "performance-tcp.svg"]
 
 
+def test_what_only_some_figures_had_is_told_of_these() -> None:
+    """TCP under loss may have another congestion control, and a system may grant UDP's receiver less."""
+    plain = parts(Results({**RUN.run, "udp_buffer": 1 << 20}))["conditions"]
+    assert plain == parts(RUN)["conditions"]
+    told = parts(Results({**RUN.run, "loss_congestion": "cubic", "udp_buffer": 212_992}))["conditions"]
+    assert "TCP with bbr (cubic in the streams under loss)." in told
+    assert "UDP's receiver had a buffer of 212992 bytes instead of 1048576." in told
+
+
 def test_figures_of_fewer_rounds_and_failures_are_told() -> None:
     """A failure's logs stay in the raw results."""
     results = Results(

@@ -48,3 +48,9 @@ def test_a_joined_run_tells_the_versions_of_all_its_peers() -> None:
     few = Results({"rounds": 5, "versions": {"ours": "1"}})
     many = Results({"rounds": 3, "versions": {"ours": "1", "n2n": "2"}})
     assert join_results([few, many]).run == {"rounds": 5, "versions": {"ours": "1", "n2n": "2"}}
+
+
+def test_a_joined_run_tells_what_only_a_later_one_knows() -> None:
+    """The congestion control of the streams under loss is known where these were measured."""
+    first, later = Results({"congestion": "bbr"}), Results({"congestion": "reno", "loss_congestion": "cubic"})
+    assert join_results([first, later]).run == {"congestion": "bbr", "loss_congestion": "cubic"}
