@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from tunnel.dataplane.flow_queue import INTERVAL, MAX_HELD, OVERHEAD, QUANTUM, TARGET, FlowQueue
+import pytest
+
+from tunnel.dataplane import flow_queue
+from tunnel.dataplane.flow_queue import INTERVAL, MAX_HELD, OVERHEAD, QUANTUM, QUEUES, SHED, TARGET, FlowQueue
+
+
+@pytest.fixture(autouse=True)
+def no_shared_queues(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_queue, "QUEUES", 2**60)
 
 
 def take_all(queue: FlowQueue[str], now: float = 0.0) -> list[str]:
@@ -101,5 +109,48 @@ def test_what_is_cleared_is_gone() -> None:
     queue: FlowQueue[str] = FlowQueue()
     queue.put("a", "first", 1400, 0.0)
     queue.clear()
+    assert queue.dropped == 1
     assert not queue
     assert queue.take(0.0) is None
+
+
+def test_streams_without_end_share_a_bounded_number_of_queues(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any program here can send with each of its ports, and a queue takes more memory than a packet."""
+    monkeypatch.setattr(flow_queue, "QUEUES", QUEUES)
+    queue: FlowQueue[str] = FlowQueue()
+    for number in range(20_000):
+        queue.put(number, "small", 60, 0.0)
+    assert len(queue._streams) <= QUEUES
+    assert len(take_all(queue)) + queue.dropped == 20_000
+    assert queue._streams == {}
+    assert not any(queue._by_length)
+
+
+def test_nobody_can_choose_a_stream_that_shares_a_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes do not agree on which share one."""
+    monkeypatch.setattr(flow_queue, "QUEUES", QUEUES)
+    numbers = []
+    for salt in (b"one", b"other"):
+        monkeypatch.setattr(flow_queue, "_SALT", salt)
+        queue: FlowQueue[str] = FlowQueue()
+        for stream in range(100):
+            queue.put(stream, "small", 60, 0.0)
+        numbers.append(list(queue._streams))
+    assert numbers[0] != numbers[1]
+
+
+def test_what_finds_no_room_costs_little_whatever_waits() -> None:
+    """All streams are not looked at for each packet: one of the longest loses many packets at once."""
+    queue: FlowQueue[int] = FlowQueue()
+    for number in range(2 * MAX_HELD // (60 + OVERHEAD)):
+        before = queue.dropped
+        queue.put(number % 1000, number, 60, 0.0)
+        assert queue.dropped - before <= SHED
+    assert queue._held == sum(stream.held for stream in queue._streams.values()) <= MAX_HELD
+    queue.put("superpacket", 0, 60_000, 0.0)
+    assert queue._held <= MAX_HELD
+    queue.clear()
+    before = queue.dropped
+    while queue.dropped == before:
+        queue.put("flood", 0, 60, 0.0)
+    assert queue.dropped - before == SHED
