@@ -6,6 +6,7 @@ between two looks at what waits (SIOCOUTQ, netdevice(7)). Pure: time is passed i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 BACKLOG = 0.005
@@ -19,9 +20,11 @@ WINDOW = 0.005
 LOOK_AGAIN = 0.001
 """Seconds until the next look."""
 STUCK = 0.1
-"""Seconds without progress after which bytes count as stuck: a neighbor that answers no ARP, a card without a link.
-Others do not wait for them.
+"""Seconds without room and progress after which bytes count as stuck: a neighbor that answers no ARP, a card without a
+link, or what somebody else sends as fast as the link is. Others do not wait for them.
 """
+FORGET = 2.0
+"""Seconds until that is found out anew: a slow link may have been mistaken for stuck, and would keep so much."""
 
 
 class SendBacklog:
@@ -31,9 +34,10 @@ class SendBacklog:
         """`unsent`: bytes that the kernel holds now."""
         self._unsent = unsent
         self._limit = UNKNOWN
-        self._stuck = 0
+        self._stuck, self._confirmed = 0, 0.0
         self._noted: tuple[int, float] | None = None
-        self._moved = 0.0
+        self._least, self._moved = math.inf, 0.0
+        """What was held at least since there was room, and when that last became less."""
         self._drained, self._busy = 0, 0.0
 
     def room(self, now: float) -> int:
@@ -43,8 +47,9 @@ class SendBacklog:
             self._measure(*self._noted, held, now)
             self._noted = None
         else:
-            self._moved = now
+            self._least = math.inf
             self._drained, self._busy = 0, 0.0
+        self._watch(held, now)
         return self._limit + self._stuck - held
 
     def left(self) -> int:
@@ -56,16 +61,22 @@ class SendBacklog:
         self._noted = self._unsent(), now
 
     def _measure(self, before: int, since: float, held: int, now: float) -> None:
-        if held < before or not held:
-            self._moved, self._stuck = now, 0
-        elif now - self._moved >= STUCK:
-            self._stuck = held
-            self._drained, self._busy = 0, 0.0
-            return
         self._drained += max(0, before - held)
         self._busy += now - since
-        if self._busy >= WINDOW or (not held and self._busy > 0.0):
+        is_empty = held <= self._stuck
+        if self._busy >= WINDOW or (is_empty and self._busy > 0.0):
             fits = int(self._drained / self._busy * BACKLOG)
-            if held or fits > self._limit:  # what is gone at this look may have been gone long before it
+            if not is_empty or fits > self._limit:  # what is gone at this look may have been gone long before it
                 self._limit = max(LEAST, fits)
             self._drained, self._busy = 0, 0.0
+
+    def _watch(self, held: int, now: float) -> None:
+        """Progress is only less than ever since there was room: others may fill up what the link has sent."""
+        self._stuck = min(self._stuck, held) if now - self._confirmed < FORGET else 0
+        if held < self._least or not held:
+            self._least, self._moved = held, now
+        elif now - self._moved >= STUCK:
+            self._stuck, self._confirmed = held, now
+            self._drained, self._busy = 0, 0.0
+        if held < self._limit + self._stuck:
+            self._least = math.inf
