@@ -110,6 +110,16 @@ def test_where_the_loss_is_high_each_segment_is_a_record() -> None:
     assert max(map(len, records)) <= ONE_FRAGMENT
 
 
+def test_a_superpacket_of_udp_is_as_large_as_a_bundle_may_be() -> None:
+    """Its datagrams are no stream: each that is lost with another one is a loss more."""
+    for protocol, largest in ((TCP, 9660), (UDP, 4200)):
+        frame = Flow(protocol=protocol).superpacket(PAYLOAD[:9000], 1360)
+        for frames in ([frame], [frame, small(100)]):
+            records = pack(frames, 9660, 4200)
+            assert largest / 2 < max(map(len, records)) <= largest
+            assert plain(frames_of(records)) == plain(frames)
+
+
 def test_one_packet_is_never_split_whatever_its_size() -> None:
     packet = small(1400)
     assert frames_of(pack([packet, packet], ONE_FRAGMENT, ONE_FRAGMENT)) == [packet, packet]

@@ -1,9 +1,10 @@
 """How large a record to one peer may be, by the loss of the path. Pure: time is passed in.
 
 A lost fragment loses its record, so a record may have only as many fragments as the loss allows: of the records a share
-is lost at most, or a record has one fragment (docs/design/records.md). A superpacket may lose more than packets that
-only share a record: its segments follow one another, so TCP sees as many moments of loss as it would without us. The
-peer tells what came. A higher loss counts at once, a lower one by a factor of FORGETTING a second.
+is lost at most, or a record has one fragment (docs/design/records.md). A superpacket of TCP may lose more than one of
+UDP or packets that only share a record: its segments follow one another, so TCP sees as many moments of loss as it
+would without us. The peer tells what came. A higher loss counts at once, a lower one by a factor of FORGETTING a
+second.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class RecordSize:
 
     def __init__(self) -> None:
         self.fragments = MAX_SEGMENTS
-        """The most fragments that a record with a superpacket may have."""
+        """The most fragments that a record with a superpacket of TCP may have."""
         self.bundled = MAX_SEGMENTS
-        """The same of small packets together."""
+        """The same of small packets together, and of a superpacket of UDP."""
         self._loss = 0.0
         self._lossy_since = float("-inf")
         self._is_paused = False
