@@ -21,6 +21,7 @@ from tunnel.model.errors import DeviceError
 from tunnel.model.way import RELAY, Way
 from tunnel.network.datagrams import Segments, Transmit
 from tunnel.node.udp_sockets import UdpSockets
+from tunnel.verify.memory.datagrams import MemoryDatagramSocket
 from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.circuits import encode_passed
 from tunnel.wire.frames import HEADER, Header, Kind
@@ -144,6 +145,24 @@ async def test_more_sockets_receive_until_they_are_closed_and_no_number_comes_ag
         nursery.cancel_scope.cancel()
     udp.close()
     assert not udp.send(Way(first, far), b"out", None)
+
+
+async def test_what_the_kernel_has_not_sent_counts_on_all_sockets(
+    udp: UdpSockets, inbound: Inbound, net: SimulatedNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path may begin at a socket of a punch for as long as it lives."""
+    monkeypatch.setattr(MemoryDatagramSocket, "unsent_bytes", lambda _: 1000)
+    await udp.open(net.internet.add_host("both", "26.0.9.1", "2001:db8::9"), 0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(udp.receive_all, inbound)
+        await trio.sleep(0.1)
+        assert udp.unsent_bytes() == 2000
+        number = await udp.open_extra()
+        assert udp.unsent_bytes() == 3000
+        udp.close_extra(number)
+        assert udp.unsent_bytes() == 2000
+        nursery.cancel_scope.cancel()
+    udp.close()
 
 
 async def test_whatever_comes_in_a_datagram_two_connected_nodes_go_on(

@@ -65,8 +65,8 @@ class UdpSockets:
         return frozenset.intersection(*(socket.offloads for socket in self.sockets)) if self.sockets else frozenset()
 
     def unsent_bytes(self) -> int:
-        """Bytes that the kernel has not sent yet, on those that stay."""
-        return sum([socket.unsent_bytes() for socket in self.sockets])
+        """Bytes that the kernel has not sent yet."""
+        return sum([socket.unsent_bytes() for socket in (*self.sockets, *self._extra.values())])
 
     def send(self, way: Way, datagram: bytes, ttl: int | None = None) -> bool:
         """Send one datagram, now or not at all: probes, handshakes and binds. A socket that is closed sends nothing."""
