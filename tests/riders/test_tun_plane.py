@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 import trio
-from tests.dataplane.flows import open_flow
+from tests.dataplane.flows import DIRECT, open_flow
 from tests.dataplane.frames import UDP
 from tests.dataplane.frames import Flow as Segments
 from tests.riders.kernel import KernelDevice
 
 from tunnel.dataplane.flow import Flow
 from tunnel.dataplane.outbound import Outbound
+from tunnel.dataplane.send_backlog import UNKNOWN
 from tunnel.dataplane.superpacket import is_sound, to_plain
 from tunnel.model.buffers import Buffer
 from tunnel.model.errors import DeviceError
@@ -155,6 +156,21 @@ async def test_what_the_kernel_answers_to_a_batch_leaves_in_the_same_turn(
     device.inject(packet(OWN, FRIEND))
     plane.send_answers()
     assert friend.sent == [packet(OWN, FRIEND)]
+
+
+async def test_answers_do_not_pass_what_a_hush_has_kept(
+    device: MemoryDevice, plane: TunPlane, friend: Peer, guard: LoopGuard
+) -> None:
+    """At its end a batch may be delivered before the reader has gone on."""
+    assert guard.hush(0.5)
+    device.inject(packet(OWN, FRIEND, b"first"))
+    await trio.sleep(0.1)
+    plane.deliver_untrusted(friend.flow, packet(FRIEND, OWN))
+    device.inject(packet(OWN, FRIEND, b"second"))
+    guard._hushed_until = trio.current_time()
+    plane.send_answers()
+    await trio.sleep(1.0)
+    assert friend.sent == [packet(OWN, FRIEND, payload) for payload in (b"first", b"second")]
 
 
 async def test_an_interface_that_was_given_nothing_is_not_asked_for_answers(
@@ -471,3 +487,46 @@ async def test_datagrams_of_one_flow_are_joined_but_not_while_a_loop_is_looked_f
     await trio.sleep(1)
     assert friend.sent[2:] == [datagrams[0], datagrams[1], datagrams[3]]
     assert plane.counts.looped == 2
+
+
+class Socket:
+    """What the kernel holds."""
+
+    def __init__(self, held: int) -> None:
+        self.held = held
+
+    def unsent_bytes(self) -> int:
+        return self.held
+
+
+@pytest.fixture
+def socket() -> Socket:
+    return Socket(2 * UNKNOWN)
+
+
+@pytest.fixture
+def paced(friend: Peer, guard: LoopGuard, socket: Socket) -> TunPlane:
+    flows = {ipaddress.ip_address(FRIEND).packed: friend.flow}
+    friend.flow.route = (DIRECT,)
+    return TunPlane(flows.get, lambda _: True, guard, Recorder(friend), socket.unsent_bytes)
+
+
+async def test_what_finds_no_room_waits_and_is_counted_when_it_is_dropped(
+    autojump_clock: trio.testing.MockClock, paced: TunPlane, friend: Peer, socket: Socket
+) -> None:
+    device = KernelDevice()
+    device.inject(*[packet(OWN, FRIEND, bytes([number])) for number in range(10)])
+    with trio.move_on_after(0.01):
+        await paced.carry(device)
+    assert friend.sent == []
+    assert (paced.counts.out, paced.counts.overdue) == (10, 10)
+
+
+async def test_a_node_that_is_always_late_reads_its_interface_too(
+    autojump_clock: trio.testing.MockClock, paced: TunPlane, friend: Peer, socket: Socket
+) -> None:
+    """Its deadline has passed whenever it comes to read, and nothing was read then."""
+    device = KernelDevice()
+    device.inject(packet(OWN, FRIEND))
+    paced._pacing.due = trio.current_time()
+    assert list(await paced._read(device)) == [packet(OWN, FRIEND)]

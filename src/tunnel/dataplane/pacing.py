@@ -1,9 +1,10 @@
 """Data leaves at once as long as the kernel sends it as fast; then it waits here, and the kernel holds little.
 
-    frames of one turn --the kernel has room--> `passes`: they leave at once
-                      `--it has none--> `hold` --as there is room again--> `drain`: they leave, fairly
+    frames of one turn --the kernel has room for all--> `passes`: they leave at once
+                      `--it has not--> `hold` --as far as there is room--> `drain`: they leave, fairly
 
-What sessions send, and probes and heartbeats, does not pass here: it waits for no more than what the kernel holds.
+What goes over the link to the server passes at once: it waits in the link. What sessions send, and probes and
+heartbeats, does not pass here: it waits for no more than what the kernel holds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Pacing:
         """`unsent`: bytes that the kernel holds and has not sent yet."""
         self._backlog = SendBacklog(unsent)
         self._waiting: FlowQueue[tuple[Flow, bytes]] = FlowQueue()
-        self._room = 0
+        self._room, self._asked = 0, -math.inf
         self.due = math.inf
         """When to look again whether there is room; infinity: nothing waits."""
 
@@ -38,11 +39,17 @@ class Pacing:
     def begin(self, now: float) -> None:
         """A turn begins in which data is sent."""
         if not self._waiting:
-            self._room = self._backlog.room(now)
+            self._room, self._asked = self._backlog.room(now), now
 
-    def passes(self, size: int) -> bool:
-        """Whether `size` bytes may be sent now, which then must be."""
-        if self._waiting or (self._room <= 0 and not self._look_again()):
+    def passes(self, flow: Flow, frames: Sequence[Buffer]) -> bool:
+        """Whether frames may be sent now, which then must be: several if there is room for all, one if there is any."""
+        if all(way.remote is None for way in flow.route):
+            return True
+        if self._waiting:
+            return False
+        size = sum(map(len, frames))
+        least = size if len(frames) > 1 else 1
+        if self._room < least and self._look_again() < least:
             return False
         self._room -= size
         return True
@@ -52,11 +59,11 @@ class Pacing:
         for frame in frames:
             stream = flow, stream_of(frame, start_of_packet(frame))
             self._waiting.put(stream, (flow, bytes(frame)), len(frame), now)
-        self.due = min(self.due, now + LOOK_AGAIN)
+        self.due = min(self.due, now if self._room > 0 else now + LOOK_AGAIN)
 
     def drain(self, now: float) -> Iterator[tuple[Flow, Sequence[Buffer]]]:
         """What there is room for, each to be sent before the next is taken."""
-        self._room = self._backlog.room(now)
+        self._room = self._backlog.left() if self._asked == now else self._backlog.room(now)
         while self._waiting and self._room > 0:
             rows: dict[Flow, list[bytes]] = {}
             while self._room > 0 and (taken := self._waiting.take(now)) is not None:
@@ -69,10 +76,10 @@ class Pacing:
         self.due = now + LOOK_AGAIN if self._waiting else math.inf
 
     def clear(self) -> None:
-        """Forget what waits: its interface is gone."""
+        """Drop what waits: its interface is gone."""
         self._waiting.clear()
         self.due = math.inf
 
-    def _look_again(self) -> bool:
+    def _look_again(self) -> int:
         self._room = self._backlog.left()
-        return self._room > 0
+        return self._room

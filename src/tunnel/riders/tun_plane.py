@@ -58,6 +58,8 @@ class TunCounts:
     """For a peer that accepts no IP: answered with an ICMP error, within a rate."""
     superfluous: int = 0
     """TCP acknowledgements that another one of the same read burst made superfluous."""
+    overdue: int = 0
+    """Waited too long for a link that is slower than this machine, found no room there, or lost its interface there."""
     looped: int = 0
     """One of the tunnel's own datagrams, wrapped by an overlay inside the tunnel."""
 
@@ -87,6 +89,8 @@ class TunPlane:
         self._device: PacketDevice | None = None
         self._has_written = False
         """Since the interface was read last: mostly our kernel has answered by now."""
+        self._is_reader_waiting = False
+        """With what it read before a hush."""
         self.counts = TunCounts()
 
     async def carry(self, device: PacketDevice) -> None:
@@ -97,18 +101,24 @@ class TunPlane:
                 frames = await self._read(device)
                 if self._guard.is_hushed:
                     frames = [bytes(frame) for frame in frames]
+                    self._is_reader_waiting = True
                     await self._guard.wait_audible()
+                    self._is_reader_waiting = False
                 self._send(frames)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise DeviceError(f"the interface {device.name} is gone: somebody removed it; start again") from error
         finally:
             self._device = None
+            self._is_reader_waiting = False
             self._pacing.clear()
+            self.counts.overdue = self._pacing.dropped
             device.close()
 
     def send_answers(self) -> None:
         """After a batch was delivered: what our kernel answered to it leaves in the same turn of the event loop."""
-        if self._has_written and self._device is not None and not self._guard.is_hushed:
+        if not self._has_written or self._device is None:
+            return
+        if not self._guard.is_hushed and not self._is_reader_waiting:
             self._send(self._device.read_nowait())
 
     def deliver_untrusted(self, sender: Flow, plaintext: bytes) -> None:
@@ -161,12 +171,12 @@ class TunPlane:
             return False
 
     async def _read(self, device: PacketDevice) -> Iterable[Buffer]:
-        """The next frames; none if what waits may leave before there are any."""
+        """The next frames; if what waits may leave before there are any, at once."""
         if self._pacing.due == math.inf:
             return await device.read_batch()
         with trio.move_on_at(self._pacing.due):
             return await device.read_batch()
-        return ()
+        return device.read_nowait()  # a busy node would else find its deadline passed each time, and never read
 
     def _send(self, frames: Iterable[Buffer]) -> None:
         """Send what one read burst brought, to each peer in order, and what waited if there is room for it now."""
@@ -183,15 +193,13 @@ class TunPlane:
                 small = []
             flow = self._accept(frame)
             if flow is not None:
-                if self._pacing.passes(len(frame)):
-                    self._outbound.send_data(flow, (frame,), now)
-                else:
-                    self._pacing.hold(flow, (frame,), now)
+                self._pass_on(flow, (frame,), now)
         if small:
             self._send_small(small, now)
         if now >= self._pacing.due:
             for flow, row in self._pacing.drain(now):
                 self._outbound.send_data(flow, row, now)
+            self.counts.overdue = self._pacing.dropped
 
     def _send_small(self, frames: Sequence[Buffer], now: float) -> None:
         if len(frames) > 1 and not self._guard.is_alert:
@@ -205,10 +213,13 @@ class TunPlane:
             if flow is not None:
                 flows.setdefault(flow, []).append(frame)
         for flow, row in flows.items():
-            if self._pacing.passes(sum(map(len, row))):
-                self._outbound.send_data(flow, row, now)
-            else:
-                self._pacing.hold(flow, row, now)
+            self._pass_on(flow, row, now)
+
+    def _pass_on(self, flow: Flow, frames: Sequence[Buffer], now: float) -> None:
+        if self._pacing.passes(flow, frames):
+            self._outbound.send_data(flow, frames, now)
+        else:
+            self._pacing.hold(flow, frames, now)
 
     def _accept(self, frame: Buffer) -> Flow | None:
         """The flow that a frame goes to; None if it is dropped, which is counted."""
