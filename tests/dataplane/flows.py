@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tunnel.crypto.noise import SessionKeys
-from tunnel.dataplane.flow import Flow
+from tunnel.dataplane.flow import Flow, Overflows
 from tunnel.dataplane.flow_index import FlowIndex
 from tunnel.dataplane.key_slots import Keys, KeySlots
 from tunnel.dataplane.waiting_packets import WaitingPackets
@@ -58,11 +58,11 @@ class Life:
         self.failures.append(error)
 
 
-def open_flow(index: FlowIndex | None = None, node: int = 2) -> tuple[Flow, Life]:
+def open_flow(index: FlowIndex | None = None, node: int = 2, overflows: Overflows | None = None) -> tuple[Flow, Life]:
     """A flow without keys or a route."""
     life = Life()
     keys = KeySlots((lambda _: None) if index is None else index.give_back)
-    life.flow = Flow(NodeId(bytes([node]) * 16), life, keys, WaitingPackets(PATIENCE))
+    life.flow = Flow(NodeId(bytes([node]) * 16), life, keys, WaitingPackets(PATIENCE), overflows or Overflows())
     return life.flow, life
 
 

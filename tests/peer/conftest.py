@@ -129,6 +129,7 @@ class Side:
             datagrams=self,
             punch_sockets=SidePunchSockets(self),
             indices=self.indices,
+            overflows=self.inbound.overflows,
             outbound=self.outbound,
             circuits=SideCircuits(self),
             traffic=self,

@@ -8,12 +8,13 @@ import pytest
 import trio
 from tests.dataplane.flows import DIRECT, agree, open_flow
 
+from tunnel.dataplane.flow import Overflows
 from tunnel.dataplane.outbound import Outbound
 from tunnel.machines.stalls import Stalls
 from tunnel.model.timings import DEFAULT_TIMINGS
 from tunnel.network.datagrams import Transmit
-from tunnel.peer.session_messages import SessionMessages
-from tunnel.peer.throughput import Throughput
+from tunnel.peer.session_messages import ECHO_BURST, ECHO_RATE, SessionMessages
+from tunnel.peer.throughput import Phase, Throughput
 from tunnel.verify.memory.machine import MemoryEntropy
 from tunnel.wire.session_packets import Control, Echo, EchoReply, Farewell, Keep, Tally, decode_control
 
@@ -23,8 +24,8 @@ pytestmark = pytest.mark.usefixtures("autojump_clock")
 class Said:
     """One side. What it says is opened with the other side's keys."""
 
-    def __init__(self, *, is_ready: bool = True) -> None:
-        self.flow, _ = open_flow()
+    def __init__(self, *, is_ready: bool = True, overflows: Overflows | None = None) -> None:
+        self.flow, _ = open_flow(overflows=overflows)
         self.theirs = open_flow()[0]
         if is_ready:
             agree(self.flow, 1, 2)
@@ -48,6 +49,18 @@ async def test_an_echo_is_answered_with_its_token_and_counts_as_use() -> None:
     side.messages.hear(Echo(b"12345678"))
     assert side.heard == [EchoReply(b"12345678")]
     assert side.flow.used == trio.current_time()
+
+
+async def test_echoes_are_answered_within_a_rate() -> None:
+    """A peer that asks without end would fill our socket, and what programs here send would find no room in it."""
+    side = Said()
+    for _ in range(1000):
+        side.messages.hear(Echo(b"12345678"))
+    assert len(side.heard) == ECHO_BURST
+    await trio.sleep(1.0)
+    for _ in range(1000):
+        side.messages.hear(Echo(b"12345678"))
+    assert len(side.heard) == ECHO_BURST + ECHO_RATE
 
 
 async def test_an_echo_ends_with_its_own_reply_alone() -> None:
@@ -90,3 +103,17 @@ async def test_a_tally_is_told_while_much_comes_in() -> None:
     await trio.sleep(DEFAULT_TIMINGS.tally)
     side.messages.note_got_data(trio.current_time())
     assert side.heard == [Tally(1_000_000, 0)]
+
+
+async def test_no_tally_tells_what_a_full_socket_of_ours_lost() -> None:
+    """News of the link are a tally too: they told it as loss of the path."""
+    side = Said(overflows=(full := Overflows()))
+    for counter in (0, 9):
+        side.flow.received.note(7, counter, 1, is_udp=True)
+    full.count += 1
+    side.throughput.phase = Phase.LINK
+    side.messages.tell_news()
+    (tally,) = side.heard
+    assert isinstance(tally, Tally)
+    assert tally.avoids_udp
+    assert tally.counted == tally.came

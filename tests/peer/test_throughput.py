@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from tunnel.dataplane.flow import Received
+from tunnel.dataplane.flow import Overflows, Received
 from tunnel.machines.stalls import Stalls
 from tunnel.model.reasons import ReasonCode
 from tunnel.model.timings import DEFAULT_TIMINGS
@@ -264,23 +264,36 @@ def test_tallies_without_end_keep_no_more_than_a_few() -> None:
 
 def test_what_a_full_socket_of_ours_lost_is_no_loss_of_the_path() -> None:
     """It may be found missing a second late. What is missing before and after that counts."""
-    received = Received()
+    full = Overflows()
+    received = Received(full)
     told = Throughput(DEFAULT_TIMINGS, Stalls(), received)
     missing = []
-    for second, overflows in enumerate((0, 0, 3, 3, 3, 3)):
+    for second, full.count in enumerate((0, 0, 3, 3, 3, 3)):
         received.note(7, 10 * second + 8, 1, is_udp=True)
         received.note(7, 10 * second + 9, 1, is_udp=True)
-        received.note_overflows(overflows)
-        missing.append(told.tally().counted - told.tally().came)
+        tally = told.tally()
+        missing.append(tally.counted - tally.came)
     assert missing == [0, 8, 8, 8, 16, 24]
+
+
+def test_what_was_full_before_a_peer_came_is_no_excuse_for_its_path() -> None:
+    """A node that once had much to do would hide the loss of the first seconds from each new peer."""
+    full = Overflows()
+    full.count = 7
+    received = Received(full)
+    received.note(7, 9, 1, is_udp=True)
+    received.note(7, 19, 1, is_udp=True)
+    tally = Throughput(DEFAULT_TIMINGS, Stalls(), received).tally()
+    assert tally.counted - tally.came == 9
 
 
 def test_no_count_falls_when_a_socket_was_full() -> None:
     """The peer would take a fall for a new beginning. Late datagrams are no loss either."""
-    received, last = Received(), 0
-    for overflows, counter in enumerate((5, 50, 20, 21, 22, 90, 60)):
+    full, last = Overflows(), 0
+    received = Received(full)
+    for full.count, counter in enumerate((5, 50, 20, 21, 22, 90, 60)):
         received.note(7, counter, 1, is_udp=True)
-        received.note_overflows(overflows)
+        received.leave_out_overflows()
         assert received.counted >= last
         assert received.counted >= received.came
         last = received.counted

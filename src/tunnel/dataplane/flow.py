@@ -64,12 +64,22 @@ class FlowPeer(Protocol):
         ...
 
 
+class Overflows:
+    """One for each node: how often the buffer of a socket of ours was full."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Received:
     """Counts what came from one peer, for the tallies that we send it."""
 
     __slots__ = (
         "_counter",
         "_index",
+        "_last",
         "_missing",
         "_overflows",
         "broken",
@@ -80,7 +90,7 @@ class Received:
         "due",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, overflows: Overflows | None = None) -> None:
         self.by_udp = self.by_link = 0
         """Bytes of data by UDP, and over the link to the server."""
         self.came = 0
@@ -93,7 +103,9 @@ class Received:
         """When data causes the next tally; set by the sender of tallies."""
         self._index = self._counter = 0
         self._missing = 0
-        self._overflows = 0, 0
+        self._overflows = Overflows() if overflows is None else overflows
+        self._last = self._overflows.count, self._overflows.count
+        """How many there were at the tally before the last, and at the last."""
 
     def note(self, index: int, counter: int, fragments: int, *, is_udp: bool) -> None:
         """Count a record with this receiver index and counter, which came whole.
@@ -116,14 +128,15 @@ class Received:
         self.broken += came
         self.counted += fragments - 1
 
-    def note_overflows(self, overflows: int) -> None:
-        """Called before each tally: the buffers of our sockets have been full so many times.
+    def leave_out_overflows(self) -> None:
+        """Called for each tally: what a full socket of ours lost is not missing.
 
-        If that rose since the tally before the last, what is newly missing was lost in them: it says nothing of the
-        path, and smaller records would cost us even more. A fragment may be found missing in the next second only.
+        If sockets were full since the tally before the last, what is newly missing was lost in them: it says nothing of
+        the path, and smaller records would cost us even more. A fragment may be found missing in the next second only.
         """
-        before, last = self._overflows
-        self._overflows = last, overflows
+        before, last = self._last
+        overflows = self._overflows.count
+        self._last = last, overflows
         missing = self.counted - self.came
         if overflows != before:
             missing = min(missing, self._missing)
@@ -154,7 +167,14 @@ class Flow:
         "wanted_at",
     )
 
-    def __init__(self, node: NodeId, peer: FlowPeer, keys: KeySlots, waiting: WaitingPackets) -> None:
+    def __init__(
+        self,
+        node: NodeId,
+        peer: FlowPeer,
+        keys: KeySlots,
+        waiting: WaitingPackets,
+        overflows: Overflows,
+    ) -> None:
         self.node = node
         self.handle = node.handle
         """The name of the peer in relay frames."""
@@ -183,7 +203,7 @@ class Flow:
         """Bytes of plaintext, data and control."""
         self.used = NEVER
         """When data or an echo last went either way."""
-        self.received = Received()
+        self.received = Received(overflows)
 
     @property
     def is_ready(self) -> bool:

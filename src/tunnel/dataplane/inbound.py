@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tunnel.dataplane.circuit_table import CircuitTable
-from tunnel.dataplane.flow import Flow, FlowPeer
+from tunnel.dataplane.flow import Flow, FlowPeer, Overflows
 from tunnel.dataplane.flow_index import FlowIndex, Indexed
 from tunnel.dataplane.key_slots import Keys
 from tunnel.dataplane.mux import Mux
@@ -98,8 +98,7 @@ class Inbound:
         self.budget = ReassemblyBudget()
         self._pieces = _Pieces()
         self._heard: tuple[Flow, Way] | None = None
-        self._overflows = 0
-        """How often the buffer of a socket was full."""
+        self.overflows = Overflows()
         self.counts = DatagramCounts()
 
     def receive(self, socket: int, reads: Iterable[Segments], now: float) -> None:
@@ -108,7 +107,7 @@ class Inbound:
         self._heard = None
         for data, remote, segment_size, _, is_behind_gap in reads:
             if is_behind_gap:
-                self._overflows += 1
+                self.overflows.count += 1
             if remote != direct.remote:
                 direct = Way(socket, remote)
             if data:
@@ -186,7 +185,7 @@ class Inbound:
             header = HEADER.pack(kind, 0, fragments, index, counter)
             if now >= flow.received.due:  # even if no record at all becomes whole, the peer hears of it
                 try:
-                    self._note_got_data(flow, now)
+                    flow.peer.note_got_data(now)
                 except Exception as error:  # as in `_open`
                     self._fail(flow.peer, error)
         if sealed is not None:
@@ -258,12 +257,8 @@ class Inbound:
         else:
             received.by_link += len(plaintext)
         if now >= received.due:
-            self._note_got_data(flow, now)
+            flow.peer.note_got_data(now)
         self._mux.deliver(flow, plaintext)
-
-    def _note_got_data(self, flow: Flow, now: float) -> None:
-        flow.received.note_overflows(self._overflows)
-        flow.peer.note_got_data(now)
 
     def _receive_other(self, kind: int, datagram: bytes, way: Way) -> None:
         """Anything but data and control packets."""

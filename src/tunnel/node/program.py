@@ -218,6 +218,7 @@ class NodeProgram:
             datagrams=self.datagrams,
             punch_sockets=punch_sockets,
             indices=self._indices,
+            overflows=self.inbound.overflows,
             outbound=self.outbound,
             circuits=self.circuits,
             traffic=guard,

@@ -76,7 +76,7 @@ def make_parts(
 ) -> PeerParts:
     """All parts of the connection `owner` to this node. `probe_counter`: where its probes begin to count."""
     timings, outbound, indices, datagrams = context.timings, ports.outbound, ports.indices, ports.datagrams
-    flow = Flow(node, owner, KeySlots(indices.give_back), WaitingPackets(timings.wanted))
+    flow = Flow(node, owner, KeySlots(indices.give_back), WaitingPackets(timings.wanted), ports.overflows)
     peer = PeerState(node, context, flow, announcement=ports.announcement, server=ports.server, overlays=ports.overlays)
     transmitter = Transmitter(node, ports.server, datagrams)
     session = Session(

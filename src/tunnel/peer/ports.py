@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tunnel.dataplane.flow import Overflows
 from tunnel.dataplane.flow_index import FlowIndex
 from tunnel.dataplane.outbound import Outbound
 from tunnel.model.announcement import PeerCard
@@ -145,6 +146,7 @@ class NodePorts:
     datagrams: DatagramSockets
     punch_sockets: PunchSockets
     indices: FlowIndex
+    overflows: Overflows
     outbound: Outbound
     circuits: Circuits
     traffic: ApplicationTraffic

@@ -6,6 +6,7 @@ import trio
 
 from tunnel.dataplane.flow import Flow
 from tunnel.dataplane.outbound import Outbound
+from tunnel.model.rates import TokenBucket
 from tunnel.network.ports import Entropy
 from tunnel.peer.throughput import Throughput
 from tunnel.wire.frames import Kind
@@ -19,6 +20,9 @@ from tunnel.wire.session_packets import (
     encode_control,
 )
 
+ECHO_RATE, ECHO_BURST = 20.0, 40.0
+"""Echoes per second, and at once, that are answered: a peer that asks for more would fill our socket with answers."""
+
 
 class SessionMessages:
     """One for each peer connection."""
@@ -28,6 +32,7 @@ class SessionMessages:
         self._outbound = outbound
         self._throughput = throughput
         self._entropy = entropy
+        self._answers = TokenBucket(ECHO_RATE, ECHO_BURST, 0.0)
         self._echoes: dict[bytes, trio.Event] = {}
 
     def say(self, message: Control) -> None:
@@ -72,8 +77,9 @@ class SessionMessages:
         """Do what the peer's message asks for."""
         match message:
             case Echo(token):
-                self._flow.used = trio.current_time()
-                self.say(EchoReply(token))
+                now = self._flow.used = trio.current_time()
+                if self._answers.take(now):
+                    self.say(EchoReply(token))
             case EchoReply(token):
                 self._flow.used = trio.current_time()
                 if token in self._echoes:

@@ -90,6 +90,7 @@ class Throughput:
     def tally(self) -> Tally:
         """What to tell the peer."""
         got = self._received
+        got.leave_out_overflows()
         return Tally(got.by_udp, got.by_link, got.counted, got.came, self._avoids)
 
     def note_tally(self, tally: Tally, now: float, *, may_try: bool) -> bool:
