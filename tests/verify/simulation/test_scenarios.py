@@ -52,6 +52,8 @@ NEVER: dict[tuple[str, str, str], Elsewhere] = {
     ),
 }
 """Transitions that no scenario takes; `*` is every state."""
+UNUSED = {"tcp_connection"}
+"""Charts of what no node runs yet: the TCP in Python, whose moves tests/ip_stack/tcp takes."""
 
 
 def is_explained(arrow: Arrow) -> bool:
@@ -64,7 +66,8 @@ def test_every_transition_that_can_be_taken_is_taken() -> None:
     for file in scenario_files([]):
         for seed in SEEDS:
             taken |= arrows_of(file, seed)
-    missing = all_arrows() - taken
+    assert not {arrow.chart for arrow in taken} & UNUSED
+    missing = {arrow for arrow in all_arrows() - taken if arrow.chart not in UNUSED}
     assert sorted(arrow for arrow in missing if not is_explained(arrow)) == []
     assert sorted(arrow for arrow in taken if is_explained(arrow)) == []
 
