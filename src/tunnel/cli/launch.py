@@ -36,9 +36,7 @@ def node_here(invite: Invite, settings: NodeSettings, world: World) -> AbstractA
     """A node on this machine. The process keeps only the rights that the node needs."""
     from tunnel.embedding import open_node
     from tunnel.network.os.privileges import RealPrivileges
-    from tunnel.network.os.scheduling import run_sooner
 
-    run_sooner()
     folders = [settings.state, settings.control and settings.control.parent]
     mapper = world.port_mapper if settings.port_mapping else None
     world = replace(world, privileges=RealPrivileges([folder for folder in folders if folder is not None], mapper))
