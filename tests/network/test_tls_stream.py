@@ -53,6 +53,9 @@ class PromptTap(Tap, NowaitStream):
     def takes_nowait(self) -> bool:
         return self.takes
 
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
+        raise AssertionError("this test sends nothing at once")
+
 
 @asynccontextmanager
 async def secured_pair() -> AsyncIterator[tuple[trio.abc.Stream, Tap, trio.abc.Stream, Tap]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import trio
 
 
@@ -9,16 +11,18 @@ class NowaitStream(trio.abc.Stream):
     """A stream with `send_nowait`. Its user lets one way of sending end before the other begins."""
 
     @property
+    @abstractmethod
     def takes_nowait(self) -> bool:
         """Whether `send_nowait` may be called: nothing is being sent, and nothing waits to be."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
         """Take everything, and send at once what can be. False: the next `send_all` sends the rest, before its own.
 
         Failures of the connection show there, too.
         """
-        raise NotImplementedError
+        ...
 
 
 def as_nowait(stream: trio.abc.Stream) -> NowaitStream | None:
